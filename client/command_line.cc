@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// How commands and flags are written; what they do is in commands/. A command that does not work
+// yet is absent. The only file of the client that catches exceptions: CLI11 reports parse errors
+// with them.
+#include "client/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <map>
+
+#include "client/commands/commands.h"
+
+namespace trainerd::client {
+namespace {
+
+constexpr char kJobHelp[] =
+    "jobs/ID, ID, the beginning of an ID, a display name that only one job has, or latest";
+constexpr char kSetHelp[] =
+    "Set a key over the job file, for example train.max_steps=20; may be repeated; relative paths "
+    "start from the job file's folder";
+
+// Everything that can be given; the chosen command is what `run` does.
+struct Arguments {
+  AddressChoice address;
+  OutputForm form = OutputForm::kTable;
+  SubmitOptions submit;
+  LsOptions ls;
+  std::string job;
+  WatchCommandOptions watch;
+  ControlOptions pause;
+  StopOptions stop;
+  LogsOptions logs;
+  CheckpointsLsOptions checkpoints;
+  WaitOptions wait;
+  ValidateOptions validate;
+  PreviewOptions preview;
+  std::function<int(const Context&)> run;
+};
+
+void AddGlobalOptions(CLI::App& app, Arguments& arguments) {
+  app.add_option("--address", arguments.address.flag,
+                 "Daemon: unix:PATH or HOST:PORT (default: TRAINERD_ADDRESS, else the default "
+                 "state directory's socket)");
+  app.add_option("--token-file", arguments.address.token_flag,
+                 "File with the daemon's token, for HOST:PORT (default: TRAINERD_TOKEN_FILE, else "
+                 "token in the default state directory)");
+  static const std::map<std::string, OutputForm> kForms = {{"table", OutputForm::kTable},
+                                                           {"wide", OutputForm::kWide},
+                                                           {"json", OutputForm::kJson},
+                                                           {"jsonl", OutputForm::kJsonl},
+                                                           {"yaml", OutputForm::kYaml}};
+  app.add_option_function<std::string>(
+         "-o,--output", [&arguments](const std::string& text) { arguments.form = kForms.at(text); },
+         "Form of the output: table | wide | json (one document) | jsonl (one a line) | yaml")
+      ->check(CLI::IsMember({"table", "wide", "json", "jsonl", "yaml"}))
+      ->type_name("FORM");
+}
+
+CLI::App* AddCommand(CLI::App& app, const char* name, const char* help, Arguments& arguments,
+                     std::function<int(const Context&)> run) {
+  CLI::App* command = app.add_subcommand(name, help);
+  // -o and --address may stand behind the command as well.
+  command->fallthrough();
+  command->callback([&arguments, run = std::move(run)] { arguments.run = run; });
+  return command;
+}
+
+void AddJobFileCommands(CLI::App& app, Arguments& a) {
+  CLI::App* submit =
+      AddCommand(app, "submit", "Queue a job; prints its name", a,
+                 [&a](const Context& context) { return RunSubmit(a.submit, context); });
+  submit->add_option("JOB.yaml", a.submit.file, "Job file; not needed with --from");
+  submit->add_option("--set", a.submit.sets, kSetHelp)
+      ->type_name("PATH=VALUE")
+      ->allow_extra_args(false);
+  submit
+      ->add_option("--from", a.submit.from,
+                   "Continue from JOB or JOB/checkpoints/ID with its configuration; a job file and "
+                   "--set say what differs")
+      ->type_name("JOB");
+  submit
+      ->add_option("--request-id", a.submit.request_id,
+                   "Makes a repeated call give the first one's job (default: a random one)")
+      ->type_name("ID");
+  CLI::Option* validate_only = submit->add_flag("--validate-only", a.submit.validate_only,
+                                                "Check configuration and data, store nothing");
+  CLI::Option* no_validate =
+      submit->add_flag("--no-validate", a.submit.no_validate, "Do not look at the data first");
+  CLI::Option* watch =
+      submit->add_flag("--watch", a.submit.watch, "Watch it to its end; exit code by the end");
+  CLI::Option* wait =
+      submit->add_flag("--wait", a.submit.wait, "Wait for its end; exit code by the end");
+  no_validate->excludes(validate_only);
+  watch->excludes(wait)->excludes(validate_only);
+  wait->excludes(validate_only);
+
+  CLI::App* validate =
+      AddCommand(app, "validate", "Check a job file and its data", a,
+                 [&a](const Context& context) { return RunValidate(a.validate, context); });
+  validate->add_option("JOB.yaml", a.validate.file, "Job file")->required();
+  validate->add_option("--set", a.validate.sets, kSetHelp)
+      ->type_name("PATH=VALUE")
+      ->allow_extra_args(false);
+
+  CLI::App* preview =
+      AddCommand(app, "preview", "Show conversations as they are trained, the trained part marked",
+                 a, [&a](const Context& context) { return RunPreview(a.preview, context); });
+  preview->add_option("JOB.yaml", a.preview.file, "Job file")->required();
+  preview->add_option("--set", a.preview.sets, kSetHelp)
+      ->type_name("PATH=VALUE")
+      ->allow_extra_args(false);
+  preview->add_option("--limit", a.preview.limit, "How many examples or rows (default 3)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000000000));
+  preview->add_flag("--packed", a.preview.packed, "Packed rows in the order of the first epoch");
+  preview->add_flag("--json", a.preview.json, "Token ids and labels, one JSON object a line");
+}
+
+void AddLookingCommands(CLI::App& app, Arguments& a) {
+  CLI::App* ls = AddCommand(app, "ls", "List jobs, newest first", a,
+                            [&a](const Context& context) { return RunLs(a.ls, context); });
+  ls->add_option("--state", a.ls.states, "Only jobs in this state; may be repeated")
+      ->type_name("STATE")
+      ->allow_extra_args(false);
+  ls->add_option("--label", a.ls.labels, "Only jobs with this label; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  ls->add_option("--limit", a.ls.limit, "At most so many (default: all)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000000000));
+
+  CLI::App* get = AddCommand(app, "get",
+                             "Show a job; -o yaml: its configuration with the defaults filled in; "
+                             "-o wide: its attempts too",
+                             a, [&a](const Context& context) { return RunGet(a.job, context); });
+  get->add_option("JOB", a.job, kJobHelp)->required();
+
+  CLI::App* watch =
+      AddCommand(app, "watch",
+                 "Follow a job, or all jobs: live view on a terminal (-o wide: lines), a line an "
+                 "event on a pipe",
+                 a, [&a](const Context& context) { return RunWatch(a.watch, context); });
+  watch->add_option("JOB", a.watch.job, kJobHelp);
+  watch
+      ->add_option("--after", a.watch.after,
+                   "Continue after this cursor; begin = from the oldest event (default: from now)")
+      ->type_name("CURSOR");
+
+  CLI::App* wait = AddCommand(app, "wait", "Wait until a job is in a state, or has ended", a,
+                              [&a](const Context& context) { return RunWait(a.wait, context); });
+  wait->add_option("JOB", a.wait.job, kJobHelp)->required();
+  wait->add_option(
+          "--for", a.wait.states,
+          "State to wait for; may be repeated (default: the job's end, which gives the exit code)")
+      ->type_name("STATE")
+      ->allow_extra_args(false);
+  wait->add_option("--timeout", a.wait.timeout,
+                   "Give up after 30s, 5m, 2h … with exit code 4 (default: never)")
+      ->type_name("TIME");
+
+  CLI::App* logs = AddCommand(app, "logs", "Print the output of a job's worker", a,
+                              [&a](const Context& context) { return RunLogs(a.logs, context); });
+  logs->add_option("JOB", a.logs.job, kJobHelp)->required();
+  logs->add_flag("-f,--follow", a.logs.follow, "Go on until the attempt has ended");
+  logs->add_option("--attempt", a.logs.attempt, "Attempt (default: the newest)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000000000));
+  logs->add_option("--tail", a.logs.tail, "Begin so many lines before the end")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000000000));
+
+  CLI::App* checkpoints = app.add_subcommand("checkpoints", "Checkpoints of a job");
+  checkpoints->fallthrough()->require_subcommand(1);
+  CLI::App* list =
+      AddCommand(*checkpoints, "ls", "List them, newest first", a,
+                 [&a](const Context& context) { return RunCheckpointsLs(a.checkpoints, context); });
+  list->add_option("JOB", a.checkpoints.job, kJobHelp)->required();
+  list->add_flag("--all", a.checkpoints.all, "Deleted ones too");
+}
+
+void AddControlCommands(CLI::App& app, Arguments& a) {
+  CLI::App* pause =
+      AddCommand(app, "pause", "Pause a job at the end of its step, with a checkpoint", a,
+                 [&a](const Context& context) { return RunPause(a.pause, context); });
+  pause->add_option("JOB", a.pause.job, kJobHelp)->required();
+  pause->add_option("--reason", a.pause.reason, "Text for the event")->type_name("TEXT");
+
+  CLI::App* resume = AddCommand(app, "resume", "Let a paused job go on", a,
+                                [&a](const Context& context) { return RunResume(a.job, context); });
+  resume->add_option("JOB", a.job, kJobHelp)->required();
+
+  CLI::App* stop = AddCommand(app, "stop", "End a job with a final checkpoint", a,
+                              [&a](const Context& context) { return RunStop(a.stop, context); });
+  stop->add_option("JOB", a.stop.job, kJobHelp)->required();
+  stop->add_option("--reason", a.stop.reason, "Text for the event")->type_name("TEXT");
+  CLI::Option* discard = stop->add_flag("--discard", a.stop.discard, "Without a final checkpoint");
+  stop->add_flag("--force", a.stop.force, "As --discard, and kill it after 2 s")->excludes(discard);
+
+  CLI::App* rm = AddCommand(app, "rm", "Remove a job that has ended, with its checkpoints", a,
+                            [&a](const Context& context) { return RunRm(a.job, context); });
+  rm->add_option("JOB", a.job, kJobHelp)->required();
+
+  CLI::App* config = app.add_subcommand("config", "About job files");
+  config->fallthrough()->require_subcommand(1);
+  AddCommand(*config, "reference", "Every key of a job file: type, unit, range, default, meaning",
+             a, RunConfigReference);
+  AddCommand(app, "version", "Versions of trainctl and of the daemon", a, RunVersion);
+}
+
+}  // namespace
+
+int RunTrainctl(const std::vector<std::string>& arguments, const Environment& env) {
+  Arguments parsed;
+  CLI::App app("trainctl drives trainerd, the daemon that fine-tunes language models.", "trainctl");
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 done (a waited-for job succeeded), 1 the job failed, 2 usage or invalid "
+      "configuration, 3 stopped or cancelled,\n"
+      "4 time-out, 5 cannot reach the daemon, 6 any other refusal.");
+  AddGlobalOptions(app, parsed);
+  AddJobFileCommands(app, parsed);
+  AddLookingCommands(app, parsed);
+  AddControlCommands(app, parsed);
+  try {
+    // CLI11 takes the arguments from the back.
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, *env.out, *env.err) == 0 ? kDone : kUsage;
+  }
+  const int code = parsed.run(Context{.env = env, .address = parsed.address, .form = parsed.form});
+  env.out->flush();
+  if (env.out->good()) return code;
+  *env.err << "trainctl: the output cannot be written (is the disk full?)" << std::endl;
+  return code == kDone ? kRefused : code;
+}
+
+}  // namespace trainerd::client

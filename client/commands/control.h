@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What pause, resume, stop and rm have in common: find the job, call, print the job.
+#pragma once
+
+#include <string>
+
+#include "client/commands/job_text.h"
+#include "client/context.h"
+#include "client/job_names.h"
+#include "client/status_details.h"
+
+namespace trainerd::client {
+
+// Resolves JOB, runs `call(connection, jobs/ID)` and prints the job that it gives. Exit code of the
+// command.
+template <typename Call>
+int ControlJob(const std::string& text, const Context& context, Call call) {
+  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
+  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  const absl::StatusOr<std::string> name = ResolveJobName(**connection, text);
+  if (!name.ok()) return PrintError(name.status(), context.err());
+  const absl::StatusOr<v1::Job> job = call(**connection, *name);
+  if (!job.ok()) return PrintError(job.status(), context.err());
+  PrintJobResult(*job, context);
+  return kDone;
+}
+
+}  // namespace trainerd::client

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainctl get: one job. -o yaml gives its resolved configuration as a job file with the defaults
+// marked.
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/commands/commands.h"
+#include "client/format.h"
+#include "client/job_names.h"
+#include "client/status_details.h"
+#include "client/text_width.h"
+#include "proto/contract/status_macros.h"
+#include "proto/contract/yaml_to_proto.h"
+
+namespace trainerd::client {
+namespace {
+
+constexpr int kLabelColumns = 16;
+constexpr int kPageSize = 500;
+
+void Line(const Context& context, const char* label, const std::string& text) {
+  if (!text.empty() && text != "-")
+    context.out() << PadRight(label, kLabelColumns) << PlainText(text) << "\n";
+}
+
+void PrintProgress(const v1::Progress& progress, const Context& context) {
+  std::string steps = FormatCount(progress.step());
+  if (progress.has_total_steps())
+    absl::StrAppend(&steps, " of ", FormatCount(progress.total_steps()));
+  if (progress.has_epoch()) absl::StrAppend(&steps, ", epoch ", FormatNumber(progress.epoch()));
+  Line(context, "steps", steps);
+  if (progress.has_loss()) Line(context, "loss", FormatNumber(progress.loss()));
+  if (progress.has_validation_loss())
+    Line(context, "validation loss", FormatNumber(progress.validation_loss()));
+  if (progress.has_learning_rate())
+    Line(context, "learning rate", FormatLearningRate(progress.learning_rate()));
+  if (progress.has_tokens_per_second())
+    Line(context, "tokens/s", FormatNumber(progress.tokens_per_second()));
+  if (progress.has_eta_seconds())
+    Line(context, "ETA", FormatSpan(absl::Seconds(progress.eta_seconds())));
+  Line(context, "stage", progress.stage());
+}
+
+void PrintError(const v1::JobError& error, const Context& context) {
+  if (error.code().empty()) return;
+  Line(context, "error",
+       absl::StrCat(error.code(), " (", v1::JobError::Cause_Name(error.cause()),
+                    "): ", error.message()));
+  if (error.log_excerpt().empty()) return;
+  context.out() << "last lines of its output:\n" << PlainTextLines(error.log_excerpt());
+  if (error.log_excerpt().back() != '\n') context.out() << "\n";
+}
+
+void PrintJob(const v1::Job& job, const Context& context) {
+  Line(context, "job", job.name());
+  Line(context, "name", job.config().name());
+  context.out() << PadRight("state", kLabelColumns)
+                << ColorByState(job.state(), DescribeState(job), context.env.color) << "\n";
+  for (const auto& condition : job.conditions()) {
+    if (condition.active())
+      Line(context, "condition", absl::StrCat(condition.type(), ": ", condition.message()));
+  }
+  PrintProgress(job.progress(), context);
+  Line(context, "device", job.device());
+  if (job.attempt() > 0) Line(context, "attempt", absl::StrCat(job.attempt()));
+  Line(context, "checkpoint", job.latest_checkpoint());
+  Line(context, "from", job.from());
+  Line(context, "created", FormatTimestamp(job.create_time()));
+  Line(context, "started", FormatTimestamp(job.start_time()));
+  Line(context, "ended", FormatTimestamp(job.end_time()));
+  std::vector<std::string> labels;
+  for (const auto& [key, value] : job.config().labels())
+    labels.push_back(absl::StrCat(key, "=", value));
+  Line(context, "labels", absl::StrJoin(labels, ", "));
+  Line(context, "model", job.config().model().path());
+  Line(context, "output", job.config().output().path());
+  Line(context, "folder", job.run_dir());
+  PrintError(job.error(), context);
+}
+
+absl::Status PrintAttempts(Connection& connection, const std::string& name,
+                           const Context& context) {
+  Table table({"ATTEMPT", "DEVICE", "END", "STEPS", "FROM", "STARTED", "ENDED", "ERROR"});
+  v1::ListAttemptsRequest request;
+  request.set_parent(name);
+  request.set_page_size(kPageSize);
+  do {
+    ASSIGN_OR_RETURN(const v1::ListAttemptsResponse page, connection.ListAttempts(request));
+    for (const v1::Attempt& attempt : page.attempts()) {
+      const bool open = attempt.end() == v1::Attempt::END_UNSPECIFIED;
+      table.AddRow(
+          {absl::StrCat(attempt.number()), PlainText(attempt.device()),
+           open ? "-" : v1::Attempt::End_Name(attempt.end()),
+           attempt.last_step() > 0 ? absl::StrCat(attempt.first_step(), "-", attempt.last_step())
+                                   : "-",
+           attempt.resumed_from().empty() ? "-" : PlainText(LastSegment(attempt.resumed_from())),
+           FormatTimestamp(attempt.start_time()), FormatTimestamp(attempt.end_time()),
+           PlainText(attempt.error().code())});
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  if (!table.empty()) {
+    context.out() << "\n";
+    table.Print(context.out());
+  }
+  return absl::OkStatus();
+}
+
+void PrintConfig(const v1::Job& job, const Context& context) {
+  const std::vector<std::string> given(job.given().begin(), job.given().end());
+  context.out() << "# " << PlainText(job.name()) << " " << DescribeState(job)
+                << ": its configuration with the defaults filled in\n"
+                << MessageToYaml(job.config(), &given);
+}
+
+}  // namespace
+
+int RunGet(const std::string& text, const Context& context) {
+  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
+  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  const absl::StatusOr<std::string> name = ResolveJobName(**connection, text);
+  if (!name.ok()) return PrintError(name.status(), context.err());
+  const absl::StatusOr<v1::Job> job = (*connection)->GetJob(*name);
+  if (!job.ok()) return PrintError(job.status(), context.err());
+  if (context.form == OutputForm::kYaml) {
+    PrintConfig(*job, context);
+  } else if (IsForPeople(context.form)) {
+    PrintJob(*job, context);
+    if (context.form == OutputForm::kWide) {
+      const absl::Status status = PrintAttempts(**connection, *name, context);
+      if (!status.ok()) return PrintError(status, context.err());
+    }
+  } else {
+    PrintMessage(*job, context.form, context.out());
+  }
+  context.out().flush();
+  return kDone;
+}
+
+}  // namespace trainerd::client

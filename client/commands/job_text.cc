@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/commands/job_text.h"
+
+#include "absl/strings/str_cat.h"
+#include "client/format.h"
+#include "client/text_width.h"
+
+namespace trainerd::client {
+
+void PrintJobResult(const v1::Job& job, const Context& context) {
+  if (!IsForPeople(context.form)) {
+    PrintMessage(job, context.form, context.out());
+    return;
+  }
+  context.out() << PlainText(job.name()) << " "
+                << ColorByState(job.state(), DescribeState(job), context.env.color) << std::endl;
+}
+
+ExitCode ExitCodeOfEnd(v1::Job::State state) {
+  switch (state) {
+    case v1::Job::SUCCEEDED:
+      return kDone;
+    case v1::Job::FAILED:
+      return kJobFailed;
+    case v1::Job::STOPPED:
+    case v1::Job::CANCELLED:
+      return kJobStopped;
+    default:
+      return kRefused;
+  }
+}
+
+void PrintEnd(const v1::Job& job, const Context& context) {
+  const std::string id = PlainText(JobId(job.name()));
+  if (job.state() == v1::Job::FAILED) {
+    context.err() << "trainctl: " << PlainText(job.name()) << " failed: "
+                  << PlainTextLines(absl::StrCat(job.error().code(), ": ", job.error().message()))
+                  << "\n"
+                  << "trainctl: its output: `trainctl logs " << id
+                  << "`; to continue it after the cause is gone: `trainctl submit --from " << id
+                  << "`" << std::endl;
+    return;
+  }
+  if (!context.talks()) return;
+  context.out() << PlainText(job.name()) << " " << DescribeState(job);
+  switch (job.state()) {
+    case v1::Job::SUCCEEDED:
+      context.out() << ": the model is in "
+                    << PlainText(job.config().output().has_path() ? job.config().output().path()
+                                                                  : job.run_dir() + "/final");
+      break;
+    case v1::Job::STOPPED:
+      context.out() << " at " << PlainText(LastSegment(job.latest_checkpoint()))
+                    << ": `trainctl submit --from " << id << "` continues it";
+      break;
+    default:
+      break;
+  }
+  context.out() << std::endl;
+}
+
+void SayLost(const absl::Status& why, const Context& context) {
+  context.err() << "trainctl: connection lost (" << PlainText(std::string(why.message()))
+                << "), trying again" << std::endl;
+}
+
+void SayBack(const Context& context) { context.err() << "trainctl: connected again" << std::endl; }
+
+}  // namespace trainerd::client

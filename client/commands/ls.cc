@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainctl ls: the jobs, newest first.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/commands/commands.h"
+#include "client/format.h"
+#include "client/status_details.h"
+#include "client/text_width.h"
+
+namespace trainerd::client {
+namespace {
+
+constexpr int kPageSize = 500;
+
+absl::StatusOr<v1::ListJobsRequest> Filter(const LsOptions& options) {
+  v1::ListJobsRequest request;
+  for (const std::string& text : options.states) {
+    const absl::StatusOr<v1::Job::State> state = ParseState(text);
+    if (!state.ok()) return state.status();
+    request.add_states(*state);
+  }
+  for (const std::string& label : options.labels) {
+    const size_t equals = label.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("--label ", label, " is not KEY=VALUE"));
+    }
+    (*request.mutable_labels())[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  return request;
+}
+
+std::string Steps(const v1::Progress& progress) {
+  if (!progress.has_total_steps()) return absl::StrCat(progress.step());
+  return absl::StrCat(progress.step(), "/", progress.total_steps());
+}
+
+void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
+  const bool wide = context.form == OutputForm::kWide;
+  std::vector<std::string> header = {"ID", "NAME", "STATE", "STEP", "LOSS", "AGE"};
+  if (wide)
+    header.insert(header.end(),
+                  {"TOK/S", "ETA", "DEVICE", "ATTEMPT", "PRIORITY", "CHECKPOINT", "CREATED"});
+  Table table(std::move(header));
+  const absl::Time now = absl::Now();
+  for (const v1::Job& job : response.jobs()) {
+    const v1::Progress& progress = job.progress();
+    std::vector<std::string> row = {
+        PlainText(JobId(job.name())),
+        PlainText(job.config().name()),
+        ColorByState(job.state(), DescribeState(job), context.env.color),
+        Steps(progress),
+        progress.has_loss() ? FormatNumber(progress.loss()) : "-",
+        FormatSpan(now - FromProto(job.create_time()))};
+    if (wide) {
+      row.push_back(progress.has_tokens_per_second()
+                        ? FormatCount(static_cast<int64_t>(progress.tokens_per_second()))
+                        : "-");
+      row.push_back(progress.has_eta_seconds() ? FormatSpan(absl::Seconds(progress.eta_seconds()))
+                                               : "-");
+      row.push_back(job.device().empty() ? "-" : PlainText(job.device()));
+      row.push_back(absl::StrCat(job.attempt()));
+      row.push_back(absl::StrCat(job.config().priority()));
+      row.push_back(
+          job.latest_checkpoint().empty() ? "-" : PlainText(LastSegment(job.latest_checkpoint())));
+      row.push_back(FormatTimestamp(job.create_time()));
+    }
+    table.AddRow(std::move(row));
+  }
+  table.Print(context.out(), context.table_columns(), context.env.utf8);
+  context.out().flush();
+}
+
+}  // namespace
+
+int RunLs(const LsOptions& options, const Context& context) {
+  absl::StatusOr<v1::ListJobsRequest> request = Filter(options);
+  if (!request.ok()) return PrintError(request.status(), context.err());
+  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
+  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  v1::ListJobsResponse all;
+  do {
+    const int left = options.limit - all.jobs_size();
+    request->set_page_size(options.limit > 0 ? std::min(left, kPageSize) : kPageSize);
+    const absl::StatusOr<v1::ListJobsResponse> page = (*connection)->ListJobs(*request);
+    if (!page.ok()) return PrintError(page.status(), context.err());
+    // The first page's cursor: what happened while the others were read is seen again rather than
+    // missed.
+    if (all.cursor().empty()) all.set_cursor(page->cursor());
+    all.mutable_jobs()->MergeFrom(page->jobs());
+    request->set_page_token(page->next_page_token());
+  } while (!request->page_token().empty() &&
+           (options.limit == 0 || all.jobs_size() < options.limit));
+  if (IsForPeople(context.form)) {
+    if (all.jobs().empty() && context.talks()) {
+      context.out() << "no jobs"
+                    << (options.states.empty() && options.labels.empty()
+                            ? "; submit one with `trainctl submit JOB.yaml`"
+                            : " match")
+                    << std::endl;
+      return kDone;
+    }
+    PrintTable(all, context);
+  } else if (context.form == OutputForm::kJsonl) {
+    for (const v1::Job& job : all.jobs()) PrintMessage(job, context.form, context.out());
+  } else {
+    PrintMessage(all, context.form, context.out());
+  }
+  return kDone;
+}
+
+}  // namespace trainerd::client

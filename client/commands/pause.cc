@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainctl pause: asks for a pause; `trainctl wait JOB --for PAUSED` waits for it.
+#include "client/commands/commands.h"
+#include "client/commands/control.h"
+
+namespace trainerd::client {
+
+int RunPause(const ControlOptions& options, const Context& context) {
+  return ControlJob(options.job, context, [&](Connection& connection, const std::string& name) {
+    v1::PauseRequest request;
+    request.set_name(name);
+    request.set_request_id(NewRequestId());
+    request.set_reason(options.reason);
+    return connection.Pause(request);
+  });
+}
+
+}  // namespace trainerd::client

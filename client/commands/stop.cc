@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainctl stop: ends a job, by default with a final checkpoint.
+#include "client/commands/commands.h"
+#include "client/commands/control.h"
+
+namespace trainerd::client {
+
+int RunStop(const StopOptions& options, const Context& context) {
+  return ControlJob(options.job, context, [&](Connection& connection, const std::string& name) {
+    v1::StopRequest request;
+    request.set_name(name);
+    request.set_request_id(NewRequestId());
+    request.set_reason(options.reason);
+    request.set_mode(options.force     ? v1::StopRequest::FORCE
+                     : options.discard ? v1::StopRequest::DISCARD
+                                       : v1::StopRequest::GRACEFUL);
+    return connection.Stop(request);
+  });
+}
+
+}  // namespace trainerd::client

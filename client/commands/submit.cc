@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainctl submit: job file → daemon. The daemon looks at the data first (validate_only), so that a
+// fault is seen before the job waits in a queue.
+#include "client/commands/commands.h"
+#include "client/commands/job_text.h"
+#include "client/job_file.h"
+#include "client/job_names.h"
+#include "client/report_text.h"
+#include "client/status_details.h"
+#include "client/text_width.h"
+
+namespace trainerd::client {
+namespace {
+
+int PrintCheck(const v1::SubmitJobResponse& response, const SubmitOptions& options,
+               const Context& context) {
+  const bool errors = HasErrors(response.report());
+  if (options.validate_only) {
+    if (IsForPeople(context.form)) {
+      PrintReport(response.report(), context.out());
+    } else {
+      PrintMessage(response, context.form, context.out());
+    }
+  } else {
+    PrintFindings(response.report(), context.err());
+    if (errors)
+      context.err() << "trainctl: not submitted: the data has errors (--no-validate submits "
+                       "without this look)\n";
+  }
+  return errors ? kUsage : kDone;
+}
+
+int Follow(Connection& connection, const v1::Job& job, const SubmitOptions& options,
+           const Context& context) {
+  // The documents of --watch and --wait are the events or the job at its end; its name still has to
+  // be known.
+  if (IsForPeople(context.form)) {
+    context.out() << PlainText(job.name()) << std::endl;
+  } else {
+    context.err() << PlainText(job.name()) << std::endl;
+  }
+  // From the submission on: nothing that happened before the stream is open is missed.
+  return options.watch ? WatchJob(connection, job.name(), job.cursor(), context)
+                       : WaitForEnd(connection, job.name(), context);
+}
+
+}  // namespace
+
+int RunSubmit(const SubmitOptions& options, const Context& context) {
+  if (options.file.empty() && options.from.empty()) {
+    context.err() << "trainctl: submit needs a job file (trainctl submit JOB.yaml), or --from JOB "
+                     "to continue one\n";
+    return kUsage;
+  }
+  absl::StatusOr<JobFile> job = LoadJobFile(
+      {.path = options.file, .sets = options.sets, .complete = options.from.empty()}, context.env);
+  if (!job.ok()) return PrintError(job.status(), context.err());
+  if (!job->violations.empty()) {
+    PrintViolations(job->violations, job->path, context.err());
+    return kUsage;
+  }
+  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
+  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  v1::SubmitJobRequest request;
+  *request.mutable_config() = job->config;
+  if (!options.from.empty()) {
+    const absl::StatusOr<std::string> from = ResolveJobOrCheckpoint(**connection, options.from);
+    if (!from.ok()) return PrintError(from.status(), context.err());
+    request.set_from(*from);
+  }
+  if (!options.no_validate) {
+    request.set_validate_only(true);
+    const absl::StatusOr<v1::SubmitJobResponse> checked = (*connection)->SubmitJob(request);
+    if (!checked.ok()) return PrintError(checked.status(), context.err(), job->path, job->lines);
+    const int code = PrintCheck(*checked, options, context);
+    if (code != kDone || options.validate_only) return code;
+    request.set_validate_only(false);
+  }
+  request.set_request_id(options.request_id.empty() ? NewRequestId() : options.request_id);
+  const absl::StatusOr<v1::SubmitJobResponse> submitted = (*connection)->SubmitJob(request);
+  if (!submitted.ok()) {
+    const int code = PrintError(submitted.status(), context.err(), job->path, job->lines);
+    if (code == kUnreachable) {
+      context.err() << "trainctl: the daemon may have taken the job: repeat with --request-id "
+                    << request.request_id() << ", which cannot submit it twice\n";
+    }
+    return code;
+  }
+  if (options.watch || options.wait)
+    return Follow(**connection, submitted->job(), options, context);
+  if (IsForPeople(context.form)) {
+    context.out() << PlainText(submitted->job().name()) << std::endl;
+  } else {
+    PrintMessage(submitted->job(), context.form, context.out());
+  }
+  return kDone;
+}
+
+}  // namespace trainerd::client

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainctl watch: a live view on a terminal, one line or one JSON document an event elsewhere. Ends
+// with the job; Ctrl-C only ends the looking.
+#include "absl/strings/str_cat.h"
+#include "client/commands/commands.h"
+#include "client/commands/job_text.h"
+#include "client/commands/watch_sinks.h"
+#include "client/format.h"
+#include "client/interrupt.h"
+#include "client/job_names.h"
+#include "client/status_details.h"
+#include "client/text_width.h"
+#include "proto/contract/job_state.h"
+
+namespace trainerd::client {
+namespace {
+
+constexpr char kAllJobs[] = "jobs/-";
+
+int SayInterrupted(const std::string& parent, const WatchEnd& end, const Context& context) {
+  const bool all = parent == kAllJobs;
+  const std::string id = all ? "" : PlainText(JobId(parent));
+  context.err() << "trainctl: "
+                << (all ? "the jobs go on" : absl::StrCat(PlainText(parent), " goes on"))
+                << "; look again: `trainctl watch" << (all ? "" : " ") << id;
+  if (!end.cursor.empty()) context.err() << " --after " << PlainText(end.cursor);
+  context.err() << "`";
+  if (!all) context.err() << "; end it: `trainctl stop " << id << "`";
+  context.err() << std::endl;
+  return kInterrupted;
+}
+
+int WatchParent(Connection& connection, const std::string& parent, const std::string& after,
+                const Context& context) {
+  const InterruptScope interrupt;
+  const bool one_job = parent != kAllJobs;
+  const std::unique_ptr<WatchSink> sink = MakeWatchSink(context, connection, parent, interrupt);
+  if (one_job && !after.empty()) {
+    // The stream begins with events: the row that they change comes first.
+    const absl::StatusOr<v1::Job> job = connection.GetJob(parent);
+    if (!job.ok()) return PrintError(job.status(), context.err());
+    sink->OnSnapshot(*job);
+  }
+  const WatchEnd end =
+      Watch(connection, {.parent = parent, .after = after, .until_terminal = one_job}, sink.get());
+  switch (end.kind) {
+    case WatchEnd::Kind::kLeft:
+      return SayInterrupted(parent, end, context);
+    case WatchEnd::Kind::kError:
+      return PrintError(end.error, context.err());
+    case WatchEnd::Kind::kEnded:
+      break;
+  }
+  const absl::StatusOr<v1::Job> job = connection.GetJob(parent);
+  if (!job.ok()) return PrintError(job.status(), context.err());
+  if (context.form == OutputForm::kJson || context.form == OutputForm::kYaml)
+    PrintMessage(*job, context.form, context.out());
+  PrintEnd(*job, context);
+  return ExitCodeOfEnd(job->state());
+}
+
+}  // namespace
+
+int WatchJob(Connection& connection, const std::string& name, const std::string& after,
+             const Context& context) {
+  return WatchParent(connection, name, after, context);
+}
+
+int RunWatch(const WatchCommandOptions& options, const Context& context) {
+  if (options.job.empty() &&
+      (context.form == OutputForm::kJson || context.form == OutputForm::kYaml)) {
+    context.err()
+        << "trainctl: watching all jobs never ends in one document: use -o jsonl, or name a job\n";
+    return kUsage;
+  }
+  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
+  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  std::string parent = kAllJobs;
+  if (!options.job.empty()) {
+    absl::StatusOr<std::string> name = ResolveJobName(**connection, options.job);
+    if (!name.ok()) return PrintError(name.status(), context.err());
+    parent = *std::move(name);
+  }
+  return WatchParent(**connection, parent, options.after, context);
+}
+
+}  // namespace trainerd::client

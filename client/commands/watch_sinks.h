@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the events of `watch` go, by output form and kind of output.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "client/context.h"
+#include "client/interrupt.h"
+#include "client/status_watch.h"
+
+namespace trainerd::client {
+
+// Table form on a terminal: the live view. Table form elsewhere, and wide: a line an event. jsonl:
+// a document an event. json and yaml: nothing, for the one document is the job at its end. The
+// arguments must outlive the sink.
+std::unique_ptr<WatchSink> MakeWatchSink(const Context& context, Connection& connection,
+                                         const std::string& parent,
+                                         const InterruptScope& interrupt);
+
+}  // namespace trainerd::client

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The forms of -o: tables for people, messages for programs.
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "google/protobuf/message.h"
+
+namespace trainerd::client {
+
+enum class OutputForm { kTable, kWide, kJson, kJsonl, kYaml };
+
+inline bool IsForPeople(OutputForm form) {
+  return form == OutputForm::kTable || form == OutputForm::kWide;
+}
+
+// Rows under a header, columns aligned by display width. Cells may carry colours; other control
+// characters are removed by whoever made the cell.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
+  void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  bool empty() const { return rows_.empty(); }
+  // `columns` > 0 cuts each line to that many columns.
+  void Print(std::ostream& out, int columns = 0, bool utf8 = true) const;
+
+ private:
+  std::vector<std::string> header_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// One document: pretty JSON, one line of JSON, or YAML.
+void PrintMessage(const google::protobuf::Message& message, OutputForm form, std::ostream& out);
+
+// Any message as YAML: proto field names, absent fields left out, times and durations as in the
+// JSON form, bytes in hex.
+std::string AnyMessageToYaml(const google::protobuf::Message& message);
+
+}  // namespace trainerd::client

@@ -1,0 +1,70 @@
+# Compiler settings and third-party packages that every folder shares.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+
+if(NOT TRAINERD_CACHE)
+  if(DEFINED ENV{TRAINERD_CACHE})
+    set(TRAINERD_CACHE $ENV{TRAINERD_CACHE})
+  else()
+    set(TRAINERD_CACHE $ENV{HOME}/.cache/trainerd)
+  endif()
+endif()
+
+find_program(TRAINERD_CCACHE ccache)
+if(TRAINERD_CCACHE)
+  if(DEFINED ENV{CCACHE_DIR})
+    set(_ccache_dir $ENV{CCACHE_DIR})
+  else()
+    set(_ccache_dir ${TRAINERD_CACHE}/ccache)
+  endif()
+  # base_dir makes a second clone in another folder reuse the objects of the first.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 CCACHE_DIR=${_ccache_dir}
+      CCACHE_MAXSIZE=5G       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      ${TRAINERD_CCACHE})
+endif()
+find_program(TRAINERD_MOLD mold)
+if(TRAINERD_MOLD AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+# The default build type of every preset keeps assertions: NDEBUG is never defined by us.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+if(TRAINERD_SANITIZE)
+  add_compile_options(-fsanitize=${TRAINERD_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=${TRAINERD_SANITIZE})
+endif()
+
+if(TRAINERD_PORTABLE)
+  # No path of this machine in a program; as an "install" path, CMake adds none by itself. Nothing is compiled differently: like every
+  # preset it is for any x86-64, and picks the CPU's kernels at run time.
+  set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
+  set(CMAKE_INSTALL_RPATH "\$ORIGIN/../lib")
+endif()
+
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(spdlog REQUIRED)
+pkg_check_modules(GRPCPP REQUIRED IMPORTED_TARGET grpc++)
+pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(OPENSSL_CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+
+set(GOOGLEAPIS_PROTO_DIR ${TRAINERD_CACHE}/googleapis-1.76.0 CACHE PATH "Folder that holds google/rpc/*.proto")
+if(NOT EXISTS ${GOOGLEAPIS_PROTO_DIR}/google/rpc/error_details.proto)
+  message(FATAL_ERROR "google/rpc/error_details.proto not found in ${GOOGLEAPIS_PROTO_DIR}: run deploy/install_dependencies.sh")
+endif()
+
+if(TRAINERD_ENGINE)
+  find_package(LibTorch REQUIRED)
+endif()

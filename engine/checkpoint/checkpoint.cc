@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/checkpoint/checkpoint.h"
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "engine/checkpoint/checkpoint_name.h"
+#include "engine/checkpoint/folder_writer.h"
+#include "engine/checkpoint/optimizer_file.h"
+#include "engine/checkpoint/run_folder.h"
+#include "engine/model/model_writer.h"
+#include "google/protobuf/util/time_util.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/attempt_files.h"
+#include "proto/contract/hash.h"
+#include "proto/contract/status_macros.h"
+#include "proto/contract/yaml_to_proto.h"
+
+namespace trainerd::engine {
+namespace {
+
+constexpr int64_t kSmallFilesBytes = 32 << 20;  // tokenizer, state, headers: with room to spare
+constexpr char kJobConfigName[] = "job_config.yaml";
+
+// Adds what is free now to an error that says that the disk is full.
+absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir, int64_t needed) {
+  if (!absl::IsResourceExhausted(status)) return status;
+  const absl::StatusOr<int64_t> free = FreeBytes(run_dir);
+  return absl::ResourceExhaustedError(absl::StrCat(
+      status.message(), "; it needs ", BytesText(needed), " in ", run_dir, ", ",
+      free.ok() ? BytesText(*free) : "an unknown number of bytes", " are free; free some space"));
+}
+
+absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
+                        const ParameterSet& parameters, AdamW& optimizer, FolderWriter& writer) {
+  RETURN_IF_ERROR(WriteModelFolder(parameters, target.model_folder, target.chat_template, writer));
+  ASSIGN_OR_RETURN(const ManifestFile optimizer_file,
+                   WriteOptimizerFile(writer.path(), parameters, optimizer));
+  writer.Add({{kOptimizerName, optimizer_file}});
+  const std::vector<std::string> given(state.config.given().begin(), state.config.given().end());
+  RETURN_IF_ERROR(writer.WriteText(kJobConfigName, MessageToYaml(state.config.config(), &given)));
+  return writer.WriteText(kStateName, RunStateToJson(state));
+}
+
+}  // namespace
+
+absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
+                              const std::string& chat_template, FolderWriter& writer) {
+  ASSIGN_OR_RETURN(const auto weights, WriteModelWeights(writer.path(), parameters));
+  writer.Add(weights);
+  ASSIGN_OR_RETURN(const auto model_files, CopyModelFiles(source, writer.path()));
+  writer.Add(model_files);
+  if (chat_template.empty()) return absl::OkStatus();
+  return writer.WriteText("chat_template.jinja", chat_template);
+}
+
+absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {
+  ASSIGN_OR_RETURN(const int64_t free, FreeBytes(run_dir));
+  if (free >= needed) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat("it needs ", BytesText(needed), " in ", run_dir,
+                                                   ", ", BytesText(free),
+                                                   " are free; free some space"));
+}
+
+absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
+                                               const RunState& state,
+                                               const ParameterSet& parameters, AdamW& optimizer) {
+  const std::string id = CheckpointName({.step = state.step, .attempt = target.attempt});
+  const std::string folder = CheckpointsFolder(target.run_dir);
+  const std::string final_path = absl::StrCat(folder, "/", id);
+  const int64_t needed = EstimateCheckpointBytes(parameters) + kSmallFilesBytes;
+  RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
+  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
+                   FolderWriter::Create(absl::StrCat(
+                       folder, "/", TemporaryName(target.attempt, absl::StrCat(state.step)))));
+  const Manifest manifest{.job = target.job,
+                          .attempt = target.attempt,
+                          .step = state.step,
+                          .parent = target.parent,
+                          .kind = "checkpoint",
+                          .config_digest_hex = ToHex(state.config.config_digest()),
+                          .create_time = TimestampText(),
+                          .has_optimizer = true};
+  absl::Status status = WriteFiles(target, state, parameters, optimizer, *writer);
+  if (status.ok()) {
+    status = writer->Publish(manifest, final_path,
+                             [&] { return CheckPublisher(target.run_dir, target.attempt); });
+  }
+  if (!status.ok()) return WithNumbers(status, target.run_dir, needed);
+  ASSIGN_OR_RETURN(const Manifest published, ReadManifest(final_path));
+  return DescribeCheckpoint(final_path, published, absl::StrCat(target.job, "/checkpoints/", id),
+                            /*verified=*/true);
+}
+
+absl::StatusOr<v1::Checkpoint> DescribeCheckpoint(const std::string& folder,
+                                                  const Manifest& manifest, const std::string& name,
+                                                  bool verified) {
+  ASSIGN_OR_RETURN(std::string digest, ManifestDigest(folder));
+  v1::Checkpoint checkpoint;
+  checkpoint.set_name(name);
+  checkpoint.set_job(manifest.job);
+  checkpoint.set_step(manifest.step);
+  checkpoint.set_attempt(manifest.attempt);
+  if (!google::protobuf::util::TimeUtil::FromString(manifest.create_time,
+                                                    checkpoint.mutable_create_time())) {
+    checkpoint.clear_create_time();
+  }
+  checkpoint.set_size_bytes(manifest.total_bytes());
+  checkpoint.set_manifest_digest(std::move(digest));
+  checkpoint.set_verified(verified);
+  checkpoint.set_has_optimizer(manifest.has_optimizer);
+  checkpoint.set_path(folder);
+  checkpoint.set_parent(manifest.parent);
+  checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  return checkpoint;
+}
+
+absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& folder) {
+  OpenedCheckpoint opened{.folder = folder};
+  ASSIGN_OR_RETURN(opened.manifest, ReadManifest(folder));
+  RETURN_IF_ERROR(VerifyFolder(folder, opened.manifest));
+  if (opened.manifest.files.count(kStateName) == 0 || !opened.manifest.has_optimizer) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        folder, " has weights but no run state: start from it with init_from: {checkpoint: ",
+        folder, ", state: weights}"));
+  }
+  ASSIGN_OR_RETURN(const std::string json, ReadFile(absl::StrCat(folder, "/", kStateName)));
+  absl::StatusOr<RunState> state = ParseRunState(json);
+  if (!state.ok()) return Annotate(state.status(), folder);
+  opened.state = *std::move(state);
+  if (opened.state.step != opened.manifest.step) {
+    return absl::DataLossError(absl::StrCat(folder, ": ", kStateName, " is of step ",
+                                            opened.state.step, ", ", kManifestName, " of step ",
+                                            opened.manifest.step));
+  }
+  return opened;
+}
+
+std::string TimestampText() {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", absl::Now(), absl::UTCTimeZone());
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/checkpoint/folder_writer.h"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/checkpoint/run_folder.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/hash.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kCopyBytes = 8 << 20;
+
+class OwnedFd {
+ public:
+  explicit OwnedFd(int fd) : fd_(fd) {}
+  ~OwnedFd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  OwnedFd(const OwnedFd&) = delete;
+  OwnedFd& operator=(const OwnedFd&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+absl::Status WriteAll(int fd, const char* data, size_t size, const std::string& path) {
+  while (size > 0) {
+    const ssize_t written = ::write(fd, data, size);
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoStatus(errno, absl::StrCat("write ", path));
+    }
+    data += written;
+    size -= static_cast<size_t>(written);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ManifestFile> CopyFile(const std::string& from, const std::string& to) {
+  const OwnedFd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
+  if (in.get() < 0) return ErrnoStatus(errno, absl::StrCat("open ", from));
+  const OwnedFd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (out.get() < 0) return ErrnoStatus(errno, absl::StrCat("create ", to));
+  ManifestFile file;
+  Xxh3Stream hash;
+  std::vector<char> buffer(kCopyBytes);
+  while (true) {
+    const ssize_t got = ::read(in.get(), buffer.data(), buffer.size());
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoStatus(errno, absl::StrCat("read ", from));
+    }
+    if (got == 0) break;
+    hash.Update(buffer.data(), static_cast<size_t>(got));
+    file.size_bytes += got;
+    RETURN_IF_ERROR(WriteAll(out.get(), buffer.data(), static_cast<size_t>(got), to));
+  }
+  if (::fsync(out.get()) != 0) return ErrnoStatus(errno, absl::StrCat("fsync ", to));
+  file.xxh3_hex = ToHex(hash.Digest());
+  return file;
+}
+
+// Puts `from` where `to` is or would be. A folder cannot be replaced by rename(2) unless it is
+// empty: the old one steps aside first.
+absl::Status ReplaceFolder(const std::string& from, const std::string& to) {
+  std::error_code error;
+  if (!fs::exists(to, error)) return RenameDurable(from, to);
+  const std::string old = absl::StrCat(from, "-replaced");
+  RETURN_IF_ERROR(RemoveAll(old));
+  RETURN_IF_ERROR(RenameDurable(to, old));
+  RETURN_IF_ERROR(RenameDurable(from, to));
+  return RemoveAll(old);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FolderWriter>> FolderWriter::Create(const std::string& temporary) {
+  RETURN_IF_ERROR(RemoveAll(temporary));
+  std::error_code error;
+  fs::create_directories(temporary, error);
+  if (error) return ErrnoStatus(error.value(), absl::StrCat("create folder ", temporary));
+  return std::unique_ptr<FolderWriter>(new FolderWriter(temporary));
+}
+
+FolderWriter::~FolderWriter() {
+  // What cannot be removed here is removed at the next attempt's start.
+  if (!published_) RemoveAll(path_).IgnoreError();
+}
+
+absl::Status FolderWriter::WriteText(const std::string& name, const std::string& contents) {
+  RETURN_IF_ERROR(WriteFileAtomic(absl::StrCat(path_, "/", name), contents, 0644));
+  files_[name] = {static_cast<int64_t>(contents.size()), ToHex(Xxh3(contents))};
+  return absl::OkStatus();
+}
+
+void FolderWriter::Add(const std::map<std::string, ManifestFile>& files) {
+  for (const auto& [name, file] : files) files_[name] = file;
+}
+
+absl::Status FolderWriter::Publish(Manifest manifest, const std::string& final_path,
+                                   const std::function<absl::Status()>& fence) {
+  manifest.files = files_;
+  RETURN_IF_ERROR(
+      WriteFileAtomic(absl::StrCat(path_, "/", kManifestName), ManifestToJson(manifest), 0644));
+  RETURN_IF_ERROR(FsyncPath(path_));
+  RETURN_IF_ERROR(fence());
+  RETURN_IF_ERROR(ReplaceFolder(path_, final_path));
+  published_ = true;
+  const absl::Status verified = VerifyFromDisk(final_path);
+  if (verified.ok()) return verified;
+  // Damaged under its final name is worse than absent.
+  RETURN_IF_ERROR(RenameDurable(final_path, path_));
+  RETURN_IF_ERROR(RemoveAll(path_));
+  return verified;
+}
+
+absl::Status VerifyFromDisk(const std::string& folder) {
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
+  for (const auto& [name, file] : manifest.files) {
+    const OwnedFd fd(::open(absl::StrCat(folder, "/", name).c_str(), O_RDONLY | O_CLOEXEC));
+    // Clean pages only: everything was fsynced. VerifyFolder says what is wrong with a file that
+    // cannot be opened.
+    if (fd.get() >= 0) ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+  }
+  return VerifyFolder(folder, manifest);
+}
+
+absl::Status CopyFolder(const std::string& from, const Manifest& manifest, FolderWriter& writer) {
+  for (const auto& [name, expected] : manifest.files) {
+    const std::string source = absl::StrCat(from, "/", name);
+    ASSIGN_OR_RETURN(const ManifestFile copied,
+                     CopyFile(source, absl::StrCat(writer.path(), "/", name)));
+    if (copied.size_bytes != expected.size_bytes || copied.xxh3_hex != expected.xxh3_hex) {
+      return absl::DataLossError(
+          absl::StrCat(source, " changed after it was written: it differs from ", kManifestName));
+    }
+    writer.Add({{name, copied}});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
+  fs::path existing(path);
+  std::error_code error;
+  while (!fs::exists(existing, error) && existing.has_parent_path() &&
+         existing != existing.parent_path()) {
+    existing = existing.parent_path();
+  }
+  struct statvfs info;
+  if (::statvfs(existing.c_str(), &info) != 0)
+    return ErrnoStatus(errno, absl::StrCat("statvfs ", existing.string()));
+  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
+}
+
+std::string BytesText(int64_t bytes) {
+  if (bytes < 1'000'000) return absl::StrCat(bytes, " bytes");
+  if (bytes < 1'000'000'000) return absl::StrFormat("%.1f MB", static_cast<double>(bytes) / 1e6);
+  return absl::StrFormat("%.2f GB", static_cast<double>(bytes) / 1e9);
+}
+
+}  // namespace trainerd::engine

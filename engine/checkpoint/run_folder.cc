@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/checkpoint/run_folder.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status FileError(const std::error_code& error, const std::string& what) {
+  return ErrnoStatus(error.value(), what);
+}
+
+// Names in a folder; none when it is absent.
+absl::StatusOr<std::vector<std::string>> Names(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  fs::directory_iterator entry(folder, error);
+  if (error == std::errc::no_such_file_or_directory) return names;
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error) return FileError(error, absl::StrCat("read folder ", folder));
+  return names;
+}
+
+}  // namespace
+
+std::string CheckpointsFolder(const std::string& run_dir) {
+  return absl::StrCat(run_dir, "/checkpoints");
+}
+
+std::string FinalFolder(const std::string& run_dir) { return absl::StrCat(run_dir, "/final"); }
+
+absl::Status RemoveAll(const std::string& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  return error ? FileError(error, absl::StrCat("remove ", path)) : absl::OkStatus();
+}
+
+absl::Status RemoveTemporaries(const std::string& run_dir, int32_t attempt) {
+  for (const std::string& folder : {run_dir, CheckpointsFolder(run_dir)}) {
+    ASSIGN_OR_RETURN(const std::vector<std::string> names, Names(folder));
+    for (const std::string& name : names) {
+      const std::optional<int32_t> writer = TemporaryAttempt(name);
+      if (!writer.has_value() || *writer > attempt) continue;
+      RETURN_IF_ERROR(RemoveAll(absl::StrCat(folder, "/", name)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<FoundCheckpoint>> ListCheckpoints(const std::string& run_dir) {
+  const std::string folder = CheckpointsFolder(run_dir);
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, Names(folder));
+  std::vector<FoundCheckpoint> found;
+  for (const std::string& name : names) {
+    const std::optional<CheckpointId> id = ParseCheckpointName(name);
+    if (!id.has_value()) continue;
+    const std::string path = absl::StrCat(folder, "/", name);
+    absl::StatusOr<Manifest> manifest = ReadManifest(path);
+    if (!manifest.ok() || manifest->step != id->step || manifest->attempt != id->attempt) continue;
+    found.push_back({*id, path, *std::move(manifest)});
+  }
+  std::sort(found.begin(), found.end(), [](const FoundCheckpoint& a, const FoundCheckpoint& b) {
+    if (a.id.attempt != b.id.attempt) return a.id.attempt > b.id.attempt;
+    return a.id.step > b.id.step;
+  });
+  return found;
+}
+
+absl::StatusOr<std::optional<FoundCheckpoint>> FindResumePoint(const std::string& run_dir,
+                                                               std::vector<std::string>* skipped) {
+  ASSIGN_OR_RETURN(std::vector<FoundCheckpoint> found, ListCheckpoints(run_dir));
+  for (FoundCheckpoint& checkpoint : found) {
+    const absl::Status verified = VerifyFolder(checkpoint.path, checkpoint.manifest);
+    if (verified.ok()) return std::make_optional(std::move(checkpoint));
+    skipped->push_back(absl::StrCat(checkpoint.path, ": ", verified.message()));
+  }
+  return std::nullopt;
+}
+
+absl::Status PruneCheckpoints(const std::string& run_dir, int32_t keep_last) {
+  ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, ListCheckpoints(run_dir));
+  for (size_t i = std::max<int32_t>(keep_last, 1); i < found.size(); ++i) {
+    // Under a temporary name first: a half-removed checkpoint must not look like one.
+    const std::string trash = absl::StrCat(
+        CheckpointsFolder(run_dir), "/",
+        TemporaryName(found[i].id.attempt, absl::StrCat("removed-", found[i].id.step)));
+    RETURN_IF_ERROR(RenameDurable(found[i].path, trash));
+    RETURN_IF_ERROR(RemoveAll(trash));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/checkpoint/run_state.h"
+
+#include <cstdio>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/checkpoint/engine_version.h"
+#include "nlohmann/json.hpp"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/hash.h"
+#include "proto/contract/json_output.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kFormat = 1;
+
+// Reads fields out of an untrusted object and remembers the first fault.
+class FieldReader {
+ public:
+  FieldReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {}
+
+  const Json* Get(const char* key) {
+    if (!object_.is_object() || !object_.contains(key)) return Fault(key, "is missing");
+    return &object_[key];
+  }
+  void Read(const char* key, int64_t* value) {
+    const Json* field = Get(key);
+    if (field == nullptr) return;
+    if (!field->is_number_integer()) return void(Fault(key, "is not an integer"));
+    *value = field->get<int64_t>();
+  }
+  void Read(const char* key, double* value) {
+    const Json* field = Get(key);
+    if (field == nullptr) return;
+    if (!field->is_number()) return void(Fault(key, "is not a number"));
+    *value = field->get<double>();
+  }
+  void Read(const char* key, std::string* value) {
+    const Json* field = Get(key);
+    if (field == nullptr) return;
+    if (!field->is_string()) return void(Fault(key, "is not text"));
+    *value = field->get<std::string>();
+  }
+  void ReadHex(const char* key, std::string* bytes) {
+    std::string hex;
+    Read(key, &hex);
+    if (hex.size() % 2 != 0 || hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
+      return void(Fault(key, "is not hexadecimal"));
+    }
+    *bytes = absl::HexStringToBytes(hex);
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  const Json* Fault(const char* key, const char* what) {
+    if (status_.ok()) {
+      status_ = absl::DataLossError(absl::StrCat(kStateName, ": ", where_, key, " ", what));
+    }
+    return nullptr;
+  }
+
+  const Json& object_;
+  const std::string where_;
+  absl::Status status_;
+};
+
+Json EnvironmentToJson(const RunEnvironment& environment) {
+  return Json{{"engine_version", environment.engine_version},
+              {"build", environment.build},
+              {"torch_version", environment.torch_version},
+              {"cpu", environment.cpu},
+              {"device", environment.device},
+              {"threads", environment.threads}};
+}
+
+absl::Status ParseEnvironment(const Json& json, RunEnvironment* environment) {
+  FieldReader reader(json, "environment.");
+  reader.Read("engine_version", &environment->engine_version);
+  reader.Read("build", &environment->build);
+  reader.Read("torch_version", &environment->torch_version);
+  reader.Read("cpu", &environment->cpu);
+  reader.Read("device", &environment->device);
+  reader.Read("threads", &environment->threads);
+  return reader.status();
+}
+
+Json MonitorToJson(const MonitorState& monitor) {
+  Json losses = Json::array();
+  for (const double loss : monitor.losses) losses.push_back(loss);
+  Json alerts = Json::array();
+  for (const std::string& type : monitor.active_alerts) alerts.push_back(type);
+  Json json{{"losses", losses}, {"active_alerts", alerts}};
+  if (monitor.spike_reference.has_value()) json["spike_reference"] = *monitor.spike_reference;
+  return json;
+}
+
+absl::Status ParseMonitor(const Json& json, MonitorState* monitor) {
+  FieldReader reader(json, "monitor.");
+  const Json* losses = reader.Get("losses");
+  const Json* alerts = reader.Get("active_alerts");
+  RETURN_IF_ERROR(reader.status());
+  for (const Json& loss : *losses) {
+    if (loss.is_number()) monitor->losses.push_back(loss.get<double>());
+  }
+  for (const Json& type : *alerts) {
+    if (type.is_string()) monitor->active_alerts.push_back(type.get<std::string>());
+  }
+  if (json.contains("spike_reference")) {
+    reader.Read("spike_reference", &monitor->spike_reference.emplace());
+  }
+  return reader.status();
+}
+
+absl::Status ParseConfig(const Json& json, v1::ResolvedJobConfig* config) {
+  FieldReader reader(json, "");
+  const Json* message = reader.Get("config");
+  const Json* given = reader.Get("given");
+  reader.ReadHex("config_digest", config->mutable_config_digest());
+  RETURN_IF_ERROR(reader.status());
+  RETURN_IF_ERROR(
+      Annotate(JsonToMessage(message->dump(), config->mutable_config()), kStateName, ": config"));
+  if (!given->is_array()) {
+    return absl::DataLossError(absl::StrCat(kStateName, ": given is not a list"));
+  }
+  for (const Json& path : *given) {
+    if (path.is_string()) config->add_given(path.get<std::string>());
+  }
+  return absl::OkStatus();
+}
+
+std::string ProgramHash() {
+  const absl::StatusOr<std::string> program = ReadFile("/proc/self/exe");
+  return program.ok() ? ToHex(Xxh3(*program)) : "unknown";
+}
+
+}  // namespace
+
+std::string RunStateToJson(const RunState& state) {
+  Json given = Json::array();
+  for (const std::string& path : state.config.given()) given.push_back(path);
+  const v1::JobConfig& config = state.config.config();
+  const Json json{
+      {"format", kFormat},
+      {"step", state.step},
+      {"total_steps", state.total_steps},
+      {"epoch", state.epoch},
+      {"tokens", state.tokens},
+      {"target_tokens", state.target_tokens},
+      {"schedule", {{"type", config.schedule().type()}, {"next_step", state.step + 1}}},
+      {"data_cursor", {{"epoch", state.next.epoch}, {"first_row", state.next.first_row}}},
+      // Row order is a function of (seed, epoch); nothing else draws numbers.
+      {"rng", {{"scheme", "counter"}, {"seed", config.train().seed()}, {"counter", state.step}}},
+      {"evaluated_step", state.evaluated_step},
+      {"sampled_step", state.sampled_step},
+      {"monitor", MonitorToJson(state.monitor)},
+      {"data_fingerprint", ToHex(state.data_fingerprint)},
+      {"environment", EnvironmentToJson(state.environment)},
+      {"config_digest", ToHex(state.config.config_digest())},
+      {"given", given},
+      {"config", Json::parse(MessageToJsonLine(config), nullptr, /*allow_exceptions=*/false)},
+  };
+  return json.dump(1) + "\n";
+}
+
+absl::StatusOr<RunState> ParseRunState(const std::string& json) {
+  const Json root = Json::parse(json, nullptr, /*allow_exceptions=*/false);
+  if (root.is_discarded()) {
+    return absl::DataLossError(absl::StrCat(kStateName, " is not JSON"));
+  }
+  RunState state;
+  FieldReader reader(root, "");
+  int64_t format = 0;
+  reader.Read("format", &format);
+  RETURN_IF_ERROR(reader.status());
+  if (format > kFormat) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(kStateName, " has format ", format, ", this trainerd-worker reads up to ",
+                     kFormat, ": continue with the version that wrote it, or a newer one"));
+  }
+  reader.Read("step", &state.step);
+  reader.Read("total_steps", &state.total_steps);
+  reader.Read("epoch", &state.epoch);
+  reader.Read("tokens", &state.tokens);
+  reader.Read("target_tokens", &state.target_tokens);
+  reader.Read("evaluated_step", &state.evaluated_step);
+  reader.Read("sampled_step", &state.sampled_step);
+  reader.ReadHex("data_fingerprint", &state.data_fingerprint);
+  const Json* cursor = reader.Get("data_cursor");
+  const Json* environment = reader.Get("environment");
+  const Json* monitor = reader.Get("monitor");
+  RETURN_IF_ERROR(reader.status());
+  FieldReader cursor_reader(*cursor, "data_cursor.");
+  cursor_reader.Read("epoch", &state.next.epoch);
+  cursor_reader.Read("first_row", &state.next.first_row);
+  RETURN_IF_ERROR(cursor_reader.status());
+  RETURN_IF_ERROR(ParseEnvironment(*environment, &state.environment));
+  RETURN_IF_ERROR(ParseMonitor(*monitor, &state.monitor));
+  RETURN_IF_ERROR(ParseConfig(root, &state.config));
+  if (state.step < 1) {
+    return absl::DataLossError(absl::StrCat(kStateName, ": step ", state.step, " is below 1"));
+  }
+  return state;
+}
+
+std::string CpuName() {
+  // /proc files have no size, so they are read through stdio.
+  std::FILE* file = std::fopen("/proc/cpuinfo", "re");
+  if (file == nullptr) return "unknown";
+  std::string name = "unknown";
+  char line[512];
+  while (std::fgets(line, sizeof(line), file) != nullptr) {
+    const std::string_view text(line);
+    const size_t colon = text.find(": ");
+    if (text.substr(0, 10) == "model name" && colon != std::string_view::npos) {
+      name = std::string(text.substr(colon + 2));
+      while (!name.empty() && name.back() == '\n') name.pop_back();
+      break;
+    }
+  }
+  std::fclose(file);
+  return name;
+}
+
+RunEnvironment CurrentEnvironment(const std::string& device, int64_t threads,
+                                  const std::string& torch_version) {
+  return {.engine_version = kEngineVersion,
+          .build = ProgramHash(),
+          .torch_version = torch_version,
+          .cpu = CpuName(),
+          .device = device,
+          .threads = threads};
+}
+
+std::string EnvironmentDifferences(const RunEnvironment& then, const RunEnvironment& now) {
+  std::vector<std::string> differences;
+  const auto compare = [&](const char* what, const std::string& a, const std::string& b) {
+    if (a != b) differences.push_back(absl::StrCat(what, " ", a, " → ", b));
+  };
+  compare("engine version", then.engine_version, now.engine_version);
+  compare("build", then.build.substr(0, 8), now.build.substr(0, 8));
+  compare("LibTorch", then.torch_version, now.torch_version);
+  compare("CPU", then.cpu, now.cpu);
+  compare("device", then.device, now.device);
+  compare("threads", absl::StrCat(then.threads), absl::StrCat(now.threads));
+  return absl::StrJoin(differences, ", ");
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// `trainerd-worker attempt`: what the shim starts. Events go to the spool, lines for people to
+// stdout (the log), the end to worker_exit.rec.
+#pragma once
+
+#include <string>
+
+namespace trainerd::engine {
+
+struct AttemptOptions {
+  std::string attempt_dir;  // holds spec.pb
+  int control_fd = -1;      // socket of the shim
+};
+
+// Exit code: 0 the record is durable and says how the attempt ended; 1 the attempt failed, or not
+// even the record could be written.
+int RunAttemptCommand(const AttemptOptions& options);
+
+}  // namespace trainerd::engine

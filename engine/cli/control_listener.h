@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The thread through which the outside says what is wanted: frames of the shim's control socket,
+// and SIGINT and SIGTERM.
+#pragma once
+
+#include <atomic>
+#include <thread>
+
+#include "engine/run_control.h"
+
+namespace trainerd::engine {
+
+// Blocks SIGINT and SIGTERM in the calling thread, so that all threads that it starts block them
+// too and only the listener takes them. Call it before there are other threads. Ignores SIGPIPE and
+// SIGXFSZ: a write that fails is an error of that write.
+void PrepareSignals();
+
+class ControlListener {
+ public:
+  enum class OnSignal {
+    kLeave,  // of an attempt: checkpoint and leave, as a preemption
+    kStop,   // by hand: the first signal stops gracefully, the second discards
+  };
+  struct Options {
+    int control_fd = -1;  // frames of WorkerCommand; end of file = checkpoint and leave. -1 = none
+    OnSignal on_signal = OnSignal::kLeave;
+  };
+  // `control` must outlive it.
+  ControlListener(RunControl& control, const Options& options);
+  ~ControlListener();
+  ControlListener(const ControlListener&) = delete;
+  ControlListener& operator=(const ControlListener&) = delete;
+
+  // The attempt was told to leave by a signal or by the end of the control socket, and by no
+  // command.
+  bool preempted() const { return leave_.load() && !commanded_.load(); }
+
+ private:
+  void Run();
+  void ReadCommand();
+  void ReadSignal();
+
+  RunControl& control_;
+  const OnSignal on_signal_;
+  int control_fd_;  // -1 once it has ended; used by the thread only
+  int signal_fd_ = -1;
+  int stop_fd_ = -1;
+  int signals_ = 0;  // used by the thread only
+  std::atomic<bool> leave_{false};
+  std::atomic<bool> commanded_{false};
+  std::thread thread_;
+};
+
+}  // namespace trainerd::engine

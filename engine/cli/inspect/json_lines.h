@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small pieces of JSON text for the lines that trainerd-inspect prints.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace trainerd::engine {
+
+// Appends `text` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD.
+void AppendJsonString(std::string_view text, std::string* out);
+
+// Appends [1,2,3].
+template <typename Int>
+void AppendJsonInts(const std::vector<Int>& values, std::string* out) {
+  out->push_back('[');
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) out->push_back(',');
+    out->append(std::to_string(values[i]));
+  }
+  out->push_back(']');
+}
+
+}  // namespace trainerd::engine

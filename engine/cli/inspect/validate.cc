@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainerd-inspect validate
+#include "engine/cli/inspect/commands.h"
+#include "engine/cli/inspect/job_file.h"
+#include "engine/data/masking_check.h"
+#include "engine/data/prepare.h"
+#include "engine/data/quick_report.h"
+#include "proto/contract/json_output.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config) {
+  ASSIGN_OR_RETURN(const TextPipeline text, OpenTextPipeline(config));
+  ASSIGN_OR_RETURN(PreparedData data, PrepareData(config, text, nullptr, {.keep_going = true}));
+  if (!data.train_rows.empty()) {
+    const absl::Status masking = MaskingStatus(CheckMasking(data, config, *text.tokenizer));
+    if (!masking.ok()) {
+      v1::DataReport::Finding* finding = data.report.add_findings();
+      finding->set_code("MASKING");
+      finding->set_error(true);
+      finding->set_count(1);
+      finding->set_message(std::string(masking.message()));
+    }
+  }
+  return std::move(data.report);
+}
+
+}  // namespace
+
+absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out) {
+  ASSIGN_OR_RETURN(const v1::JobConfig config, ReadJobFile(options.job_file));
+  v1::DataReport report;
+  if (options.quick) {
+    report = QuickReport(config);
+  } else {
+    ASSIGN_OR_RETURN(report, FullReport(config));
+  }
+  std::fprintf(out, "%s\n", MessageToJsonPretty(report).c_str());
+  for (const v1::DataReport::Finding& finding : report.findings()) {
+    if (finding.error()) return false;
+  }
+  return true;
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/cli/sample_command.h"
+
+#include <c10/core/Device.h>
+
+#include <cstdio>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "engine/model/decoder.h"
+#include "engine/model/hf_folder.h"
+#include "engine/model/parameters.h"
+#include "engine/torch_status.h"
+#include "engine/train/prompter.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string Moment() {
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::Now(), absl::UTCTimeZone());
+}
+
+absl::StatusOr<std::vector<int32_t>> PromptIds(const SampleOptions& options,
+                                               const Prompter& prompter) {
+  if (options.raw) return prompter.TextIds(options.prompt);
+  Json messages = Json::array();
+  if (!options.system.empty())
+    messages.push_back({{"role", "system"}, {"content", options.system}});
+  messages.push_back({{"role", "user"}, {"content", options.prompt}});
+  return prompter.ConversationIds(messages);
+}
+
+absl::StatusOr<std::string> Answer(const SampleOptions& options) {
+  ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_folder));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                   Tokenizer::Load(options.model_folder));
+  std::string source = tokenizer->chat_template_source();
+  if (source.empty()) {
+    if (!options.raw) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          options.model_folder, " has no chat template; use --raw to continue plain text"));
+    }
+    source = ChatTemplate::ChatMlSource();
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<ChatTemplate> chat_template,
+                   ChatTemplate::FromSource(std::move(source), *tokenizer));
+  ASSIGN_OR_RETURN(const std::unique_ptr<HfFolder> weights, HfFolder::Open(options.model_folder));
+  RETURN_IF_ERROR(weights->CheckComplete(config));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ParameterSet> parameters,
+                   ParameterSet::Create(config, Precision::kFp32, c10::Device(c10::kCPU)));
+  RETURN_IF_ERROR(parameters->Load(*weights));
+  std::unique_ptr<Decoder> decoder;
+  RETURN_IF_ERROR(CatchTorch([&] { decoder = std::make_unique<Decoder>(config, *parameters); }));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Prompter> prompter,
+                   Prompter::Create(options.model_folder, *tokenizer, *chat_template, Moment()));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, PromptIds(options, *prompter));
+  return prompter->Answer(*decoder, ids, {.max_tokens = options.max_tokens});
+}
+
+}  // namespace
+
+int RunSampleCommand(const SampleOptions& options) {
+  const absl::StatusOr<std::string> answer = Answer(options);
+  if (!answer.ok()) {
+    std::fprintf(stderr, "trainerd-worker: %s\n", std::string(answer.status().message()).c_str());
+    return absl::IsFailedPrecondition(answer.status()) ? 2 : 1;
+  }
+  std::printf("%s\n", answer->c_str());
+  return 0;
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/cli/train_command.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "engine/checkpoint/run_folder.h"
+#include "engine/cli/control_listener.h"
+#include "engine/cli/event_sinks.h"
+#include "engine/run_job.h"
+#include "engine/train/device.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/attempt_files.h"
+#include "proto/contract/config_paths.h"
+#include "proto/contract/hash.h"
+#include "proto/contract/job_config_rules.h"
+#include "proto/contract/message_to_yaml.h"
+#include "proto/contract/status_macros.h"
+#include "proto/contract/yaml_to_proto.h"
+#include "spdlog/spdlog.h"
+
+namespace trainerd::engine {
+namespace {
+
+constexpr int kExitDone = 0;
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+constexpr int kExitStopped = 3;
+
+// Without a daemon nobody else keeps the number of checkpoints down.
+class RetentionSink : public EventSink {
+ public:
+  RetentionSink(std::string run_dir, int32_t keep_last)
+      : run_dir_(std::move(run_dir)), keep_last_(keep_last) {}
+  void Emit(v1::Event event) override {
+    if (event.checkpoint().kind() != v1::CheckpointEvent::PUBLISHED) return;
+    if (const absl::Status status = PruneCheckpoints(run_dir_, keep_last_); !status.ok()) {
+      spdlog::warn("old checkpoints stay: {}", std::string(status.message()));
+    }
+  }
+
+ private:
+  const std::string run_dir_;
+  const int32_t keep_last_;
+};
+
+// run.lock of the run directory, held until the process ends.
+absl::Status LockRunDir(const std::string& run_dir) {
+  const std::string path = absl::StrCat(run_dir, "/run.lock");
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("open ", path));
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  const int error = errno;
+  ::close(fd);
+  if (error != EWOULDBLOCK) return ErrnoStatus(error, absl::StrCat("lock ", path));
+  return absl::FailedPreconditionError(absl::StrCat("another trainerd-worker runs in ", run_dir,
+                                                    "; stop it first, or use another --run-dir"));
+}
+
+// The moment that a job's {date} and strftime_now stand for is fixed when the job begins: a run
+// directory that was used before keeps it.
+void KeepMoment(const std::string& run_dir, v1::JobConfig* config) {
+  const absl::StatusOr<std::string> yaml = ReadFile(absl::StrCat(run_dir, "/job_config.yaml"));
+  v1::JobConfig before;
+  if (!yaml.ok() || !YamlToMessage(*yaml, &before).violations.empty()) return;
+  if (!config->data().has_now() && before.data().has_now())
+    config->mutable_data()->set_now(before.data().now());
+}
+
+absl::StatusOr<v1::ResolvedJobConfig> ReadJob(const TrainOptions& options) {
+  ASSIGN_OR_RETURN(const std::string yaml, ReadFile(options.job_path));
+  v1::JobConfig config;
+  YamlResult read = YamlToMessage(yaml, &config);
+  for (const std::string& set : options.sets) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(set, absl::MaxSplits('=', 1));
+    for (ConfigViolation& violation : SetField(parts.first, parts.second, &config).violations) {
+      violation.message = absl::StrCat("--set ", set, ": ", violation.message);
+      read.violations.push_back(std::move(violation));
+    }
+  }
+  RETURN_IF_ERROR(ViolationsToStatus(read.violations, options.job_path));
+  std::error_code error;
+  const std::filesystem::path file = std::filesystem::absolute(options.job_path, error);
+  MakePathsAbsolute(file.parent_path().string(), &config);
+  KeepMoment(options.run_dir, &config);
+  std::vector<ConfigViolation> violations;
+  v1::ResolvedJobConfig resolved = ResolveJobConfig(
+      config, {.now = absl::Now(), .default_name = file.stem().string()}, &violations);
+  AttachLines(read.lines, &violations);
+  RETURN_IF_ERROR(ViolationsToStatus(violations, options.job_path));
+  const std::string& init = resolved.config().init_from().checkpoint();
+  if (!init.empty() && !absl::StartsWith(init, "/")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "init_from.checkpoint ", init,
+        " is the name of a daemon's checkpoint; without a daemon give a path (./… or /…)"));
+  }
+  return resolved;
+}
+
+absl::StatusOr<std::string> ChooseDevice(const std::string& wanted) {
+  if (wanted != "auto") return wanted;
+  for (const DeviceDescription& device : ListDevices()) {
+    if (device.name != "cpu" && device.unavailable.empty()) return device.name;
+  }
+  return std::string("cpu");
+}
+
+// The attempt that comes next in this run directory, as a daemon would describe it.
+absl::StatusOr<internal::AttemptSpec> MakeSpec(const TrainOptions& options,
+                                               const v1::ResolvedJobConfig& config) {
+  const std::string& run_dir = options.run_dir;
+  internal::AttemptSpec spec;
+  spec.set_job(absl::StrCat("jobs/", ToHex(Xxh3(run_dir)).substr(0, 12)));
+  spec.set_run_dir(run_dir);
+  *spec.mutable_config() = config;
+  ASSIGN_OR_RETURN(const std::string device, ChooseDevice(config.config().resources().device()));
+  spec.set_device(device);
+  ASSIGN_OR_RETURN(const int last, ReadPublisher(run_dir));
+  spec.set_attempt(last + 1);
+  std::vector<std::string> skipped;
+  ASSIGN_OR_RETURN(const std::optional<FoundCheckpoint> resume, FindResumePoint(run_dir, &skipped));
+  for (const std::string& line : skipped) spdlog::warn("not used: {}", line);
+  if (resume.has_value()) {
+    spec.set_resume_path(resume->path);
+    spec.set_resume_name(absl::StrCat(spec.job(), "/checkpoints/", CheckpointName(resume->id)));
+  } else {
+    spec.set_init_path(config.config().init_from().checkpoint());
+  }
+  const std::vector<std::string> given(config.given().begin(), config.given().end());
+  RETURN_IF_ERROR(WriteFileAtomic(absl::StrCat(run_dir, "/job_config.yaml"),
+                                  MessageToYaml(config.config(), &given)));
+  RETURN_IF_ERROR(WritePublisher(run_dir, spec.attempt()));
+  return spec;
+}
+
+int Fail(const absl::Status& status, int exit_code) {
+  std::fprintf(stderr, "trainerd-worker: %s\n", std::string(status.message()).c_str());
+  return exit_code;
+}
+
+int Finish(const internal::WorkerExitRecord& record) {
+  switch (record.end()) {
+    case v1::Attempt::COMPLETED:
+      return kExitDone;
+    case v1::Attempt::FAILED:
+      std::fprintf(stderr, "trainerd-worker: %s: %s\n", record.error().code().c_str(),
+                   record.error().message().c_str());
+      return kExitFailed;
+    default:
+      if (record.has_last_checkpoint()) {
+        std::fprintf(stderr, "stopped at step %lld; the same command continues from there\n",
+                     static_cast<long long>(record.last_checkpoint().step()));
+      } else {
+        std::fprintf(stderr, "stopped before there was a checkpoint\n");
+      }
+      return kExitStopped;
+  }
+}
+
+int Run(const internal::AttemptSpec& spec, const TrainOptions& options) {
+  TextSink text(options.events_path == "-" ? stderr : stdout, TextSink::Samples::kShow);
+  RetentionSink retention(spec.run_dir(), spec.config().config().checkpoint().keep_last());
+  std::vector<EventSink*> sinks{&text, &retention};
+  std::unique_ptr<JsonLineSink> json;
+  if (!options.events_path.empty()) {
+    absl::StatusOr<std::unique_ptr<JsonLineSink>> opened =
+        JsonLineSink::Open(options.events_path, spec.job(), spec.attempt());
+    if (!opened.ok()) return Fail(opened.status(), kExitUsage);
+    json = *std::move(opened);
+    sinks.push_back(json.get());
+  }
+  TeeSink events(std::move(sinks));
+  RunControl control;
+  const ControlListener listener(control, {.on_signal = ControlListener::OnSignal::kStop});
+  return Finish(RunJob(spec, events, control));
+}
+
+}  // namespace
+
+int RunTrainCommand(TrainOptions options) {
+  PrepareSignals();
+  // Absolute and without a slash at its end: checkpoints are named by it, and the job's name is
+  // made of it.
+  std::error_code error;
+  options.run_dir = std::filesystem::absolute(options.run_dir + "/.", error)
+                        .lexically_normal()
+                        .parent_path()
+                        .string();
+  if (error) return Fail(ErrnoStatus(error.value(), options.run_dir), kExitUsage);
+  const absl::StatusOr<v1::ResolvedJobConfig> config = ReadJob(options);
+  if (!config.ok()) return Fail(config.status(), kExitUsage);
+  if (const absl::Status made = MakeFolders(options.run_dir); !made.ok())
+    return Fail(made, kExitUsage);
+  if (const absl::Status locked = LockRunDir(options.run_dir); !locked.ok())
+    return Fail(locked, kExitFailed);
+  const absl::StatusOr<internal::AttemptSpec> spec = MakeSpec(options, *config);
+  if (!spec.ok()) return Fail(spec.status(), kExitFailed);
+  return Run(*spec, options);
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The order in which rows are trained: a pure function of (rows, seed, step). A resume needs the
+// step's number, not a replay.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/data/batch.h"
+#include "engine/data/packing.h"
+
+namespace trainerd::engine {
+
+struct DataLoaderOptions {
+  int64_t batch_size = 1;             // rows a microbatch
+  int64_t gradient_accumulation = 1;  // microbatches a step
+  double epochs = 1;                  // used when max_steps is 0
+  int64_t max_steps = 0;
+  int64_t seed = 42;
+  bool shuffle = true;
+};
+
+// Where step N is. Steps count from 1.
+struct StepPlace {
+  int64_t epoch = 0;      // 0-based
+  int64_t first_row = 0;  // position in the epoch's order
+  int64_t num_rows =
+      0;  // fewer than batch_size x gradient_accumulation in an epoch's last step, never 0
+  double epoch_after = 0;  // epochs completed once the step is applied
+};
+
+// Thread-safety: one owner at a time (Step keeps the order of the epoch at hand).
+class DataLoader {
+ public:
+  // `examples` and `rows` must outlive the loader. A row is a list of positions in `examples`
+  // (packing.h); with packing off each row holds one.
+  DataLoader(const std::vector<TokenExample>& examples, const std::vector<PackedRow>& rows,
+             DataLoaderOptions options);
+
+  // The last step of an epoch may be smaller; it is trained like the others.
+  int64_t steps_per_epoch() const;
+  // max_steps if set, else ceil(epochs x steps_per_epoch).
+  int64_t total_steps() const;
+  StepPlace Place(int64_t step) const;
+  // The microbatches of step N (1-based), in order. The last one may hold fewer rows.
+  std::vector<Microbatch> Step(int64_t step) const;
+  // Order of the rows in one epoch: Fisher-Yates with a counter-based generator keyed by (seed,
+  // epoch); the identity without shuffle.
+  std::vector<int64_t> EpochOrder(int64_t epoch) const;
+
+ private:
+  const std::vector<TokenExample>& examples_;
+  const std::vector<PackedRow>& rows_;
+  DataLoaderOptions options_;
+  mutable int64_t cached_epoch_ = -1;
+  mutable std::vector<int64_t> cached_order_;
+};
+
+// One microbatch out of whole rows.
+Microbatch MakeMicrobatch(const std::vector<TokenExample>& examples,
+                          const std::vector<const PackedRow*>& rows);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// simdjson's document → nlohmann's ordered tree, which the chat template reads, and the place of a
+// syntax error.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "nlohmann/json.hpp"
+#include "simdjson.h"
+
+namespace trainerd::engine {
+
+// Keeps key order and the difference between integers and floats.
+nlohmann::ordered_json ToOrderedJson(const simdjson::dom::element& element);
+
+// What is wrong with a line that does not parse. column: 1-based byte.
+struct JsonSyntaxError {
+  int64_t column = 0;
+  std::string message;
+};
+JsonSyntaxError FindJsonSyntaxError(std::string_view line);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the job's data files to token examples and rows: read → validate → profile → template →
+// tokenise → target spans → labels → pack. preview, validate and training all call this.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/data/batch.h"
+#include "engine/data/data_loader.h"
+#include "engine/data/packing.h"
+#include "engine/text/chat_template.h"
+#include "engine/text/tokenizer.h"
+#include "trainerd/v1/event.pb.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::engine {
+
+// Tokenizer and template of a model folder under the job's settings (data.chat_template).
+struct TextPipeline {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<ChatTemplate> chat_template;
+};
+absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config);
+
+struct PreparedData {
+  std::vector<TokenExample>
+      train;  // only those that are trained on: they have a target token and a weight chose them
+  std::vector<TokenExample> validation;  // from data.validation or the seeded split
+  std::vector<PackedRow> train_rows;     // a weighted file's example may stand in several rows
+  std::vector<PackedRow> validation_rows;
+  v1::DataReport report;  // with fingerprint, counts and findings (file:line)
+};
+
+// Called now and then with the fraction done (0..1); a non-OK status it returns ends the work with
+// that status (a stop was asked for).
+using PrepareProgress = std::function<absl::Status(double)>;
+
+struct PrepareOptions {
+  int num_threads = 0;  // that parse and tokenise; 0 = those of the machine, at most 8. The result
+                        // does not depend on it
+  bool keep_going = false;  // for validate: what would be an error becomes a finding with error =
+                            // true, and reading goes on
+};
+
+// The data that the run trains on. What is chosen at random (validation split, share of a weighted
+// file) depends on train.seed and the files' rows alone. Report: `tokens` are the lengths of the
+// trained examples before truncation; `target_tokens` and `rows` are those of one epoch. Errors:
+// InvalidArgument / NotFound with file, line and advice (missing, empty, truncated, malformed data;
+// unknown role; template error; no row with a target token …).
+absl::StatusOr<PreparedData> PrepareData(const v1::JobConfig& config, const TextPipeline& text,
+                                         const PrepareProgress& progress,
+                                         const PrepareOptions& options = {});
+
+// The loader's options out of the job's configuration.
+DataLoaderOptions LoaderOptions(const v1::JobConfig& config);
+
+// XXH3-128 in hex over ids and labels of the first `count` rows in training order of epoch 0 (what
+// the events and `preview --packed` print).
+std::string FirstRowsDigest(const PreparedData& data, const v1::JobConfig& config, int64_t count);
+
+}  // namespace trainerd::engine

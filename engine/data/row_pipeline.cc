@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/data/row_pipeline.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/data/labels.h"
+#include "proto/contract/hash.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+absl::StatusOr<TrainOn> ParseTrainOn(const std::string& word) {
+  if (word == "assistant") return TrainOn::kAssistant;
+  if (word == "last_assistant") return TrainOn::kLastAssistant;
+  if (word == "template") return TrainOn::kTemplate;
+  if (word == "all") return TrainOn::kAll;
+  return absl::InvalidArgumentError(
+      absl::StrCat("data.train_on \"", word, "\" does not exist; use assistant, template or all"));
+}
+
+RowFault StatusFault(std::string code, const absl::Status& status) {
+  return {.code = std::move(code), .message = std::string(status.message())};
+}
+
+uint64_t Hash64(const std::string& text) {
+  const std::string digest = Xxh3(text);
+  uint64_t hash;
+  std::memcpy(&hash, digest.data(), sizeof(hash));
+  return hash;
+}
+
+}  // namespace
+
+RowPipeline::RowPipeline(const v1::DataConfig& config, const TextPipeline& text, TrainOn train_on,
+                         std::unique_ptr<Profile> profile)
+    : config_(config), text_(text), train_on_(train_on), profile_(std::move(profile)) {}
+
+absl::StatusOr<std::unique_ptr<RowPipeline>> RowPipeline::Create(const v1::JobConfig& config,
+                                                                 const TextPipeline& text) {
+  ASSIGN_OR_RETURN(const TrainOn train_on, ParseTrainOn(config.data().train_on()));
+  ASSIGN_OR_RETURN(std::unique_ptr<Profile> profile, MakeProfile(config.data().profile()));
+  if (train_on == TrainOn::kTemplate && !text.chat_template->has_generation_marks()) {
+    return absl::InvalidArgumentError(
+        "data.train_on is \"template\", but the chat template has no {% generation %} marks; set "
+        "train_on: assistant, or chat_template to a .jinja file that has them");
+  }
+  return std::unique_ptr<RowPipeline>(
+      new RowPipeline(config.data(), text, train_on, std::move(profile)));
+}
+
+TokenRow RowPipeline::Process(const JsonlLine& line, const RowOptions& options,
+                              Scratch* scratch) const {
+  TokenRow row;
+  row.example.index = options.index;
+  if (line.too_long) {
+    row.fault = RowFault{.code = "LINE_TOO_LONG",
+                         .message = "the line is longer than 100 MB; split the conversation"};
+    return row;
+  }
+  Conversation conversation;
+  row.fault = scratch->parser.Parse(line.text, options.format, &conversation);
+  if (row.fault && row.fault->code == "BAD_JSON" && line.unterminated) {
+    absl::StrAppend(
+        &row.fault->message,
+        "; the file ends inside this row, without a newline: it was cut off, copy it again");
+  }
+  if (!row.fault) {
+    profile_->Transform(options.index, config_.system_prompt(), &conversation.messages);
+    row.fault = Tokenize(conversation, options.keep_text, scratch, &row);
+  }
+  return row;
+}
+
+std::optional<RowFault> RowPipeline::Tokenize(const Conversation& conversation, bool keep_text,
+                                              Scratch* scratch, TokenRow* row) const {
+  const RenderOptions options{
+      .tools = conversation.tools, .extra = conversation.variables, .now = config_.now()};
+  absl::StatusOr<RenderedConversation> rendered =
+      text_.chat_template->Render(conversation.messages, options);
+  if (!rendered.ok()) return StatusFault("TEMPLATE_ERROR", rendered.status());
+  const absl::StatusOr<std::vector<TextSpan>> spans = TargetSpans(
+      *text_.chat_template, *rendered, conversation.messages, options, *text_.tokenizer, train_on_);
+  if (!spans.ok()) return StatusFault("TARGET_SPANS", spans.status());
+  Encoding& encoding = scratch->encoding;
+  const absl::Status encoded = text_.tokenizer->Encode(rendered->text, &encoding);
+  if (!encoded.ok()) return StatusFault("BAD_UTF8", encoded);
+
+  const int64_t max_length = config_.max_length();
+  row->num_tokens = static_cast<int64_t>(encoding.ids.size());
+  row->truncated = row->num_tokens > max_length;
+  if (row->truncated && config_.too_long() == "fail") {
+    return RowFault{.code = "TOO_LONG",
+                    .message = absl::StrCat("the conversation has ", row->num_tokens,
+                                            " tokens, data.max_length is ", max_length,
+                                            "; raise it, or set data.too_long to truncate or skip"),
+                    .fatal = true};
+  }
+  if (row->truncated && config_.too_long() == "skip") row->left_out = LeftOut::kTooLong;
+  LabelTokens(encoding, *spans, max_length, &row->example);
+  row->num_targets = row->example.CountTargets();
+  if (row->left_out == LeftOut::kNo && row->num_targets == 0) row->left_out = LeftOut::kNoTarget;
+  row->text_hash = Hash64(rendered->text);
+  NoteMessages(conversation.messages, &row->notes);
+  NoteTokens(conversation.messages, *rendered, encoding, *text_.tokenizer, &row->notes);
+  if (train_on_ == TrainOn::kAll) row->notes.no_assistant = false;
+  if (keep_text) row->text = std::move(rendered->text);
+  return std::nullopt;
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// One line → one row of tokens with labels: parse → profile → template → tokenise → target spans →
+// labels. preview, validate and training all go through here; nothing else makes labels.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "engine/data/batch.h"
+#include "engine/data/example.h"
+#include "engine/data/jsonl_reader.h"
+#include "engine/data/prepare.h"
+#include "engine/data/profiles/profile.h"
+#include "engine/data/row_notes.h"
+#include "engine/text/target_spans.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::engine {
+
+// Why a row that is well formed is not trained on.
+enum class LeftOut { kNo, kNoTarget, kTooLong };
+
+struct TokenRow {
+  std::optional<RowFault> fault;  // set: nothing else but index is
+  LeftOut left_out = LeftOut::kNo;
+  TokenExample example;     // after truncation
+  int64_t num_tokens = 0;   // before truncation
+  int64_t num_targets = 0;  // labels that become a target
+  bool truncated = false;
+  RowNotes notes;
+  uint64_t text_hash = 0;  // of the rendered text
+  std::string text;        // the rendered text, if asked for
+};
+
+// Thread-safety: const methods may be called from many threads, each with its own Scratch.
+class RowPipeline {
+ public:
+  // Buffers that one thread keeps from row to row.
+  struct Scratch {
+    ConversationParser parser;
+    Encoding encoding;
+  };
+
+  // `text` must outlive the pipeline. Errors: InvalidArgument for settings that cannot work with
+  // this template.
+  static absl::StatusOr<std::unique_ptr<RowPipeline>> Create(const v1::JobConfig& config,
+                                                             const TextPipeline& text);
+
+  struct RowOptions {
+    int64_t index = 0;  // 0-based position of the row in its set
+    SourceFormat format = SourceFormat::kMessages;
+    bool keep_text = false;  // TokenRow::text is filled in
+  };
+  TokenRow Process(const JsonlLine& line, const RowOptions& options, Scratch* scratch) const;
+
+ private:
+  RowPipeline(const v1::DataConfig& config, const TextPipeline& text, TrainOn train_on,
+              std::unique_ptr<Profile> profile);
+  std::optional<RowFault> Tokenize(const Conversation& conversation, bool keep_text,
+                                   Scratch* scratch, TokenRow* row) const;
+
+  const v1::DataConfig config_;
+  const TextPipeline& text_;
+  const TrainOn train_on_;
+  const std::unique_ptr<Profile> profile_;
+};
+
+}  // namespace trainerd::engine

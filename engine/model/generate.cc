@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/generate.h"
+
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/from_blob.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "engine/model/kv_cache.h"
+#include "engine/torch_status.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+at::Tensor IdsOnDevice(absl::Span<const int32_t> ids, at::Device device) {
+  return at::from_blob(const_cast<int32_t*>(ids.data()), {static_cast<int64_t>(ids.size())},
+                       at::TensorOptions().dtype(at::kInt))
+      .to(at::TensorOptions().device(device).dtype(at::kLong));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<int32_t>> GenerateGreedy(Decoder& decoder,
+                                                    absl::Span<const int32_t> prompt,
+                                                    const GenerateOptions& options) {
+  const ModelConfig& config = decoder.config();
+  if (prompt.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
+  for (int32_t id : prompt) {
+    if (id < 0 || id >= config.vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("token id ", id, " of the prompt is outside the model's vocabulary of ",
+                       config.vocab_size));
+    }
+  }
+  const int64_t length = static_cast<int64_t>(prompt.size());
+  if (length >= config.max_position_embeddings) {
+    return absl::InvalidArgumentError(absl::StrCat("the prompt has ", length,
+                                                   " tokens; the model has ",
+                                                   config.max_position_embeddings, " positions"));
+  }
+  const int64_t most = std::min(options.max_tokens, config.max_position_embeddings - length);
+
+  std::vector<int32_t> result;
+  RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
+    const at::Device device = decoder.parameters().device();
+    KvCache cache(config, length + most,
+                  at::TensorOptions().device(device).dtype(decoder.parameters().compute_dtype()));
+    at::Tensor ids = IdsOnDevice(prompt, device);
+    while (static_cast<int64_t>(result.size()) < most) {
+      if (options.cancelled && options.cancelled())
+        return absl::CancelledError("generation was cancelled");
+      const int32_t next =
+          static_cast<int32_t>(at::argmax(decoder.NextLogits(ids, cache)).item<int64_t>());
+      if (std::find(options.stop_ids.begin(), options.stop_ids.end(), next) !=
+          options.stop_ids.end())
+        break;
+      result.push_back(next);
+      ids = IdsOnDevice(absl::MakeConstSpan(&result.back(), 1), device);
+    }
+    return absl::OkStatus();
+  }));
+  return result;
+}
+
+}  // namespace trainerd::engine

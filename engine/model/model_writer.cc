@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/model_writer.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "engine/model/safetensors.h"
+#include "engine/model/stored_dtype.h"
+#include "engine/torch_status.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/hash.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+at::ScalarType TargetType(const Parameter& parameter, WriteWeightsOptions::Dtype dtype) {
+  switch (dtype) {
+    case WriteWeightsOptions::Dtype::kSource:
+      return parameter.source_dtype;
+    case WriteWeightsOptions::Dtype::kFloat32:
+      return at::kFloat;
+    case WriteWeightsOptions::Dtype::kBFloat16:
+      return at::kBFloat16;
+  }
+  return parameter.source_dtype;
+}
+
+// Parameters of one file, in writing order.
+using Shard = std::vector<const Parameter*>;
+
+std::vector<Shard> SplitIntoShards(const ParameterSet& parameters,
+                                   const WriteWeightsOptions& options, int64_t& total_bytes) {
+  std::vector<Shard> shards(1);
+  int64_t shard_bytes = 0;
+  total_bytes = 0;
+  for (const Parameter& parameter : parameters.parameters()) {
+    const int64_t bytes =
+        parameter.master.numel() * SizeOf(StoredDtypeOf(TargetType(parameter, options.dtype)));
+    if (!shards.back().empty() && shard_bytes + bytes > options.max_shard_bytes) {
+      shards.emplace_back();
+      shard_bytes = 0;
+    }
+    shards.back().push_back(&parameter);
+    shard_bytes += bytes;
+    total_bytes += bytes;
+  }
+  return shards;
+}
+
+absl::StatusOr<ManifestFile> WriteShard(const std::string& path, const Shard& shard,
+                                        const WriteWeightsOptions& options) {
+  std::vector<SafetensorsWriter::Declared> declared;
+  for (const Parameter* parameter : shard) {
+    declared.push_back(
+        {parameter->name, StoredDtypeOf(TargetType(*parameter, options.dtype)),
+         std::vector<int64_t>(parameter->master.sizes().begin(), parameter->master.sizes().end())});
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsWriter> writer,
+                   SafetensorsWriter::Create(path, declared));
+  for (size_t i = 0; i < shard.size(); ++i) {
+    at::Tensor stored;
+    RETURN_IF_ERROR(CatchTorch([&] {
+      stored =
+          shard[i]
+              ->master
+              .to(at::TensorOptions().device(at::kCPU).dtype(TargetType(*shard[i], options.dtype)))
+              .contiguous();
+    }));
+    RETURN_IF_ERROR(writer->Append(stored.const_data_ptr(), stored.nbytes()));
+  }
+  ASSIGN_OR_RETURN(const SafetensorsWriter::Result result, writer->Finish());
+  return ManifestFile{.size_bytes = result.size_bytes, .xxh3_hex = ToHex(result.xxh3)};
+}
+
+// A new file with these bytes, fsynced.
+absl::StatusOr<ManifestFile> WriteNewFile(const std::string& path, const std::string& contents) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("create ", path));
+  absl::Status status;
+  for (size_t done = 0; status.ok() && done < contents.size();) {
+    const ssize_t written = write(fd, contents.data() + done, contents.size() - done);
+    if (written >= 0) {
+      done += static_cast<size_t>(written);
+    } else if (errno != EINTR) {
+      status = ErrnoStatus(errno, absl::StrCat("write ", path));
+    }
+  }
+  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus(errno, absl::StrCat("fsync ", path));
+  close(fd);
+  RETURN_IF_ERROR(status);
+  return ManifestFile{.size_bytes = static_cast<int64_t>(contents.size()),
+                      .xxh3_hex = ToHex(Xxh3(contents))};
+}
+
+std::string IndexJson(const std::vector<Shard>& shards, const std::vector<std::string>& names,
+                      int64_t total_bytes) {
+  nlohmann::ordered_json weight_map = nlohmann::ordered_json::object();
+  for (size_t i = 0; i < shards.size(); ++i) {
+    for (const Parameter* parameter : shards[i]) weight_map[parameter->name] = names[i];
+  }
+  const nlohmann::ordered_json index = {{"metadata", {{"total_size", total_bytes}}},
+                                        {"weight_map", weight_map}};
+  return index.dump(2) + "\n";
+}
+
+}  // namespace
+
+absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
+    const std::string& folder, const ParameterSet& parameters, const WriteWeightsOptions& options) {
+  std::map<std::string, ManifestFile> files;
+  int64_t total_bytes = 0;
+  const std::vector<Shard> shards = SplitIntoShards(parameters, options, total_bytes);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    names.push_back(shards.size() == 1
+                        ? "model.safetensors"
+                        : absl::StrFormat("model-%05d-of-%05d.safetensors", i + 1, shards.size()));
+    ASSIGN_OR_RETURN(files[names[i]],
+                     WriteShard(absl::StrCat(folder, "/", names[i]), shards[i], options));
+  }
+  if (shards.size() > 1) {
+    constexpr char kIndex[] = "model.safetensors.index.json";
+    ASSIGN_OR_RETURN(files[kIndex], WriteNewFile(absl::StrCat(folder, "/", kIndex),
+                                                 IndexJson(shards, names, total_bytes)));
+  }
+  return files;
+}
+
+absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::string& from,
+                                                                   const std::string& to) {
+  constexpr const char* kOptional[] = {"generation_config.json",
+                                       "tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "tokenizer.model",
+                                       "chat_template.jinja",
+                                       "chat_template.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "vocab.json",
+                                       "merges.txt"};
+  std::map<std::string, ManifestFile> files;
+  const auto copy = [&](const char* name, bool required) -> absl::Status {
+    absl::StatusOr<std::string> contents = ReadFile(absl::StrCat(from, "/", name));
+    if (absl::IsNotFound(contents.status()) && !required) return absl::OkStatus();
+    RETURN_IF_ERROR(contents.status());
+    ASSIGN_OR_RETURN(files[name], WriteNewFile(absl::StrCat(to, "/", name), *contents));
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(copy("config.json", /*required=*/true));
+  for (const char* name : kOptional) RETURN_IF_ERROR(copy(name, /*required=*/false));
+  return files;
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes a Hugging Face model folder: weights as safetensors (one file, or shards with an index),
+// and the files around them copied from the source model.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/model/parameters.h"
+#include "proto/contract/manifest.h"
+
+namespace trainerd::engine {
+
+struct WriteWeightsOptions {
+  enum class Dtype { kSource, kFloat32, kBFloat16 };
+  Dtype dtype = Dtype::kSource;
+  int64_t max_shard_bytes = 5'000'000'000;
+};
+
+// Writes model.safetensors (or model-0000i-of-0000n.safetensors and model.safetensors.index.json)
+// into the existing `folder`, every file fsynced. Masters are rounded to nearest-even. A tied model
+// has no lm_head. Returns size and hash of each file written. Errors: ResourceExhausted (disk full)
+// and others of the writer, with the path.
+absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
+    const std::string& folder, const ParameterSet& parameters,
+    const WriteWeightsOptions& options = {});
+
+// Copies config.json (required) and, where present, generation_config.json and the tokenizer's
+// files (tokenizer*, chat_template.jinja, special_tokens_map.json, added_tokens.json, vocab.json,
+// merges.txt) byte for byte, fsynced, mode 0644. Returns size and hash of each.
+absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::string& from,
+                                                                   const std::string& to);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/rope_frequencies.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/reciprocal.h>
+#include <ATen/ops/where.h>
+
+#include <cmath>
+
+namespace trainerd::engine {
+namespace {
+
+// Long wavelengths are stretched by `factor`, short ones kept, those between interpolated. Source:
+// Llama 3.1 (Meta, 2024), as in transformers' modeling_rope_utils.py, _compute_llama3_parameters.
+at::Tensor ScaleLlama3(const at::Tensor& frequencies, const Llama3RopeScaling& s) {
+  const double context = static_cast<double>(s.original_max_position_embeddings);
+  const double low_wavelength = context / s.low_freq_factor,
+               high_wavelength = context / s.high_freq_factor;
+  const at::Tensor wavelength = at::reciprocal(frequencies) * (2.0 * M_PI);
+  const at::Tensor stretched = frequencies / s.factor;
+  const at::Tensor smooth = (at::reciprocal(wavelength) * context - s.low_freq_factor) /
+                            (s.high_freq_factor - s.low_freq_factor);
+  const at::Tensor between = (1.0 - smooth) * stretched + smooth * frequencies;
+  return at::where(wavelength > low_wavelength, stretched,
+                   at::where(wavelength < high_wavelength, frequencies, between));
+}
+
+}  // namespace
+
+at::Tensor InverseFrequencies(const ModelConfig& config, at::Device device) {
+  const at::Tensor exponents =
+      at::arange(0, config.head_dim, 2, at::TensorOptions().dtype(at::kLong)).to(at::kFloat) /
+      config.head_dim;
+  at::Tensor frequencies = at::reciprocal(at::pow(config.rope_theta, exponents));
+  if (config.rope_factor != 1.0) frequencies = frequencies / config.rope_factor;
+  if (config.llama3_rope) frequencies = ScaleLlama3(frequencies, *config.llama3_rope);
+  return frequencies.to(device);
+}
+
+RotaryTables MakeRotaryTables(const at::Tensor& inverse_frequencies, const at::Tensor& positions,
+                              at::ScalarType compute_dtype) {
+  const at::Tensor angles =
+      positions.to(at::kFloat).unsqueeze(1) * inverse_frequencies.unsqueeze(0);
+  const auto rounded = [&](const at::Tensor& x) { return x.to(compute_dtype).to(at::kFloat); };
+  return {rounded(angles.cos()), rounded(angles.sin())};
+}
+
+}  // namespace trainerd::engine

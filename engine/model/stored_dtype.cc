@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/stored_dtype.h"
+
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+
+at::ScalarType ScalarTypeOf(StoredDtype dtype) {
+  TRAINERD_CHECK(dtype == StoredDtype::kFloat32 || dtype == StoredDtype::kBFloat16 ||
+                 dtype == StoredDtype::kFloat16);
+  if (dtype == StoredDtype::kFloat32) return at::kFloat;
+  return dtype == StoredDtype::kBFloat16 ? at::kBFloat16 : at::kHalf;
+}
+
+StoredDtype StoredDtypeOf(at::ScalarType type) {
+  TRAINERD_CHECK(type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
+  if (type == at::kFloat) return StoredDtype::kFloat32;
+  return type == at::kBFloat16 ? StoredDtype::kBFloat16 : StoredDtype::kFloat16;
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/monitor/alerts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+
+namespace trainerd::engine {
+namespace {
+
+// Numbers of README.md; sources: the replaced system's SmartAlerts and LiveMonitor definitions.
+constexpr size_t kRecent = 10;
+constexpr size_t kPlateauWindow = 50;
+constexpr double kSpikeFactor = 2.0, kSpikeClearFactor = 1.5;
+constexpr double kSpikeFloor =
+    0.05;  // nats; below it the noise of a nearly solved task is no spike
+constexpr double kPlateauImprovement = 0.01, kPlateauClearImprovement = 0.02;
+constexpr double kExplodingNorm = 100, kExplodingClearNorm = 50;
+constexpr double kVanishingNorm = 1e-7, kVanishingClearNorm = 1e-6;
+constexpr double kHighRate = 1e-2;
+constexpr double kLowRate = 1e-6;
+constexpr int64_t kLowRateAfterStep = 1000;
+constexpr double kSlow = 0.6, kSlowClear = 0.75;
+constexpr double kGap = 0.3, kGapClear = 0.2;
+
+}  // namespace
+
+AlertRules::AlertRules(MonitorState state)
+    : losses_(state.losses.begin(), state.losses.end()),
+      active_(state.active_alerts.begin(), state.active_alerts.end()),
+      spike_reference_(state.spike_reference) {
+  // Speed belongs to the attempt: a new one measures it anew.
+  active_.erase("throughput_drop");
+  if (spike_reference_.has_value() != IsActive("loss_spike")) {
+    spike_reference_.reset();
+    active_.erase("loss_spike");
+  }
+}
+
+MonitorState AlertRules::state() const {
+  return {.losses = {losses_.begin(), losses_.end()},
+          .active_alerts = {active_.begin(), active_.end()},
+          .spike_reference = spike_reference_};
+}
+
+double AlertRules::MeanOfNewest(size_t count) const {
+  count = std::min(count, losses_.size());
+  return std::accumulate(losses_.end() - static_cast<std::ptrdiff_t>(count), losses_.end(), 0.0) /
+         static_cast<double>(count);
+}
+
+void AlertRules::Report(Verdict verdict, const Finding& finding, std::vector<v1::Alert>* alerts) {
+  if (verdict == Verdict::kKeep) return;
+  const bool raise = verdict == Verdict::kRaise;
+  if (raise == IsActive(finding.type)) return;
+  if (raise) {
+    active_.insert(finding.type);
+  } else {
+    active_.erase(finding.type);
+  }
+  v1::Alert& alert = alerts->emplace_back();
+  alert.set_type(finding.type);
+  alert.set_active(raise);
+  alert.set_severity(finding.severity);
+  alert.set_step(finding.step);
+  alert.set_value(finding.value);
+  alert.set_threshold(finding.threshold);
+  alert.set_message(raise ? finding.message : absl::StrFormat("%s is over", finding.type));
+}
+
+std::vector<v1::Alert> AlertRules::OnStep(const StepMeasurement& measured, const Speed& speed) {
+  std::vector<v1::Alert> alerts;
+  CheckFinite(measured, &alerts);
+  if (measured.loss && std::isfinite(*measured.loss)) {
+    CheckLossSpike(measured.step, *measured.loss, &alerts);
+    losses_.push_back(*measured.loss);
+    if (losses_.size() > kPlateauWindow) losses_.pop_front();
+    CheckPlateau(measured.step, &alerts);
+  }
+  if (measured.grad_norm && std::isfinite(*measured.grad_norm)) {
+    CheckGradient(measured.step, *measured.grad_norm, &alerts);
+  }
+  if (measured.learning_rate) CheckLearningRate(measured.step, *measured.learning_rate, &alerts);
+  CheckThroughput(measured.step, speed, &alerts);
+  return alerts;
+}
+
+void AlertRules::CheckFinite(const StepMeasurement& measured, std::vector<v1::Alert>* alerts) {
+  const bool bad_loss = measured.loss && !std::isfinite(*measured.loss);
+  const bool bad_norm = measured.grad_norm && !std::isfinite(*measured.grad_norm);
+  if (!measured.loss && !measured.grad_norm) return;
+  const double value = bad_norm && !bad_loss
+                           ? *measured.grad_norm
+                           : measured.loss.value_or(measured.grad_norm.value_or(0));
+  Report(bad_loss || bad_norm ? Verdict::kRaise : Verdict::kClear,
+         {"non_finite", v1::Alert::CRITICAL, measured.step, value, 0,
+          absl::StrFormat("the %s of step %d is not finite: the step is not applied; look at the "
+                          "rows of its batch, lower learning_rate or try precision fp32",
+                          bad_loss ? "loss" : "gradient norm", measured.step)},
+         alerts);
+}
+
+void AlertRules::CheckLossSpike(int64_t step, double loss, std::vector<v1::Alert>* alerts) {
+  if (!spike_reference_ && losses_.size() < kRecent) return;
+  const double mean = spike_reference_ ? *spike_reference_ : MeanOfNewest(kRecent);
+  const double threshold = std::max(kSpikeFactor * mean, mean + kSpikeFloor);
+  Verdict verdict = Verdict::kKeep;
+  if (loss > threshold) verdict = Verdict::kRaise;
+  if (loss < std::max(kSpikeClearFactor * mean, mean + kSpikeFloor)) verdict = Verdict::kClear;
+  Report(verdict,
+         {"loss_spike", v1::Alert::WARNING, step, loss, threshold,
+          absl::StrFormat("loss %.4g is more than twice the mean of the last %d steps, %.4g; if it "
+                          "stays, lower learning_rate, lengthen the warm-up or check the data",
+                          loss, kRecent, mean)},
+         alerts);
+  if (!IsActive("loss_spike")) {
+    spike_reference_.reset();
+  } else if (!spike_reference_) {
+    spike_reference_ = mean;
+  }
+}
+
+void AlertRules::CheckPlateau(int64_t step, std::vector<v1::Alert>* alerts) {
+  if (losses_.size() < kPlateauWindow) return;
+  const size_t half = kPlateauWindow / 2;
+  const double newer = MeanOfNewest(half);
+  const double older = 2 * MeanOfNewest(kPlateauWindow) - newer;
+  if (!(older > 0)) return;
+  const double improvement = (older - newer) / older;
+  Verdict verdict = Verdict::kKeep;
+  if (improvement < kPlateauImprovement) verdict = Verdict::kRaise;
+  if (improvement >= kPlateauClearImprovement) verdict = Verdict::kClear;
+  Report(verdict,
+         {"plateau", v1::Alert::INFO, step, improvement, kPlateauImprovement,
+          absl::StrFormat("over the last %d steps the loss fell by %.2f %%: another learning rate "
+                          "or more data may help, or the run is done",
+                          kPlateauWindow, 100 * improvement)},
+         alerts);
+}
+
+void AlertRules::CheckGradient(int64_t step, double grad_norm, std::vector<v1::Alert>* alerts) {
+  Verdict exploding = Verdict::kKeep;
+  if (grad_norm > kExplodingNorm) exploding = Verdict::kRaise;
+  if (grad_norm < kExplodingClearNorm) exploding = Verdict::kClear;
+  Report(exploding,
+         {"exploding_gradient", v1::Alert::CRITICAL, step, grad_norm, kExplodingNorm,
+          absl::StrFormat("gradient norm %.4g is above %g: lower learning_rate, keep "
+                          "train.max_grad_norm at 1 and look at the rows of this step",
+                          grad_norm, kExplodingNorm)},
+         alerts);
+  Verdict vanishing = Verdict::kKeep;
+  if (grad_norm < kVanishingNorm) vanishing = Verdict::kRaise;
+  if (grad_norm > kVanishingClearNorm) vanishing = Verdict::kClear;
+  Report(vanishing,
+         {"vanishing_gradient", v1::Alert::WARNING, step, grad_norm, kVanishingNorm,
+          absl::StrFormat("gradient norm %.3g is below %g: nothing is learned any more", grad_norm,
+                          kVanishingNorm)},
+         alerts);
+}
+
+void AlertRules::CheckLearningRate(int64_t step, double learning_rate,
+                                   std::vector<v1::Alert>* alerts) {
+  Report(learning_rate > kHighRate ? Verdict::kRaise : Verdict::kClear,
+         {"learning_rate_high", v1::Alert::WARNING, step, learning_rate, kHighRate,
+          absl::StrFormat("learning rate %.3g is above %g, which seldom goes well with fine-tuning",
+                          learning_rate, kHighRate)},
+         alerts);
+  if (step <= kLowRateAfterStep) return;
+  Report(learning_rate < kLowRate ? Verdict::kRaise : Verdict::kClear,
+         {"learning_rate_low", v1::Alert::INFO, step, learning_rate, kLowRate,
+          absl::StrFormat("learning rate %.3g is below %g: further steps change little",
+                          learning_rate, kLowRate)},
+         alerts);
+}
+
+void AlertRules::CheckThroughput(int64_t step, const Speed& speed, std::vector<v1::Alert>* alerts) {
+  if (!speed.baseline || !speed.tokens_per_second || !(*speed.baseline > 0)) return;
+  const double share = *speed.tokens_per_second / *speed.baseline;
+  Verdict verdict = Verdict::kKeep;
+  if (share < kSlow) verdict = Verdict::kRaise;
+  if (share >= kSlowClear) verdict = Verdict::kClear;
+  Report(verdict,
+         {"throughput_drop", v1::Alert::WARNING, step, *speed.tokens_per_second,
+          kSlow * *speed.baseline,
+          absl::StrFormat("%.0f tokens/s is %.0f %% of this attempt's baseline of %.0f: is "
+                          "something else using the machine?",
+                          *speed.tokens_per_second, 100 * share, *speed.baseline)},
+         alerts);
+}
+
+std::vector<v1::Alert> AlertRules::OnEvaluation(int64_t step, double validation_loss) {
+  std::vector<v1::Alert> alerts;
+  if (losses_.empty() || !std::isfinite(validation_loss)) return alerts;
+  const double train = MeanOfNewest(kRecent);
+  const double gap = validation_loss - train;
+  Verdict verdict = Verdict::kKeep;
+  if (gap > kGap) verdict = Verdict::kRaise;
+  if (gap < kGapClear) verdict = Verdict::kClear;
+  Report(verdict,
+         {"validation_gap", v1::Alert::WARNING, step, gap, kGap,
+          absl::StrFormat("validation loss %.4g is %.2f above the training loss %.4g: the model "
+                          "learns its rows by heart; stop earlier or add data",
+                          validation_loss, gap, train)},
+         &alerts);
+  return alerts;
+}
+
+}  // namespace trainerd::engine

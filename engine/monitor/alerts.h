@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The alert rules: each is raised once when its definition becomes true and cleared once when a
+// weaker one is reached (hysteresis), so that a value on the border does not flutter.
+// Definitions and numbers: README.md of this folder.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/monitor/step_measurement.h"
+#include "trainerd/v1/event.pb.h"
+
+namespace trainerd::engine {
+
+// Speed of the attempt, as Throughput has it.
+struct Speed {
+  std::optional<double> tokens_per_second;
+  std::optional<double> baseline;
+};
+
+// Thread-safety: one owner at a time.
+class AlertRules {
+ public:
+  explicit AlertRules(MonitorState state);
+
+  // Alerts that this step raises or clears, in a fixed order.
+  std::vector<v1::Alert> OnStep(const StepMeasurement& measured, const Speed& speed);
+  // The same for a validation loss. Without a training loss of its own there is no gap yet.
+  std::vector<v1::Alert> OnEvaluation(int64_t step, double validation_loss);
+
+  MonitorState state() const;
+
+ private:
+  // What one rule says about a step: raise it, clear it, or leave it as it is.
+  enum class Verdict { kRaise, kClear, kKeep };
+  struct Finding {
+    const char* type;
+    v1::Alert::Severity severity;
+    int64_t step;
+    double value;
+    double threshold;
+    std::string message;
+  };
+  void Report(Verdict verdict, const Finding& finding, std::vector<v1::Alert>* alerts);
+  bool IsActive(const char* type) const { return active_.count(type) > 0; }
+
+  void CheckFinite(const StepMeasurement& measured, std::vector<v1::Alert>* alerts);
+  void CheckLossSpike(int64_t step, double loss, std::vector<v1::Alert>* alerts);
+  void CheckPlateau(int64_t step, std::vector<v1::Alert>* alerts);
+  void CheckGradient(int64_t step, double grad_norm, std::vector<v1::Alert>* alerts);
+  void CheckLearningRate(int64_t step, double learning_rate, std::vector<v1::Alert>* alerts);
+  void CheckThroughput(int64_t step, const Speed& speed, std::vector<v1::Alert>* alerts);
+  double MeanOfNewest(size_t count) const;
+
+  std::deque<double> losses_;  // finite ones, newest last
+  std::set<std::string> active_;
+  std::optional<double> spike_reference_;
+};
+
+}  // namespace trainerd::engine

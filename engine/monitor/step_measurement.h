@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the training loop measures at a step, and what the monitor carries from step to step.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace trainerd::engine {
+
+// One optimizer step as the training loop measured it. An absent value was not measured.
+struct StepMeasurement {
+  int64_t step = 0;                     // 1-based
+  std::optional<double> epoch;          // epochs completed once the step is applied
+  std::optional<double> loss;           // mean over the step's target tokens, nats
+  std::optional<double> grad_norm;      // global L2 norm before clipping
+  std::optional<double> learning_rate;  // in force at this step
+  int64_t tokens = 0;                   // computed in this step, counted, no padding
+  int64_t target_tokens = 0;            // of these: carried loss
+  double step_seconds = 0;              // by a monotonic clock
+  std::optional<int64_t> memory_bytes;  // of the device in use
+  std::optional<int64_t> memory_peak_bytes;
+};
+
+// What the alerts of later steps depend on besides those steps; a checkpoint keeps it, so that a
+// resumed run raises and clears the same loss alerts as an undisturbed one.
+struct MonitorState {
+  std::vector<double> losses;              // the newest ones, oldest first
+  std::vector<std::string> active_alerts;  // types that are raised
+  std::optional<double> spike_reference;   // loss level that a raised loss_spike compares with
+};
+
+}  // namespace trainerd::engine

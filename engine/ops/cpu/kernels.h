@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Vector kernels of the CPU table over plain pointers and ranges of rows. One source (kernels.inc)
+// is compiled for each level of CpuLevel; nothing here knows of tensors or threads. Sizes need not
+// be multiples of the vector length. Sums over a row run in a fixed order. Element types: float, or
+// BFloat (the bits of a bfloat16).
+#pragma once
+
+#include <cstdint>
+
+#include "engine/ops/cpu/cpu_level.h"
+
+namespace trainerd::engine::cpu {
+
+struct BFloat {
+  uint16_t bits;
+};
+
+// Rows of one head of a tensor [T, heads, H]: row t begins at data + t × stride.
+template <typename T>
+struct HeadRows {
+  T* data = nullptr;
+  int64_t stride = 0;
+};
+
+// One document and one key/value head with the group of query heads that share it. Pointers are at
+// the document's first token; query head g of the group is `g × head_dim` elements further.
+template <typename T>
+struct AttentionTask {
+  HeadRows<const T> q, k, v, out, d_out;  // out and d_out: backward only
+  HeadRows<T> result;                     // forward: the output
+  HeadRows<T> dq, dk, dv;                 // backward
+  float* lse = nullptr;                   // row t of query head g at lse[t × lse_stride + g]
+  int64_t lse_stride = 0;
+  int64_t length = 0;
+  int64_t head_dim = 0;
+  int64_t group = 1;
+  int64_t window = 0;
+  float scale = 1.0f;
+};
+
+struct AdamWScalars {
+  float decay;  // 1 − learning rate × weight decay
+  float one_minus_beta1, beta2, one_minus_beta2;
+  float inverse_root_correction2;  // 1 / sqrt(1 − beta2^step)
+  float step_size;                 // learning rate / (1 − beta1^step)
+  float eps, gradient_factor;
+};
+
+template <typename T>
+struct TypedKernels {
+  // sum = x + delta (null: not written, x is used); out = sum × rstd rounded, × weight.
+  void (*rms_norm_forward)(const T* x, const T* delta, const T* weight, T* sum, T* out, float* rstd,
+                           int64_t rows, int64_t columns, float eps);
+  // out = sum × rstd rounded, × weight: the forward's result again.
+  void (*rms_norm_apply)(const T* sum, const float* rstd, const T* weight, T* out, int64_t rows,
+                         int64_t columns);
+  // d_x may be d_sum (null: 0). weight_grad [columns] is added to.
+  void (*rms_norm_backward)(const T* d_sum, const T* d_normed, const T* sum, const float* rstd,
+                            const T* weight, float* weight_grad, T* d_x, int64_t rows,
+                            int64_t columns);
+  // Rows of `heads` heads, in place; cos and sin [rows, H / 2].
+  void (*rope)(HeadRows<T> x, const float* cos, const float* sin, int64_t rows, int64_t heads,
+               int64_t head_dim, bool inverse);
+  void (*norm_rope_forward)(HeadRows<T> out, HeadRows<const T> x, const T* weight, const float* cos,
+                            const float* sin, int64_t rows, int64_t heads, int64_t head_dim,
+                            float eps);
+  void (*norm_rope_backward)(HeadRows<T> d, HeadRows<const T> x, const T* weight,
+                             float* weight_grad, const float* cos, const float* sin, int64_t rows,
+                             int64_t heads, int64_t head_dim, float eps);
+  void (*swiglu_forward)(const T* gate_up, T* out, int64_t rows, int64_t size);
+  void (*swiglu_backward)(const T* d_out, const T* gate_up, T* d_gate_up, int64_t rows,
+                          int64_t size);
+  // As OpTable::cross_entropy.
+  void (*cross_entropy)(T* logits, const int64_t* targets, float* losses, int64_t rows,
+                        int64_t columns, float scale, bool with_gradient);
+  // Scratch floats that one task needs.
+  int64_t (*attention_scratch)(int64_t length, int64_t head_dim);
+  void (*attention_forward)(const AttentionTask<T>& task, float* scratch);
+  void (*attention_backward)(const AttentionTask<T>& task, float* scratch);
+  // out[i] += x[i].
+  void (*accumulate)(float* out, const T* x, int64_t count);
+  // `value` may be null.
+  void (*adamw)(float* master, const float* grad, float* exp_avg, float* exp_avg_sq, T* value,
+                int64_t count, const AdamWScalars& scalars);
+};
+
+struct Kernels {
+  CpuLevel level;
+  TypedKernels<float> f32;
+  TypedKernels<BFloat> bf16;
+  double (*sum_of_squares)(const float* x, int64_t count);
+};
+
+const Kernels& BaselineKernels();
+const Kernels& Avx2Kernels();
+const Kernels& Avx512Kernels();
+// Those of DetectCpuLevel().
+const Kernels& BestKernels();
+
+}  // namespace trainerd::engine::cpu

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels for CpuLevel::kBaseline. Every header comes before the pragma: no function of theirs
+// may be compiled for instructions that the CPU may lack.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "engine/ops/cpu/kernels.h"
+
+#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+
+#define TRAINERD_VECTOR_WIDTH 4
+#define TRAINERD_GEMM_ROWS 4
+#define TRAINERD_KERNEL_LEVEL CpuLevel::kBaseline
+#define TRAINERD_KERNEL_TABLE BaselineKernels
+
+#include "engine/ops/cpu/kernels.inc"

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/ops/embedding.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/zeros.h>
+
+#include "engine/ops/autograd.h"
+#include "engine/ops/op_table.h"
+
+namespace trainerd::engine {
+
+at::Tensor Embedding(const at::Tensor& ids_T, const WeightAndGrad& weight) {
+  at::Tensor out;
+  {
+    at::NoGradGuard no_grad;
+    out = at::index_select(weight.weight, 0, ids_T);
+  }
+  if (!IsRecording()) return out;
+  RecordBackward("Embedding", {}, {out}, [weight, ids_T](std::vector<at::Tensor>& gradients) {
+    if (gradients[0].defined()) {
+      OpsFor(ids_T.device()).embedding_backward(gradients[0], ids_T, weight.grad);
+    }
+    return std::vector<at::Tensor>{};
+  });
+  return out;
+}
+
+at::Tensor SelectRows(const at::Tensor& x, const at::Tensor& rows) {
+  at::Tensor out;
+  {
+    at::NoGradGuard no_grad;
+    out = at::index_select(Detached(x), 0, rows);
+  }
+  if (!IsRecording()) return out;
+  RecordBackward(
+      "SelectRows", {x}, {out}, [rows, count = x.size(0)](std::vector<at::Tensor>& gradients) {
+        at::Tensor d_x = at::zeros({count, gradients[0].size(1)}, gradients[0].options());
+        d_x.index_copy_(0, rows, gradients[0]);
+        return std::vector<at::Tensor>{d_x};
+      });
+  return out;
+}
+
+}  // namespace trainerd::engine

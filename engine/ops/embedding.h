@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of a matrix: the token embedding, and the choice of the rows that carry loss.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "engine/ops/weights.h"
+
+namespace trainerd::engine {
+
+// weight[ids]. Shapes: ids int64 [T] → [T, D]. The beginning of the graph: needs no input that
+// requires a gradient.
+at::Tensor Embedding(const at::Tensor& ids_T, const WeightAndGrad& weight);
+
+// x[rows]; rows int64, each at most once. Gradients of the other rows are 0.
+at::Tensor SelectRows(const at::Tensor& x, const at::Tensor& rows);
+
+}  // namespace trainerd::engine

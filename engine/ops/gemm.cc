@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/ops/gemm.h"
+
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+
+#include "engine/ops/cpu/cpu_level.h"
+#include "engine/ops/op_table.h"
+#include "proto/contract/status_macros.h"
+
+namespace at::native {
+// result = beta × result + alpha × a·b through oneDNN, in the operands' precision. Exported by
+// libtorch_cpu 2.11; its header is not part of the wheel.
+__attribute__((weak)) void mkldnn_matmul(const Tensor& a, const Tensor& b, const Tensor& result,
+                                         float beta, float alpha);
+}  // namespace at::native
+
+namespace trainerd::engine {
+namespace {
+
+// oneDNN pays in fp32 where MKL falls back to AVX2 and the CPU has AVX-512.
+bool UseOneDnn(const at::Tensor& a, const at::Tensor& b) {
+  static const bool available =
+      &at::native::mkldnn_matmul != nullptr && DetectCpuLevel() == CpuLevel::kAvx512;
+  // Below this size the creation of the primitive costs more than it saves.
+  constexpr int64_t kMinRows = 4;
+  return available && a.scalar_type() == at::kFloat && a.is_cpu() && a.size(0) >= kMinRows &&
+         a.size(1) >= 1 && b.size(1) >= 1;
+}
+
+}  // namespace
+
+void MatMulOut(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  if (a.size(0) == 0) return;
+  if (UseOneDnn(a, b)) {
+    at::native::mkldnn_matmul(a, b, out, /*beta=*/0.0f, /*alpha=*/1.0f);
+  } else {
+    at::mm_out(const_cast<at::Tensor&>(out), a, b);
+  }
+}
+
+at::Tensor MatMul(const at::Tensor& a, const at::Tensor& b) {
+  at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options());
+  MatMulOut(out, a, b);
+  return out;
+}
+
+void AddMatMul(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  TRAINERD_CHECK(out.scalar_type() == at::kFloat);
+  if (a.size(1) == 0) return;
+  if (a.scalar_type() == at::kFloat) {
+    if (UseOneDnn(a, b)) {
+      at::native::mkldnn_matmul(a, b, out, /*beta=*/1.0f, /*alpha=*/1.0f);
+    } else {
+      at::addmm_out(const_cast<at::Tensor&>(out), out, a, b);
+    }
+  } else if (a.is_cuda()) {
+    at::addmm_out(const_cast<at::Tensor&>(out), out, a, b, at::kFloat);
+  } else {
+    OpsFor(out.device()).accumulate(out, at::mm(a, b));
+  }
+}
+
+}  // namespace trainerd::engine

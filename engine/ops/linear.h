@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Linear layer whose weight gradient is accumulated in the fp32 main gradient.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "engine/ops/autograd.h"
+#include "engine/ops/weights.h"
+
+namespace trainerd::engine {
+
+// x·Wᵀ (+ bias). Shapes: x [T, in] → [T, out]. With `remake`, x is not kept for the backward but
+// made again.
+at::Tensor Linear(const at::Tensor& x, const LinearWeights& weights,
+                  const Remake& remake = nullptr);
+
+}  // namespace trainerd::engine

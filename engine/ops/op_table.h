@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels behind the ops, as one table per implementation, and the one place that picks a table
+// for a device. The plain ATen reference runs anywhere; fused implementations (ops/cpu, the CUDA
+// plugin) replace entries. Kernels know nothing of autograd: rms_norm.h, rotary_attention.h,
+// swiglu.h and so on do. The same tests run over every table. Legend: T tokens, D hidden size, N
+// query heads, K key/value heads, H head size, F MLP size, V vocabulary, R rows.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace trainerd::engine {
+
+// Documents of a flat row of tokens: document i is [cu_seqlens[i], cu_seqlens[i + 1]).
+struct Documents {
+  at::Tensor cu_seqlens;                 // int32 [documents + 1], on the device
+  std::vector<int32_t> cu_seqlens_host;  // the same
+  int64_t max_seqlen = 0;
+};
+
+struct AttentionShape {
+  int64_t num_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  double scale = 0.0;
+  int64_t window = 0;  // tokens that a position sees, itself included; 0 = all before it
+};
+
+struct RmsNormResult {
+  at::Tensor sum_TD;     // x + delta in the compute dtype; x itself without delta
+  at::Tensor normed_TD;  // sum ÷ rms(sum) rounded to the compute dtype, × weight
+  at::Tensor rstd_T;     // fp32
+};
+
+struct AttentionResult {
+  at::Tensor out_TNH;  // contiguous
+  at::Tensor lse;      // fp32 log-sum-exp of each row of scores; its layout belongs to the table
+  std::vector<at::Tensor> saved;  // what the table's backward needs besides
+};
+
+struct AdamWUpdate {
+  double learning_rate = 0.0;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0.0;
+  double gradient_factor = 1.0;
+  int64_t step = 1;
+};
+
+struct OpTable {
+  const char* name;
+
+  // `delta` may be undefined.
+  RmsNormResult (*rms_norm_forward)(const at::Tensor& x_TD, const at::Tensor& delta_TD,
+                                    const at::Tensor& weight_D, double eps);
+  // The normed rows again, bit for bit, from what the forward saved.
+  at::Tensor (*rms_norm_apply)(const at::Tensor& sum_TD, const at::Tensor& rstd_T,
+                               const at::Tensor& weight_D);
+  // Gradient of the sum (undefined: 0) plus the gradient through the norm; may overwrite d_sum and
+  // return it. Adds to weight_grad.
+  at::Tensor (*rms_norm_backward)(const at::Tensor& d_sum_TD, const at::Tensor& d_normed_TD,
+                                  const at::Tensor& sum_TD, const at::Tensor& rstd_T,
+                                  const at::Tensor& weight_D, const at::Tensor& weight_grad_D);
+
+  // Rotates the heads of x in place: x is a view [T, heads, H] with any row stride; cos and sin are
+  // fp32 [T, H / 2]. With a defined weight [H], each head is normalised (RMS over H, then × weight)
+  // first. `inverse` rotates back (its gradient); weight must be undefined then.
+  void (*rope)(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, bool inverse);
+  // out = rope(rms_norm(x) × weight) for the heads of x [T, heads, H]; out has the same shape, both
+  // may be strided in T.
+  void (*norm_rope_forward)(const at::Tensor& out, const at::Tensor& x, const at::Tensor& weight_H,
+                            const at::Tensor& cos, const at::Tensor& sin, double eps);
+  // Overwrites d_out by the gradient of x, adds to weight_grad.
+  void (*norm_rope_backward)(const at::Tensor& d_out, const at::Tensor& x,
+                             const at::Tensor& weight_H, const at::Tensor& weight_grad_H,
+                             const at::Tensor& cos, const at::Tensor& sin, double eps);
+
+  // Causal attention inside each document. q [T, N, H], k and v [T, K, H], contiguous in the last
+  // two dimensions, any row stride.
+  AttentionResult (*attention_forward)(const at::Tensor& q, const at::Tensor& k,
+                                       const at::Tensor& v, const Documents& documents,
+                                       const AttentionShape& shape);
+  // Writes every element of dq, dk, dv (shapes of q, k, v).
+  void (*attention_backward)(const at::Tensor& d_out_TNH, const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v, const AttentionResult& result,
+                             const Documents& documents, const AttentionShape& shape,
+                             const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv);
+
+  // [T, 2F] (gate | up) → silu(gate) × up [T, F].
+  at::Tensor (*swiglu_forward)(const at::Tensor& gate_up);
+  // Gradient of gate_up, which may be overwritten and returned.
+  at::Tensor (*swiglu_backward)(const at::Tensor& d_out, const at::Tensor& gate_up);
+
+  // fp32 [R] negative log-likelihoods of the targets (int64 [R]). With gradient, logits [R, V]
+  // become scale × (softmax − one-hot) in place.
+  at::Tensor (*cross_entropy)(const at::Tensor& logits_RV, const at::Tensor& targets_R,
+                              double scale, bool with_gradient);
+
+  // weight_grad[ids[t]] += d[t], in the order of t.
+  void (*embedding_backward)(const at::Tensor& d_TD, const at::Tensor& ids_T,
+                             const at::Tensor& weight_grad_VD);
+  // out[c] += sum over rows of d[r, c]: a bias's gradient.
+  void (*add_column_sums)(const at::Tensor& out, const at::Tensor& d);
+
+  // out += x for contiguous tensors of one shape, out in fp32, x in the compute dtype.
+  void (*accumulate)(const at::Tensor& out, const at::Tensor& x);
+
+  // One AdamW update of flat fp32 runs; `value` (defined in bf16) gets the new master rounded.
+  void (*adamw)(const at::Tensor& master, const at::Tensor& grad, const at::Tensor& exp_avg,
+                const at::Tensor& exp_avg_sq, const at::Tensor& value, const AdamWUpdate& update);
+  // fp64 scalar tensor: sum of squares of a flat fp32 tensor, in an order that does not depend on
+  // the thread count.
+  at::Tensor (*sum_of_squares)(const at::Tensor& x);
+};
+
+// Plain ATen, any device.
+const OpTable& ReferenceOps();
+// Fused kernels for the CPU.
+const OpTable& CpuOps();
+
+// The table for tensors on `device`: CpuOps on the CPU, what RegisterOps was given for others, else
+// ReferenceOps.
+const OpTable& OpsFor(at::Device device);
+// Sets the table of a device type (the CUDA plugin; a test or benchmark that wants the reference).
+// Call before any op runs, from one thread.
+void RegisterOps(at::DeviceType device, const OpTable& table);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/text/bpe.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace trainerd::engine {
+namespace {
+
+// Words up to this many symbols are merged by scanning an array.
+constexpr size_t kMaxShortSymbols = 96;
+
+uint64_t Load64(const char* p) {
+  uint64_t v;
+  std::memcpy(&v, p, 8);
+  return v;
+}
+
+// The last `n` (1 to 8) bytes of a word that ends at `end`, zero-padded; `size` is the whole
+// word's.
+uint64_t LoadTail(const char* end, size_t n, size_t size) {
+  if (size >= 8) return Load64(end - 8) >> (8 * (8 - n));
+  uint64_t v = 0;
+  std::memcpy(&v, end - n, n);
+  return v;
+}
+
+// The word (1 to 16 bytes) as two zero-padded integers, and a hash of it.
+uint64_t LoadKey(std::string_view word, uint64_t key[2]) {
+  const char* end = word.data() + word.size();
+  const size_t n = word.size();
+  key[0] = n > 8 ? Load64(word.data()) : LoadTail(end, n, n);
+  key[1] = n > 8 ? LoadTail(end, n - 8, n) : 0;
+  uint64_t h = (key[0] ^ n) * 0x9E3779B97F4A7C15u;
+  h = ((h ^ (h >> 32)) + key[1]) * 0xD6E8FEB86659FD93u;
+  return h ^ (h << 29);
+}
+
+uint64_t PairHash(int32_t left, int32_t right) {
+  const uint64_t key = (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
+  return (key ^ (key >> 29)) * 0x9E3779B97F4A7C15u;
+}
+
+}  // namespace
+
+WordCache::WordCache() : entries_(std::make_unique<Entry[]>(size_t{2} << kSetBits)) {}
+
+Bpe::Bpe(Options options)
+    : byte_ids_(std::move(options.byte_ids)),
+      unk_(options.unk),
+      fuse_unk_(options.fuse_unk),
+      ignore_merges_(options.ignore_merges),
+      whole_words_(std::move(options.whole_words)) {
+  BuildPairs(options.merges);
+  BuildDerivations(options);
+}
+
+void Bpe::BuildPairs(const std::vector<Merge>& merges) {
+  int bits = 4;
+  while ((size_t{1} << bits) < merges.size() * 2) ++bits;
+  shift_ = 64 - bits;
+  pairs_.resize(size_t{1} << bits);
+  const int filter_bits = bits + 3;
+  filter_shift_ = 64 - filter_bits;
+  pair_filter_.resize((size_t{1} << filter_bits) / 64);
+  const size_t mask = pairs_.size() - 1;
+  for (size_t rank = 0; rank < merges.size(); ++rank) {
+    const Merge& m = merges[rank];
+    const uint64_t hash = PairHash(m.left, m.right);
+    const uint64_t bit = hash >> filter_shift_;
+    pair_filter_[bit / 64] |= uint64_t{1} << (bit % 64);
+    size_t i = hash >> shift_;
+    while (pairs_[i].left != kNoToken && (pairs_[i].left != m.left || pairs_[i].right != m.right)) {
+      i = (i + 1) & mask;
+    }
+    pairs_[i] = {m.left, m.right, static_cast<uint32_t>(rank), m.merged};
+  }
+}
+
+void Bpe::BuildDerivations(const Options& options) {
+  const auto& bytes = options.token_bytes;
+  derivations_.resize(bytes.size());
+  for (const int32_t id : byte_ids_) {
+    if (id != kNoToken) derivations_[static_cast<size_t>(id)].time = 0;
+  }
+  // Shorter results first, so that parts are known before what is made of them. Of several merges
+  // that give one token, the one that merging really comes to is that whose parts stay apart until
+  // then.
+  std::vector<uint32_t> order;
+  size_t longest = 0;
+  for (const std::string_view b : bytes) longest = std::max(longest, b.size());
+  std::vector<uint32_t> starts(longest + 2, 0);
+  const auto size_of = [&](const Merge& m) { return bytes[static_cast<size_t>(m.merged)].size(); };
+  for (const Merge& m : options.merges) ++starts[size_of(m) + 1];
+  for (size_t i = 1; i < starts.size(); ++i) starts[i] += starts[i - 1];
+  order.resize(options.merges.size());
+  for (size_t rank = 0; rank < options.merges.size(); ++rank) {
+    order[starts[size_of(options.merges[rank])]++] = static_cast<uint32_t>(rank);
+  }
+  for (const uint32_t rank : order) {
+    const Merge& m = options.merges[rank];
+    Derivation& d = derivations_[static_cast<size_t>(m.merged)];
+    const uint32_t left = derivations_[static_cast<size_t>(m.left)].time;
+    const uint32_t right = derivations_[static_cast<size_t>(m.right)].time;
+    if (d.time != kNever || left == kNever || right == kNever) continue;
+    if (Find(m.left, m.right).rank != rank || MergesAcross(m.left, m.right, rank + 1)) continue;
+    if (left > rank || right > rank) return;  // out of order: no trie
+    d = {rank + 1, m.left, m.right};
+  }
+  size_t nodes = bytes.size();
+  for (const std::string_view b : bytes) nodes += b.size();
+  if (nodes > TokenTrie::kMaxNodes) return;
+  std::vector<std::string_view> reachable(bytes.size());
+  token_sizes_.resize(bytes.size());
+  for (size_t id = 0; id < bytes.size(); ++id) {
+    if (derivations_[id].time != kNever) reachable[id] = bytes[id];
+    token_sizes_[id] = static_cast<uint32_t>(bytes[id].size());
+  }
+  trie_ = std::make_unique<TokenTrie>(reachable);
+}
+
+Bpe::Found Bpe::Find(int32_t left, int32_t right) const {
+  const uint64_t hash = PairHash(left, right);
+  const uint64_t bit = hash >> filter_shift_;
+  if ((pair_filter_[bit / 64] >> (bit % 64) & 1) == 0) return {kNoRank, 0};
+  const size_t mask = pairs_.size() - 1;
+  for (size_t i = hash >> shift_;; i = (i + 1) & mask) {
+    const PairSlot& slot = pairs_[i];
+    if (slot.left == left && slot.right == right) return {slot.rank, slot.merged};
+    if (slot.left == kNoToken) return {kNoRank, 0};
+  }
+}
+
+bool Bpe::MergesAcross(int32_t left, int32_t right, uint32_t time) const {
+  // Goes back in time: of the two symbols at the boundary the one that was made later (of two made
+  // by the same merge, the right one) is taken apart. A pair that was there merges across if its
+  // merge comes before those that end it; of equal merges the left one comes first.
+  uint32_t left_ends = time, right_ends = time;
+  Derivation l = derivations_[static_cast<size_t>(left)];
+  Derivation r = derivations_[static_cast<size_t>(right)];
+  while (l.time != 0 || r.time != 0) {
+    if (l.time > r.time) {
+      left_ends = l.time;
+      left = l.right;
+      l = derivations_[static_cast<size_t>(left)];
+    } else {
+      right_ends = r.time;
+      right = r.left;
+      r = derivations_[static_cast<size_t>(right)];
+    }
+    const uint32_t rank = Find(left, right).rank;
+    if (rank != kNoRank && rank + 1 < left_ends && rank + 1 <= right_ends) return true;
+  }
+  return false;
+}
+
+bool Bpe::FindWhole(std::string_view word, WordCache* cache) const {
+  if (!ignore_merges_) return false;
+  const auto it = whole_words_.find(absl::string_view(word.data(), word.size()));
+  if (it == whole_words_.end()) return false;
+  cache->symbols.assign(1, {it->second, 0, static_cast<uint32_t>(word.size())});
+  return true;
+}
+
+bool Bpe::MatchWord(std::string_view word, WordCache* cache) const {
+  if (trie_ == nullptr) return false;
+  std::vector<BpeSymbol>& tokens = cache->symbols;
+  tokens.clear();
+  cache->dead_ends.clear();
+  const char* p = word.data();
+  const auto size = static_cast<uint32_t>(word.size());
+  uint32_t at = 0;
+  int32_t candidate = trie_->Longest(p, size);
+  while (true) {
+    if (candidate == kNoToken) {
+      // No token leads on from here: take the last one back. With tokens that fit each other there
+      // is one way to each place, so it need not be tried again.
+      if (tokens.empty()) return false;
+      if (cache->dead_ends.empty()) cache->dead_ends.resize(size + 1);
+      cache->dead_ends[at] = true;
+      at = tokens.back().begin;
+      candidate = trie_->Shorter(tokens.back().id);
+      tokens.pop_back();
+      continue;
+    }
+    const uint32_t end = at + token_sizes_[static_cast<size_t>(candidate)];
+    if ((!cache->dead_ends.empty() && cache->dead_ends[end]) ||
+        (!tokens.empty() && !Compatible(tokens.back().id, candidate))) {
+      candidate = trie_->Shorter(candidate);
+      continue;
+    }
+    tokens.push_back({candidate, at, end});
+    at = end;
+    if (at == size) return true;
+    candidate = trie_->Longest(p + at, size - at);
+  }
+}
+
+void Bpe::EncodeWord(std::string_view word, uint32_t offset, WordCache* cache,
+                     TokenSink* out) const {
+  WordCache::Entry* entry = nullptr;
+  uint64_t key[2] = {0, 0};
+  if (word.size() <= WordCache::kMaxBytes) {
+    entry = cache->set(LoadKey(word, key));
+    const auto holds = [&](const WordCache::Entry& e) {
+      return e.bytes == word.size() && e.key[0] == key[0] && e.key[1] == key[1];
+    };
+    if (!holds(entry[0]) && holds(entry[1])) std::swap(entry[0], entry[1]);
+    if (holds(entry[0])) {
+      out->Push(entry->ids[0], offset, offset + entry->ends[0]);
+      for (size_t i = 1; i < entry->tokens; ++i) {
+        out->Push(entry->ids[i], offset + entry->ends[i - 1], offset + entry->ends[i]);
+      }
+      return;
+    }
+    if (entry->bytes != 0) ++entry;  // a newcomer must be met again to push out the first
+  }
+  std::vector<BpeSymbol>& symbols = cache->symbols;
+  if (!FindWhole(word, cache) && !MatchWord(word, cache)) MergeWord(word, &symbols);
+  for (const BpeSymbol& s : symbols) out->Push(s.id, offset + s.begin, offset + s.end);
+  // Tokens of a cached word must follow each other without gaps: no byte was dropped.
+  if (entry == nullptr || symbols.empty() || symbols.size() > WordCache::kMaxTokens) return;
+  uint32_t at = 0;
+  for (const BpeSymbol& s : symbols) {
+    if (s.begin != at) return;
+    at = s.end;
+  }
+  if (at != word.size()) return;
+  entry->key[0] = key[0];
+  entry->key[1] = key[1];
+  entry->bytes = static_cast<uint8_t>(word.size());
+  entry->tokens = static_cast<uint8_t>(symbols.size());
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    entry->ends[i] = static_cast<uint8_t>(symbols[i].end);
+    entry->ids[i] = symbols[i].id;
+  }
+}
+
+void Bpe::MergeWord(std::string_view word, std::vector<BpeSymbol>* symbols) const {
+  symbols->clear();
+  bool after_unk = false;
+  for (uint32_t i = 0; i < word.size(); ++i) {
+    const int32_t id = byte_ids_[static_cast<uint8_t>(word[i])];
+    if (id != kNoToken) {
+      symbols->push_back({id, i, i + 1});
+      after_unk = false;
+    } else if (unk_ != kNoToken) {
+      if (after_unk && fuse_unk_) {
+        symbols->back().end = i + 1;
+      } else {
+        symbols->push_back({unk_, i, i + 1});
+      }
+      after_unk = true;
+    }
+  }
+  if (symbols->size() < 2) return;
+  if (symbols->size() <= kMaxShortSymbols) {
+    MergeShort(symbols);
+  } else {
+    MergeLong(symbols);
+  }
+}
+
+void Bpe::MergeShort(std::vector<BpeSymbol>* symbols) const {
+  auto& s = *symbols;
+  uint32_t ranks[kMaxShortSymbols];
+  int32_t merged[kMaxShortSymbols];
+  size_t n = s.size();
+  for (size_t i = 0; i + 1 < n; ++i) {
+    const Found found = Find(s[i].id, s[i + 1].id);
+    ranks[i] = found.rank;
+    merged[i] = found.merged;
+  }
+  while (n > 1) {
+    uint32_t best = kNoRank;
+    for (size_t i = 0; i + 1 < n; ++i) best = std::min(best, ranks[i]);
+    if (best == kNoRank) break;
+    const auto at = static_cast<size_t>(std::find(ranks, ranks + n - 1, best) - ranks);
+    s[at].id = merged[at];
+    s[at].end = s[at + 1].end;
+    std::memmove(&s[at + 1], &s[at + 2], (n - at - 2) * sizeof(BpeSymbol));
+    std::memmove(&ranks[at], &ranks[at + 1], (n - at - 2) * sizeof(uint32_t));
+    std::memmove(&merged[at], &merged[at + 1], (n - at - 2) * sizeof(int32_t));
+    --n;
+    if (at + 1 < n) {
+      const Found found = Find(s[at].id, s[at + 1].id);
+      ranks[at] = found.rank;
+      merged[at] = found.merged;
+    }
+    if (at > 0) {
+      const Found found = Find(s[at - 1].id, s[at].id);
+      ranks[at - 1] = found.rank;
+      merged[at - 1] = found.merged;
+    }
+  }
+  s.resize(n);
+}
+
+void Bpe::MergeLong(std::vector<BpeSymbol>* symbols) const {
+  auto& s = *symbols;
+  constexpr uint32_t kNone = UINT32_MAX;
+  const auto n = static_cast<uint32_t>(s.size());
+  // Doubly linked list over the symbols; `left` and `right` of a candidate tell whether it is
+  // stale.
+  std::vector<uint32_t> next(n), previous(n);
+  for (uint32_t i = 0; i < n; ++i) {
+    next[i] = i + 1 < n ? i + 1 : kNone;
+    previous[i] = i > 0 ? i - 1 : kNone;
+  }
+  struct Candidate {
+    uint32_t rank, at;
+    int32_t left, right, merged;
+  };
+  const auto later = [](const Candidate& a, const Candidate& b) {
+    return a.rank != b.rank ? a.rank > b.rank : a.at > b.at;
+  };
+  std::vector<Candidate> heap;
+  heap.reserve(n);
+  const auto find = [&](uint32_t at, Candidate* candidate) {
+    if (at == kNone || next[at] == kNone) return false;
+    const Found found = Find(s[at].id, s[next[at]].id);
+    *candidate = {found.rank, at, s[at].id, s[next[at]].id, found.merged};
+    return found.rank != kNoRank;
+  };
+  Candidate c;
+  for (uint32_t i = 0; i + 1 < n; ++i) {
+    if (find(i, &c)) heap.push_back(c);
+  }
+  std::make_heap(heap.begin(), heap.end(), later);
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), later);
+    const Candidate top = heap.back();
+    heap.pop_back();
+    if (s[top.at].id != top.left || next[top.at] == kNone || s[next[top.at]].id != top.right) {
+      continue;
+    }
+    const uint32_t gone = next[top.at];
+    s[top.at].id = top.merged;
+    s[top.at].end = s[gone].end;
+    s[gone].id = kNoToken;
+    next[top.at] = next[gone];
+    if (next[gone] != kNone) previous[next[gone]] = top.at;
+    for (const uint32_t at : {previous[top.at], top.at}) {
+      if (find(at, &c)) {
+        heap.push_back(c);
+        std::push_heap(heap.begin(), heap.end(), later);
+      }
+    }
+  }
+  size_t out = 0;
+  for (uint32_t i = 0; i != kNone; i = next[i]) s[out++] = s[i];
+  s.resize(out);
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,499 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/text/jinja/expression_parser.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine::jinja {
+namespace {
+
+constexpr int kMaxNesting = 200;
+// Nodes of the longest chain such as a.b.c… or x|f|g…, which nests without recursion here.
+constexpr int kMaxChain = 500;
+
+}  // namespace
+
+std::string ExpressionParser::Describe(const Token& token) {
+  switch (token.kind) {
+    case TokenKind::kData:
+      return "text";
+    case TokenKind::kBlockBegin:
+      return "{%";
+    case TokenKind::kBlockEnd:
+      return "end of tag";
+    case TokenKind::kOutputBegin:
+      return "{{";
+    case TokenKind::kOutputEnd:
+      return "end of output";
+    case TokenKind::kEnd:
+      return "end of template";
+    default:
+      return absl::StrCat("'", token.text, "'");
+  }
+}
+
+absl::Status ExpressionParser::Unexpected(std::string_view wanted) const {
+  return TemplateError(now().position,
+                       absl::StrCat("unexpected ", Describe(now()), ", expected ",
+                                    absl::string_view(wanted.data(), wanted.size())));
+}
+
+absl::Status ExpressionParser::ExpectOperator(std::string_view op) {
+  if (SkipOperator(op)) return absl::OkStatus();
+  return Unexpected(absl::StrCat("'", std::string(op), "'"));
+}
+
+absl::Status ExpressionParser::ExpectBlockEnd() {
+  if (now().kind != TokenKind::kBlockEnd) return Unexpected("end of tag");
+  Next();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ExpressionParser::ExpectName() {
+  if (now().kind != TokenKind::kName) return Unexpected("a name");
+  return Next().text;
+}
+
+int ExpressionParser::Symbol(const std::string& name) {
+  const auto [it, inserted] = symbols_.try_emplace(name, template_->symbols.size());
+  if (inserted) template_->symbols.push_back(name);
+  return static_cast<int>(it->second);
+}
+
+absl::Status ExpressionParser::CheckNesting() const {
+  if (nesting_ <= kMaxNesting) return absl::OkStatus();
+  return TemplateError(now().position, "nested too deeply (more than 200 levels)");
+}
+
+ExpressionPtr ExpressionParser::MakeConstant(Value value, Position position) {
+  ExpressionPtr e = Make(Kind::kConstant, position);
+  e->value = std::move(value);
+  return e;
+}
+
+bool ExpressionParser::AtTupleEnd() const {
+  return now().kind == TokenKind::kOutputEnd || now().kind == TokenKind::kBlockEnd ||
+         IsOperator(")") || IsName("recursive");
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseTuple(bool with_conditional,
+                                                           bool in_parentheses) {
+  const Position position = now().position;
+  std::vector<ExpressionPtr> items;
+  bool is_tuple = false;
+  while (!AtTupleEnd()) {
+    ASSIGN_OR_RETURN(ExpressionPtr item, with_conditional ? ParseExpression() : ParseOr());
+    items.push_back(std::move(item));
+    if (!SkipOperator(",")) break;
+    is_tuple = true;
+  }
+  if (!is_tuple && items.size() == 1) return std::move(items[0]);
+  if (items.empty() && !in_parentheses) return Unexpected("an expression");
+  ExpressionPtr tuple = Make(Kind::kTuple, position);
+  tuple->operands = std::move(items);
+  return tuple;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseExpression() {
+  const Nesting nesting(this);
+  RETURN_IF_ERROR(CheckNesting());
+  ASSIGN_OR_RETURN(ExpressionPtr left, ParseOr());
+  while (IsName("if")) {
+    ExpressionPtr e = Make(Kind::kConditional, Next().position);
+    ASSIGN_OR_RETURN(e->base, ParseOr());
+    e->operands.push_back(std::move(left));
+    e->operands.push_back(nullptr);
+    if (SkipName("else")) {
+      ASSIGN_OR_RETURN(e->operands[1], ParseExpression());
+    }
+    left = std::move(e);
+  }
+  return left;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseOr() {
+  ASSIGN_OR_RETURN(ExpressionPtr left, ParseAnd());
+  while (IsName("or")) {
+    ExpressionPtr e = Make(Kind::kOr, Next().position);
+    e->base = std::move(left);
+    ASSIGN_OR_RETURN(ExpressionPtr right, ParseAnd());
+    e->operands.push_back(std::move(right));
+    left = std::move(e);
+  }
+  return left;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseAnd() {
+  ASSIGN_OR_RETURN(ExpressionPtr left, ParseNot());
+  while (IsName("and")) {
+    ExpressionPtr e = Make(Kind::kAnd, Next().position);
+    e->base = std::move(left);
+    ASSIGN_OR_RETURN(ExpressionPtr right, ParseNot());
+    e->operands.push_back(std::move(right));
+    left = std::move(e);
+  }
+  return left;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseNot() {
+  const Nesting nesting(this);
+  RETURN_IF_ERROR(CheckNesting());
+  if (!IsName("not")) return ParseCompare();
+  ExpressionPtr e = Make(Kind::kNot, Next().position);
+  ASSIGN_OR_RETURN(e->base, ParseNot());
+  return e;
+}
+
+bool ExpressionParser::SkipComparison(Operator* op) {
+  static constexpr std::pair<std::string_view, Operator> kOperators[] = {
+      {"==", Operator::kEqual},     {"!=", Operator::kNotEqual}, {"<", Operator::kLess},
+      {"<=", Operator::kLessEqual}, {">", Operator::kGreater},   {">=", Operator::kGreaterEqual}};
+  for (const auto& [text, value] : kOperators) {
+    if (SkipOperator(text)) {
+      *op = value;
+      return true;
+    }
+  }
+  if (SkipName("in")) {
+    *op = Operator::kIn;
+    return true;
+  }
+  const Token& after = tokens_[std::min(at_ + 1, tokens_.size() - 1)];
+  if (IsName("not") && after.kind == TokenKind::kName && after.text == "in") {
+    at_ += 2;
+    *op = Operator::kNotIn;
+    return true;
+  }
+  return false;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseCompare() {
+  const Position position = now().position;
+  ASSIGN_OR_RETURN(ExpressionPtr first, ParseSum());
+  Operator op;
+  if (!SkipComparison(&op)) return first;
+  ExpressionPtr e = Make(Kind::kCompare, position);
+  e->base = std::move(first);
+  do {
+    ASSIGN_OR_RETURN(ExpressionPtr next, ParseSum());
+    e->comparisons.push_back(op);
+    e->operands.push_back(std::move(next));
+  } while (SkipComparison(&op));
+  return e;
+}
+
+ExpressionPtr ExpressionParser::MakeBinary(Operator op, Position position, ExpressionPtr left,
+                                           ExpressionPtr right) {
+  ExpressionPtr e = Make(Kind::kBinary, position);
+  e->op = op;
+  e->base = std::move(left);
+  e->operands.push_back(std::move(right));
+  return e;
+}
+
+absl::Status ExpressionParser::CountChain(int* length) const {
+  if (++*length <= kMaxChain) return absl::OkStatus();
+  return TemplateError(now().position, "expression of more than 500 parts");
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseSum() {
+  ASSIGN_OR_RETURN(ExpressionPtr left, ParseConcat());
+  for (int length = 0; IsOperator("+") || IsOperator("-");) {
+    RETURN_IF_ERROR(CountChain(&length));
+    const Token& token = Next();
+    const Operator op = token.text == "+" ? Operator::kAdd : Operator::kSubtract;
+    const Position position = token.position;
+    ASSIGN_OR_RETURN(ExpressionPtr right, ParseConcat());
+    left = MakeBinary(op, position, std::move(left), std::move(right));
+  }
+  return left;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseConcat() {
+  const Position position = now().position;
+  ASSIGN_OR_RETURN(ExpressionPtr first, ParseProduct());
+  if (!IsOperator("~")) return first;
+  ExpressionPtr e = Make(Kind::kConcat, position);
+  e->operands.push_back(std::move(first));
+  while (SkipOperator("~")) {
+    ASSIGN_OR_RETURN(ExpressionPtr next, ParseProduct());
+    e->operands.push_back(std::move(next));
+  }
+  return e;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseProduct() {
+  static constexpr std::pair<std::string_view, Operator> kOperators[] = {
+      {"*", Operator::kMultiply},
+      {"/", Operator::kDivide},
+      {"//", Operator::kFloorDivide},
+      {"%", Operator::kModulo}};
+  ASSIGN_OR_RETURN(ExpressionPtr left, ParsePower());
+  for (int length = 0;;) {
+    bool found = false;
+    for (const auto& [text, op] : kOperators) {
+      if (!IsOperator(text)) continue;
+      RETURN_IF_ERROR(CountChain(&length));
+      const Position position = Next().position;
+      ASSIGN_OR_RETURN(ExpressionPtr right, ParsePower());
+      left = MakeBinary(op, position, std::move(left), std::move(right));
+      found = true;
+      break;
+    }
+    if (!found) return left;
+  }
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParsePower() {
+  ASSIGN_OR_RETURN(ExpressionPtr left, ParseUnary(/*with_filter=*/true));
+  for (int length = 0; IsOperator("**");) {
+    RETURN_IF_ERROR(CountChain(&length));
+    const Position position = Next().position;
+    ASSIGN_OR_RETURN(ExpressionPtr right, ParseUnary(/*with_filter=*/true));
+    left = MakeBinary(Operator::kPower, position, std::move(left), std::move(right));
+  }
+  return left;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseUnary(bool with_filter) {
+  const Nesting nesting(this);
+  RETURN_IF_ERROR(CheckNesting());
+  ExpressionPtr e;
+  if (IsOperator("-") || IsOperator("+")) {
+    const Token& token = Next();
+    e = Make(token.text == "-" ? Kind::kNegate : Kind::kPlus, token.position);
+    ASSIGN_OR_RETURN(e->base, ParseUnary(/*with_filter=*/false));
+  } else {
+    ASSIGN_OR_RETURN(e, ParsePrimary());
+  }
+  ASSIGN_OR_RETURN(e, ParsePostfix(std::move(e)));
+  if (!with_filter) return e;
+  return ParseFilters(std::move(e));
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParsePrimary() {
+  const Token& token = now();
+  const Position position = token.position;
+  switch (token.kind) {
+    case TokenKind::kName: {
+      const std::string& name = Next().text;
+      if (name == "true" || name == "True") return MakeConstant(Value::Bool(true), position);
+      if (name == "false" || name == "False") return MakeConstant(Value::Bool(false), position);
+      if (name == "none" || name == "None") return MakeConstant(Value(), position);
+      ExpressionPtr e = Make(Kind::kName, position);
+      e->symbol = Symbol(name);
+      return e;
+    }
+    case TokenKind::kString: {
+      std::string text = Next().text;
+      while (now().kind == TokenKind::kString) text += Next().text;
+      return MakeConstant(Value::String(std::move(text)), position);
+    }
+    case TokenKind::kInteger: {
+      int64_t value = 0;
+      const std::string& digits = Next().text;
+      const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), value, 10);
+      if (result.ec != std::errc()) return TemplateError(position, "number is too large");
+      return MakeConstant(Value::Int(value), position);
+    }
+    case TokenKind::kFloat:
+      return MakeConstant(Value::Float(std::strtod(Next().text.c_str(), nullptr)), position);
+    default:
+      break;
+  }
+  if (SkipOperator("(")) {
+    const Nesting nesting(this);
+    RETURN_IF_ERROR(CheckNesting());
+    ASSIGN_OR_RETURN(ExpressionPtr e,
+                     ParseTuple(/*with_conditional=*/true, /*in_parentheses=*/true));
+    RETURN_IF_ERROR(ExpectOperator(")"));
+    return e;
+  }
+  if (IsOperator("[")) return ParseList();
+  if (IsOperator("{")) return ParseDict();
+  return Unexpected("an expression");
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseList() {
+  ExpressionPtr e = Make(Kind::kList, Next().position);
+  while (!IsOperator("]")) {
+    if (!e->operands.empty()) {
+      RETURN_IF_ERROR(ExpectOperator(","));
+      if (IsOperator("]")) break;
+    }
+    ASSIGN_OR_RETURN(ExpressionPtr item, ParseExpression());
+    e->operands.push_back(std::move(item));
+  }
+  Next();
+  return e;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseDict() {
+  ExpressionPtr e = Make(Kind::kDict, Next().position);
+  while (!IsOperator("}")) {
+    if (!e->operands.empty()) {
+      RETURN_IF_ERROR(ExpectOperator(","));
+      if (IsOperator("}")) break;
+    }
+    ASSIGN_OR_RETURN(ExpressionPtr key, ParseExpression());
+    RETURN_IF_ERROR(ExpectOperator(":"));
+    ASSIGN_OR_RETURN(ExpressionPtr value, ParseExpression());
+    e->operands.push_back(std::move(key));
+    e->operands.push_back(std::move(value));
+  }
+  Next();
+  return e;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParsePostfix(ExpressionPtr e) {
+  for (int length = 0;;) {
+    RETURN_IF_ERROR(CountChain(&length));
+    if (IsOperator(".")) {
+      const Position position = Next().position;
+      ExpressionPtr attribute = Make(Kind::kAttribute, position);
+      if (now().kind == TokenKind::kInteger) {
+        ASSIGN_OR_RETURN(ExpressionPtr index, ParsePrimary());
+        attribute->kind = Kind::kItem;
+        attribute->operands.push_back(std::move(index));
+      } else {
+        ASSIGN_OR_RETURN(attribute->text, ExpectName());
+      }
+      attribute->base = std::move(e);
+      e = std::move(attribute);
+    } else if (IsOperator("[")) {
+      ASSIGN_OR_RETURN(e, ParseSubscript(std::move(e)));
+    } else if (IsOperator("(")) {
+      ExpressionPtr call = Make(Kind::kCall, now().position);
+      call->base = std::move(e);
+      RETURN_IF_ERROR(ParseArguments(call.get()));
+      e = std::move(call);
+    } else {
+      return e;
+    }
+  }
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseSubscript(ExpressionPtr base) {
+  ExpressionPtr e = Make(Kind::kItem, Next().position);
+  e->base = std::move(base);
+  e->operands.resize(3);
+  size_t part = 0;
+  while (true) {
+    if (!IsOperator(":") && !IsOperator("]")) {
+      ASSIGN_OR_RETURN(e->operands[part], ParseExpression());
+    }
+    if (!IsOperator(":") || part == 2) break;
+    Next();
+    e->kind = Kind::kSlice;
+    ++part;
+  }
+  if (e->kind == Kind::kItem) {
+    if (e->operands[0] == nullptr) return Unexpected("a subscript");
+    if (SkipOperator(",")) {
+      ExpressionPtr tuple = Make(Kind::kTuple, e->position);
+      tuple->operands.push_back(std::move(e->operands[0]));
+      while (!IsOperator("]")) {
+        ASSIGN_OR_RETURN(ExpressionPtr item, ParseExpression());
+        tuple->operands.push_back(std::move(item));
+        if (!SkipOperator(",")) break;
+      }
+      e->operands[0] = std::move(tuple);
+    }
+  }
+  RETURN_IF_ERROR(ExpectOperator("]"));
+  return e;
+}
+
+absl::Status ExpressionParser::ParseArguments(Expression* call) {
+  RETURN_IF_ERROR(ExpectOperator("("));
+  bool first = true;
+  while (!IsOperator(")")) {
+    if (!first) {
+      RETURN_IF_ERROR(ExpectOperator(","));
+      if (IsOperator(")")) break;
+    }
+    first = false;
+    if (IsOperator("*") || IsOperator("**")) {
+      return TemplateError(now().position, "* and ** arguments are not supported");
+    }
+    const Token& after = tokens_[std::min(at_ + 1, tokens_.size() - 1)];
+    if (now().kind == TokenKind::kName && after.kind == TokenKind::kOperator && after.text == "=") {
+      std::string name = Next().text;
+      Next();
+      ASSIGN_OR_RETURN(ExpressionPtr value, ParseExpression());
+      call->named.emplace_back(std::move(name), std::move(value));
+      continue;
+    }
+    if (!call->named.empty()) {
+      return TemplateError(now().position, "positional argument after a named one");
+    }
+    ASSIGN_OR_RETURN(ExpressionPtr value, ParseExpression());
+    call->operands.push_back(std::move(value));
+  }
+  Next();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ExpressionParser::ParseDottedName() {
+  ASSIGN_OR_RETURN(std::string name, ExpectName());
+  while (SkipOperator(".")) {
+    ASSIGN_OR_RETURN(const std::string part, ExpectName());
+    name += '.';
+    name += part;
+  }
+  return name;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseOneFilter(ExpressionPtr base) {
+  ExpressionPtr e = Make(Kind::kFilter, now().position);
+  e->base = std::move(base);
+  ASSIGN_OR_RETURN(e->text, ParseDottedName());
+  if (IsOperator("(")) RETURN_IF_ERROR(ParseArguments(e.get()));
+  return e;
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseFilters(ExpressionPtr e) {
+  for (int length = 0;;) {
+    RETURN_IF_ERROR(CountChain(&length));
+    if (SkipOperator("|")) {
+      ASSIGN_OR_RETURN(e, ParseOneFilter(std::move(e)));
+    } else if (IsName("is") && e != nullptr) {
+      ASSIGN_OR_RETURN(e, ParseTest(std::move(e)));
+    } else if (IsOperator("(") && e != nullptr) {
+      ExpressionPtr call = Make(Kind::kCall, now().position);
+      call->base = std::move(e);
+      RETURN_IF_ERROR(ParseArguments(call.get()));
+      e = std::move(call);
+    } else {
+      return e;
+    }
+  }
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseTest(ExpressionPtr base) {
+  ExpressionPtr e = Make(Kind::kTest, Next().position);
+  e->base = std::move(base);
+  const bool negated = SkipName("not");
+  ASSIGN_OR_RETURN(e->text, ParseDottedName());
+  if (IsOperator("(")) {
+    RETURN_IF_ERROR(ParseArguments(e.get()));
+  } else if (now().kind == TokenKind::kString || now().kind == TokenKind::kInteger ||
+             now().kind == TokenKind::kFloat || IsOperator("[") || IsOperator("{") ||
+             (now().kind == TokenKind::kName && !IsName("else") && !IsName("or") &&
+              !IsName("and") && !IsName("if") && !IsName("recursive") && !IsName("in") &&
+              !IsName("not") && !IsName("is"))) {
+    ASSIGN_OR_RETURN(ExpressionPtr argument, ParsePrimary());
+    ASSIGN_OR_RETURN(argument, ParsePostfix(std::move(argument)));
+    e->operands.push_back(std::move(argument));
+  }
+  if (!negated) return e;
+  ExpressionPtr not_e = Make(Kind::kNot, e->position);
+  not_e->base = std::move(e);
+  return not_e;
+}
+
+}  // namespace trainerd::engine::jinja

@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/text/jinja/interpreter.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace trainerd::engine::jinja {
+namespace {
+
+absl::string_view View(std::string_view s) { return absl::string_view(s.data(), s.size()); }
+
+// The message that a loop variable is, or is a part of; -1 = none.
+int32_t MessageOf(const Value& v) {
+  if (v.is(Type::kString)) return v.text().TagAt(0).message;
+  if (!v.is(Type::kTuple)) return v.tag().message;
+  for (const Value& item : v.items()) {
+    if (const int32_t message = MessageOf(item); message >= 0) return message;
+  }
+  return -1;
+}
+
+}  // namespace
+
+Interpreter::Interpreter(const Template& source, std::string now, const Limits& limits)
+    : template_(source),
+      now_(std::move(now)),
+      limits_(limits),
+      globals_(source.symbols.size()),
+      has_global_(source.symbols.size(), false) {
+  for (size_t i = 0; i < source.symbols.size(); ++i) {
+    const std::string& name = source.symbols[i];
+    if (name == "loop") loop_symbol_ = static_cast<int>(i);
+    if (name == "caller") caller_symbol_ = static_cast<int>(i);
+    if (!IsBuiltinFunction(name)) continue;
+    auto function = std::make_shared<FunctionObject>();
+    function->name = name;
+    globals_[i] = Value::Function(std::move(function));
+    has_global_[i] = true;
+  }
+}
+
+Interpreter::~Interpreter() {
+  // Namespaces may hold each other, or themselves.
+  for (const auto& ns : namespaces_) ns->fields.clear();
+}
+
+std::shared_ptr<NamespaceObject> Interpreter::NewNamespace() {
+  namespaces_.push_back(std::make_shared<NamespaceObject>());
+  return namespaces_.back();
+}
+
+void Interpreter::SetVariable(std::string_view name, Value value) {
+  const auto& symbols = template_.symbols;
+  const auto it = std::find(symbols.begin(), symbols.end(), name);
+  if (it == symbols.end()) return;
+  const auto i = static_cast<size_t>(it - symbols.begin());
+  globals_[i] = std::move(value);
+  has_global_[i] = true;
+}
+
+absl::Status Interpreter::Run(TaggedText* out) {
+  out_ = out;
+  Execute(template_.body);
+  return status_;
+}
+
+bool Interpreter::Fail(std::string_view what) {
+  if (status_.ok()) status_ = TemplateError(position_, what);
+  return false;
+}
+
+bool Interpreter::CheckTextSize(size_t bytes) {
+  if (bytes <= limits_.max_output_bytes) return true;
+  return Fail(absl::StrCat("text of more than ", limits_.max_output_bytes, " bytes"));
+}
+
+bool Interpreter::Step(Position position) {
+  position_ = position;
+  if (++steps_ <= limits_.max_steps) return true;
+  return Fail(absl::StrCat("more than ", limits_.max_steps, " steps"));
+}
+
+bool Interpreter::ExpectString(const Value& v, std::string_view what) {
+  if (v.is(Type::kString)) return true;
+  if (v.is(Type::kUndefined)) return Fail(v.str());
+  return Fail(absl::StrCat(View(what), " must be a string, not ", View(TypeName(v))));
+}
+
+const Value* Interpreter::Find(int symbol) const {
+  for (size_t i = variables_.size(); i > frame_.base; --i) {
+    if (variables_[i - 1].symbol == symbol) return &variables_[i - 1].value;
+  }
+  for (size_t i = frame_.outer_end; i > frame_.outer_begin; --i) {
+    if (variables_[i - 1].symbol == symbol) return &variables_[i - 1].value;
+  }
+  for (size_t i = frame_.top_end; i > 0; --i) {
+    if (variables_[i - 1].symbol == symbol) return &variables_[i - 1].value;
+  }
+  const auto index = static_cast<size_t>(symbol);
+  return has_global_[index] ? &globals_[index] : nullptr;
+}
+
+void Interpreter::Store(int symbol, Value value) {
+  for (size_t i = variables_.size(); i > frame_.scope; --i) {
+    if (variables_[i - 1].symbol == symbol) {
+      variables_[i - 1].value = std::move(value);
+      return;
+    }
+  }
+  variables_.push_back({symbol, std::move(value)});
+}
+
+void Interpreter::Emit(const Value& value) {
+  const TaggedText* text = nullptr;
+  TaggedText printed;
+  if (value.is(Type::kString)) {
+    text = &value.text();
+  } else {
+    AppendStr(value, &printed);
+    text = &printed;
+  }
+  text->ForEachRun([&](size_t begin, size_t end, Tag tag) {
+    if (tag.message < 0) tag = {message_, false, tag.generation};
+    tag.generation |= generation_;
+    out_->Append(std::string_view(text->text()).substr(begin, end - begin), tag);
+  });
+}
+
+Interpreter::Flow Interpreter::Execute(const Body& body) {
+  for (const StatementPtr& s : body) {
+    const Flow flow = Execute(*s);
+    if (flow != Flow::kNext) return flow;
+  }
+  return Flow::kNext;
+}
+
+Interpreter::Flow Interpreter::Execute(const Statement& s) {
+  if (!Step(s.position)) return Flow::kFailed;
+  switch (s.kind) {
+    case Statement::Kind::kText:
+      out_->Append(s.text, {message_, false, generation_});
+      break;
+    case Statement::Kind::kOutput: {
+      Value value;
+      if (!Evaluate(*s.expression, &value)) return Flow::kFailed;
+      Emit(value);
+      break;
+    }
+    case Statement::Kind::kIf: {
+      Value condition;
+      if (!Evaluate(*s.expression, &condition)) return Flow::kFailed;
+      return Execute(IsTrue(condition) ? s.body : s.otherwise);
+    }
+    case Statement::Kind::kFor:
+      return ExecuteFor(s);
+    case Statement::Kind::kSet:
+      return ExecuteSet(s);
+    case Statement::Kind::kSetBlock:
+    case Statement::Kind::kFilterBlock:
+      return ExecuteCapture(s);
+    case Statement::Kind::kMacro:
+      Store(s.symbol, Value::Function(MakeFunction(FunctionObject::Kind::kMacro, s)));
+      break;
+    case Statement::Kind::kCall:
+      return ExecuteCall(s);
+    case Statement::Kind::kWith:
+      return ExecuteWith(s);
+    case Statement::Kind::kGeneration:
+      return ExecuteGeneration(s);
+    case Statement::Kind::kBreak:
+      return Flow::kBreak;
+    case Statement::Kind::kContinue:
+      return Flow::kContinue;
+  }
+  return CheckTextSize(out_->size()) ? Flow::kNext : Flow::kFailed;
+}
+
+Interpreter::Flow Interpreter::ExecuteGeneration(const Statement& s) {
+  const bool outer = generation_;
+  generation_ = true;
+  const Flow flow = Execute(s.body);
+  generation_ = outer;
+  return flow;
+}
+
+Interpreter::Flow Interpreter::ExecuteFor(const Statement& s) {
+  Value iterable;
+  if (!Evaluate(*s.expression, &iterable)) return Flow::kFailed;
+  std::vector<Value> items;
+  if (!Iterate(iterable, &items)) return Flow::kFailed;
+  return LoopOver(s, std::move(items), 0) ? Flow::kNext : Flow::kFailed;
+}
+
+bool Interpreter::LoopOver(const Statement& s, std::vector<Value> items, int depth) {
+  const size_t base = variables_.size();
+  const size_t outer_scope = frame_.scope;
+  const int32_t outer_message = message_;
+  const bool was_top = in_top_scope_;
+  if (was_top) top_end_ = base;
+  in_top_scope_ = false;
+  frame_.scope = base;
+  if (s.condition != nullptr) {
+    std::vector<Value> kept;
+    for (Value& item : items) {
+      Value wanted;
+      variables_.resize(base);
+      if (!Assign(s.target, item) || !Evaluate(*s.condition, &wanted)) return false;
+      if (IsTrue(wanted)) kept.push_back(std::move(item));
+    }
+    items = std::move(kept);
+  }
+  bool ok = true;
+  Flow flow = Flow::kNext;
+  auto loop = std::make_shared<LoopObject>();
+  loop->items = std::move(items);
+  loop->depth = depth;
+  loop->statement = &s;
+  const size_t count = loop->items.size();
+  for (size_t i = 0; i < count && ok && flow != Flow::kBreak; ++i) {
+    variables_.resize(base);
+    loop->index = i;
+    const int32_t message = MessageOf(loop->items[i]);
+    message_ = message >= 0 ? message : outer_message;
+    ok = Assign(s.target, loop->items[i]);
+    if (loop_symbol_ >= 0) Store(loop_symbol_, Value::Loop(loop));
+    if (ok) flow = Execute(s.body);
+    ok = ok && flow != Flow::kFailed;
+  }
+  loop->last_changed.clear();  // may hold the loop itself
+  variables_.resize(base);
+  message_ = outer_message;
+  if (ok && count == 0) ok = Execute(s.otherwise) != Flow::kFailed;
+  variables_.resize(base);
+  frame_.scope = outer_scope;
+  in_top_scope_ = was_top;
+  return ok;
+}
+
+Interpreter::Flow Interpreter::ExecuteSet(const Statement& s) {
+  Value value;
+  if (!Evaluate(*s.expression, &value)) return Flow::kFailed;
+  return Assign(s.target, value) ? Flow::kNext : Flow::kFailed;
+}
+
+bool Interpreter::Assign(const Target& target, const Value& value) {
+  if (!target.parts.empty()) {
+    std::vector<Value> items;
+    if (!Iterate(value, &items)) return false;
+    if (items.size() != target.parts.size()) {
+      return Fail(absl::StrCat("cannot unpack ", items.size(), " values into ", target.parts.size(),
+                               " names"));
+    }
+    for (size_t i = 0; i < items.size(); ++i) {
+      if (!Assign(target.parts[i], items[i])) return false;
+    }
+    return true;
+  }
+  if (value.depth() > kMaxValueDepth) return Fail("value is nested too deeply");
+  Value stored = value;
+  // What the template wrote itself while at a message stays with that message.
+  if (message_ >= 0 && value.is(Type::kString)) {
+    const auto& runs = value.text().runs();
+    const bool unclaimed = std::any_of(runs.begin(), runs.end(),
+                                       [](const TagRun& run) { return run.tag.message < 0; });
+    if (unclaimed) {
+      TaggedText text = value.text();
+      text.Claim(message_, /*generation=*/false);
+      stored = Value::String(std::move(text));
+    }
+  }
+  if (target.attribute.empty()) {
+    Store(target.symbol, std::move(stored));
+    return true;
+  }
+  const Value* ns = Find(target.symbol);
+  if (ns == nullptr || !ns->is(Type::kNamespace)) {
+    position_ = target.position;
+    return Fail("cannot assign attribute on non-namespace object");
+  }
+  if (target.attribute[0] == '_') return Fail("cannot assign to an underscore attribute");
+  for (auto& [name, field] : ns->name_space().fields) {
+    if (name == target.attribute) {
+      field = std::move(stored);
+      return true;
+    }
+  }
+  ns->name_space().fields.emplace_back(target.attribute, std::move(stored));
+  return true;
+}
+
+Interpreter::Flow Interpreter::Capture(const Body& body, TaggedText* out) {
+  TaggedText* outer = out_;
+  out_ = out;
+  const Flow flow = Execute(body);
+  out_ = outer;
+  return flow;
+}
+
+Interpreter::Flow Interpreter::ExecuteCapture(const Statement& s) {
+  TaggedText text;
+  // The body has a scope of its own.
+  const size_t base = variables_.size();
+  const size_t outer_scope = frame_.scope;
+  const bool was_top = in_top_scope_;
+  if (was_top) top_end_ = base;
+  in_top_scope_ = false;
+  frame_.scope = base;
+  const Flow flow = Capture(s.body, &text);
+  variables_.resize(base);
+  frame_.scope = outer_scope;
+  in_top_scope_ = was_top;
+  if (flow != Flow::kNext) return flow;
+  Value value = Value::String(std::move(text));
+  if (s.expression != nullptr) {
+    Value filtered;
+    if (!EvaluateFilter(*s.expression, &value, &filtered)) return Flow::kFailed;
+    value = std::move(filtered);
+  }
+  if (s.kind == Statement::Kind::kFilterBlock) {
+    Emit(value);
+    return Flow::kNext;
+  }
+  return Assign(s.target, value) ? Flow::kNext : Flow::kFailed;
+}
+
+Interpreter::Flow Interpreter::ExecuteWith(const Statement& s) {
+  const size_t base = variables_.size();
+  const size_t outer_scope = frame_.scope;
+  const bool was_top = in_top_scope_;
+  std::vector<Value> values(s.assignments.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!Evaluate(*s.assignments[i].second, &values[i])) return Flow::kFailed;
+  }
+  if (was_top) top_end_ = base;
+  in_top_scope_ = false;
+  frame_.scope = base;
+  Flow flow = Flow::kNext;
+  for (size_t i = 0; i < values.size() && flow == Flow::kNext; ++i) {
+    if (!Assign(s.assignments[i].first, values[i])) flow = Flow::kFailed;
+  }
+  if (flow == Flow::kNext) flow = Execute(s.body);
+  variables_.resize(base);
+  frame_.scope = outer_scope;
+  in_top_scope_ = was_top;
+  return flow;
+}
+
+std::shared_ptr<FunctionObject> Interpreter::MakeFunction(FunctionObject::Kind kind,
+                                                          const Statement& s) {
+  auto function = std::make_shared<FunctionObject>();
+  function->kind = kind;
+  function->name = s.text;
+  function->statement = &s;
+  if (kind == FunctionObject::Kind::kMacro && in_top_scope_) {
+    function->top_end = SIZE_MAX;  // whatever the outermost scope holds when it is called
+  } else {
+    function->outer_begin = frame_.base;
+    function->outer_end = variables_.size();
+    function->top_end = frame_.top_end;
+  }
+  return function;
+}
+
+Interpreter::Flow Interpreter::ExecuteCall(const Statement& s) {
+  Value callee, result;
+  Arguments arguments;
+  if (!Evaluate(*s.expression->base, &callee) || !EvaluateArguments(*s.expression, &arguments)) {
+    return Flow::kFailed;
+  }
+  if (!callee.is(Type::kFunction) || callee.function().kind != FunctionObject::Kind::kMacro) {
+    Fail("only a macro can be used in {% call %}");
+    return Flow::kFailed;
+  }
+  const Value caller = Value::Function(MakeFunction(FunctionObject::Kind::kCaller, s));
+  if (!CallBody(callee.function(), arguments, &caller, &result)) return Flow::kFailed;
+  Emit(result);
+  return Flow::kNext;
+}
+
+bool Interpreter::Call(const Value& function, const Arguments& arguments, Value* out) {
+  if (function.is(Type::kUndefined)) return Fail(function.str());
+  if (function.is(Type::kLoop)) {  // loop(children) of a recursive loop
+    LoopObject& loop = function.loop();
+    std::vector<Value> items;
+    if (!loop.statement->recursive || arguments.positional.size() != 1) {
+      return Fail("the loop must be 'recursive' to be called, with one argument");
+    }
+    if (depth_ >= limits_.max_depth) return Fail("calls are nested too deeply");
+    if (!Iterate(arguments.positional[0], &items)) return false;
+    TaggedText text;
+    TaggedText* outer = out_;
+    out_ = &text;
+    ++depth_;
+    const bool ok = LoopOver(*loop.statement, std::move(items), loop.depth + 1);
+    --depth_;
+    out_ = outer;
+    *out = Value::String(std::move(text));
+    return ok;
+  }
+  if (!function.is(Type::kFunction)) {
+    return Fail(absl::StrCat("'", View(TypeName(function)), "' object is not callable"));
+  }
+  const FunctionObject& f = function.function();
+  switch (f.kind) {
+    case FunctionObject::Kind::kBuiltin:
+      return CallFunction(*this, f.name, arguments, out);
+    case FunctionObject::Kind::kMethod:
+      return CallMethod(*this, f.self, f.name, arguments, out);
+    case FunctionObject::Kind::kMacro:
+    case FunctionObject::Kind::kCaller:
+      return CallBody(f, arguments, nullptr, out);
+  }
+  return false;
+}
+
+bool Interpreter::CallBody(const FunctionObject& function, const Arguments& arguments,
+                           const Value* caller, Value* out) {
+  if (depth_ >= limits_.max_depth) return Fail("calls are nested too deeply");
+  const Frame outer = frame_;
+  const bool was_top = in_top_scope_;
+  const size_t base = variables_.size();
+  const size_t top_end = function.top_end == SIZE_MAX ? TopEnd() : function.top_end;
+  if (was_top) top_end_ = base;
+  in_top_scope_ = false;
+  // Parameters are bound in the new frame; defaults are evaluated there too, as Jinja does.
+  frame_ = {base, function.outer_begin, function.outer_end, top_end, base};
+  ++depth_;
+  bool ok = BindParameters(function, arguments);
+  if (ok && caller != nullptr && caller_symbol_ >= 0) Store(caller_symbol_, *caller);
+  TaggedText text;
+  if (ok) ok = Capture(function.statement->body, &text) != Flow::kFailed;
+  --depth_;
+  variables_.resize(base);
+  frame_ = outer;
+  in_top_scope_ = was_top;
+  *out = Value::String(std::move(text));
+  return ok;
+}
+
+bool Interpreter::BindParameters(const FunctionObject& function, const Arguments& arguments) {
+  const Statement& s = *function.statement;
+  const size_t count = s.parameters.size();
+  if (arguments.positional.size() > count) {
+    return Fail(
+        absl::StrCat("macro '", function.name, "' takes not more than ", count, " argument(s)"));
+  }
+  size_t used_names = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const std::string& name = template_.symbols[static_cast<size_t>(s.parameters[i])];
+    const auto named = std::find_if(arguments.named.begin(), arguments.named.end(),
+                                    [&](const auto& a) { return a.first == name; });
+    Value value;
+    if (i < arguments.positional.size()) {
+      value = arguments.positional[i];
+    } else if (named != arguments.named.end()) {
+      value = named->second;
+      ++used_names;
+    } else if (i + s.defaults.size() >= count) {
+      if (!Evaluate(*s.defaults[i + s.defaults.size() - count], &value)) return false;
+    } else {
+      value = Value::Undefined(absl::StrCat("parameter '", name, "' was not provided"));
+    }
+    variables_.push_back({s.parameters[i], std::move(value)});
+  }
+  if (used_names == arguments.named.size()) return true;
+  return Fail(absl::StrCat("macro '", function.name, "' takes no keyword argument '",
+                           arguments.named.back().first, "'"));
+}
+
+bool Interpreter::ApplyFilter(std::string_view name, const Value& self, const Arguments& arguments,
+                              Value* out) {
+  bool known = false;
+  const bool ok = CallFilter(*this, name, self, arguments, &known, out);
+  return known ? ok : Fail(absl::StrCat("no filter named '", View(name), "'"));
+}
+
+bool Interpreter::ApplyTest(std::string_view name, const Value& self, const Arguments& arguments,
+                            bool* out) {
+  bool known = false;
+  const bool ok = CallTest(*this, name, self, arguments, &known, out);
+  return known ? ok : Fail(absl::StrCat("no test named '", View(name), "'"));
+}
+
+}  // namespace trainerd::engine::jinja

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/train/evaluation.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+
+#include "engine/data/data_loader.h"
+#include "engine/torch_status.h"
+#include "engine/train/run.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+
+absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder,
+                                            const std::vector<TokenExample>& examples,
+                                            const std::vector<PackedRow>& rows, int64_t batch_size,
+                                            const RunControl& control) {
+  ValidationLoss result;
+  RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
+    const c10::Device device = decoder.parameters().device();
+    at::Tensor sum = at::zeros({}, at::TensorOptions(at::kDouble).device(device));
+    const int64_t num_rows = static_cast<int64_t>(rows.size());
+    for (int64_t begin = 0; begin < num_rows; begin += batch_size) {
+      RETURN_IF_ERROR(CheckWanted(control));
+      std::vector<const PackedRow*> batch_rows;
+      for (int64_t i = begin; i < std::min(begin + batch_size, num_rows); ++i)
+        batch_rows.push_back(&rows[i]);
+      const Microbatch batch = MakeMicrobatch(examples, batch_rows);
+      sum.add_(decoder.LossSum(ToDevice(batch, device)).to(at::kDouble));
+      result.target_tokens += batch.target_tokens;
+    }
+    if (result.target_tokens > 0)
+      result.loss = sum.item<double>() / static_cast<double>(result.target_tokens);
+    return absl::OkStatus();
+  }));
+  return result;
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loss over the validation rows: mean negative log likelihood of all their target tokens, as in
+// training but without gradients.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/data/batch.h"
+#include "engine/data/packing.h"
+#include "engine/model/decoder.h"
+#include "engine/run_control.h"
+
+namespace trainerd::engine {
+
+struct ValidationLoss {
+  double loss = 0;  // nats
+  int64_t target_tokens = 0;
+};
+
+// Goes through `rows` (of positions in `examples`) in order, `batch_size` rows at a time. One host
+// sync. Errors: Cancelled when a pause, a stop or a discard is wanted; ResourceExhausted.
+absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder,
+                                            const std::vector<TokenExample>& examples,
+                                            const std::vector<PackedRow>& rows, int64_t batch_size,
+                                            const RunControl& control);
+
+}  // namespace trainerd::engine

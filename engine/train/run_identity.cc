@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/train/run_identity.h"
+
+#include <ATen/Parallel.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/checkpoint/run_folder.h"
+#include "engine/train/device.h"
+#include "engine/train/final_model.h"
+#include "engine/train/job_error.h"
+#include "proto/contract/attempt_files.h"
+#include "proto/contract/config_digest.h"
+#include "proto/contract/hash.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+std::string DifferencesText(const std::vector<ConfigDifference>& differences) {
+  return absl::StrJoin(differences, ", ", [](std::string* out, const ConfigDifference& difference) {
+    absl::StrAppend(out, difference.path, " (", difference.theirs, " → ", difference.ours, ")");
+  });
+}
+
+// Lengths of a run may change on the way; it is said.
+void NoteLength(Run& run, const v1::TrainConfig& theirs) {
+  const v1::TrainConfig& ours = run.config.train();
+  std::vector<std::string> changes;
+  if (ours.max_steps() != theirs.max_steps())
+    changes.push_back(
+        absl::StrCat("train.max_steps ", theirs.max_steps(), " → ", ours.max_steps()));
+  if (ours.epochs() != theirs.epochs())
+    changes.push_back(absl::StrCat("train.epochs ", theirs.epochs(), " → ", ours.epochs()));
+  if (changes.empty()) return;
+  EmitNotice(run.events, v1::Notice::INFO, "RUN_LENGTH_CHANGED",
+             absl::StrCat("continuing with another length: ", absl::StrJoin(changes, ", "),
+                          " (the schedule follows)"));
+}
+
+absl::Status CompareConfig(Run& run) {
+  const v1::JobConfig& theirs = run.start->state.config.config();
+  std::vector<ConfigDifference> differences = IdentityDifferences(run.config, theirs);
+  NoteLength(run, theirs.train());
+  if (differences.empty()) return absl::OkStatus();
+  if (!run.start_is_resume) {
+    differences.erase(std::remove_if(differences.begin(), differences.end(),
+                                     [](const ConfigDifference& difference) {
+                                       return absl::StartsWith(difference.path, "init_from");
+                                     }),
+                      differences.end());
+    if (differences.empty()) return absl::OkStatus();
+    EmitNotice(run.events, v1::Notice::INFO, "INIT_FROM_DIFFERS",
+               absl::StrCat("the checkpoint in init_from was trained with other values: ",
+                            DifferencesText(differences)));
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the checkpoint ", run.start->folder, " was trained with other values: ",
+      DifferencesText(differences), "; set them back, or start a new job from it with init_from"));
+}
+
+// A plain Hugging Face folder has no manifest; one of ours must be undamaged.
+absl::Status VerifyWeights(const std::string& folder) {
+  const absl::StatusOr<Manifest> manifest = ReadManifest(folder);
+  if (absl::IsNotFound(manifest.status())) return absl::OkStatus();
+  if (!manifest.ok()) return manifest.status();
+  return VerifyFolder(folder, *manifest);
+}
+
+absl::Status OpenStart(Run& run) {
+  const v1::InitFromConfig& init = run.config.init_from();
+  run.weights_folder = run.config.model().path();
+  const bool resumes = !run.spec.resume_path().empty();
+  const std::string folder = resumes ? run.spec.resume_path() : run.spec.init_path();
+  if (folder.empty()) return absl::OkStatus();
+  run.weights_folder = folder;
+  if (!resumes && init.state() == "weights") return VerifyWeights(folder);
+  ASSIGN_OR_RETURN(run.start, OpenCheckpoint(folder));
+  run.start_is_resume = resumes;
+  if (resumes) {
+    ASSIGN_OR_RETURN(
+        run.last_checkpoint,
+        DescribeCheckpoint(folder, run.start->manifest, run.spec.resume_name(), /*verified=*/true));
+  }
+  return CompareConfig(run);
+}
+
+void NoteEnvironment(Run& run) {
+  if (!run.start.has_value()) return;
+  const std::string differences =
+      EnvironmentDifferences(run.start->state.environment, run.environment);
+  if (differences.empty()) return;
+  EmitNotice(run.events, v1::Notice::WARNING, "RESUME_ENVIRONMENT",
+             absl::StrCat("the checkpoint was made in another environment (", differences,
+                          "): the run continues, but its numbers may differ in the last bits "
+                          "from an undisturbed run's"));
+}
+
+}  // namespace
+
+absl::Status CheckRunIdentity(Run& run) {
+  const absl::Status fence = CheckPublisher(run.spec.run_dir(), run.spec.attempt());
+  if (!fence.ok()) return WithCause(fence, WriteCause(fence, "RUN_DIRECTORY"));
+  RETURN_IF_ERROR(RemoveTemporaries(run.spec.run_dir(), run.spec.attempt()));
+  RETURN_IF_ERROR(CheckOutputPath(run.config.output().path(), run.spec.job()));
+  absl::StatusOr<c10::Device> device = OpenDevice(run.spec.device());
+  if (!device.ok()) {
+    return WithCause(
+        device.status(),
+        {.code = "NO_SUCH_DEVICE", .cause = v1::JobError::HARDWARE, .retryable = false});
+  }
+  run.device = *device;
+  run.environment = CurrentEnvironment(run.spec.device(), at::get_num_threads(), TORCH_VERSION);
+  RETURN_IF_ERROR(OpenStart(run));
+  NoteEnvironment(run);
+  return absl::OkStatus();
+}
+
+absl::Status CheckDataIdentity(Run& run) {
+  if (!run.start.has_value()) return absl::OkStatus();
+  const std::string& ours = run.data.report.fingerprint();
+  const std::string& theirs = run.start->state.data_fingerprint;
+  if (ours == theirs) return absl::OkStatus();
+  const std::string what = absl::StrCat(
+      "the training data gives other tokens or labels than those that the checkpoint was trained "
+      "on (fingerprint ",
+      ToHex(theirs), " → ", ToHex(ours), ")");
+  if (!run.start_is_resume) {
+    EmitNotice(run.events, v1::Notice::INFO, "INIT_FROM_DATA_DIFFERS", what);
+    return absl::OkStatus();
+  }
+  return WithCause(
+      absl::FailedPreconditionError(absl::StrCat(what,
+                                                 "; put the files of data.train, the tokenizer and "
+                                                 "the template back, or start a new job from it "
+                                                 "with init_from")),
+      {.code = "DATA_CHANGED", .cause = v1::JobError::DATA, .retryable = false});
+}
+
+}  // namespace trainerd::engine

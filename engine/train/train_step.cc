@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/train/train_step.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/optim/global_norm.h"
+#include "engine/optim/lr_schedule.h"
+#include "engine/torch_status.h"
+#include "engine/train/job_error.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+constexpr size_t kListedExamples = 32;
+// As torch.nn.utils.clip_grad_norm_.
+constexpr double kClipEps = 1e-6;
+
+LrSchedule ScheduleOf(const v1::ScheduleConfig& config) {
+  LrSchedule schedule{.type = LrSchedule::Type::kCosine, .warmup_steps = config.warmup_steps()};
+  if (config.type() == "constant") schedule.type = LrSchedule::Type::kConstant;
+  if (config.type() == "linear") schedule.type = LrSchedule::Type::kLinear;
+  return schedule;
+}
+
+absl::Status NonFinite(const Run& run, int64_t step, const StepResult& result,
+                       const std::vector<Microbatch>& batches) {
+  std::vector<int64_t> examples;
+  for (const Microbatch& batch : batches)
+    examples.insert(examples.end(), batch.examples.begin(), batch.examples.end());
+  const size_t listed = std::min(examples.size(), kListedExamples);
+  const std::string rows =
+      absl::StrCat(absl::StrJoin(examples.begin(), examples.begin() + listed, ", "),
+                   listed < examples.size() ? ", …" : "");
+  const std::string good =
+      run.last_checkpoint.has_value()
+          ? absl::StrCat("the last good checkpoint is ", run.last_checkpoint->name(), " (step ",
+                         run.last_checkpoint->step(), ")")
+          : "there is no checkpoint yet";
+  return WithCause(
+      absl::FailedPreconditionError(absl::StrCat(
+          "step ", step, " is not finite (loss ", result.loss, ", gradient norm ", result.grad_norm,
+          ", learning rate ", result.learning_rate, "): it was not applied; ", good,
+          "; conversations of the step (from 0): ", rows,
+          ". Look at them with `trainctl preview`, or lower optimizer.learning_rate")),
+      {.code = "NON_FINITE", .cause = v1::JobError::NUMERICS, .retryable = false});
+}
+
+// Gradients of the step's mean loss, and the sum of its losses (double, on the device).
+absl::StatusOr<at::Tensor> AccumulateGradients(Run& run, const std::vector<Microbatch>& batches,
+                                               int64_t target_tokens) {
+  run.parameters->ZeroGrad();
+  at::Tensor sum = at::zeros({}, at::TensorOptions(at::kDouble).device(run.device));
+  const double scale = 1.0 / static_cast<double>(target_tokens);
+  for (const Microbatch& batch : batches) {
+    RETURN_IF_ERROR(CheckDiscard(run.control));
+    sum.add_(run.decoder->ForwardBackward(ToDevice(batch, run.device), scale).to(at::kDouble));
+  }
+  return sum;
+}
+
+}  // namespace
+
+absl::Status TrainStep(Run& run, int64_t step, StepResult* result) {
+  const std::vector<Microbatch> batches = run.loader->Step(step);
+  for (const Microbatch& batch : batches) {
+    result->tokens += batch.num_tokens();
+    result->target_tokens += batch.target_tokens;
+  }
+  result->epoch = run.loader->Place(step).epoch_after;
+  result->learning_rate =
+      LearningRate(ScheduleOf(run.config.schedule()), run.config.optimizer().learning_rate(), step,
+                   run.state.total_steps);
+  RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
+    absl::StatusOr<at::Tensor> sum = AccumulateGradients(run, batches, result->target_tokens);
+    if (!sum.ok()) return sum.status();
+    const at::Tensor norm = GlobalNorm(run.parameters->flat_grad()).to(at::kDouble);
+    const at::Tensor values = at::stack({*sum, norm}).cpu();  // the step's one sync
+    result->loss = values[0].item<double>() / static_cast<double>(result->target_tokens);
+    result->grad_norm = values[1].item<double>();
+    return absl::OkStatus();
+  }));
+  if (!result->IsFinite()) return NonFinite(run, step, *result, batches);
+  const double max_norm = run.config.train().max_grad_norm();
+  const double clip = max_norm > 0 ? std::min(1.0, max_norm / (result->grad_norm + kClipEps)) : 1.0;
+  return CatchTorch([&] { run.optimizer->Step(result->learning_rate, clip, step); });
+}
+
+}  // namespace trainerd::engine

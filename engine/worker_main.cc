@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainerd-worker: one job from configuration to weights, under a shim (`attempt`) or by hand
+// (`train`), and small tools around model folders. The commands are in engine/cli; the stages of a
+// job in engine/run_job.h.
+#include <ATen/Parallel.h>
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "engine/checkpoint/engine_version.h"
+#include "engine/cli/attempt_command.h"
+#include "engine/cli/devices_command.h"
+#include "engine/cli/init_model_command.h"
+#include "engine/cli/sample_command.h"
+#include "engine/cli/train_command.h"
+#include "engine/ops/cpu_allocator.h"
+#include "spdlog/sinks/stdout_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace trainerd::engine {
+namespace {
+
+constexpr int kExitUsage = 2;
+
+// Tensors take their memory from a pool (cpu_allocator.h). What is left to malloc, mainly the libraries' scratch buffers, stays in the
+// heap too: given back to the kernel each time, every microbatch would pay its page faults again.
+void KeepLargeBuffers() {
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  ::mallopt(M_TOP_PAD, 64 << 20);
+  InstallCpuAllocator();
+}
+
+struct Options {
+  AttemptOptions attempt;
+  TrainOptions train;
+  SampleOptions sample;
+  InitModelOptions init_model;
+};
+
+void AddAttempt(CLI::App& app, AttemptOptions& options) {
+  CLI::App* command =
+      app.add_subcommand("attempt", "Run one attempt of a job; started by trainerd-shim");
+  command->add_option("--attempt-dir", options.attempt_dir, "Folder that holds spec.pb")
+      ->required();
+  command->add_option("--control-fd", options.control_fd, "Socket of the shim")->required();
+}
+
+void AddTrain(CLI::App& app, TrainOptions& options) {
+  CLI::App* command = app.add_subcommand(
+      "train",
+      "Run a job in the foreground; Ctrl-C stops it with a checkpoint, run again it continues");
+  command->add_option("--job", options.job_path, "Job file (YAML)")->required();
+  command
+      ->add_option("--run-dir", options.run_dir,
+                   "Folder of the run: checkpoints, and the final model in final/")
+      ->required();
+  command->add_option("--events", options.events_path,
+                      "Append events as JSON lines to this file (- = stdout)");
+  command
+      ->add_option("--set", options.sets,
+                   "Set a value of the job file: train.max_steps=20 (may be repeated)")
+      ->allow_extra_args(false);
+}
+
+void AddSample(CLI::App& app, SampleOptions& options) {
+  CLI::App* command = app.add_subcommand("sample", "Print a model's greedy answer");
+  command->add_option("--model", options.model_folder, "Hugging Face folder")->required();
+  command->add_option("--prompt", options.prompt, "What the user says")->required();
+  command->add_option("--system", options.system, "System message");
+  command->add_option("--max-tokens", options.max_tokens, "Longest answer in tokens")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_flag("--raw", options.raw,
+                    "Continue the prompt as plain text, without the chat template");
+}
+
+void AddInitModel(CLI::App& app, InitModelOptions& options) {
+  CLI::App* command = app.add_subcommand("init-model", "Write a model folder with random weights");
+  command->add_option("--config", options.config_path, "config.json of the architecture")
+      ->required();
+  command->add_option("--output", options.output, "Folder to create")->required();
+  command->add_option("--seed", options.seed, "Seed of the weights")->required();
+  command->add_option("--dtype", options.dtype, "Of the stored weights: fp32 | bf16")
+      ->capture_default_str();
+  command->add_option("--tokenizer", options.tokenizer,
+                      "Folder whose tokenizer files are copied (default: that of --config)");
+}
+
+int Parse(CLI::App& app, int argc, char** argv, bool* parsed) {
+  *parsed = false;
+  CLI11_PARSE(app, argc, argv);
+  *parsed = true;
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  KeepLargeBuffers();
+  at::set_num_interop_threads(1);
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("worker"));
+  CLI::App app("trainerd-worker: fine-tunes one model");
+  app.set_version_flag("--version", kEngineVersion);
+  app.require_subcommand(1);
+  Options options;
+  AddAttempt(app, options.attempt);
+  AddTrain(app, options.train);
+  AddSample(app, options.sample);
+  AddInitModel(app, options.init_model);
+  app.add_subcommand("devices", "Print the devices of this machine as JSON");
+  bool parsed = false;
+  if (const int code = Parse(app, argc, argv, &parsed); !parsed) return code == 0 ? 0 : kExitUsage;
+  if (app.got_subcommand("attempt")) return RunAttemptCommand(options.attempt);
+  if (app.got_subcommand("train")) return RunTrainCommand(options.train);
+  if (app.got_subcommand("sample")) return RunSampleCommand(options.sample);
+  if (app.got_subcommand("init-model")) return RunInitModelCommand(options.init_model);
+  return RunDevicesCommand();
+}
+
+}  // namespace
+}  // namespace trainerd::engine
+
+int main(int argc, char** argv) { return trainerd::engine::Main(argc, argv); }

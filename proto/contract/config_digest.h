@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which run a resolved configuration describes: its canonical text, its digest, and what tells two
+// apart.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd {
+
+// SHA-256 over the canonical JSON of the resolved fields whose knob.identity is not false. 32
+// bytes.
+std::string ConfigDigest(const v1::JobConfig& resolved);
+std::string CanonicalJson(const v1::JobConfig& resolved);
+
+// One field with both values as JSON, or "absent".
+struct ConfigDifference {
+  std::string path, ours, theirs;
+};
+// Fields in which two resolved configurations differ and that change the numbers, in field order.
+// train.max_steps and train.epochs are left out: a run may become longer or shorter.
+std::vector<ConfigDifference> IdentityDifferences(const v1::JobConfig& ours,
+                                                  const v1::JobConfig& theirs);
+
+}  // namespace trainerd

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dotted paths of configuration fields, and the file-system paths among their values.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "google/protobuf/message.h"
+#include "trainerd/v1/knob.pb.h"
+
+namespace trainerd {
+
+// The knob option of a field; the default instance where a field has none.
+const v1::Knob& KnobOf(const google::protobuf::FieldDescriptor& field);
+
+// "a.b", or "b" at the top level.
+std::string JoinPath(const std::string& section, const std::string& key);
+
+// Dotted paths of what a message sets, in field order: scalars ("train.seed"), elements of lists of
+// messages ("data.train[0].path"), lists of scalars as a whole ("optimizer.betas"), entries of maps
+// by key ("labels.team").
+std::vector<std::string> FieldPaths(const google::protobuf::Message& message);
+
+// Makes fields with knob.path absolute against `folder` (words of knob.choices stay;
+// init_from.checkpoint when it begins with ./ or ../ or /), with . and .. resolved and no slash at
+// the end.
+void MakePathsAbsolute(const std::string& folder, google::protobuf::Message* message);
+
+}  // namespace trainerd

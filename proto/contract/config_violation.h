@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// A fault of a configuration, and lists of them as an error.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace trainerd {
+
+// One fault of a configuration. path is dotted with [i] for list elements; line is 1-based, 0 = not
+// from a file.
+struct ConfigViolation {
+  std::string path;
+  std::string message;  // what is wrong, the value, the nearest valid key or the allowed values
+  int line = 0;
+};
+
+// Gives each violation without a line that of its path, or of the nearest enclosing section that
+// the file has.
+void AttachLines(const std::map<std::string, int>& lines, std::vector<ConfigViolation>* violations);
+
+// `file:line: path: message` lines, without file or line where unknown.
+std::string ViolationsText(const std::vector<ConfigViolation>& violations,
+                           const std::string& file = "");
+
+// INVALID_ARGUMENT whose message is ViolationsText, with a google.rpc.BadRequest payload of them.
+// gRPC carries at most 8 KiB of status, so what exceeds about a quarter of that is counted in the
+// last line ("and 12 more"). OK when there are none.
+absl::Status ViolationsToStatus(const std::vector<ConfigViolation>& violations,
+                                const std::string& file = "");
+
+// `text` in double quotes, shortened to what an error message can carry, control characters
+// escaped.
+std::string Quoted(const std::string& text);
+
+}  // namespace trainerd

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/api/log_stream.h"
+
+#include <atomic>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/attempt_files.h"
+#include "proto/contract/status_macros.h"
+#include "server/api/status.h"
+#include "server/runs/log_reader.h"
+#include "server/store/errors.h"
+#include "server/store/job_rows.h"
+#include "server/store/run_rows.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr int64_t kChunkBytes = 64 * 1024;
+constexpr absl::Duration kPollEvery = absl::Milliseconds(100);
+constexpr absl::Duration kIdleSleep = absl::Seconds(60);
+
+}  // namespace
+
+// One call. At any time exactly one of these happens: a write is outstanding, the stream waits in
+// the poller, or a step runs.
+class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
+ public:
+  LogStream(Store& store, LogPoller& poller, StreamLimit& limit, v1::StreamLogsRequest request)
+      : store_(store), poller_(poller), limit_(limit), request_(std::move(request)) {}
+
+  void Begin() {
+    absl::Status status = limit_.Enter();
+    entered_ = status.ok();
+    if (status.ok()) status = Find();
+    if (!status.ok()) {
+      Finish(ToGrpc(status));
+      return;
+    }
+    Step(/*draining=*/false);
+  }
+
+  // Sends the next piece, waits for more, or ends.
+  void Step(bool draining) {
+    if (cancelled_) return Finish(grpc::Status::CANCELLED);
+    // Asked before reading: what is read after an end is all there is.
+    const bool ended = !request_.follow() || HasEnded();
+    absl::StatusOr<LogSlice> slice = ReadLog(dir_, offset_, kChunkBytes);
+    if (!slice.ok()) return Finish(ToGrpc(slice.status()));
+    if (!slice->data.empty()) return Send(*std::move(slice));
+    offset_ = slice->next_offset;
+    if (draining) return Finish(ToGrpc(absl::UnavailableError("the daemon is leaving")));
+    if (ended) return Finish(grpc::Status::OK);
+    poller_.Wait(this);
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) cancelled_ = true;
+    Step(/*draining=*/false);
+  }
+  void OnCancel() override {
+    cancelled_ = true;
+    poller_.Wake(/*draining=*/false);
+  }
+  void OnDone() override {
+    if (entered_) limit_.Leave();
+    delete this;
+  }
+
+ private:
+  absl::Status Find() {
+    std::string run_dir;
+    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
+      ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(request_.name())));
+      run_dir = record.job.run_dir();
+      attempt_ = request_.attempt() > 0 ? request_.attempt() : record.job.attempt();
+      job_id_ = JobId(record.job.name());
+      if (attempt_ == 0) {
+        return ErrorWithReason(
+            absl::StatusCode::kFailedPrecondition, "NOT_STARTED",
+            absl::StrCat(record.job.name(), " has not been started yet: no log"));
+      }
+      return LoadAttempt(db, job_id_, attempt_).status();
+    }));
+    dir_ = AttemptDir(run_dir, attempt_);
+    if (request_.after_offset() < 0) return BadField("after_offset", "must not be negative");
+    offset_ = request_.after_offset();
+    if (request_.tail_lines() > 0) {
+      ASSIGN_OR_RETURN(offset_, LogTailOffset(dir_, request_.tail_lines()));
+    }
+    return absl::OkStatus();
+  }
+
+  bool HasEnded() {
+    v1::Attempt::End end = v1::Attempt::END_UNSPECIFIED;
+    absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
+      ASSIGN_OR_RETURN(const v1::Attempt attempt, LoadAttempt(db, job_id_, attempt_));
+      end = attempt.end();
+      return absl::OkStatus();
+    });
+    // A job that was deleted has no more log.
+    return !read.ok() || end != v1::Attempt::END_UNSPECIFIED;
+  }
+
+  void Send(LogSlice slice) {
+    chunk_.Clear();
+    chunk_.set_attempt(attempt_);
+    chunk_.set_offset(slice.offset);
+    chunk_.set_next_offset(slice.next_offset);
+    chunk_.set_dropped_bytes(slice.dropped_bytes);
+    chunk_.set_data(std::move(slice.data));
+    offset_ = slice.next_offset;
+    StartWrite(&chunk_);
+  }
+
+  Store& store_;
+  LogPoller& poller_;
+  StreamLimit& limit_;
+  const v1::StreamLogsRequest request_;
+  std::string job_id_, dir_;
+  int attempt_ = 0;
+  int64_t offset_ = 0;
+  v1::LogChunk chunk_;
+  bool entered_ = false;
+  std::atomic<bool> cancelled_{false};
+};
+
+LogPoller::LogPoller() : thread_([this] { Loop(); }) {}
+
+LogPoller::~LogPoller() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = draining_ = true;
+  }
+  thread_.join();
+}
+
+void LogPoller::Wait(LogStream* stream) {
+  absl::MutexLock lock(&mutex_);
+  waiting_.insert(stream);
+}
+
+void LogPoller::Wake(bool draining) {
+  absl::MutexLock lock(&mutex_);
+  woken_ = true;
+  draining_ |= draining;
+}
+
+void LogPoller::Loop() {
+  while (true) {
+    std::set<LogStream*> ready;
+    bool draining = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      auto has_work = [this]()
+                          ABSL_NO_THREAD_SAFETY_ANALYSIS { return !waiting_.empty() || stopping_; };
+      mutex_.AwaitWithTimeout(absl::Condition(&has_work), kIdleSleep);
+      auto woken = [this]()
+                       ABSL_NO_THREAD_SAFETY_ANALYSIS { return woken_ || draining_ || stopping_; };
+      if (!waiting_.empty()) mutex_.AwaitWithTimeout(absl::Condition(&woken), kPollEvery);
+      woken_ = false;
+      draining = draining_;
+      ready.swap(waiting_);
+      if (stopping_ && ready.empty()) return;
+    }
+    for (LogStream* stream : ready) stream->Step(draining);
+  }
+}
+
+grpc::ServerWriteReactor<v1::LogChunk>* StartStreamLogs(Store& store, LogPoller& poller,
+                                                        StreamLimit& limit,
+                                                        const v1::StreamLogsRequest& request) {
+  auto* stream = new LogStream(store, poller, limit, request);
+  stream->Begin();
+  return stream;
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/api/streams.h"
+
+#include "absl/strings/str_cat.h"
+#include "server/store/errors.h"
+
+namespace trainerd::server {
+
+absl::Status StreamLimit::Enter() {
+  if (open_.fetch_add(1) < max_) return absl::OkStatus();
+  open_.fetch_sub(1);
+  return WithRetry(ErrorWithReason(absl::StatusCode::kResourceExhausted, "WATCHERS",
+                                   absl::StrCat(max_, " streams are open already (max_watchers)")),
+                   absl::Seconds(10));
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// How many streams are open (watchers, log followers, waiters): one limit for all of them, so that
+// clients cannot use up the daemon.
+#pragma once
+
+#include <atomic>
+
+#include "absl/status/status.h"
+
+namespace trainerd::server {
+
+// Thread-safety: all methods may be called from any thread.
+class StreamLimit {
+ public:
+  explicit StreamLimit(int max) : max_(max) {}
+  // Errors: ResourceExhausted with reason WATCHERS; then Leave must not be called.
+  absl::Status Enter();
+  void Leave() { open_.fetch_sub(1); }
+
+ private:
+  const int max_;
+  std::atomic<int> open_{0};
+};
+
+}  // namespace trainerd::server

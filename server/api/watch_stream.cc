@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/api/watch_stream.h"
+
+#include <grpcpp/impl/codegen/proto_utils.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "proto/contract/job_state.h"
+#include "server/api/status.h"
+#include "server/jobs/queries.h"
+#include "server/store/errors.h"
+#include "server/store/names.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr absl::Duration kDefaultWait = absl::Seconds(30);
+constexpr absl::Duration kMaxWait = absl::Hours(1);
+
+// A slice that keeps the shared message alive instead of copying it.
+grpc::Slice ShareSlice(Bytes message) {
+  auto* owner = new Bytes(std::move(message));
+  return grpc::Slice(
+      const_cast<char*>((*owner)->data()), (*owner)->size(),
+      [](void* pointer) { delete static_cast<Bytes*>(pointer); }, owner);
+}
+
+class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public WatchSink {
+ public:
+  StatusStream(WatchParts parts, grpc::CallbackServerContext* context)
+      : parts_(parts), context_(context) {}
+
+  void Begin(const grpc::ByteBuffer& bytes) {
+    if (absl::Status entered = parts_.limit.Enter(); !entered.ok()) {
+      return FinishNow(entered);
+    }
+    entered_ = true;
+    v1::StreamStatusRequest request;
+    grpc::ByteBuffer copy = bytes;  // shares the slices; parsing consumes the buffer
+    grpc::Status parsed =
+        grpc::SerializationTraits<v1::StreamStatusRequest>::Deserialize(&copy, &request);
+    if (!parsed.ok()) return FinishNow(absl::InvalidArgumentError("the request does not parse"));
+    absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, request);
+    if (!options.ok()) return FinishNow(options.status());
+    parts_.fan_out.Add(*std::move(options), this);
+    added_ = true;
+    // A cancellation before this point had no watcher to end yet.
+    if (cancelled_) parts_.fan_out.Cancel(watch_id);
+  }
+
+  void Write(Bytes message) override {
+    grpc::Slice slice = ShareSlice(std::move(message));
+    buffer_ = grpc::ByteBuffer(&slice, 1);
+    StartWrite(&buffer_);
+  }
+  void Finish(const absl::Status& status) override { FinishNow(status); }
+  void Abandon() override { context_->TryCancel(); }
+
+  void OnWriteDone(bool ok) override { parts_.fan_out.WriteDone(watch_id, ok); }
+  void OnCancel() override {
+    cancelled_ = true;
+    if (added_) parts_.fan_out.Cancel(watch_id);
+  }
+  void OnDone() override {
+    if (entered_) parts_.limit.Leave();
+    delete this;
+  }
+
+ private:
+  void FinishNow(const absl::Status& status) {
+    grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpc(status));
+  }
+
+  WatchParts parts_;
+  grpc::CallbackServerContext* const context_;
+  grpc::ByteBuffer buffer_;
+  bool entered_ = false;
+  std::atomic<bool> added_{false};
+  std::atomic<bool> cancelled_{false};
+};
+
+class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
+ public:
+  JobWaiter(WatchParts parts, const v1::WaitJobRequest& request, v1::Job* response)
+      : parts_(parts), request_(request), response_(response) {}
+
+  void Begin() {
+    if (absl::Status entered = parts_.limit.Enter(); !entered.ok()) return Fail(entered);
+    entered_ = true;
+    const absl::Duration timeout =
+        request_.has_timeout() ? FromProto(request_.timeout()) : kDefaultWait;
+    if (timeout < absl::ZeroDuration() || timeout > kMaxWait) {
+      return Fail(BadField("timeout", "must be in 0s..3600s"));
+    }
+    v1::StreamStatusRequest watch;
+    watch.set_parent(request_.name());
+    watch.set_send_snapshot(true);
+    watch.add_event_types("state_changed");
+    if (request_.name().empty() || JobId(request_.name()) == "-") {
+      return Fail(BadField("name", "give jobs/ID"));
+    }
+    absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, watch);
+    if (!options.ok()) return Fail(options.status());
+    options->deadline = absl::Now() + timeout;
+    options->bookmark_interval = kMaxWait;
+    parts_.fan_out.Add(*std::move(options), this);
+    added_ = true;
+    if (cancelled_) parts_.fan_out.Cancel(watch_id);
+  }
+
+  // The watcher of this call is the call itself: a message is read here, and the one that decides
+  // ends the watch.
+  void Write(Bytes message) override {
+    v1::StreamStatusResponse response;
+    response.ParseFromString(*message);
+    bool reached = false;
+    for (const v1::Job& job : response.snapshot()) reached |= IsReached(job.state());
+    for (const v1::Event& event : response.events()) {
+      reached |= IsReached(event.state_changed().to());
+    }
+    reached_ |= reached;
+    parts_.fan_out.WriteDone(watch_id, /*ok=*/true);
+    if (reached) parts_.fan_out.Cancel(watch_id);
+  }
+  void Abandon() override {}
+  void Finish(const absl::Status& status) override {
+    if (absl::IsDeadlineExceeded(status) || reached_) {
+      absl::StatusOr<v1::Job> job = GetJob(parts_.store, request_.name());
+      if (!job.ok()) return Fail(job.status());
+      *response_ = *std::move(job);
+      return grpc::ServerUnaryReactor::Finish(grpc::Status::OK);
+    }
+    Fail(status);
+  }
+
+  void OnCancel() override {
+    cancelled_ = true;
+    if (added_) parts_.fan_out.Cancel(watch_id);
+  }
+  void OnDone() override {
+    if (entered_) parts_.limit.Leave();
+    delete this;
+  }
+
+ private:
+  bool IsReached(v1::Job::State state) const {
+    if (IsTerminal(state)) return true;
+    return std::find(request_.states().begin(), request_.states().end(), state) !=
+           request_.states().end();
+  }
+  void Fail(const absl::Status& status) { grpc::ServerUnaryReactor::Finish(ToGrpc(status)); }
+
+  WatchParts parts_;
+  const v1::WaitJobRequest request_;
+  v1::Job* const response_;
+  bool reached_ = false;  // fan-out thread only
+  bool entered_ = false;
+  std::atomic<bool> added_{false};
+  std::atomic<bool> cancelled_{false};
+};
+
+}  // namespace
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartStreamStatus(WatchParts parts,
+                                                              grpc::CallbackServerContext* context,
+                                                              const grpc::ByteBuffer& request) {
+  auto* stream = new StatusStream(parts, context);
+  stream->Begin(request);
+  return stream;
+}
+
+grpc::ServerUnaryReactor* StartWaitJob(WatchParts parts, grpc::CallbackServerContext* context,
+                                       const v1::WaitJobRequest& request, v1::Job* response) {
+  auto* waiter = new JobWaiter(parts, request, response);
+  waiter->Begin();
+  return waiter;
+}
+
+}  // namespace trainerd::server

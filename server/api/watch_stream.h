@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two calls that wait on the event log: StreamStatus (a stream of pre-serialised messages) and
+// WaitJob (one answer). Both are watchers of the fan-out and hold no thread.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "server/api/streams.h"
+#include "server/events/fan_out.h"
+#include "server/store/store.h"
+#include "trainerd/v1/trainer.pb.h"
+
+namespace trainerd::server {
+
+struct WatchParts {  // all outlive the server
+  Store& store;
+  FanOut& fan_out;
+  StreamLimit& limit;
+};
+
+// The returned reactor deletes itself.
+grpc::ServerWriteReactor<grpc::ByteBuffer>* StartStreamStatus(WatchParts parts,
+                                                              grpc::CallbackServerContext* context,
+                                                              const grpc::ByteBuffer& request);
+grpc::ServerUnaryReactor* StartWaitJob(WatchParts parts, grpc::CallbackServerContext* context,
+                                       const v1::WaitJobRequest& request, v1::Job* response);
+
+}  // namespace trainerd::server

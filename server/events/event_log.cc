@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/events/event_log.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::server {
+
+void EventLog::Start(int64_t last_seq, ReadOld read_old) {
+  absl::MutexLock lock(&mutex_);
+  floor_ = last_seq;
+  last_seq_ = last_seq;
+  read_old_ = std::move(read_old);
+}
+
+void EventLog::Publish(const std::vector<EventRecord>& records) {
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const EventRecord& record : records) {
+      ring_.push_back(std::make_shared<const EventRecord>(record));
+      ring_bytes_ += record.bytes->size();
+      last_seq_ = record.seq;
+    }
+    Evict();
+  }
+  wake_();
+}
+
+void EventLog::Evict() {
+  // Whole changes leave together, so that what is read from memory never begins inside one.
+  while (ring_.size() > limits_.events || ring_bytes_ > limits_.bytes) {
+    const int64_t change = ring_.front()->change;
+    while (!ring_.empty() && ring_.front()->change == change) {
+      floor_ = ring_.front()->seq;
+      ring_bytes_ -= ring_.front()->bytes->size();
+      ring_.pop_front();
+    }
+  }
+}
+
+int64_t EventLog::last_seq() const {
+  absl::MutexLock lock(&mutex_);
+  return last_seq_;
+}
+
+absl::StatusOr<std::vector<EventPtr>> EventLog::Read(const std::string& job, int64_t after,
+                                                     int limit, int64_t* read_through) const {
+  std::vector<EventPtr> result;
+  int64_t floor = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (after >= floor_) {
+      auto it = std::upper_bound(ring_.begin(), ring_.end(), after,
+                                 [](int64_t seq, const EventPtr& e) { return seq < e->seq; });
+      for (; it != ring_.end(); ++it) {
+        const bool new_change = result.empty() || result.back()->change != (*it)->change;
+        if (new_change && static_cast<int>(result.size()) >= limit) break;
+        result.push_back(*it);
+      }
+      *read_through = result.empty() ? std::max(after, last_seq_) : result.back()->seq;
+      return result;
+    }
+    floor = floor_;
+  }
+  ASSIGN_OR_RETURN(std::vector<EventRecord> records, read_old_(job, after, limit));
+  for (EventRecord& record : records) {
+    result.push_back(std::make_shared<const EventRecord>(std::move(record)));
+  }
+  // Everything up to the ring's floor was committed before this read.
+  const bool exhausted = static_cast<int>(result.size()) < limit;
+  const int64_t last = result.empty() ? after : result.back()->seq;
+  *read_through = exhausted ? std::max(last, floor) : last;
+  return result;
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two changes that open and close an attempt. Each is one transaction: rows, ledger and events
+// together.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "server/jobs/retry_policy.h"
+#include "server/jobs/run_scan.h"
+#include "server/runs/executor.h"
+#include "server/store/job_rows.h"
+#include "server/store/writer.h"
+#include "trainerd/internal/worker.pb.h"
+#include "trainerd/v1/checkpoint.pb.h"
+
+namespace trainerd::server {
+
+struct LaunchDefaults {
+  std::string worker_path;
+  int cpu_threads = 0;
+};
+
+// What the open attempt of a job is to do, from the stored rows: the same before and after a
+// restart of the daemon.
+internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::Checkpoint>& resume,
+                               const LaunchDefaults& defaults);
+
+struct OpenAttemptRequest {
+  std::string job_id;
+  std::string device;
+  std::optional<v1::Checkpoint> resume;  // the resume point; nullopt = the beginning
+};
+// Moves a queued job to STARTING with a new attempt. Errors: Aborted when the job is not waiting
+// any more (a command came first).
+absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemptRequest& request);
+
+struct CloseAttemptRequest {
+  std::string job_id;
+  int attempt = 0;
+  const Observation* observation = nullptr;
+  const RunScan* scan = nullptr;
+  bool boot_changed = false;
+  BackoffOptions backoff;
+  double unit_random = 0.5;  // in [0, 1)
+};
+// Adopts what is on disk, closes the attempt's row and moves the job to where its end leads.
+absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
+                                       const CloseAttemptRequest& request);
+
+}  // namespace trainerd::server

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a worker's events change in the database: the events themselves, the job's progress and
+// state, the ledger of checkpoints, and the spool position, in one transaction, so that each event
+// is taken exactly once.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/store/run_rows.h"
+#include "server/store/writer.h"
+#include "trainerd/v1/event.pb.h"
+
+namespace trainerd::server {
+
+// Leaves room in one change for the events that ingesting itself adds.
+constexpr int kMaxIngestEvents = 128;
+constexpr int64_t kMaxIngestBytes = 192 * 1024;
+
+struct IngestBatch {
+  std::string job;  // jobs/{id}
+  int attempt = 0;
+  std::vector<v1::Event> events;
+  SpoolRow next;
+};
+
+// Errors: of the database. Nothing is stored then, and the batch is taken again later.
+absl::Status IngestEvents(Transaction& transaction, const IngestBatch& batch);
+
+}  // namespace trainerd::server

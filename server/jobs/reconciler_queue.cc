@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+// Queued jobs: which get a device now, from which checkpoint they go on, and what keeps them
+// waiting.
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "proto/contract/manifest.h"
+#include "proto/contract/status_macros.h"
+#include "server/jobs/ledger.h"
+#include "server/jobs/reconciler.h"
+#include "server/jobs/transition.h"
+#include "server/store/run_rows.h"
+#include "spdlog/spdlog.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr absl::Duration kProgramsEvery = absl::Seconds(5);
+constexpr absl::Duration kQueueEvery = absl::Seconds(1);
+// Jobs at the queue's head that are told why nothing starts.
+constexpr int kToldJobs = 16;
+constexpr int kBackoffJobs = 64;
+constexpr int kFailedJobs = 10'000;
+
+int64_t FileSize(const std::string& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  return error ? -1 : static_cast<int64_t>(size);
+}
+
+v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device>& devices) {
+  std::vector<std::string> names;
+  for (const v1::Device& d : devices) names.push_back(d.name());
+  v1::JobError error;
+  error.set_code("DEVICE_NOT_FOUND");
+  error.set_cause(v1::JobError::USER);
+  error.set_message(absl::StrCat("this machine has no device \"", device, "\"; it has ",
+                                 absl::StrJoin(names, ", "),
+                                 ". Set resources.device to one of them or to auto"));
+  return error;
+}
+
+// The checkpoint is there as its row says: the manifest is the same and every file has its size.
+// Hashes are compared by the worker that loads it.
+absl::Status LookAtCheckpoint(const v1::Checkpoint& checkpoint) {
+  ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
+  if (!checkpoint.manifest_digest().empty() && digest != checkpoint.manifest_digest()) {
+    return absl::DataLossError("its manifest is not the one that was published");
+  }
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
+  for (const auto& [name, file] : manifest.files) {
+    const int64_t size = FileSize(absl::StrCat(checkpoint.path(), "/", name));
+    if (size != file.size_bytes) {
+      return absl::DataLossError(
+          absl::StrCat(name, " has ", size, " bytes instead of ", file.size_bytes));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MarkBroken(Transaction& t, const v1::Checkpoint& broken, const absl::Status& why) {
+  v1::Checkpoint checkpoint = broken;
+  checkpoint.set_verified(false);
+  return RecordCheckpoint(t, checkpoint, v1::CheckpointEvent::FAILED,
+                          absl::StrCat("cannot be resumed from: ", std::string(why.message())));
+}
+
+absl::Status FailJob(Transaction& t, const std::string& job_id, v1::JobError error,
+                     const std::string& reason) {
+  ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+  if (record.job.state() != v1::Job::QUEUED) return absl::OkStatus();
+  return ApplyTransition(t,
+                         {.to = v1::Job::FAILED,
+                          .desired_state = record.job.desired_state(),
+                          .reason = reason,
+                          .actor = "scheduler",
+                          .error = std::move(error)},
+                         &record);
+}
+
+// Changes what a queued job waits for, and the condition that explains it.
+absl::Status ChangeWait(Transaction& t, const std::string& job_id, v1::Job::WaitReason wait,
+                        const std::optional<ConditionUpdate>& condition,
+                        const std::string& reason) {
+  ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+  if (record.job.state() != v1::Job::QUEUED || record.job.wait_reason() == v1::Job::HELD) {
+    return absl::OkStatus();
+  }
+  if (condition.has_value()) RETURN_IF_ERROR(ApplyCondition(t, *condition, &record).status());
+  if (record.job.wait_reason() == wait) return StoreJob(t.db(), &record);
+  return ApplyTransition(t,
+                         {.to = v1::Job::QUEUED,
+                          .desired_state = record.job.desired_state(),
+                          .wait_reason = wait,
+                          .reason = reason,
+                          .actor = "scheduler"},
+                         &record);
+}
+
+void Log(const absl::Status& status, const std::string& job_id) {
+  if (!status.ok()) spdlog::error("job={} {}", job_id, std::string(status.message()));
+}
+
+}  // namespace
+
+void Reconciler::StepQueue(absl::Time now) {
+  next_queue_check_ = now + kQueueEvery;
+  if (!CheckPrograms(now)) return;
+  if (!devices_checked_) FailUnknownDevices();
+  const std::vector<SchedulerDevice> devices = devices_.ForScheduler();
+  std::vector<QueueEntry> queue;
+  std::set<std::string> asked;
+  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
+    for (const SchedulerDevice& device : devices) {
+      if (device.busy || !device.usable) continue;
+      for (const std::string& request : RequestsServedBy(device.name, devices)) {
+        if (!asked.insert(request).second) continue;
+        ASSIGN_OR_RETURN(std::vector<QueueEntry> entries,
+                         ListQueue(db, request, now, static_cast<int>(devices.size())));
+        queue.insert(queue.end(), entries.begin(), entries.end());
+      }
+    }
+    return absl::OkStatus();
+  });
+  Log(read, "-");
+  const std::vector<Assignment> assignments = Schedule(std::move(queue), devices);
+  for (const Assignment& a : assignments) StartJob(a.job_id, a.device);
+  ClearBackoff(now);
+}
+
+bool Reconciler::CheckPrograms(absl::Time now) {
+  std::string why = devices_.problem();
+  for (const std::string& program : {options_.launch.worker_path, options_.shim_path}) {
+    if (!options_.is_executable(program)) {
+      why = absl::StrCat(
+          "the program ", program,
+          " is missing or cannot be run; install it, or set its path in trainerd.yaml");
+    }
+  }
+  if (!why.empty()) {
+    next_queue_check_ = now + kProgramsEvery;
+    MarkUnreachable(why);
+    return false;
+  }
+  if (unreachable_why_ != "") ClearUnreachable();
+  return devices_.known();
+}
+
+void Reconciler::MarkUnreachable(const std::string& why) {
+  if (why != unreachable_why_) spdlog::error("jobs cannot start: {}", why);
+  unreachable_why_ = why;
+  std::vector<std::string> ids;
+  Log(store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(ids, ListWaiting(db, v1::Job::RESOURCES, absl::InfiniteFuture(), kToldJobs));
+    return absl::OkStatus();
+  }),
+      "-");
+  for (const std::string& id : ids) {
+    Log(store_.Change([&](Transaction& t) {
+      return ChangeWait(
+          t, id, v1::Job::EXECUTOR_UNREACHABLE,
+          ConditionUpdate{.type = "Degraded", .active = true, .reason = "EXECUTOR", .message = why},
+          why);
+    }),
+        id);
+  }
+}
+
+void Reconciler::ClearUnreachable() {
+  std::vector<std::string> ids;
+  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(
+        ids, ListWaiting(db, v1::Job::EXECUTOR_UNREACHABLE, absl::InfiniteFuture(), kFailedJobs));
+    return absl::OkStatus();
+  });
+  if (!read.ok()) return Log(read, "-");
+  for (const std::string& id : ids) {
+    Log(store_.Change([&](Transaction& t) {
+      return ChangeWait(t, id, v1::Job::RESOURCES,
+                        ConditionUpdate{.type = "Degraded", .active = false, .reason = "EXECUTOR"},
+                        "jobs can start again");
+    }),
+        id);
+  }
+  unreachable_why_.clear();
+}
+
+void Reconciler::FailUnknownDevices() {
+  if (!devices_.known()) return;
+  devices_checked_ = true;
+  std::vector<std::string> asked;
+  std::vector<std::pair<std::string, std::string>> failed;  // job, device
+  Log(store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(asked, QueuedDevices(db));
+    for (const std::string& device : asked) {
+      if (device == "auto" || devices_.Find(device).has_value()) continue;
+      ASSIGN_OR_RETURN(std::vector<QueueEntry> entries,
+                       ListQueue(db, device, absl::InfiniteFuture(), kFailedJobs));
+      for (const QueueEntry& entry : entries) failed.emplace_back(entry.id, device);
+    }
+    return absl::OkStatus();
+  }),
+      "-");
+  for (const auto& [id, device] : failed) {
+    const v1::JobError error = DeviceError(device, devices_.List());
+    Log(store_.Change([&](Transaction& t) { return FailJob(t, id, error, "no such device"); }), id);
+  }
+}
+
+absl::StatusOr<std::optional<v1::Checkpoint>> Reconciler::ChooseResumePoint(
+    const std::string& job_id) {
+  bool had_one = false;
+  while (true) {
+    std::vector<CheckpointRow> rows;
+    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
+      ASSIGN_OR_RETURN(rows, ListCheckpointRows(db, job_id, /*with_deleted=*/false));
+      return absl::OkStatus();
+    }));
+    std::optional<v1::Checkpoint> point = ResumePoint(rows);
+    if (!point.has_value()) break;
+    had_one = true;
+    absl::Status good = LookAtCheckpoint(*point);
+    if (good.ok()) return point;
+    spdlog::error("job={} checkpoint {} cannot be resumed from: {}", job_id, point->name(),
+                  std::string(good.message()));
+    RETURN_IF_ERROR(store_.Change([&](Transaction& t) { return MarkBroken(t, *point, good); }));
+  }
+  if (had_one) return absl::DataLossError("none of the job's checkpoints can be read back");
+  return std::optional<v1::Checkpoint>();
+}
+
+void Reconciler::StartJob(const std::string& job_id, const std::string& device) {
+  absl::StatusOr<std::optional<v1::Checkpoint>> resume = ChooseResumePoint(job_id);
+  if (absl::IsDataLoss(resume.status())) {
+    v1::JobError error;
+    error.set_code("CHECKPOINTS_LOST");
+    error.set_cause(v1::JobError::STORAGE);
+    error.set_message(absl::StrCat(std::string(resume.status().message()),
+                                   "; submit the job again to start from the beginning"));
+    return Log(store_.Change([&](Transaction& t) {
+      return FailJob(t, job_id, error, "its checkpoints are damaged");
+    }),
+               job_id);
+  }
+  if (!resume.ok()) return Log(resume.status(), job_id);
+  JobRecord record;
+  absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(record,
+                     OpenAttempt(t, {.job_id = job_id, .device = device, .resume = *resume}));
+    return absl::OkStatus();
+  });
+  if (absl::IsAborted(opened)) return;
+  if (!opened.ok()) return Log(opened, job_id);
+  Active active;
+  active.ref = {
+      .job = record.job.name(), .attempt = record.job.attempt(), .run_dir = record.job.run_dir()};
+  active.launches = 1;
+  devices_.Hold(device, record.job.name());
+  activity_.Start(record.job.name(), options_.clock());
+  Log(ingester_.Add(active.ref), job_id);
+  TellFallback(job_id, device);
+  absl::Status launched = executor_.Launch(MakeSpec(record, *resume, options_.launch));
+  if (launched.ok()) {
+    spdlog::info("job={} attempt={} device={} launched", job_id, record.job.attempt(), device);
+  } else {
+    // Observed as never started: launched again a few times, then closed without blame.
+    spdlog::error("job={} attempt={} cannot be launched: {}", job_id, record.job.attempt(),
+                  std::string(launched.message()));
+  }
+  active_.insert_or_assign(job_id, std::move(active));
+}
+
+void Reconciler::TellFallback(const std::string& job_id, const std::string& device) {
+  if (device != "cpu") return;
+  for (const v1::Device& other : devices_.List()) {
+    if (other.name() == "cpu" || other.unavailable().empty()) continue;
+    Log(store_.Change([&](Transaction& t) -> absl::Status {
+      ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+      if (record.job.config().resources().device() != "auto") return absl::OkStatus();
+      v1::Event event;
+      event.set_job(record.job.name());
+      event.set_attempt(record.job.attempt());
+      event.mutable_notice()->set_level(v1::Notice::WARNING);
+      event.mutable_notice()->set_code("DEVICE_FALLBACK");
+      event.mutable_notice()->set_message(
+          absl::StrCat("resources.device: auto runs on cpu because ", other.name(),
+                       " cannot be used: ", other.unavailable()));
+      return t.Append(std::move(event));
+    }),
+        job_id);
+    return;
+  }
+}
+
+void Reconciler::ClearBackoff(absl::Time now) {
+  std::vector<std::string> ids;
+  Log(store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(ids, ListWaiting(db, v1::Job::BACKOFF, now, kBackoffJobs));
+    return absl::OkStatus();
+  }),
+      "-");
+  for (const std::string& id : ids) {
+    Log(store_.Change([&](Transaction& t) {
+      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "the delay is over");
+    }),
+        id);
+  }
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every change of a job's state, of what is wanted or of what it waits for goes through here: one
+// StateChanged event in the same transaction, so that replaying the events rebuilds the row.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "server/store/job_rows.h"
+#include "server/store/writer.h"
+#include "trainerd/v1/job.pb.h"
+
+namespace trainerd::server {
+
+struct Transition {
+  v1::Job::State to;
+  v1::Job::DesiredState desired_state;
+  v1::Job::WaitReason wait_reason = v1::Job::WAIT_REASON_UNSPECIFIED;
+  std::string reason;
+  std::string actor;  // "user", "scheduler", "reconciler", "worker"
+  // Replaces Job.error when set.
+  std::optional<v1::JobError> error;
+};
+
+// Changes the record, stores it and appends the event. Errors: Internal for an edge that the state
+// table does not have.
+absl::Status ApplyTransition(Transaction& transaction, const Transition& transition,
+                             JobRecord* record);
+
+// Sets or clears a condition; true when something changed (the event is appended then, the record
+// is not stored).
+struct ConditionUpdate {
+  std::string type;
+  bool active = false;
+  std::string reason;
+  std::string message;
+};
+absl::StatusOr<bool> ApplyCondition(Transaction& transaction, const ConditionUpdate& update,
+                                    JobRecord* record);
+bool IsConditionActive(const v1::Job& job, const std::string& type);
+
+}  // namespace trainerd::server

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainerd: the daemon's command line. Reads the settings, starts the server, waits for TERM or
+// INT, drains. Exit code 0 only after a clean stop.
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/job_config_rules.h"
+#include "proto/contract/status_macros.h"
+#include "proto/contract/yaml_to_proto.h"
+#include "server/server.h"
+#include "spdlog/sinks/stdout_color_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace trainerd::server {
+namespace {
+
+struct Flags {
+  std::string config;
+  std::string state_dir;
+  std::string listen;
+};
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+std::string DefaultStateDir() {
+  const std::string xdg = Environment("XDG_STATE_HOME");
+  return xdg.empty() ? Environment("HOME") + "/.local/state/trainerd" : xdg + "/trainerd";
+}
+
+std::string ProgramFolder() {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  return error ? "." : self.parent_path().string();
+}
+
+std::string Absolute(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  return error ? path : absolute.lexically_normal().string();
+}
+
+absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
+  v1::ServerConfig config;
+  std::vector<ConfigViolation> violations;
+  if (!flags.config.empty()) {
+    ASSIGN_OR_RETURN(const std::string yaml, ReadFile(flags.config));
+    YamlResult result = YamlToMessage(yaml, &config);
+    violations = result.violations;
+    MakePathsAbsolute(std::filesystem::path(Absolute(flags.config)).parent_path(), &config);
+    v1::ServerConfig resolved = ResolveServerConfig(config, &violations);
+    AttachLines(result.lines, &violations);
+    RETURN_IF_ERROR(ViolationsToStatus(violations, flags.config));
+    config = resolved;
+  } else {
+    config = ResolveServerConfig(config, &violations);
+    RETURN_IF_ERROR(ViolationsToStatus(violations));
+  }
+  if (!flags.state_dir.empty()) config.set_state_dir(flags.state_dir);
+  if (config.state_dir().empty()) config.set_state_dir(DefaultStateDir());
+  config.set_state_dir(Absolute(config.state_dir()));
+  if (!flags.listen.empty()) config.set_listen(flags.listen);
+  const std::string folder = ProgramFolder();
+  if (config.worker_path().empty()) config.set_worker_path(folder + "/trainerd-worker");
+  if (config.shim_path().empty()) config.set_shim_path(folder + "/trainerd-shim");
+  if (config.inspect_path().empty()) config.set_inspect_path(folder + "/trainerd-inspect");
+  return config;
+}
+
+int Fail(const absl::Status& status) {
+  const char* advice = "";
+  if (absl::IsResourceExhausted(status)) {
+    advice = "; free some space, or name another state directory with --state-dir";
+  } else if (absl::IsPermissionDenied(status)) {
+    advice = "; name a state directory that you may write to with --state-dir";
+  }
+  std::fprintf(stderr, "trainerd: %s%s\n", std::string(status.message()).c_str(), advice);
+  return 1;
+}
+
+// Thousands of watchers are file descriptors: as many as this process may have.
+void RaiseFileLimit() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int Run(const Flags& flags) {
+  // Everything that the daemon makes is its owner's alone.
+  ::umask(077);
+  // Blocked in every thread: the main thread takes them with sigwait.
+  sigset_t ending;
+  sigemptyset(&ending);
+  sigaddset(&ending, SIGTERM);
+  sigaddset(&ending, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  RaiseFileLimit();
+
+  absl::StatusOr<v1::ServerConfig> config = LoadConfig(flags);
+  if (!config.ok()) return Fail(config.status());
+  spdlog::set_default_logger(spdlog::stderr_color_mt("trainerd"));
+  spdlog::set_level(spdlog::level::from_str(config->log_level()));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+
+  absl::StatusOr<std::unique_ptr<Server>> server =
+      Server::Start({.config = *config, .version = TRAINERD_VERSION});
+  if (!server.ok()) return Fail(server.status());
+  spdlog::info("serving address={} state_dir={} pid={}", (*server)->address(), config->state_dir(),
+               ::getpid());
+  int signal = 0;
+  sigwait(&ending, &signal);
+  spdlog::info("signal={} draining: running attempts go on under their shims", signal);
+  server->reset();
+  spdlog::info("stopped");
+  return 0;
+}
+
+}  // namespace
+}  // namespace trainerd::server
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "trainerd: fine-tunes language models, one job a device, driven over gRPC (trainctl)."};
+  trainerd::server::Flags flags;
+  app.add_option("--config", flags.config, "Settings file (YAML); flags win over it")
+      ->check(CLI::ExistingFile);
+  app.add_option("--state-dir", flags.state_dir,
+                 "State directory, one daemon each (default: $XDG_STATE_HOME/trainerd or "
+                 "~/.local/state/trainerd)");
+  app.add_option(
+      "--listen", flags.listen,
+      "unix (a socket in the state directory, the default), 127.0.0.1:PORT or [::1]:PORT");
+  app.set_version_flag("--version", "trainerd " TRAINERD_VERSION);
+  CLI11_PARSE(app, argc, argv);
+  return trainerd::server::Run(flags);
+}

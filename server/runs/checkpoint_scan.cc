@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// A folder leaves by a rename into the trash of its parent first, so that a half-removed one is
+// never taken for a checkpoint.
+#include "server/runs/checkpoint_scan.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/attempt_files.h"
+#include "proto/contract/status_macros.h"
+#include "server/runs/folder_list.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr char kCheckpoints[] = "/checkpoints";
+constexpr char kTrash[] = "/.trash";
+
+bool Exists(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0;
+}
+
+absl::Status RemoveTree(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error ? ErrnoStatus(error.value(), "remove " + path) : absl::OkStatus();
+}
+
+std::string NameOf(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
+std::string ParentOf(const std::string& path) { return path.substr(0, path.find_last_of('/')); }
+
+// Moves `path` into `trash` and removes it there. What an earlier try left under the name is
+// removed first.
+absl::Status RemoveThroughTrash(const std::string& path, const std::string& trash) {
+  const std::string target = trash + "/" + NameOf(path);
+  if (Exists(path)) {
+    RETURN_IF_ERROR(MakeFolders(trash));
+    RETURN_IF_ERROR(RemoveTree(target));
+    RETURN_IF_ERROR(RenameDurable(path, target));
+  }
+  return RemoveTree(target);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& run_dir) {
+  std::vector<FoundCheckpoint> found;
+  const std::string folder = run_dir + kCheckpoints;
+  absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  if (absl::IsNotFound(names.status())) return found;
+  if (!names.ok()) return names.status();
+  for (const std::string& name : *names) {
+    // Being written, or left by a worker that died: its rename is what makes a checkpoint.
+    if (name.empty() || name.front() == '.') continue;
+    const std::string path = folder + "/" + name;
+    absl::StatusOr<Manifest> manifest = ReadManifest(path);
+    if (!manifest.ok()) continue;
+    absl::StatusOr<std::string> digest = ManifestDigest(path);
+    if (!digest.ok()) continue;
+    found.push_back({.id = name,
+                     .path = path,
+                     .manifest = *std::move(manifest),
+                     .manifest_digest = *std::move(digest)});
+  }
+  return found;
+}
+
+absl::Status VerifyCheckpoint(const FoundCheckpoint& found) {
+  return VerifyFolder(found.path, found.manifest);
+}
+
+v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
+  const Manifest& manifest = found.manifest;
+  v1::Checkpoint checkpoint;
+  checkpoint.set_name(absl::StrCat(manifest.job, "/checkpoints/", found.id));
+  checkpoint.set_job(manifest.job);
+  checkpoint.set_step(manifest.step);
+  checkpoint.set_attempt(manifest.attempt);
+  absl::Time created;
+  std::string ignored;
+  if (absl::ParseTime(absl::RFC3339_full, manifest.create_time, &created, &ignored)) {
+    const int64_t nanos = absl::ToUnixNanos(created);
+    checkpoint.mutable_create_time()->set_seconds(nanos / 1000000000);
+    checkpoint.mutable_create_time()->set_nanos(static_cast<int32_t>(nanos % 1000000000));
+  }
+  checkpoint.set_size_bytes(manifest.total_bytes());
+  checkpoint.set_manifest_digest(found.manifest_digest);
+  checkpoint.set_has_optimizer(manifest.has_optimizer);
+  checkpoint.set_path(found.path);
+  checkpoint.set_parent(manifest.parent);
+  checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  return checkpoint;
+}
+
+absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
+  ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(final_dir));
+  RETURN_IF_ERROR(VerifyFolder(final_dir, manifest));
+  return manifest;
+}
+
+absl::Status RemoveCheckpoint(const std::string& run_dir, const std::string& id) {
+  if (id.empty() || id.front() == '.' || id.find('/') != std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is no checkpoint id"));
+  }
+  return RemoveThroughTrash(run_dir + kCheckpoints + "/" + id, run_dir + kTrash);
+}
+
+absl::Status EmptyTrash(const std::string& run_dir) { return RemoveTree(run_dir + kTrash); }
+
+absl::Status RemoveRunDirectory(const std::string& run_dir) {
+  return RemoveThroughTrash(run_dir, ParentOf(run_dir) + kTrash);
+}
+
+}  // namespace trainerd::server

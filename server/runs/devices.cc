@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/runs/devices.h"
+
+#include <utility>
+
+#include "proto/contract/json_output.h"
+#include "proto/contract/status_macros.h"
+#include "server/runs/child_process.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr size_t kErrorTailBytes = 2000;
+
+std::string Tail(const std::string& text) {
+  return text.size() <= kErrorTailBytes ? text : text.substr(text.size() - kErrorTailBytes);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<v1::Device>> QueryDevices(const std::string& worker_path,
+                                                     absl::Duration timeout) {
+  ASSIGN_OR_RETURN(const ChildResult child,
+                   RunChild({.argv = {worker_path, "devices"}, .timeout = timeout}));
+  if (child.exit_code != 0) {
+    return absl::InternalError(absl::StrCat(worker_path, " devices ended with ",
+                                            child.signal != 0
+                                                ? absl::StrCat("signal ", child.signal)
+                                                : absl::StrCat("exit code ", child.exit_code),
+                                            ": ", Tail(child.err)));
+  }
+  // The device objects are v1.Device in its JSON form; a ServerInfo has the list under the same
+  // name.
+  v1::ServerInfo info;
+  RETURN_IF_ERROR(Annotate(JsonToMessage(child.out, &info), "output of ", worker_path, " devices"));
+  return std::vector<v1::Device>(info.devices().begin(), info.devices().end());
+}
+
+}  // namespace trainerd::server

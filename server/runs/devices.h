@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// What this machine offers, asked of `trainerd-worker devices`: the daemon itself never opens a
+// device.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "trainerd/v1/trainer.pb.h"
+
+namespace trainerd::server {
+
+// Runs the program and reads its JSON {"devices":[{name, model, uuid, memory_bytes, unavailable}]}.
+// Blocks up to `timeout`: call it from a background thread. Errors: NotFound (no such program),
+// DeadlineExceeded, Internal with the end of its stderr.
+absl::StatusOr<std::vector<v1::Device>> QueryDevices(const std::string& worker_path,
+                                                     absl::Duration timeout);
+
+}  // namespace trainerd::server

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/runs/inspect_client.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "proto/contract/attempt_files.h"
+#include "proto/contract/json_output.h"
+#include "proto/contract/status_macros.h"
+#include "server/runs/child_process.h"
+
+namespace trainerd::server {
+namespace {
+
+// trainerd-inspect: 0 = a report without error findings, 1 = a report with some, 2 = usage or
+// invalid configuration.
+constexpr int kReportWithErrors = 1;
+constexpr int kInvalid = 2;
+constexpr size_t kErrorTailBytes = 4000;
+// The memory file that RunChild hands over, see ChildOptions::input.
+constexpr char kJobFile[] = "/proc/self/fd/3";
+
+std::string Message(const ChildResult& child) {
+  std::string text(absl::StripAsciiWhitespace(child.err));
+  if (text.size() > kErrorTailBytes) text.erase(0, text.size() - kErrorTailBytes);
+  return ToValidUtf8(std::move(text));
+}
+
+}  // namespace
+
+absl::StatusOr<v1::DataReport> RunValidate(const std::string& inspect_path,
+                                           const std::string& config_yaml, absl::Duration timeout) {
+  ASSIGN_OR_RETURN(const ChildResult child,
+                   RunChild({.argv = {inspect_path, "validate", "--job", kJobFile, "--quick"},
+                             .timeout = timeout,
+                             .input = config_yaml}));
+  if (child.exit_code == kInvalid) return absl::InvalidArgumentError(Message(child));
+  v1::DataReport report;
+  const bool has_report = (child.exit_code == 0 || child.exit_code == kReportWithErrors) &&
+                          JsonToMessage(child.out, &report).ok();
+  if (has_report) return report;
+  if (child.exit_code == kReportWithErrors) return absl::InvalidArgumentError(Message(child));
+  return absl::InternalError(absl::StrCat(inspect_path, " ended with ",
+                                          child.signal != 0
+                                              ? absl::StrCat("signal ", child.signal)
+                                              : absl::StrCat("exit code ", child.exit_code),
+                                          " and no report: ", Message(child)));
+}
+
+}  // namespace trainerd::server

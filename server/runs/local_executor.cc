@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+// Launch, and the evidence that Observe draws its kinds from: records first, then the shim's
+// answer, then locks.
+#include "server/runs/local_executor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/process_id.h"
+#include "proto/contract/status_macros.h"
+#include "proto/contract/yaml_to_proto.h"
+#include "server/runs/folder_list.h"
+#include "server/runs/process_scan.h"
+#include "server/runs/shim_client.h"
+
+extern char** environ;
+
+namespace trainerd::server {
+namespace {
+
+// Observe promises 1 s in all.
+constexpr absl::Duration kShimTimeout = absl::Milliseconds(800);
+
+bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+// Some shim has taken the attempt at some time.
+bool WasTaken(const std::string& attempt_dir) {
+  return Exists(attempt_dir + "/shim.json") || Exists(attempt_dir + "/exit.rec") ||
+         Exists(attempt_dir + "/worker_exit.rec");
+}
+
+bool HeldOrUnclear(const std::string& path) {
+  const absl::StatusOr<bool> held = IsLockHeld(path);
+  // What cannot be probed is never taken for free.
+  return !held.ok() || *held;
+}
+
+// Attempt that the last taker of run.lock wrote into it; 0 = unknown.
+int LockHolder(const std::string& run_dir) {
+  const absl::StatusOr<std::string> text = ReadFile(run_dir + "/run.lock");
+  int attempt = 0;
+  if (!text.ok() || !absl::SimpleAtoi(absl::StripAsciiWhitespace(*text), &attempt)) return 0;
+  return attempt;
+}
+
+absl::StatusOr<pid_t> SpawnShim(const std::string& shim_path, const std::string& attempt_dir) {
+  const std::string log = attempt_dir + "/shim.log";
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.c_str(),
+                                   O_WRONLY | O_CREAT | O_APPEND, 0600);
+  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+  posix_spawn_file_actions_addchdir_np(&actions, "/");
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  std::string arguments[] = {shim_path, "--attempt-dir", attempt_dir};
+  char* argv[] = {arguments[0].data(), arguments[1].data(), arguments[2].data(), nullptr};
+  pid_t pid = 0;
+  const int error = posix_spawn(&pid, shim_path.c_str(), &actions, &attributes, argv, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) return ErrnoStatus(error, "start " + shim_path);
+  return pid;
+}
+
+// What a person finds in the run directory: the resolved job file.
+absl::Status WriteJobFile(const internal::AttemptSpec& spec) {
+  const std::string path = spec.run_dir() + "/job_config.yaml";
+  if (Exists(path)) return absl::OkStatus();
+  const std::vector<std::string> given(spec.config().given().begin(), spec.config().given().end());
+  return WriteFileAtomic(path, MessageToYaml(spec.config().config(), &given));
+}
+
+std::string DescribeEnd(int wait_status) {
+  if (WIFSIGNALED(wait_status)) return absl::StrCat("signal ", WTERMSIG(wait_status));
+  return absl::StrCat("exit code ", WEXITSTATUS(wait_status));
+}
+
+}  // namespace
+
+LocalExecutor::LocalExecutor(std::string shim_path) : shim_path_(std::move(shim_path)) {}
+
+absl::Status LocalExecutor::Launch(const internal::AttemptSpec& spec) {
+  const std::string& run_dir = spec.run_dir();
+  const std::string attempt_dir = AttemptDir(run_dir, spec.attempt());
+  if (spec.attempt() < 1 || run_dir.empty() || run_dir.front() != '/') {
+    return absl::InvalidArgumentError(
+        absl::StrCat("launch of attempt ", spec.attempt(), " in \"", run_dir, "\""));
+  }
+  if (access(shim_path_.c_str(), X_OK) != 0) {
+    return absl::NotFoundError(absl::StrCat(
+        shim_path_, " cannot be run: ", std::string(ErrnoStatus(errno, "").message()),
+        "; set shim_path in the daemon's settings or install trainerd-shim beside trainerd"));
+  }
+  RETURN_IF_ERROR(MakeFolders(attempt_dir + "/logs"));
+  ASSIGN_OR_RETURN(const int publisher, ReadPublisher(run_dir));
+  if (publisher > spec.attempt()) {
+    return absl::FailedPreconditionError(absl::StrCat("attempt ", spec.attempt(), " of ",
+                                                      spec.job(), " may not be launched: attempt ",
+                                                      publisher, " is the publisher"));
+  }
+  const Child child = Reap(attempt_dir);
+  const bool spawned = child.pid != 0 && !child.exited;
+  if (spawned || WasTaken(attempt_dir) || HeldOrUnclear(attempt_dir + "/shim.lock")) {
+    return absl::OkStatus();
+  }
+  // From here on an older attempt's worker may not publish any more.
+  if (publisher < spec.attempt()) RETURN_IF_ERROR(WritePublisher(run_dir, spec.attempt()));
+  RETURN_IF_ERROR(WriteJobFile(spec));
+  RETURN_IF_ERROR(WriteFileAtomic(attempt_dir + "/spec.pb", spec.SerializeAsString()));
+  ASSIGN_OR_RETURN(const pid_t pid, SpawnShim(shim_path_, attempt_dir));
+  absl::MutexLock lock(&mutex_);
+  children_[attempt_dir] = {.pid = pid};
+  return absl::OkStatus();
+}
+
+LocalExecutor::Child LocalExecutor::Reap(const std::string& attempt_dir) {
+  absl::MutexLock lock(&mutex_);
+  for (auto& [dir, child] : children_) {
+    if (!child.exited && waitpid(child.pid, &child.wait_status, WNOHANG) == child.pid) {
+      child.exited = true;
+    }
+  }
+  const auto found = children_.find(attempt_dir);
+  if (found == children_.end()) return {};
+  const Child child = found->second;
+  // Those of attempts that are observed no more would pile up otherwise.
+  std::erase_if(children_,
+                [&](const auto& entry) { return entry.second.exited && WasTaken(entry.first); });
+  return child;
+}
+
+Observation LocalExecutor::Observe(const AttemptRef& attempt) {
+  const std::string attempt_dir = AttemptDir(attempt);
+  const auto with_records = [&](Observation* observation) {
+    absl::StatusOr<std::optional<internal::ExitRecord>> exit = ReadExitRecord(attempt_dir);
+    if (exit.ok() && exit->has_value()) {
+      observation->kind = Observation::Kind::kExited;
+      observation->never_started = false;
+      observation->exit = **exit;
+      observation->detail = "exit.rec is there";
+    } else if (!exit.ok()) {
+      absl::StrAppend(&observation->detail, "; ", exit.status().message());
+    }
+    absl::StatusOr<std::optional<internal::WorkerExitRecord>> own =
+        ReadWorkerExitRecord(attempt_dir);
+    if (own.ok()) observation->worker_exit = *std::move(own);
+    if (!own.ok()) absl::StrAppend(&observation->detail, "; ", own.status().message());
+    absl::StatusOr<std::optional<internal::ShimInfo>> info = ReadShimInfo(attempt_dir);
+    if (info.ok() && !observation->info.has_value()) observation->info = *std::move(info);
+  };
+  if (Exists(attempt_dir + "/exit.rec")) {
+    Reap(attempt_dir);
+    Observation observation;
+    with_records(&observation);
+    if (observation.kind == Observation::Kind::kExited) return observation;
+  }
+  Observation observation = ObserveWithoutRecord(attempt, attempt_dir);
+  // The shim may have written its record and left while it was being looked for.
+  if (observation.kind != Observation::Kind::kRunning &&
+      observation.kind != Observation::Kind::kPending) {
+    with_records(&observation);
+  }
+  return observation;
+}
+
+Observation LocalExecutor::ObserveWithoutRecord(const AttemptRef& attempt,
+                                                const std::string& attempt_dir) {
+  using Kind = Observation::Kind;
+  Observation observation;
+  const Child child = Reap(attempt_dir);
+  internal::ShimReply hello;
+  const absl::Status answer = ShimClient::Connect(attempt_dir, kShimTimeout, &hello).status();
+  // A shim of another protocol is alive all the same.
+  if (answer.ok() || absl::IsFailedPrecondition(answer)) {
+    observation.kind = Kind::kRunning;
+    if (hello.has_info()) observation.info = hello.info();
+    observation.detail = answer.ok() ? "the shim answers" : std::string(answer.message());
+    return observation;
+  }
+  observation.detail = std::string(answer.message());
+  if (!Exists(attempt_dir + "/shim.json")) {
+    const bool spawned = child.pid != 0 && !child.exited;
+    if (spawned || HeldOrUnclear(attempt_dir + "/shim.lock")) {
+      observation.kind = Kind::kPending;
+      observation.detail = "the shim is starting";
+      return observation;
+    }
+    observation.kind = Kind::kGone;
+    // It may have taken the attempt since the first look; then the next one tells more.
+    observation.never_started = !WasTaken(attempt_dir);
+    observation.detail = child.exited ? absl::StrCat("the shim left before it took the attempt: ",
+                                                     DescribeEnd(child.wait_status), "; see ",
+                                                     attempt_dir, "/shim.log")
+                                      : "no shim has taken the attempt";
+    if (!observation.never_started) observation.kind = Kind::kUnknown;
+    return observation;
+  }
+  const int holder = LockHolder(attempt.run_dir);
+  const bool held = HeldOrUnclear(attempt.run_dir + "/run.lock");
+  // The lock is exclusive and inherited: when another attempt holds it, nothing of this one lives.
+  if (held && (holder == 0 || holder == attempt.attempt)) {
+    observation.kind = Kind::kUnknown;
+    absl::StrAppend(&observation.detail, "; run.lock is held");
+    return observation;
+  }
+  observation.kind = Kind::kGone;
+  absl::StrAppend(&observation.detail, "; run.lock is not held by this attempt");
+  return observation;
+}
+
+absl::Status LocalExecutor::Signal(const AttemptRef& attempt, internal::Want want,
+                                   absl::Duration deadline) {
+  internal::ShimReply reply;
+  ASSIGN_OR_RETURN(ShimClient client,
+                   ShimClient::Connect(AttemptDir(attempt), kShimTimeout, &reply));
+  internal::ShimRequest request;
+  request.mutable_signal()->set_want(want);
+  request.mutable_signal()->set_deadline_seconds(absl::ToDoubleSeconds(deadline));
+  ASSIGN_OR_RETURN(reply, client.Call(request));
+  if (!reply.error().empty()) return absl::UnavailableError(reply.error());
+  return absl::OkStatus();
+}
+
+absl::Status LocalExecutor::Shutdown(const AttemptRef& attempt) {
+  internal::ShimReply reply;
+  absl::StatusOr<ShimClient> client =
+      ShimClient::Connect(AttemptDir(attempt), kShimTimeout, &reply);
+  if (absl::IsUnavailable(client.status())) return absl::OkStatus();
+  if (!client.ok()) return client.status();
+  internal::ShimRequest request;
+  request.mutable_shutdown();
+  const absl::Status status = client->Call(request).status();
+  // It may leave by itself at any moment.
+  return absl::IsUnavailable(status) ? absl::OkStatus() : status;
+}
+
+absl::Status LocalExecutor::KillByIdentity(const AttemptRef& attempt) {
+  const std::string attempt_dir = AttemptDir(attempt);
+  std::vector<internal::ProcessId> processes = FindProcessesOfAttempt(attempt_dir);
+  absl::StatusOr<std::optional<internal::ShimInfo>> info = ReadShimInfo(attempt_dir);
+  if (info.ok() && info->has_value()) {
+    // The worker first: a shim that still works then writes the exit record. It is killed too,
+    // because it is only here when it does not answer.
+    processes.push_back((*info)->worker());
+    processes.push_back((*info)->shim());
+  }
+  for (const internal::ProcessId& process : processes) {
+    const absl::Status status = KillProcess(process, SIGKILL);
+    if (!status.ok() && !absl::IsNotFound(status)) return status;
+  }
+  Reap(attempt_dir);
+  return FenceUnstarted(attempt_dir);
+}
+
+absl::Status LocalExecutor::FenceUnstarted(const std::string& attempt_dir) {
+  RETURN_IF_ERROR(MakeFolders(attempt_dir));
+  const std::string path = attempt_dir + "/shim.lock";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return ErrnoStatus(errno, "open " + path);
+  absl::Status status;
+  // A lock that is held has an owner, which looks after itself. Under the lock no shim can take the
+  // attempt.
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && !WasTaken(attempt_dir)) {
+    internal::ExitRecord record;
+    record.set_spawn_error("given up before a shim took the attempt");
+    record.mutable_end_time()->set_seconds(absl::ToUnixSeconds(absl::Now()));
+    status = WriteExitRecord(attempt_dir, record);
+  }
+  close(fd);
+  return status;
+}
+
+std::vector<AttemptRef> LocalExecutor::ListOwned(const std::string& runs_dir) {
+  std::vector<AttemptRef> owned;
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder(runs_dir);
+  if (!names.ok()) return owned;  // no runs yet
+  for (const std::string& name : *names) {
+    const std::string run_dir = absl::StrCat(runs_dir, "/", name);
+    const absl::StatusOr<bool> held = IsLockHeld(run_dir + "/run.lock");
+    if (!held.ok() || !*held) continue;
+    int attempt = LockHolder(run_dir);
+    if (attempt == 0) attempt = ReadPublisher(run_dir).value_or(0);
+    owned.push_back({.job = "jobs/" + name, .attempt = attempt, .run_dir = run_dir});
+  }
+  return owned;
+}
+
+}  // namespace trainerd::server

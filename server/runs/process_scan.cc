@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads /proc/PID/cmdline: arguments separated by zero bytes.
+#include "server/runs/process_scan.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/process_id.h"
+#include "server/runs/folder_list.h"
+
+namespace trainerd::server {
+
+std::vector<internal::ProcessId> FindProcessesOfAttempt(const std::string& attempt_dir) {
+  std::vector<internal::ProcessId> found;
+  std::string wanted;
+  for (const std::string& part : {std::string("--attempt-dir"), attempt_dir}) {
+    wanted += '\0';
+    wanted += part;
+  }
+  wanted += '\0';
+  const absl::StatusOr<std::vector<std::string>> names = ListFolder("/proc");
+  if (!names.ok()) return found;
+  for (const std::string& name : *names) {
+    pid_t pid = 0;
+    if (!absl::SimpleAtoi(name, &pid) || pid == getpid()) continue;
+    const std::string folder = "/proc/" + name;
+    struct stat info;
+    if (stat(folder.c_str(), &info) != 0 || info.st_uid != geteuid()) continue;
+    // Identified before its command line is read: a process that takes the number over in between
+    // has another identity and is not hit.
+    const absl::StatusOr<internal::ProcessId> id = IdentifyProcess(pid);
+    const absl::StatusOr<std::string> command = ReadFile(folder + "/cmdline");
+    if (id.ok() && command.ok() && absl::StrContains(*command, wanted) && IsAlive(*id)) {
+      found.push_back(*id);
+    }
+  }
+  return found;
+}
+
+}  // namespace trainerd::server

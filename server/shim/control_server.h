@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shim's socket: several clients at once, each frame answered in order. Never blocks: a client
+// that does not read its replies is dropped.
+#pragma once
+
+#include <poll.h>
+
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainerd/internal/worker.pb.h"
+
+namespace trainerd::server {
+
+// Not thread-safe: one poll loop owns it.
+class ControlServer {
+ public:
+  using Handler = std::function<internal::ShimReply(const internal::ShimRequest&)>;
+  static constexpr size_t kMaxClients = 32;
+  static constexpr uint32_t kMaxRequestBytes = 64 << 10;
+
+  // Listens at <attempt_dir>/control.sock, whatever the length of that path. Mode by the caller's
+  // umask.
+  static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(const std::string& attempt_dir,
+                                                               Handler handler);
+  ~ControlServer();
+  ControlServer(const ControlServer&) = delete;
+  ControlServer& operator=(const ControlServer&) = delete;
+
+  // Adds what is to be polled; then Serve takes the results, in the same order.
+  void AddPollFds(std::vector<pollfd>* fds) const;
+  void Serve(const pollfd* fds);
+
+ private:
+  struct Client {
+    int fd = -1;
+    std::string in, out;
+  };
+  ControlServer(int listen_fd, std::string path, Handler handler)
+      : listen_fd_(listen_fd), path_(std::move(path)), handler_(std::move(handler)) {}
+  void Accept();
+  // False: the client is to be dropped.
+  bool ReadRequests(Client& client);
+  bool FlushReplies(Client& client);
+
+  const int listen_fd_;
+  const std::string path_;
+  const Handler handler_;
+  std::list<Client> clients_;
+};
+
+}  // namespace trainerd::server

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The worker's output on disk: files of bounded size named by the offset of their first byte
+// (worker.00000000000000000000.log), the oldest removed. Nothing is ever renamed, so an offset
+// means the same byte for every reader at any time. What a full disk takes is counted, never waited
+// for.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace trainerd::server {
+
+class LogCapture {
+ public:
+  struct Options {
+    std::string dir;                // exists
+    int64_t file_bytes = 16 << 20;  // a file is closed at this size
+    int files = 10;                 // kept, at least 1
+    size_t excerpt_bytes = 4096;    // see Excerpt
+  };
+  explicit LogCapture(Options options);
+  ~LogCapture();
+  LogCapture(const LogCapture&) = delete;
+  LogCapture& operator=(const LogCapture&) = delete;
+
+  // Never fails: bytes that cannot be written are counted as lost and take no offset.
+  void Write(std::string_view data);
+  int64_t bytes_lost() const { return bytes_lost_; }
+  // The last whole lines, at most `excerpt_bytes`, as UTF-8; kept in memory, so that they are there
+  // with a full disk too.
+  std::string Excerpt() const;
+
+ private:
+  bool OpenNext();
+
+  const Options options_;
+  int fd_ = -1;
+  int64_t offset_ = 0;     // of the next byte
+  int64_t file_size_ = 0;  // of the open file
+  std::deque<std::string> paths_;
+  std::string tail_;
+  int64_t bytes_lost_ = 0;
+};
+
+}  // namespace trainerd::server

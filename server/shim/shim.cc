@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// The poll loop: signals, the socket and its clients, the log pipe, the ladder's timer.
+#include "server/shim/shim.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/attempt_files.h"
+#include "proto/contract/json_output.h"
+#include "proto/contract/process_id.h"
+#include "proto/contract/status_macros.h"
+#include "server/shim/attempt_claim.h"
+#include "server/shim/control_server.h"
+#include "server/shim/log_capture.h"
+#include "server/shim/oom_watch.h"
+#include "server/shim/stop_ladder.h"
+#include "server/shim/worker_process.h"
+
+namespace trainerd::server {
+namespace {
+
+// Versions of the protocol in internal/worker.proto that this shim speaks.
+constexpr int kProtocolMin = 1;
+constexpr int kProtocolMax = 1;
+// How long an attempt that has just ended may still hold run.lock.
+constexpr absl::Duration kLockPatience = absl::Seconds(2);
+constexpr int kDefaultGraceSeconds = 300;
+// A full disk keeps exit.rec from being written: tried again at this pace for as long as it takes.
+constexpr int kRecordRetryMs = 1000;
+constexpr size_t kLogChunkBytes = 64 << 10;
+
+MonotonicMs NowMs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+google::protobuf::Timestamp TimestampNow() {
+  const int64_t nanos = absl::ToUnixNanos(absl::Now());
+  google::protobuf::Timestamp timestamp;
+  timestamp.set_seconds(nanos / 1000000000);
+  timestamp.set_nanos(static_cast<int32_t>(nanos % 1000000000));
+  return timestamp;
+}
+
+MonotonicMs GraceMs(const internal::AttemptSpec& spec) {
+  const auto& limits = spec.config().config().limits();
+  if (!limits.has_stop_grace()) return kDefaultGraceSeconds * 1000;
+  return limits.stop_grace().seconds() * 1000 + limits.stop_grace().nanos() / 1000000;
+}
+
+LogCapture::Options LogOptions(const std::string& attempt_dir, const internal::AttemptSpec& spec) {
+  LogCapture::Options options;
+  options.dir = attempt_dir + "/logs";
+  if (spec.log_file_bytes() > 0) options.file_bytes = spec.log_file_bytes();
+  if (spec.log_files() > 0) options.files = spec.log_files();
+  return options;
+}
+
+// Reads signals from the descriptor that it returns; they are blocked for the rest of the process.
+int BlockSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGTERM, SIGINT, SIGCHLD}) sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+// Whether exit.rec needs no further try: it is durable, or a removed attempt directory has nobody
+// left to read it.
+bool TryWriteRecord(const std::string& attempt_dir, const internal::ExitRecord& record) {
+  const absl::Status status = WriteExitRecord(attempt_dir, record);
+  if (status.ok()) return true;
+  std::fprintf(stderr, "trainerd-shim: exit.rec: %s\n", std::string(status.message()).c_str());
+  return absl::IsNotFound(status);
+}
+
+class Shim {
+ public:
+  Shim(std::string attempt_dir, const internal::AttemptSpec& spec, int signal_fd)
+      : attempt_dir_(std::move(attempt_dir)),
+        spec_(spec),
+        signal_fd_(signal_fd),
+        log_(LogOptions(attempt_dir_, spec)) {}
+
+  // Listens and starts the worker. Errors go into exit.rec as spawn_error.
+  absl::Status Start(int run_lock_fd);
+  // Until the worker is gone and exit.rec is durable. A signal to leave ends the wait for space on
+  // a full disk.
+  void Run();
+
+ private:
+  absl::Status WriteInfo() const {
+    return WriteFileAtomic(attempt_dir_ + "/shim.json", MessageToJsonLine(info_));
+  }
+  internal::ShimReply Handle(const internal::ShimRequest& request);
+  internal::ShimReply HandleSignal(const internal::ShimRequest::Signal& signal);
+  void RunUntilWorkerEnds(WorkerProcess::End* end);
+  // True: a signal asked the shim to leave.
+  bool TakeSignals();
+  // False at the end of the pipe.
+  bool CaptureLog();
+  void DrainLog();
+  void ActOnLadder();
+  int PollTimeoutMs() const;
+  internal::ExitRecord Record(const WorkerProcess::End& end);
+
+  const std::string attempt_dir_;
+  const internal::AttemptSpec& spec_;
+  const int signal_fd_;
+  internal::ShimInfo info_;
+  std::unique_ptr<ControlServer> control_;
+  std::optional<WorkerProcess> worker_;
+  LogCapture log_;
+  OomWatch oom_;
+  StopLadder ladder_;
+  bool log_open_ = true;
+};
+
+absl::Status Shim::Start(int run_lock_fd) {
+  ASSIGN_OR_RETURN(
+      control_, ControlServer::Listen(attempt_dir_, [this](const internal::ShimRequest& request) {
+        return Handle(request);
+      }));
+  info_.set_protocol_min(kProtocolMin);
+  info_.set_protocol_max(kProtocolMax);
+  info_.set_version(TRAINERD_VERSION);
+  *info_.mutable_start_time() = TimestampNow();
+  ASSIGN_OR_RETURN(*info_.mutable_shim(), IdentifyProcess(getpid()));
+  // Before the worker: from here on the attempt counts as started, whatever happens next.
+  RETURN_IF_ERROR(WriteInfo());
+  ASSIGN_OR_RETURN(WorkerProcess worker, WorkerProcess::Spawn({.worker_path = spec_.worker_path(),
+                                                               .attempt_dir = attempt_dir_,
+                                                               .run_lock_fd = run_lock_fd}));
+  worker_.emplace(std::move(worker));
+  *info_.mutable_worker() = worker_->id();
+  if (absl::Status status = WriteInfo(); !status.ok()) {
+    // Not fatal: the socket answers with the worker's identity, and its command line names the
+    // attempt.
+    std::fprintf(stderr, "trainerd-shim: %s\n", std::string(status.message()).c_str());
+  }
+  return absl::OkStatus();
+}
+
+void Shim::Run() {
+  WorkerProcess::End end;
+  RunUntilWorkerEnds(&end);
+  DrainLog();
+  const internal::ExitRecord record = Record(end);
+  while (!TryWriteRecord(attempt_dir_, record)) {
+    // Still answering, so that the daemon sees a live attempt and not a silent one.
+    std::vector<pollfd> fds = {{signal_fd_, POLLIN, 0}};
+    control_->AddPollFds(&fds);
+    if (poll(fds.data(), fds.size(), kRecordRetryMs) <= 0) continue;
+    if (TakeSignals()) return;
+    control_->Serve(fds.data() + 1);
+  }
+}
+
+void Shim::RunUntilWorkerEnds(WorkerProcess::End* end) {
+  while (true) {
+    std::vector<pollfd> fds;
+    fds.push_back({signal_fd_, POLLIN, 0});
+    fds.push_back({log_open_ ? worker_->log_fd() : -1, POLLIN, 0});
+    control_->AddPollFds(&fds);
+    if (poll(fds.data(), fds.size(), PollTimeoutMs()) < 0 && errno != EINTR) {
+      std::fprintf(stderr, "trainerd-shim: poll: errno %d\n", errno);
+      sleep(1);
+      continue;
+    }
+    if (fds[0].revents != 0 && TakeSignals()) {
+      worker_->Leave();
+      ladder_.BringForward(NowMs() + GraceMs(spec_));
+    }
+    if (fds[1].revents != 0) log_open_ = CaptureLog();
+    control_->Serve(fds.data() + 2);
+    ActOnLadder();
+    if (std::optional<WorkerProcess::End> ended = worker_->Reap(); ended.has_value()) {
+      *end = *ended;
+      return;
+    }
+  }
+}
+
+int Shim::PollTimeoutMs() const {
+  const std::optional<MonotonicMs> due = ladder_.NextDue();
+  if (!due.has_value()) return -1;
+  return static_cast<int>(std::clamp<MonotonicMs>(*due - NowMs(), 0, 3600 * 1000));
+}
+
+bool Shim::TakeSignals() {
+  bool leave = false;
+  signalfd_siginfo info;
+  while (read(signal_fd_, &info, sizeof(info)) == sizeof(info)) {
+    if (info.ssi_signo != SIGCHLD) leave = true;  // a dead child is reaped after every wake-up
+  }
+  return leave;
+}
+
+bool Shim::CaptureLog() {
+  char buffer[kLogChunkBytes];
+  const ssize_t n = read(worker_->log_fd(), buffer, sizeof(buffer));
+  if (n > 0) log_.Write({buffer, static_cast<size_t>(n)});
+  return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+void Shim::DrainLog() {
+  // The pipe holds at most 1 MiB; a child that the worker left behind may go on writing, and is not
+  // waited for.
+  constexpr int kMaxChunks = 64;
+  for (int i = 0; log_open_ && i < kMaxChunks; ++i) {
+    pollfd fd{worker_->log_fd(), POLLIN, 0};
+    if (poll(&fd, 1, 0) <= 0) break;
+    log_open_ = CaptureLog();
+  }
+}
+
+void Shim::ActOnLadder() {
+  switch (ladder_.TakeDue(NowMs())) {
+    case StopLadder::Action::kNone:
+      return;
+    case StopLadder::Action::kTerminate:
+      worker_->Kill(SIGTERM);
+      return;
+    case StopLadder::Action::kKill:
+      worker_->Kill(SIGKILL);
+      return;
+  }
+}
+
+internal::ShimReply Shim::Handle(const internal::ShimRequest& request) {
+  internal::ShimReply reply;
+  switch (request.request_case()) {
+    case internal::ShimRequest::kHello: {
+      const int common = std::min<int>(kProtocolMax, request.hello().protocol_max());
+      if (common < std::max<int>(kProtocolMin, request.hello().protocol_min())) {
+        reply.set_error(absl::StrCat("this shim speaks protocol ", kProtocolMin, " to ",
+                                     kProtocolMax, ", the daemon ", request.hello().protocol_min(),
+                                     " to ", request.hello().protocol_max()));
+        return reply;
+      }
+      reply.set_protocol(common);
+      break;
+    }
+    case internal::ShimRequest::kState:
+      break;
+    case internal::ShimRequest::kSignal:
+      reply = HandleSignal(request.signal());
+      break;
+    case internal::ShimRequest::kShutdown:
+      // Nothing to remember: it leaves by itself once exit.rec is durable, and never before.
+      break;
+    case internal::ShimRequest::REQUEST_NOT_SET:
+      reply.set_error("this shim does not know the request");
+      break;
+  }
+  if (reply.protocol() == 0) reply.set_protocol(kProtocolMax);
+  *reply.mutable_info() = info_;
+  reply.set_want(ladder_.want());
+  return reply;
+}
+
+internal::ShimReply Shim::HandleSignal(const internal::ShimRequest::Signal& signal) {
+  internal::ShimReply reply;
+  if (!internal::Want_IsValid(signal.want()) || signal.want() == internal::WANT_UNSPECIFIED) {
+    reply.set_error(absl::StrCat("unknown want ", static_cast<int>(signal.want())));
+    return reply;
+  }
+  // Beyond a day the grace says nothing, and NaN is no time.
+  const double seconds =
+      signal.deadline_seconds() > 0 ? std::min(signal.deadline_seconds(), 86400.0 * 365) : 0;
+  const bool pass_on =
+      ladder_.Raise(signal.want(), static_cast<MonotonicMs>(seconds * 1000), NowMs());
+  if (pass_on) {
+    if (absl::Status status = worker_->Send(signal.want()); !status.ok()) {
+      reply.set_error(std::string(status.message()));
+    }
+  }
+  return reply;
+}
+
+internal::ExitRecord Shim::Record(const WorkerProcess::End& end) {
+  internal::ExitRecord record;
+  record.set_exit_code(end.exit_code);
+  record.set_signal(end.signal);
+  record.set_core_dumped(end.core_dumped);
+  record.set_killed_by_ladder(ladder_.used_force() && end.signal != 0);
+  record.set_user_cpu_seconds(end.user_cpu_seconds);
+  record.set_system_cpu_seconds(end.system_cpu_seconds);
+  record.set_memory_peak_bytes(end.memory_peak_bytes);
+  record.set_log_bytes_lost(log_.bytes_lost());
+  *record.mutable_end_time() = TimestampNow();
+  record.set_log_excerpt(log_.Excerpt());
+  *record.mutable_worker() = worker_->id();
+  const bool killed_by_others = end.signal == SIGKILL && !ladder_.used_force();
+  record.set_likely_out_of_memory(killed_by_others || (end.signal != 0 && oom_.KillsSince() > 0));
+  return record;
+}
+
+int Refuse(const std::string& attempt_dir, const std::string& why) {
+  std::fprintf(stderr, "trainerd-shim: %s\n", why.c_str());
+  internal::ExitRecord record;
+  record.set_spawn_error(ToValidUtf8(why));
+  *record.mutable_end_time() = TimestampNow();
+  // With a full disk the daemon finds an attempt that never started, or one that is gone without a
+  // record.
+  TryWriteRecord(attempt_dir, record);
+  return kShimFailed;
+}
+
+}  // namespace
+
+int RunShim(const std::string& attempt_dir) {
+  const int signal_fd = BlockSignals();
+  AttemptClaim claim;
+  switch (claim.Take(attempt_dir, kLockPatience)) {
+    case AttemptClaim::Verdict::kNotOurs:
+      std::fprintf(stderr, "trainerd-shim: %s\n", claim.why().c_str());
+      return kShimNotOurs;
+    case AttemptClaim::Verdict::kRefused:
+      return Refuse(attempt_dir, claim.why());
+    case AttemptClaim::Verdict::kTaken:
+      break;
+  }
+  Shim shim(attempt_dir, claim.spec(), signal_fd);
+  if (absl::Status status = shim.Start(claim.run_lock_fd()); !status.ok()) {
+    return Refuse(attempt_dir, std::string(status.message()));
+  }
+  shim.Run();
+  return kShimDone;
+}
+
+}  // namespace trainerd::server

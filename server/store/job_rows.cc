@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/store/job_rows.h"
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/job_state.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::server {
+namespace {
+
+#define TRAINERD_JOB_COLUMNS "number, revision, pruned_seq, job, progress, ledger"
+
+absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+bool Parse(std::string_view bytes, google::protobuf::Message* message) {
+  return message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+absl::StatusOr<JobRecord> ReadRow(const Query& query) {
+  JobRecord record;
+  record.number = query.Int(0);
+  record.revision = query.Int(1);
+  record.pruned_seq = query.Int(2);
+  const bool ok = Parse(query.Blob(3), &record.job) &&
+                  Parse(query.Blob(4), record.job.mutable_progress()) &&
+                  Parse(query.Blob(5), &record.ledger);
+  if (!ok) return absl::DataLossError(absl::StrCat("job row ", record.number, " does not parse"));
+  record.job.set_etag(absl::StrCat(record.revision));
+  return record;
+}
+
+absl::StatusOr<std::vector<std::string>> ReadTexts(Query& query) {
+  std::vector<std::string> texts;
+  while (query.Step()) texts.emplace_back(query.Text(0));
+  RETURN_IF_ERROR(query.status());
+  return texts;
+}
+
+int64_t MicrosOrZero(bool has, const google::protobuf::Timestamp& time) {
+  return has ? absl::ToUnixMicros(FromProto(time)) : 0;
+}
+
+bool HasState(const JobQuery& query, v1::Job::State state) {
+  if (query.states.empty()) return true;
+  for (v1::Job::State wanted : query.states) {
+    if (wanted == state) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id) {
+  Query query(db, "SELECT " TRAINERD_JOB_COLUMNS " FROM jobs WHERE id = ?");
+  if (query.Bind(id).Step()) return ReadRow(query);
+  RETURN_IF_ERROR(query.status());
+  return absl::NotFoundError(
+      absl::StrCat("no job jobs/", View(id), "; `trainctl ls` shows the jobs that there are"));
+}
+
+absl::Status StoreJob(Connection& db, JobRecord* record) {
+  ++record->revision;
+  record->job.set_etag(absl::StrCat(record->revision));
+  const std::string id = JobId(record->job.name());
+  // Progress has a column of its own: it changes with every batch of events.
+  std::unique_ptr<v1::Progress> progress(record->job.release_progress());
+  const v1::Job& job = record->job;
+  const std::string job_bytes = job.SerializeAsString();
+  const std::string progress_bytes = progress ? progress->SerializeAsString() : "";
+  const std::string base = job.config().has_init_from() && !record->ledger.init_name().empty()
+                               ? JobId(record->ledger.init_name())
+                               : "";
+  auto bind_common = [&](Query& query) {
+    query.Bind(job.state())
+        .Bind(job.wait_reason())
+        .Bind(job.config().priority())
+        .Bind(MicrosOrZero(job.has_not_before(), job.not_before()))
+        .Bind(job.config().resources().device())
+        .Bind(job.deleting() ? 1 : 0)
+        .Bind(record->revision)
+        .Bind(MicrosOrZero(job.has_end_time(), job.end_time()))
+        .Bind(job.config().output().path())
+        .Bind(base)
+        .BindBlob(job_bytes)
+        .BindBlob(progress_bytes)
+        .BindBlob(record->ledger.SerializeAsString())
+        .Bind(id);
+  };
+  absl::Status status;
+  if (record->number == 0) {
+    Query query(
+        db,
+        "INSERT INTO jobs (state, wait_reason, priority, not_before, device, deleting, revision, "
+        "end_time, "
+        "output_path, base_job, job, progress, ledger, id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+    bind_common(query);
+    status = query.Run();
+    record->number = db.last_insert_rowid();
+  } else {
+    Query query(db,
+                "UPDATE jobs SET state=?, wait_reason=?, priority=?, not_before=?, device=?, "
+                "deleting=?, revision=?, "
+                "end_time=?, output_path=?, base_job=?, job=?, progress=?, ledger=? WHERE id = ?");
+    bind_common(query);
+    status = query.Run();
+  }
+  if (progress) record->job.set_allocated_progress(progress.release());
+  return status;
+}
+
+absl::Status StoreProgress(Connection& db, std::string_view id, const v1::Progress& progress) {
+  Query query(db, "UPDATE jobs SET progress = ? WHERE id = ?");
+  return query.BindBlob(progress.SerializeAsString()).Bind(id).Run();
+}
+
+absl::Status DeleteJobRows(Connection& db, std::string_view id) {
+  Query events(db, "DELETE FROM events WHERE job = ?");
+  RETURN_IF_ERROR(events.Bind(id).Run());
+  // Attempts, spool positions and checkpoints go with it.
+  Query job(db, "DELETE FROM jobs WHERE id = ?");
+  return job.Bind(id).Run();
+}
+
+absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& wanted) {
+  Query query(
+      db, "SELECT " TRAINERD_JOB_COLUMNS ", state FROM jobs WHERE number < ? ORDER BY number DESC");
+  query.Bind(wanted.before_number == 0 ? INT64_MAX : wanted.before_number);
+  std::vector<JobRecord> records;
+  while (static_cast<int>(records.size()) < wanted.limit && query.Step()) {
+    if (!HasState(wanted, static_cast<v1::Job::State>(query.Int(6)))) continue;
+    ASSIGN_OR_RETURN(JobRecord record, ReadRow(query));
+    records.push_back(std::move(record));
+  }
+  RETURN_IF_ERROR(query.status());
+  return records;
+}
+
+absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, std::string_view device,
+                                                  absl::Time now, int limit) {
+  Query query(db,
+              "SELECT id, number, priority FROM jobs WHERE state = 1 AND deleting = 0 AND device = "
+              "? AND wait_reason != ? "
+              "AND not_before <= ? ORDER BY priority DESC, number LIMIT ?");
+  query.Bind(device).Bind(v1::Job::HELD).Bind(absl::ToUnixMicros(now)).Bind(limit);
+  std::vector<QueueEntry> entries;
+  while (query.Step()) {
+    entries.push_back({.id = std::string(query.Text(0)),
+                       .number = query.Int(1),
+                       .priority = static_cast<int>(query.Int(2)),
+                       .device = std::string(device)});
+  }
+  RETURN_IF_ERROR(query.status());
+  return entries;
+}
+
+absl::StatusOr<std::vector<std::string>> ListWaiting(Connection& db, v1::Job::WaitReason reason,
+                                                     absl::Time before, int limit) {
+  Query query(db,
+              "SELECT id FROM jobs WHERE state = 1 AND deleting = 0 AND wait_reason = ? AND "
+              "not_before <= ? ORDER BY not_before, number LIMIT ?");
+  query.Bind(reason).Bind(absl::ToUnixMicros(before)).Bind(limit);
+  return ReadTexts(query);
+}
+
+absl::StatusOr<int64_t> CountJobs(Connection& db, v1::Job::State state) {
+  Query query(db, "SELECT count(*) FROM jobs WHERE state = ? AND deleting = 0");
+  const bool row = query.Bind(state).Step();
+  RETURN_IF_ERROR(query.status());
+  return row ? query.Int(0) : 0;
+}
+
+absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db) {
+  Query query(db, "SELECT id FROM jobs WHERE state < ? AND deleting = 0");
+  query.Bind(v1::Job::SUCCEEDED);
+  return ReadTexts(query);
+}
+
+absl::StatusOr<std::vector<std::string>> JobsWithOutput(Connection& db,
+                                                        std::string_view output_path) {
+  Query query(db, "SELECT id FROM jobs WHERE output_path = ? AND output_path != '' AND state < ?");
+  query.Bind(output_path).Bind(v1::Job::SUCCEEDED);
+  return ReadTexts(query);
+}
+
+absl::StatusOr<std::vector<std::string>> JobsBasedOn(Connection& db, std::string_view base_job) {
+  Query query(db, "SELECT id FROM jobs WHERE base_job = ? AND base_job != '' AND state < ?");
+  query.Bind(base_job).Bind(v1::Job::SUCCEEDED);
+  return ReadTexts(query);
+}
+
+absl::StatusOr<std::vector<std::string>> DeletingJobs(Connection& db) {
+  Query query(db, "SELECT id FROM jobs WHERE deleting = 1");
+  return ReadTexts(query);
+}
+
+absl::StatusOr<std::vector<std::string>> QueuedDevices(Connection& db) {
+  Query query(db, "SELECT DISTINCT device FROM jobs WHERE state = 1 AND deleting = 0");
+  return ReadTexts(query);
+}
+
+}  // namespace trainerd::server

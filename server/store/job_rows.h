@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of the table jobs: the stored job with its columns, and the queries of queue and lists.
+// Every function works on the connection that it is given: in a change on the writer's, in a read
+// on a reader's.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/store/names.h"
+#include "server/store/sqlite.h"
+#include "trainerd/internal/store.pb.h"
+#include "trainerd/v1/job.pb.h"
+
+namespace trainerd::server {
+
+struct JobRecord {
+  int64_t number = 0;    // 0 = not stored yet
+  int64_t revision = 0;  // = Job.etag
+  int64_t pruned_seq = 0;
+  v1::Job job;
+  internal::JobLedger ledger;
+};
+// Errors: NotFound.
+absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id);
+// Inserts when number is 0, else updates. Counts the revision up and sets etag.
+absl::Status StoreJob(Connection& db, JobRecord* record);
+// Progress alone: the etag stays.
+absl::Status StoreProgress(Connection& db, std::string_view id, const v1::Progress& progress);
+absl::Status DeleteJobRows(Connection& db, std::string_view id);
+
+struct JobQuery {
+  std::vector<v1::Job::State> states;  // empty = all
+  int64_t before_number = 0;           // only older ones; 0 = from the newest
+  int limit = 100;
+};
+// Newest first.
+absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& query);
+// Queued jobs that may start now and ask for `device` ("auto", "cpu", "cuda:0"), in queue order.
+struct QueueEntry {
+  std::string id;
+  int64_t number = 0;
+  int priority = 0;
+  std::string device;
+};
+absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, std::string_view device,
+                                                  absl::Time now, int limit);
+// Jobs that wait for `reason` and whose not_before is at most `before` (InfiniteFuture: any),
+// earliest not_before first.
+absl::StatusOr<std::vector<std::string>> ListWaiting(Connection& db, v1::Job::WaitReason reason,
+                                                     absl::Time before, int limit);
+absl::StatusOr<int64_t> CountJobs(Connection& db, v1::Job::State state);
+// Ids of jobs that are not terminal.
+absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db);
+// Ids of jobs that are not terminal and write to `output_path`, or start from a checkpoint of
+// `base_job`.
+absl::StatusOr<std::vector<std::string>> JobsWithOutput(Connection& db,
+                                                        std::string_view output_path);
+absl::StatusOr<std::vector<std::string>> JobsBasedOn(Connection& db, std::string_view base_job);
+// Ids of jobs whose deletion has begun.
+absl::StatusOr<std::vector<std::string>> DeletingJobs(Connection& db);
+// Devices that queued jobs ask for.
+absl::StatusOr<std::vector<std::string>> QueuedDevices(Connection& db);
+
+}  // namespace trainerd::server

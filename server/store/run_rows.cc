@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/store/run_rows.h"
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::server {
+namespace {
+
+absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+template <typename Message>
+absl::StatusOr<Message> ParseBlob(std::string_view bytes, const char* what) {
+  Message message;
+  if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::DataLossError(absl::StrCat(what, " row does not parse"));
+  }
+  return message;
+}
+
+absl::StatusOr<std::vector<v1::Attempt>> ReadAttempts(Query& query) {
+  std::vector<v1::Attempt> attempts;
+  while (query.Step()) {
+    ASSIGN_OR_RETURN(v1::Attempt attempt, ParseBlob<v1::Attempt>(query.Blob(0), "attempt"));
+    attempts.push_back(std::move(attempt));
+  }
+  RETURN_IF_ERROR(query.status());
+  return attempts;
+}
+
+absl::StatusOr<CheckpointRow> ReadCheckpoint(const Query& query) {
+  ASSIGN_OR_RETURN(v1::Checkpoint checkpoint,
+                   ParseBlob<v1::Checkpoint>(query.Blob(1), "checkpoint"));
+  return CheckpointRow{.number = query.Int(0), .checkpoint = std::move(checkpoint)};
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Attempt> LoadAttempt(Connection& db, std::string_view job_id, int number) {
+  Query query(db, "SELECT attempt FROM attempts WHERE job = ? AND number = ?");
+  if (query.Bind(job_id).Bind(number).Step()) {
+    return ParseBlob<v1::Attempt>(query.Blob(0), "attempt");
+  }
+  RETURN_IF_ERROR(query.status());
+  return absl::NotFoundError(absl::StrCat("jobs/", View(job_id), " has no attempt ", number));
+}
+
+absl::Status StoreAttempt(Connection& db, const v1::Attempt& attempt) {
+  const bool open = attempt.end() == v1::Attempt::END_UNSPECIFIED;
+  Query query(db,
+              "INSERT INTO attempts (job, number, open, attempt) VALUES (?1, ?2, ?3, ?4) "
+              "ON CONFLICT (job, number) DO UPDATE SET open = ?3, attempt = ?4");
+  return query.Bind(JobId(attempt.job()))
+      .Bind(attempt.number())
+      .Bind(open ? 1 : 0)
+      .BindBlob(attempt.SerializeAsString())
+      .Run();
+}
+
+absl::StatusOr<std::vector<v1::Attempt>> ListAttemptRows(Connection& db, std::string_view job_id,
+                                                         int after_number, int limit) {
+  Query query(db,
+              "SELECT attempt FROM attempts WHERE job = ? AND number > ? ORDER BY number LIMIT ?");
+  query.Bind(job_id).Bind(after_number).Bind(limit);
+  return ReadAttempts(query);
+}
+
+absl::StatusOr<std::vector<v1::Attempt>> ListOpenAttempts(Connection& db) {
+  Query query(db, "SELECT attempt FROM attempts WHERE open = 1 ORDER BY job");
+  return ReadAttempts(query);
+}
+
+absl::StatusOr<SpoolRow> LoadSpoolPosition(Connection& db, std::string_view job_id, int attempt) {
+  Query query(db, "SELECT segment, offset FROM spool_positions WHERE job = ? AND attempt = ?");
+  SpoolRow row;
+  if (query.Bind(job_id).Bind(attempt).Step()) row = {query.Int(0), query.Int(1)};
+  RETURN_IF_ERROR(query.status());
+  return row;
+}
+
+absl::Status StoreSpoolPosition(Connection& db, std::string_view job_id, int attempt,
+                                const SpoolRow& row) {
+  Query query(db,
+              "INSERT INTO spool_positions VALUES (?1, ?2, ?3, ?4) "
+              "ON CONFLICT (job, attempt) DO UPDATE SET segment = ?3, offset = ?4");
+  return query.Bind(job_id).Bind(attempt).Bind(row.segment).Bind(row.offset).Run();
+}
+
+absl::StatusOr<std::optional<CheckpointRow>> FindCheckpoint(Connection& db, std::string_view job_id,
+                                                            std::string_view id) {
+  Query query(db, "SELECT number, checkpoint FROM checkpoints WHERE job = ? AND id = ?");
+  if (query.Bind(job_id).Bind(id).Step()) {
+    ASSIGN_OR_RETURN(CheckpointRow row, ReadCheckpoint(query));
+    return std::optional<CheckpointRow>(std::move(row));
+  }
+  RETURN_IF_ERROR(query.status());
+  return std::optional<CheckpointRow>();
+}
+
+absl::Status StoreCheckpoint(Connection& db, const v1::Checkpoint& checkpoint) {
+  Query query(db,
+              "INSERT INTO checkpoints (job, id, step, verified, superseded, deleted, checkpoint) "
+              "VALUES (?1,?2,?3,?4,?5,?6,?7) "
+              "ON CONFLICT (job, id) DO UPDATE SET step = ?3, verified = ?4, superseded = ?5, "
+              "deleted = ?6, checkpoint = ?7");
+  return query.Bind(JobId(checkpoint.job()))
+      .Bind(CheckpointId(checkpoint.name()))
+      .Bind(checkpoint.step())
+      .Bind(checkpoint.verified() ? 1 : 0)
+      .Bind(checkpoint.superseded() ? 1 : 0)
+      .Bind(checkpoint.deleted() ? 1 : 0)
+      .BindBlob(checkpoint.SerializeAsString())
+      .Run();
+}
+
+absl::StatusOr<std::vector<CheckpointRow>> ListCheckpointRows(Connection& db,
+                                                              std::string_view job_id,
+                                                              bool with_deleted) {
+  Query query(db,
+              "SELECT number, checkpoint FROM checkpoints WHERE job = ? AND deleted <= ? ORDER BY "
+              "number DESC");
+  query.Bind(job_id).Bind(with_deleted ? 1 : 0);
+  std::vector<CheckpointRow> rows;
+  while (query.Step()) {
+    ASSIGN_OR_RETURN(CheckpointRow row, ReadCheckpoint(query));
+    rows.push_back(std::move(row));
+  }
+  RETURN_IF_ERROR(query.status());
+  return rows;
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows of attempts, their spool positions, and checkpoints (the ledger).
+// Every function works on the connection that it is given: in a change on the writer's, in a read
+// on a reader's.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/store/names.h"
+#include "server/store/sqlite.h"
+#include "trainerd/v1/checkpoint.pb.h"
+#include "trainerd/v1/job.pb.h"
+
+namespace trainerd::server {
+
+absl::StatusOr<v1::Attempt> LoadAttempt(Connection& db, std::string_view job_id, int number);
+absl::Status StoreAttempt(Connection& db, const v1::Attempt& attempt);
+absl::StatusOr<std::vector<v1::Attempt>> ListAttemptRows(Connection& db, std::string_view job_id,
+                                                         int after_number, int limit);
+absl::StatusOr<std::vector<v1::Attempt>> ListOpenAttempts(Connection& db);
+
+struct SpoolRow {
+  int64_t segment = 1;
+  int64_t offset = 0;
+};
+absl::StatusOr<SpoolRow> LoadSpoolPosition(Connection& db, std::string_view job_id, int attempt);
+absl::Status StoreSpoolPosition(Connection& db, std::string_view job_id, int attempt,
+                                const SpoolRow& row);
+
+struct CheckpointRow {
+  int64_t number = 0;  // order of publication; 0 = not stored yet
+  v1::Checkpoint checkpoint;
+};
+absl::StatusOr<std::optional<CheckpointRow>> FindCheckpoint(Connection& db, std::string_view job_id,
+                                                            std::string_view id);
+absl::Status StoreCheckpoint(Connection& db, const v1::Checkpoint& checkpoint);
+// Newest first.
+absl::StatusOr<std::vector<CheckpointRow>> ListCheckpointRows(Connection& db,
+                                                              std::string_view job_id,
+                                                              bool with_deleted);
+
+}  // namespace trainerd::server

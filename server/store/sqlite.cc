@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/store/sqlite.h"
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr int kBusyTimeoutMs = 10'000;
+
+absl::StatusCode CodeOf(int result) {
+  switch (result & 0xff) {
+    case SQLITE_FULL:
+      return absl::StatusCode::kResourceExhausted;
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_CANTOPEN:
+      return absl::StatusCode::kPermissionDenied;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return absl::StatusCode::kDataLoss;
+    case SQLITE_BUSY:
+      return absl::StatusCode::kUnavailable;
+    default:
+      return absl::StatusCode::kInternal;
+  }
+}
+
+absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& path,
+                                                             const Options& options) {
+  const int flags =
+      options.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  sqlite3* db = nullptr;
+  const int result = sqlite3_open_v2(path.c_str(), &db, flags | SQLITE_OPEN_NOMUTEX,
+                                     options.vfs.empty() ? nullptr : options.vfs.c_str());
+  std::unique_ptr<Connection> connection(new Connection(db));
+  if (result != SQLITE_OK) return connection->Error(absl::StrCat("open database ", path));
+  sqlite3_busy_timeout(db, kBusyTimeoutMs);
+  // FULL syncs the log at each commit: what was acknowledged survives a power cut.
+  RETURN_IF_ERROR(Annotate(
+      connection->Execute(options.read_only ? "PRAGMA query_only=ON; PRAGMA cache_size=-1024"
+                                            : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+                                              "PRAGMA foreign_keys=ON; PRAGMA cache_size=-4096"),
+      "database ", path));
+  return connection;
+}
+
+Connection::~Connection() {
+  for (auto& [sql, statements] : free_statements_) {
+    for (sqlite3_stmt* statement : statements) sqlite3_finalize(statement);
+  }
+  sqlite3_close(db_);
+}
+
+absl::Status Connection::Execute(const std::string& sql) {
+  if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) {
+    return absl::OkStatus();
+  }
+  return Error(sql.substr(0, 80));
+}
+
+absl::Status Connection::Error(std::string_view what) const {
+  const int code = db_ == nullptr ? SQLITE_NOMEM : sqlite3_extended_errcode(db_);
+  const char* text = db_ == nullptr ? "out of memory" : sqlite3_errmsg(db_);
+  return absl::Status(CodeOf(code), absl::StrCat(View(what), ": ", text, " (SQLite ", code, ")"));
+}
+
+absl::StatusOr<sqlite3_stmt*> Connection::Take(const char* sql) {
+  auto& statements = free_statements_[sql];
+  if (!statements.empty()) {
+    sqlite3_stmt* statement = statements.back();
+    statements.pop_back();
+    return statement;
+  }
+  sqlite3_stmt* statement = nullptr;
+  if (sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) !=
+      SQLITE_OK) {
+    return Error(sql);
+  }
+  return statement;
+}
+
+void Connection::GiveBack(const char* sql, sqlite3_stmt* statement) {
+  sqlite3_reset(statement);
+  sqlite3_clear_bindings(statement);
+  free_statements_[sql].push_back(statement);
+}
+
+Query::Query(Connection& db, const char* sql) : db_(db), sql_(sql) {
+  absl::StatusOr<sqlite3_stmt*> statement = db.Take(sql);
+  if (statement.ok()) {
+    statement_ = *statement;
+  } else {
+    status_ = statement.status();
+  }
+}
+
+Query::~Query() {
+  if (statement_ != nullptr) db_.GiveBack(sql_, statement_);
+}
+
+Query& Query::Bind(int64_t value) {
+  if (statement_ != nullptr) sqlite3_bind_int64(statement_, next_parameter_++, value);
+  return *this;
+}
+
+Query& Query::Bind(std::string_view text) {
+  if (statement_ != nullptr) {
+    sqlite3_bind_text(statement_, next_parameter_++, text.data() ? text.data() : "",
+                      static_cast<int>(text.size()), SQLITE_TRANSIENT);
+  }
+  return *this;
+}
+
+Query& Query::BindBlob(std::string_view bytes) {
+  if (statement_ != nullptr) {
+    sqlite3_bind_blob(statement_, next_parameter_++, bytes.data() ? bytes.data() : "",
+                      static_cast<int>(bytes.size()), SQLITE_TRANSIENT);
+  }
+  return *this;
+}
+
+bool Query::Step() {
+  if (statement_ == nullptr || !status_.ok()) return false;
+  const int result = sqlite3_step(statement_);
+  if (result == SQLITE_ROW) return true;
+  if (result != SQLITE_DONE) status_ = db_.Error(sql_);
+  return false;
+}
+
+absl::Status Query::Run() {
+  while (Step()) {
+  }
+  return status_;
+}
+
+std::string_view Query::Text(int column) const {
+  const auto* text = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
+  return {text == nullptr ? "" : text,
+          static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+std::string_view Query::Blob(int column) const {
+  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+  return {bytes == nullptr ? "" : bytes,
+          static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
+}
+
+}  // namespace trainerd::server

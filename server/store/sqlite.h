@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// A thin layer over SQLite: one connection, prepared statements that are kept, errors as Status. No
+// SQL of its own.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace trainerd::server {
+
+// One connection with WAL, synchronous=FULL and foreign keys on. Thread-safety: one thread at a
+// time.
+class Connection {
+ public:
+  struct Options {
+    bool read_only = false;
+    std::string vfs;  // name of a registered VFS; empty = the default one
+  };
+  // Errors: PermissionDenied (read-only folder), ResourceExhausted (disk full), DataLoss (not a
+  // database), Internal.
+  static absl::StatusOr<std::unique_ptr<Connection>> Open(const std::string& path,
+                                                          const Options& options);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Runs statements without results and without parameters.
+  absl::Status Execute(const std::string& sql);
+  // Rows that the last statement changed.
+  int changes() const { return sqlite3_changes(db_); }
+  bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
+  int64_t last_insert_rowid() const { return sqlite3_last_insert_rowid(db_); }
+  // Status of the newest error of this connection.
+  absl::Status Error(std::string_view what) const;
+
+ private:
+  friend class Query;
+  explicit Connection(sqlite3* db) : db_(db) {}
+  // A statement for `sql` that nobody uses now; given back by Query's destructor.
+  absl::StatusOr<sqlite3_stmt*> Take(const char* sql);
+  void GiveBack(const char* sql, sqlite3_stmt* statement);
+
+  sqlite3* db_;
+  // Keyed by the literal's address: every SQL text is a constant of the program.
+  std::unordered_map<const char*, std::vector<sqlite3_stmt*>> free_statements_;
+};
+
+// One run of a prepared statement: Bind in order of the question marks, then Step until it is
+// false, then status().
+//   Query query(db, "SELECT id FROM jobs WHERE state = ?");
+//   query.Bind(state);
+//   while (query.Step()) use(query.Text(0));
+//   RETURN_IF_ERROR(query.status());
+class Query {
+ public:
+  // `sql` must be a string constant: its address is the key of the statement cache.
+  Query(Connection& db, const char* sql);
+  ~Query();
+  Query(const Query&) = delete;
+  Query& operator=(const Query&) = delete;
+
+  Query& Bind(int64_t value);
+  Query& Bind(std::string_view text);
+  Query& BindBlob(std::string_view bytes);
+
+  // True: a row is there. False: done, or failed (status()).
+  bool Step();
+  // Steps through everything, for statements without rows.
+  absl::Status Run();
+  const absl::Status& status() const { return status_; }
+
+  int64_t Int(int column) const { return sqlite3_column_int64(statement_, column); }
+  bool IsNull(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+  std::string_view Text(int column) const;
+  // Valid until the next Step.
+  std::string_view Blob(int column) const;
+
+ private:
+  Connection& db_;
+  const char* sql_;
+  sqlite3_stmt* statement_ = nullptr;
+  int next_parameter_ = 1;
+  absl::Status status_;
+};
+
+}  // namespace trainerd::server

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/store/state_dir.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr absl::Duration kRetry = absl::Milliseconds(20);
+constexpr char kLeaving[] = " leaving";
+
+absl::Status WriteHolder(int fd, const std::string& text, const std::string& path) {
+  if (::ftruncate(fd, 0) != 0 ||
+      ::pwrite(fd, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    return ErrnoStatus(errno == 0 ? ENOSPC : errno, absl::StrCat("write ", path));
+  }
+  return absl::OkStatus();
+}
+
+std::string ReadHolder(int fd) {
+  char buffer[64];
+  const ssize_t size = ::pread(fd, buffer, sizeof buffer, 0);
+  std::string text(buffer, size > 0 ? static_cast<size_t>(size) : 0);
+  absl::StripAsciiWhitespace(&text);
+  return text;
+}
+
+absl::Status HeldBy(const std::string& path, const std::string& holder) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("the state directory ", path, " is in use by another trainerd (pid ",
+                   holder.empty() ? "unknown" : holder,
+                   "). Stop that one, or give this one a directory of its own with --state-dir"));
+}
+
+absl::Status LockWithPatience(int fd, const std::string& path, absl::Duration patience) {
+  const absl::Time deadline = absl::Now() + patience;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) {
+      return ErrnoStatus(errno, absl::StrCat("lock ", path));
+    }
+    const std::string holder = ReadHolder(fd);
+    if (!absl::EndsWith(holder, kLeaving) || absl::Now() > deadline) {
+      return HeldBy(path, holder);
+    }
+    absl::SleepFor(kRetry);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Lock(const std::string& path,
+                                                         absl::Duration patience) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) {
+    return ErrnoStatus(error.value(), absl::StrCat("make the state directory ", path));
+  }
+  const int folder_fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_fd < 0) return ErrnoStatus(errno, absl::StrCat("open the state directory ", path));
+  const int lock_fd = ::openat(folder_fd, "trainerd.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_fd < 0) {
+    const int code = errno;
+    ::close(folder_fd);
+    return ErrnoStatus(code, absl::StrCat("the state directory ", path, " cannot be written"));
+  }
+  std::unique_ptr<StateDir> result(new StateDir(path, folder_fd, lock_fd));
+  RETURN_IF_ERROR(LockWithPatience(lock_fd, path, patience));
+  if (::fchmod(folder_fd, 0700) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("set mode 0700 of ", path));
+  }
+  RETURN_IF_ERROR(WriteHolder(lock_fd, absl::StrCat(::getpid(), "\n"), path));
+  std::filesystem::create_directories(result->runs_dir(), error);
+  if (error) return ErrnoStatus(error.value(), absl::StrCat("make ", result->runs_dir()));
+  return result;
+}
+
+StateDir::~StateDir() {
+  ::close(lock_fd_);
+  ::close(folder_fd_);
+}
+
+std::string StateDir::short_path() const { return absl::StrCat("/proc/self/fd/", folder_fd_); }
+
+void StateDir::AnnounceLeaving() {
+  // A hint only: a successor that does not see it refuses to start instead of waiting.
+  WriteHolder(lock_fd_, absl::StrCat(::getpid(), kLeaving, "\n"), path_).IgnoreError();
+}
+
+}  // namespace trainerd::server

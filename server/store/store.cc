@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/store/store.h"
+
+#include <utility>
+
+#include "proto/contract/status_macros.h"
+#include "server/store/event_rows.h"
+#include "server/store/schema.h"
+
+namespace trainerd::server {
+namespace {
+
+// Idle connections that are kept; more readers at once open further ones.
+constexpr size_t kKeptReaders = 8;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(Options options) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Connection> db,
+                   Connection::Open(options.path, {.vfs = options.vfs}));
+  std::unique_ptr<Store> store(new Store(options.path, options.vfs));
+  ASSIGN_OR_RETURN(store->schema_version_, Migrate(*db, options.path, Migrations()));
+  ASSIGN_OR_RETURN(store->database_id_, DatabaseId(*db));
+  ASSIGN_OR_RETURN(const int64_t last_seq, LastSeq(*db));
+  store->writer_ = std::make_unique<Writer>(std::move(db), last_seq + 1,
+                                            std::move(options.listener), std::move(options.clock));
+  return store;
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Store::TakeReader() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!readers_.empty()) {
+      std::unique_ptr<Connection> db = std::move(readers_.back());
+      readers_.pop_back();
+      return db;
+    }
+  }
+  return Connection::Open(path_, {.read_only = true, .vfs = vfs_});
+}
+
+void Store::GiveBackReader(std::unique_ptr<Connection> db) {
+  absl::MutexLock lock(&mutex_);
+  if (readers_.size() < kKeptReaders) readers_.push_back(std::move(db));
+}
+
+}  // namespace trainerd::server

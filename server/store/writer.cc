@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/store/writer.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "proto/contract/status_macros.h"
+#include "server/store/event_rows.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr size_t kMaxGroup = 512;
+
+}  // namespace
+
+absl::Status Transaction::Append(v1::Event event, int flags) {
+  if (!event.has_time()) *event.mutable_time() = ToProto(now_);
+  event.set_seq(next_seq_);
+  EventRecord record{.seq = next_seq_,
+                     .change = first_seq_,
+                     .job = event.job(),
+                     .type = EventType(event),
+                     .flags = flags,
+                     .bytes = std::make_shared<const std::string>(event.SerializeAsString())};
+  bytes_ += static_cast<int64_t>(record.bytes->size());
+  // One event alone may be larger than the limit: it has nowhere else to go.
+  if (events_.size() >= kMaxChangeEvents || (bytes_ > kMaxChangeBytes && !events_.empty())) {
+    return absl::ResourceExhaustedError(absl::StrCat("one change may write ", kMaxChangeEvents,
+                                                     " events and ", kMaxChangeBytes, " bytes"));
+  }
+  RETURN_IF_ERROR(InsertEvent(db_, record));
+  ++next_seq_;
+  events_.push_back(std::move(record));
+  return absl::OkStatus();
+}
+
+Writer::Writer(std::unique_ptr<Connection> db, int64_t next_seq, Listener listener, Clock clock)
+    : db_(std::move(db)),
+      listener_(std::move(listener)),
+      clock_(std::move(clock)),
+      next_seq_(next_seq),
+      thread_([this] { Loop(); }) {}
+
+Writer::~Writer() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  thread_.join();
+}
+
+absl::Status Writer::Run(Change change) {
+  absl::Notification committed;
+  absl::Status result;
+  Post(std::move(change), [&](const absl::Status& status) {
+    result = status;
+    committed.Notify();
+  });
+  committed.WaitForNotification();
+  return result;
+}
+
+void Writer::Post(Change change, Done done) {
+  absl::MutexLock lock(&mutex_);
+  queue_.push_back({.change = std::move(change), .done = std::move(done)});
+}
+
+void Writer::Loop() {
+  while (true) {
+    std::deque<Item> group;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &Writer::HasWork));
+      if (queue_.empty()) return;
+      while (!queue_.empty() && group.size() < kMaxGroup) {
+        group.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+      }
+    }
+    Commit(group);
+  }
+}
+
+void Writer::Commit(std::deque<Item>& group) {
+  const int64_t first_seq = next_seq_;
+  std::vector<EventRecord> events;
+  absl::Status status = db_->Execute("BEGIN IMMEDIATE");
+  for (Item& item : group) {
+    if (!status.ok()) break;
+    item.status = RunInSavepoint(item, &events);
+    // SQLite rolls everything back by itself on some errors (disk full): a further savepoint would
+    // be a transaction of its own.
+    if (!db_->in_transaction()) status = item.status;
+  }
+  if (status.ok()) status = db_->Execute("COMMIT");
+  if (!status.ok() && db_->in_transaction()) db_->Execute("ROLLBACK").IgnoreError();
+  if (status.ok()) {
+    if (!events.empty()) listener_(events);
+  } else {
+    next_seq_ = first_seq;
+  }
+  for (Item& item : group) {
+    item.done(status.ok() ? item.status : Annotate(status, "nothing was stored"));
+  }
+}
+
+absl::Status Writer::RunInSavepoint(Item& item, std::vector<EventRecord>* events) {
+  RETURN_IF_ERROR(db_->Execute("SAVEPOINT change"));
+  Transaction transaction(*db_, next_seq_, clock_());
+  absl::Status status = item.change(transaction);
+  if (!status.ok()) {
+    if (db_->in_transaction()) {
+      TRAINERD_CHECK(db_->Execute("ROLLBACK TO change; RELEASE change").ok());
+    }
+    return status;
+  }
+  RETURN_IF_ERROR(db_->Execute("RELEASE change"));
+  next_seq_ = transaction.next_seq_;
+  for (EventRecord& record : transaction.events_) events->push_back(std::move(record));
+  return absl::OkStatus();
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Each benchmark runs with tiny sizes and prints results that parse. Figures are printed, never asserted: they depend on who else uses the machine.
+usage: smoke_test.py [BenchSmokeTest.test_NAME]     Exit code 77 when what was asked for was skipped; the reason is printed."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import bench_common as bench
+
+# A benchmark that hangs must not hang the tests.
+LIMIT_S = 540
+# What ctest takes as "skipped".
+EXIT_SKIPPED = 77
+
+
+def results(arguments):
+    """The JSON lines that a benchmark prints; fails with its messages when it fails."""
+    run = subprocess.run(arguments, capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=bench.BENCH_DIR)
+    if run.returncode != 0:
+        raise AssertionError(f"{' '.join(arguments)}: exit code {run.returncode}\n{run.stdout[-2000:]}\n{run.stderr[-4000:]}")
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    for line in lines:
+        print(json.dumps(line), flush=True)
+    return {line["bench"]: line for line in lines}
+
+
+def script(name, *arguments, interpreter=sys.executable):
+    return results([interpreter, os.path.join(bench.BENCH_DIR, name), *arguments])
+
+
+def needs_engine():
+    if not os.path.exists(bench.program("trainerd-worker")):
+        raise unittest.SkipTest("trainerd-worker is not built (TRAINERD_ENGINE=OFF)")
+
+
+def needs_peers():
+    if not os.path.exists(bench.PEERS_PYTHON):
+        raise unittest.SkipTest(f"{bench.PEERS_PYTHON} is not there (deploy/install_dependencies.sh --peers makes it): nothing to compare with")
+
+
+class BenchSmokeTest(unittest.TestCase):
+
+    def test_server(self):
+        found = script("server_bench.py", "--smoke")
+        self.assertEqual(set(found), {"start", "submit", "watch_latency", "watchers", "idle_watchers", "pause"})
+        self.assertEqual(found["submit"]["found_after_kill"], found["submit"]["acknowledged"])
+        self.assertEqual(found["watchers"]["gaps"], 0)
+        self.assertGreater(found["watch_latency"]["lines"], 0)
+
+    def test_pause_of_the_real_worker(self):
+        needs_engine()
+        found = script("server_bench.py", "--smoke", "--only", "pause_real")
+        self.assertGreater(found["pause_real"]["checkpoint_s"], 0)
+
+    def test_checkpoint(self):
+        needs_engine()
+        with tempfile.TemporaryDirectory(prefix="trainerd-bench-") as root:
+            import real_jobs
+            model, _ = real_jobs.make_inputs(root)
+            found = results_of_checkpoint(model, os.path.join(root, "scratch"))
+        self.assertGreater(found["bytes"], 0)
+
+    def test_text(self):
+        found = script("text_bench.py", "--rounds", "1")
+        self.assertGreater(found["tokenizer"]["mb_per_second"], 0)
+        self.assertTrue(found["tokenizer"].get("same_ids", True))
+
+    def test_training(self):
+        needs_engine()
+        found = script("vs_trl.py", "--models", "tiny", "--sides", "trainerd", "--steps", "2")
+        self.assertGreater(found["training"]["tokens_per_second"], 0)
+        self.assertGreater(found["training"]["ready_s"], 0)
+
+    def test_training_of_the_peer(self):
+        needs_engine()
+        needs_peers()
+        found = script("vs_trl.py", "--models", "tiny", "--steps", "2")
+        self.assertGreater(found["training_ratio"]["tokens_per_second"], 0)
+
+    def test_losses_agree_with_transformers(self):
+        needs_engine()
+        needs_peers()
+        found = script("loss_vs_transformers.py", "--tiny", "--steps", "3", "--max-length", "192", interpreter=bench.PEERS_PYTHON)
+        self.assertTrue(found["loss_vs_transformers"]["agree"])
+        self.assertTrue(found["final_in_transformers"]["agree"])
+
+
+def results_of_checkpoint(model, scratch):
+    run = subprocess.run([bench.test_program("checkpoint_bench"), "--model", model, "--scratch", scratch, "--rounds", "2"], capture_output=True,
+                         text=True, timeout=LIMIT_S, check=True)
+    return json.loads(run.stdout)
+
+
+def main():
+    result = unittest.main(verbosity=2, exit=False).result
+    if not result.wasSuccessful():
+        sys.exit(1)
+    if result.testsRun > 0 and len(result.skipped) == result.testsRun:
+        sys.exit(EXIT_SKIPPED)
+
+
+if __name__ == "__main__":
+    main()

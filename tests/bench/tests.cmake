@@ -1,0 +1,17 @@
+# Benchmark programs (tests/bench/run.sh), and a few seconds of each as a test that they work (label bench-smoke; no figure is asserted).
+add_executable(server_load ${CMAKE_CURRENT_LIST_DIR}/server_load.cc)
+set_target_properties(server_load PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(server_load PRIVATE trainerd_grpc absl::strings)
+if(TRAINERD_ENGINE)
+  foreach(program engine_bench checkpoint_bench)
+    add_executable(${program} ${CMAKE_CURRENT_LIST_DIR}/${program}.cc)
+    set_target_properties(${program} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_link_libraries(${program} PRIVATE trainerd_engine)
+  endforeach()
+endif()
+find_package(Python3 COMPONENTS Interpreter REQUIRED)
+foreach(name server pause_of_the_real_worker checkpoint text training training_of_the_peer losses_agree_with_transformers)
+  add_test(NAME bench_smoke_${name} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/smoke_test.py BenchSmokeTest.test_${name})
+  set_tests_properties(bench_smoke_${name} PROPERTIES LABELS bench-smoke TIMEOUT 600 SKIP_RETURN_CODE 77
+    ENVIRONMENT "TRAINERD_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TRAINERD_FAKE_WORKER=$<TARGET_FILE:fake_worker>;PYTHONDONTWRITEBYTECODE=1")
+endforeach()

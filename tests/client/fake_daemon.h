@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+// A daemon in the test's own process: the four services over a unix socket in a temporary folder,
+// with an event log in memory and connections that break on purpose. Also runs trainctl in-process
+// and collects what it prints.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "client/command_line.h"
+#include "client/environment.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "proto/contract/job_state.h"
+#include "trainerd/v1/trainer.grpc.pb.h"
+
+namespace trainerd::client {
+
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "trainctl-test-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  const std::string& path() const { return path_; }
+  std::string Write(const std::string& name, const std::string& contents,
+                    mode_t mode = 0600) const {
+    const std::string file = path_ + "/" + name;
+    std::ofstream(file) << contents;
+    chmod(file.c_str(), mode);
+    return file;
+  }
+
+ private:
+  std::string path_;
+};
+
+inline grpc::Status Refuse(grpc::StatusCode code, const std::string& message,
+                           const google::protobuf::Message& detail) {
+  google::rpc::Status details;
+  details.set_code(code);
+  details.set_message(message);
+  details.add_details()->PackFrom(detail);
+  return grpc::Status(code, message, details.SerializeAsString());
+}
+
+inline grpc::Status Refuse(grpc::StatusCode code, const std::string& message,
+                           const std::string& reason) {
+  google::rpc::ErrorInfo info;
+  info.set_domain("trainerd");
+  info.set_reason(reason);
+  return Refuse(code, message, info);
+}
+
+// What the daemon holds: survives the restarts of its server, as a database would.
+struct FakeStore {
+  std::mutex mutex;
+  std::vector<v1::Job> jobs;      // newest first
+  std::vector<v1::Event> events;  // seq = index + 1
+  std::string log;
+  std::vector<v1::Checkpoint> checkpoints;
+  std::vector<v1::SubmitJobRequest> submits;
+  std::vector<v1::StreamStatusRequest> streams;
+  std::vector<v1::StreamLogsRequest> log_reads;
+  std::vector<v1::StopRequest> stops;
+  std::string authorization;
+  int api_revision = 1;
+
+  // The n-th StreamStatus call (from 0) breaks after so many of its events; absent: it does not
+  // break.
+  std::map<size_t, int> break_stream_after;
+  // Called after each event that was sent.
+  std::function<void(const v1::Event&)> after_event = [](const v1::Event&) {};
+  std::function<grpc::Status(const v1::SubmitJobRequest&, v1::SubmitJobResponse*)> on_submit;
+  int expired_below = 0;       // cursors before this are answered with OUT_OF_RANGE
+  size_t break_log_after = 0;  // > 0: the first StreamLogs call breaks after so many bytes
+
+  v1::Job* Find(const std::string& name) {
+    for (v1::Job& job : jobs) {
+      if (job.name() == name) return &job;
+    }
+    return nullptr;
+  }
+  v1::Job& AddJob(const std::string& id, const std::string& display_name, v1::Job::State state) {
+    v1::Job job;
+    job.set_name("jobs/" + id);
+    job.set_state(state);
+    job.set_desired_state(v1::Job::DESIRED_RUN);
+    job.mutable_config()->set_name(display_name);
+    job.set_run_dir("/state/runs/" + id);
+    jobs.insert(jobs.begin(), job);
+    return jobs.front();
+  }
+  v1::Event& AddEvent(const std::string& job) {
+    v1::Event event;
+    event.set_seq(static_cast<int64_t>(events.size()) + 1);
+    event.set_job(job);
+    event.set_attempt(1);
+    events.push_back(event);
+    return events.back();
+  }
+  void AddStep(const std::string& job, int64_t step, double loss) {
+    v1::Metrics& metrics = *AddEvent(job).mutable_metrics();
+    metrics.set_step(step);
+    metrics.set_loss(loss);
+    metrics.set_tokens(100);
+    metrics.set_total_steps(100);
+  }
+  void AddStateChange(const std::string& job, v1::Job::State from, v1::Job::State to) {
+    v1::StateChanged& change = *AddEvent(job).mutable_state_changed();
+    change.set_from(from);
+    change.set_to(to);
+    change.set_desired_state(v1::Job::DESIRED_RUN);
+  }
+};
+
+class FakeTrainer final : public v1::Trainer::Service {
+ public:
+  explicit FakeTrainer(FakeStore* store) : store_(store) {}
+
+  grpc::Status SubmitJob(grpc::ServerContext*, const v1::SubmitJobRequest* request,
+                         v1::SubmitJobResponse* response) override {
+    {
+      const std::lock_guard lock(store_->mutex);
+      store_->submits.push_back(*request);
+    }
+    if (store_->on_submit) return store_->on_submit(*request, response);
+    if (!request->validate_only()) {
+      const std::lock_guard lock(store_->mutex);
+      *response->mutable_job() =
+          store_->AddJob("aaaaaaaaaaaa", request->config().name(), v1::Job::QUEUED);
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status Pause(grpc::ServerContext*, const v1::PauseRequest* request,
+                     v1::Job* response) override {
+    return Set(request->name(), v1::Job::PAUSING, v1::Job::DESIRED_PAUSE, response);
+  }
+  grpc::Status Resume(grpc::ServerContext*, const v1::ResumeRequest* request,
+                      v1::Job* response) override {
+    return Set(request->name(), v1::Job::QUEUED, v1::Job::DESIRED_RUN, response);
+  }
+  grpc::Status Stop(grpc::ServerContext*, const v1::StopRequest* request,
+                    v1::Job* response) override {
+    {
+      const std::lock_guard lock(store_->mutex);
+      store_->stops.push_back(*request);
+    }
+    return Set(request->name(), v1::Job::STOPPING, v1::Job::DESIRED_STOP, response);
+  }
+  grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request,
+                      v1::Job* response) override {
+    const std::lock_guard lock(store_->mutex);
+    const v1::Job* job = store_->Find(request->name());
+    if (job == nullptr)
+      return Refuse(grpc::NOT_FOUND, "there is no " + request->name(), "NO_SUCH_JOB");
+    *response = *job;
+    return grpc::Status::OK;
+  }
+  grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest* request,
+                        v1::ListJobsResponse* response) override {
+    const std::lock_guard lock(store_->mutex);
+    size_t at = request->page_token().empty() ? 0 : std::stoul(request->page_token());
+    // Pages of two, whatever is asked for: a client must follow the tokens.
+    for (int i = 0; i < std::min(2, request->page_size()) && at < store_->jobs.size(); ++i)
+      *response->add_jobs() = store_->jobs[at++];
+    if (at < store_->jobs.size()) response->set_next_page_token(std::to_string(at));
+    return grpc::Status::OK;
+  }
+  grpc::Status DeleteJob(grpc::ServerContext*, const v1::DeleteJobRequest* request,
+                         v1::Job* response) override {
+    const std::lock_guard lock(store_->mutex);
+    const v1::Job* job = store_->Find(request->name());
+    if (job != nullptr && !IsTerminal(job->state()))
+      return Refuse(grpc::FAILED_PRECONDITION, request->name() + " has not ended: stop it first",
+                    "JOB_ACTIVE");
+    if (job != nullptr) *response = *job;
+    return grpc::Status::OK;
+  }
+  grpc::Status StreamStatus(grpc::ServerContext* context, const v1::StreamStatusRequest* request,
+                            grpc::ServerWriter<v1::StreamStatusResponse>* writer) override {
+    int break_after = -1;
+    size_t at = 0;
+    {
+      const std::lock_guard lock(store_->mutex);
+      if (const auto found = store_->break_stream_after.find(store_->streams.size());
+          found != store_->break_stream_after.end())
+        break_after = found->second;
+      store_->streams.push_back(*request);
+      if (request->after() != "begin" && !request->after().empty())
+        at = std::stoul(request->after().substr(1));
+      if (static_cast<int>(at) < store_->expired_below && !request->after().empty() &&
+          request->after() != "begin") {
+        return Refuse(grpc::OUT_OF_RANGE, "the cursor is older than the oldest event kept",
+                      "CURSOR_EXPIRED");
+      }
+      if (request->send_snapshot()) {
+        v1::StreamStatusResponse response;
+        for (const v1::Job& job : store_->jobs) {
+          if (job.name() == request->parent() || request->parent() == "jobs/-")
+            *response.add_snapshot() = job;
+        }
+        at = store_->events.size();
+        response.set_snapshot_complete(true);
+        response.set_cursor("c" + std::to_string(at));
+        writer->Write(response);
+      }
+    }
+    int sent = 0;
+    while (!context->IsCancelled()) {
+      v1::StreamStatusResponse response;
+      bool over = false;
+      {
+        const std::lock_guard lock(store_->mutex);
+        if (at < store_->events.size()) {
+          *response.add_events() = store_->events[at++];
+          response.set_cursor("c" + std::to_string(at));
+          response.set_lag_events(static_cast<int64_t>(store_->events.size() - at));
+        } else {
+          const v1::Job* job = store_->Find(request->parent());
+          over = request->until_terminal() && job != nullptr && IsTerminal(job->state());
+        }
+      }
+      if (sent == break_after) return grpc::Status(grpc::UNAVAILABLE, "Socket closed");
+      if (over) return grpc::Status::OK;
+      if (response.events().empty()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        continue;
+      }
+      if (!writer->Write(response)) break;
+      ++sent;
+      store_->after_event(response.events(0));
+    }
+    return grpc::Status::CANCELLED;
+  }
+
+ private:
+  grpc::Status Set(const std::string& name, v1::Job::State state, v1::Job::DesiredState desired,
+                   v1::Job* response) {
+    const std::lock_guard lock(store_->mutex);
+    v1::Job* job = store_->Find(name);
+    if (job == nullptr) return Refuse(grpc::NOT_FOUND, "there is no " + name, "NO_SUCH_JOB");
+    if (IsTerminal(job->state()))
+      return Refuse(
+          grpc::FAILED_PRECONDITION,
+          "refused while the job is " + std::string(StateName(job->state())) + ": submit --from it",
+          "JOB_TERMINAL");
+    job->set_state(state);
+    job->set_desired_state(desired);
+    *response = *job;
+    return grpc::Status::OK;
+  }
+  FakeStore* const store_;
+};
+
+class FakeRuns final : public v1::Runs::Service {
+ public:
+  explicit FakeRuns(FakeStore* store) : store_(store) {}
+  grpc::Status StreamLogs(grpc::ServerContext*, const v1::StreamLogsRequest* request,
+                          grpc::ServerWriter<v1::LogChunk>* writer) override {
+    const std::lock_guard lock(store_->mutex);
+    const bool first = store_->log_reads.empty();
+    store_->log_reads.push_back(*request);
+    size_t at = static_cast<size_t>(request->after_offset());
+    size_t end = store_->log.size();
+    const bool breaks = first && store_->break_log_after > 0;
+    if (breaks) end = store_->break_log_after;
+    v1::LogChunk chunk;
+    chunk.set_attempt(request->attempt() > 0 ? request->attempt() : 2);
+    chunk.set_offset(static_cast<int64_t>(at));
+    chunk.set_data(store_->log.substr(at, end - at));
+    chunk.set_next_offset(static_cast<int64_t>(end));
+    writer->Write(chunk);
+    return breaks ? grpc::Status(grpc::UNAVAILABLE, "Socket closed") : grpc::Status::OK;
+  }
+  grpc::Status ListAttempts(grpc::ServerContext*, const v1::ListAttemptsRequest* request,
+                            v1::ListAttemptsResponse* response) override {
+    v1::Attempt& attempt = *response->add_attempts();
+    attempt.set_job(request->parent());
+    attempt.set_number(1);
+    attempt.set_device("cpu");
+    attempt.set_end(v1::Attempt::CRASHED);
+    attempt.set_first_step(1);
+    attempt.set_last_step(17);
+    return grpc::Status::OK;
+  }
+
+ private:
+  FakeStore* const store_;
+};
+
+class FakeCheckpoints final : public v1::Checkpoints::Service {
+ public:
+  explicit FakeCheckpoints(FakeStore* store) : store_(store) {}
+  grpc::Status ListCheckpoints(grpc::ServerContext*, const v1::ListCheckpointsRequest* request,
+                               v1::ListCheckpointsResponse* response) override {
+    const std::lock_guard lock(store_->mutex);
+    for (const v1::Checkpoint& checkpoint : store_->checkpoints) {
+      if (!checkpoint.deleted() || request->show_deleted())
+        *response->add_checkpoints() = checkpoint;
+    }
+    return grpc::Status::OK;
+  }
+
+ private:
+  FakeStore* const store_;
+};
+
+class FakeAdmin final : public v1::Admin::Service {
+ public:
+  explicit FakeAdmin(FakeStore* store) : store_(store) {}
+  grpc::Status GetServerInfo(grpc::ServerContext* context, const v1::GetServerInfoRequest*,
+                             v1::ServerInfo* response) override {
+    const std::lock_guard lock(store_->mutex);
+    const auto found = context->client_metadata().find("authorization");
+    if (found != context->client_metadata().end())
+      store_->authorization.assign(found->second.data(), found->second.size());
+    response->set_version("0.0.7");
+    response->set_api_revision(store_->api_revision);
+    response->set_pid(42);
+    v1::Device& device = *response->add_devices();
+    device.set_name("cpu");
+    device.set_model("test");
+    return grpc::Status::OK;
+  }
+
+ private:
+  FakeStore* const store_;
+};
+
+class FakeDaemon {
+ public:
+  explicit FakeDaemon(FakeStore* store, const std::string& address, bool with_admin = true)
+      : trainer_(store), runs_(store), checkpoints_(store), admin_(store) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(&trainer_);
+    builder.RegisterService(&runs_);
+    builder.RegisterService(&checkpoints_);
+    if (with_admin) builder.RegisterService(&admin_);
+    server_ = builder.BuildAndStart();
+  }
+  ~FakeDaemon() { server_->Shutdown(std::chrono::system_clock::now()); }
+  int port() const { return port_; }
+
+ private:
+  FakeTrainer trainer_;
+  FakeRuns runs_;
+  FakeCheckpoints checkpoints_;
+  FakeAdmin admin_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+struct RunResult {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+// Runs trainctl with `folder` as working and default state directory.
+inline RunResult Trainctl(
+    const std::string& folder, const std::vector<std::string>& arguments,
+    const std::function<void(Environment*)>& change = [](Environment*) {}) {
+  std::ostringstream out;
+  std::ostringstream err;
+  Environment env;
+  env.out = &out;
+  env.err = &err;
+  env.state_dir = folder;
+  env.working_dir = folder;
+  env.inspect_path = folder + "/trainerd-inspect";
+  change(&env);
+  RunResult result;
+  result.code = RunTrainctl(arguments, env);
+  result.out = out.str();
+  result.err = err.str();
+  return result;
+}
+
+inline std::string SocketOf(const std::string& folder) {
+  return "unix:" + folder + "/trainerd.sock";
+}
+
+}  // namespace trainerd::client

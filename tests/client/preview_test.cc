@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// trainerd-inspect is a script of a few lines here: token ids are the code points of the text, so
+// that expectations can be read. What the real one prints is tested with it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "client/preview_text.h"
+#include "tests/client/fake_daemon.h"
+
+namespace trainerd::client {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// preview: "ab" not trained, "cd" trained. tokenize --decode: ids 97… to letters, by a table that
+// the test's ids need.
+constexpr char kInspect[] = R"sh(#!/bin/sh
+echo "$@" >> "$(dirname "$0")/calls"
+case "$1" in
+  preview)
+    case "$*" in
+      *--packed*) echo '{"row":0,"index":[4,2],"cu_seqlens":[0,2,4],"ids":[97,98,99,100],"labels":[-100,98,-100,-100]}' ;;
+      *) echo '{"index":0,"text":"abcd","ids":[97,98,99,100],"labels":[-100,-100,99,100]}'
+         echo '{"index":1,"text":"ab","ids":[97,98],"labels":[-100,-100],"left_out":"no target"}' ;;
+    esac ;;
+  tokenize)
+    sed -e 's/"id":\([0-9]*\),"ids":\[\(.*\)\]/"id":\1,"text":"\2"/' -e 's/97/a/g; s/98/b/g; s/99/c/g; s/100/d/g; s/,\([abcd]\)/\1/g' "$5" ;;
+  validate)
+    echo '{"examples":"7","findings":[{"code":"BAD_JSON","error":true,"count":"1","first_places":["a.jsonl:3"],"message":"not JSON"}]}'
+    exit 2 ;;
+esac
+)sh";
+
+class PreviewTest : public ::testing::Test {
+ protected:
+  PreviewTest() {
+    folder_.Write("job.yaml", "model: {path: tiny}\ndata: {train: a.jsonl}\n");
+    folder_.Write("trainerd-inspect", kInspect, 0700);
+  }
+  std::string Calls() const {
+    std::ifstream file(folder_.path() + "/calls");
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  TemporaryFolder folder_;
+};
+
+TEST(PreviewTextTest, SplitsWhereTrainingBeginsAndEnds) {
+  const auto segments = SplitByTraining({.ids = {1, 2, 3, 4}, .labels = {-100, 2, 3, -100}});
+  ASSERT_EQ(segments.size(), 3u);
+  EXPECT_FALSE(segments[0].trained);
+  EXPECT_TRUE(segments[1].trained);
+  EXPECT_THAT(segments[1].ids, ElementsAre(2, 3));
+  EXPECT_TRUE(SplitByTraining({}).empty());
+}
+
+TEST_F(PreviewTest, MarksTheTrainedPartWithBracketsOnAPipe) {
+  const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml", "--limit", "2"});
+  EXPECT_EQ(result.code, kDone) << result.err;
+  EXPECT_EQ(result.out,
+            "--- example 0: 4 tokens, 2 trained (50 %)\nab[[cd]]\n"
+            "--- example 1 (left out: no target): 2 tokens, 0 trained (0 %)\nab\n");
+  EXPECT_THAT(Calls(),
+              HasSubstr("preview --job " + folder_.path() + "/job.yaml --limit 2 --json\n"));
+  EXPECT_THAT(Calls(), HasSubstr("tokenize --tokenizer " + folder_.path() + "/tiny --input "));
+}
+
+TEST_F(PreviewTest, MarksTheTrainedPartWithColourOnATerminal) {
+  const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml"}, [](Environment* env) {
+    env->out_is_terminal = env->color = true;
+  });
+  EXPECT_THAT(result.out, HasSubstr("ab\x1b[32mcd\x1b[0m"));
+  EXPECT_THAT(result.out, Not(HasSubstr("[[")));
+}
+
+TEST_F(PreviewTest, PackedRowsAreShownByConversation) {
+  const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml", "--packed"});
+  EXPECT_EQ(result.out,
+            "--- row 0, example 4: 2 tokens, 1 trained (50 %)\na[[b]]\n"
+            "--- row 0, example 2: 2 tokens, 0 trained (0 %)\ncd\n");
+}
+
+TEST_F(PreviewTest, JsonPassesThroughAndIsOneDocumentWithO) {
+  const RunResult raw = Trainctl(folder_.path(), {"preview", "job.yaml", "--packed", "--json"});
+  EXPECT_EQ(raw.out,
+            "{\"row\":0,\"index\":[4,2],\"cu_seqlens\":[0,2,4],\"ids\":[97,98,99,100],\"labels\":[-"
+            "100,98,-100,-100]}\n");
+  const RunResult document = Trainctl(folder_.path(), {"-o", "json", "preview", "job.yaml"});
+  EXPECT_EQ(document.out.front(), '[');
+  EXPECT_THAT(document.out, HasSubstr("},{"));
+  EXPECT_EQ(document.out.find('\n'), document.out.size() - 1);
+}
+
+TEST_F(PreviewTest, SetValuesReachInspectThroughAFile) {
+  const RunResult result =
+      Trainctl(folder_.path(), {"preview", "job.yaml", "--set", "data.max_length=64"});
+  EXPECT_EQ(result.code, kDone) << result.err;
+  EXPECT_THAT(Calls(), Not(HasSubstr("--job " + folder_.path() + "/job.yaml")));
+}
+
+TEST_F(PreviewTest, FaultsOfInspectAndItsAbsenceAreSaid) {
+  folder_.Write("trainerd-inspect", "#!/bin/sh\necho 'a.jsonl: no such file' >&2\nexit 2\n", 0700);
+  RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml"});
+  EXPECT_EQ(result.code, kUsage);
+  EXPECT_THAT(result.err, HasSubstr("a.jsonl: no such file"));
+  std::filesystem::remove(folder_.path() + "/trainerd-inspect");
+  result = Trainctl(folder_.path(), {"preview", "job.yaml"});
+  EXPECT_EQ(result.code, kRefused);
+  EXPECT_THAT(result.err, HasSubstr("TRAINERD_INSPECT"));
+}
+
+TEST_F(PreviewTest, ValidateRunsInspectWhereNoDaemonIs) {
+  const RunResult result = Trainctl(folder_.path(), {"validate", "job.yaml"});
+  EXPECT_EQ(result.code, kUsage);
+  EXPECT_THAT(result.err, HasSubstr("no daemon answers"));
+  EXPECT_THAT(result.out, HasSubstr("error BAD_JSON: not JSON [a.jsonl:3]"));
+  EXPECT_THAT(Calls(), HasSubstr("validate --job " + folder_.path() + "/job.yaml --quick"));
+  const RunResult json = Trainctl(folder_.path(), {"validate", "job.yaml", "-o", "jsonl"});
+  EXPECT_THAT(json.out, HasSubstr("{\"examples\":\"7\""));
+}
+
+}  // namespace
+}  // namespace trainerd::client

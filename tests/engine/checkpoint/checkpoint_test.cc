@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// A checkpoint comes back to the bit; any damage to any of its files is found and the file named; a
+// full disk leaves the earlier ones alone.
+#include "engine/checkpoint/checkpoint.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/linspace.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <filesystem>
+
+#include "engine/checkpoint/optimizer_file.h"
+#include "tests/engine/train/tiny_run.h"
+
+namespace trainerd::engine {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::ReadText;
+using testing::TempDir;
+using testing::WriteText;
+
+const std::string kDigest(32, 'd');
+
+// Parameters of a tiny model with numbers that bf16 cannot hold, and moments.
+class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Precision>> {
+ protected:
+  void SetUp() override {
+    testing::MakeTinyModel(folder_ / "model", GetParam().first);
+    config_ = *ReadModelConfig(folder_ / "model");
+    parameters_ = Load(folder_ / "model");
+    optimizer_ = std::make_unique<AdamW>(*parameters_, AdamW::Options{});
+    Fill(parameters_->flat_master(), 0.3, 1);
+    parameters_->PublishCompute();
+    Fill(optimizer_->exp_avg(), -0.01, 0.01);
+    Fill(optimizer_->exp_avg_sq(), 1e-9, 1e-3);
+    ASSERT_TRUE(WritePublisher(folder_.path(), 3).ok());
+  }
+  // The padding between groups stays 0.
+  void Fill(const at::Tensor& flat, double from, double to) {
+    for (const Parameter& parameter : parameters_->parameters()) {
+      flat.narrow(0, parameter.offset, parameter.master.numel())
+          .copy_(at::linspace(from, to, parameter.master.numel()));
+    }
+  }
+  std::unique_ptr<ParameterSet> Load(const std::string& folder) {
+    auto parameters = *ParameterSet::Create(config_, GetParam().second, testing::TestDevice());
+    const absl::Status loaded = parameters->Load(**HfFolder::Open(folder));
+    EXPECT_TRUE(loaded.ok()) << loaded;
+    return parameters;
+  }
+  absl::StatusOr<v1::Checkpoint> Write(int64_t step) {
+    RunState state{.step = step, .total_steps = 100};
+    state.config.set_config_digest(kDigest);
+    return WriteCheckpoint({.run_dir = folder_.path(),
+                            .job = "jobs/x",
+                            .attempt = 3,
+                            .parent = "jobs/x/checkpoints/step-00000001-a2",
+                            .model_folder = folder_ / "model"},
+                           state, *parameters_, *optimizer_);
+  }
+
+  TempDir folder_;
+  ModelConfig config_;
+  std::unique_ptr<ParameterSet> parameters_;
+  std::unique_ptr<AdamW> optimizer_;
+};
+
+TEST_P(CheckpointTest, ComesBackToTheBit) {
+  const auto written = Write(7);
+  ASSERT_TRUE(written.ok()) << written.status();
+  EXPECT_EQ(written->name(), "jobs/x/checkpoints/step-00000007-a3");
+  EXPECT_EQ(written->path(), folder_ / "checkpoints/step-00000007-a3");
+  EXPECT_EQ(written->parent(), "jobs/x/checkpoints/step-00000001-a2");
+  EXPECT_TRUE(written->verified());
+  EXPECT_TRUE(written->has_optimizer());
+  EXPECT_EQ(written->config_digest(), kDigest);
+  EXPECT_EQ(written->manifest_digest().size(), 16u);
+  EXPECT_GT(written->create_time().seconds(), 0);
+  const auto opened = OpenCheckpoint(written->path());
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_EQ(opened->state.step, 7);
+  EXPECT_EQ(written->size_bytes(), opened->manifest.total_bytes());
+  auto parameters = Load(written->path());
+  AdamW optimizer(*parameters, AdamW::Options{});
+  ASSERT_TRUE(ReadOptimizerFile(written->path(), *parameters, optimizer).ok());
+  EXPECT_TRUE(at::equal(parameters->flat_master(), parameters_->flat_master()));
+  EXPECT_TRUE(at::equal(parameters->flat_value(), parameters_->flat_value()));
+  EXPECT_TRUE(at::equal(optimizer.exp_avg(), optimizer_->exp_avg()));
+  EXPECT_TRUE(at::equal(optimizer.exp_avg_sq(), optimizer_->exp_avg_sq()));
+}
+
+TEST_P(CheckpointTest, EveryDamageToEveryFileIsFoundAndNamed) {
+  const auto written = Write(7);
+  ASSERT_TRUE(written.ok()) << written.status();
+  const auto manifest = ReadManifest(written->path());
+  ASSERT_TRUE(manifest.ok());
+  EXPECT_GE(manifest->files.size(), 7u);
+  for (const auto& [name, file] : manifest->files) {
+    const std::string path = absl::StrCat(written->path(), "/", name);
+    const std::string whole = ReadText(path);
+    std::string flipped = whole;
+    flipped[whole.size() / 2] ^= 0x10;
+    for (const std::string& damaged :
+         {whole.substr(0, whole.size() - 1), whole.substr(0, 0), whole + "x", flipped}) {
+      WriteText(path, damaged);
+      const auto opened = OpenCheckpoint(written->path());
+      EXPECT_TRUE(absl::IsDataLoss(opened.status())) << name << ": " << opened.status();
+      EXPECT_THAT(std::string(opened.status().message()), HasSubstr(name));
+    }
+    std::filesystem::remove(path);
+    EXPECT_FALSE(OpenCheckpoint(written->path()).ok()) << name;
+    WriteText(path, whole);
+  }
+  EXPECT_TRUE(OpenCheckpoint(written->path()).ok());
+  const std::string path = absl::StrCat(written->path(), "/", kManifestName);
+  WriteText(path, ReadText(path).substr(0, 40));
+  EXPECT_FALSE(OpenCheckpoint(written->path()).ok());
+}
+
+TEST_P(CheckpointTest, TheOptimizerFileOfAnotherModelIsRefusedByTensor) {
+  const auto written = Write(7);
+  ASSERT_TRUE(written.ok());
+  std::string json = ReadText(folder_ / "model/config.json");
+  const size_t at = json.find("\"intermediate_size\": 64");
+  ASSERT_NE(at, std::string::npos);
+  json.replace(at, 23, "\"intermediate_size\": 48");
+  WriteText(folder_ / "other.json", json);
+  auto parameters = *ParameterSet::Create(*ParseModelConfig(json, "other.json"), GetParam().second,
+                                          testing::TestDevice());
+  AdamW optimizer(*parameters, AdamW::Options{});
+  const absl::Status status = ReadOptimizerFile(written->path(), *parameters, optimizer);
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("gate_proj.weight.exp_avg"));
+}
+
+TEST_P(CheckpointTest, AFinalModelIsNoRunState) {
+  const auto written = Write(7);
+  ASSERT_TRUE(written.ok());
+  auto writer = FolderWriter::Create(folder_ / ".tmp-a3-final");
+  ASSERT_TRUE(WriteModelFolder(*parameters_, folder_ / "model", "{{ 'template' }}", **writer).ok());
+  ASSERT_TRUE((*writer)
+                  ->Publish({.job = "jobs/x",
+                             .attempt = 3,
+                             .step = 7,
+                             .kind = "final",
+                             .config_digest_hex = std::string(64, 'a'),
+                             .create_time = TimestampText()},
+                            folder_ / "final", [] { return absl::OkStatus(); })
+                  .ok());
+  EXPECT_EQ(ReadText(folder_ / "final/chat_template.jinja"), "{{ 'template' }}");
+  const auto opened = OpenCheckpoint(folder_ / "final");
+  EXPECT_TRUE(absl::IsFailedPrecondition(opened.status()));
+  EXPECT_THAT(std::string(opened.status().message()), HasSubstr("state: weights"));
+}
+
+TEST_P(CheckpointTest, AnOlderAttemptMayNotPublish) {
+  ASSERT_TRUE(WritePublisher(folder_.path(), 4).ok());
+  const auto written = Write(7);
+  EXPECT_TRUE(absl::IsFailedPrecondition(written.status())) << written.status();
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "checkpoints"));
+}
+
+TEST_P(CheckpointTest, AWriteThatFailsLeavesTheEarlierOnesAndNothingElse) {
+  std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_TRUE(Write(7).ok());
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  // In the middle of the largest file.
+  const rlimit small{.rlim_cur = 100'000, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto failed = Write(8);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_FALSE(failed.ok());
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_ / "checkpoints"), {}), 1);
+  EXPECT_TRUE(OpenCheckpoint(folder_ / "checkpoints/step-00000007-a3").ok());
+}
+
+TEST_P(CheckpointTest, TooLittleSpaceIsSaidWithBothNumbers) {
+  const absl::Status status = CheckSpace(folder_.path(), int64_t{1} << 60);
+  EXPECT_TRUE(absl::IsResourceExhausted(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("it needs 1152921504.61 GB"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("are free"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Dtypes, CheckpointTest,
+    ::testing::Values(std::pair{"fp32", Precision::kFp32}, std::pair{"bf16", Precision::kFp32},
+                      std::pair{"bf16", Precision::kBf16}, std::pair{"fp32", Precision::kBf16}),
+    [](const auto& info) {
+      return absl::StrCat(info.param.first,
+                          info.param.second == Precision::kFp32 ? "_in_fp32" : "_in_bf16");
+    });
+
+}  // namespace
+}  // namespace trainerd::engine

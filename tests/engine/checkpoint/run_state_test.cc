@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// state.json: every field comes back to the bit; what is missing or wrong is named.
+#include "engine/checkpoint/run_state.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "nlohmann/json.hpp"
+
+namespace trainerd::engine {
+namespace {
+
+using ::testing::HasSubstr;
+
+RunState Example() {
+  RunState state{.step = 500,
+                 .total_steps = 1200,
+                 .epoch = 1.0 / 3,
+                 .tokens = 123456789012,
+                 .target_tokens = 99};
+  state.next = {.epoch = 1, .first_row = 17};
+  state.evaluated_step = 400;
+  state.sampled_step = -1;
+  state.config.mutable_config()->mutable_train()->set_seed(42);
+  state.config.mutable_config()->mutable_optimizer()->set_learning_rate(0.1 + 0.2);
+  state.config.mutable_config()->set_name("räksmörgås");
+  state.config.add_given("train.seed");
+  state.config.set_config_digest(std::string("\x00\x01\xfe", 3));
+  state.data_fingerprint = std::string("\xff\x00\x10", 3);
+  state.environment = {.engine_version = "0.1.0",
+                       .build = "ab",
+                       .torch_version = "2.11.0",
+                       .cpu = "CPU",
+                       .device = "cpu",
+                       .threads = 2};
+  state.monitor = {
+      .losses = {1.5, 0.1 + 0.7}, .active_alerts = {"plateau"}, .spike_reference = 2.25};
+  return state;
+}
+
+TEST(RunStateTest, EveryFieldComesBack) {
+  const RunState state = Example();
+  const auto read = ParseRunState(RunStateToJson(state));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->step, state.step);
+  EXPECT_EQ(read->total_steps, state.total_steps);
+  EXPECT_EQ(read->epoch, state.epoch);
+  EXPECT_EQ(read->tokens, state.tokens);
+  EXPECT_EQ(read->target_tokens, state.target_tokens);
+  EXPECT_EQ(read->next.epoch, 1);
+  EXPECT_EQ(read->next.first_row, 17);
+  EXPECT_EQ(read->evaluated_step, 400);
+  EXPECT_EQ(read->sampled_step, -1);
+  EXPECT_EQ(read->config.SerializeAsString(), state.config.SerializeAsString());
+  EXPECT_EQ(read->data_fingerprint, state.data_fingerprint);
+  EXPECT_EQ(EnvironmentDifferences(read->environment, state.environment), "");
+  EXPECT_EQ(read->monitor.losses, state.monitor.losses);
+  EXPECT_EQ(read->monitor.active_alerts, state.monitor.active_alerts);
+  EXPECT_EQ(read->monitor.spike_reference, 2.25);
+}
+
+TEST(RunStateTest, EachMissingOrWrongFieldIsNamed) {
+  const auto whole = nlohmann::ordered_json::parse(RunStateToJson(Example()));
+  for (const auto& [key, value] : whole.items()) {
+    // For readers only: a resume computes them.
+    if (key == "schedule" || key == "rng") continue;
+    auto without = whole;
+    without.erase(key);
+    const auto missing = ParseRunState(without.dump());
+    ASSERT_FALSE(missing.ok()) << key;
+    EXPECT_THAT(std::string(missing.status().message()), HasSubstr(key));
+    auto wrong = whole;
+    wrong[key] = true;
+    EXPECT_FALSE(ParseRunState(wrong.dump()).ok()) << key;
+  }
+  EXPECT_TRUE(absl::IsDataLoss(ParseRunState("{\"format\": 1").status()));
+}
+
+TEST(RunStateTest, ANewerFormatIsRefusedWithAdvice) {
+  auto json = nlohmann::ordered_json::parse(RunStateToJson(Example()));
+  json["format"] = 2;
+  const auto read = ParseRunState(json.dump());
+  EXPECT_TRUE(absl::IsFailedPrecondition(read.status()));
+  EXPECT_THAT(std::string(read.status().message()), HasSubstr("format 2"));
+}
+
+TEST(RunStateTest, DifferencesOfTheEnvironmentAreSaid) {
+  RunEnvironment then = Example().environment, now = then;
+  now.threads = 4;
+  now.cpu = "other CPU";
+  EXPECT_EQ(EnvironmentDifferences(then, now), "CPU CPU → other CPU, threads 2 → 4");
+}
+
+TEST(RunStateTest, ThisProcessHasAnEnvironment) {
+  const RunEnvironment environment = CurrentEnvironment("cpu", 2, "2.11.0");
+  EXPECT_EQ(environment.build.size(), 32u);
+  EXPECT_FALSE(environment.cpu.empty());
+}
+
+}  // namespace
+}  // namespace trainerd::engine

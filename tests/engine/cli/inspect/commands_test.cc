@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// The three commands over small files, through a stream in memory. Expected ids: a tokenizer whose
+// tokens are single bytes.
+#include "engine/cli/inspect/commands.h"
+
+#include <cstdlib>
+#include <functional>
+#include <sstream>
+
+#include "engine/cli/inspect/job_file.h"
+#include "engine/data/prepare.h"
+#include "tests/engine/data/test_data.h"
+
+namespace trainerd::engine {
+namespace {
+
+using nlohmann::json;
+
+struct Result {
+  absl::Status status;
+  std::string text;
+  std::vector<json> lines() const {
+    std::vector<json> documents;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) documents.push_back(json::parse(line));
+    return documents;
+  }
+};
+
+Result Output(const std::function<absl::Status(std::FILE*)>& command) {
+  char* data = nullptr;
+  size_t size = 0;
+  std::FILE* out = open_memstream(&data, &size);
+  Result result;
+  result.status = command(out);
+  std::fclose(out);
+  result.text.assign(data, size);
+  std::free(data);
+  return result;
+}
+
+class InspectTest : public ::testing::Test {
+ protected:
+  InspectTest() { WriteByteTokenizer(folder_, ""); }
+
+  std::string Job(const std::string& rows, const std::string& more = "") {
+    folder_.Write("train.jsonl", rows);
+    return folder_.Write(
+        "job.yaml",
+        "model: {path: model}\ndata:\n  train: [train.jsonl]\n  chat_template: chatml\n"
+        "  max_length: 64\n" +
+            more);
+  }
+  const TempFolder folder_;
+};
+
+TEST_F(InspectTest, PreviewPrintsEachExampleInFileOrder) {
+  const std::string job = Job(Row("Hi", "Yo") + R"({"messages":[{"role":"user","content":"x"}]})"
+                                                "\n");
+  const Result result =
+      Output([&](std::FILE* out) { return RunPreview({.job_file = job, .limit = 10}, out); });
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  const std::vector<json> lines = result.lines();
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0]["index"], 0);
+  EXPECT_EQ(lines[0]["text"],
+            "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n");
+  EXPECT_EQ(lines[0]["ids"].size(), 25u);
+  EXPECT_EQ(lines[0]["labels"].size(), 25u);
+  EXPECT_EQ(lines[0]["labels"][20], -100);
+  EXPECT_EQ(lines[0]["labels"][21], 'Y');
+  EXPECT_EQ(lines[0]["labels"][23], kEnd);
+  EXPECT_FALSE(lines[0].contains("left_out"));
+  EXPECT_EQ(lines[1]["left_out"], "no target");
+}
+
+TEST_F(InspectTest, PreviewStopsAtTheLimitAcrossFiles) {
+  folder_.Write("second.jsonl", Row("c", "d") + Row("e", "f"));
+  const std::string job = Job(Row("a", "b"));
+  folder_.Write(
+      "job.yaml",
+      "model: {path: model}\ndata: {train: [train.jsonl, second.jsonl], chat_template: chatml}\n");
+  const Result result =
+      Output([&](std::FILE* out) { return RunPreview({.job_file = job, .limit = 2}, out); });
+  const std::vector<json> lines = result.lines();
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[1]["index"], 1);
+  EXPECT_NE(lines[1]["text"].get<std::string>().find("user\nc"), std::string::npos);
+}
+
+TEST_F(InspectTest, PreviewNamesBadRowsOrShowsThemAsLeftOut) {
+  std::string job = Job(Row("a", "b") + "nope\n");
+  Result result =
+      Output([&](std::FILE* out) { return RunPreview({.job_file = job, .limit = 5}, out); });
+  EXPECT_EQ(result.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(result.status.message().find("train.jsonl:2:2: the line is not JSON"),
+            absl::string_view::npos);
+  job = Job(Row("a", "b") + "nope\n" + Row("c", "d"), "  bad_rows: skip\n");
+  result = Output([&](std::FILE* out) { return RunPreview({.job_file = job, .limit = 5}, out); });
+  const std::vector<json> lines = result.lines();
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[1]["left_out"], "bad row");
+  EXPECT_EQ(lines[2]["index"], 2);
+}
+
+TEST_F(InspectTest, PackedPreviewIsWhatTrainingSees) {
+  std::string rows;
+  for (int i = 0; i < 20; ++i) rows += Row("q" + std::to_string(i), "a");
+  const std::string job = Job(rows);
+  const Result result = Output([&](std::FILE* out) {
+    return RunPreview({.job_file = job, .limit = 1000, .packed = true}, out);
+  });
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  const std::vector<json> lines = result.lines();
+  const v1::JobConfig config = *ReadJobFile(job);
+  const TextPipeline text = *OpenTextPipeline(config);
+  const PreparedData data = *PrepareData(config, text, nullptr);
+  const DataLoader loader(data.train, data.train_rows, LoaderOptions(config));
+  ASSERT_EQ(lines.size(), data.train_rows.size());
+  size_t row = 0, documents = 0;
+  for (int64_t step = 1; step <= loader.steps_per_epoch(); ++step) {
+    for (const Microbatch& batch : loader.Step(step)) {
+      // The rows of a microbatch stand behind each other in it.
+      json ids = json::array(), labels = json::array(), index = json::array();
+      while (ids.size() < batch.ids.size()) {
+        const json& line = lines[row];
+        EXPECT_EQ(line["row"], row);
+        EXPECT_EQ(line["cu_seqlens"].front(), 0);
+        EXPECT_EQ(line["cu_seqlens"].back(), line["ids"].size());
+        EXPECT_EQ(line["cu_seqlens"].size(), line["index"].size() + 1);
+        for (const auto& value : line["ids"]) ids.push_back(value);
+        for (const auto& value : line["labels"]) labels.push_back(value);
+        for (const auto& value : line["index"]) index.push_back(value);
+        documents += line["index"].size();
+        ++row;
+      }
+      EXPECT_EQ(ids, json(batch.ids));
+      EXPECT_EQ(labels, json(batch.labels));
+      EXPECT_EQ(index, json(batch.examples));
+    }
+  }
+  EXPECT_EQ(documents, 20u);
+  EXPECT_EQ(lines[3]["digest"], FirstRowsDigest(data, config, 4));
+}
+
+TEST_F(InspectTest, PreviewForPeopleMarksTheTrainedPart) {
+  const std::string job = Job(Row("Hi", "Yo"));
+  const Result result = Output([&](std::FILE* out) {
+    return RunPreview({.job_file = job, .limit = 1, .json = false}, out);
+  });
+  EXPECT_NE(result.text.find("assistant\n\x1b[32mYo<|im_end|>\x1b[0m\n"), std::string::npos);
+  EXPECT_NE(result.text.find("25 tokens, 3 trained"), std::string::npos);
+}
+
+TEST_F(InspectTest, ValidateReportsAllFaultsAndSaysWhetherThereAreErrors) {
+  Result result = Output([&](std::FILE* out) {
+    const auto clean = RunValidate({.job_file = Job(Row("a", "b"))}, out);
+    EXPECT_TRUE(clean.ok() && *clean);
+    return absl::OkStatus();
+  });
+  EXPECT_EQ(json::parse(result.text)["trained_examples"], "1");
+  for (const bool quick : {false, true}) {
+    result = Output([&](std::FILE* out) {
+      const auto clean =
+          RunValidate({.job_file = Job("nope\n" + Row("a", "b") + "{}\n"), .quick = quick}, out);
+      EXPECT_TRUE(clean.ok() && !*clean);
+      return absl::OkStatus();
+    });
+    const json report = json::parse(result.text);
+    ASSERT_EQ(report["findings"].size(), 2u);
+    EXPECT_EQ(report["findings"][0]["code"], "BAD_JSON");
+    EXPECT_EQ(report["findings"][1]["code"], "NO_MESSAGES");
+    EXPECT_EQ(report.value("quick", false), quick);
+  }
+}
+
+TEST_F(InspectTest, AFaultyJobFileNamesEveryFaultWithItsLine) {
+  const std::string job = Job(Row("a", "b"), "  packin: bfd\ntrain: {epochs: x, batch_size: 0}\n");
+  const Result result = Output([&](std::FILE* out) { return RunPreview({.job_file = job}, out); });
+  EXPECT_EQ(result.status.code(), absl::StatusCode::kInvalidArgument);
+  const std::string message(result.status.message());
+  EXPECT_NE(message.find("job.yaml:6"), std::string::npos) << message;
+  EXPECT_NE(message.find("packin"), std::string::npos) << message;
+  EXPECT_NE(message.find("train.epochs"), std::string::npos) << message;
+}
+
+TEST_F(InspectTest, TokenizesAndDecodes) {
+  const std::string input = folder_.Write("in.jsonl",
+                                          "{\"id\":7,\"text\":\"A<|im_end|>\"}\n{\"id\":{\"k\":"
+                                          "\"\\u00e9\"},\"text\":\"é\",\"more\":1}\n");
+  Result result = Output([&](std::FILE* out) {
+    return RunTokenize({.tokenizer_folder = folder_.path() + "/model", .input_file = input}, out);
+  });
+  ASSERT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.lines(), (std::vector<json>{{{"id", 7}, {"ids", {65, 258}}},
+                                               {{"id", {{"k", "é"}}}, {"ids", {0xc3, 0xa9}}}}));
+  const std::string ids = folder_.Write("ids.jsonl", result.text);
+  result = Output([&](std::FILE* out) {
+    return RunTokenize(
+        {.tokenizer_folder = folder_.path() + "/model", .input_file = ids, .decode = true}, out);
+  });
+  EXPECT_EQ(result.lines(), (std::vector<json>{{{"id", 7}, {"text", "A<|im_end|>"}},
+                                               {{"id", {{"k", "é"}}}, {"text", "é"}}}));
+}
+
+TEST_F(InspectTest, TokenizeNamesTheLineOfAFault) {
+  const auto message = [&](const std::string& contents, bool decode) {
+    const std::string input = folder_.Write("in.jsonl", contents);
+    return std::string(Output([&](std::FILE* out) {
+                         return RunTokenize({.tokenizer_folder = folder_.path() + "/model",
+                                             .input_file = input,
+                                             .decode = decode},
+                                            out);
+                       }).status.message());
+  };
+  EXPECT_NE(
+      message("{\"text\":\"a\"}\nnope\n", false).find("in.jsonl:2: column 2: the line is not JSON"),
+      std::string::npos);
+  EXPECT_NE(message("{\"text\":3}\n", false).find("in.jsonl:1: the row has no \"text\""),
+            std::string::npos);
+  EXPECT_NE(message("{\"ids\":[1,-1]}\n", true).find("not a token id"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace trainerd::engine

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rows made by hand, right ones and one for each fault that a check exists for.
+#include "engine/data/masking_check.h"
+
+#include <algorithm>
+
+#include "tests/engine/data/test_data.h"
+
+namespace trainerd::engine {
+namespace {
+
+class MaskingCheckTest : public ::testing::Test {
+ protected:
+  MaskingCheckTest() : model_(WriteByteTokenizer(folder_, "")), config_(BaseConfig(model_, "")) {
+    tokenizer_ = *Tokenizer::Load(model_);
+    Add("question", "answer.", 1);
+    Add("question", "another", 1);
+  }
+
+  // An example whose `answer` is trained.
+  void Add(const std::string& question, const std::string& answer, int32_t spans) {
+    TokenExample example{.index = static_cast<int64_t>(data_.train.size())};
+    for (const char c : question) example.ids.push_back(static_cast<uint8_t>(c));
+    example.labels.assign(question.size(), kIgnoreIndex);
+    for (const char c : answer) {
+      example.ids.push_back(static_cast<uint8_t>(c));
+      example.labels.push_back(static_cast<uint8_t>(c));
+    }
+    example.target_spans = spans;
+    example.span_tokens = static_cast<int32_t>(answer.size());
+    data_.train.push_back(example);
+    data_.train_rows.push_back({{static_cast<int64_t>(data_.train.size()) - 1}});
+  }
+  v1::MaskingReport Report() { return CheckMasking(data_, config_, *tokenizer_); }
+  static std::string Failed(const v1::MaskingReport& report) {
+    std::string names;
+    for (const auto& check : report.checks()) {
+      if (!check.passed()) names += check.name() + (check.error() ? "! " : " ");
+    }
+    return names;
+  }
+
+  const TempFolder folder_;
+  const std::string model_;
+  v1::JobConfig config_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  PreparedData data_;
+};
+
+TEST_F(MaskingCheckTest, PassesRowsThatAreRight) {
+  const v1::MaskingReport report = Report();
+  EXPECT_EQ(report.checks_size(), 5);
+  EXPECT_EQ(Failed(report), "");
+  EXPECT_EQ(report.sampled_rows(), 2);
+  EXPECT_DOUBLE_EQ(report.trained_fraction(), 14.0 / 30);
+  EXPECT_EQ(report.first_batches_digest(), FirstRowsDigest(data_, config_, 4));
+  EXPECT_TRUE(MaskingStatus(report).ok());
+}
+
+TEST_F(MaskingCheckTest, ANeighbourInThePackDoesNotJoinTwoRuns) {
+  data_.train_rows = {{{0, 1}}};
+  data_.train[1].labels =
+      data_.train[1].ids;  // begins trained, right behind the first one's trained end
+  data_.train[1].span_tokens = 15;
+  EXPECT_EQ(Failed(Report()), "");
+}
+
+TEST_F(MaskingCheckTest, FailsWhenRunsAndSpansDisagree) {
+  data_.train[1].target_spans = 2;
+  const v1::MaskingReport report = Report();
+  EXPECT_EQ(Failed(report), "transitions! ");
+  const absl::Status status = MaskingStatus(report);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("example 1: 1 trained runs, 2 recorded spans"),
+            absl::string_view::npos);
+}
+
+TEST_F(MaskingCheckTest, FailsWhenSpansAreNotTrained) {
+  std::fill(data_.train[0].labels.begin() + 9, data_.train[0].labels.begin() + 15, kIgnoreIndex);
+  EXPECT_EQ(Failed(Report()), "coverage! ");
+}
+
+TEST_F(MaskingCheckTest, FailsWhenARowIsUntrained) {
+  std::fill(data_.train[0].labels.begin(), data_.train[0].labels.end(), kIgnoreIndex);
+  data_.train[0].target_spans = 0;
+  data_.train[0].span_tokens = 0;
+  EXPECT_EQ(Failed(Report()), "distribution! ");
+}
+
+TEST_F(MaskingCheckTest, FailsWhenAllIsTrainedUnlessThatWasAsked) {
+  data_.train_rows = {{{0}}, {{1}}};
+  data_.train[0].labels = data_.train[0].ids;
+  data_.train[0].span_tokens = 15;
+  EXPECT_EQ(Failed(Report()), "distribution! ");
+  config_.mutable_data()->set_train_on("all");
+  EXPECT_EQ(Failed(Report()), "");
+}
+
+TEST_F(MaskingCheckTest, OnlyWarnsOfAnUnusualRatio) {
+  Add(std::string(500, 'q'), "a", 1);
+  const v1::MaskingReport report = Report();
+  EXPECT_EQ(Failed(report), "ratio ");
+  EXPECT_TRUE(MaskingStatus(report).ok());
+}
+
+TEST_F(MaskingCheckTest, OnlyWarnsOfForeignTurnsInAnswers) {
+  data_.train[0].ids.push_back(kStart);
+  data_.train[0].labels.push_back(kStart);
+  for (const char c : std::string("user\nhi")) {
+    data_.train[0].ids.push_back(c);
+    data_.train[0].labels.push_back(c);
+  }
+  data_.train[0].span_tokens += 8;
+  const v1::MaskingReport report = Report();
+  EXPECT_EQ(Failed(report), "content ");
+  EXPECT_TRUE(MaskingStatus(report).ok());
+}
+
+TEST_F(MaskingCheckTest, SamplesLargeSets) {
+  for (int i = 0; i < 500; ++i) Add("question", "answer.", 1);
+  EXPECT_EQ(Report().sampled_rows(), kMaskingSampleRows);
+  EXPECT_EQ(Failed(Report()), "");
+}
+
+}  // namespace
+}  // namespace trainerd::engine

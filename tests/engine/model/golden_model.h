@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tiny models of tests/golden/model: the same exact weights as make_goldens.py, written as a
+// Hugging Face folder, and their documents as a packed row.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "engine/data/batch.h"
+#include "engine/model/families.h"
+#include "engine/model/hf_folder.h"
+#include "engine/model/model_config.h"
+#include "engine/model/parameters.h"
+#include "engine/model/safetensors.h"
+#include "tests/engine/test_device.h"
+
+namespace trainerd::engine::golden {
+
+inline nlohmann::json Read(const std::string& name) {
+  std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/model/" + name + ".json");
+  return nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+}
+
+// A folder of its own that is removed at the end of the test.
+class TempDir {
+ public:
+  TempDir() {
+    std::string pattern = ::testing::TempDir() + "/trainerd-XXXXXX";
+    path_ = mkdtemp(pattern.data());
+  }
+  ~TempDir() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+inline uint32_t Hash32(uint32_t x) {
+  x ^= x >> 16;
+  x *= 0x85EBCA6BU;
+  x ^= x >> 13;
+  x *= 0xC2B2AE35U;
+  return x ^ (x >> 16);
+}
+
+// make_goldens.py, weights().
+inline std::vector<float> Weights(const std::string& name, int64_t count) {
+  uint32_t key = 0;
+  for (unsigned char byte : name) key = key * 31 + byte;
+  const bool is_norm = name.find("norm") != std::string::npos;
+  std::vector<float> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double unit =
+        (static_cast<double>(Hash32(static_cast<uint32_t>(i) + key) >> 12) - 524288.0) / 1048576.0;
+    values[i] = static_cast<float>(is_norm ? 1.0 + 0.5 * unit : 0.5 * unit);
+  }
+  return values;
+}
+
+inline int64_t Count(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (int64_t dimension : shape) count *= dimension;
+  return count;
+}
+
+inline ModelConfig Config(const nlohmann::json& golden) {
+  absl::StatusOr<ModelConfig> config = ParseModelConfig(golden["config"].dump(), "golden");
+  EXPECT_TRUE(config.ok()) << config.status();
+  return config.ok() ? *config : ModelConfig{};
+}
+
+inline void WriteFile(const std::string& path, const std::string& contents) {
+  std::ofstream(path, std::ios::binary) << contents;
+}
+
+// config.json and model.safetensors.
+inline void WriteFolder(const nlohmann::json& golden, const std::string& folder) {
+  WriteFile(folder + "/config.json", golden["config"].dump());
+  std::vector<SafetensorsWriter::Declared> declared;
+  const std::vector<WeightSpec> specs = WeightsOf(Config(golden));
+  for (const WeightSpec& spec : specs)
+    declared.push_back({spec.name, StoredDtype::kFloat32, spec.shape});
+  auto writer = SafetensorsWriter::Create(folder + "/model.safetensors", declared);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  for (const WeightSpec& spec : specs) {
+    const std::vector<float> values = Weights(spec.name, Count(spec.shape));
+    ASSERT_TRUE((*writer)->Append(values.data(), values.size() * sizeof(float)).ok());
+  }
+  ASSERT_TRUE((*writer)->Finish().ok());
+}
+
+inline std::unique_ptr<ParameterSet> Load(const nlohmann::json& golden, Precision precision,
+                                          const std::string& folder) {
+  WriteFolder(golden, folder);
+  auto hf = HfFolder::Open(folder);
+  EXPECT_TRUE(hf.ok()) << hf.status();
+  auto parameters = ParameterSet::Create(Config(golden), precision, testing::TestDevice());
+  EXPECT_TRUE(parameters.ok()) << parameters.status();
+  const absl::Status loaded = (*parameters)->Load(**hf);
+  EXPECT_TRUE(loaded.ok()) << loaded;
+  return *std::move(parameters);
+}
+
+// The documents `which` of the golden behind each other.
+inline Microbatch Pack(const nlohmann::json& golden, const std::vector<size_t>& which) {
+  Microbatch batch;
+  for (size_t index : which) {
+    const auto ids = golden["documents"][index]["ids"].get<std::vector<int32_t>>();
+    const auto labels = golden["documents"][index]["labels"].get<std::vector<int32_t>>();
+    for (size_t t = 0; t < ids.size(); ++t) {
+      batch.ids.push_back(ids[t]);
+      batch.labels.push_back(labels[t]);
+      batch.targets.push_back(t + 1 < ids.size() ? labels[t + 1] : kIgnoreIndex);
+      batch.positions.push_back(static_cast<int32_t>(t));
+      batch.target_tokens += batch.targets.back() != kIgnoreIndex;
+    }
+    batch.cu_seqlens.push_back(static_cast<int32_t>(batch.ids.size()));
+    batch.examples.push_back(static_cast<int64_t>(index));
+  }
+  return batch;
+}
+
+}  // namespace trainerd::engine::golden

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// The graph built by RecordBackward, and the ops on it: gradients flow, saved tensors are freed as
+// soon as they are used, and inputs that can be made again are not kept. Expectations by hand.
+#include "engine/ops/autograd.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/one_hot.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include "engine/ops/cross_entropy.h"
+#include "engine/ops/embedding.h"
+#include "engine/ops/linear.h"
+
+namespace trainerd::engine {
+namespace {
+
+at::Tensor Ids(std::initializer_list<int64_t> ids) {
+  return at::tensor(at::ArrayRef<int64_t>(ids));
+}
+
+TEST(AutogradTest, RunsBackwardsInReverseAndFreesWhatTheyCaptured) {
+  std::vector<int> order;
+  at::Tensor saved = at::zeros({3});
+  const c10::weak_intrusive_ptr<c10::TensorImpl> watch(saved.getIntrusivePtr());
+  at::Tensor a = at::zeros({2}), b = at::zeros({2});
+  RecordBackward("first", {}, {a}, [&order](std::vector<at::Tensor>& gradients) {
+    EXPECT_EQ(gradients[0].sum().item<float>(), 6.0f);
+    order.push_back(1);
+    return std::vector<at::Tensor>{};
+  });
+  RecordBackward("second", {a}, {b}, [&order, saved](std::vector<at::Tensor>& gradients) {
+    order.push_back(2);
+    return std::vector<at::Tensor>{gradients[0] * 3.0};
+  });
+  saved.reset();
+  EXPECT_FALSE(watch.expired());
+  b.backward(at::ones_like(b));
+  EXPECT_EQ(order, (std::vector<int>{2, 1}));
+  EXPECT_TRUE(watch.expired());
+}
+
+TEST(AutogradTest, NothingIsRecordedWithoutGradientMode) {
+  const at::NoGradGuard no_grad;
+  const WeightAndGrad embedding{at::randn({4, 3}), at::zeros({4, 3})};
+  EXPECT_FALSE(Embedding(Ids({1, 2}), embedding).requires_grad());
+}
+
+TEST(AutogradTest, LinearAddsToTheMainGradientsOverCalls) {
+  const WeightAndGrad embedding{at::randn({4, 3}), at::zeros({4, 3})};
+  const LinearWeights linear{at::randn({5, 3}), at::zeros({5, 3}), at::randn({5}), at::zeros({5})};
+  const at::Tensor ids = Ids({2, 0, 2}), d = at::randn({3, 5});
+  for (int call = 0; call < 2; ++call) {
+    at::Tensor y = Linear(Embedding(ids, embedding), linear);
+    EXPECT_TRUE(y.requires_grad());
+    y.backward(d);
+  }
+  const at::Tensor x = embedding.weight.index_select(0, ids);
+  EXPECT_LE((linear.weight_grad - at::mm(d.t(), x) * 2.0).abs().max().item<float>(), 1e-5);
+  EXPECT_LE((linear.bias_grad - d.sum(0) * 2.0).abs().max().item<float>(), 1e-5);
+  at::Tensor expected = at::zeros({4, 3});
+  expected.index_add_(0, ids, at::mm(d, linear.weight) * 2.0);
+  EXPECT_LE((embedding.grad - expected).abs().max().item<float>(), 1e-5);
+}
+
+TEST(AutogradTest, LinearRemakesItsInputInsteadOfKeepingIt) {
+  const LinearWeights linear{at::randn({5, 3}), at::zeros({5, 3}), at::Tensor(), at::Tensor()};
+  at::Tensor x = at::randn({4, 3});
+  const at::Tensor copy = x.clone(), d = at::randn({4, 5});
+  const c10::weak_intrusive_ptr<c10::StorageImpl> watch(
+      c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(x.storage().unsafeGetStorageImpl()));
+  int remade = 0;
+  at::Tensor y = Linear(x, linear, [&] {
+    ++remade;
+    return copy;
+  });
+  x.reset();
+  EXPECT_TRUE(watch.expired());
+  y.backward(d);
+  EXPECT_EQ(remade, 1);
+  EXPECT_LE((linear.weight_grad - at::mm(d.t(), copy)).abs().max().item<float>(), 1e-5);
+}
+
+TEST(AutogradTest, SelectRowsPutsGradientsBack) {
+  const WeightAndGrad embedding{at::randn({6, 2}), at::zeros({6, 2})};
+  at::Tensor y = SelectRows(Embedding(Ids({0, 1, 2, 3}), embedding), Ids({3, 1}));
+  EXPECT_TRUE(at::equal(y, embedding.weight.index_select(0, Ids({3, 1}))));
+  const at::Tensor d = at::randn({2, 2});
+  y.backward(d);
+  EXPECT_TRUE(at::equal(embedding.grad[3], d[0]));
+  EXPECT_TRUE(at::equal(embedding.grad[1], d[1]));
+  EXPECT_EQ(embedding.grad[0].abs().sum().item<float>(), 0.0f);
+}
+
+TEST(LinearCrossEntropyTest, ChunksGiveWhatOneChunkGives) {
+  const at::Tensor hidden = at::randn({23, 6}),
+                   targets = at::randint(11, {23}, at::TensorOptions().dtype(at::kLong)),
+                   weight = at::randn({11, 6});
+  std::vector<at::Tensor> losses, d_hidden, d_weight;
+  for (int64_t buffer : {int64_t{0}, int64_t{11 * 5}, int64_t{1}}) {
+    const WeightAndGrad head{weight, at::zeros({11, 6})};
+    const LinearCrossEntropyResult result = LinearCrossEntropy(
+        hidden, targets, head, {.gradient_scale = 0.25, .buffer_elements = buffer});
+    losses.push_back(result.loss_sum), d_hidden.push_back(result.d_hidden_RD),
+        d_weight.push_back(head.grad);
+  }
+  const at::Tensor log_p = at::log_softmax(at::mm(hidden, weight.t()), 1);
+  EXPECT_NEAR(losses[0].item<double>(), -log_p.gather(1, targets.unsqueeze(1)).sum().item<double>(),
+              1e-4);
+  const at::Tensor d_logits = (log_p.exp() - at::one_hot(targets, 11)) * 0.25;
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(losses[i].item<double>(), losses[0].item<double>(), 1e-4);
+    EXPECT_LE((d_hidden[i] - at::mm(d_logits, weight)).abs().max().item<float>(), 1e-5);
+    EXPECT_LE((d_weight[i] - at::mm(d_logits.t(), hidden)).abs().max().item<float>(), 1e-5);
+  }
+}
+
+TEST(LinearCrossEntropyTest, WithoutGradientTouchesNothing) {
+  const WeightAndGrad head{at::randn({7, 4}), at::zeros({7, 4})};
+  const auto result =
+      LinearCrossEntropy(at::randn({3, 4}), Ids({1, 2, 3}), head, {.with_gradient = false});
+  EXPECT_FALSE(result.d_hidden_RD.defined());
+  EXPECT_EQ(head.grad.abs().sum().item<float>(), 0.0f);
+}
+
+}  // namespace
+}  // namespace trainerd::engine

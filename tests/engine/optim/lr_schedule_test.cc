@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every rate of short runs against transformers 5.23.0's schedules
+// (tests/golden/model/schedules.json).
+#include "engine/optim/lr_schedule.h"
+
+#include "tests/engine/model/golden_model.h"
+
+namespace trainerd::engine {
+namespace {
+
+TEST(LrScheduleTest, EqualsTransformers) {
+  const nlohmann::json cases = golden::Read("schedules");
+  ASSERT_EQ(cases.size(), 15u);
+  for (const auto& c : cases) {
+    const std::string type = c["type"];
+    const LrSchedule schedule{
+        .type = type == "constant"
+                    ? LrSchedule::Type::kConstant
+                    : (type == "linear" ? LrSchedule::Type::kLinear : LrSchedule::Type::kCosine),
+        .warmup_steps = c["warmup_steps"]};
+    const auto rates = c["rates"].get<std::vector<double>>();
+    for (size_t i = 0; i < rates.size(); ++i) {
+      EXPECT_NEAR(LearningRate(schedule, c["peak"], static_cast<int64_t>(i) + 1, c["total_steps"]),
+                  rates[i], 1e-18)
+          << c << " step " << i + 1;
+    }
+  }
+}
+
+TEST(LrScheduleTest, StaysZeroBehindTheEnd) {
+  EXPECT_EQ(LearningRate({.type = LrSchedule::Type::kLinear}, 1.0, 12, 10), 0.0);
+  EXPECT_NEAR(LearningRate({.type = LrSchedule::Type::kCosine}, 1.0, 15, 10), 0.0, 1e-16);
+  EXPECT_EQ(LearningRate({.type = LrSchedule::Type::kConstant}, 1.0, 15, 10), 1.0);
+}
+
+}  // namespace
+}  // namespace trainerd::engine

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole runs of a tiny model: stages, resume to the same bytes, pause, stop, discard, what a
+// failure says. Expectations come from running the same job undisturbed, or from the architecture's
+// rules.
+#include "engine/run_job.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "proto/contract/manifest.h"
+#include "tests/engine/train/tiny_run.h"
+
+namespace trainerd::engine {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::FileHash;
+using ::testing::HasSubstr;
+using testing::Ran;
+using testing::ReadText;
+using testing::RunAttempt;
+using testing::TempDir;
+using testing::TinyJob;
+using testing::WantAfterStep;
+using testing::WriteText;
+
+std::string FinalHash(const internal::AttemptSpec& spec) {
+  return FileHash(spec.run_dir() + "/final/model.safetensors");
+}
+
+TEST(RunJobTest, LearnsAndEndsWithAVerifiedFinalModel) {
+  TempDir folder;
+  TinyJob job(folder);
+  const internal::AttemptSpec spec =
+      job.Spec("run", 1, "evaluation: {at_start: true, at_end: true, every_steps: 5}");
+  Ran ran;
+  RunAttempt(spec, &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  EXPECT_THAT(ran.events.Stages(),
+              ElementsAre("CheckRunIdentity", "OpenModel", "PrepareData", "CheckMasking",
+                          "LoadWeights", "BuildOptimizer", "Restore", "Train", "SaveFinal"));
+  // 24 rows, 4 a step, 2 epochs.
+  EXPECT_EQ(ran.record.first_step(), 1);
+  EXPECT_EQ(ran.record.last_step(), 12);
+  const auto losses = ran.events.Losses();
+  ASSERT_EQ(losses.size(), 12u);
+  EXPECT_LT(losses.at(12), 0.8 * losses.at(1));
+  EXPECT_THAT(ran.events.EvaluatedSteps(), ElementsAre(0, 5, 10, 12));
+  const auto manifest = ReadManifest(spec.run_dir() + "/final");
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  EXPECT_EQ(manifest->kind, "final");
+  EXPECT_EQ(manifest->step, 12);
+  EXPECT_TRUE(VerifyFolder(spec.run_dir() + "/final", *manifest).ok());
+  EXPECT_EQ(manifest->files.count("tokenizer.json"), 1u);
+  EXPECT_EQ(ran.record.last_checkpoint().step(), 12);
+  EXPECT_TRUE(ran.record.last_checkpoint().verified());
+}
+
+TEST(RunJobTest, TheFirstUpdateOfAWarmUpHasLearningRateZero) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran ran;
+  RunAttempt(job.Spec("run", 1, "train: {max_steps: 3}"), &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  std::vector<double> rates;
+  for (const v1::Event& event : ran.events.events()) {
+    if (event.has_metrics()) rates.push_back(event.metrics().learning_rate());
+  }
+  ASSERT_EQ(rates.size(), 3u);
+  EXPECT_EQ(rates[0], 0);
+  EXPECT_NEAR(rates[1], 0.5e-2, 1e-12);
+  EXPECT_NEAR(rates[2], 1e-2, 1e-12);
+}
+
+struct ResumeCase {
+  const char* precision;
+  const char* packing;
+  const char* dtype;  // of the model folder
+};
+
+class ResumeTest : public ::testing::TestWithParam<ResumeCase> {};
+
+// Stops after each of several steps (one of them in the middle of an epoch, one at its end) and
+// continues; all losses and the final weights must be those of the undisturbed run, to the bit.
+TEST_P(ResumeTest, EndsWithTheBytesOfAnUndisturbedRun) {
+  TempDir folder;
+  TinyJob job(folder, GetParam().dtype);
+  const std::string overrides = absl::StrCat("train: {precision: ", GetParam().precision,
+                                             "}\ndata: {packing: ", GetParam().packing, "}");
+  const internal::AttemptSpec undisturbed = job.Spec("undisturbed", 1, overrides);
+  Ran whole;
+  RunAttempt(undisturbed, &whole);
+  ASSERT_EQ(whole.record.end(), v1::Attempt::COMPLETED) << whole.record.error().message();
+  const int64_t total = whole.record.last_step();
+  ASSERT_GE(total, 4);
+  int attempt = 0;
+  std::map<int64_t, double> losses;
+  for (const int64_t stop : {int64_t{1}, total / 2, total - 1}) {
+    const internal::AttemptSpec spec = job.Spec("stopped", ++attempt, overrides);
+    Ran ran;
+    RunAttempt(spec, &ran, WantAfterStep(stop, attempt % 2 == 0 ? Wanted::kPause : Wanted::kStop));
+    ASSERT_EQ(ran.record.end(), attempt % 2 == 0 ? v1::Attempt::PAUSED_OK : v1::Attempt::STOPPED_OK)
+        << ran.record.error().message();
+    EXPECT_EQ(ran.record.last_checkpoint().step(), stop);
+    for (const auto& [step, loss] : ran.events.Losses()) losses[step] = loss;
+  }
+  const internal::AttemptSpec last = job.Spec("stopped", ++attempt, overrides);
+  Ran ran;
+  RunAttempt(last, &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  EXPECT_EQ(ran.record.first_step(), total);
+  for (const auto& [step, loss] : ran.events.Losses()) losses[step] = loss;
+  EXPECT_EQ(losses, whole.events.Losses());
+  EXPECT_EQ(FinalHash(last), FinalHash(undisturbed));
+  EXPECT_EQ(ran.events.CountNotices("RESUME_ENVIRONMENT"), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Matrix, ResumeTest,
+                         ::testing::Values(ResumeCase{"fp32", "none", "fp32"},
+                                           ResumeCase{"fp32", "bfd", "bf16"},
+                                           ResumeCase{"bf16", "none", "bf16"},
+                                           ResumeCase{"bf16", "bfd", "fp32"}),
+                         [](const auto& info) {
+                           return absl::StrCat(info.param.precision, "_", info.param.packing,
+                                               "_from_", info.param.dtype);
+                         });
+
+TEST(RunJobTest, RepeatsStepsAfterAKillFromTheLastCheckpointWithEqualLosses) {
+  TempDir folder;
+  TinyJob job(folder);
+  const std::string overrides = "checkpoint: {every_steps: 4}";
+  Ran killed;
+  // Discard at step 7 leaves what a kill leaves: the checkpoint of step 4, and nothing of steps 5
+  // to 7.
+  RunAttempt(job.Spec("run", 1, overrides), &killed, WantAfterStep(7, Wanted::kDiscard));
+  ASSERT_EQ(killed.record.end(), v1::Attempt::DISCARDED);
+  const internal::AttemptSpec spec = job.Spec("run", 2, overrides);
+  EXPECT_THAT(spec.resume_path(), HasSubstr("step-00000004-a1"));
+  Ran resumed;
+  RunAttempt(spec, &resumed);
+  ASSERT_EQ(resumed.record.end(), v1::Attempt::COMPLETED) << resumed.record.error().message();
+  EXPECT_EQ(resumed.record.first_step(), 5);
+  for (const int64_t step : {5, 6, 7})
+    EXPECT_EQ(resumed.events.Losses().at(step), killed.events.Losses().at(step));
+  // The parent chain: 12 → 8 → 4.
+  EXPECT_EQ(resumed.record.last_checkpoint().parent(),
+            "jobs/0123456789ab/checkpoints/step-00000008-a2");
+}
+
+TEST(RunJobTest, APausedValidationIsDoneByTheResumedRunAndOnlyOnce) {
+  TempDir folder;
+  TinyJob job(folder);
+  const std::string overrides = "evaluation: {every_steps: 3, at_start: true, at_end: true}";
+  Ran paused;
+  RunAttempt(job.Spec("run", 1, overrides), &paused, WantAfterStep(3, Wanted::kPause));
+  ASSERT_EQ(paused.record.end(), v1::Attempt::PAUSED_OK);
+  EXPECT_THAT(paused.events.EvaluatedSteps(), ElementsAre(0));
+  Ran resumed;
+  RunAttempt(job.Spec("run", 2, overrides), &resumed);
+  EXPECT_THAT(resumed.events.EvaluatedSteps(), ElementsAre(3, 6, 9, 12));
+}
+
+TEST(RunJobTest, APauseBeforeTheFirstStepLeavesWithoutACheckpoint) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran ran;
+  RunAttempt(job.Spec("run", 1), &ran, [](const v1::Event& event, RunControl& control) {
+    if (event.stage().stage() == "LoadWeights") control.Want(Wanted::kPause);
+  });
+  EXPECT_EQ(ran.record.end(), v1::Attempt::PAUSED_OK);
+  EXPECT_FALSE(ran.record.has_last_checkpoint());
+  EXPECT_TRUE(ran.events.Losses().empty());
+}
+
+TEST(RunJobTest, ACheckpointThatWasAskedForIsWrittenAtTheEndOfTheStep) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran ran;
+  std::vector<int64_t> published;
+  RunAttempt(job.Spec("run", 1), &ran, [&](const v1::Event& event, RunControl& control) {
+    if (event.metrics().step() == 5) control.RequestCheckpoint();
+    if (event.checkpoint().kind() == v1::CheckpointEvent::PUBLISHED)
+      published.push_back(event.checkpoint().checkpoint().step());
+  });
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  EXPECT_THAT(published, ElementsAre(5, 12));
+}
+
+TEST(RunJobTest, OnceSaveFinalHasBegunAPauseLetsItFinish) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran ran;
+  RunAttempt(job.Spec("run", 1), &ran, [](const v1::Event& event, RunControl& control) {
+    if (event.stage().stage() == "SaveFinal" && !event.stage().finished())
+      control.Want(Wanted::kPause);
+  });
+  EXPECT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+}
+
+TEST(RunJobTest, ADiscardDuringSaveFinalPublishesNothing) {
+  TempDir folder;
+  TinyJob job(folder);
+  const internal::AttemptSpec spec = job.Spec("run", 1);
+  Ran ran;
+  RunAttempt(spec, &ran, [](const v1::Event& event, RunControl& control) {
+    if (event.stage().stage() == "SaveFinal" && !event.stage().finished())
+      control.Want(Wanted::kDiscard);
+  });
+  EXPECT_EQ(ran.record.end(), v1::Attempt::DISCARDED);
+  EXPECT_FALSE(std::filesystem::exists(spec.run_dir() + "/final"));
+}
+
+TEST(RunJobTest, AnotherValueThanTheCheckpointsIsRefusedByName) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  ASSERT_EQ(first.record.end(), v1::Attempt::STOPPED_OK);
+  Ran second;
+  RunAttempt(job.Spec("run", 2, "optimizer: {learning_rate: 3.0e-3}"), &second);
+  ASSERT_EQ(second.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(second.record.error().code(), "RUN_IDENTITY");
+  EXPECT_EQ(second.record.error().cause(), v1::JobError::USER);
+  EXPECT_FALSE(second.record.error().retryable());
+  EXPECT_THAT(second.record.error().message(), HasSubstr("optimizer.learning_rate (0.01 → 0.003)"));
+}
+
+TEST(RunJobTest, AnotherLengthIsSaidAndTheScheduleFollows) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  Ran second;
+  RunAttempt(job.Spec("run", 2, "train: {max_steps: 5}"), &second);
+  ASSERT_EQ(second.record.end(), v1::Attempt::COMPLETED) << second.record.error().message();
+  EXPECT_EQ(second.record.last_step(), 5);
+  EXPECT_EQ(second.events.CountNotices("RUN_LENGTH_CHANGED"), 1);
+}
+
+TEST(RunJobTest, ALengthThatIsReachedAlreadyOnlySavesTheFinalModel) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, Wanted::kStop));
+  const internal::AttemptSpec spec = job.Spec("run", 2, "train: {max_steps: 4}");
+  Ran second;
+  RunAttempt(spec, &second);
+  ASSERT_EQ(second.record.end(), v1::Attempt::COMPLETED) << second.record.error().message();
+  EXPECT_EQ(second.record.first_step(), 0);
+  const auto manifest = ReadManifest(spec.run_dir() + "/final");
+  ASSERT_TRUE(manifest.ok());
+  EXPECT_EQ(manifest->step, 6);
+}
+
+TEST(RunJobTest, ChangedDataIsRefused) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  testing::WriteConversations(folder / "train.jsonl", 25);
+  Ran second;
+  RunAttempt(job.Spec("run", 2), &second);
+  ASSERT_EQ(second.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(second.record.error().code(), "DATA_CHANGED");
+  EXPECT_EQ(second.record.error().cause(), v1::JobError::DATA);
+}
+
+TEST(RunJobTest, InitFromStartsANewJobWithAllOrOnlyTheWeights) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, Wanted::kStop));
+  const std::string checkpoint = first.record.last_checkpoint().path();
+  const auto from = [&](const std::string& run, const std::string& state) {
+    internal::AttemptSpec spec = job.Spec(
+        run, 1,
+        absl::StrCat("optimizer: {learning_rate: 5.0e-3}\ninit_from: {checkpoint: ", checkpoint,
+                     ", state: ", state, "}"));
+    spec.set_init_path(checkpoint);
+    return spec;
+  };
+  Ran full;
+  RunAttempt(from("full", "full"), &full);
+  ASSERT_EQ(full.record.end(), v1::Attempt::COMPLETED) << full.record.error().message();
+  EXPECT_EQ(full.record.first_step(), 7);
+  EXPECT_EQ(full.events.CountNotices("INIT_FROM_DIFFERS"), 1);
+  Ran weights;
+  RunAttempt(from("weights", "weights"), &weights);
+  ASSERT_EQ(weights.record.end(), v1::Attempt::COMPLETED) << weights.record.error().message();
+  EXPECT_EQ(weights.record.first_step(), 1);
+  EXPECT_LT(weights.events.Losses().at(1), first.events.Losses().at(1));
+}
+
+TEST(RunJobTest, ADamagedCheckpointIsNamed) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  const internal::AttemptSpec spec = job.Spec("run", 2);
+  std::string bytes = ReadText(spec.resume_path() + "/optimizer.safetensors");
+  bytes.back() ^= 1;
+  WriteText(spec.resume_path() + "/optimizer.safetensors", bytes);
+  Ran second;
+  RunAttempt(spec, &second);
+  ASSERT_EQ(second.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(second.record.error().code(), "CHECKPOINT_DAMAGED");
+  EXPECT_THAT(second.record.error().message(), HasSubstr("optimizer.safetensors"));
+}
+
+TEST(RunJobTest, AnAttemptThatMayNotPublishWritesNothing) {
+  TempDir folder;
+  TinyJob job(folder);
+  const internal::AttemptSpec spec = job.Spec("run", 1);
+  Ran ran;
+  RunAttempt(spec, &ran, [&](const v1::Event& event, RunControl& control) {
+    if (event.metrics().step() != 3) return;
+    ASSERT_TRUE(WritePublisher(spec.run_dir(), 2).ok());
+    control.Want(Wanted::kStop);
+  });
+  ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(ran.record.error().code(), "FENCED");
+  EXPECT_TRUE(std::filesystem::is_empty(spec.run_dir() + "/checkpoints"));
+}
+
+TEST(RunJobTest, LeftOversOfDeadAttemptsAreRemovedAtTheStart) {
+  TempDir folder;
+  TinyJob job(folder);
+  const internal::AttemptSpec spec = job.Spec("run", 3);
+  const std::string stale = spec.run_dir() + "/checkpoints/.tmp-a2-100";
+  std::filesystem::create_directories(stale);
+  WriteText(stale + "/model.safetensors", "half");
+  Ran ran;
+  RunAttempt(spec, &ran, WantAfterStep(1, Wanted::kStop));
+  EXPECT_FALSE(std::filesystem::exists(stale));
+}
+
+TEST(RunJobTest, TheFinalModelGoesToTheOutputPathAndAnothersFolderIsRefused) {
+  TempDir folder;
+  TinyJob job(folder);
+  const std::string output = folder / "models/out";
+  const std::string overrides = absl::StrCat("train: {max_steps: 3}\noutput: {path: ", output, "}");
+  const internal::AttemptSpec spec = job.Spec("run", 1, overrides);
+  Ran ran;
+  RunAttempt(spec, &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  EXPECT_EQ(FileHash(output + "/model.safetensors"), FinalHash(spec));
+  EXPECT_TRUE(VerifyFolder(output, *ReadManifest(output)).ok());
+  EXPECT_FALSE(std::filesystem::exists(output + ".tmp-0123456789ab"));
+  // The same job again (a crash after the copy) finds its own folder; another job does not get it.
+  Ran again;
+  RunAttempt(job.Spec("run", 2, overrides), &again);
+  EXPECT_EQ(again.record.end(), v1::Attempt::COMPLETED) << again.record.error().message();
+  internal::AttemptSpec other = job.Spec("other", 1, overrides);
+  other.set_job("jobs/ffffffffffff");
+  Ran refused;
+  RunAttempt(other, &refused);
+  ASSERT_EQ(refused.record.end(), v1::Attempt::FAILED);
+  EXPECT_THAT(refused.record.error().message(), HasSubstr("exists already"));
+  EXPECT_TRUE(refused.events.Losses().empty());
+}
+
+TEST(RunJobTest, ALossThatIsNotFiniteFailsWithTheRowsAndNoCheckpoint) {
+  TempDir folder;
+  TinyJob job(folder);
+  const std::string weights = folder / "model/model.safetensors";
+  std::string bytes = ReadText(weights);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(bytes.data() + bytes.size() - sizeof(nan), &nan, sizeof(nan));
+  WriteText(weights, bytes);
+  const internal::AttemptSpec spec = job.Spec("run", 1, "data: {shuffle: false}");
+  Ran ran;
+  RunAttempt(spec, &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(ran.record.error().code(), "NON_FINITE");
+  EXPECT_EQ(ran.record.error().cause(), v1::JobError::NUMERICS);
+  EXPECT_FALSE(ran.record.error().retryable());
+  EXPECT_THAT(ran.record.error().message(),
+              HasSubstr("conversations of the step (from 0): 0, 1, 2, 3"));
+  EXPECT_THAT(ran.record.error().message(), HasSubstr("there is no checkpoint yet"));
+  EXPECT_FALSE(ran.record.has_last_checkpoint());
+  EXPECT_TRUE(ran.events.Losses().empty());
+  EXPECT_EQ(ran.events.CountNotices("NON_FINITE"), 1);
+  const auto& events = ran.events.events();
+  EXPECT_TRUE(std::any_of(events.begin(), events.end(), [](const v1::Event& event) {
+    return event.alert().type() == "non_finite" && event.alert().active();
+  }));
+}
+
+TEST(RunJobTest, SamplesAreAnsweredBeforeAndAfter) {
+  TempDir folder;
+  TinyJob job(folder);
+  WriteText(folder / "prompts.jsonl",
+            "{\"prompt\": \"What comes after 3?\", \"expected\": \"4\"}\n"
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"And 4?\"}, {\"role\": "
+            "\"assistant\", \"content\": \"5\"}]}\n");
+  Ran ran;
+  RunAttempt(job.Spec("run", 1,
+                      absl::StrCat("train: {max_steps: 3}\nsamples: {prompts: ",
+                                   folder / "prompts.jsonl", ", max_tokens: 4}")),
+             &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  std::vector<std::string> seen;
+  for (const v1::Event& event : ran.events.events()) {
+    if (event.has_sample())
+      seen.push_back(absl::StrCat(event.sample().step(), " ", event.sample().prompt(), " ",
+                                  event.sample().expected()));
+  }
+  EXPECT_THAT(seen, ElementsAre("0 What comes after 3? 4", "0 And 4? 5", "3 What comes after 3? 4",
+                                "3 And 4? 5"));
+}
+
+TEST(RunJobTest, NoSuchDeviceIsSaid) {
+  TempDir folder;
+  TinyJob job(folder);
+  internal::AttemptSpec spec = job.Spec("run", 1);
+  spec.set_device("cuda:7");
+  Ran ran;
+  RunAttempt(spec, &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(ran.record.error().code(), "NO_SUCH_DEVICE");
+  EXPECT_THAT(ran.record.error().message(), HasSubstr("no such device: cuda:7"));
+}
+
+}  // namespace
+}  // namespace trainerd::engine

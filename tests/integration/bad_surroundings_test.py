@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What surrounds the programs is wrong: a second daemon, a state directory that cannot be written or is full, no daemon, no worker, long paths."""
+
+import contextlib
+import os
+import shutil
+import stat
+import subprocess
+import time
+import unittest
+
+import harness
+from fake_jobs import FakeWorkerTest, write_job
+
+# Any user that owns nothing here.
+NOBODY = 65534
+
+
+class BadSurroundingsTest(FakeWorkerTest):
+
+    def daemon_output(self, world, **popen):
+        process = world.spawn_daemon(**popen)
+        code = process.wait(harness.PATIENCE_S)
+        return code, world.daemon_log()
+
+    def test_a_second_daemon_says_who_holds_the_directory(self):
+        self.world.start()
+        code, log = self.daemon_output(self.world)
+        self.assertEqual(code, 1)
+        self.assertIn(str(self.world.daemon.pid), log)
+        self.assertIn(self.world.state_dir, log)
+        self.assertEqual(self.world.run("ls", "-o", "json").returncode, 0)
+
+    def test_a_state_directory_that_cannot_be_written(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root can run the daemon as another user")
+        os.makedirs(self.world.state_dir)
+        os.chmod(self.world.root, 0o755)
+        os.chmod(self.world.state_dir, 0o555)
+        with open(self.world.config, "w") as file:
+            file.write(f"worker_path: {self.world.worker}\n")
+        result = subprocess.run([harness.program("trainerd"), "--state-dir", self.world.state_dir], user=NOBODY, group=NOBODY,
+                                extra_groups=[], capture_output=True, text=True, timeout=harness.PATIENCE_S, cwd="/")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertIn(self.world.state_dir, result.stderr)
+        self.assertRegex(result.stderr.lower(), "permission|read-only|owned|cannot")
+
+    def test_the_state_directory_and_the_socket_are_the_users_own(self):
+        self.world.start()
+        self.assertEqual(stat.S_IMODE(os.stat(self.world.state_dir).st_mode), 0o700)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(self.world.state_dir, "trainerd.sock")).st_mode) & 0o077, 0)
+
+    def test_a_client_without_a_daemon_says_how_to_start_one(self):
+        result = self.world.run("ls")
+        self.assertEqual(result.returncode, 5)
+        self.assertIn("trainerd", result.stderr)
+        self.assertIn(self.world.state_dir, result.stderr)
+
+    def test_a_missing_worker_keeps_jobs_queued_and_says_so(self):
+        self.world.settings["worker_path"] = "/nonexistent/trainerd-worker"
+        self.world.start()
+        job = self.submit(steps=5)
+        told = harness.wait_for(lambda: (lambda got: got if "/nonexistent/trainerd-worker" in str(got.get("conditions")) else None)(
+            self.world.get(job)), "a condition that names the missing worker")
+        self.assertEqual(told["state"], "QUEUED")
+        # Once it is there, the job runs.
+        self.world.stop_daemon()
+        self.world.settings["worker_path"] = os.path.abspath(harness.FAKE_WORKER)
+        self.world.start()
+        self.world.wait_state(job, "SUCCEEDED")
+
+    def test_a_state_directory_of_200_characters(self):
+        self.world.close()
+        root = self.world.root
+        name = "s" * (200 - len(root) - 2)
+        os.makedirs(root)
+        self.world = harness.World(root=root, state_dir=os.path.join(root, name[:90], name[90:]))
+        self.addCleanup(self.world.close)
+        self.assertEqual(len(self.world.state_dir), 200)
+        self.world.start()
+        job = self.submit(steps=100, hold_at=5)
+        self.world.wait_step(job, 5)
+        self.world.restart_after_kill()
+        self.world.ctl("pause", job)
+        self.world.wait_state(job, "PAUSED")
+        self.world.ctl("resume", job)
+        self.world.wait_state(job, "SUCCEEDED")
+        self.check_like_undisturbed(job, 100)
+
+    def test_a_file_or_model_that_is_not_there_is_refused_at_submit(self):
+        self.world.start()
+        path = write_job(self.world.root)
+        os.remove(os.path.join(self.world.root, "data.jsonl"))
+        with self.assertRaises(harness.Refused) as refused:
+            self.world.submit(path)
+        self.assertEqual(refused.exception.code, 2)
+        self.assertIn("data.jsonl", refused.exception.stderr)
+
+
+    def test_a_device_that_the_machine_does_not_have(self):
+        self.world.start()
+        with self.assertRaises(harness.Refused) as refused:
+            self.submit(steps=5, extra="resources: {device: \"cuda:7\"}\n")
+        self.assertEqual(refused.exception.code, 2)
+        self.assertRegex(refused.exception.stderr, "job.yaml:[0-9]+: resources.device: .*cuda:7.*it has cpu")
+
+
+class FullDiskTest(FakeWorkerTest):
+    """A small tmpfs as the state directory."""
+
+    SIZE = 24 << 20
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs(self.world.state_dir)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.SIZE},mode=700", "tmpfs", self.world.state_dir],
+                                 capture_output=True, text=True)
+        if mounted.returncode != 0:
+            self.skipTest(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
+        # Cleanups run in reverse order: what uses the mount is closed first, and its folder goes last.
+        self._cleanups[:0] = [(shutil.rmtree, (self.world.root,), {"ignore_errors": True}), (subprocess.run, (["umount", "-l", self.world.state_dir],), {})]
+        self.world.start()
+
+    def test_a_checkpoint_that_does_not_fit_leaves_earlier_ones_intact(self):
+        job = self.submit(steps=400, every=50, checkpoint_bytes=4 << 20, hold_at=60)
+        self.world.wait_step(job, 60)
+        filler = os.path.join(self.world.state_dir, "filler")
+        with open(filler, "wb") as file:
+            left = os.statvfs(self.world.state_dir)
+            file.write(b"\0" * max(0, left.f_bavail * left.f_frsize - (3 << 20)))
+        self.world.release(job, 60)
+        ended = harness.wait_for(lambda: (lambda got: got if got["state"] in ("FAILED", "PAUSED") else None)(self.world.get(job)),
+                                 "the job to fail or pause")
+        self.assertEqual(ended["error"]["cause"], "STORAGE")
+        self.assertTrue(ended["latest_checkpoint"])
+        newest = [c for c in self.world.checkpoints(job) if c["name"] == ended["latest_checkpoint"]]
+        self.assertTrue(newest and newest[0]["verified"])
+        os.remove(filler)
+        following = self.world.submit(write_job(self.world.root, name="following", steps=400, every=0, checkpoint_bytes=4 << 20), "--from", job)
+        # It has the first one's labels, too.
+        self.world.wait_step(following, 60)
+        self.world.release(following, 60)
+        self.world.wait_state(following, "SUCCEEDED")
+
+    def test_a_full_disk_drops_metrics_counts_them_and_goes_on(self):
+        job = self.submit(steps=1500, step_ms=3, every=0, checkpoint_bytes=1 << 10, hold_at="20,1400")
+        self.world.wait_step(job, 20)
+        filler = os.path.join(self.world.state_dir, "filler")
+        with open(filler, "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"\0" * 4096)
+            except OSError:
+                pass
+        for step in (20, 1400):
+            with contextlib.suppress(OSError):
+                self.world.release(job, step)
+            time.sleep(1.5)
+        os.remove(filler)
+        for step in (20, 1400):
+            self.world.release(job, step)
+        ended = harness.wait_for(lambda: (lambda got: got if got["state"] in harness.TERMINAL else None)(self.world.get(job)), "the end")
+        self.assertEqual(ended["state"], "SUCCEEDED", ended.get("error"))
+        events = self.world.events(job)
+        losses, _ = self.reference(1500)
+        got = {int(e["metrics"]["step"]): e["metrics"]["loss"] for e in harness.of_kind(events, "metrics")}
+        self.assertTrue(all(losses[step] == loss for step, loss in got.items()))
+        dropped = 1500 - len(got)
+        self.assertGreater(dropped, 0, "the disk was full and nothing was dropped")
+        said = " ".join(e["notice"].get("message", "") for e in harness.of_kind(events, "notice") if e["notice"].get("code") == "EVENTS_DROPPED")
+        self.assertIn(str(dropped), said)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

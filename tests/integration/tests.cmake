@@ -1,0 +1,15 @@
+# The whole of trainerd's programs together (label integration), and the worker without LibTorch that they are tested with first.
+add_executable(fake_worker ${CMAKE_CURRENT_LIST_DIR}/../fakes/fake_worker.cc ${CMAKE_CURRENT_LIST_DIR}/../fakes/fake_model.cc)
+set_target_properties(fake_worker PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_include_directories(fake_worker PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(fake_worker PRIVATE trainerd_contract)
+# It starts the real shim with the fake worker.
+add_dependencies(server_runs_local_executor_test trainerd-shim fake_worker)
+
+# One ctest a Python file: standard library and the built programs.
+find_package(Python3 COMPONENTS Interpreter REQUIRED)
+foreach(name live_restore commands bad_surroundings exact_resume)
+  add_test(NAME integration_${name} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/${name}_test.py)
+  set_tests_properties(integration_${name} PROPERTIES LABELS integration TIMEOUT 600
+    ENVIRONMENT "TRAINERD_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TRAINERD_FAKE_WORKER=$<TARGET_FILE:fake_worker>;PYTHONDONTWRITEBYTECODE=1")
+endforeach()

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// StreamLogs over a real socket, with log files and rows that the test writes.
+#include "server/api/log_stream.h"
+
+#include <fstream>
+#include <thread>
+
+#include "proto/contract/attempt_files.h"
+#include "server/api/services.h"
+#include "server/store/run_rows.h"
+#include "tests/server/test_env.h"
+
+namespace trainerd::server {
+namespace {
+
+class LogStreamTest : public ::testing::Test {
+ protected:
+  LogStreamTest() {
+    auto store = Store::Open({.path = dir_ / "trainerd.db"});
+    EXPECT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    poller_ = std::make_unique<LogPoller>();
+    service_ = std::make_unique<RunsService>(*store_, *poller_, limit_);
+    grpc::ServerBuilder builder;
+    const std::string address = "unix:" + (dir_ / "s");
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+    builder.RegisterService(service_.get());
+    server_ = builder.BuildAndStart();
+    stub_ = v1::Runs::NewStub(grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+
+    JobRecord record = AddJob(*store_, "a", dir_ / "run");
+    record.job.set_attempt(1);
+    EXPECT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+    SetEnd(v1::Attempt::END_UNSPECIFIED);
+    std::filesystem::create_directories(LogDir());
+  }
+  ~LogStreamTest() override {
+    poller_->Wake(/*draining=*/true);
+    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  }
+  std::string LogDir() { return AttemptDir(dir_ / "run", 1) + "/logs"; }
+  void SetEnd(v1::Attempt::End end) {
+    EXPECT_OK(store_->Change([&](Transaction& t) {
+      v1::Attempt attempt;
+      attempt.set_job("jobs/a");
+      attempt.set_number(1);
+      attempt.set_end(end);
+      return StoreAttempt(t.db(), attempt);
+    }));
+  }
+  void Append(const std::string& text, int64_t file_offset = 0) {
+    char name[64];
+    std::snprintf(name, sizeof name, "/worker.%020lld.log", static_cast<long long>(file_offset));
+    std::ofstream(LogDir() + name, std::ios::app) << text;
+  }
+  // All that a call without follow gives.
+  std::string Read(const std::string& request, int64_t* first_offset = nullptr) {
+    grpc::ClientContext context;
+    auto reader = stub_->StreamLogs(&context, FromText<v1::StreamLogsRequest>(request));
+    std::string text;
+    v1::LogChunk chunk;
+    while (reader->Read(&chunk)) {
+      if (text.empty() && first_offset != nullptr) *first_offset = chunk.offset();
+      text += chunk.data();
+    }
+    const grpc::Status status = reader->Finish();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return text;
+  }
+
+  TempDir dir_;
+  StreamLimit limit_{10};
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<LogPoller> poller_;
+  std::unique_ptr<RunsService> service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<v1::Runs::Stub> stub_;
+};
+
+TEST_F(LogStreamTest, ReadsWhatIsThereFromAnOffsetOrTheLastLines) {
+  Append("one\ntwo\nthree\n");
+  EXPECT_EQ(Read("name: 'jobs/a'"), "one\ntwo\nthree\n");
+  EXPECT_EQ(Read("name: 'jobs/a' after_offset: 4"), "two\nthree\n");
+  EXPECT_EQ(Read("name: 'jobs/a' tail_lines: 1"), "three\n");
+}
+
+TEST_F(LogStreamTest, OffsetsStayTheSameOverARotation) {
+  Append("old\n", 0);
+  Append("new\n", 4);
+  EXPECT_EQ(Read("name: 'jobs/a'"), "old\nnew\n");
+  std::filesystem::remove(LogDir() + "/worker.00000000000000000000.log");
+  int64_t first = 0;
+  EXPECT_EQ(Read("name: 'jobs/a'", &first), "new\n");
+  EXPECT_EQ(first, 4);
+}
+
+TEST_F(LogStreamTest, FollowsUntilTheAttemptHasEndedAndMissesNothing) {
+  Append("begin\n");
+  std::string text;
+  std::thread follower([&] { text = Read("name: 'jobs/a' follow: true"); });
+  std::string expected = "begin\n";
+  for (int i = 0; i < 20; ++i) {
+    const std::string line = "line " + std::to_string(i) + "\n";
+    Append(line);
+    expected += line;
+  }
+  SetEnd(v1::Attempt::COMPLETED);
+  follower.join();
+  EXPECT_EQ(text, expected);
+}
+
+TEST_F(LogStreamTest, DrainingEndsFollowers) {
+  Append("x\n");
+  grpc::ClientContext context;
+  auto reader =
+      stub_->StreamLogs(&context, FromText<v1::StreamLogsRequest>("name: 'jobs/a' follow: true"));
+  v1::LogChunk chunk;
+  ASSERT_TRUE(reader->Read(&chunk));
+  poller_->Wake(/*draining=*/true);
+  EXPECT_FALSE(reader->Read(&chunk));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(LogStreamTest, FollowerThatLeavesIsForgotten) {
+  Append("x\n");
+  grpc::ClientContext context;
+  auto reader =
+      stub_->StreamLogs(&context, FromText<v1::StreamLogsRequest>("name: 'jobs/a' follow: true"));
+  v1::LogChunk chunk;
+  ASSERT_TRUE(reader->Read(&chunk));
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+}  // namespace
+}  // namespace trainerd::server

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+// The executor with the real trainerd-shim and the fake worker, in a temporary run directory.
+// Expectations are the contract of executor.h and of internal/worker.proto. Every wait is for a
+// condition with a generous deadline; nothing is timed.
+#include "server/runs/local_executor.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+
+#include "absl/strings/match.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "proto/contract/atomic_file.h"
+#include "proto/contract/framing.h"
+#include "proto/contract/process_id.h"
+#include "server/runs/checkpoint_scan.h"
+#include "server/runs/log_reader.h"
+#include "server/runs/spool_reader.h"
+
+namespace trainerd::server {
+namespace {
+
+using Kind = Observation::Kind;
+using ::testing::HasSubstr;
+
+constexpr absl::Duration kPatience = absl::Seconds(30);
+const std::string kShim = std::string(TRAINERD_BIN_DIR) + "/trainerd-shim";
+const std::string kWorker = std::string(TRAINERD_BIN_DIR) + "/../tests/fake_worker";
+
+class LocalExecutorTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/trainerd-executor-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    root_ = name;
+    run_dir_ = root_ + "/runs/abc";
+  }
+  void TearDown() override {
+    for (const AttemptRef& owned : executor_.ListOwned(root_ + "/runs")) {
+      executor_.KillByIdentity(owned).IgnoreError();
+      WaitFor([&] { return !*IsLockHeld(run_dir_ + "/run.lock"); });
+    }
+    std::error_code error;
+    std::filesystem::remove_all(root_, error);
+  }
+
+  internal::AttemptSpec Spec(int attempt, std::map<std::string, std::string> labels) const {
+    internal::AttemptSpec spec;
+    spec.set_job("jobs/abc");
+    spec.set_attempt(attempt);
+    spec.set_run_dir(run_dir_);
+    spec.set_device("cpu");
+    spec.set_worker_path(kWorker);
+    v1::JobConfig& config = *spec.mutable_config()->mutable_config();
+    config.mutable_train()->set_seed(7);
+    config.mutable_checkpoint()->set_every_steps(20);
+    for (const auto& [key, value] : labels) (*config.mutable_labels())[key] = value;
+    return spec;
+  }
+  AttemptRef Ref(int attempt) const {
+    return {.job = "jobs/abc", .attempt = attempt, .run_dir = run_dir_};
+  }
+  std::string Dir(int attempt) const { return AttemptDir(run_dir_, attempt); }
+
+  static bool WaitFor(const std::function<bool()>& condition) {
+    const absl::Time give_up = absl::Now() + kPatience;
+    while (!condition()) {
+      if (absl::Now() > give_up) return false;
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    return true;
+  }
+  Observation WaitForKind(int attempt, Kind kind) {
+    Observation last;
+    WaitFor([&] {
+      last = executor_.Observe(Ref(attempt));
+      return last.kind == kind;
+    });
+    EXPECT_EQ(static_cast<int>(last.kind), static_cast<int>(kind)) << last.detail;
+    return last;
+  }
+  std::vector<v1::Event> Events(int attempt) {
+    absl::StatusOr<SpoolBatch> batch = ReadSpool(Dir(attempt), {}, 1 << 20, 1 << 30);
+    EXPECT_TRUE(batch.ok()) << batch.status();
+    return batch.ok() ? batch->events : std::vector<v1::Event>();
+  }
+  int64_t LastStep(int attempt) {
+    int64_t step = 0;
+    for (const v1::Event& event : Events(attempt)) {
+      if (event.has_metrics()) step = event.metrics().step();
+    }
+    return step;
+  }
+
+  std::string root_, run_dir_;
+  LocalExecutor executor_{kShim};
+};
+
+TEST_F(LocalExecutorTest, RunsAnAttemptToItsEndAndRecordsIt) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "50"}, {"fake.step_ms", "1"}})).ok());
+  const Observation end = WaitForKind(1, Kind::kExited);
+  ASSERT_TRUE(end.exit.has_value());
+  EXPECT_EQ(end.exit->exit_code(), 0);
+  EXPECT_EQ(end.exit->signal(), 0);
+  EXPECT_FALSE(end.exit->killed_by_ladder());
+  EXPECT_GT(end.exit->memory_peak_bytes(), 0);
+  EXPECT_THAT(end.exit->log_excerpt(), HasSubstr("fake worker: attempt 1"));
+  ASSERT_TRUE(end.worker_exit.has_value());
+  EXPECT_EQ(end.worker_exit->end(), v1::Attempt::COMPLETED);
+  EXPECT_EQ(end.worker_exit->last_step(), 50);
+  EXPECT_EQ(LastStep(1), 50);
+  EXPECT_EQ(ReadFile(run_dir_ + "/publisher").value(), "1\n");
+  EXPECT_TRUE(VerifyFinal(run_dir_ + "/final").ok());
+  const absl::StatusOr<LogSlice> log = ReadLog(Dir(1), 0, 1 << 20);
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_THAT(log->data, HasSubstr("fake worker: attempt 1"));
+  // Nobody is left.
+  EXPECT_TRUE(WaitFor([&] { return executor_.ListOwned(root_ + "/runs").empty(); }));
+}
+
+TEST_F(LocalExecutorTest, LaunchIsIdempotentAndOneShimOwnsTheAttempt) {
+  const internal::AttemptSpec spec = Spec(1, {{"fake.steps", "100000"}});
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(executor_.Launch(spec).ok());
+  const Observation first = WaitForKind(1, Kind::kRunning);
+  // A daemon that knows nothing of the first one's children launches again.
+  LocalExecutor other{kShim};
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(other.Launch(spec).ok());
+  const Observation again = other.Observe(Ref(1));
+  ASSERT_EQ(static_cast<int>(again.kind), static_cast<int>(Kind::kRunning));
+  EXPECT_EQ(again.info->shim().pid(), first.info->shim().pid());
+  ASSERT_TRUE(other.Signal(Ref(1), internal::KILL, absl::ZeroDuration()).ok());
+  const Observation end = WaitForKind(1, Kind::kExited);
+  EXPECT_TRUE(end.exit->killed_by_ladder());
+  EXPECT_FALSE(end.exit->likely_out_of_memory());
+  // An ended attempt is not started again.
+  ASSERT_TRUE(executor_.Launch(spec).ok());
+  EXPECT_EQ(static_cast<int>(executor_.Observe(Ref(1)).kind), static_cast<int>(Kind::kExited));
+}
+
+TEST_F(LocalExecutorTest, ASecondShimOfALiveAttemptLeavesWithoutATrace) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  const Observation running = WaitForKind(1, Kind::kRunning);
+  const std::string command = kShim + " --attempt-dir " + Dir(1) + " 2>/dev/null";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 3);
+  const Observation after = executor_.Observe(Ref(1));
+  ASSERT_EQ(static_cast<int>(after.kind), static_cast<int>(Kind::kRunning));
+  EXPECT_EQ(after.info->shim().pid(), running.info->shim().pid());
+  EXPECT_FALSE(std::filesystem::exists(Dir(1) + "/exit.rec"));
+}
+
+TEST_F(LocalExecutorTest, PauseCheckpointsAndTheNextAttemptContinuesExactly) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "120"}, {"fake.step_ms", "2"}})).ok());
+  ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 10; }));
+  ASSERT_TRUE(executor_.Signal(Ref(1), internal::PAUSE, absl::Minutes(5)).ok());
+  const Observation paused = WaitForKind(1, Kind::kExited);
+  ASSERT_EQ(paused.worker_exit->end(), v1::Attempt::PAUSED_OK);
+  const v1::Checkpoint& checkpoint = paused.worker_exit->last_checkpoint();
+  EXPECT_EQ(checkpoint.step(), paused.worker_exit->last_step());
+
+  internal::AttemptSpec second = Spec(2, {{"fake.steps", "120"}, {"fake.step_ms", "0"}});
+  second.set_resume_path(checkpoint.path());
+  second.set_resume_name(checkpoint.name());
+  ASSERT_TRUE(executor_.Launch(second).ok());
+  const Observation end = WaitForKind(2, Kind::kExited);
+  EXPECT_EQ(end.worker_exit->end(), v1::Attempt::COMPLETED);
+  EXPECT_EQ(end.worker_exit->first_step(), checkpoint.step() + 1);
+
+  // The same job undisturbed, elsewhere.
+  internal::AttemptSpec whole = Spec(1, {{"fake.steps", "120"}, {"fake.step_ms", "0"}});
+  whole.set_run_dir(root_ + "/runs/whole");
+  ASSERT_TRUE(executor_.Launch(whole).ok());
+  ASSERT_TRUE(WaitFor([&] {
+    return executor_.Observe({.job = "jobs/abc", .attempt = 1, .run_dir = whole.run_dir()}).kind ==
+           Kind::kExited;
+  }));
+  EXPECT_EQ(ReadFile(run_dir_ + "/final/model.safetensors").value(),
+            ReadFile(whole.run_dir() + "/final/model.safetensors").value());
+}
+
+TEST_F(LocalExecutorTest, GraceOverEndsAHangingWorkerByTheLadder) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.hang_at", "5"}})).ok());
+  ASSERT_TRUE(WaitFor([&] { return LastStep(1) == 5; }));
+  ASSERT_TRUE(executor_.Signal(Ref(1), internal::STOP, absl::Milliseconds(50)).ok());
+  const Observation end = WaitForKind(1, Kind::kExited);
+  EXPECT_EQ(end.exit->signal(), SIGKILL);  // it ignores SIGTERM
+  EXPECT_TRUE(end.exit->killed_by_ladder());
+  EXPECT_FALSE(end.worker_exit.has_value());
+}
+
+TEST_F(LocalExecutorTest, AKilledWorkerIsACrashWithItsSignal) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.crash_at", "7"}})).ok());
+  const Observation end = WaitForKind(1, Kind::kExited);
+  EXPECT_EQ(end.exit->signal(), SIGKILL);
+  EXPECT_FALSE(end.exit->killed_by_ladder());
+  EXPECT_TRUE(end.exit->likely_out_of_memory());
+  EXPECT_FALSE(end.worker_exit.has_value());
+  EXPECT_EQ(LastStep(1), 7);
+  EXPECT_THAT(end.exit->log_excerpt(), HasSubstr("crashing at step 7"));
+}
+
+TEST_F(LocalExecutorTest, AKilledShimMakesItsWorkerCheckpointAndLeave) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  const Observation running = WaitForKind(1, Kind::kRunning);
+  ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 3; }));
+  ASSERT_TRUE(KillProcess(running.info->shim(), SIGKILL).ok());
+  // Until the worker is gone the lock is held: unknown, never gone.
+  const Observation gone = WaitForKind(1, Kind::kGone);
+  EXPECT_FALSE(gone.never_started);
+  EXPECT_FALSE(IsAlive(running.info->worker()));
+  ASSERT_TRUE(gone.worker_exit.has_value());
+  EXPECT_EQ(gone.worker_exit->end(), v1::Attempt::PREEMPTED_OK);
+  EXPECT_EQ(gone.worker_exit->last_checkpoint().step(), gone.worker_exit->last_step());
+  // It is on disk, whole, for the next attempt.
+  bool found = false;
+  const std::vector<FoundCheckpoint> checkpoints = ScanCheckpoints(run_dir_).value();
+  for (const FoundCheckpoint& checkpoint : checkpoints) {
+    if (checkpoint.path != gone.worker_exit->last_checkpoint().path()) continue;
+    EXPECT_TRUE(VerifyCheckpoint(checkpoint).ok());
+    found = true;
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST_F(LocalExecutorTest, AnOrphanThatHangsIsUnknownUntilKilledByIdentity) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.hang_at", "3"}})).ok());
+  const Observation running = WaitForKind(1, Kind::kRunning);
+  ASSERT_TRUE(WaitFor([&] { return LastStep(1) == 3; }));
+  ASSERT_TRUE(KillProcess(running.info->shim(), SIGKILL).ok());
+  WaitForKind(1, Kind::kUnknown);
+  ASSERT_EQ(executor_.ListOwned(root_ + "/runs").size(), 1u);
+  EXPECT_EQ(executor_.ListOwned(root_ + "/runs")[0].attempt, 1);
+  ASSERT_TRUE(executor_.KillByIdentity(Ref(1)).ok());
+  const Observation gone = WaitForKind(1, Kind::kGone);
+  EXPECT_FALSE(gone.worker_exit.has_value());
+  EXPECT_FALSE(IsAlive(running.info->worker()));
+}
+
+TEST_F(LocalExecutorTest, AStoppedShimIsUnknownNotGone) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  const Observation running = WaitForKind(1, Kind::kRunning);
+  ASSERT_TRUE(KillProcess(running.info->shim(), SIGSTOP).ok());
+  EXPECT_EQ(static_cast<int>(executor_.Observe(Ref(1)).kind), static_cast<int>(Kind::kUnknown));
+  ASSERT_TRUE(KillProcess(running.info->shim(), SIGCONT).ok());
+  WaitForKind(1, Kind::kRunning);
+}
+
+TEST_F(LocalExecutorTest, SigtermToTheShimEndsWithACheckpointAndARecord) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  const Observation running = WaitForKind(1, Kind::kRunning);
+  ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 3; }));
+  ASSERT_TRUE(KillProcess(running.info->shim(), SIGTERM).ok());
+  const Observation end = WaitForKind(1, Kind::kExited);
+  EXPECT_EQ(end.exit->exit_code(), 0);
+  EXPECT_EQ(end.worker_exit->end(), v1::Attempt::PREEMPTED_OK);
+  EXPECT_GT(end.worker_exit->last_checkpoint().step(), 0);
+}
+
+TEST_F(LocalExecutorTest, AMissingWorkerIsASpawnErrorWithItsPath) {
+  internal::AttemptSpec spec = Spec(1, {});
+  spec.set_worker_path("/nonexistent/trainerd-worker");
+  ASSERT_TRUE(executor_.Launch(spec).ok());
+  const Observation end = WaitForKind(1, Kind::kExited);
+  EXPECT_THAT(end.exit->spawn_error(), HasSubstr("/nonexistent/trainerd-worker"));
+  EXPECT_THAT(end.exit->spawn_error(), HasSubstr("No such file"));
+}
+
+TEST_F(LocalExecutorTest, AMissingShimIsAnErrorThatSaysWhatToDo) {
+  LocalExecutor executor{"/nonexistent/trainerd-shim"};
+  const absl::Status status = executor.Launch(Spec(1, {}));
+  EXPECT_TRUE(absl::IsNotFound(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("shim_path"));
+  // Nothing was promised to anybody.
+  EXPECT_TRUE(executor.Observe(Ref(1)).never_started);
+}
+
+TEST_F(LocalExecutorTest, AnOlderAttemptIsNotLaunchedNorMayItsShimStart) {
+  ASSERT_TRUE(executor_.Launch(Spec(2, {{"fake.steps", "3"}})).ok());
+  WaitForKind(2, Kind::kExited);
+  EXPECT_TRUE(absl::IsFailedPrecondition(executor_.Launch(Spec(1, {}))));
+  // A late shim of attempt 1, spawned before attempt 2 became the publisher.
+  ASSERT_TRUE(MakeFolders(Dir(1) + "/logs").ok());
+  ASSERT_TRUE(WriteFileAtomic(Dir(1) + "/spec.pb", Spec(1, {}).SerializeAsString()).ok());
+  const std::string command = kShim + " --attempt-dir " + Dir(1) + " 2>/dev/null";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
+  const Observation refused = executor_.Observe(Ref(1));
+  ASSERT_EQ(static_cast<int>(refused.kind), static_cast<int>(Kind::kExited));
+  EXPECT_THAT(refused.exit->spawn_error(), HasSubstr("publisher is attempt 2"));
+  EXPECT_TRUE(Events(1).empty());
+}
+
+TEST_F(LocalExecutorTest, AttemptsOfOneJobNeverLiveTogether) {
+  internal::AttemptSpec first = Spec(1, {{"fake.steps", "100000"}});
+  first.mutable_config()->mutable_config()->mutable_checkpoint()->set_every_steps(0);
+  ASSERT_TRUE(executor_.Launch(first).ok());
+  WaitForKind(1, Kind::kRunning);
+  ASSERT_TRUE(executor_.Launch(Spec(2, {{"fake.steps", "3"}})).ok());
+  const Observation refused = WaitForKind(2, Kind::kExited);
+  EXPECT_THAT(refused.exit->spawn_error(), HasSubstr("run.lock is held"));
+  EXPECT_TRUE(Events(2).empty());
+  // The fence holds, too: attempt 1 is not the publisher any more, so its checkpoint fails and
+  // nothing of it is published.
+  ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 2; }));
+  ASSERT_TRUE(executor_.Signal(Ref(1), internal::CHECKPOINT, absl::ZeroDuration()).ok());
+  const Observation fenced = WaitForKind(1, Kind::kExited);
+  EXPECT_EQ(fenced.worker_exit->end(), v1::Attempt::FAILED);
+  EXPECT_THAT(fenced.worker_exit->error().message(), HasSubstr("may not publish"));
+  EXPECT_TRUE(ScanCheckpoints(run_dir_).value().empty());
+}
+
+TEST_F(LocalExecutorTest, AnAttemptThatWasNeverSpawnedCanBeLaunchedOrFenced) {
+  Observation nothing = executor_.Observe(Ref(1));
+  EXPECT_EQ(static_cast<int>(nothing.kind), static_cast<int>(Kind::kGone));
+  EXPECT_TRUE(nothing.never_started);
+  ASSERT_TRUE(executor_.KillByIdentity(Ref(1)).ok());
+  const Observation fenced = executor_.Observe(Ref(1));
+  ASSERT_EQ(static_cast<int>(fenced.kind), static_cast<int>(Kind::kExited));
+  EXPECT_THAT(fenced.exit->spawn_error(), HasSubstr("given up"));
+  // A late shim leaves.
+  ASSERT_TRUE(WriteFileAtomic(Dir(1) + "/spec.pb", Spec(1, {}).SerializeAsString()).ok());
+  const std::string command = kShim + " --attempt-dir " + Dir(1) + " 2>/dev/null";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 3);
+}
+
+TEST_F(LocalExecutorTest, WorksInAStateDirectoryOf200Characters) {
+  run_dir_ = root_ + "/" + std::string(100, 's') + "/" + std::string(100, 't') + "/runs/abc";
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  WaitForKind(1, Kind::kRunning);
+  ASSERT_TRUE(executor_.Signal(Ref(1), internal::DISCARD, absl::ZeroDuration()).ok());
+  const Observation end = WaitForKind(1, Kind::kExited);
+  EXPECT_EQ(end.worker_exit->end(), v1::Attempt::DISCARDED);
+}
+
+TEST_F(LocalExecutorTest, ShutdownNeverEndsARunningAttemptAndIsFineWithoutAShim) {
+  EXPECT_TRUE(executor_.Shutdown(Ref(1)).ok());
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  WaitForKind(1, Kind::kRunning);
+  EXPECT_TRUE(executor_.Shutdown(Ref(1)).ok());
+  const int64_t step = LastStep(1);
+  EXPECT_TRUE(WaitFor([&] { return LastStep(1) > step + 2; }));
+  EXPECT_EQ(static_cast<int>(executor_.Observe(Ref(1)).kind), static_cast<int>(Kind::kRunning));
+}
+
+TEST_F(LocalExecutorTest, ACheckpointOnRequestGoesOnTraining) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  WaitForKind(1, Kind::kRunning);
+  ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 2; }));
+  ASSERT_TRUE(executor_.Signal(Ref(1), internal::CHECKPOINT, absl::ZeroDuration()).ok());
+  ASSERT_TRUE(WaitFor([&] { return !ScanCheckpoints(run_dir_).value().empty(); }));
+  const int64_t step = LastStep(1);
+  EXPECT_TRUE(WaitFor([&] { return LastStep(1) > step + 2; }));
+}
+
+// The answer of a shim to a daemon that speaks protocols `min` to `max`.
+internal::ShimReply Hello(const std::string& attempt_dir, int min, int max) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::snprintf(address.sun_path, sizeof(address.sun_path), "%s/control.sock", attempt_dir.c_str());
+  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  internal::ShimRequest request;
+  request.mutable_hello()->set_protocol_min(min);
+  request.mutable_hello()->set_protocol_max(max);
+  EXPECT_TRUE(WriteSocketFrame(fd, request.SerializeAsString()).ok());
+  const absl::StatusOr<std::optional<std::string>> frame = ReadSocketFrame(fd, 10000);
+  internal::ShimReply reply;
+  EXPECT_TRUE(frame.ok() && frame->has_value() && reply.ParseFromString(**frame));
+  close(fd);
+  return reply;
+}
+
+TEST_F(LocalExecutorTest, ShimAndDaemonOfOtherVersionsAgreeOnAProtocolOrSayThatTheyCannot) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  WaitForKind(1, Kind::kRunning);
+  EXPECT_EQ(Hello(Dir(1), 1, 9).protocol(), 1);
+  const internal::ShimReply stranger = Hello(Dir(1), 8, 9);
+  EXPECT_EQ(stranger.protocol(), 0);
+  EXPECT_THAT(stranger.error(), HasSubstr("the daemon 8 to 9"));
+}
+
+}  // namespace
+}  // namespace trainerd::server

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/store/state_dir.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/server/test_env.h"
+
+namespace trainerd::server {
+namespace {
+
+TEST(StateDirTest, IsMadeForItsOwnerAlone) {
+  TempDir dir;
+  const std::string path = dir / "deep/state";
+  auto state = StateDir::Lock(path, absl::ZeroDuration());
+  ASSERT_OK(state.status());
+  struct stat info;
+  ASSERT_EQ(::stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700u);
+  EXPECT_EQ(::stat((*state)->runs_dir().c_str(), &info), 0);
+}
+
+TEST(StateDirTest, SecondDaemonIsToldWhoHoldsIt) {
+  TempDir dir;
+  auto first = StateDir::Lock(dir.path(), absl::ZeroDuration());
+  ASSERT_OK(first.status());
+  const absl::Status second = StateDir::Lock(dir.path(), absl::Seconds(30)).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(second)) << second;
+  EXPECT_TRUE(absl::StrContains(second.message(), absl::StrCat("pid ", ::getpid()))) << second;
+  EXPECT_TRUE(absl::StrContains(second.message(), "--state-dir")) << second;
+}
+
+TEST(StateDirTest, SuccessorWaitsForADaemonThatIsLeaving) {
+  TempDir dir;
+  auto first = StateDir::Lock(dir.path(), absl::ZeroDuration());
+  ASSERT_OK(first.status());
+  (*first)->AnnounceLeaving();
+  std::thread leaver([&] {
+    absl::SleepFor(absl::Milliseconds(50));
+    first->reset();
+  });
+  EXPECT_OK(StateDir::Lock(dir.path(), absl::Seconds(30)).status());
+  leaver.join();
+}
+
+TEST(StateDirTest, PathThatCannotBeAFolderIsAnError) {
+  TempDir dir;
+  { auto lock = StateDir::Lock(dir.path(), absl::ZeroDuration()); }
+  ASSERT_EQ(::truncate((dir / "trainerd.lock").c_str(), 0), 0);
+  const absl::Status status =
+      StateDir::Lock(dir / "trainerd.lock/state", absl::ZeroDuration()).status();
+  EXPECT_FALSE(status.ok());
+  EXPECT_TRUE(absl::StrContains(status.message(), "trainerd.lock/state")) << status;
+}
+
+TEST(StateDirTest, ShortPathNamesTheSameFolder) {
+  TempDir dir;
+  auto state = StateDir::Lock(dir / std::string(180, 'x'), absl::ZeroDuration());
+  ASSERT_OK(state.status());
+  EXPECT_LT((*state)->short_path().size(), 40u);
+  struct stat a, b;
+  ASSERT_EQ(::stat((*state)->path().c_str(), &a), 0);
+  ASSERT_EQ(::stat(((*state)->short_path() + "/.").c_str(), &b), 0);
+  EXPECT_EQ(a.st_ino, b.st_ino);
+}
+
+}  // namespace
+}  // namespace trainerd::server
