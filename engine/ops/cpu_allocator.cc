@@ -22,22 +22,29 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kPage = 4096;
 
-// Maps blocks and keeps freed ones by class. Never destroyed: tensors of static storage may outlive main.
+// A kept block serves a request that is at most this much smaller (size ÷ 4): better than a new block beside it.
+constexpr size_t kSlackShare = 4;
+
+// Maps blocks and keeps freed ones by class. What it holds in all never exceeds the largest sum that was in use at once: before it maps more, it gives back blocks of
+// the classes that were not asked for the longest. Never destroyed: tensors of static storage may outlive main.
 class BlockPool {
  public:
   // nullptr when the kernel has no more.
   void* Take(size_t bytes) {
-    const size_t size = SizeClass(bytes);
+    const size_t wanted = SizeClass(bytes);
     std::lock_guard<std::mutex> lock(mutex_);
-    void* block = TakeKept(size);
-    if (block == nullptr) block = Map(size);
+    size_t size = wanted;
+    void* block = TakeKept(wanted, &size);
+    if (block == nullptr) block = MapWithinPeak(size);
     if (block == nullptr) {
-      UnmapKept();
+      while (UnmapOldest()) {
+      }
       block = Map(size);
     }
     if (block == nullptr) return nullptr;
     sizes_[block] = size;
     stats_.in_use_bytes += static_cast<int64_t>(size);
+    peak_bytes_ = std::max(peak_bytes_, stats_.in_use_bytes);
     return block;
   }
 
@@ -46,7 +53,7 @@ class BlockPool {
     std::lock_guard<std::mutex> lock(mutex_);
     const auto it = sizes_.find(block);
     if (it == sizes_.end()) return false;
-    kept_[it->second].push_back(block);
+    kept_[it->second].blocks.push_back(block);
     stats_.in_use_bytes -= static_cast<int64_t>(it->second);
     stats_.kept_bytes += static_cast<int64_t>(it->second);
     sizes_.erase(it);
@@ -55,7 +62,9 @@ class BlockPool {
 
   void Release() {
     std::lock_guard<std::mutex> lock(mutex_);
-    UnmapKept();
+    while (UnmapOldest()) {
+    }
+    peak_bytes_ = stats_.in_use_bytes;
   }
 
   CpuAllocatorStats stats() {
@@ -64,13 +73,31 @@ class BlockPool {
   }
 
  private:
-  void* TakeKept(size_t size) {
-    const auto it = kept_.find(size);
-    if (it == kept_.end() || it->second.empty()) return nullptr;
-    void* block = it->second.back();
-    it->second.pop_back();
-    stats_.kept_bytes -= static_cast<int64_t>(size);
-    return block;
+  struct FreeList {
+    std::vector<void*> blocks;
+    int64_t asked_at = 0;
+  };
+
+  void* TakeKept(size_t wanted, size_t* size) {
+    ++clock_;
+    for (auto it = kept_.lower_bound(wanted); it != kept_.end() && it->first <= wanted + wanted / kSlackShare; ++it) {
+      if (it->second.blocks.empty()) continue;
+      void* block = it->second.blocks.back();
+      it->second.blocks.pop_back();
+      it->second.asked_at = clock_;
+      stats_.kept_bytes -= static_cast<int64_t>(it->first);
+      *size = it->first;
+      return block;
+    }
+    return nullptr;
+  }
+
+  void* MapWithinPeak(size_t size) {
+    const int64_t limit = std::max(peak_bytes_, stats_.in_use_bytes + static_cast<int64_t>(size));
+    while (stats_.in_use_bytes + stats_.kept_bytes + static_cast<int64_t>(size) > limit) {
+      if (!UnmapOldest()) break;
+    }
+    return Map(size);
   }
 
   static void* Map(size_t size) {
@@ -78,18 +105,30 @@ class BlockPool {
     return block == MAP_FAILED ? nullptr : block;
   }
 
-  void UnmapKept() {
-    for (auto& [size, blocks] : kept_) {
-      for (void* block : blocks) ::munmap(block, size);
-      stats_.kept_bytes -= static_cast<int64_t>(size * blocks.size());
+  // Gives one block back; false when none is kept.
+  bool UnmapOldest() {
+    auto oldest = kept_.end();
+    for (auto it = kept_.begin(); it != kept_.end();) {
+      if (it->second.blocks.empty()) {
+        it = kept_.erase(it);
+        continue;
+      }
+      if (oldest == kept_.end() || it->second.asked_at < oldest->second.asked_at) oldest = it;
+      ++it;
     }
-    kept_.clear();
+    if (oldest == kept_.end()) return false;
+    ::munmap(oldest->second.blocks.back(), oldest->first);
+    oldest->second.blocks.pop_back();
+    stats_.kept_bytes -= static_cast<int64_t>(oldest->first);
+    return true;
   }
 
   std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> kept_;
+  std::map<size_t, FreeList> kept_;
   std::unordered_map<void*, size_t> sizes_;
   CpuAllocatorStats stats_;
+  int64_t peak_bytes_ = 0;  // largest in_use_bytes so far
+  int64_t clock_ = 0;       // requests so far
 };
 
 BlockPool& Pool() {

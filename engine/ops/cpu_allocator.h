@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory of CPU tensors, owned by the worker. A microbatch's tensors come and go by the hundred megabytes and differ a little in size from row to row: glibc
 // either gives them back to the kernel (every microbatch pays the page faults again, up to half of the time) or keeps them in a heap that fragments and grows.
-// Here large blocks are rounded up to size classes (eight to each power of two) and kept in one free list a class, so that memory stays at what the largest
-// microbatch needed.
+// Here large blocks are rounded up to size classes (eight to each power of two) and kept in one free list a class; in use and kept together never
+// exceed what the largest microbatch had in use.
 #pragma once
 
 #include <cstddef>

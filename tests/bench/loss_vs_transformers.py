@@ -136,7 +136,7 @@ def train_with_transformers(path, rows, options):
         schedule.step()
         optimizer.zero_grad()
         losses.append(total)
-        bench.note(f"transformers: step {step + 1}/{options.steps} loss {total:.6f}")
+        bench.note(f"transformers: step {step + 1}/{options.steps} loss {total:.9f}")
     return losses
 
 
