@@ -11,9 +11,7 @@
 namespace trainerd::server {
 namespace {
 
-// trainerd-inspect: 0 = a report without error findings, 1 = a report with some, 2 = usage or
-// invalid configuration.
-constexpr int kReportWithErrors = 1;
+// trainerd-inspect: 0 = a report without error findings, 2 = a report with some, or no report but a message (usage, configuration, data).
 constexpr int kInvalid = 2;
 constexpr size_t kErrorTailBytes = 4000;
 // The memory file that RunChild hands over, see ChildOptions::input.
@@ -33,12 +31,10 @@ absl::StatusOr<v1::DataReport> RunValidate(const std::string& inspect_path,
                    RunChild({.argv = {inspect_path, "validate", "--job", kJobFile, "--quick"},
                              .timeout = timeout,
                              .input = config_yaml}));
-  if (child.exit_code == kInvalid) return absl::InvalidArgumentError(Message(child));
+  const bool answered = child.exit_code == 0 || child.exit_code == kInvalid;
   v1::DataReport report;
-  const bool has_report = (child.exit_code == 0 || child.exit_code == kReportWithErrors) &&
-                          JsonToMessage(child.out, &report).ok();
-  if (has_report) return report;
-  if (child.exit_code == kReportWithErrors) return absl::InvalidArgumentError(Message(child));
+  if (answered && !child.out.empty() && JsonToMessage(child.out, &report).ok()) return report;
+  if (child.exit_code == kInvalid) return absl::InvalidArgumentError(Message(child));
   return absl::InternalError(absl::StrCat(inspect_path, " ended with ",
                                           child.signal != 0
                                               ? absl::StrCat("signal ", child.signal)
