@@ -22,7 +22,7 @@ import bench_common as bench
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-LEARNING_RATE = 2.0e-4
+LEARNING_RATE = 2.0e-5  # the job file's default
 WEIGHT_DECAY = 0.01
 # Steps of the job that only computes the losses of final/ (its learning rate is 0).
 FINAL_STEPS = 5
