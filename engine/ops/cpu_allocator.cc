@@ -53,7 +53,9 @@ class BlockPool {
     std::lock_guard<std::mutex> lock(mutex_);
     const auto it = sizes_.find(block);
     if (it == sizes_.end()) return false;
-    kept_[it->second].blocks.push_back(block);
+    FreeList& list = kept_[it->second];
+    list.blocks.push_back(block);
+    list.asked_at = clock_;
     stats_.in_use_bytes -= static_cast<int64_t>(it->second);
     stats_.kept_bytes += static_cast<int64_t>(it->second);
     sizes_.erase(it);

@@ -60,6 +60,24 @@ absl::Status AdoptCheckpoints(Transaction& transaction, const std::string& job_i
   return absl::OkStatus();
 }
 
+// The worker compared the hashes of its resume point and found it damaged: the next attempt starts from an older one. If it was only misread, the scan at
+// that attempt's end verifies it again.
+absl::Status CondemnDamaged(Transaction& transaction, const std::string& job_id,
+                            const Observation& observation, const v1::Attempt& attempt) {
+  const std::string id = CheckpointId(attempt.resumed_from());
+  if (id.empty() || !observation.worker_exit.has_value() ||
+      observation.worker_exit->error().code() != "CHECKPOINT_DAMAGED") {
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
+                   FindCheckpoint(transaction.db(), job_id, id));
+  if (!row || !row->checkpoint.verified()) return absl::OkStatus();
+  row->checkpoint.set_verified(false);
+  return RecordCheckpoint(transaction, row->checkpoint, v1::CheckpointEvent::FAILED,
+                          absl::StrCat("cannot be resumed from: ",
+                                       observation.worker_exit->error().message()));
+}
+
 void FillFromEvidence(const Observation& observation, const AttemptVerdict& verdict, absl::Time now,
                       v1::Attempt* attempt) {
   attempt->set_end(verdict.end == v1::Attempt::END_UNSPECIFIED ? v1::Attempt::LOST : verdict.end);
@@ -214,6 +232,7 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   ASSIGN_OR_RETURN(v1::Attempt attempt,
                    LoadAttempt(transaction.db(), request.job_id, request.attempt));
   RETURN_IF_ERROR(AdoptCheckpoints(transaction, request.job_id, *request.scan));
+  RETURN_IF_ERROR(CondemnDamaged(transaction, request.job_id, observation, attempt));
   ASSIGN_OR_RETURN(const std::optional<v1::Checkpoint> point,
                    UpdateResumePoint(transaction, &record));
   internal::JobLedger& ledger = record.ledger;

@@ -265,6 +265,9 @@ void Reconciler::Relaunch(const JobRecord& record, Active& active) {
     return absl::OkStatus();
   });
   ++active.launches;
+  // What was seen before the launch says nothing about it.
+  active.observation.reset();
+  active.observed_at = absl::InfinitePast();
   if (read.ok()) read = executor_.Launch(MakeSpec(record, resume, options_.launch));
   if (!read.ok()) {
     spdlog::error("job={} attempt={} cannot be launched: {}", JobId(record.job.name()),

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/contract/atomic_file.h"
 #include "proto/contract/manifest.h"
 #include "proto/contract/status_macros.h"
 #include "server/jobs/ledger.h"
@@ -27,10 +28,11 @@ constexpr int kToldJobs = 16;
 constexpr int kBackoffJobs = 64;
 constexpr int kFailedJobs = 10'000;
 
-int64_t FileSize(const std::string& path) {
+absl::StatusOr<int64_t> FileSize(const std::string& path) {
   std::error_code error;
   const auto size = std::filesystem::file_size(path, error);
-  return error ? -1 : static_cast<int64_t>(size);
+  if (error) return ErrnoStatus(error.value(), absl::StrCat("size of ", path));
+  return static_cast<int64_t>(size);
 }
 
 v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device>& devices) {
@@ -54,7 +56,7 @@ absl::Status LookAtCheckpoint(const v1::Checkpoint& checkpoint) {
   }
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
   for (const auto& [name, file] : manifest.files) {
-    const int64_t size = FileSize(absl::StrCat(checkpoint.path(), "/", name));
+    ASSIGN_OR_RETURN(const int64_t size, FileSize(absl::StrCat(checkpoint.path(), "/", name)));
     if (size != file.size_bytes) {
       return absl::DataLossError(
           absl::StrCat(name, " has ", size, " bytes instead of ", file.size_bytes));
@@ -214,7 +216,6 @@ void Reconciler::FailUnknownDevices() {
 
 absl::StatusOr<std::optional<v1::Checkpoint>> Reconciler::ChooseResumePoint(
     const std::string& job_id) {
-  bool had_one = false;
   while (true) {
     std::vector<CheckpointRow> rows;
     RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
@@ -222,16 +223,22 @@ absl::StatusOr<std::optional<v1::Checkpoint>> Reconciler::ChooseResumePoint(
       return absl::OkStatus();
     }));
     std::optional<v1::Checkpoint> point = ResumePoint(rows);
-    if (!point.has_value()) break;
-    had_one = true;
+    if (!point.has_value()) {
+      // From the rows, not from this pass: a daemon that died in the middle of it must not start the job from the beginning.
+      const bool had_one = std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) {
+        return !row.checkpoint.superseded();
+      });
+      if (had_one) return absl::DataLossError("none of the job's checkpoints can be read back");
+      return std::optional<v1::Checkpoint>();
+    }
     absl::Status good = LookAtCheckpoint(*point);
     if (good.ok()) return point;
+    // Only evidence condemns a checkpoint: what could not be looked at now (no descriptors, an I/O error, a newer format) waits.
+    if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) return good;
     spdlog::error("job={} checkpoint {} cannot be resumed from: {}", job_id, point->name(),
                   std::string(good.message()));
     RETURN_IF_ERROR(store_.Change([&](Transaction& t) { return MarkBroken(t, *point, good); }));
   }
-  if (had_one) return absl::DataLossError("none of the job's checkpoints can be read back");
-  return std::optional<v1::Checkpoint>();
 }
 
 void Reconciler::StartJob(const std::string& job_id, const std::string& device) {

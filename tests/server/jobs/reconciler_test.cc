@@ -379,6 +379,25 @@ TEST_F(ReconcilerTest, DamagedCheckpointIsPassedOverAndWhatLiesBeyondIsSupersede
   EXPECT_EQ(CheckpointEvents(v1::CheckpointEvent::SUPERSEDED).size(), 1u);
 }
 
+// Sizes are right, only the worker that compared the hashes knows: the next attempt starts from an older one.
+TEST_F(ReconcilerTest, CheckpointThatTheWorkerFoundDamagedIsNotResumedFromAgain) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  const std::string second = Checkpoint("a", 4, first);
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  std::ofstream(RunDir("a") + "/checkpoints/step-00000004-a1/model.safetensors")
+      << "weights of step 5";
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), second);
+  executor_.WorkerFails(name, "CHECKPOINT_DAMAGED");
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), first);
+}
+
 TEST_F(ReconcilerTest, JobWhoseCheckpointsAreAllLostFailsInsteadOfSilentlyBeginningAgain) {
   const std::string name = StartRunning("a");
   Checkpoint("a", 2);

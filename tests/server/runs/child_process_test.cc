@@ -106,7 +106,7 @@ TEST_F(ScriptTest, ValidateGivesTheReportAlsoWithErrorFindings) {
       "test \"$1 $2 $4\" = 'validate --job --quick' || exit 9\n"
       "grep -q '^name: x' \"$3\" || exit 8\n"
       "echo '{\"examples\": \"5\", \"findings\": [{\"code\": \"BAD_JSON\", \"error\": true}]}'; "
-      "exit 1\n");
+      "exit 2\n");
   const absl::StatusOr<v1::DataReport> report =
       RunValidate(program, "name: x\n", absl::Seconds(30));
   ASSERT_TRUE(report.ok()) << report.status();
