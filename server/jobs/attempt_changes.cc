@@ -72,10 +72,7 @@ absl::Status CondemnDamaged(Transaction& transaction, const std::string& job_id,
   ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
                    FindCheckpoint(transaction.db(), job_id, id));
   if (!row || !row->checkpoint.verified()) return absl::OkStatus();
-  row->checkpoint.set_verified(false);
-  return RecordCheckpoint(transaction, row->checkpoint, v1::CheckpointEvent::FAILED,
-                          absl::StrCat("cannot be resumed from: ",
-                                       observation.worker_exit->error().message()));
+  return MarkBroken(transaction, row->checkpoint, observation.worker_exit->error().message());
 }
 
 void FillFromEvidence(const Observation& observation, const AttemptVerdict& verdict, absl::Time now,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "proto/contract/status_macros.h"
 #include "trainerd/v1/event.pb.h"
 
@@ -74,6 +75,12 @@ absl::Status RecordCheckpoint(Transaction& transaction, const v1::Checkpoint& ch
   event.mutable_checkpoint()->set_message(message);
   *event.mutable_checkpoint()->mutable_checkpoint() = checkpoint;
   return transaction.Append(std::move(event));
+}
+
+absl::Status MarkBroken(Transaction& transaction, v1::Checkpoint checkpoint, const std::string& why) {
+  checkpoint.set_verified(false);
+  return RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::FAILED,
+                          absl::StrCat("cannot be resumed from: ", why));
 }
 
 absl::StatusOr<std::optional<v1::Checkpoint>> UpdateResumePoint(Transaction& transaction,

@@ -65,13 +65,6 @@ absl::Status LookAtCheckpoint(const v1::Checkpoint& checkpoint) {
   return absl::OkStatus();
 }
 
-absl::Status MarkBroken(Transaction& t, const v1::Checkpoint& broken, const absl::Status& why) {
-  v1::Checkpoint checkpoint = broken;
-  checkpoint.set_verified(false);
-  return RecordCheckpoint(t, checkpoint, v1::CheckpointEvent::FAILED,
-                          absl::StrCat("cannot be resumed from: ", std::string(why.message())));
-}
-
 absl::Status FailJob(Transaction& t, const std::string& job_id, v1::JobError error,
                      const std::string& reason) {
   ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
@@ -237,7 +230,7 @@ absl::StatusOr<std::optional<v1::Checkpoint>> Reconciler::ChooseResumePoint(
     if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) return good;
     spdlog::error("job={} checkpoint {} cannot be resumed from: {}", job_id, point->name(),
                   std::string(good.message()));
-    RETURN_IF_ERROR(store_.Change([&](Transaction& t) { return MarkBroken(t, *point, good); }));
+    RETURN_IF_ERROR(store_.Change([&](Transaction& t) { return MarkBroken(t, *point, std::string(good.message())); }));
   }
 }
 
