@@ -6,7 +6,7 @@
 #   --no-engine   without LibTorch: daemon, shim and client only
 #   --cuda        also the NVIDIA libraries and, where no nvcc is found, the CUDA compiler (about 3 GB)
 #   --model       also the quick start's model file
-#   --tests       also the virtual environment of reference implementations that tests compare with
+#   --tests       also the virtual environment of reference implementations that tests compare with, and clang for the fuzz targets
 #   --peers       also the one that benchmarks and golden generators use (torch, TRL: several GB)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -38,6 +38,8 @@ packages=(g++ cmake ninja-build make pkg-config ccache mold git ca-certificates 
   libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev libspdlog-dev libyaml-cpp-dev
   nlohmann-json3-dev libsimdjson-dev libsqlite3-dev libcli11-dev libutf8proc-dev libssl-dev libxxhash-dev
   libzstd-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev)
+# The fuzz targets are built with clang (tests/fuzz.sh).
+[ $tests = 0 ] || packages+=(clang-14 libclang-rt-14-dev)
 missing=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" = "install ok installed" ] || missing+=("$package")

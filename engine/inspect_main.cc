@@ -4,11 +4,14 @@
 // failed, 2 usage, configuration or data that cannot be used.
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "CLI/CLI.hpp"
 #include "engine/cli/inspect/commands.h"
+#include "engine/data/token_cache.h"
 
 namespace {
 
@@ -45,14 +48,21 @@ int main(int argc, char** argv) {
       "Looks at training data and tokenizers without training: validate, preview, tokenize");
   app.require_subcommand(1);
 
-  ValidateOptions validate;
+  const std::string cache = trainerd::engine::TokenCacheFolder(
+      std::getenv("TRAINERD_CACHE"), std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"));
+  const char* temporary = std::getenv("TMPDIR");
+  const std::string scratch = temporary == nullptr ? "/tmp" : temporary;
+  // A file that may not grow is an error of the write, which has another place to go.
+  std::signal(SIGXFSZ, SIG_IGN);
+
+  ValidateOptions validate{.cache_folder = cache, .scratch_folder = scratch};
   CLI::App* validate_command = app.add_subcommand(
       "validate", "Print the data report of a job as JSON; exit 2 if it holds errors");
   validate_command->add_option("--job", validate.job_file, "Job file (YAML)")->required();
   validate_command->add_flag("--quick", validate.quick,
                              "Only the beginnings and ends of the files, without the tokenizer");
 
-  PreviewOptions preview;
+  PreviewOptions preview{.cache_folder = cache, .scratch_folder = scratch};
   bool preview_json = false;
   CLI::App* preview_command = app.add_subcommand(
       "preview", "Print token ids and labels of a job's examples, one JSON document a line");

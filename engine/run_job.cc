@@ -46,8 +46,14 @@ absl::Status OpenModel(Run& run) {
 
 // A tokenizer may know more tokens than the model has rows for; only tokens that occur matter.
 absl::Status CheckTokenRange(const Run& run) {
-  for (const std::vector<TokenExample>* examples : {&run.data.train, &run.data.validation}) {
-    for (const TokenExample& example : *examples) {
+  const internal::TokenSetSummary& summary = run.data.store->summary();
+  if (std::max(summary.train().largest_id(), summary.validation().largest_id()) <
+      run.model.vocab_size) {
+    return absl::OkStatus();
+  }
+  for (const std::vector<uint32_t>* examples : {&run.data.train, &run.data.validation}) {
+    for (const uint32_t number : *examples) {
+      ASSIGN_OR_RETURN(const TokenExample example, run.data.store->Read(number));
       const auto largest = std::max_element(example.ids.begin(), example.ids.end());
       if (largest == example.ids.end() || *largest < run.model.vocab_size) continue;
       return absl::InvalidArgumentError(
@@ -77,10 +83,19 @@ absl::Status PrepareTheData(Run& run) {
     return CheckWanted(run.control);
   };
   ASSIGN_OR_RETURN(run.data, PrepareData(run.config, run.text, progress,
-                                         {.num_threads = run.spec.cpu_threads()}));
+                                         {.num_threads = run.spec.cpu_threads(),
+                                          .cache_folder = run.options.cache_folder,
+                                          .scratch_folder = run.spec.run_dir()}));
+  for (const std::string& note : run.data.notes) {
+    EmitNotice(run.events, v1::Notice::WARNING, "TOKEN_CACHE", note);
+  }
+  if (run.data.from_cache) {
+    EmitNotice(run.events, v1::Notice::INFO, "TOKEN_CACHE",
+               "the token rows were made before and are read from the cache");
+  }
   RETURN_IF_ERROR(CheckTokenRange(run));
   run.loader =
-      std::make_unique<DataLoader>(run.data.train, run.data.train_rows, LoaderOptions(run.config));
+      std::make_unique<DataLoader>(*run.data.store, run.data.train_rows, LoaderOptions(run.config));
   run.data.report.set_total_steps(run.loader->total_steps());
   v1::Event event;
   *event.mutable_data_report() = run.data.report;
@@ -89,7 +104,8 @@ absl::Status PrepareTheData(Run& run) {
 }
 
 absl::Status CheckTheMasking(Run& run) {
-  const v1::MaskingReport report = CheckMasking(run.data, run.config, *run.text.tokenizer);
+  ASSIGN_OR_RETURN(const v1::MaskingReport report,
+                   CheckMasking(run.data, run.config, *run.text.tokenizer));
   v1::Event event;
   *event.mutable_masking_report() = report;
   run.events.Emit(std::move(event));
@@ -194,8 +210,8 @@ void SetEndTime(internal::WorkerExitRecord* record) {
 }  // namespace
 
 internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& events,
-                                  RunControl& control) {
-  Run run(spec, events, control);
+                                  RunControl& control, const RunOptions& options) {
+  Run run(spec, events, control, options);
   absl::Status status;
   const char* stage = "";
   for (const Stage& next : kStages) {

@@ -12,12 +12,13 @@
 #include "absl/status/statusor.h"
 #include "engine/event_sink.h"
 #include "engine/run_control.h"
+#include "engine/run_options.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::engine {
 
 // Runs the attempt to its end (completed, paused, stopped, discarded or failed) and says how it ended; the caller writes the record.
 // A failure is a record with `end` FAILED and the error as data, never an exception.
-internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& events, RunControl& control);
+internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& events, RunControl& control, const RunOptions& options = {});
 
 }  // namespace trainerd::engine

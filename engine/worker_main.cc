@@ -6,6 +6,7 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <string>
 
 #include "engine/checkpoint/engine_version.h"
@@ -14,6 +15,7 @@
 #include "engine/cli/init_model_command.h"
 #include "engine/cli/sample_command.h"
 #include "engine/cli/train_command.h"
+#include "engine/data/token_cache.h"
 #include "engine/ops/cpu_allocator.h"
 #include "spdlog/sinks/stdout_sinks.h"
 #include "spdlog/spdlog.h"
@@ -103,6 +105,8 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", kEngineVersion);
   app.require_subcommand(1);
   Options options;
+  options.attempt.run.cache_folder = options.train.run.cache_folder = TokenCacheFolder(
+      std::getenv("TRAINERD_CACHE"), std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"));
   AddAttempt(app, options.attempt);
   AddTrain(app, options.train);
   AddSample(app, options.sample);

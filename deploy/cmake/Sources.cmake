@@ -30,3 +30,18 @@ function(trainerd_program name main)
     target_link_libraries(${name} PRIVATE ${ARG_LINK})
   endif()
 endfunction()
+
+# trainerd_precompile(NAME HEADERS …): what most files of a library read is parsed once for the library instead of once a file (it halves
+# the time of a small file). Each file still includes what it uses.
+function(trainerd_precompile name)
+  set(common <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <utility> <vector>
+    <absl/status/statusor.h> <absl/strings/str_cat.h> <absl/strings/str_format.h> <absl/strings/str_join.h> <absl/time/time.h>)
+  target_precompile_headers(${name} PRIVATE ${common} ${ARGN})
+  # What makes a file that uses a precompiled header fit for the compiler cache.
+  target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+endfunction()
+
+# trainerd_command_line(FILES …): the command-line parser's templates take longer to optimise than all else in a program, and run once.
+function(trainerd_command_line)
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -O0 SKIP_PRECOMPILE_HEADERS ON)
+endfunction()

@@ -75,6 +75,9 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
   const std::string final_path = absl::StrCat(folder, "/", id);
   const int64_t needed = EstimateCheckpointBytes(parameters) + kSmallFilesBytes;
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
+  // Who made checkpoints/ may have died before its name was durable.
+  RETURN_IF_ERROR(MakeFolders(folder));
+  RETURN_IF_ERROR(FsyncPath(target.run_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
                    FolderWriter::Create(absl::StrCat(
                        folder, "/", TemporaryName(target.attempt, absl::StrCat(state.step)))));

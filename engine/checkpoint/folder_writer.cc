@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/checkpoint/run_folder.h"
 #include "proto/contract/atomic_file.h"
+#include "proto/contract/attempt_files.h"
 #include "proto/contract/hash.h"
 #include "proto/contract/status_macros.h"
 
@@ -92,8 +93,9 @@ absl::Status ReplaceFolder(const std::string& from, const std::string& to) {
 
 absl::StatusOr<std::unique_ptr<FolderWriter>> FolderWriter::Create(const std::string& temporary) {
   RETURN_IF_ERROR(RemoveAll(temporary));
+  RETURN_IF_ERROR(MakeFolders(fs::path(temporary).parent_path().string()));
   std::error_code error;
-  fs::create_directories(temporary, error);
+  fs::create_directory(temporary, error);
   if (error) return ErrnoStatus(error.value(), absl::StrCat("create folder ", temporary));
   return std::unique_ptr<FolderWriter>(new FolderWriter(temporary));
 }

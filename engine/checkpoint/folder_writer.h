@@ -18,8 +18,9 @@ namespace trainerd::engine {
 // Removes the temporary folder when it is destroyed without a successful Publish. Not thread-safe.
 class FolderWriter {
  public:
-  // Creates `temporary` (and its parents), which must lie beside the final name; removes what is
-  // there.
+  // Creates `temporary` (absolute), which must lie beside the final name; removes what is there.
+  // Missing parents are made, and their names are durable, so that a published folder is found
+  // after a power cut.
   static absl::StatusOr<std::unique_ptr<FolderWriter>> Create(const std::string& temporary);
   ~FolderWriter();
   FolderWriter(const FolderWriter&) = delete;

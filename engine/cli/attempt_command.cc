@@ -43,7 +43,7 @@ internal::WorkerExitRecord RunWithSpool(const internal::AttemptSpec& spec,
   {
     const ControlListener listener(control, {.control_fd = options.control_fd,
                                              .on_signal = ControlListener::OnSignal::kLeave});
-    record = RunJob(spec, events, control);
+    record = RunJob(spec, events, control, options.run);
     preempted = listener.preempted();
   }
   if (preempted && record.end() == v1::Attempt::PAUSED_OK)

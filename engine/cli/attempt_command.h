@@ -5,11 +5,14 @@
 
 #include <string>
 
+#include "engine/run_options.h"
+
 namespace trainerd::engine {
 
 struct AttemptOptions {
   std::string attempt_dir;  // holds spec.pb
   int control_fd = -1;      // socket of the shim
+  RunOptions run;
 };
 
 // Exit code: 0 the record is durable and says how the attempt ended; 1 the attempt failed, or not

@@ -186,7 +186,7 @@ int Run(const internal::AttemptSpec& spec, const TrainOptions& options) {
   TeeSink events(std::move(sinks));
   RunControl control;
   const ControlListener listener(control, {.on_signal = ControlListener::OnSignal::kStop});
-  return Finish(RunJob(spec, events, control));
+  return Finish(RunJob(spec, events, control, options.run));
 }
 
 }  // namespace

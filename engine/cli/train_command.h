@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/run_options.h"
+
 namespace trainerd::engine {
 
 struct TrainOptions {
@@ -13,6 +15,7 @@ struct TrainOptions {
   std::string run_dir;
   std::string events_path;        // JSON lines are appended here; "-" = stdout; "" = none
   std::vector<std::string> sets;  // dotted.path=value
+  RunOptions run;
 };
 
 // Exit code: 0 done, 1 the job failed, 2 invalid configuration, 3 stopped.

@@ -11,15 +11,14 @@
 
 namespace trainerd::engine {
 
-DataLoader::DataLoader(const std::vector<TokenExample>& examples,
-                       const std::vector<PackedRow>& rows, DataLoaderOptions options)
-    : examples_(examples), rows_(rows), options_(options) {
+DataLoader::DataLoader(const TokenStore& store, const PackedRows& rows, DataLoaderOptions options)
+    : store_(store), rows_(rows), options_(options) {
   TRAINERD_CHECK(options_.batch_size >= 1 && options_.gradient_accumulation >= 1);
 }
 
 int64_t DataLoader::steps_per_epoch() const {
   const int64_t rows_per_step = options_.batch_size * options_.gradient_accumulation;
-  return (static_cast<int64_t>(rows_.size()) + rows_per_step - 1) / rows_per_step;
+  return (rows_.size() + rows_per_step - 1) / rows_per_step;
 }
 
 int64_t DataLoader::total_steps() const {
@@ -34,7 +33,7 @@ StepPlace DataLoader::Place(int64_t step) const {
   TRAINERD_CHECK(step >= 1 && !rows_.empty());
   const int64_t rows_per_step = options_.batch_size * options_.gradient_accumulation;
   const int64_t per_epoch = steps_per_epoch();
-  const int64_t row_count = static_cast<int64_t>(rows_.size());
+  const int64_t row_count = rows_.size();
   StepPlace place;
   place.epoch = (step - 1) / per_epoch;
   place.first_row = (step - 1) % per_epoch * rows_per_step;
@@ -46,7 +45,7 @@ StepPlace DataLoader::Place(int64_t step) const {
 }
 
 std::vector<int64_t> DataLoader::EpochOrder(int64_t epoch) const {
-  std::vector<int64_t> order(rows_.size());
+  std::vector<int64_t> order(static_cast<size_t>(rows_.size()));
   std::iota(order.begin(), order.end(), 0);
   if (!options_.shuffle) return order;
   const CounterRng rng(options_.seed, RngPurpose::kRowOrder, epoch);
@@ -54,42 +53,57 @@ std::vector<int64_t> DataLoader::EpochOrder(int64_t epoch) const {
   return order;
 }
 
-std::vector<Microbatch> DataLoader::Step(int64_t step) const {
+absl::StatusOr<std::vector<Microbatch>> DataLoader::Step(int64_t step) const {
   const StepPlace place = Place(step);
   if (place.epoch != cached_epoch_) {
     cached_order_ = EpochOrder(place.epoch);
     cached_epoch_ = place.epoch;
   }
+  const auto rows =
+      absl::MakeConstSpan(cached_order_)
+          .subspan(static_cast<size_t>(place.first_row), static_cast<size_t>(place.num_rows));
+  const size_t batch_size = static_cast<size_t>(options_.batch_size);
   std::vector<Microbatch> microbatches;
-  for (int64_t done = 0; done < place.num_rows; done += options_.batch_size) {
-    std::vector<const PackedRow*> rows;
-    const int64_t count = std::min(options_.batch_size, place.num_rows - done);
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t row = cached_order_[static_cast<size_t>(place.first_row + done + i)];
-      rows.push_back(&rows_[static_cast<size_t>(row)]);
-    }
-    microbatches.push_back(MakeMicrobatch(examples_, rows));
+  for (size_t done = 0; done < rows.size(); done += batch_size) {
+    ASSIGN_OR_RETURN(Microbatch batch,
+                     MakeMicrobatch(store_, rows_, rows.subspan(done, batch_size)));
+    microbatches.push_back(std::move(batch));
   }
   return microbatches;
 }
 
-Microbatch MakeMicrobatch(const std::vector<TokenExample>& examples,
-                          const std::vector<const PackedRow*>& rows) {
+namespace {
+
+// Appends tokens [begin, end) of the example as a document.
+void AppendDocument(const TokenExample& example, size_t begin, size_t end, Microbatch* batch) {
+  const auto at = [](size_t i) { return static_cast<std::ptrdiff_t>(i); };
+  batch->ids.insert(batch->ids.end(), example.ids.begin() + at(begin),
+                    example.ids.begin() + at(end));
+  batch->labels.insert(batch->labels.end(), example.labels.begin() + at(begin),
+                       example.labels.begin() + at(end));
+  for (size_t i = begin; i < end; ++i) {
+    const int32_t target = i + 1 < end ? example.labels[i + 1] : kIgnoreIndex;
+    batch->targets.push_back(target);
+    batch->positions.push_back(static_cast<int32_t>(i - begin));
+    if (target != kIgnoreIndex) ++batch->target_tokens;
+  }
+  batch->cu_seqlens.push_back(static_cast<int32_t>(batch->ids.size()));
+  batch->examples.push_back(example.index);
+}
+
+}  // namespace
+
+absl::StatusOr<Microbatch> MakeMicrobatch(const TokenStore& store, const PackedRows& rows,
+                                          absl::Span<const int64_t> numbers) {
   Microbatch batch;
-  for (const PackedRow* row : rows) {
-    for (const int64_t document : row->documents) {
-      const TokenExample& example = examples[static_cast<size_t>(document)];
-      const size_t size = example.ids.size();
-      batch.ids.insert(batch.ids.end(), example.ids.begin(), example.ids.end());
-      batch.labels.insert(batch.labels.end(), example.labels.begin(), example.labels.end());
-      for (size_t i = 0; i < size; ++i) {
-        const int32_t target = i + 1 < size ? example.labels[i + 1] : kIgnoreIndex;
-        batch.targets.push_back(target);
-        batch.positions.push_back(static_cast<int32_t>(i));
-        if (target != kIgnoreIndex) ++batch.target_tokens;
-      }
-      batch.cu_seqlens.push_back(static_cast<int32_t>(batch.ids.size()));
-      batch.examples.push_back(example.index);
+  for (const int64_t row : numbers) {
+    for (int64_t i = 0; i < rows.num_documents(row); ++i) {
+      const Piece piece = rows.document(row, i);
+      ASSIGN_OR_RETURN(const TokenExample example, store.Read(piece.example));
+      const int64_t size = static_cast<int64_t>(example.ids.size());
+      const int64_t begin = std::min(piece.begin, size);
+      const int64_t end = begin + std::min(piece.max_tokens, size - begin);
+      AppendDocument(example, static_cast<size_t>(begin), static_cast<size_t>(end), &batch);
     }
   }
   return batch;

@@ -7,8 +7,11 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "engine/data/batch.h"
 #include "engine/data/packing.h"
+#include "engine/data/token_store.h"
 
 namespace trainerd::engine {
 
@@ -33,32 +36,32 @@ struct StepPlace {
 // Thread-safety: one owner at a time (Step keeps the order of the epoch at hand).
 class DataLoader {
  public:
-  // `examples` and `rows` must outlive the loader. A row is a list of positions in `examples`
-  // (packing.h); with packing off each row holds one.
-  DataLoader(const std::vector<TokenExample>& examples, const std::vector<PackedRow>& rows,
-             DataLoaderOptions options);
+  // `store` and `rows` must outlive the loader. Rows are of examples of `store`; with packing off
+  // each row holds one.
+  DataLoader(const TokenStore& store, const PackedRows& rows, DataLoaderOptions options);
 
   // The last step of an epoch may be smaller; it is trained like the others.
   int64_t steps_per_epoch() const;
   // max_steps if set, else ceil(epochs x steps_per_epoch).
   int64_t total_steps() const;
   StepPlace Place(int64_t step) const;
-  // The microbatches of step N (1-based), in order. The last one may hold fewer rows.
-  std::vector<Microbatch> Step(int64_t step) const;
+  // The microbatches of step N (1-based), in order. The last one may hold fewer rows. Errors: those
+  // of TokenStore::Read.
+  absl::StatusOr<std::vector<Microbatch>> Step(int64_t step) const;
   // Order of the rows in one epoch: Fisher-Yates with a counter-based generator keyed by (seed,
   // epoch); the identity without shuffle.
   std::vector<int64_t> EpochOrder(int64_t epoch) const;
 
  private:
-  const std::vector<TokenExample>& examples_;
-  const std::vector<PackedRow>& rows_;
+  const TokenStore& store_;
+  const PackedRows& rows_;
   DataLoaderOptions options_;
   mutable int64_t cached_epoch_ = -1;
   mutable std::vector<int64_t> cached_order_;
 };
 
-// One microbatch out of whole rows.
-Microbatch MakeMicrobatch(const std::vector<TokenExample>& examples,
-                          const std::vector<const PackedRow*>& rows);
+// One microbatch out of whole rows, named by number. Errors: those of TokenStore::Read.
+absl::StatusOr<Microbatch> MakeMicrobatch(const TokenStore& store, const PackedRows& rows,
+                                          absl::Span<const int64_t> numbers);
 
 }  // namespace trainerd::engine

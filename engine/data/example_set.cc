@@ -1,47 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/example_set.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/contract/status_macros.h"
 
 namespace trainerd::engine {
 
 ExampleSet::ExampleSet(const v1::DataConfig& config, std::string lost_bytes_example,
-                       bool keep_going, Findings* findings)
+                       bool keep_going, Findings* findings, TokenStoreWriter* writer)
     : config_(config),
       lost_bytes_example_(std::move(lost_bytes_example)),
       keep_going_(keep_going),
-      findings_(findings) {}
+      findings_(findings),
+      writer_(writer),
+      first_example_(writer->size()) {}
 
-absl::Status ExampleSet::AddFault(const RowFault& fault, const std::string& path, int64_t line) {
-  ++rows_bad_;
-  std::string place = absl::StrCat(path, ":", line);
-  if (fault.column > 0) absl::StrAppend(&place, ":", fault.column);
+absl::Status ExampleSet::AddFault(const RowFault& fault, DataPlace place) {
+  counters_.set_rows_bad(counters_.rows_bad() + 1);
+  place.column = fault.column;
   const bool fails = fault.fatal || config_.bad_rows() != "skip";
   if (!fails || keep_going_) {
     findings_->Add(fault.code, fails, place, fault.message);
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      place, ": ", fault.message, fault.fatal ? "" : "; data.bad_rows: skip leaves such rows out"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(findings_->Text(place), ": ", fault.message,
+                   fault.fatal ? "" : "; data.bad_rows: skip leaves such rows out"));
 }
 
-void ExampleSet::AddNotes(const TokenRow& row, const std::string& place) {
+void ExampleSet::AddNotes(const TokenRow& row, const DataPlace& place) {
   const RowNotes& notes = row.notes;
   if (notes.no_assistant) {
-    ++rows_without_assistant_;
+    counters_.set_rows_without_assistant(counters_.rows_without_assistant() + 1);
     findings_->Add("NO_ASSISTANT", false, place, "the conversation has no assistant message");
   }
   if (row.left_out == LeftOut::kNoTarget) {
-    ++rows_without_target_;
+    counters_.set_rows_without_target(counters_.rows_without_target() + 1);
     findings_->Add("NO_TARGET", false, place,
                    row.truncated ? "no token to train is left within data.max_length: left out"
                                  : "no token of the row is trained: left out");
   }
   if (row.truncated) {
     const bool skipped = row.left_out == LeftOut::kTooLong;
-    ++(skipped ? rows_too_long_ : rows_truncated_);
+    if (skipped) {
+      counters_.set_rows_too_long(counters_.rows_too_long() + 1);
+    } else {
+      counters_.set_rows_truncated(counters_.rows_truncated() + 1);
+    }
     findings_->Add("TOO_LONG", false, place,
                    absl::StrCat(row.num_tokens, " tokens, data.max_length is ",
                                 config_.max_length(), skipped ? ": left out" : ": cut at the end"));
@@ -82,42 +90,59 @@ void ExampleSet::AddNotes(const TokenRow& row, const std::string& place) {
   }
 }
 
-absl::Status ExampleSet::Add(TokenRow row, const std::string& path, int64_t line, int32_t source) {
-  ++rows_read_;
-  if (row.fault) return AddFault(*row.fault, path, line);
-  const std::string place = absl::StrCat(path, ":", line);
-  AddNotes(row, place);
-  if (row.left_out != LeftOut::kNo) return absl::OkStatus();
-
-  if (paths_.empty() || paths_.back() != path) paths_.push_back(path);
-  const FirstPlace here{.path = static_cast<int32_t>(paths_.size()) - 1, .line = line};
-  if (!first_places_.emplace(row.text_hash, here).second) {
-    findings_->Add("DUPLICATE", false, place,
-                   absl::StrCat("the same conversation stands at ", PlaceOf(row.text_hash)));
+absl::Status ExampleSet::AddDuplicate(uint64_t text_hash, const DataPlace& place) {
+  findings_->Add("DUPLICATE", false, place, "the same conversation stands at");
+  // Only the first one's message is shown, so only that one is worth a search.
+  if (first_of_duplicates_.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<ExampleRecord> first,
+                   writer_->FindText(text_hash, first_example_));
+  if (first.has_value()) {
+    first_of_duplicates_ = DataPlace{.file = first->file, .line = first->line};
   }
-  examples_.push_back(std::move(row.example));
-  infos_.push_back({.num_tokens = row.num_tokens,
-                    .num_targets = row.num_targets,
-                    .text_hash = row.text_hash,
-                    .source = source});
   return absl::OkStatus();
 }
 
-std::string ExampleSet::PlaceOf(uint64_t text_hash) const {
-  const auto found = first_places_.find(text_hash);
-  if (found == first_places_.end()) return "";
-  return absl::StrCat(paths_[static_cast<size_t>(found->second.path)], ":", found->second.line);
+absl::Status ExampleSet::Add(const TokenRow& row, const DataPlace& place) {
+  counters_.set_rows_read(counters_.rows_read() + 1);
+  if (row.fault) return AddFault(*row.fault, place);
+  AddNotes(row, place);
+  if (row.left_out != LeftOut::kNo) return absl::OkStatus();
+
+  if (!texts_.insert(row.text_hash).second) RETURN_IF_ERROR(AddDuplicate(row.text_hash, place));
+  HashExample(row.example, &fingerprint_);
+  const auto largest = std::max_element(row.example.ids.begin(), row.example.ids.end());
+  if (largest != row.example.ids.end()) {
+    counters_.set_largest_id(std::max(counters_.largest_id(), *largest));
+  }
+  counters_.set_examples(counters_.examples() + 1);
+  return writer_->Add(row.example, {.text_hash = row.text_hash,
+                                    .line = place.line,
+                                    .file = place.file,
+                                    .tokens_before = static_cast<int32_t>(row.num_tokens)});
 }
 
-std::string ExampleSet::Summary() const {
-  std::string text = absl::StrCat(rows_read_, " rows read");
-  if (rows_bad_ > 0) absl::StrAppend(&text, ", ", rows_bad_, " bad");
-  if (rows_too_long_ > 0) absl::StrAppend(&text, ", ", rows_too_long_, " longer than max_length");
-  if (rows_without_target_ > 0) {
-    absl::StrAppend(&text, ", ", rows_without_target_, " without a token to train (",
-                    rows_without_assistant_, " of them without an assistant message)");
+internal::TokenSetSummary::Counters ExampleSet::counters() const {
+  internal::TokenSetSummary::Counters counters = counters_;
+  counters.set_fingerprint(fingerprint_.Digest());
+  return counters;
+}
+
+std::string RowsText(const internal::TokenSetSummary::Counters& counters) {
+  std::string text = absl::StrCat(counters.rows_read(), " rows read");
+  if (counters.rows_bad() > 0) absl::StrAppend(&text, ", ", counters.rows_bad(), " bad");
+  if (counters.rows_too_long() > 0) {
+    absl::StrAppend(&text, ", ", counters.rows_too_long(), " longer than max_length");
+  }
+  if (counters.rows_without_target() > 0) {
+    absl::StrAppend(&text, ", ", counters.rows_without_target(), " without a token to train (",
+                    counters.rows_without_assistant(), " of them without an assistant message)");
   }
   return text;
+}
+
+void HashExample(const TokenExample& example, Xxh3Stream* hash) {
+  hash->Update(example.ids.data(), example.ids.size() * sizeof(int32_t));
+  hash->Update(example.labels.data(), example.labels.size() * sizeof(int32_t));
 }
 
 }  // namespace trainerd::engine

@@ -4,63 +4,60 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "engine/data/batch.h"
 #include "engine/data/findings.h"
 #include "engine/data/row_pipeline.h"
+#include "engine/data/token_store_writer.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
 
+// Memory: 8 to 30 bytes for each kept conversation (the hashes by which duplicates are found).
 // Thread-safety: one owner at a time.
 class ExampleSet {
  public:
-  // Per kept example, beside the example itself.
-  struct Info {
-    int64_t num_tokens = 0;  // before truncation
-    int64_t num_targets = 0;
-    uint64_t text_hash = 0;
-    int32_t source = 0;  // position in data.train
-  };
-
-  // `findings` outlives the set. keep_going: see PrepareOptions.
+  // `findings` and `writer` outlive the set. keep_going: see PrepareOptions.
   ExampleSet(const v1::DataConfig& config, std::string lost_bytes_example, bool keep_going,
-             Findings* findings);
+             Findings* findings, TokenStoreWriter* writer);
 
-  // Takes one row of `path`. Errors: InvalidArgument for a bad row, under data.bad_rows.
-  absl::Status Add(TokenRow row, const std::string& path, int64_t line, int32_t source);
+  // Takes one row, which stands at `place`. Errors: InvalidArgument for a bad row, under
+  // data.bad_rows; those of TokenStoreWriter::Add.
+  absl::Status Add(const TokenRow& row, const DataPlace& place);
 
-  std::vector<TokenExample>& examples() { return examples_; }
-  std::vector<Info>& infos() { return infos_; }
-  int64_t rows_read() const { return rows_read_; }
-  int64_t rows_truncated() const { return rows_truncated_; }
-  // What became of the rows, for the message that none is left.
-  std::string Summary() const;
-  // "path:line" of the first kept row with this text; "" = none.
-  std::string PlaceOf(uint64_t text_hash) const;
+  // Gives back the memory by which duplicates are found. Nothing may be added after it.
+  void ForgetTexts() { absl::flat_hash_set<uint64_t>().swap(texts_); }
+
+  int64_t rows_read() const { return counters_.rows_read(); }
+  // Whole once all rows are added.
+  internal::TokenSetSummary::Counters counters() const;
+  // Where the conversation stands of which the first DUPLICATE is one.
+  const std::optional<DataPlace>& first_of_duplicates() const { return first_of_duplicates_; }
 
  private:
-  absl::Status AddFault(const RowFault& fault, const std::string& path, int64_t line);
-  void AddNotes(const TokenRow& row, const std::string& place);
+  absl::Status AddFault(const RowFault& fault, DataPlace place);
+  absl::Status AddDuplicate(uint64_t text_hash, const DataPlace& place);
+  void AddNotes(const TokenRow& row, const DataPlace& place);
 
   const v1::DataConfig config_;
   const std::string lost_bytes_example_;
   const bool keep_going_;
   Findings* const findings_;
-  std::vector<TokenExample> examples_;
-  std::vector<Info> infos_;
-  int64_t rows_read_ = 0, rows_truncated_ = 0;
-  int64_t rows_bad_ = 0, rows_without_target_ = 0, rows_without_assistant_ = 0, rows_too_long_ = 0;
-  struct FirstPlace {
-    int32_t path = 0;
-    int64_t line = 0;
-  };
-  std::vector<std::string> paths_;
-  absl::flat_hash_map<uint64_t, FirstPlace> first_places_;
+  TokenStoreWriter* const writer_;
+  const int64_t first_example_;  // of this set, in the writer
+  internal::TokenSetSummary::Counters counters_;
+  Xxh3Stream fingerprint_;
+  absl::flat_hash_set<uint64_t> texts_;
+  std::optional<DataPlace> first_of_duplicates_;
 };
+
+// What became of the rows, for the message that none is left.
+std::string RowsText(const internal::TokenSetSummary::Counters& counters);
+
+// Ids and labels of an example, little-endian int32, as fingerprints take them.
+void HashExample(const TokenExample& example, Xxh3Stream* hash);
 
 }  // namespace trainerd::engine

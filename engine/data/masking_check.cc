@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/data/counter_rng.h"
 #include "engine/data/selection.h"
+#include "proto/contract/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -40,40 +41,39 @@ class Sampler {
   Sampler(const PreparedData& data, const Tokenizer& tokenizer)
       : data_(data), tokenizer_(tokenizer) {}
 
-  void Add(const PackedRow& row);
+  absl::Status Add(int64_t row);
   const Sample& sample() const { return sample_; }
 
  private:
-  void CountRuns(const Microbatch& batch, int64_t* runs, int64_t* trained);
-  void LookForMarkers(const Microbatch& batch, int64_t begin, int64_t end);
+  // What the labels of a row's conversations say, and what the template renderer recorded for them.
+  struct Counts {
+    int64_t runs = 0, trained = 0;
+    int64_t spans = 0, span_tokens = 0;
+  };
+  void CountRuns(const std::vector<int32_t>& labels, Counts* counts);
+  void LookForMarkers(absl::Span<const int32_t> run);
 
   const PreparedData& data_;
   const Tokenizer& tokenizer_;
   Sample sample_;
 };
 
-// Runs end at document borders, so that two documents' trained ends and starts do not merge.
-void Sampler::CountRuns(const Microbatch& batch, int64_t* runs, int64_t* trained) {
-  for (int64_t document = 0; document < batch.num_documents(); ++document) {
-    const int64_t end = batch.cu_seqlens[static_cast<size_t>(document) + 1];
-    for (int64_t i = batch.cu_seqlens[static_cast<size_t>(document)]; i < end;) {
-      if (batch.labels[static_cast<size_t>(i)] == kIgnoreIndex) {
-        ++i;
-        continue;
-      }
-      const int64_t begin = i;
-      while (i < end && batch.labels[static_cast<size_t>(i)] != kIgnoreIndex) ++i;
-      ++*runs;
-      *trained += i - begin;
-      LookForMarkers(batch, begin, i);
+void Sampler::CountRuns(const std::vector<int32_t>& labels, Counts* counts) {
+  for (size_t i = 0; i < labels.size();) {
+    if (labels[i] == kIgnoreIndex) {
+      ++i;
+      continue;
     }
+    const size_t begin = i;
+    while (i < labels.size() && labels[i] != kIgnoreIndex) ++i;
+    ++counts->runs;
+    counts->trained += static_cast<int64_t>(i - begin);
+    LookForMarkers(absl::MakeConstSpan(labels).subspan(begin, i - begin));
   }
 }
 
-void Sampler::LookForMarkers(const Microbatch& batch, int64_t begin, int64_t end) {
-  const std::string text = absl::AsciiStrToLower(tokenizer_.Decode(
-      absl::MakeConstSpan(batch.labels)
-          .subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))));
+void Sampler::LookForMarkers(absl::Span<const int32_t> run) {
+  const std::string text = absl::AsciiStrToLower(tokenizer_.Decode(run));
   for (const char* marker : kForeignMarkers) {
     if (text.find(marker) == std::string::npos) continue;
     ++sample_.runs_with_marker;
@@ -82,34 +82,50 @@ void Sampler::LookForMarkers(const Microbatch& batch, int64_t begin, int64_t end
   }
 }
 
-void Sampler::Add(const PackedRow& row) {
-  const Microbatch batch = MakeMicrobatch(data_.train, {&row});
-  int64_t spans = 0, span_tokens = 0;
-  for (const int64_t document : row.documents) {
-    spans += data_.train[static_cast<size_t>(document)].target_spans;
-    span_tokens += data_.train[static_cast<size_t>(document)].span_tokens;
+absl::Status Sampler::Add(int64_t row) {
+  ASSIGN_OR_RETURN(const Microbatch batch, MakeMicrobatch(*data_.store, data_.train_rows, {row}));
+  // By document, so that two documents' trained ends and starts do not merge. Of a document that is
+  // a piece the whole conversation counts: its spans are recorded for that.
+  Counts counts;
+  bool has_piece = false;
+  for (int64_t i = 0; i < batch.num_documents(); ++i) {
+    const Piece piece = data_.train_rows.document(row, i);
+    ASSIGN_OR_RETURN(const TokenExample example, data_.store->Read(piece.example));
+    const int64_t tokens =
+        batch.cu_seqlens[static_cast<size_t>(i) + 1] - batch.cu_seqlens[static_cast<size_t>(i)];
+    if (tokens == static_cast<int64_t>(example.ids.size())) {
+      const auto begin = batch.labels.begin() + batch.cu_seqlens[static_cast<size_t>(i)];
+      CountRuns({begin, begin + tokens}, &counts);
+    } else {
+      has_piece = true;
+      CountRuns(example.labels, &counts);
+    }
+    counts.spans += example.target_spans;
+    counts.span_tokens += example.span_tokens;
   }
-  int64_t runs = 0, trained = 0;
-  CountRuns(batch, &runs, &trained);
+  const int64_t trained = static_cast<int64_t>(batch.labels.size()) -
+                          std::count(batch.labels.begin(), batch.labels.end(), kIgnoreIndex);
 
   ++sample_.rows;
   sample_.tokens += batch.num_tokens();
   sample_.trained += trained;
-  sample_.runs += runs;
-  sample_.spans += spans;
-  const double coverage = span_tokens == 0
-                              ? (trained == 0 ? 1.0 : 0.0)
-                              : static_cast<double>(trained) / static_cast<double>(span_tokens);
+  sample_.runs += counts.runs;
+  sample_.spans += counts.spans;
+  const double coverage = counts.span_tokens == 0 ? (counts.trained == 0 ? 1.0 : 0.0)
+                                                  : static_cast<double>(counts.trained) /
+                                                        static_cast<double>(counts.span_tokens);
   sample_.worst_coverage = std::min(sample_.worst_coverage, coverage);
-  const bool other_runs = runs != spans;
+  const bool other_runs = counts.runs != counts.spans;
   sample_.rows_with_other_runs += other_runs;
   sample_.rows_badly_covered += coverage < kLeastCoverage;
   sample_.rows_untrained += trained == 0;
-  sample_.rows_all_trained += trained == batch.num_tokens();
+  // The middle of a long answer is trained from end to end by right.
+  sample_.rows_all_trained += !has_piece && trained == batch.num_tokens();
   if (sample_.first_fault.empty() && other_runs) {
-    sample_.first_fault = absl::StrCat("example ", batch.examples.front(), ": ", runs,
-                                       " trained runs, ", spans, " recorded spans");
+    sample_.first_fault = absl::StrCat("example ", batch.examples.front(), ": ", counts.runs,
+                                       " trained runs, ", counts.spans, " recorded spans");
   }
+  return absl::OkStatus();
 }
 
 void AddCheck(const std::string& name, bool passed, bool error, double value, std::string message,
@@ -164,13 +180,14 @@ void AddWarningChecks(const Sample& sample, bool trains_all, double fraction,
 
 }  // namespace
 
-v1::MaskingReport CheckMasking(const PreparedData& data, const v1::JobConfig& config,
-                               const Tokenizer& tokenizer) {
+absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
+                                               const v1::JobConfig& config,
+                                               const Tokenizer& tokenizer) {
   Sampler sampler(data, tokenizer);
-  const int64_t count = static_cast<int64_t>(data.train_rows.size());
+  const int64_t count = data.train_rows.size();
   const CounterRng rng(config.train().seed(), RngPurpose::kMaskingSample, 0);
   for (const int64_t row : ChooseSeeded(count, kMaskingSampleRows, rng)) {
-    sampler.Add(data.train_rows[static_cast<size_t>(row)]);
+    RETURN_IF_ERROR(sampler.Add(row));
   }
   const Sample& sample = sampler.sample();
   const bool trains_all = config.data().train_on() == "all";
@@ -184,7 +201,8 @@ v1::MaskingReport CheckMasking(const PreparedData& data, const v1::JobConfig& co
   report.set_sampled_rows(sample.rows);
   const int64_t first_step_rows =
       static_cast<int64_t>(config.train().batch_size()) * config.train().gradient_accumulation();
-  report.set_first_batches_digest(FirstRowsDigest(data, config, first_step_rows));
+  ASSIGN_OR_RETURN(*report.mutable_first_batches_digest(),
+                   FirstRowsDigest(data, config, first_step_rows));
   return report;
 }
 

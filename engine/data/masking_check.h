@@ -24,8 +24,11 @@ inline constexpr int64_t kMaskingSampleRows = 64;
 // Tokens that are the first of their document count as trained here when they carry a label, though
 // nothing predicts them. Source: the replaced system's masking validators, over tokens without
 // padding.
-v1::MaskingReport CheckMasking(const PreparedData& data, const v1::JobConfig& config,
-                               const Tokenizer& tokenizer);
+// A conversation that packing: bfd_split cut into pieces is looked at as a whole. Errors: those of
+// TokenStore::Read.
+absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
+                                               const v1::JobConfig& config,
+                                               const Tokenizer& tokenizer);
 
 // OK, or InvalidArgument that names the checks which failed with error = true.
 absl::Status MaskingStatus(const v1::MaskingReport& report);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/packing.h"
 
-#include <algorithm>
+#include <limits>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "proto/contract/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -60,6 +62,8 @@ class BitHierarchy {
   std::vector<std::vector<uint64_t>> levels_;
 };
 
+constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+
 // Rows by their free space: a first-in-first-out list for each amount.
 class OpenRows {
  public:
@@ -67,13 +71,13 @@ class OpenRows {
       : spaces_(row_tokens + 1), head_(row_tokens + 1, -1), tail_(row_tokens + 1, -1) {}
 
   void Push(size_t space, int64_t row) {
-    if (static_cast<size_t>(row) >= next_.size()) next_.resize(static_cast<size_t>(row) + 1, -1);
-    next_[static_cast<size_t>(row)] = -1;
+    if (static_cast<size_t>(row) >= next_.size()) next_.resize(static_cast<size_t>(row) + 1);
+    next_[static_cast<size_t>(row)] = kNone;
     if (head_[space] < 0) {
       head_[space] = row;
       spaces_.Insert(space);
     } else {
-      next_[static_cast<size_t>(tail_[space])] = row;
+      next_[static_cast<size_t>(tail_[space])] = static_cast<uint32_t>(row);
     }
     tail_[space] = row;
   }
@@ -84,7 +88,8 @@ class OpenRows {
     if (found < 0) return -1;
     *space = static_cast<size_t>(found);
     const int64_t row = head_[*space];
-    head_[*space] = next_[static_cast<size_t>(row)];
+    const uint32_t next = next_[static_cast<size_t>(row)];
+    head_[*space] = next == kNone ? -1 : int64_t{next};
     if (head_[*space] < 0) spaces_.Erase(*space);
     return row;
   }
@@ -92,29 +97,68 @@ class OpenRows {
  private:
   BitHierarchy spaces_;
   std::vector<int64_t> head_, tail_;  // by free space; -1 = empty
-  std::vector<int64_t> next_;         // by row
+  std::vector<uint32_t> next_;        // by row
 };
 
 // Documents from longest to shortest, equal ones in input order (counting sort).
-std::vector<int64_t> LongestFirst(absl::Span<const int64_t> lengths, int64_t row_tokens) {
+std::vector<uint32_t> LongestFirst(absl::Span<const int32_t> lengths, int64_t row_tokens) {
   std::vector<int64_t> start(static_cast<size_t>(row_tokens) + 2, 0);
-  for (const int64_t length : lengths) ++start[static_cast<size_t>(row_tokens - length) + 1];
+  for (const int32_t length : lengths) ++start[static_cast<size_t>(row_tokens - length) + 1];
   for (size_t i = 1; i < start.size(); ++i) start[i] += start[i - 1];
-  std::vector<int64_t> order(lengths.size());
+  std::vector<uint32_t> order(lengths.size());
   for (size_t i = 0; i < lengths.size(); ++i) {
     order[static_cast<size_t>(start[static_cast<size_t>(row_tokens - lengths[i])]++)] =
-        static_cast<int64_t>(i);
+        static_cast<uint32_t>(i);
   }
   return order;
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<PackedRow>> PackBestFitDecreasing(absl::Span<const int64_t> lengths,
-                                                             int64_t row_tokens) {
+absl::Span<const uint32_t> PackedRows::examples(int64_t row) const {
+  return absl::MakeConstSpan(documents_)
+      .subspan(static_cast<size_t>(End(row - 1)), static_cast<size_t>(num_documents(row)));
+}
+
+Piece PackedRows::document(int64_t row, int64_t i) const {
+  const size_t at = static_cast<size_t>(End(row - 1) + i);
+  Piece piece{.example = documents_[at]};
+  if (!parts_.empty()) {
+    piece.begin = parts_[at] * piece_tokens_;
+    piece.max_tokens = piece_tokens_;
+  }
+  return piece;
+}
+
+void PackedRows::AddRow(absl::Span<const uint32_t> examples) {
+  TRAINERD_CHECK(parts_.empty());
+  documents_.insert(documents_.end(), examples.begin(), examples.end());
+  row_ends_.push_back(num_documents());
+}
+
+void PackedRows::Rename(absl::Span<const uint32_t> examples) {
+  for (uint32_t& document : documents_) document = examples[document];
+}
+
+void PackedRows::Rename(absl::Span<const uint32_t> examples, absl::Span<const uint32_t> parts,
+                        int64_t piece_tokens) {
+  parts_.resize(documents_.size());
+  piece_tokens_ = piece_tokens;
+  for (size_t i = 0; i < documents_.size(); ++i) {
+    parts_[i] = parts[documents_[i]];
+    documents_[i] = examples[documents_[i]];
+  }
+}
+
+absl::StatusOr<PackedRows> PackBestFitDecreasing(absl::Span<const int32_t> lengths,
+                                                 int64_t row_tokens) {
   if (row_tokens < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("a packed row of ", row_tokens, " tokens holds nothing; use 1 or more"));
+  }
+  if (lengths.size() >= kNone) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(lengths.size(), " documents are too many; pack fewer than ", kNone));
   }
   for (size_t i = 0; i < lengths.size(); ++i) {
     if (lengths[i] >= 1 && lengths[i] <= row_tokens) continue;
@@ -122,36 +166,44 @@ absl::StatusOr<std::vector<PackedRow>> PackBestFitDecreasing(absl::Span<const in
                                                    " tokens; a row takes 1 to ", row_tokens));
   }
 
-  const std::vector<int64_t> order = LongestFirst(lengths, row_tokens);
-  OpenRows open(static_cast<size_t>(row_tokens));
-  std::vector<int64_t> row_of(lengths.size());
-  std::vector<int64_t> documents_in;  // by row
-  for (const int64_t document : order) {
-    const size_t length = static_cast<size_t>(lengths[static_cast<size_t>(document)]);
-    size_t space = static_cast<size_t>(row_tokens);
-    int64_t row = open.PopBestFit(length, &space);
-    if (row < 0) {
-      row = static_cast<int64_t>(documents_in.size());
-      documents_in.push_back(0);
+  const std::vector<uint32_t> order = LongestFirst(lengths, row_tokens);
+  PackedRows rows;
+  std::vector<uint32_t> row_of(lengths.size());
+  {
+    OpenRows open(static_cast<size_t>(row_tokens));
+    for (const uint32_t document : order) {
+      const size_t length = static_cast<size_t>(lengths[document]);
+      size_t space = static_cast<size_t>(row_tokens);
+      int64_t row = open.PopBestFit(length, &space);
+      if (row < 0) {
+        row = rows.size();
+        rows.row_ends_.push_back(0);
+      }
+      row_of[document] = static_cast<uint32_t>(row);
+      ++rows.row_ends_[static_cast<size_t>(row)];
+      if (space > length) open.Push(space - length, row);
     }
-    row_of[static_cast<size_t>(document)] = row;
-    ++documents_in[static_cast<size_t>(row)];
-    if (space > length) open.Push(space - length, row);
   }
-
-  std::vector<PackedRow> rows(documents_in.size());
-  for (size_t row = 0; row < rows.size(); ++row) {
-    rows[row].documents.reserve(static_cast<size_t>(documents_in[row]));
+  // Counts to the beginning of each row; writing a row's documents moves that on to its end.
+  int64_t begin = 0;
+  for (int64_t& count : rows.row_ends_) {
+    begin += count;
+    count = begin - count;
   }
-  for (const int64_t document : order) {
-    rows[static_cast<size_t>(row_of[static_cast<size_t>(document)])].documents.push_back(document);
+  rows.documents_.resize(order.size());
+  for (const uint32_t document : order) {
+    const int64_t at = rows.row_ends_[row_of[document]]++;
+    rows.documents_[static_cast<size_t>(at)] = document;
   }
   return rows;
 }
 
-std::vector<PackedRow> OneDocumentRows(int64_t count) {
-  std::vector<PackedRow> rows(static_cast<size_t>(std::max<int64_t>(count, 0)));
-  for (size_t i = 0; i < rows.size(); ++i) rows[i].documents = {static_cast<int64_t>(i)};
+PackedRows OneDocumentRows(int64_t count) {
+  PackedRows rows;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t document = static_cast<uint32_t>(i);
+    rows.AddRow(absl::MakeConstSpan(&document, 1));
+  }
   return rows;
 }
 

@@ -3,6 +3,7 @@
 // tokenise → target spans → labels → pack. preview, validate and training all call this.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "engine/data/batch.h"
 #include "engine/data/data_loader.h"
 #include "engine/data/packing.h"
+#include "engine/data/token_store.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer.h"
 #include "trainerd/v1/event.pb.h"
@@ -26,13 +28,21 @@ struct TextPipeline {
 };
 absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config);
 
+// Bounds of the resident memory of PrepareData, see there; asserted by a test.
+inline constexpr int64_t kDataMemoryBytes = 200 << 20;
+inline constexpr int64_t kDataMemoryPerConversation = 64;
+
 struct PreparedData {
-  std::vector<TokenExample>
-      train;  // only those that are trained on: they have a target token and a weight chose them
-  std::vector<TokenExample> validation;  // from data.validation or the seeded split
-  std::vector<PackedRow> train_rows;     // a weighted file's example may stand in several rows
-  std::vector<PackedRow> validation_rows;
+  std::unique_ptr<TokenStore> store;  // tokens and labels lie in a file
+  // Examples of `store` in file order. Train: those that are trained on, each once (they have a
+  // target token, and a weight chose them). Validation: of data.validation or the seeded split.
+  std::vector<uint32_t> train, validation;
+  PackedRows
+      train_rows;  // of examples of `store`; one of a weighted file may stand in several rows
+  PackedRows validation_rows;
   v1::DataReport report;  // with fingerprint, counts and findings (file:line)
+  bool from_cache = false;
+  std::vector<std::string> notes;  // what went wrong with the cache; the job goes on without it
 };
 
 // Called now and then with the fraction done (0..1); a non-OK status it returns ends the work with
@@ -42,15 +52,22 @@ using PrepareProgress = std::function<absl::Status(double)>;
 struct PrepareOptions {
   int num_threads = 0;  // that parse and tokenise; 0 = those of the machine, at most 8. The result
                         // does not depend on it
-  bool keep_going = false;  // for validate: what would be an error becomes a finding with error =
-                            // true, and reading goes on
+  bool keep_going = false;   // for validate: what would be an error becomes a finding with error =
+                             // true, and reading goes on
+  std::string cache_folder;  // token_cache.h; "" = none
+  std::string scratch_folder =
+      "/tmp";  // for an unnamed file of token rows, where no cache takes them
 };
 
 // The data that the run trains on. What is chosen at random (validation split, share of a weighted
 // file) depends on train.seed and the files' rows alone. Report: `tokens` are the lengths of the
 // trained examples before truncation; `target_tokens` and `rows` are those of one epoch. Errors:
 // InvalidArgument / NotFound with file, line and advice (missing, empty, truncated, malformed data;
-// unknown role; template error; no row with a target token …).
+// unknown role; template error; no row with a target token; a finding that data.findings makes an
+// error …); ResourceExhausted when nothing has room for the rows.
+// Memory, here and in training: kDataMemoryBytes and kDataMemoryPerConversation for each
+// conversation, whatever their length and the files' size, as long as no line is longer than 4 MiB
+// (a longer one is held as a whole, some 20 times).
 absl::StatusOr<PreparedData> PrepareData(const v1::JobConfig& config, const TextPipeline& text,
                                          const PrepareProgress& progress,
                                          const PrepareOptions& options = {});
@@ -59,7 +76,8 @@ absl::StatusOr<PreparedData> PrepareData(const v1::JobConfig& config, const Text
 DataLoaderOptions LoaderOptions(const v1::JobConfig& config);
 
 // XXH3-128 in hex over ids and labels of the first `count` rows in training order of epoch 0 (what
-// the events and `preview --packed` print).
-std::string FirstRowsDigest(const PreparedData& data, const v1::JobConfig& config, int64_t count);
+// the events and `preview --packed` print). Errors: those of TokenStore::Read.
+absl::StatusOr<std::string> FirstRowsDigest(const PreparedData& data, const v1::JobConfig& config,
+                                            int64_t count);
 
 }  // namespace trainerd::engine

@@ -34,14 +34,17 @@ struct FileEstimate {
 class QuickCheck {
  public:
   explicit QuickCheck(const v1::JobConfig& config)
-      : config_(config), bad_rows_fail_(config.data().bad_rows() != "skip") {}
+      : config_(config),
+        bad_rows_fail_(config.data().bad_rows() != "skip"),
+        findings_(config.data()) {}
 
   v1::DataReport Run();
 
  private:
   void CheckModel();
-  FileEstimate CheckFile(const std::string& path);
-  void CheckRow(const JsonlLine& line, const std::string& path);
+  // `file`: as in DataPlace.
+  FileEstimate CheckFile(const std::string& path, int32_t file);
+  void CheckRow(const JsonlLine& line, int32_t file);
   void CheckTail(const std::string& path, int64_t size);
 
   const v1::JobConfig& config_;
@@ -57,18 +60,19 @@ void QuickCheck::CheckModel() {
   for (const char* name : {"config.json", "tokenizer.json"}) {
     const std::string path = absl::StrCat(folder, "/", name);
     if (Exists(path)) continue;
-    findings_.Add("MODEL_FOLDER", true, path,
-                  absl::StrCat("model.path needs a Hugging Face folder; ", path, " is not there"));
+    findings_.AddElsewhere(
+        "MODEL_FOLDER", true, path,
+        absl::StrCat("model.path needs a Hugging Face folder; ", path, " is not there"));
   }
   const std::string& chat_template = config_.data().chat_template();
   if (chat_template.empty() || chat_template == "model" || chat_template == "chatml") return;
   if (!Exists(chat_template)) {
-    findings_.Add("TEMPLATE_FILE", true, chat_template,
-                  absl::StrCat("data.chat_template: ", chat_template, " is not there"));
+    findings_.AddElsewhere("TEMPLATE_FILE", true, chat_template,
+                           absl::StrCat("data.chat_template: ", chat_template, " is not there"));
   }
 }
 
-void QuickCheck::CheckRow(const JsonlLine& line, const std::string& path) {
+void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
   Conversation conversation;
   std::optional<RowFault> fault;
   if (line.too_long) {
@@ -76,9 +80,9 @@ void QuickCheck::CheckRow(const JsonlLine& line, const std::string& path) {
   } else {
     fault = parser_.Parse(line.text, format_, &conversation);
   }
-  std::string place = absl::StrCat(path, ":", line.number);
+  DataPlace place{.file = file, .line = line.number};
   if (fault) {
-    if (fault->column > 0) absl::StrAppend(&place, ":", fault->column);
+    place.column = fault->column;
     findings_.Add(fault->code, bad_rows_fail_, place, fault->message);
     return;
   }
@@ -107,20 +111,20 @@ void QuickCheck::CheckTail(const std::string& path, int64_t size) {
   const std::string_view line(tail.data() + newline + 1, end - newline - 1);
   const auto fault = parser_.Parse(line, format_, &conversation);
   if (!fault) return;
-  findings_.Add(
+  findings_.AddElsewhere(
       fault->code, bad_rows_fail_, absl::StrCat(path, ":last line"),
       absl::StrCat(
           fault->message,
           terminated ? "" : "; the file ends inside this row: it was cut off, copy it again"));
 }
 
-FileEstimate QuickCheck::CheckFile(const std::string& path) {
+FileEstimate QuickCheck::CheckFile(const std::string& path, int32_t file) {
   FileEstimate estimate;
   JsonlReader::Options options;
   options.block_bytes = 1 << 20;
   auto reader = JsonlReader::Open(path, options);
   if (!reader.ok()) {
-    findings_.Add("BAD_FILE", true, path, std::string(reader.status().message()));
+    findings_.AddElsewhere("BAD_FILE", true, path, std::string(reader.status().message()));
     return estimate;
   }
   std::vector<JsonlLine> lines;
@@ -129,7 +133,7 @@ FileEstimate QuickCheck::CheckFile(const std::string& path) {
   while (text_bytes < kQuickHeadBytes && !finished) {
     const absl::Status status = (*reader)->ReadBlock(&lines);
     if (!status.ok()) {
-      findings_.Add("BAD_FILE", true, path, std::string(status.message()));
+      findings_.AddElsewhere("BAD_FILE", true, path, std::string(status.message()));
       return estimate;
     }
     finished = lines.empty();
@@ -139,15 +143,16 @@ FileEstimate QuickCheck::CheckFile(const std::string& path) {
       format_ = format.value_or(SourceFormat::kMessages);
     }
     for (const JsonlLine& line : lines) {
-      CheckRow(line, path);
+      CheckRow(line, file);
       estimate.row_bytes.push_back(static_cast<double>(line.text.size()));
       text_bytes += static_cast<int64_t>(line.text.size()) + 1;
     }
   }
   formats_.emplace_back(path, format_);
   if (estimate.row_bytes.empty()) {
-    findings_.Add("BAD_FILE", true, path,
-                  absl::StrCat(path, ": has only blank lines; it needs one JSON object a line"));
+    findings_.AddElsewhere(
+        "BAD_FILE", true, path,
+        absl::StrCat(path, ": has only blank lines; it needs one JSON object a line"));
     return estimate;
   }
   const double done = static_cast<double>(std::max<int64_t>(1, (*reader)->bytes_done()));
@@ -163,14 +168,15 @@ v1::DataReport QuickCheck::Run() {
   CheckModel();
   double rows = 0;
   std::vector<double> row_bytes;
-  for (const v1::DataSource& source : config_.data().train()) {
-    FileEstimate estimate = CheckFile(source.path());
+  const int32_t num_train = config_.data().train_size();
+  for (int32_t i = 0; i < num_train; ++i) {
+    FileEstimate estimate = CheckFile(config_.data().train(i).path(), i);
     rows += estimate.rows;
     row_bytes.insert(row_bytes.end(), estimate.row_bytes.begin(), estimate.row_bytes.end());
   }
   double validation_rows = 0;
   if (!config_.data().validation().empty()) {
-    validation_rows = CheckFile(config_.data().validation()).rows;
+    validation_rows = CheckFile(config_.data().validation(), num_train).rows;
   }
   v1::DataReport report;
   report.set_quick(true);

@@ -55,6 +55,17 @@ bool HasGaps(const Encoding& encoding, size_t text_size) {
   return reached < text_size;
 }
 
+// The bytes that spell special token `i`, without the white space around them that it swallowed.
+TextSpan SpelledAt(std::string_view text, const Encoding& encoding, size_t i,
+                   const Tokenizer& tokenizer) {
+  const TextSpan token{encoding.begin[i], encoding.end[i]};
+  const std::string_view spelling = tokenizer.IdToToken(encoding.ids[i]);
+  const size_t at = text.substr(token.begin, token.end - token.begin).find(spelling);
+  if (at == std::string_view::npos) return token;  // spelled otherwise before NFC
+  const auto begin = token.begin + static_cast<uint32_t>(at);
+  return {begin, begin + static_cast<uint32_t>(spelling.size())};
+}
+
 }  // namespace
 
 bool HasEncodingFault(std::string_view text) {
@@ -108,10 +119,20 @@ void NoteTokens(const ordered_json& messages, const RenderedConversation& render
       if (!PythonStrip(bytes).empty()) pending = -1;
       continue;
     }
-    while (at < spans.size() && spans[at].end <= encoding.begin[i]) ++at;
-    if (at < spans.size() && spans[at].content) {
+    const TextSpan token = SpelledAt(rendered.text, encoding, i, tokenizer);
+    while (at < spans.size() && spans[at].end <= token.begin) ++at;
+    size_t content = at;
+    while (content < spans.size() && spans[content].begin < token.end && !spans[content].content) {
+      ++content;
+    }
+    if (content < spans.size() && spans[content].begin < token.end) {
+      const int message = spans[content].message;
+      if (!notes->control_tokens) {
+        notes->first_control_token = encoding.ids[i];
+        notes->first_control_message = message;
+      }
       notes->control_tokens = true;
-      const bool answers = messages[static_cast<size_t>(spans[at].message)]["role"] == "assistant";
+      const bool answers = messages[static_cast<size_t>(message)]["role"] == "assistant";
       pending = answers ? encoding.ids[i] : -1;
     } else {
       if (encoding.ids[i] == pending) notes->doubled_end = true;

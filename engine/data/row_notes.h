@@ -17,8 +17,10 @@ struct RowNotes {
   bool bad_encoding = false;  // U+FFFD, a NUL, or UTF-8 that was once read as Latin-1 ("Ã©", "â€™")
   bool doubled_end =
       false;  // an answer carries the end-of-turn text that the template writes again
-  bool control_tokens = false;  // text of a message became control tokens
-  bool lost_bytes = false;      // bytes that the vocabulary cannot spell are gone
+  bool control_tokens = false;       // text of a message became control tokens
+  int32_t first_control_token = -1;  // the first of them, and the message that it stands in
+  int first_control_message = -1;
+  bool lost_bytes = false;  // bytes that the vocabulary cannot spell are gone
 };
 
 // Fills in what the messages alone tell: the first four.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,36 @@ absl::StatusOr<TrainOn> ParseTrainOn(const std::string& word) {
       absl::StrCat("data.train_on \"", word, "\" does not exist; use assistant, template or all"));
 }
 
+absl::StatusOr<ControlTokens> ParseControlTokens(const std::string& word) {
+  if (word.empty() || word == "warn") return ControlTokens::kWarn;
+  if (word == "error") return ControlTokens::kError;
+  if (word == "as_text") return ControlTokens::kAsText;
+  return absl::InvalidArgumentError(absl::StrCat("data.control_tokens \"", word,
+                                                 "\" does not exist; use warn, error or as_text"));
+}
+
+// What came out of the messages' fields, spans that touch joined.
+void FindContent(const RenderedConversation& rendered, std::vector<TextSpan>* content) {
+  content->clear();
+  for (const MessageSpan& span : rendered.message_spans) {
+    if (!span.content) continue;
+    if (!content->empty() && content->back().end == span.begin) {
+      content->back().end = span.end;
+    } else {
+      content->push_back({span.begin, span.end});
+    }
+  }
+}
+
+RowFault ControlTokenFault(const RowNotes& notes, const Tokenizer& tokenizer) {
+  return {.code = "CONTROL_TOKENS",
+          .message = absl::StrCat(
+              "messages[", notes.first_control_message, "] holds \"",
+              std::string(tokenizer.IdToToken(notes.first_control_token)),
+              "\", a control token, which can end or forge a turn; take it out, or set "
+              "data.control_tokens: as_text (it stays text) or warn (it becomes the token)")};
+}
+
 RowFault StatusFault(std::string code, const absl::Status& status) {
   return {.code = std::move(code), .message = std::string(status.message())};
 }
@@ -36,13 +67,15 @@ uint64_t Hash64(const std::string& text) {
 
 }  // namespace
 
-RowPipeline::RowPipeline(const v1::DataConfig& config, const TextPipeline& text, TrainOn train_on,
-                         std::unique_ptr<Profile> profile)
-    : config_(config), text_(text), train_on_(train_on), profile_(std::move(profile)) {}
+RowPipeline::RowPipeline(const v1::DataConfig& config, const TextPipeline& text,
+                         const Choices& choices, std::unique_ptr<Profile> profile)
+    : config_(config), text_(text), choices_(choices), profile_(std::move(profile)) {}
 
 absl::StatusOr<std::unique_ptr<RowPipeline>> RowPipeline::Create(const v1::JobConfig& config,
                                                                  const TextPipeline& text) {
   ASSIGN_OR_RETURN(const TrainOn train_on, ParseTrainOn(config.data().train_on()));
+  ASSIGN_OR_RETURN(const ControlTokens control_tokens,
+                   ParseControlTokens(config.data().control_tokens()));
   ASSIGN_OR_RETURN(std::unique_ptr<Profile> profile, MakeProfile(config.data().profile()));
   if (train_on == TrainOn::kTemplate && !text.chat_template->has_generation_marks()) {
     return absl::InvalidArgumentError(
@@ -50,7 +83,7 @@ absl::StatusOr<std::unique_ptr<RowPipeline>> RowPipeline::Create(const v1::JobCo
         "train_on: assistant, or chat_template to a .jinja file that has them");
   }
   return std::unique_ptr<RowPipeline>(
-      new RowPipeline(config.data(), text, train_on, std::move(profile)));
+      new RowPipeline(config.data(), text, {train_on, control_tokens}, std::move(profile)));
 }
 
 TokenRow RowPipeline::Process(const JsonlLine& line, const RowOptions& options,
@@ -83,14 +116,24 @@ std::optional<RowFault> RowPipeline::Tokenize(const Conversation& conversation, 
   absl::StatusOr<RenderedConversation> rendered =
       text_.chat_template->Render(conversation.messages, options);
   if (!rendered.ok()) return StatusFault("TEMPLATE_ERROR", rendered.status());
-  const absl::StatusOr<std::vector<TextSpan>> spans = TargetSpans(
-      *text_.chat_template, *rendered, conversation.messages, options, *text_.tokenizer, train_on_);
+  const absl::StatusOr<std::vector<TextSpan>> spans =
+      TargetSpans(*text_.chat_template, *rendered, conversation.messages, options, *text_.tokenizer,
+                  choices_.train_on);
   if (!spans.ok()) return StatusFault("TARGET_SPANS", spans.status());
   Encoding& encoding = scratch->encoding;
-  const absl::Status encoded = text_.tokenizer->Encode(rendered->text, &encoding);
+  scratch->content.clear();
+  if (choices_.control_tokens == ControlTokens::kAsText) FindContent(*rendered, &scratch->content);
+  const absl::Status encoded =
+      text_.tokenizer->EncodeWithPlainText(rendered->text, scratch->content, &encoding);
   if (!encoded.ok()) return StatusFault("BAD_UTF8", encoded);
+  NoteTokens(conversation.messages, *rendered, encoding, *text_.tokenizer, &row->notes);
+  if (row->notes.control_tokens && choices_.control_tokens == ControlTokens::kError) {
+    return ControlTokenFault(row->notes, *text_.tokenizer);
+  }
 
-  const int64_t max_length = config_.max_length();
+  // With bfd_split a long conversation is kept whole: it is cut into pieces when rows are packed.
+  const int64_t max_length =
+      config_.packing() == "bfd_split" ? std::numeric_limits<int32_t>::max() : config_.max_length();
   row->num_tokens = static_cast<int64_t>(encoding.ids.size());
   row->truncated = row->num_tokens > max_length;
   if (row->truncated && config_.too_long() == "fail") {
@@ -106,8 +149,7 @@ std::optional<RowFault> RowPipeline::Tokenize(const Conversation& conversation, 
   if (row->left_out == LeftOut::kNo && row->num_targets == 0) row->left_out = LeftOut::kNoTarget;
   row->text_hash = Hash64(rendered->text);
   NoteMessages(conversation.messages, &row->notes);
-  NoteTokens(conversation.messages, *rendered, encoding, *text_.tokenizer, &row->notes);
-  if (train_on_ == TrainOn::kAll) row->notes.no_assistant = false;
+  if (choices_.train_on == TrainOn::kAll) row->notes.no_assistant = false;
   if (keep_text) row->text = std::move(rendered->text);
   return std::nullopt;
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "engine/data/batch.h"
@@ -19,6 +20,9 @@
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
+
+// What becomes of control tokens that a message's text spells (data.control_tokens).
+enum class ControlTokens { kWarn, kError, kAsText };
 
 // Why a row that is well formed is not trained on.
 enum class LeftOut { kNo, kNoTarget, kTooLong };
@@ -42,6 +46,7 @@ class RowPipeline {
   struct Scratch {
     ConversationParser parser;
     Encoding encoding;
+    std::vector<TextSpan> content;
   };
 
   // `text` must outlive the pipeline. Errors: InvalidArgument for settings that cannot work with
@@ -57,14 +62,19 @@ class RowPipeline {
   TokenRow Process(const JsonlLine& line, const RowOptions& options, Scratch* scratch) const;
 
  private:
-  RowPipeline(const v1::DataConfig& config, const TextPipeline& text, TrainOn train_on,
+  // Settings of `config` that are words, parsed.
+  struct Choices {
+    TrainOn train_on;
+    ControlTokens control_tokens;
+  };
+  RowPipeline(const v1::DataConfig& config, const TextPipeline& text, const Choices& choices,
               std::unique_ptr<Profile> profile);
   std::optional<RowFault> Tokenize(const Conversation& conversation, bool keep_text,
                                    Scratch* scratch, TokenRow* row) const;
 
   const v1::DataConfig config_;
   const TextPipeline& text_;
-  const TrainOn train_on_;
+  const Choices choices_;
   const std::unique_ptr<Profile> profile_;
 };
 

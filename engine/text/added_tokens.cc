@@ -45,7 +45,8 @@ AddedTokenMatcher::AddedTokenMatcher(const std::vector<Pattern>& patterns) {
     first_byte_[first] = true;
     if (node_pattern_[node] >= 0) continue;  // the earlier of two equal patterns counts
     node_pattern_[node] = static_cast<int>(patterns_.size());
-    patterns_.push_back({pattern.id, pattern.lstrip, pattern.rstrip, pattern.single_word});
+    patterns_.push_back(
+        {pattern.id, pattern.special, pattern.lstrip, pattern.rstrip, pattern.single_word});
   }
   if (first_bytes != 1) only_first_byte_ = -1;
 }
@@ -76,15 +77,30 @@ int AddedTokenMatcher::LongestMatch(const char* p, const char* end, uint32_t* si
 }
 
 void AddedTokenMatcher::Split(std::string_view text, uint32_t begin, uint32_t end,
+                              absl::Span<const TextSpan> plain,
                               std::vector<TextPiece>* pieces) const {
   const char* base = text.data();
   const char* stop = base + end;
   uint32_t done = begin;
+  const TextSpan* next_plain = plain.begin();  // the first that ends behind the match
   for (const char* p = base + begin; !patterns_.empty();) {
     p = NextCandidate(p, stop);
     if (p == stop) break;
     uint32_t size = 0;
-    const int match = LongestMatch(p, stop, &size);
+    int match = LongestMatch(p, stop, &size);
+    if (match >= 0 && patterns_[static_cast<size_t>(match)].special && !plain.empty()) {
+      const auto at = static_cast<uint32_t>(p - base);
+      while (next_plain != plain.end() && next_plain->end <= at) ++next_plain;
+      if (next_plain != plain.end() && next_plain->begin < at + size) {
+        if (next_plain->begin <= at) {
+          // As the reference passes over a token that it must not find; but what stands behind the
+          // span is looked at again.
+          p += std::min(size, next_plain->end - at);
+          continue;
+        }
+        match = LongestMatch(p, base + next_plain->begin, &size);
+      }
+    }
     if (match < 0) {
       ++p;
       continue;

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/types/span.h"
+#include "engine/text/text_span.h"
 
 namespace trainerd::engine {
 
@@ -23,21 +25,22 @@ class AddedTokenMatcher {
   struct Pattern {
     std::string_view text;  // what is looked for; not kept
     int32_t id = 0;
-    bool lstrip = false, rstrip = false, single_word = false;
+    bool special = false, lstrip = false, rstrip = false, single_word = false;
   };
   explicit AddedTokenMatcher(const std::vector<Pattern>& patterns);
 
   bool empty() const { return patterns_.empty(); }
 
   // Appends the pieces of text[begin, end) in order. Pieces may overlap where rstrip swallowed what
-  // another token starts with, as in the reference. Cost: O(n · longest pattern).
-  void Split(std::string_view text, uint32_t begin, uint32_t end,
+  // another token starts with, as in the reference. Special tokens that touch a span of `plain` (in
+  // order) are left in the text. Cost: O(n · longest pattern).
+  void Split(std::string_view text, uint32_t begin, uint32_t end, absl::Span<const TextSpan> plain,
              std::vector<TextPiece>* pieces) const;
 
  private:
   struct Flags {
     int32_t id;
-    bool lstrip, rstrip, single_word;
+    bool special, lstrip, rstrip, single_word;
   };
   // First position >= p in [p, end) at which some pattern may start, or end.
   const char* NextCandidate(const char* p, const char* end) const;

@@ -11,15 +11,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/text/text_span.h"
 #include "engine/text/tokenizer.h"
 #include "nlohmann/json.hpp"
 
 namespace trainerd::engine {
-
-// Bytes [begin, end) of RenderedConversation::text.
-struct TextSpan {
-  uint32_t begin = 0, end = 0;
-};
 
 // A run of output that belongs to message `message`: values out of the message's own fields
 // (content), or what the template wrote by itself while a loop was at that message (not content).
@@ -29,6 +25,7 @@ struct MessageSpan {
   bool content = false;
 };
 
+// Spans are bytes of `text`.
 struct RenderedConversation {
   std::string text;
   std::vector<MessageSpan> message_spans;  // in order, without overlap, covering text

@@ -34,6 +34,26 @@ struct Scratch {
 // Scratch spaces that are kept while nobody uses them: one for each thread that usually encodes.
 constexpr size_t kMaxIdleScratch = 16;
 
+// The bytes of `normalized` that came from a byte of `plain`, spans of the text in which the
+// normalised piece begins at `offset`.
+std::vector<TextSpan> PlainOf(const NormalizedText& normalized, uint32_t offset,
+                              absl::Span<const TextSpan> plain) {
+  std::vector<TextSpan> spans;
+  for (uint32_t i = 0; i < normalized.text.size(); ++i) {
+    const uint32_t begin = offset + normalized.source_begin[i];
+    const uint32_t end = offset + normalized.source_end[i];
+    const auto* span = std::upper_bound(plain.begin(), plain.end(), begin,
+                                        [](uint32_t at, const TextSpan& s) { return at < s.end; });
+    if (span == plain.end() || span->begin >= end) continue;
+    if (!spans.empty() && spans.back().end == i) {
+      spans.back().end = i + 1;
+    } else {
+      spans.push_back({i, i + 1});
+    }
+  }
+  return spans;
+}
+
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -60,8 +80,10 @@ struct Tokenizer::Impl {
   std::unique_ptr<Scratch> TakeScratch();
   void GiveBack(std::unique_ptr<Scratch> scratch);
 
-  void EncodeAll(std::string_view text, Scratch* scratch) const;
-  void EncodePiece(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
+  // `plain`: see EncodeWithPlainText.
+  void EncodeAll(std::string_view text, absl::Span<const TextSpan> plain, Scratch* scratch) const;
+  void EncodePiece(std::string_view text, uint32_t begin, uint32_t end,
+                   absl::Span<const TextSpan> plain, Scratch* scratch) const;
   void EncodeWords(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
   void EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
 };
@@ -112,7 +134,7 @@ void Tokenizer::Impl::BuildMatchers() {
         vocabulary.SetMeaning(t.id, content);  // the reference decodes to the normalised text
       }
       (t.normalized ? normalized : raw)
-          .push_back({content, t.id, t.lstrip, t.rstrip, t.single_word});
+          .push_back({content, t.id, t.special, t.lstrip, t.rstrip, t.single_word});
     }
   }
   raw_tokens = std::make_unique<AddedTokenMatcher>(raw);
@@ -136,10 +158,11 @@ void Tokenizer::Impl::GiveBack(std::unique_ptr<Scratch> scratch) {
   if (idle.size() < kMaxIdleScratch) idle.push_back(std::move(scratch));
 }
 
-void Tokenizer::Impl::EncodeAll(std::string_view text, Scratch* scratch) const {
+void Tokenizer::Impl::EncodeAll(std::string_view text, absl::Span<const TextSpan> plain,
+                                Scratch* scratch) const {
   const auto size = static_cast<uint32_t>(text.size());
   scratch->raw_pieces.clear();
-  raw_tokens->Split(text, 0, size, &scratch->raw_pieces);
+  raw_tokens->Split(text, 0, size, plain, &scratch->raw_pieces);
   for (const TextPiece& piece : scratch->raw_pieces) {
     if (piece.id >= 0) {
       scratch->sink.Push(piece.id, piece.begin, piece.end);
@@ -147,15 +170,25 @@ void Tokenizer::Impl::EncodeAll(std::string_view text, Scratch* scratch) const {
     }
     const std::string_view raw = text.substr(piece.begin, piece.end - piece.begin);
     if (!nfc || !NeedsNfc(raw)) {
-      EncodePiece(text, piece.begin, piece.end, scratch);
+      EncodePiece(text, piece.begin, piece.end, plain, scratch);
       continue;
     }
     NormalizedText& n = scratch->normalized;
     NormalizeNfc(raw, &n);
     TokenSink& sink = scratch->sink;
     const size_t first = sink.ids.size();
-    EncodePiece(n.text, 0, static_cast<uint32_t>(n.text.size()), scratch);
+    std::vector<TextSpan> normalized_plain;
+    if (!plain.empty() && !normalized_tokens->empty()) {
+      normalized_plain = PlainOf(n, piece.begin, plain);
+    }
+    EncodePiece(n.text, 0, static_cast<uint32_t>(n.text.size()), normalized_plain, scratch);
     for (size_t i = first; i < sink.ids.size(); ++i) {
+      if (sink.begin[i] == sink.end[i]) {  // a space that was put in front covers no byte
+        const uint32_t at = sink.begin[i];
+        sink.begin[i] = sink.end[i] =
+            at < n.text.size() ? piece.begin + n.source_begin[at] : piece.end;
+        continue;
+      }
       const uint32_t last = sink.end[i] - 1;
       sink.begin[i] = piece.begin + n.source_begin[sink.begin[i]];
       sink.end[i] = piece.begin + n.source_end[last];
@@ -164,13 +197,13 @@ void Tokenizer::Impl::EncodeAll(std::string_view text, Scratch* scratch) const {
 }
 
 void Tokenizer::Impl::EncodePiece(std::string_view text, uint32_t begin, uint32_t end,
-                                  Scratch* scratch) const {
+                                  absl::Span<const TextSpan> plain, Scratch* scratch) const {
   if (normalized_tokens->empty()) {
     EncodeWords(text, begin, end, scratch);
     return;
   }
   scratch->normalized_pieces.clear();
-  normalized_tokens->Split(text, begin, end, &scratch->normalized_pieces);
+  normalized_tokens->Split(text, begin, end, plain, &scratch->normalized_pieces);
   for (const TextPiece& piece : scratch->normalized_pieces) {
     if (piece.id >= 0) {
       scratch->sink.Push(piece.id, piece.begin, piece.end);
@@ -261,6 +294,16 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& fo
 
 absl::Status Tokenizer::Encode(std::string_view text, Encoding* out,
                                bool add_special_tokens) const {
+  return Encode(text, {}, add_special_tokens, out);
+}
+
+absl::Status Tokenizer::EncodeWithPlainText(std::string_view text, absl::Span<const TextSpan> plain,
+                                            Encoding* out) const {
+  return Encode(text, plain, /*add_special_tokens=*/false, out);
+}
+
+absl::Status Tokenizer::Encode(std::string_view text, absl::Span<const TextSpan> plain,
+                               bool add_special_tokens, Encoding* out) const {
   if (text.size() >= UINT32_MAX) {
     return absl::InvalidArgumentError(
         absl::StrCat("text of ", text.size(), " bytes: at most 4294967294 can be tokenised"));
@@ -279,7 +322,7 @@ absl::Status Tokenizer::Encode(std::string_view text, Encoding* out,
   if (add_special_tokens) {
     for (const int32_t id : impl_->prefix) sink.Push(id, 0, 0);
   }
-  impl_->EncodeAll(text, scratch.get());
+  impl_->EncodeAll(text, plain, scratch.get());
   if (add_special_tokens) {
     const auto end = static_cast<uint32_t>(text.size());
     for (const int32_t id : impl_->suffix) sink.Push(id, end, end);

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/text/text_span.h"
 
 namespace trainerd::engine {
 
@@ -63,6 +64,12 @@ class Tokenizer {
   // Cost: O(n log n) in the worst case (one word of n bytes).
   absl::Status Encode(std::string_view text, Encoding* out, bool add_special_tokens = false) const;
 
+  // The same, but no special token is found that touches a byte of `plain` (in order, without
+  // overlap or touching each other): what looks like one there is plain text, as with PyPI
+  // tokenizers' encode_special_tokens. A token that begins before such a span ends before it.
+  absl::Status EncodeWithPlainText(std::string_view text, absl::Span<const TextSpan> plain,
+                                   Encoding* out) const;
+
   // Text of the tokens; ids outside the vocabulary give nothing. Bytes that are not UTF-8 come
   // out as U+FFFD, as in PyPI tokenizers.
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special_tokens = false) const;
@@ -99,6 +106,8 @@ class Tokenizer {
  private:
   struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
+  absl::Status Encode(std::string_view text, absl::Span<const TextSpan> plain,
+                      bool add_special_tokens, Encoding* out) const;
   std::unique_ptr<Impl> impl_;
 };
 

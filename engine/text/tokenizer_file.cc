@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/text/byte_level.h"
-#include "engine/text/utf8.h"
+#include "engine/text/tokenizer_json.h"
+#include "engine/text/tokenizer_model.h"
 #include "proto/contract/status_macros.h"
 #include "simdjson.h"
 
@@ -17,166 +17,14 @@ namespace {
 using simdjson::dom::array;
 using simdjson::dom::element;
 using simdjson::dom::object;
+using tokenizer_json::BoolOr;
+using tokenizer_json::Malformed;
+using tokenizer_json::ObjectAt;
+using tokenizer_json::StringOr;
+using tokenizer_json::TokenId;
+using tokenizer_json::Unsupported;
 
-// Highest id that a file may use: keeps a lying file from asking for the whole memory.
-constexpr int64_t kMaxTokenId = (int64_t{1} << 24) - 1;
 constexpr int kMaxNesting = 16;  // Sequence within Sequence …
-
-absl::Status Malformed(const std::string& path, const char* what) {
-  return absl::InvalidArgumentError(absl::StrCat("tokenizer.json ", path, ": ", what));
-}
-absl::Status Unsupported(const std::string& path, std::string_view what) {
-  return absl::UnimplementedError(absl::StrCat(
-      "tokenizer.json ", path, ": ", absl::string_view(what.data(), what.size()),
-      " is not supported; supported are byte-level BPE tokenizers (Qwen 2 to 3, Llama 3, GPT-2, "
-      "SmolLM2, Mistral Nemo)"));
-}
-
-bool IsNull(const object& o, std::string_view key) {
-  element e;
-  return o[key].get(e) != simdjson::SUCCESS || e.is_null();
-}
-
-bool BoolOr(const object& o, std::string_view key, bool otherwise) {
-  bool b;
-  return o[key].get(b) == simdjson::SUCCESS ? b : otherwise;
-}
-
-std::string_view StringOr(const object& o, std::string_view key, std::string_view otherwise) {
-  std::string_view s;
-  return o[key].get(s) == simdjson::SUCCESS ? s : otherwise;
-}
-
-absl::StatusOr<object> ObjectAt(const element& e, const std::string& path) {
-  object o;
-  if (e.get(o) != simdjson::SUCCESS) return Malformed(path, "expected an object");
-  return o;
-}
-
-absl::StatusOr<int32_t> TokenId(const element& e, const std::string& path) {
-  int64_t id;
-  if (e.get(id) != simdjson::SUCCESS || id < 0 || id > kMaxTokenId) {
-    return Malformed(path, "expected a token id, 0 to 16777215");
-  }
-  return static_cast<int32_t>(id);
-}
-
-absl::Status ParseVocabulary(const object& model, Vocabulary* vocabulary) {
-  object vocab;
-  if (model["vocab"].get(vocab) != simdjson::SUCCESS) {
-    return Malformed("$.model.vocab", "expected an object of token to id");
-  }
-  vocabulary->Reserve(vocab.size() + 1024);
-  for (const auto [key, value] : vocab) {
-    int64_t id;
-    if (value.get(id) != simdjson::SUCCESS || id < 0 || id > kMaxTokenId) {
-      return Malformed(absl::StrCat("$.model.vocab[\"", std::string(key), "\"]"),
-                       "expected a token id, 0 to 16777215");
-    }
-    if (!vocabulary->Add(key, static_cast<int32_t>(id))) {
-      return Malformed(absl::StrCat("$.model.vocab[\"", std::string(key), "\"]"),
-                       "this token or its id occurs twice");
-    }
-  }
-  return absl::OkStatus();
-}
-
-// A merge is "left right" or ["left", "right"].
-bool MergeParts(const element& merge, std::string_view* left, std::string_view* right) {
-  std::string_view text;
-  if (merge.get(text) == simdjson::SUCCESS) {
-    const size_t space = text.find(' ');
-    if (space == std::string_view::npos) return false;
-    *left = text.substr(0, space);
-    *right = text.substr(space + 1);
-    return right->find(' ') == std::string_view::npos;
-  }
-  array pair;
-  if (merge.get(pair) != simdjson::SUCCESS) return false;
-  auto it = pair.begin();
-  if (it == pair.end() || (*it).get(*left) != simdjson::SUCCESS) return false;
-  ++it;
-  if (it == pair.end() || (*it).get(*right) != simdjson::SUCCESS) return false;
-  ++it;
-  return !(it != pair.end());
-}
-
-absl::Status ParseMerges(const object& model, const Vocabulary& vocabulary,
-                         std::vector<Bpe::Merge>* merges) {
-  array list;
-  if (model["merges"].get(list) != simdjson::SUCCESS) {
-    return Malformed("$.model.merges", "expected a list");
-  }
-  merges->reserve(list.size());
-  std::string joined;
-  size_t index = 0;
-  for (const element merge : list) {
-    std::string_view left, right;
-    const auto path = [&] { return absl::StrCat("$.model.merges[", index, "]"); };
-    if (!MergeParts(merge, &left, &right)) {
-      return Malformed(path(), "expected \"left right\" or [\"left\", \"right\"]");
-    }
-    joined.assign(left);
-    joined.append(right);
-    const Bpe::Merge m{vocabulary.IdOf(left), vocabulary.IdOf(right), vocabulary.IdOf(joined)};
-    if (m.left < 0 || m.right < 0 || m.merged < 0) {
-      return Malformed(path(), "names a token that $.model.vocab does not have");
-    }
-    merges->push_back(m);
-    ++index;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ParseModel(const element& root, TokenizerFile* file) {
-  object model;
-  if (root["model"].get(model) != simdjson::SUCCESS) {
-    return Malformed("$.model", "expected an object");
-  }
-  const std::string_view type = StringOr(model, "type", "BPE");
-  if (type != "BPE") return Unsupported("$.model.type", type);
-  double dropout;
-  if (model["dropout"].get(dropout) == simdjson::SUCCESS && dropout != 0) {
-    return Unsupported("$.model.dropout", "random merging");
-  }
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!IsNull(model, key) && !StringOr(model, key, "?").empty()) {
-      return Unsupported(absl::StrCat("$.model.", key), "a marker around sub-words");
-    }
-  }
-  if (BoolOr(model, "byte_fallback", false)) {
-    return Unsupported("$.model.byte_fallback", "SentencePiece-style byte fallback");
-  }
-  RETURN_IF_ERROR(ParseVocabulary(model, &file->vocabulary));
-  RETURN_IF_ERROR(ParseMerges(model, file->vocabulary, &file->bpe.merges));
-  const Vocabulary& v = file->vocabulary;
-  file->bpe.token_bytes.resize(static_cast<size_t>(v.size()));
-  for (int32_t id = 0; id < v.size(); ++id) {
-    if (v.SpellsBytes(id)) file->bpe.token_bytes[static_cast<size_t>(id)] = v.Bytes(id);
-  }
-  file->bpe.byte_ids.resize(256, Bpe::kNoToken);
-  for (int byte = 0; byte < 256; ++byte) {
-    std::string symbol;
-    AppendUtf8(ByteSymbol(static_cast<uint8_t>(byte)), &symbol);
-    file->bpe.byte_ids[static_cast<size_t>(byte)] = file->vocabulary.IdOf(symbol);
-  }
-  if (!IsNull(model, "unk_token")) {
-    file->bpe.unk = file->vocabulary.IdOf(StringOr(model, "unk_token", ""));
-    if (file->bpe.unk < 0 && !StringOr(model, "unk_token", "").empty()) {
-      return Malformed("$.model.unk_token", "is not in $.model.vocab");
-    }
-  }
-  file->bpe.fuse_unk = BoolOr(model, "fuse_unk", false);
-  file->bpe.ignore_merges = BoolOr(model, "ignore_merges", false);
-  if (file->bpe.ignore_merges) {
-    file->bpe.whole_words.reserve(static_cast<size_t>(v.size()));
-    for (int32_t id = 0; id < v.size(); ++id) {
-      if (!v.SpellsBytes(id)) continue;
-      file->bpe.whole_words.emplace(absl::string_view(v.Bytes(id).data(), v.Bytes(id).size()), id);
-    }
-  }
-  return absl::OkStatus();
-}
 
 absl::Status ParseNormalizer(const element& e, const std::string& path, int depth,
                              TokenizerFile* file) {
@@ -285,8 +133,7 @@ absl::Status ParseAddedTokens(const element& root, TokenizerFile* file) {
       if (token.id != next) {
         return Malformed(path + ".id",
                          absl::StrCat("is ", token.id, ", where PyPI tokenizers gives this token ",
-                                      next, "; number added tokens without gaps")
-                             .c_str());
+                                      next, "; number added tokens without gaps"));
       }
     }
     file->added_tokens.push_back(std::move(token));
@@ -394,7 +241,7 @@ absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view json) {
   }
   if (!root.is_object()) return Malformed("$", "expected an object");
   TokenizerFile file;
-  RETURN_IF_ERROR(ParseModel(root, &file));
+  RETURN_IF_ERROR(ParseTokenizerModel(root, &file.vocabulary, &file.bpe));
   element part;
   if (root["normalizer"].get(part) == simdjson::SUCCESS) {
     RETURN_IF_ERROR(ParseNormalizer(part, "$.normalizer", 0, &file));

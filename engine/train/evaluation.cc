@@ -13,21 +13,19 @@
 
 namespace trainerd::engine {
 
-absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder,
-                                            const std::vector<TokenExample>& examples,
-                                            const std::vector<PackedRow>& rows, int64_t batch_size,
+absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder, const TokenStore& store,
+                                            const PackedRows& rows, int64_t batch_size,
                                             const RunControl& control) {
   ValidationLoss result;
   RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
     const c10::Device device = decoder.parameters().device();
     at::Tensor sum = at::zeros({}, at::TensorOptions(at::kDouble).device(device));
-    const int64_t num_rows = static_cast<int64_t>(rows.size());
+    const int64_t num_rows = rows.size();
     for (int64_t begin = 0; begin < num_rows; begin += batch_size) {
       RETURN_IF_ERROR(CheckWanted(control));
-      std::vector<const PackedRow*> batch_rows;
-      for (int64_t i = begin; i < std::min(begin + batch_size, num_rows); ++i)
-        batch_rows.push_back(&rows[i]);
-      const Microbatch batch = MakeMicrobatch(examples, batch_rows);
+      std::vector<int64_t> numbers;
+      for (int64_t i = begin; i < std::min(begin + batch_size, num_rows); ++i) numbers.push_back(i);
+      ASSIGN_OR_RETURN(const Microbatch batch, MakeMicrobatch(store, rows, numbers));
       sum.add_(decoder.LossSum(ToDevice(batch, device)).to(at::kDouble));
       result.target_tokens += batch.target_tokens;
     }

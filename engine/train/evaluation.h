@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/data/batch.h"
 #include "engine/data/packing.h"
+#include "engine/data/token_store.h"
 #include "engine/model/decoder.h"
 #include "engine/run_control.h"
 
@@ -19,11 +19,11 @@ struct ValidationLoss {
   int64_t target_tokens = 0;
 };
 
-// Goes through `rows` (of positions in `examples`) in order, `batch_size` rows at a time. One host
-// sync. Errors: Cancelled when a pause, a stop or a discard is wanted; ResourceExhausted.
-absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder,
-                                            const std::vector<TokenExample>& examples,
-                                            const std::vector<PackedRow>& rows, int64_t batch_size,
+// Goes through `rows` (of examples of `store`) in order, `batch_size` rows at a time. One host
+// sync. Errors: Cancelled when a pause, a stop or a discard is wanted; ResourceExhausted; those of
+// TokenStore::Read.
+absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder, const TokenStore& store,
+                                            const PackedRows& rows, int64_t batch_size,
                                             const RunControl& control);
 
 }  // namespace trainerd::engine

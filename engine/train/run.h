@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/checkpoint/checkpoint.h"
@@ -23,6 +24,7 @@
 #include "engine/monitor/live_monitor.h"
 #include "engine/optim/adamw.h"
 #include "engine/run_control.h"
+#include "engine/run_options.h"
 #include "engine/train/samples.h"
 #include "trainerd/internal/worker.pb.h"
 #include "trainerd/v1/checkpoint.pb.h"
@@ -30,14 +32,20 @@
 namespace trainerd::engine {
 
 struct Run {
-  Run(const internal::AttemptSpec& attempt, EventSink& sink, RunControl& wanted)
-      : spec(attempt), config(attempt.config().config()), events(sink), control(wanted) {}
+  Run(const internal::AttemptSpec& attempt, EventSink& sink, RunControl& wanted,
+      RunOptions surroundings = {})
+      : spec(attempt),
+        config(attempt.config().config()),
+        events(sink),
+        control(wanted),
+        options(std::move(surroundings)) {}
 
   // The attempt.
   const internal::AttemptSpec& spec;
   const v1::JobConfig& config;
   EventSink& events;
   RunControl& control;
+  const RunOptions options;
 
   // CheckRunIdentity
   c10::Device device{c10::kCPU};

@@ -49,7 +49,7 @@ void EmitAlerts(Run& run, const std::vector<v1::Alert>& alerts) {
 absl::Status Evaluate(Run& run) {
   const Clock::time_point begin = Clock::now();
   ASSIGN_OR_RETURN(const ValidationLoss result,
-                   EvaluateLoss(*run.decoder, run.data.validation, run.data.validation_rows,
+                   EvaluateLoss(*run.decoder, *run.data.store, run.data.validation_rows,
                                 run.config.train().batch_size(), run.control));
   run.state.evaluated_step = run.state.step;
   v1::Event event;

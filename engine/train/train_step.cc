@@ -70,7 +70,7 @@ absl::StatusOr<at::Tensor> AccumulateGradients(Run& run, const std::vector<Micro
 }  // namespace
 
 absl::Status TrainStep(Run& run, int64_t step, StepResult* result) {
-  const std::vector<Microbatch> batches = run.loader->Step(step);
+  ASSIGN_OR_RETURN(const std::vector<Microbatch> batches, run.loader->Step(step));
   for (const Microbatch& batch : batches) {
     result->tokens += batch.num_tokens();
     result->target_tokens += batch.target_tokens;

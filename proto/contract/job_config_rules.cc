@@ -113,6 +113,13 @@ void CheckData(const v1::DataConfig& data, Violations* violations) {
     violations->push_back({"data.validation_fraction",
                            "cannot be given together with data.validation; leave one of them out"});
   }
+  if (data.packing() == "bfd_split" && data.too_long() != "truncate") {
+    violations->push_back(
+        {"data.too_long",
+         absl::StrCat(Quoted(data.too_long()),
+                      " does not apply with data.packing: bfd_split, which lets long conversations "
+                      "continue in further rows; leave it out, or set packing: bfd")});
+  }
   const std::string& chat_template = data.chat_template();
   if (chat_template != "model" && chat_template != "chatml" &&
       !absl::EndsWith(chat_template, ".jinja")) {

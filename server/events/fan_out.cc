@@ -81,11 +81,11 @@ void FanOut::Loop() {
       if (stopping_ && commands.empty() && entries_.empty()) return;
     }
     for (Command& command : commands) Apply(std::move(command));
-    if (draining.has_value()) CloseAll(*draining);
+    if (draining.has_value()) CloseAll(*draining, clock_());
     Pass(clock_(), new_events);
     wake_at = clock_() + kMaxSleep;
     for (const auto& [id, entry] : entries_) {
-      if (!entry.writing) wake_at = std::min(wake_at, entry.wake);
+      wake_at = std::min(wake_at, entry.writing ? entry.abandon_at : entry.wake);
     }
   }
 }
@@ -105,12 +105,17 @@ void FanOut::Apply(Command command) {
   ready_.insert(command.id);
 }
 
-void FanOut::CloseAll(const absl::Status& status) {
+void FanOut::CloseAll(const absl::Status& status, absl::Time now) {
   for (auto& [id, entry] : entries_) {
-    if (entry.closing.has_value()) continue;
-    entry.closing = status;
-    if (entry.writing) entry.sink->Abandon();
-    ready_.insert(id);
+    if (!entry.closing.has_value()) {
+      entry.closing = status;
+      entry.abandon_at = now + kDrainPatience;
+      ready_.insert(id);
+    }
+    if (entry.writing && now >= entry.abandon_at) {
+      entry.abandon_at = absl::InfiniteFuture();
+      entry.sink->Abandon();
+    }
   }
 }
 

@@ -30,12 +30,17 @@ class WatchSink {
   virtual void Write(Bytes message) = 0;
   // The last call; no message is outstanding. The sink may destroy itself.
   virtual void Finish(const absl::Status& status) = 0;
-  // The daemon is leaving and a message is outstanding: give it up. WriteDone follows.
+  // The daemon is leaving and a message has been outstanding for kDrainPatience: give it up.
+  // WriteDone follows.
   virtual void Abandon() = 0;
 
   // Set by FanOut::Add before the first call.
   int64_t watch_id = 0;
 };
+
+// How long a message that is on its way when the daemon leaves may take, so that its watcher reads
+// the reason and not a broken stream.
+constexpr absl::Duration kDrainPatience = absl::Seconds(1);
 
 // Thread-safety: all methods may be called from any thread.
 class FanOut {
@@ -55,7 +60,8 @@ class FanOut {
   void Cancel(int64_t id);
   // New events are in the log.
   void Wake();
-  // Ends all watchers, now and from now on, with `status`.
+  // Ends all watchers, now and from now on, with `status`: each after its outstanding message,
+  // which is abandoned if it takes longer than kDrainPatience.
   void Drain(const absl::Status& status);
 
   int64_t watchers() const;
@@ -66,6 +72,7 @@ class FanOut {
     WatchSink* sink = nullptr;
     bool writing = false;
     std::optional<absl::Status> closing;
+    absl::Time abandon_at = absl::InfiniteFuture();
     absl::Time wake = absl::InfinitePast();
   };
   struct Command {
@@ -83,7 +90,7 @@ class FanOut {
   void Pass(absl::Time now, bool new_events);
   // False: the entry was finished and is gone.
   bool AdvanceOne(int64_t id, Entry& entry, BatchCache* cache, absl::Time now);
-  void CloseAll(const absl::Status& status);
+  void CloseAll(const absl::Status& status, absl::Time now);
 
   const EventLog& log_;
   const std::string database_id_;

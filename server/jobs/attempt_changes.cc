@@ -31,7 +31,8 @@ absl::Status AppendAttempt(Transaction& transaction, const v1::Attempt& attempt)
 }
 
 // Takes what the folder holds into the ledger. Parents come before children.
-absl::Status AdoptCheckpoints(Transaction& transaction, const std::string& job_id, RunScan scan) {
+absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunScan scan) {
+  const std::string job_id = JobId(record->job.name());
   std::sort(scan.found.begin(), scan.found.end(), [](const auto& a, const auto& b) {
     return a.checkpoint.manifest.step < b.checkpoint.manifest.step;
   });
@@ -56,23 +57,33 @@ absl::Status AdoptCheckpoints(Transaction& transaction, const std::string& job_i
     checkpoint.set_superseded(!IsOnLine(rows, checkpoint.parent()));
     RETURN_IF_ERROR(RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::ADOPTED,
                                      "found on disk after its attempt had ended"));
+    if (found.tokens.has_value()) {
+      (*record->ledger.mutable_checkpoint_tokens())[found.checkpoint.id] = *found.tokens;
+    }
   }
   return absl::OkStatus();
 }
 
-// The worker compared the hashes of its resume point and found it damaged: the next attempt starts from an older one. If it was only misread, the scan at
-// that attempt's end verifies it again.
-absl::Status CondemnDamaged(Transaction& transaction, const std::string& job_id,
-                            const Observation& observation, const v1::Attempt& attempt) {
-  const std::string id = CheckpointId(attempt.resumed_from());
-  if (id.empty() || !observation.worker_exit.has_value() ||
-      observation.worker_exit->error().code() != "CHECKPOINT_DAMAGED") {
-    return absl::OkStatus();
+bool ReadsBack(const RunScan& scan, const std::string& id) {
+  for (const RunScan::Found& found : scan.found) {
+    if (found.checkpoint.id == id) return found.verified.ok();
   }
+  return false;
+}
+
+// The worker compared the hashes of its resume point and found it damaged: the next attempt starts
+// from an older one. Unless its disk could not be read for a while and now it reads back: the
+// worker has only met the same error.
+absl::Status CondemnDamaged(Transaction& transaction, const CloseAttemptRequest& request,
+                            const v1::Attempt& attempt) {
+  const std::string id = CheckpointId(attempt.resumed_from());
+  if (id.empty() || !SaysDamaged(*request.observation)) return absl::OkStatus();
+  if (request.had_read_errors && ReadsBack(*request.scan, id)) return absl::OkStatus();
   ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
-                   FindCheckpoint(transaction.db(), job_id, id));
+                   FindCheckpoint(transaction.db(), request.job_id, id));
   if (!row || !row->checkpoint.verified()) return absl::OkStatus();
-  return MarkBroken(transaction, row->checkpoint, observation.worker_exit->error().message());
+  return MarkBroken(transaction, row->checkpoint,
+                    request.observation->worker_exit->error().message());
 }
 
 void FillFromEvidence(const Observation& observation, const AttemptVerdict& verdict, absl::Time now,
@@ -98,8 +109,13 @@ void FillFromEvidence(const Observation& observation, const AttemptVerdict& verd
   }
 }
 
-int64_t AppliedStep(const Observation& observation, const std::optional<v1::Checkpoint>& point) {
-  int64_t step = point ? point->step() : 0;
+// Where the job's line stands without the open attempt: its resume point, or where it began.
+int64_t BaseStep(const JobRecord& record, const std::optional<v1::Checkpoint>& point) {
+  return point ? point->step() : record.ledger.init_step();
+}
+
+int64_t AppliedStep(const Observation& observation, int64_t base_step) {
+  int64_t step = base_step;
   if (observation.worker_exit.has_value()) {
     step = std::max({step, observation.worker_exit->last_step(),
                      observation.worker_exit->last_checkpoint().step()});
@@ -113,6 +129,13 @@ absl::Status EndConditions(Transaction& transaction, const AttemptVerdict& verdi
   for (const char* type : {"Stalled", "ControlLost"}) {
     RETURN_IF_ERROR(
         ApplyCondition(transaction, {.type = type, .reason = "ATTEMPT_ENDED"}, record).status());
+  }
+  // Degraded may say something else, which stays.
+  for (const v1::Job::Condition& condition : record->job.conditions()) {
+    if (condition.type() != "Degraded" || condition.reason() != kUnreadableReason) continue;
+    RETURN_IF_ERROR(
+        ApplyCondition(transaction, {.type = "Degraded", .reason = "READABLE"}, record).status());
+    break;
   }
   if (verdict.error.has_value() && verdict.error->cause() == v1::JobError::NUMERICS) {
     RETURN_IF_ERROR(ApplyCondition(transaction,
@@ -144,8 +167,8 @@ absl::Status MoveOn(Transaction& transaction, const EndOutcome& outcome, JobReco
   return ApplyTransition(transaction, step, record);
 }
 
-std::string StepsLost(const v1::Attempt& attempt, const std::optional<v1::Checkpoint>& point) {
-  const int64_t lost = attempt.last_step() - (point ? point->step() : 0);
+std::string StepsLost(const v1::Attempt& attempt, int64_t base_step) {
+  const int64_t lost = attempt.last_step() - base_step;
   const bool clean = attempt.end() == v1::Attempt::COMPLETED;
   return clean || attempt.last_step() == 0 || lost <= 0
              ? ""
@@ -179,6 +202,41 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
   return spec;
 }
 
+bool SaysDamaged(const Observation& observation) {
+  return observation.worker_exit.has_value() &&
+         observation.worker_exit->error().code() == "CHECKPOINT_DAMAGED";
+}
+
+absl::StatusOr<bool> ShowUnreadable(Transaction& transaction, const absl::Status& why,
+                                    JobRecord* record) {
+  const std::string message = absl::StrCat(
+      std::string(why.message()),
+      "; tried again until it can be read, the job stays as it is; repair it, or remove the "
+      "checkpoint's folder");
+  for (const v1::Job::Condition& condition : record->job.conditions()) {
+    if (condition.type() == "Degraded" && condition.active() &&
+        condition.reason() == kUnreadableReason) {
+      return false;
+    }
+  }
+  // Another reason may hold the condition: the notice tells in any case.
+  ASSIGN_OR_RETURN(
+      const bool changed,
+      ApplyCondition(
+          transaction,
+          {.type = "Degraded", .active = true, .reason = kUnreadableReason, .message = message},
+          record));
+  v1::Event event;
+  event.set_job(record->job.name());
+  event.set_attempt(record->job.attempt());
+  event.mutable_notice()->set_level(v1::Notice::ERROR);
+  event.mutable_notice()->set_code(kUnreadableReason);
+  event.mutable_notice()->set_message(message);
+  RETURN_IF_ERROR(transaction.Append(std::move(event)));
+  if (changed) RETURN_IF_ERROR(StoreJob(transaction.db(), record));
+  return true;
+}
+
 absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemptRequest& request) {
   ASSIGN_OR_RETURN(JobRecord record, LoadJob(transaction.db(), request.job_id));
   v1::Job& job = record.job;
@@ -191,10 +249,12 @@ absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemp
   job.set_device(request.device);
   job.set_latest_checkpoint(request.resume ? request.resume->name() : "");
   v1::Progress* progress = job.mutable_progress();
-  progress->set_step(resume_step);
+  progress->set_step(BaseStep(record, request.resume));
   const auto& tokens = record.ledger.checkpoint_tokens();
   auto it = tokens.find(request.resume ? CheckpointId(request.resume->name()) : "");
-  progress->set_tokens(it == tokens.end() ? 0 : it->second);
+  progress->set_tokens(it != tokens.end() ? it->second
+                       : request.resume   ? 0
+                                          : record.ledger.init_tokens());
   progress->clear_stage();
   record.ledger.set_resume_name(request.resume ? request.resume->name() : "");
   record.ledger.set_save_final_begun(false);
@@ -228,12 +288,13 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   ASSIGN_OR_RETURN(JobRecord record, LoadJob(transaction.db(), request.job_id));
   ASSIGN_OR_RETURN(v1::Attempt attempt,
                    LoadAttempt(transaction.db(), request.job_id, request.attempt));
-  RETURN_IF_ERROR(AdoptCheckpoints(transaction, request.job_id, *request.scan));
-  RETURN_IF_ERROR(CondemnDamaged(transaction, request.job_id, observation, attempt));
+  RETURN_IF_ERROR(AdoptCheckpoints(transaction, &record, *request.scan));
+  RETURN_IF_ERROR(CondemnDamaged(transaction, request, attempt));
   ASSIGN_OR_RETURN(const std::optional<v1::Checkpoint> point,
                    UpdateResumePoint(transaction, &record));
   internal::JobLedger& ledger = record.ledger;
   const int64_t best = point ? point->step() : 0;
+  const int64_t base_step = BaseStep(record, point);
   const AttemptVerdict verdict = JudgeAttempt(observation, request.attempt, request.boot_changed);
   EndOutcome outcome =
       DecideEnd({.state = record.job.state(),
@@ -245,12 +306,12 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
                  .retries = ledger.retries(),
                  .max_failures = record.job.config().retry().max_failures_without_progress(),
                  .limit_reached = ledger.limit_reached(),
-                 .applied_step = AppliedStep(observation, point),
+                 .applied_step = AppliedStep(observation, base_step),
                  .final_status = request.scan->final_status,
                  .attempt = request.attempt});
 
   FillFromEvidence(observation, verdict, transaction.now(), &attempt);
-  outcome.reason += StepsLost(attempt, point);
+  outcome.reason += StepsLost(attempt, base_step);
   RETURN_IF_ERROR(StoreAttempt(transaction.db(), attempt));
   RETURN_IF_ERROR(AppendAttempt(transaction, attempt));
   RETURN_IF_ERROR(EndConditions(transaction, verdict, &record));
@@ -258,7 +319,7 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   ledger.set_best_verified_step(std::max(ledger.best_verified_step(), best));
   ledger.set_failures_without_progress(outcome.failures_without_progress.value_or(0));
   ledger.set_retries(outcome.retries.value_or(0));
-  ledger.set_applied_step(AppliedStep(observation, point));
+  ledger.set_applied_step(AppliedStep(observation, base_step));
   ledger.clear_resume_name();
   ledger.set_save_final_begun(false);
   if (outcome.wait_reason == v1::Job::BACKOFF) {

@@ -40,11 +40,23 @@ struct CloseAttemptRequest {
   std::string job_id;
   int attempt = 0;
   const Observation* observation = nullptr;
-  const RunScan* scan = nullptr;
+  const RunScan* scan = nullptr;  // of a scan that did not fail
+  // Checkpoints could not be read for a while before the scan succeeded.
+  bool had_read_errors = false;
   bool boot_changed = false;
   BackoffOptions backoff;
   double unit_random = 0.5;  // in [0, 1)
 };
+// The worker left because its resume point is damaged.
+bool SaysDamaged(const Observation& observation);
+
+// Conditions of a job whose checkpoints cannot be read at present: set by whoever meets the error,
+// cleared when an attempt is closed or opened.
+inline constexpr char kUnreadableReason[] = "CHECKPOINTS_UNREADABLE";
+// Shows it (condition Degraded, and a notice the first time). True when it was not shown before.
+absl::StatusOr<bool> ShowUnreadable(Transaction& transaction, const absl::Status& why,
+                                    JobRecord* record);
+
 // Adopts what is on disk, closes the attempt's row and moves the job to where its end leads.
 absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
                                        const CloseAttemptRequest& request);

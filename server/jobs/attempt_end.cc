@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 
 namespace trainerd::server {
 namespace {
@@ -23,6 +24,16 @@ v1::JobError MakeError(std::string code, v1::JobError::Cause cause, bool retryab
   return error;
 }
 
+// "; it had used 1.2 GiB at most"; empty where that was not measured.
+std::string PeakText(int64_t bytes) {
+  if (bytes <= 0) return "";
+  const double value = static_cast<double>(bytes);
+  const std::string text = bytes < (1 << 20)   ? absl::StrFormat("%.1f KiB", value / 0x1p10)
+                           : bytes < (1 << 30) ? absl::StrFormat("%.1f MiB", value / 0x1p20)
+                                               : absl::StrFormat("%.1f GiB", value / 0x1p30);
+  return absl::StrCat("; it had used ", text, " at most");
+}
+
 v1::JobError CrashError(const internal::ExitRecord& exit, int attempt) {
   std::string what =
       exit.signal() != 0
@@ -32,9 +43,9 @@ v1::JobError CrashError(const internal::ExitRecord& exit, int attempt) {
   v1::JobError error =
       exit.likely_out_of_memory()
           ? MakeError("WORKER_OUT_OF_MEMORY", v1::JobError::OUT_OF_MEMORY, true,
-                      absl::StrCat(what,
-                                   ", probably by the kernel for lack of memory; lower "
-                                   "train.batch_size or data.max_length"),
+                      absl::StrCat(what, ", probably by the kernel for lack of memory",
+                                   PeakText(exit.memory_peak_bytes()),
+                                   "; lower train.batch_size or data.max_length"),
                       attempt)
           : MakeError("WORKER_CRASHED", v1::JobError::INTERNAL, true, what, attempt);
   error.set_exit_code(exit.exit_code());

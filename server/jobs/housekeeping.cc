@@ -69,11 +69,34 @@ Housekeeping::Housekeeping(Options options, Store& store, DiskWorker& disk)
     : options_(std::move(options)), store_(store), disk_(disk) {}
 
 void Housekeeping::Retain(const std::string& job_id) {
-  disk_.Post([this, job_id] { Log(RetainNow(job_id), "cannot remove old checkpoints", job_id); });
+  disk_.Post([this, job_id] {
+    absl::Status retained = RetainNow(job_id);
+    Log(retained, "cannot remove old checkpoints", job_id);
+    if (retained.ok()) return;
+    absl::MutexLock lock(&mutex_);
+    failed_retentions_.insert(job_id);
+  });
 }
 
 void Housekeeping::Delete(const std::string& job_id) {
-  disk_.Post([this, job_id] { Log(DeleteNow(job_id), "cannot delete", job_id); });
+  disk_.Post([this, job_id] {
+    absl::Status deleted = DeleteNow(job_id);
+    Log(deleted, "cannot delete", job_id);
+    if (deleted.ok()) return;
+    absl::MutexLock lock(&mutex_);
+    failed_deletions_.insert(job_id);
+  });
+}
+
+void Housekeeping::RetryFailed() {
+  std::set<std::string> retentions, deletions;
+  {
+    absl::MutexLock lock(&mutex_);
+    retentions.swap(failed_retentions_);
+    deletions.swap(failed_deletions_);
+  }
+  for (const std::string& id : retentions) Retain(id);
+  for (const std::string& id : deletions) Delete(id);
 }
 
 void Housekeeping::CheckDisk(const std::string& job_id) {

@@ -5,9 +5,12 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/jobs/disk_worker.h"
 #include "server/store/store.h"
@@ -32,6 +35,8 @@ class Housekeeping {
   void Delete(const std::string& job_id);
   // Finishes deletions that a crash interrupted, and empties the trash.
   absl::Status Recover();
+  // Does again what failed, for example because the disk was full; cheap when nothing did.
+  void RetryFailed();
   // Sets or clears DiskLow of a job that runs.
   void CheckDisk(const std::string& job_id);
   // Expires events and keys; cheap when there is nothing to do.
@@ -46,6 +51,10 @@ class Housekeeping {
   const Options options_;
   Store& store_;
   DiskWorker& disk_;
+
+  absl::Mutex mutex_;
+  std::set<std::string> failed_retentions_ ABSL_GUARDED_BY(mutex_);  // job ids
+  std::set<std::string> failed_deletions_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Free bytes for this process on the file system of `path`; -1 when it cannot be told.

@@ -30,6 +30,7 @@ class Intake {
   // Before the first event: where the line's newest verified checkpoint stands.
   absl::Status LoadResumeStep() {
     const std::string id = CheckpointId(record_.job.latest_checkpoint());
+    newest_verified_step_ = record_.ledger.init_step();
     if (id.empty()) return absl::OkStatus();
     ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
                      FindCheckpoint(transaction_.db(), JobId(batch_.job), id));

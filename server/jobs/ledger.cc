@@ -77,7 +77,8 @@ absl::Status RecordCheckpoint(Transaction& transaction, const v1::Checkpoint& ch
   return transaction.Append(std::move(event));
 }
 
-absl::Status MarkBroken(Transaction& transaction, v1::Checkpoint checkpoint, const std::string& why) {
+absl::Status MarkBroken(Transaction& transaction, v1::Checkpoint checkpoint,
+                        const std::string& why) {
   checkpoint.set_verified(false);
   return RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::FAILED,
                           absl::StrCat("cannot be resumed from: ", why));

@@ -33,8 +33,10 @@ bool IsOnLine(const std::vector<CheckpointRow>& rows, const std::string& parent)
 absl::Status RecordCheckpoint(Transaction& transaction, const v1::Checkpoint& checkpoint,
                               v1::CheckpointEvent::Kind kind, const std::string& message);
 
-// Takes back that a checkpoint is verified, with `why` in its event: it is not resumed from until it has been read back again.
-absl::Status MarkBroken(Transaction& transaction, v1::Checkpoint checkpoint, const std::string& why);
+// Takes back that a checkpoint is verified, with `why` in its event: it is not resumed from until
+// it has been read back again.
+absl::Status MarkBroken(Transaction& transaction, v1::Checkpoint checkpoint,
+                        const std::string& why);
 
 // Sets Job.latest_checkpoint from the rows; the record is not stored. Answers the resume point.
 absl::StatusOr<std::optional<v1::Checkpoint>> UpdateResumePoint(Transaction& transaction,

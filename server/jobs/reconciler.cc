@@ -22,6 +22,7 @@ namespace {
 constexpr absl::Duration kQueueSoon = absl::Milliseconds(100);
 constexpr absl::Duration kIdleEvery = absl::Seconds(5);
 constexpr absl::Duration kExpireEvery = absl::Hours(1);
+constexpr absl::Duration kRetryEvery = absl::Seconds(10);
 // At start, attempts that have ended are closed before the daemon serves, if their disks answer in
 // this time.
 constexpr absl::Duration kRecoverPatience = absl::Seconds(20);
@@ -97,9 +98,9 @@ absl::Status Reconciler::Recover() {
       auto current = it++;
       StepAttempt(current->first, current->second, /*poked=*/true, now);
     }
-    const bool any_ended = std::any_of(active_.begin(), active_.end(),
-                                       [](const auto& entry) { return entry.second.HasEnded(); });
-    if (!any_ended) break;
+    const bool any_closing = std::any_of(
+        active_.begin(), active_.end(), [](const auto& entry) { return entry.second.IsClosing(); });
+    if (!any_closing) break;
     absl::SleepFor(absl::Milliseconds(2));
   }
   return housekeeping_.Recover();
@@ -111,7 +112,7 @@ absl::Status Reconciler::Attach(const v1::Attempt& attempt, const std::string& r
   active.ref = {.job = attempt.job(), .attempt = attempt.number(), .run_dir = run_dir};
   devices_.Hold(attempt.device(), attempt.job());
   activity_.Start(attempt.job(), options_.clock());
-  RETURN_IF_ERROR(ingester_.Add(active.ref));
+  Ingest(active);
   spdlog::info("job={} attempt={} open: taken up", JobId(attempt.job()), attempt.number());
   active_.emplace(id, std::move(active));
   return absl::OkStatus();
@@ -141,6 +142,10 @@ absl::Time Reconciler::Step() {
   if (now >= next_expiry_) {
     next_expiry_ = now + kExpireEvery;
     housekeeping_.Expire();
+  }
+  if (now >= next_retry_) {
+    next_retry_ = now + kRetryEvery;
+    housekeeping_.RetryFailed();
   }
   for (const auto& [id, active] : active_) {
     next = std::min(next, now + active.ObserveEvery());

@@ -76,10 +76,14 @@ class Reconciler {
     absl::Time unknown_since = absl::InfiniteFuture();
     internal::Want signalled = internal::WANT_UNSPECIFIED;
     absl::Time signalled_at = absl::InfinitePast();
+    std::string signal_problem;  // the newest one that was logged
     absl::Time killed_at = absl::InfinitePast();
     int launches = 0;
+    bool ingesting = false;  // the ingester reads its spool
     bool ending = false;
     bool scan_started = false;
+    int scan_failures = 0;
+    absl::Time next_scan = absl::InfinitePast();
     // Shared with the disk worker's task, which may outlive the attempt's entry.
     struct ScanSlot {
       absl::Mutex mutex;
@@ -90,11 +94,14 @@ class Reconciler {
     std::string retained_for;  // resume point at which retention ran last
     absl::Time next_disk_check = absl::InfinitePast();
     absl::Time finish_after = absl::InfinitePast();  // closing it failed: the disk may be full
+    int finish_failures = 0;
 
     bool HasEnded() const {
       return observation.has_value() && (observation->kind == Observation::Kind::kExited ||
                                          observation->kind == Observation::Kind::kGone);
     }
+    // It has ended, and nothing keeps it from being closed at once.
+    bool IsClosing() const { return HasEnded() && scan_failures == 0 && finish_failures == 0; }
     // Often while something is on its way, else only as a check: ends are told by the kernel.
     absl::Duration ObserveEvery() const {
       const bool settled = observation.has_value() &&
@@ -116,12 +123,14 @@ class Reconciler {
   // reconciler_attempt.cc: one open attempt.
   void StepAttempt(const std::string& job_id, Active& active, bool poked, absl::Time now);
   void TidyUp(const JobRecord& record, Active& active, absl::Time now);
+  void Ingest(Active& active);
   void Observe(Active& active, bool poked, absl::Time now);
   DecideInput InputFor(const JobRecord& record, const Active& active, absl::Time now) const;
   void CarryOut(const JobRecord& record, const Decision& decision, Active& active, absl::Time now);
   void ShowConditions(const JobRecord& record, const Decision& decision);
   void StopForLimit(const std::string& job_id);
   void BeginScan(const JobRecord& record, Active& active);
+  void TakeScan(const JobRecord& record, Active& active, absl::Time now);
   bool Finish(const std::string& job_id, Active& active);
   void Relaunch(const JobRecord& record, Active& active);
 
@@ -132,7 +141,14 @@ class Reconciler {
   void ClearUnreachable();
   void FailUnknownDevices();
   void StartJob(const std::string& job_id, const std::string& device);
-  absl::StatusOr<std::optional<v1::Checkpoint>> ChooseResumePoint(const std::string& job_id);
+  void TellUnreadable(const std::string& job_id, const absl::Status& why);
+  struct ResumeChoice {
+    std::optional<v1::Checkpoint> point;  // nullopt = the beginning
+    bool lost = false;                    // there were checkpoints, and none can be read back
+    absl::Status unreadable;              // not OK: what is there cannot be told now
+  };
+  // Errors: of the database.
+  absl::StatusOr<ResumeChoice> ChooseResumePoint(const std::string& job_id);
   void TellFallback(const std::string& job_id, const std::string& device);
   void ClearBackoff(absl::Time now);
 
@@ -152,8 +168,10 @@ class Reconciler {
   // Why nothing can be started; not empty at first, so that what an earlier daemon marked is
   // cleared.
   std::string unreachable_why_ = "the daemon has just started";
+  std::set<std::string> unreadable_;  // jobs whose checkpoints cannot be read, and that was told
   absl::Time next_queue_check_ = absl::InfinitePast();
   absl::Time next_expiry_ = absl::InfinitePast();
+  absl::Time next_retry_ = absl::InfinitePast();  // of housekeeping
 
   absl::Mutex mutex_;
   std::set<std::string> pokes_ ABSL_GUARDED_BY(mutex_);

@@ -18,6 +18,20 @@ namespace {
 constexpr absl::Duration kDiskEvery = absl::Seconds(10);
 constexpr absl::Duration kKillAgain = absl::Seconds(2);
 constexpr absl::Duration kFinishAgain = absl::Seconds(2);
+// A scan that met an I/O error is repeated after this time, doubling.
+constexpr absl::Duration kScanAgain = absl::Seconds(2);
+constexpr absl::Duration kScanAgainMax = absl::Minutes(1);
+
+absl::Duration ScanDelay(int failures) {
+  absl::Duration delay = kScanAgain;
+  for (int i = 1; i < failures && delay < kScanAgainMax; ++i) delay *= 2;
+  return std::min(delay, kScanAgainMax);
+}
+
+// Nothing on the disk matters any more.
+bool IsDropped(const v1::Job& job) {
+  return job.state() == v1::Job::STOPPING && job.desired_state() >= v1::Job::DESIRED_DISCARD;
+}
 
 }  // namespace
 
@@ -34,15 +48,13 @@ void Reconciler::StepAttempt(const std::string& job_id, Active& active, bool pok
   }
   TidyUp(*record, active, now);
   Observe(active, poked, now);
-  if (!active.scan.has_value()) {
-    absl::MutexLock lock(&active.slot->mutex);
-    active.scan = std::exchange(active.slot->scan, std::nullopt);
-  }
+  TakeScan(*record, active, now);
   CarryOut(*record, Decide(InputFor(*record, active, now)), active, now);
 }
 
 void Reconciler::TidyUp(const JobRecord& record, Active& active, absl::Time now) {
   const std::string job_id = JobId(record.job.name());
+  Ingest(active);
   if (active.retained_for != record.job.latest_checkpoint()) {
     active.retained_for = record.job.latest_checkpoint();
     housekeeping_.Retain(job_id);
@@ -51,6 +63,19 @@ void Reconciler::TidyUp(const JobRecord& record, Active& active, absl::Time now)
     active.next_disk_check = now + kDiskEvery;
     housekeeping_.CheckDisk(job_id);
   }
+}
+
+void Reconciler::Ingest(Active& active) {
+  if (active.ingesting) return;
+  absl::Status added = ingester_.Add(active.ref);
+  if (!added.ok()) {
+    // Tried again in the next round: without it the attempt would never be closed.
+    spdlog::error("job={} attempt={} spool is not read yet: {}", JobId(active.ref.job),
+                  active.ref.attempt, std::string(added.message()));
+    return;
+  }
+  active.ingesting = true;
+  if (active.ending) ingester_.MarkEnding(active.ref);
 }
 
 void Reconciler::Observe(Active& active, bool poked, absl::Time now) {
@@ -115,7 +140,9 @@ void Reconciler::CarryOut(const JobRecord& record, const Decision& decision, Act
     if (sent.ok()) {
       active.signalled = *decision.signal;
       active.signalled_at = now;
-    } else {
+      active.signal_problem.clear();
+    } else if (active.signal_problem != sent.message()) {  // sent again in every round
+      active.signal_problem = std::string(sent.message());
       spdlog::warn("job={} attempt={} signal {}: {}", JobId(record.job.name()), active.ref.attempt,
                    internal::Want_Name(*decision.signal), std::string(sent.message()));
     }
@@ -133,10 +160,16 @@ void Reconciler::CarryOut(const JobRecord& record, const Decision& decision, Act
     active.ending = true;
     ingester_.MarkEnding(active.ref);
   }
-  if (decision.begin_scan) BeginScan(record, active);
+  if (decision.begin_scan && (now >= active.next_scan || IsDropped(record.job))) {
+    BeginScan(record, active);
+  }
   if (!decision.finish || now < active.finish_after) return;
   active.finish_after = now + kFinishAgain;
-  if (Finish(job_id, active)) active_.erase(job_id);
+  if (Finish(job_id, active)) {
+    active_.erase(job_id);
+  } else {
+    ++active.finish_failures;
+  }
 }
 
 void Reconciler::ShowConditions(const JobRecord& record, const Decision& decision) {
@@ -188,7 +221,8 @@ void Reconciler::StopForLimit(const std::string& job_id) {
                             .actor = "reconciler"},
                            &record);
   });
-  if (!stopped.ok()) spdlog::error("job={} {}", job_id, std::string(stopped.message()));
+  // One that cannot be stored (a full disk) is tried again in the next round, not at once.
+  if (!stopped.ok()) return spdlog::error("job={} {}", job_id, std::string(stopped.message()));
   Poke(job_id);
 }
 
@@ -207,13 +241,13 @@ void Reconciler::BeginScan(const JobRecord& record, Active& active) {
     return absl::OkStatus();
   });
   if (!read.ok()) return;  // tried again in the next round
+  // What its worker says is damaged is looked at here, too: an I/O error is no damage.
+  if (SaysDamaged(*active.observation)) {
+    request.verified_ids.erase(CheckpointId(record.ledger.resume_name()));
+  }
   active.scan_started = true;
   disk_.Post([this, request, slot = active.slot, job = record.job.name()] {
     RunScan scan = ScanRun(request);
-    if (!scan.status.ok()) {
-      spdlog::error("job={} cannot read its checkpoints: {}", job,
-                    std::string(scan.status.message()));
-    }
     {
       absl::MutexLock lock(&slot->mutex);
       slot->scan = std::move(scan);
@@ -222,11 +256,36 @@ void Reconciler::BeginScan(const JobRecord& record, Active& active) {
   });
 }
 
+void Reconciler::TakeScan(const JobRecord& record, Active& active, absl::Time now) {
+  if (active.scan.has_value()) return;
+  {
+    absl::MutexLock lock(&active.slot->mutex);
+    active.scan = std::exchange(active.slot->scan, std::nullopt);
+  }
+  if (!active.scan.has_value() || active.scan->status.ok()) return;
+  const absl::Status why = active.scan->status;
+  const std::string job_id = JobId(record.job.name());
+  if (IsDropped(record.job)) {
+    // Its end does not depend on what is there: as if nothing had been found.
+    spdlog::warn("job={} is dropped without a look at its checkpoints: {}", job_id,
+                 std::string(why.message()));
+    active.scan = RunScan{};
+    return;
+  }
+  active.scan.reset();
+  active.scan_started = false;
+  active.next_scan = now + ScanDelay(++active.scan_failures);
+  spdlog::error("job={} cannot read its checkpoints, tried again in {} s: {}", job_id,
+                absl::ToInt64Seconds(active.next_scan - now), std::string(why.message()));
+  if (active.scan_failures == 1) TellUnreadable(job_id, why);
+}
+
 bool Reconciler::Finish(const std::string& job_id, Active& active) {
   CloseAttemptRequest request{.job_id = job_id,
                               .attempt = active.ref.attempt,
                               .observation = &*active.observation,
                               .scan = &*active.scan,
+                              .had_read_errors = active.scan_failures > 0,
                               .backoff = options_.backoff,
                               .unit_random = absl::Uniform(random_, 0.0, 1.0)};
   if (active.observation->info.has_value()) {

@@ -2,19 +2,17 @@
 // Queued jobs: which get a device now, from which checkpoint they go on, and what keeps them
 // waiting.
 #include <algorithm>
-#include <filesystem>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/manifest.h"
 #include "proto/contract/status_macros.h"
 #include "server/jobs/ledger.h"
 #include "server/jobs/reconciler.h"
 #include "server/jobs/transition.h"
+#include "server/runs/checkpoint_scan.h"
 #include "server/store/run_rows.h"
 #include "spdlog/spdlog.h"
 
@@ -28,13 +26,6 @@ constexpr int kToldJobs = 16;
 constexpr int kBackoffJobs = 64;
 constexpr int kFailedJobs = 10'000;
 
-absl::StatusOr<int64_t> FileSize(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) return ErrnoStatus(error.value(), absl::StrCat("size of ", path));
-  return static_cast<int64_t>(size);
-}
-
 v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device>& devices) {
   std::vector<std::string> names;
   for (const v1::Device& d : devices) names.push_back(d.name());
@@ -45,24 +36,6 @@ v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device
                                  absl::StrJoin(names, ", "),
                                  ". Set resources.device to one of them or to auto"));
   return error;
-}
-
-// The checkpoint is there as its row says: the manifest is the same and every file has its size.
-// Hashes are compared by the worker that loads it.
-absl::Status LookAtCheckpoint(const v1::Checkpoint& checkpoint) {
-  ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
-  if (!checkpoint.manifest_digest().empty() && digest != checkpoint.manifest_digest()) {
-    return absl::DataLossError("its manifest is not the one that was published");
-  }
-  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
-  for (const auto& [name, file] : manifest.files) {
-    ASSIGN_OR_RETURN(const int64_t size, FileSize(absl::StrCat(checkpoint.path(), "/", name)));
-    if (size != file.size_bytes) {
-      return absl::DataLossError(
-          absl::StrCat(name, " has ", size, " bytes instead of ", file.size_bytes));
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::Status FailJob(Transaction& t, const std::string& job_id, v1::JobError error,
@@ -175,22 +148,21 @@ void Reconciler::ClearUnreachable() {
   });
   if (!read.ok()) return Log(read, "-");
   for (const std::string& id : ids) {
-    Log(store_.Change([&](Transaction& t) {
+    absl::Status stored = store_.Change([&](Transaction& t) {
       return ChangeWait(t, id, v1::Job::RESOURCES,
                         ConditionUpdate{.type = "Degraded", .active = false, .reason = "EXECUTOR"},
                         "jobs can start again");
-    }),
-        id);
+    });
+    if (!stored.ok()) return Log(stored, id);  // again in the next round
   }
   unreachable_why_.clear();
 }
 
 void Reconciler::FailUnknownDevices() {
   if (!devices_.known()) return;
-  devices_checked_ = true;
   std::vector<std::string> asked;
   std::vector<std::pair<std::string, std::string>> failed;  // job, device
-  Log(store_.Read([&](Connection& db) -> absl::Status {
+  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
     ASSIGN_OR_RETURN(asked, QueuedDevices(db));
     for (const std::string& device : asked) {
       if (device == "auto" || devices_.Find(device).has_value()) continue;
@@ -199,16 +171,19 @@ void Reconciler::FailUnknownDevices() {
       for (const QueueEntry& entry : entries) failed.emplace_back(entry.id, device);
     }
     return absl::OkStatus();
-  }),
-      "-");
+  });
+  Log(read, "-");
+  devices_checked_ = read.ok();
   for (const auto& [id, device] : failed) {
     const v1::JobError error = DeviceError(device, devices_.List());
-    Log(store_.Change([&](Transaction& t) { return FailJob(t, id, error, "no such device"); }), id);
+    absl::Status stored =
+        store_.Change([&](Transaction& t) { return FailJob(t, id, error, "no such device"); });
+    Log(stored, id);
+    devices_checked_ &= stored.ok();  // else again in the next round
   }
 }
 
-absl::StatusOr<std::optional<v1::Checkpoint>> Reconciler::ChooseResumePoint(
-    const std::string& job_id) {
+absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std::string& job_id) {
   while (true) {
     std::vector<CheckpointRow> rows;
     RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
@@ -217,41 +192,49 @@ absl::StatusOr<std::optional<v1::Checkpoint>> Reconciler::ChooseResumePoint(
     }));
     std::optional<v1::Checkpoint> point = ResumePoint(rows);
     if (!point.has_value()) {
-      // From the rows, not from this pass: a daemon that died in the middle of it must not start the job from the beginning.
+      // From the rows, not from this pass: a daemon that died in the middle of it must not start
+      // the job from the beginning.
       const bool had_one = std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) {
         return !row.checkpoint.superseded();
       });
-      if (had_one) return absl::DataLossError("none of the job's checkpoints can be read back");
-      return std::optional<v1::Checkpoint>();
+      return ResumeChoice{.lost = had_one};
     }
     absl::Status good = LookAtCheckpoint(*point);
-    if (good.ok()) return point;
-    // Only evidence condemns a checkpoint: what could not be looked at now (no descriptors, an I/O error, a newer format) waits.
-    if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) return good;
+    if (good.ok()) return ResumeChoice{.point = std::move(point)};
+    // Only evidence condemns a checkpoint: what could not be looked at now (no descriptors, an I/O
+    // error, a newer format) waits.
+    if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) {
+      return ResumeChoice{.unreadable = Annotate(good, "checkpoint ", point->name())};
+    }
     spdlog::error("job={} checkpoint {} cannot be resumed from: {}", job_id, point->name(),
                   std::string(good.message()));
-    RETURN_IF_ERROR(store_.Change([&](Transaction& t) { return MarkBroken(t, *point, std::string(good.message())); }));
+    RETURN_IF_ERROR(store_.Change(
+        [&](Transaction& t) { return MarkBroken(t, *point, std::string(good.message())); }));
   }
 }
 
 void Reconciler::StartJob(const std::string& job_id, const std::string& device) {
-  absl::StatusOr<std::optional<v1::Checkpoint>> resume = ChooseResumePoint(job_id);
-  if (absl::IsDataLoss(resume.status())) {
+  absl::StatusOr<ResumeChoice> choice = ChooseResumePoint(job_id);
+  if (!choice.ok()) return Log(choice.status(), job_id);
+  if (!choice->unreadable.ok()) return TellUnreadable(job_id, choice->unreadable);
+  unreadable_.erase(job_id);
+  if (choice->lost) {
     v1::JobError error;
     error.set_code("CHECKPOINTS_LOST");
     error.set_cause(v1::JobError::STORAGE);
-    error.set_message(absl::StrCat(std::string(resume.status().message()),
-                                   "; submit the job again to start from the beginning"));
+    error.set_message(
+        "none of the job's checkpoints can be read back; submit the job again to start from the "
+        "beginning");
     return Log(store_.Change([&](Transaction& t) {
       return FailJob(t, job_id, error, "its checkpoints are damaged");
     }),
                job_id);
   }
-  if (!resume.ok()) return Log(resume.status(), job_id);
+  const std::optional<v1::Checkpoint>& resume = choice->point;
   JobRecord record;
   absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
     ASSIGN_OR_RETURN(record,
-                     OpenAttempt(t, {.job_id = job_id, .device = device, .resume = *resume}));
+                     OpenAttempt(t, {.job_id = job_id, .device = device, .resume = resume}));
     return absl::OkStatus();
   });
   if (absl::IsAborted(opened)) return;
@@ -262,9 +245,9 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
   active.launches = 1;
   devices_.Hold(device, record.job.name());
   activity_.Start(record.job.name(), options_.clock());
-  Log(ingester_.Add(active.ref), job_id);
+  Ingest(active);
   TellFallback(job_id, device);
-  absl::Status launched = executor_.Launch(MakeSpec(record, *resume, options_.launch));
+  absl::Status launched = executor_.Launch(MakeSpec(record, resume, options_.launch));
   if (launched.ok()) {
     spdlog::info("job={} attempt={} device={} launched", job_id, record.job.attempt(), device);
   } else {
@@ -273,6 +256,17 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
                   std::string(launched.message()));
   }
   active_.insert_or_assign(job_id, std::move(active));
+}
+
+void Reconciler::TellUnreadable(const std::string& job_id, const absl::Status& why) {
+  if (unreadable_.count(job_id) > 0) return;
+  spdlog::error("job={} {}", job_id, std::string(why.message()));
+  absl::Status told = store_.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+    return ShowUnreadable(t, why, &record).status();
+  });
+  if (told.ok()) unreadable_.insert(job_id);
+  Log(told, job_id);
 }
 
 void Reconciler::TellFallback(const std::string& job_id, const std::string& device) {

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/jobs/run_scan.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "proto/contract/manifest.h"
 #include "proto/contract/status_macros.h"
+#include "server/runs/checkpoint_tokens.h"
+#include "server/runs/evidence.h"
 
 namespace trainerd::server {
 namespace {
@@ -21,22 +25,34 @@ absl::Status CheckFinal(const RunScanRequest& request) {
   return absl::OkStatus();
 }
 
+absl::Status Scan(const RunScanRequest& request, RunScan* scan) {
+  ASSIGN_OR_RETURN(std::vector<FoundCheckpoint> found, ScanCheckpoints(request.run_dir));
+  for (FoundCheckpoint& checkpoint : found) {
+    RunScan::Found result;
+    if (request.verified_ids.count(checkpoint.id) == 0) {
+      result.verified = VerifyCheckpoint(checkpoint);
+      if (!result.verified.ok() && !IsEvidence(result.verified)) return result.verified;
+    }
+    if (request.verified_ids.count(checkpoint.id) == 0 && result.verified.ok()) {
+      absl::StatusOr<int64_t> tokens = CheckpointTokens(checkpoint.path);
+      if (!tokens.ok() && !IsEvidence(tokens.status())) return tokens.status();
+      if (tokens.ok()) result.tokens = *tokens;
+    }
+    result.checkpoint = std::move(checkpoint);
+    scan->found.push_back(std::move(result));
+  }
+  if (!request.check_final) return absl::OkStatus();
+  scan->final_status = CheckFinal(request);
+  return scan->final_status.ok() || IsEvidence(scan->final_status) ? absl::OkStatus()
+                                                                   : scan->final_status;
+}
+
 }  // namespace
 
 RunScan ScanRun(const RunScanRequest& request) {
   RunScan scan;
-  absl::StatusOr<std::vector<FoundCheckpoint>> found = ScanCheckpoints(request.run_dir);
-  if (!found.ok()) {
-    scan.status = scan.final_status = found.status();
-    return scan;
-  }
-  for (FoundCheckpoint& checkpoint : *found) {
-    absl::Status verified = request.verified_ids.count(checkpoint.id) > 0
-                                ? absl::OkStatus()
-                                : VerifyCheckpoint(checkpoint);
-    scan.found.push_back({.checkpoint = std::move(checkpoint), .verified = std::move(verified)});
-  }
-  if (request.check_final) scan.final_status = CheckFinal(request);
+  absl::Status status = Scan(request, &scan);
+  if (!status.ok()) scan = {.status = std::move(status)};
   return scan;
 }
 

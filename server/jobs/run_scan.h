@@ -4,6 +4,8 @@
 // called from the disk worker.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -24,11 +26,13 @@ struct RunScanRequest {
 struct RunScan {
   struct Found {
     FoundCheckpoint checkpoint;
-    absl::Status verified;
+    absl::Status verified;  // OK, or evidence that it is damaged
+    // Of those that were read back; nullopt = it does not say.
+    std::optional<int64_t> tokens;
   };
   std::vector<Found> found;
-  absl::Status final_status;
-  // Reading the folder itself failed; nothing is known then.
+  absl::Status final_status;  // OK, or evidence that there is no whole final model
+  // Not OK: something could not be read, so that nothing is decided; `found` is empty then.
   absl::Status status;
 };
 

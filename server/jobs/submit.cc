@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "proto/contract/manifest.h"
 #include "proto/contract/status_macros.h"
 #include "server/jobs/ledger.h"
+#include "server/runs/checkpoint_tokens.h"
 #include "server/store/errors.h"
 #include "server/store/job_rows.h"
 #include "server/store/run_rows.h"
@@ -164,6 +166,22 @@ absl::Status MergeBase(Connection& db, const v1::SubmitJobRequest& request, v1::
   return absl::OkStatus();
 }
 
+// The job's line begins at the checkpoint in `folder`, not at step 0: that is its progress until it
+// makes some of its own.
+void BeginFrom(int64_t step, std::optional<int64_t> tokens, const std::string& folder,
+               PreparedJob* prepared) {
+  if (!tokens.has_value()) {
+    // One that does not say is refused by the worker, which needs all of its state.
+    absl::StatusOr<int64_t> told = CheckpointTokens(folder);
+    tokens = told.ok() ? *told : 0;
+  }
+  prepared->ledger.set_init_step(step);
+  prepared->ledger.set_init_tokens(*tokens);
+  prepared->ledger.set_applied_step(step);
+  prepared->job.mutable_progress()->set_step(step);
+  prepared->job.mutable_progress()->set_tokens(*tokens);
+}
+
 // init_from as a folder on this machine.
 absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
                              std::vector<ConfigViolation>* violations) {
@@ -173,10 +191,16 @@ absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
   const bool full = config.init_from().state() != "weights";
   if (absl::StartsWith(wanted, "jobs/")) {
     v1::Checkpoint base;
+    std::optional<int64_t> tokens;
     RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
       ASSIGN_OR_RETURN(base, FindBase(db, wanted));
+      ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(wanted)));
+      const auto& known = record.ledger.checkpoint_tokens();
+      const auto found = known.find(CheckpointId(base.name()));
+      if (found != known.end()) tokens = found->second;
       return absl::OkStatus();
     }));
+    if (full) BeginFrom(base.step(), tokens, base.path(), prepared);
     prepared->ledger.set_init_path(base.path());
     prepared->ledger.set_init_name(base.name());
     if (full && !base.has_optimizer()) {
@@ -195,6 +219,7 @@ absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
         {.path = "init_from.state",
          .message = absl::StrCat(wanted, " holds no optimizer state; use state: weights")});
   }
+  if (full && manifest.ok()) BeginFrom(manifest->step, std::nullopt, wanted, prepared);
   prepared->ledger.set_init_path(wanted);
   return absl::OkStatus();
 }

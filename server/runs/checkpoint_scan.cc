@@ -16,6 +16,7 @@
 #include "proto/contract/atomic_file.h"
 #include "proto/contract/attempt_files.h"
 #include "proto/contract/status_macros.h"
+#include "server/runs/evidence.h"
 #include "server/runs/folder_list.h"
 
 namespace trainerd::server {
@@ -50,6 +51,47 @@ absl::Status RemoveThroughTrash(const std::string& path, const std::string& tras
   return RemoveTree(target);
 }
 
+std::vector<std::string> FilesOf(const std::string& folder, const Manifest& manifest) {
+  std::vector<std::string> paths = {absl::StrCat(folder, "/", kManifestName)};
+  for (const auto& [name, file] : manifest.files) paths.push_back(absl::StrCat(folder, "/", name));
+  return paths;
+}
+
+absl::StatusOr<Manifest> ReadManifestNow(const std::string& folder) {
+  absl::StatusOr<Manifest> manifest = absl::UnknownError("not read");
+  const absl::Status status = BelieveDamage({absl::StrCat(folder, "/", kManifestName)}, [&] {
+    manifest = ReadManifest(folder);
+    return manifest.status();
+  });
+  if (!status.ok()) return status;
+  return manifest;
+}
+
+absl::Status VerifyNow(const std::string& folder, const Manifest& manifest) {
+  return BelieveDamage(FilesOf(folder, manifest), [&] { return VerifyFolder(folder, manifest); });
+}
+
+absl::Status LookOnce(const v1::Checkpoint& checkpoint) {
+  ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
+  if (!checkpoint.manifest_digest().empty() && digest != checkpoint.manifest_digest()) {
+    return absl::DataLossError("its manifest is not the one that was published");
+  }
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
+  for (const auto& [name, file] : manifest.files) {
+    const std::string path = absl::StrCat(checkpoint.path(), "/", name);
+    struct stat info;
+    if (stat(path.c_str(), &info) != 0) {
+      const absl::Status status = ErrnoStatus(errno, "size of " + path);
+      return absl::IsNotFound(status) ? status : NotReadableNow(status);
+    }
+    if (info.st_size != file.size_bytes) {
+      return absl::DataLossError(
+          absl::StrCat(name, " has ", info.st_size, " bytes instead of ", file.size_bytes));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& run_dir) {
@@ -62,10 +104,11 @@ absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& 
     // Being written, or left by a worker that died: its rename is what makes a checkpoint.
     if (name.empty() || name.front() == '.') continue;
     const std::string path = folder + "/" + name;
-    absl::StatusOr<Manifest> manifest = ReadManifest(path);
-    if (!manifest.ok()) continue;
+    absl::StatusOr<Manifest> manifest = ReadManifestNow(path);
+    if (!manifest.ok() && IsEvidence(manifest.status())) continue;
+    if (!manifest.ok()) return Annotate(manifest.status(), "checkpoint ", path);
     absl::StatusOr<std::string> digest = ManifestDigest(path);
-    if (!digest.ok()) continue;
+    if (!digest.ok()) return NotReadableNow(digest.status());
     found.push_back({.id = name,
                      .path = path,
                      .manifest = *std::move(manifest),
@@ -75,7 +118,12 @@ absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& 
 }
 
 absl::Status VerifyCheckpoint(const FoundCheckpoint& found) {
-  return VerifyFolder(found.path, found.manifest);
+  return VerifyNow(found.path, found.manifest);
+}
+
+absl::Status LookAtCheckpoint(const v1::Checkpoint& checkpoint) {
+  return BelieveDamage({absl::StrCat(checkpoint.path(), "/", kManifestName)},
+                       [&] { return LookOnce(checkpoint); });
 }
 
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
@@ -102,8 +150,8 @@ v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
 }
 
 absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
-  ASSIGN_OR_RETURN(Manifest manifest, ReadManifest(final_dir));
-  RETURN_IF_ERROR(VerifyFolder(final_dir, manifest));
+  ASSIGN_OR_RETURN(Manifest manifest, ReadManifestNow(final_dir));
+  RETURN_IF_ERROR(VerifyNow(final_dir, manifest));
   return manifest;
 }
 

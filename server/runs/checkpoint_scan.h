@@ -22,18 +22,25 @@ struct FoundCheckpoint {
   std::string manifest_digest;  // 16 bytes
 };
 
-// Folders with a readable manifest, in no meaningful order. Those without one (unfinished,
-// `.tmp-…`) are left out. No folder yet = empty.
+// Folders with a manifest, in no meaningful order. Those without a valid one (unfinished, `.tmp-…`)
+// are left out. No folder yet = empty. Errors: whatever kept the folder or a manifest from being
+// read; what is there is not known then.
 absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& run_dir);
 
-// Reads every file back. DataLoss names the file and what differs.
+// Reads every file back. DataLoss names the file and what differs, and is only said when every byte
+// could be read; Unavailable when one could not be.
 absl::Status VerifyCheckpoint(const FoundCheckpoint& found);
+
+// The checkpoint is there as its row says: the manifest is the same and every file has its size.
+// Hashes are compared by the worker that loads it. Errors as VerifyCheckpoint's; NotFound for what
+// is gone.
+absl::Status LookAtCheckpoint(const v1::Checkpoint& checkpoint);
 
 // The ledger row that a found folder makes; verified and superseded are left false.
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found);
 
 // The manifest of run_dir/final, read back; NotFound when there is none, DataLoss when it does not
-// hold.
+// hold, Unavailable when it cannot be read now.
 absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir);
 
 // Renames checkpoints/<id> into <run_dir>/.trash (durable), then unlinks it. OK when it is not

@@ -11,7 +11,8 @@
 namespace trainerd::server {
 namespace {
 
-// trainerd-inspect: 0 = a report without error findings, 2 = a report with some, or no report but a message (usage, configuration, data).
+// trainerd-inspect: 0 = a report without error findings, 2 = a report with some, or no report but a
+// message (usage, configuration, data).
 constexpr int kInvalid = 2;
 constexpr size_t kErrorTailBytes = 4000;
 // The memory file that RunChild hands over, see ChildOptions::input.

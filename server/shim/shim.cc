@@ -186,6 +186,8 @@ void Shim::RunUntilWorkerEnds(WorkerProcess::End* end) {
     }
     if (fds[0].revents != 0 && TakeSignals()) {
       worker_->Leave();
+      // The end of its socket asks for what STOP asks: a checkpoint, then leave.
+      ladder_.Delivered(internal::STOP);
       ladder_.BringForward(NowMs() + GraceMs(spec_));
     }
     if (fds[1].revents != 0) log_open_ = CaptureLog();
@@ -285,13 +287,15 @@ internal::ShimReply Shim::HandleSignal(const internal::ShimRequest::Signal& sign
   // Beyond a day the grace says nothing, and NaN is no time.
   const double seconds =
       signal.deadline_seconds() > 0 ? std::min(signal.deadline_seconds(), 86400.0 * 365) : 0;
-  const bool pass_on =
-      ladder_.Raise(signal.want(), static_cast<MonotonicMs>(seconds * 1000), NowMs());
-  if (pass_on) {
-    if (absl::Status status = worker_->Send(signal.want()); !status.ok()) {
-      reply.set_error(std::string(status.message()));
-    }
+  ladder_.Raise(signal.want(), static_cast<MonotonicMs>(seconds * 1000), NowMs());
+  absl::Status sent;
+  if (signal.want() == internal::CHECKPOINT) sent = worker_->Send(internal::CHECKPOINT);
+  // What could not be delivered stays wanted: the daemon hears of it and repeats its signal.
+  if (const std::optional<internal::Want> want = ladder_.Undelivered(); want.has_value()) {
+    sent = worker_->Send(*want);
+    if (sent.ok()) ladder_.Delivered(*want);
   }
+  if (!sent.ok()) reply.set_error(std::string(sent.message()));
   return reply;
 }
 

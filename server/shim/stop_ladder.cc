@@ -6,18 +6,24 @@
 
 namespace trainerd::server {
 
-bool StopLadder::Raise(internal::Want want, MonotonicMs grace, MonotonicMs now) {
-  if (want == internal::CHECKPOINT) return true;
+void StopLadder::Raise(internal::Want want, MonotonicMs grace, MonotonicMs now) {
+  if (want == internal::CHECKPOINT) return;
+  raised_ = std::max(raised_, want);
   if (want == internal::KILL) {
-    want_ = internal::KILL;
     kill_at_ = std::min(kill_at_.value_or(now), now);
-    return false;  // the worker is not asked
+    return;
   }
-  const bool more_severe = want > want_;
-  if (more_severe) want_ = want;
   // A milder want than the one in force says nothing about how long that one may take.
-  if (want == want_ && grace > 0) BringForward(now + grace);
-  return more_severe;
+  if (want == raised_ && grace > 0) BringForward(now + grace);
+}
+
+std::optional<internal::Want> StopLadder::Undelivered() const {
+  if (raised_ <= delivered_ || raised_ == internal::KILL) return std::nullopt;
+  return raised_;
+}
+
+void StopLadder::Delivered(internal::Want want) {
+  if (want != internal::CHECKPOINT) delivered_ = std::max(delivered_, want);
 }
 
 void StopLadder::BringForward(MonotonicMs deadline) {

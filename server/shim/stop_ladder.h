@@ -19,10 +19,14 @@ class StopLadder {
   // From SIGTERM to SIGKILL.
   static constexpr MonotonicMs kTermToKillMs = 2000;
 
-  // Takes a want with its grace (0 = no deadline). Returns whether it is to be passed on to the
-  // worker: CHECKPOINT always, any other one if it is more severe than what is wanted already. A
-  // deadline is only ever brought forward. KILL is due at once.
-  bool Raise(internal::Want want, MonotonicMs grace, MonotonicMs now);
+  // Takes a want with its grace (0 = no deadline). A deadline is only ever brought forward; it
+  // holds whether or not the worker can be told. KILL is due at once. CHECKPOINT is beside the
+  // ladder.
+  void Raise(internal::Want want, MonotonicMs grace, MonotonicMs now);
+  // What the worker is still to be told: the most severe want that was raised, until Delivered says
+  // that it has that one or a more severe one. KILL is not told.
+  std::optional<internal::Want> Undelivered() const;
+  void Delivered(internal::Want want);
   // Sets the deadline alone.
   void BringForward(MonotonicMs deadline);
   // What is due now; each action is returned once.
@@ -30,13 +34,14 @@ class StopLadder {
   // When TakeDue is to be asked next; nullopt = nothing is planned.
   std::optional<MonotonicMs> NextDue() const;
 
-  // Most severe want that was passed on.
-  internal::Want want() const { return want_; }
+  // Most severe want that was passed on: the worker was told, or is killed.
+  internal::Want want() const { return raised_ == internal::KILL ? internal::KILL : delivered_; }
   // SIGTERM or SIGKILL was due.
   bool used_force() const { return terminated_ || killed_; }
 
  private:
-  internal::Want want_ = internal::WANT_UNSPECIFIED;
+  internal::Want raised_ = internal::WANT_UNSPECIFIED;
+  internal::Want delivered_ = internal::WANT_UNSPECIFIED;
   std::optional<MonotonicMs> deadline_;
   std::optional<MonotonicMs> kill_at_;
   bool terminated_ = false;

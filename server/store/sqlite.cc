@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/store/sqlite.h"
 
+#include <sys/statvfs.h>
+
+#include <cerrno>
+
 #include "absl/strings/str_cat.h"
 #include "proto/contract/status_macros.h"
+#include "server/store/errors.h"
 
 namespace trainerd::server {
 namespace {
 
 constexpr int kBusyTimeoutMs = 10'000;
+// Advice to clients whose change met a full disk.
+constexpr absl::Duration kDiskFullRetry = absl::Seconds(10);
 
 absl::StatusCode CodeOf(int result) {
   switch (result & 0xff) {
@@ -25,6 +32,31 @@ absl::StatusCode CodeOf(int result) {
     default:
       return absl::StatusCode::kInternal;
   }
+}
+
+// SQLITE_FULL is a failed write; a failed sync or growth of another file says so in errno only.
+bool IsDiskFull(sqlite3* db, int code) {
+  const int primary = code & 0xff;
+  if (primary == SQLITE_FULL) return true;
+  if (primary != SQLITE_IOERR && primary != SQLITE_CANTOPEN) return false;
+  const int error = sqlite3_system_errno(db);
+  return error == ENOSPC || error == EDQUOT;
+}
+
+absl::Status DiskFull(sqlite3* db, int code) {
+  const char* name = sqlite3_db_filename(db, "main");
+  const std::string path = name == nullptr ? "" : name;
+  struct statvfs info;
+  const std::string free =
+      statvfs(path.substr(0, path.rfind('/')).c_str(), &info) == 0
+          ? absl::StrCat(static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize))
+          : "an unknown number of";
+  return WithRetry(
+      ErrorWithReason(absl::StatusCode::kResourceExhausted, "DISK",
+                      absl::StrCat("no space left for ", path, ": ", free, " bytes are free",
+                                   "; free some space and call again (SQLite ", code, ")"),
+                      {{"path", path}, {"free_bytes", free}}),
+      kDiskFullRetry);
 }
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
@@ -66,6 +98,7 @@ absl::Status Connection::Execute(const std::string& sql) {
 
 absl::Status Connection::Error(std::string_view what) const {
   const int code = db_ == nullptr ? SQLITE_NOMEM : sqlite3_extended_errcode(db_);
+  if (db_ != nullptr && IsDiskFull(db_, code)) return DiskFull(db_, code);
   const char* text = db_ == nullptr ? "out of memory" : sqlite3_errmsg(db_);
   return absl::Status(CodeOf(code), absl::StrCat(View(what), ": ", text, " (SQLite ", code, ")"));
 }

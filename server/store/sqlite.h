@@ -39,7 +39,8 @@ class Connection {
   int changes() const { return sqlite3_changes(db_); }
   bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
   int64_t last_insert_rowid() const { return sqlite3_last_insert_rowid(db_); }
-  // Status of the newest error of this connection.
+  // Status of the newest error of this connection. ResourceExhausted for a full disk, with reason
+  // DISK, the database's path and the free bytes.
   absl::Status Error(std::string_view what) const;
 
  private:

@@ -2,6 +2,7 @@
 #include "server/store/state_dir.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <filesystem>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
@@ -45,6 +47,13 @@ absl::Status HeldBy(const std::string& path, const std::string& holder) {
                    "). Stop that one, or give this one a directory of its own with --state-dir"));
 }
 
+// A killed daemon's lock lives on for a moment in a child that it had forked but that had not yet
+// become another program: the holder is gone, so the lock soon is.
+bool IsGone(const std::string& holder) {
+  pid_t pid = 0;
+  return absl::SimpleAtoi(holder, &pid) && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
+}
+
 absl::Status LockWithPatience(int fd, const std::string& path, absl::Duration patience) {
   const absl::Time deadline = absl::Now() + patience;
   while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -52,7 +61,8 @@ absl::Status LockWithPatience(int fd, const std::string& path, absl::Duration pa
       return ErrnoStatus(errno, absl::StrCat("lock ", path));
     }
     const std::string holder = ReadHolder(fd);
-    if (!absl::EndsWith(holder, kLeaving) || absl::Now() > deadline) {
+    const bool is_leaving = absl::EndsWith(holder, kLeaving) || IsGone(holder);
+    if (!is_leaving || absl::Now() > deadline) {
       return HeldBy(path, holder);
     }
     absl::SleepFor(kRetry);

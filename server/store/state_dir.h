@@ -14,9 +14,9 @@ namespace trainerd::server {
 // Held until the process ends or the object is destroyed.
 class StateDir {
  public:
-  // Makes the folder and takes its lock. A holder that says it is leaving is waited for, at most
-  // `patience`. Errors: FailedPrecondition naming the process that holds it; PermissionDenied or
-  // ResourceExhausted when it cannot be written.
+  // Makes the folder and takes its lock. A holder that says it is leaving, or that is gone,
+  // is waited for, at most `patience`. Errors: FailedPrecondition naming the process that holds it;
+  // PermissionDenied or ResourceExhausted when it cannot be written.
   static absl::StatusOr<std::unique_ptr<StateDir>> Lock(const std::string& path,
                                                         absl::Duration patience);
   ~StateDir();

@@ -87,12 +87,18 @@ void Writer::Commit(std::deque<Item>& group) {
   const int64_t first_seq = next_seq_;
   std::vector<EventRecord> events;
   absl::Status status = db_->Execute("BEGIN IMMEDIATE");
+  // What an earlier group left behind when not even its roll-back could be done.
+  if (!status.ok() && db_->in_transaction()) {
+    db_->Execute("ROLLBACK").IgnoreError();
+    status = db_->Execute("BEGIN IMMEDIATE");
+  }
   for (Item& item : group) {
     if (!status.ok()) break;
-    item.status = RunInSavepoint(item, &events);
+    bool undone = true;
+    item.status = RunInSavepoint(item, &events, &undone);
     // SQLite rolls everything back by itself on some errors (disk full): a further savepoint would
-    // be a transaction of its own.
-    if (!db_->in_transaction()) status = item.status;
+    // be a transaction of its own. And nothing half done is ever committed.
+    if (!db_->in_transaction() || !undone) status = item.status;
   }
   if (status.ok()) status = db_->Execute("COMMIT");
   if (!status.ok() && db_->in_transaction()) db_->Execute("ROLLBACK").IgnoreError();
@@ -106,17 +112,15 @@ void Writer::Commit(std::deque<Item>& group) {
   }
 }
 
-absl::Status Writer::RunInSavepoint(Item& item, std::vector<EventRecord>* events) {
+absl::Status Writer::RunInSavepoint(Item& item, std::vector<EventRecord>* events, bool* undone) {
   RETURN_IF_ERROR(db_->Execute("SAVEPOINT change"));
   Transaction transaction(*db_, next_seq_, clock_());
   absl::Status status = item.change(transaction);
+  if (status.ok()) status = db_->Execute("RELEASE change");
   if (!status.ok()) {
-    if (db_->in_transaction()) {
-      TRAINERD_CHECK(db_->Execute("ROLLBACK TO change; RELEASE change").ok());
-    }
+    *undone = db_->in_transaction() && db_->Execute("ROLLBACK TO change; RELEASE change").ok();
     return status;
   }
-  RETURN_IF_ERROR(db_->Execute("RELEASE change"));
   next_seq_ = transaction.next_seq_;
   for (EventRecord& record : transaction.events_) events->push_back(std::move(record));
   return absl::OkStatus();

@@ -61,7 +61,8 @@ class Writer {
   ~Writer();
 
   // Runs `change` and answers once it is durable. A change that fails leaves nothing behind; others
-  // of its group are not touched.
+  // of its group are not touched. On a full disk the answer is ResourceExhausted with reason DISK;
+  // later changes are stored again once there is space.
   absl::Status Run(Change change);
   // The same without waiting; `done` is called on the writer's thread.
   void Post(Change change, Done done);
@@ -77,7 +78,9 @@ class Writer {
   }
   void Loop();
   void Commit(std::deque<Item>& group);
-  absl::Status RunInSavepoint(Item& item, std::vector<EventRecord>* events);
+  // `undone`: false when a change that failed could not be taken back without the rest of its
+  // group.
+  absl::Status RunInSavepoint(Item& item, std::vector<EventRecord>* events, bool* undone);
 
   const std::unique_ptr<Connection> db_;
   const Listener listener_;

@@ -38,6 +38,7 @@ if [ -z "${TRAINERD_BIN_DIR:-}" ]; then
   targets="trainerd trainerd-shim trainctl trainerd-worker trainerd-inspect"
   if has server; then targets+=" server_load fake_worker"; fi
   if has checkpoint; then targets+=" checkpoint_bench"; fi
+  if has text; then targets+=" text_bench"; fi
   (cd "$root" && cmake --preset dev && ninja -C build/dev $targets) >&2
   export TRAINERD_BIN_DIR=$root/build/dev/bin TRAINERD_TEST_BIN_DIR=$root/build/dev/tests TRAINERD_FAKE_WORKER=$root/build/dev/tests/fake_worker
 fi

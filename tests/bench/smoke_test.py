@@ -18,7 +18,7 @@ LIMIT_S = 540
 EXIT_SKIPPED = 77
 
 
-def results(arguments):
+def result_lines(arguments):
     """The JSON lines that a benchmark prints; fails with its messages when it fails."""
     run = subprocess.run(arguments, capture_output=True, text=True, timeout=LIMIT_S, check=False, cwd=bench.BENCH_DIR)
     if run.returncode != 0:
@@ -26,11 +26,16 @@ def results(arguments):
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     for line in lines:
         print(json.dumps(line), flush=True)
-    return {line["bench"]: line for line in lines}
+    return lines
 
 
-def script(name, *arguments, interpreter=sys.executable):
-    return results([interpreter, os.path.join(bench.BENCH_DIR, name), *arguments])
+def script_lines(name, *arguments, interpreter=sys.executable):
+    return result_lines([interpreter, os.path.join(bench.BENCH_DIR, name), *arguments])
+
+
+def script(name, *arguments, **options):
+    """The last line of each kind."""
+    return {line["bench"]: line for line in script_lines(name, *arguments, **options)}
 
 
 def needs_engine():
@@ -66,9 +71,13 @@ class BenchSmokeTest(unittest.TestCase):
         self.assertGreater(found["bytes"], 0)
 
     def test_text(self):
-        found = script("text_bench.py", "--rounds", "1")
-        self.assertGreater(found["tokenizer"]["mb_per_second"], 0)
-        self.assertTrue(found["tokenizer"].get("same_ids", True))
+        found = [line for line in script_lines("text_bench.py", "--rounds", "1", "--generated-kb", "100") if line["bench"] == "tokenizer"]
+        self.assertEqual({line["kind"] for line in found}, {"conversations", "code", "chinese", "other_scripts", "mixed"})
+        for line in found:
+            self.assertGreater(line["mb_per_second"], 0)
+            self.assertGreater(line["two_threads_ratio"], 0)
+            self.assertGreater(line["load_ms"], 0)
+            self.assertTrue(line.get("same_ids", True))
 
     def test_training(self):
         needs_engine()

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The text path without LibTorch: trainerd-inspect beside PyPI `tokenizers`, on one thread each, over the same texts in pieces of about 4 KB; and how many
-conversations a second become packed rows. What trainerd-inspect needs to start (program, tokenizer) is measured apart and taken off; its reading and
-writing of JSON lines is not.
+"""The text path without LibTorch: text_bench beside PyPI `tokenizers`, over the same texts in pieces of about 4 KB, and how many conversations a second
+become packed rows. Both sides time the work itself inside one process each: loading, reading the input and writing the ids are not part of it.
+`speed_ratio` compares one thread with one thread; `two_threads_ratio` is two threads of ours over one of ours.
 
-usage: text_bench.py [--rounds 3]     Runs itself again with the interpreter that has `tokenizers` (install_dependencies.sh --tests)."""
+usage: text_bench.py [--rounds 3] [--generated-kb 2000]     Runs itself again with the interpreter that has `tokenizers` (install_dependencies.sh --tests)."""
 
 import argparse
 import glob
+import itertools
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -21,13 +23,81 @@ TESTS_PYTHON = os.path.join(bench.CACHE, "venv-tests", "bin", "python")
 PIECE = 4096
 COPIES = 20
 
+# Kind → alphabets, each the first and last code point of its letters. A word is of one alphabet.
+SCRIPTS = {
+    "chinese": [(0x4E00, 0x9FFF)],
+    "japanese": [(0x3041, 0x3096), (0x30A1, 0x30FC), (0x4E00, 0x9FFF)],
+    "korean": [(0xAC00, 0xD7A3)],
+    "cyrillic": [(0x0410, 0x044F)],
+    "arabic": [(0x0620, 0x064A)],
+    "thai": [(0x0E01, 0x0E3A)],
+    "devanagari": [(0x0904, 0x094D)],
+}
+# Written without spaces between words.
+UNSPACED = ("chinese", "japanese", "thai")
+
 
 def pieces(text):
     return [text[begin:begin + PIECE] for begin in range(0, len(text), PIECE)]
 
 
-def texts():
-    """Kind → pieces: the shared conversations, and this repository's own sources and pages."""
+def byte_of_symbol():
+    """Printable symbol → byte of byte-level vocabularies."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    symbols = {chr(byte): byte for byte in printable}
+    hidden = [byte for byte in range(256) if byte not in printable]
+    symbols.update({chr(0x100 + i): byte for i, byte in enumerate(hidden)})
+    return symbols
+
+
+def vocabulary_words(tokenizer):
+    """Texts of the tokens that are whole characters, frequent ones first."""
+    with open(os.path.join(tokenizer, "tokenizer.json"), encoding="utf-8") as file:
+        vocabulary = json.load(file)["model"]["vocab"]
+    symbols = byte_of_symbol()
+    words = []
+    for token, _ in sorted(vocabulary.items(), key=lambda item: item[1]):
+        try:
+            words.append(bytes(symbols[symbol] for symbol in token).decode("utf-8").strip())
+        except (KeyError, UnicodeDecodeError):
+            continue
+    return words
+
+
+class Words:
+    """Words of one alphabet: one to four vocabulary entries (more where the vocabulary has few), drawn by Zipf's law: an entry's rank is its place in
+    the vocabulary, which training ordered by frequency. Three in a hundred are rare ones out of single characters."""
+
+    def __init__(self, alphabet, vocabulary):
+        low, high = alphabet
+        self.entries = [word for word in vocabulary if word and all(low <= ord(c) <= high for c in word)]
+        self.weights = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(self.entries))))
+        self.letters = [chr(c) for c in range(low, high + 1)]
+        self.sizes = (1, 1, 2, 2, 3, 4) if len(self.entries) > 500 else (2, 3, 4, 5, 6)
+
+    def draw(self, r):
+        if self.entries and r.random() < 0.97:
+            return "".join(r.choices(self.entries, cum_weights=self.weights, k=r.choice(self.sizes)))
+        return "".join(r.choices(self.letters, k=r.randint(1, 5)))
+
+
+def script_text(kind, vocabulary, size):
+    """Running text of one script, with its punctuation and some numbers."""
+    alphabets = [Words(alphabet, vocabulary) for alphabet in SCRIPTS[kind]]
+    r = random.Random(kind)
+    unspaced = kind in UNSPACED
+    stops = "，。、！" if kind in ("chinese", "japanese") else ",.!?"
+    text, done = [], 0
+    while done < size:
+        line = ("" if unspaced else " ").join(r.choice(alphabets).draw(r) for _ in range(r.randint(4, 16))) + r.choice(stops)
+        line += r.choice(("", "", "", "\n", str(r.randrange(1000)))) if unspaced else r.choice((" ", " ", " ", "\n"))
+        text.append(line)
+        done += len(line.encode())
+    return "".join(text)
+
+
+def texts(tokenizer, generated_bytes):
+    """Kind → pieces: the shared conversations, this repository's own sources and pages, generated text of other scripts, and a mixture of all."""
     kinds = {}
     data = bench.shared_file("data", "alpaca_en_1k.jsonl") or os.path.join(bench.ROOT, "deploy", "demo", "commands.train.jsonl")
     with open(data) as file:
@@ -38,17 +108,23 @@ def texts():
             with open(path, encoding="utf-8", errors="replace") as file:
                 code.append(file.read())
     kinds["code"] = pieces("\n".join(code))
+    words = vocabulary_words(tokenizer)
+    kinds["chinese"] = pieces(script_text("chinese", words, generated_bytes))
+    share = generated_bytes // (len(SCRIPTS) - 1)
+    kinds["other_scripts"] = [piece for kind in SCRIPTS if kind != "chinese" for piece in pieces(script_text(kind, words, share))]
+    # A quarter of the bytes each.
+    smallest = min(sum(len(piece.encode()) for piece in items) for items in kinds.values())
+    mixed = []
+    for items in list(kinds.values()):
+        size = 0
+        for piece in items:
+            if size >= smallest:
+                break
+            size += len(piece.encode())
+            mixed.append(piece)
+    random.Random(1).shuffle(mixed)
+    kinds["mixed"] = mixed
     return kinds
-
-
-def seconds_of(arguments, rounds):
-    """(Median seconds of the process, its output)."""
-    taken = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        out = subprocess.run(arguments, capture_output=True, check=True).stdout
-        taken.append(time.perf_counter() - begin)
-    return bench.median(taken), out
 
 
 def write_pieces(path, items):
@@ -59,40 +135,44 @@ def write_pieces(path, items):
 
 
 def peer(tokenizer, path, rounds):
-    """In the other interpreter: seconds of encode() over all texts, and the ids."""
+    """In the other interpreter: seconds of loading, seconds of encode() over all texts, and the ids."""
     from tokenizers import Tokenizer
-    encoder = Tokenizer.from_file(os.path.join(tokenizer, "tokenizer.json"))
+    taken = {"load": [], "encode": []}
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        encoder = Tokenizer.from_file(os.path.join(tokenizer, "tokenizer.json"))
+        taken["load"].append(time.perf_counter() - begin)
     with open(path) as file:
         items = [json.loads(line)["text"] for line in file]
-    taken = []
     for _ in range(rounds):
         begin = time.perf_counter()
         ids = [encoder.encode(text, add_special_tokens=False).ids for text in items]
-        taken.append(time.perf_counter() - begin)
-    print(json.dumps({"seconds": bench.median(taken), "ids": ids}))
+        taken["encode"].append(time.perf_counter() - begin)
+    print(json.dumps({"load_seconds": bench.median(taken["load"]), "seconds": bench.median(taken["encode"]), "ids": ids}))
 
 
-def bench_tokenizer(tokenizer, root, rounds):
-    empty = write_pieces(os.path.join(root, "empty.jsonl"), [""])
-    inspect = [bench.program("trainerd-inspect"), "tokenize", "--tokenizer", tokenizer, "--input"]
-    start = seconds_of([*inspect, empty], rounds)[0]
-    for kind, items in texts().items():
+def json_of(arguments, **options):
+    return json.loads(subprocess.run(arguments, stdout=subprocess.PIPE, check=True, **options).stdout)
+
+
+def bench_tokenizer(tokenizer, root, rounds, generated_bytes):
+    for kind, items in texts(tokenizer, generated_bytes).items():
         path = write_pieces(os.path.join(root, kind + ".jsonl"), items)
         megabytes = sum(len(text.encode()) for text in items) / 1e6
-        ours, out = seconds_of([*inspect, path], rounds)
-        result = {"kind": kind, "tokenizer": os.path.basename(tokenizer), "megabytes": round(megabytes, 2), "start_ms": round(1e3 * start, 1),
-                  "mb_per_second": round(megabytes / (ours - start), 1)}
+        ours = json_of([bench.test_program("text_bench"), "tokenizer", "--tokenizer", tokenizer, "--input", path, "--rounds", str(rounds)])
+        result = {"kind": kind, "tokenizer": os.path.basename(tokenizer), "megabytes": round(megabytes, 2), "load_ms": round(1e3 * ours["load_seconds"], 1),
+                  "mb_per_second": round(megabytes / ours["seconds"], 1),
+                  "two_threads_ratio": round(ours["seconds"] / ours["two_threads_seconds"], 2)}
         if os.path.exists(TESTS_PYTHON):
             environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
-            run = subprocess.run([TESTS_PYTHON, __file__, "--peer", tokenizer, path, "--rounds", str(rounds)], capture_output=True, check=True, env=environment)
-            theirs = json.loads(run.stdout)
-            result.update(peer_mb_per_second=round(megabytes / theirs["seconds"], 2), speed_ratio=round(theirs["seconds"] / (ours - start), 1),
-                          same_ids=[json.loads(line)["ids"] for line in out.splitlines()] == theirs["ids"])
+            theirs = json_of([TESTS_PYTHON, __file__, "--peer", tokenizer, path, "--rounds", str(rounds)], env=environment)
+            result.update(peer_mb_per_second=round(megabytes / theirs["seconds"], 2), peer_load_ms=round(1e3 * theirs["load_seconds"], 1),
+                          speed_ratio=round(theirs["seconds"] / ours["seconds"], 1), same_ids=ours["ids"] == theirs["ids"])
         bench.emit("tokenizer", **result)
 
 
 def bench_rows(model, root, rounds):
-    """JSON lines → template → tokens → labels → packed rows, the whole process."""
+    """JSON lines → template → tokens → labels → packed rows, on one thread."""
     source = bench.shared_file("data", "alpaca_en_1k.jsonl") or os.path.join(bench.ROOT, "deploy", "demo", "commands.train.jsonl")
     with open(source) as file:
         lines = file.readlines()
@@ -101,20 +181,22 @@ def bench_rows(model, root, rounds):
         file.writelines(lines * COPIES)
     with open(job, "w") as file:
         file.write(f"model: {{path: {model}}}\ndata: {{train: [{data}], max_length: 1024}}\n")
-    seconds = seconds_of([bench.program("trainerd-inspect"), "preview", "--job", job, "--packed", "--json", "--limit", "1"], rounds)[0]
-    bench.emit("rows", conversations=len(lines) * COPIES, per_second=round(len(lines) * COPIES / seconds), seconds=round(seconds, 3))
+    ours = json_of([bench.test_program("text_bench"), "rows", "--job", job, "--rounds", str(rounds)])
+    bench.emit("rows", conversations=ours["conversations"], rows=ours["rows"], per_second=round(ours["conversations"] / ours["seconds"]),
+               seconds=round(ours["seconds"], 3), load_ms=round(1e3 * ours["load_seconds"], 1), threads=ours["threads"])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--generated-kb", type=int, default=2000)
     parser.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
         sys.exit(peer(*options.peer, options.rounds))
     tokenizer = bench.shared_file("models", "qwen3-tokenizer") or os.path.join(bench.GOLDEN, "tiny_tokenizer")
     with tempfile.TemporaryDirectory(prefix="trainerd-bench-") as root:
-        bench_tokenizer(tokenizer, root, options.rounds)
+        bench_tokenizer(tokenizer, root, options.rounds, 1000 * options.generated_kb)
         if os.path.isdir(bench.SMOLLM2):
             bench_rows(bench.SMOLLM2, root, options.rounds)
         else:

@@ -131,6 +131,25 @@ TEST(ResolveJobConfigTest, SourcesAreGivenAndDistinct) {
               HasSubstr("without control characters"));
 }
 
+TEST(ResolveJobConfigTest, NothingIsTooLongForBfdSplit) {
+  EXPECT_EQ(
+      FaultsWithData("packing: bfd_split, too_long: fail"),
+      "line 2: data.too_long: \"fail\" does not apply with data.packing: bfd_split, which lets "
+      "long conversations continue in further rows; leave it out, or set packing: bfd");
+  EXPECT_EQ(FaultsWithData("packing: bfd_split"), "");
+}
+
+TEST(ResolveJobConfigTest, FindingsAreNamedByTheirKeys) {
+  EXPECT_EQ(FaultsWithData("findings: {duplicate: error, overlap: ignore}"), "");
+  v1::JobConfig config;
+  EXPECT_EQ(
+      ViolationsText(YamlToMessage("data: {findings: {DUPLICATES: error}}", &config).violations),
+      "line 1: data.findings.DUPLICATES: unknown key \"DUPLICATES\" in data.findings; did you "
+      "mean \"duplicate\"?");
+  EXPECT_THAT(FaultsWithData("findings: {duplicate: fatal}"),
+              HasSubstr("is not one of error, warn, ignore"));
+}
+
 TEST(ResolveJobConfigTest, FormsOfTexts) {
   EXPECT_EQ(
       FaultsWithData("chat_template: /t.txt"),

@@ -32,7 +32,6 @@ const std::vector<Job::WaitReason> kWaits = {Job::WAIT_REASON_UNSPECIFIED,
                                              Job::RESOURCES,
                                              Job::BACKOFF,
                                              Job::HELD,
-                                             Job::DRAINING,
                                              Job::PREEMPTED,
                                              Job::EXECUTOR_UNREACHABLE};
 

@@ -14,7 +14,9 @@ namespace trainerd::engine {
 
 struct ValidateOptions {
   std::string job_file;
-  bool quick = false;  // beginnings and ends of the files only, no tokenizer
+  bool quick = false;                   // beginnings and ends of the files only, no tokenizer
+  std::string cache_folder = "";        // of token rows (data/token_cache.h); "" = none
+  std::string scratch_folder = "/tmp";  // for token rows that no cache takes
 };
 // Prints the DataReport as one JSON document. true: it holds no errors.
 absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out);
@@ -24,6 +26,8 @@ struct PreviewOptions {
   int64_t limit = 10;   // examples, or packed rows
   bool packed = false;  // rows in the training order of the first epoch
   bool json = true;     // false: rendered text with the trained part marked, for a terminal
+  std::string cache_folder = "";  // as in ValidateOptions
+  std::string scratch_folder = "/tmp";
 };
 absl::Status RunPreview(const PreviewOptions& options, std::FILE* out);
 

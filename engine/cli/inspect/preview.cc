@@ -101,13 +101,16 @@ absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& te
 // is what training logs.
 absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
                          const PreviewOptions& options, std::FILE* out) {
-  ASSIGN_OR_RETURN(const PreparedData data, PrepareData(config, text, nullptr));
-  const DataLoader loader(data.train, data.train_rows, LoaderOptions(config));
+  ASSIGN_OR_RETURN(const PreparedData data,
+                   PrepareData(config, text, nullptr,
+                               {.cache_folder = options.cache_folder,
+                                .scratch_folder = options.scratch_folder}));
+  const DataLoader loader(*data.store, data.train_rows, LoaderOptions(config));
   const std::vector<int64_t> order = loader.EpochOrder(0);
   Xxh3Stream digest;
   for (size_t i = 0; i < order.size() && static_cast<int64_t>(i) < options.limit; ++i) {
-    const Microbatch row =
-        MakeMicrobatch(data.train, {&data.train_rows[static_cast<size_t>(order[i])]});
+    ASSIGN_OR_RETURN(const Microbatch row,
+                     MakeMicrobatch(*data.store, data.train_rows, {order[i]}));
     digest.Update(row.ids.data(), row.ids.size() * sizeof(int32_t));
     digest.Update(row.labels.data(), row.labels.size() * sizeof(int32_t));
     std::string line = absl::StrCat("{\"row\":", i, ",\"index\":");

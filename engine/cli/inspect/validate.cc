@@ -11,11 +11,17 @@
 namespace trainerd::engine {
 namespace {
 
-absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config) {
+absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config,
+                                          const ValidateOptions& options) {
   ASSIGN_OR_RETURN(const TextPipeline text, OpenTextPipeline(config));
-  ASSIGN_OR_RETURN(PreparedData data, PrepareData(config, text, nullptr, {.keep_going = true}));
+  ASSIGN_OR_RETURN(PreparedData data, PrepareData(config, text, nullptr,
+                                                  {.keep_going = true,
+                                                   .cache_folder = options.cache_folder,
+                                                   .scratch_folder = options.scratch_folder}));
+  for (const std::string& note : data.notes) std::fprintf(stderr, "%s\n", note.c_str());
   if (!data.train_rows.empty()) {
-    const absl::Status masking = MaskingStatus(CheckMasking(data, config, *text.tokenizer));
+    ASSIGN_OR_RETURN(const v1::MaskingReport checked, CheckMasking(data, config, *text.tokenizer));
+    const absl::Status masking = MaskingStatus(checked);
     if (!masking.ok()) {
       v1::DataReport::Finding* finding = data.report.add_findings();
       finding->set_code("MASKING");
@@ -35,7 +41,7 @@ absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out)
   if (options.quick) {
     report = QuickReport(config);
   } else {
-    ASSIGN_OR_RETURN(report, FullReport(config));
+    ASSIGN_OR_RETURN(report, FullReport(config, options));
   }
   std::fprintf(out, "%s\n", MessageToJsonPretty(report).c_str());
   for (const v1::DataReport::Finding& finding : report.findings()) {

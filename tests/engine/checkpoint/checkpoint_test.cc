@@ -14,6 +14,7 @@
 #include <filesystem>
 
 #include "engine/checkpoint/optimizer_file.h"
+#include "tests/engine/checkpoint/fsync_log.h"
 #include "tests/engine/train/tiny_run.h"
 
 namespace trainerd::engine {
@@ -92,6 +93,14 @@ TEST_P(CheckpointTest, ComesBackToTheBit) {
   EXPECT_TRUE(at::equal(parameters->flat_value(), parameters_->flat_value()));
   EXPECT_TRUE(at::equal(optimizer.exp_avg(), optimizer_->exp_avg()));
   EXPECT_TRUE(at::equal(optimizer.exp_avg_sq(), optimizer_->exp_avg_sq()));
+}
+
+// Who made checkpoints/ may have been killed right after.
+TEST_P(CheckpointTest, TheNameOfTheCheckpointsFolderIsMadeDurableAlsoWhenItIsThere) {
+  std::filesystem::create_directories(folder_ / "checkpoints");
+  testing::FsyncLog::Get().Clear();
+  ASSERT_TRUE(Write(7).ok());
+  EXPECT_TRUE(testing::FsyncLog::Get().Has(folder_.path()));
 }
 
 TEST_P(CheckpointTest, EveryDamageToEveryFileIsFoundAndNamed) {

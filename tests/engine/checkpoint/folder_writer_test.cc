@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "tests/engine/checkpoint/fsync_log.h"
 #include "tests/engine/train/tiny_run.h"
 
 namespace trainerd::engine {
@@ -130,6 +131,19 @@ TEST(FolderWriterTest, FreeBytesOfAPathThatDoesNotExistYet) {
   const auto free = FreeBytes(folder / "not/there/yet");
   ASSERT_TRUE(free.ok()) << free.status();
   EXPECT_GT(*free, 0);
+}
+
+// A name is durable once the folder that holds it was fsynced: every level that was made.
+TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
+  TempDir folder;
+  testing::FsyncLog& log = testing::FsyncLog::Get();
+  log.Clear();
+  auto writer = FolderWriter::Create(folder / "run/checkpoints/.tmp-a1-5");
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_TRUE(log.Has(folder.path())) << "run is in it";
+  EXPECT_TRUE(log.Has(folder / "run")) << "checkpoints is in it";
+  ASSERT_TRUE((*writer)->Publish(Example(), folder / "run/checkpoints/step", Allowed).ok());
+  EXPECT_TRUE(log.Has(folder / "run/checkpoints")) << "step is in it";
 }
 
 TEST(FolderWriterTest, BytesForPeople) {

@@ -38,14 +38,14 @@ class AlpacaTest : public ::testing::Test {
       const auto data = PrepareData(config, *text, nullptr, {.num_threads = 2});
       ASSERT_TRUE(data.ok()) << data.status();
       int64_t tokens = 0;
-      for (const TokenExample& example : data->train) {
-        tokens += static_cast<int64_t>(example.ids.size());
+      for (size_t i = 0; i < data->train.size(); ++i) {
+        tokens += static_cast<int64_t>(TrainExample(*data, i).ids.size());
       }
       EXPECT_EQ(data->report.trained_examples(), expected["rows"]);
       EXPECT_EQ(tokens, expected["tokens"]);
       EXPECT_EQ(data->report.target_tokens(), expected["target_tokens"]);
       EXPECT_EQ(ToHex(data->report.fingerprint()), expected["xxh3_128"].get<std::string>());
-      EXPECT_TRUE(MaskingStatus(CheckMasking(*data, config, *text->tokenizer)).ok());
+      EXPECT_TRUE(MaskingStatus(*CheckMasking(*data, config, *text->tokenizer)).ok());
     }
   }
 

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "gtest/gtest.h"
+#include "tests/engine/data/test_data.h"
 
 namespace trainerd::engine {
 namespace {
@@ -18,14 +19,17 @@ struct Rows {
       const int32_t id = static_cast<int32_t>(i);
       examples.push_back({.index = i, .ids = {id, id + 1}, .labels = {kIgnoreIndex, id + 1}});
     }
+    store = StoreOf(examples);
   }
   std::vector<TokenExample> examples;
-  std::vector<PackedRow> rows;
+  PackedRows rows;
+  std::unique_ptr<TokenStore> store;
 };
 
 std::vector<int64_t> ExamplesOfStep(const DataLoader& loader, int64_t step) {
   std::vector<int64_t> examples;
-  for (const Microbatch& batch : loader.Step(step)) {
+  const std::vector<Microbatch> batches = *loader.Step(step);
+  for (const Microbatch& batch : batches) {
     examples.insert(examples.end(), batch.examples.begin(), batch.examples.end());
   }
   return examples;
@@ -33,7 +37,7 @@ std::vector<int64_t> ExamplesOfStep(const DataLoader& loader, int64_t step) {
 
 TEST(DataLoaderTest, EveryExampleIsTrainedOnceAnEpochInADifferentOrder) {
   const Rows data(103);
-  const DataLoader loader(data.examples, data.rows,
+  const DataLoader loader(*data.store, data.rows,
                           {.batch_size = 4, .gradient_accumulation = 2, .epochs = 3});
   EXPECT_EQ(loader.steps_per_epoch(), 13);
   EXPECT_EQ(loader.total_steps(), 39);
@@ -55,7 +59,7 @@ TEST(DataLoaderTest, EveryExampleIsTrainedOnceAnEpochInADifferentOrder) {
 
 TEST(DataLoaderTest, TheLastSmallerStepOfAnEpochIsTrained) {
   const Rows data(11);
-  const DataLoader loader(data.examples, data.rows,
+  const DataLoader loader(*data.store, data.rows,
                           {.batch_size = 2, .gradient_accumulation = 2, .epochs = 2});
   EXPECT_EQ(loader.steps_per_epoch(), 3);
   const StepPlace last = loader.Place(3);
@@ -63,7 +67,7 @@ TEST(DataLoaderTest, TheLastSmallerStepOfAnEpochIsTrained) {
   EXPECT_EQ(last.first_row, 8);
   EXPECT_EQ(last.num_rows, 3);
   EXPECT_DOUBLE_EQ(last.epoch_after, 1.0);
-  const std::vector<Microbatch> batches = loader.Step(3);
+  const std::vector<Microbatch> batches = *loader.Step(3);
   ASSERT_EQ(batches.size(), 2u);
   EXPECT_EQ(batches[0].num_documents(), 2);
   EXPECT_EQ(batches[1].num_documents(), 1);
@@ -75,14 +79,14 @@ TEST(DataLoaderTest, TheLastSmallerStepOfAnEpochIsTrained) {
 TEST(DataLoaderTest, AStepDependsOnItsNumberAlone) {
   const Rows data(50);
   const DataLoaderOptions options{.batch_size = 3, .gradient_accumulation = 2, .epochs = 4};
-  const DataLoader in_order(data.examples, data.rows, options);
+  const DataLoader in_order(*data.store, data.rows, options);
   std::vector<std::vector<int64_t>> expected;
   for (int64_t step = 1; step <= in_order.total_steps(); ++step) {
     expected.push_back(ExamplesOfStep(in_order, step));
   }
   // Backwards, and by a loader that begins in the middle, as after a resume.
   for (int64_t step = in_order.total_steps(); step >= 1; --step) {
-    const DataLoader fresh(data.examples, data.rows, options);
+    const DataLoader fresh(*data.store, data.rows, options);
     EXPECT_EQ(ExamplesOfStep(in_order, step), expected[static_cast<size_t>(step - 1)]);
     EXPECT_EQ(ExamplesOfStep(fresh, step), expected[static_cast<size_t>(step - 1)]);
   }
@@ -91,8 +95,7 @@ TEST(DataLoaderTest, AStepDependsOnItsNumberAlone) {
 TEST(DataLoaderTest, SeedAndShuffleDecideTheOrder) {
   const Rows data(40);
   const auto order = [&](int64_t seed, bool shuffle, int64_t epoch) {
-    return DataLoader(data.examples, data.rows, {.seed = seed, .shuffle = shuffle})
-        .EpochOrder(epoch);
+    return DataLoader(*data.store, data.rows, {.seed = seed, .shuffle = shuffle}).EpochOrder(epoch);
   };
   EXPECT_EQ(order(1, true, 0), order(1, true, 0));
   EXPECT_NE(order(1, true, 0), order(2, true, 0));
@@ -109,7 +112,7 @@ TEST(DataLoaderTest, OrdersAreUniform) {
   std::vector<int> at(8, 0);
   constexpr int kSeeds = 8000;
   for (int seed = 0; seed < kSeeds; ++seed) {
-    const auto order = DataLoader(data.examples, data.rows, {.seed = seed}).EpochOrder(0);
+    const auto order = DataLoader(*data.store, data.rows, {.seed = seed}).EpochOrder(0);
     ++at[static_cast<size_t>(std::find(order.begin(), order.end(), 0) - order.begin())];
   }
   for (const int count : at) EXPECT_NEAR(count, kSeeds / 8, 5 * 30);
@@ -118,7 +121,7 @@ TEST(DataLoaderTest, OrdersAreUniform) {
 TEST(DataLoaderTest, TotalStepsFollowEpochsOrMaxSteps) {
   const Rows data(100);
   const auto total = [&](double epochs, int64_t max_steps) {
-    return DataLoader(data.examples, data.rows, {.epochs = epochs, .max_steps = max_steps})
+    return DataLoader(*data.store, data.rows, {.epochs = epochs, .max_steps = max_steps})
         .total_steps();
   };
   EXPECT_EQ(total(1, 0), 100);
@@ -128,7 +131,7 @@ TEST(DataLoaderTest, TotalStepsFollowEpochsOrMaxSteps) {
   EXPECT_EQ(total(2.5, 0), 250);
   EXPECT_EQ(total(1, 7), 7);
   const Rows none(0);
-  EXPECT_EQ(DataLoader(none.examples, none.rows, {.max_steps = 5}).total_steps(), 0);
+  EXPECT_EQ(DataLoader(*none.store, none.rows, {.max_steps = 5}).total_steps(), 0);
 }
 
 TEST(DataLoaderTest, MicrobatchKeepsDocumentsApart) {
@@ -136,8 +139,8 @@ TEST(DataLoaderTest, MicrobatchKeepsDocumentsApart) {
       {.index = 5, .ids = {1, 2, 3}, .labels = {kIgnoreIndex, 2, 3}},
       {.index = 9, .ids = {4, 5}, .labels = {4, 5}},
       {.index = 7, .ids = {6}, .labels = {6}}};
-  const PackedRow first{{1, 0}}, second{{2}};
-  const Microbatch batch = MakeMicrobatch(examples, {&first, &second});
+  const Microbatch batch =
+      *MakeMicrobatch(*StoreOf(examples), RowsOf({{1, 0}, {2}}), {int64_t{0}, int64_t{1}});
   EXPECT_EQ(batch.ids, (std::vector<int32_t>{4, 5, 1, 2, 3, 6}));
   EXPECT_EQ(batch.labels, (std::vector<int32_t>{4, 5, -100, 2, 3, 6}));
   // The last token of a document predicts nothing, least of all the next document's first one.

@@ -19,7 +19,7 @@ class MaskingCheckTest : public ::testing::Test {
 
   // An example whose `answer` is trained.
   void Add(const std::string& question, const std::string& answer, int32_t spans) {
-    TokenExample example{.index = static_cast<int64_t>(data_.train.size())};
+    TokenExample example{.index = static_cast<int64_t>(examples_.size())};
     for (const char c : question) example.ids.push_back(static_cast<uint8_t>(c));
     example.labels.assign(question.size(), kIgnoreIndex);
     for (const char c : answer) {
@@ -28,10 +28,14 @@ class MaskingCheckTest : public ::testing::Test {
     }
     example.target_spans = spans;
     example.span_tokens = static_cast<int32_t>(answer.size());
-    data_.train.push_back(example);
-    data_.train_rows.push_back({{static_cast<int64_t>(data_.train.size()) - 1}});
+    examples_.push_back(example);
+    rows_.push_back({static_cast<uint32_t>(examples_.size()) - 1});
   }
-  v1::MaskingReport Report() { return CheckMasking(data_, config_, *tokenizer_); }
+  v1::MaskingReport Report() {
+    data_.store = StoreOf(examples_);
+    data_.train_rows = RowsOf(rows_);
+    return *CheckMasking(data_, config_, *tokenizer_);
+  }
   static std::string Failed(const v1::MaskingReport& report) {
     std::string names;
     for (const auto& check : report.checks()) {
@@ -44,6 +48,8 @@ class MaskingCheckTest : public ::testing::Test {
   const std::string model_;
   v1::JobConfig config_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::vector<TokenExample> examples_;
+  std::vector<std::vector<uint32_t>> rows_;
   PreparedData data_;
 };
 
@@ -53,20 +59,20 @@ TEST_F(MaskingCheckTest, PassesRowsThatAreRight) {
   EXPECT_EQ(Failed(report), "");
   EXPECT_EQ(report.sampled_rows(), 2);
   EXPECT_DOUBLE_EQ(report.trained_fraction(), 14.0 / 30);
-  EXPECT_EQ(report.first_batches_digest(), FirstRowsDigest(data_, config_, 4));
+  EXPECT_EQ(report.first_batches_digest(), *FirstRowsDigest(data_, config_, 4));
   EXPECT_TRUE(MaskingStatus(report).ok());
 }
 
 TEST_F(MaskingCheckTest, ANeighbourInThePackDoesNotJoinTwoRuns) {
-  data_.train_rows = {{{0, 1}}};
-  data_.train[1].labels =
-      data_.train[1].ids;  // begins trained, right behind the first one's trained end
-  data_.train[1].span_tokens = 15;
+  rows_ = {{0, 1}};
+  examples_[1].labels =
+      examples_[1].ids;  // begins trained, right behind the first one's trained end
+  examples_[1].span_tokens = 15;
   EXPECT_EQ(Failed(Report()), "");
 }
 
 TEST_F(MaskingCheckTest, FailsWhenRunsAndSpansDisagree) {
-  data_.train[1].target_spans = 2;
+  examples_[1].target_spans = 2;
   const v1::MaskingReport report = Report();
   EXPECT_EQ(Failed(report), "transitions! ");
   const absl::Status status = MaskingStatus(report);
@@ -76,21 +82,21 @@ TEST_F(MaskingCheckTest, FailsWhenRunsAndSpansDisagree) {
 }
 
 TEST_F(MaskingCheckTest, FailsWhenSpansAreNotTrained) {
-  std::fill(data_.train[0].labels.begin() + 9, data_.train[0].labels.begin() + 15, kIgnoreIndex);
+  std::fill(examples_[0].labels.begin() + 9, examples_[0].labels.begin() + 15, kIgnoreIndex);
   EXPECT_EQ(Failed(Report()), "coverage! ");
 }
 
 TEST_F(MaskingCheckTest, FailsWhenARowIsUntrained) {
-  std::fill(data_.train[0].labels.begin(), data_.train[0].labels.end(), kIgnoreIndex);
-  data_.train[0].target_spans = 0;
-  data_.train[0].span_tokens = 0;
+  std::fill(examples_[0].labels.begin(), examples_[0].labels.end(), kIgnoreIndex);
+  examples_[0].target_spans = 0;
+  examples_[0].span_tokens = 0;
   EXPECT_EQ(Failed(Report()), "distribution! ");
 }
 
 TEST_F(MaskingCheckTest, FailsWhenAllIsTrainedUnlessThatWasAsked) {
-  data_.train_rows = {{{0}}, {{1}}};
-  data_.train[0].labels = data_.train[0].ids;
-  data_.train[0].span_tokens = 15;
+  rows_ = {{0}, {1}};
+  examples_[0].labels = examples_[0].ids;
+  examples_[0].span_tokens = 15;
   EXPECT_EQ(Failed(Report()), "distribution! ");
   config_.mutable_data()->set_train_on("all");
   EXPECT_EQ(Failed(Report()), "");
@@ -104,13 +110,13 @@ TEST_F(MaskingCheckTest, OnlyWarnsOfAnUnusualRatio) {
 }
 
 TEST_F(MaskingCheckTest, OnlyWarnsOfForeignTurnsInAnswers) {
-  data_.train[0].ids.push_back(kStart);
-  data_.train[0].labels.push_back(kStart);
+  examples_[0].ids.push_back(kStart);
+  examples_[0].labels.push_back(kStart);
   for (const char c : std::string("user\nhi")) {
-    data_.train[0].ids.push_back(c);
-    data_.train[0].labels.push_back(c);
+    examples_[0].ids.push_back(c);
+    examples_[0].labels.push_back(c);
   }
-  data_.train[0].span_tokens += 8;
+  examples_[0].span_tokens += 8;
   const v1::MaskingReport report = Report();
   EXPECT_EQ(Failed(report), "content ");
   EXPECT_TRUE(MaskingStatus(report).ok());

@@ -13,27 +13,30 @@
 namespace trainerd::engine {
 namespace {
 
-std::vector<std::vector<int64_t>> Pack(const std::vector<int64_t>& lengths, int64_t row_tokens) {
+std::vector<std::vector<int64_t>> Pack(const std::vector<int32_t>& lengths, int64_t row_tokens) {
   const auto rows = PackBestFitDecreasing(lengths, row_tokens);
   EXPECT_TRUE(rows.ok()) << rows.status();
   std::vector<std::vector<int64_t>> documents;
-  for (const PackedRow& row : *rows) documents.push_back(row.documents);
+  for (int64_t row = 0; row < rows->size(); ++row) {
+    const auto row_documents = rows->examples(row);
+    documents.emplace_back(row_documents.begin(), row_documents.end());
+  }
   return documents;
 }
 
-std::vector<int64_t> RandomLengths(size_t count, int64_t row_tokens, uint32_t seed) {
+std::vector<int32_t> RandomLengths(size_t count, int64_t row_tokens, uint32_t seed) {
   std::mt19937 random(seed);
-  std::vector<int64_t> lengths(count);
-  for (int64_t& length : lengths) {
+  std::vector<int32_t> lengths(count);
+  for (int32_t& length : lengths) {
     // Many short ones, some as long as a row, as data has it.
     const int64_t bound = random() % 10 == 0 ? row_tokens : std::max<int64_t>(1, row_tokens / 4);
-    length = 1 + static_cast<int64_t>(random() % static_cast<uint64_t>(bound));
+    length = 1 + static_cast<int32_t>(random() % static_cast<uint64_t>(bound));
   }
   return lengths;
 }
 
 // Fill of each row by looking at every open row: the definition, in O(n²).
-std::vector<int64_t> FillsByDefinition(std::vector<int64_t> lengths, int64_t row_tokens) {
+std::vector<int64_t> FillsByDefinition(std::vector<int32_t> lengths, int64_t row_tokens) {
   std::sort(lengths.rbegin(), lengths.rend());
   std::vector<int64_t> fills;
   for (const int64_t length : lengths) {
@@ -69,7 +72,7 @@ TEST(PackingTest, AmongRowsOfOneFillTheFirstToReachItIsTaken) {
 
 TEST(PackingTest, EveryDocumentAppearsOnceAndRowsDoNotOverflow) {
   for (const int64_t row_tokens : {8, 63, 64, 65, 1024, 5000}) {
-    const std::vector<int64_t> lengths = RandomLengths(100000, row_tokens, 7);
+    const std::vector<int32_t> lengths = RandomLengths(100000, row_tokens, 7);
     std::vector<int> seen(lengths.size(), 0);
     for (const auto& row : Pack(lengths, row_tokens)) {
       int64_t fill = 0;
@@ -87,7 +90,7 @@ TEST(PackingTest, EveryDocumentAppearsOnceAndRowsDoNotOverflow) {
 TEST(PackingTest, FillsEqualThoseOfThePlainSearch) {
   for (uint32_t seed = 0; seed < 20; ++seed) {
     const int64_t row_tokens = 16 + seed * 37;
-    const std::vector<int64_t> lengths = RandomLengths(1500, row_tokens, seed);
+    const std::vector<int32_t> lengths = RandomLengths(1500, row_tokens, seed);
     std::vector<int64_t> fills;
     for (const auto& row : Pack(lengths, row_tokens)) {
       int64_t fill = 0;
@@ -102,19 +105,19 @@ TEST(PackingTest, FillsEqualThoseOfThePlainSearch) {
 }
 
 TEST(PackingTest, FillsManyShortDocumentsNearlyCompletely) {
-  const std::vector<int64_t> lengths = RandomLengths(100000, 2048, 3);
+  const std::vector<int32_t> lengths = RandomLengths(100000, 2048, 3);
   const int64_t total = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
   const auto rows = Pack(lengths, 2048);
   EXPECT_GT(static_cast<double>(total) / (2048.0 * static_cast<double>(rows.size())), 0.999);
 }
 
 TEST(PackingTest, IsDeterministic) {
-  const std::vector<int64_t> lengths = RandomLengths(50000, 512, 11);
+  const std::vector<int32_t> lengths = RandomLengths(50000, 512, 11);
   EXPECT_EQ(Pack(lengths, 512), Pack(lengths, 512));
 }
 
 TEST(PackingTest, RejectsDocumentsThatCannotStandInARow) {
-  const std::vector<int64_t> too_long = {3, 9}, empty = {3, 0};
+  const std::vector<int32_t> too_long = {3, 9}, empty = {3, 0};
   const auto long_status = PackBestFitDecreasing(too_long, 8).status();
   EXPECT_EQ(long_status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(long_status.message(), "document 1 has 9 tokens; a row takes 1 to 8");
@@ -124,9 +127,10 @@ TEST(PackingTest, RejectsDocumentsThatCannotStandInARow) {
 }
 
 TEST(PackingTest, OneDocumentRowsKeepOrder) {
-  const std::vector<PackedRow> rows = OneDocumentRows(3);
-  ASSERT_EQ(rows.size(), 3u);
-  EXPECT_EQ(rows[2].documents, std::vector<int64_t>{2});
+  const PackedRows rows = OneDocumentRows(3);
+  ASSERT_EQ(rows.size(), 3);
+  EXPECT_EQ(rows.num_documents(2), 1);
+  EXPECT_EQ(rows.document(2, 0).example, 2);
   EXPECT_TRUE(OneDocumentRows(0).empty());
 }
 

@@ -74,7 +74,7 @@ TEST_F(PrepareTest, TrainsTheAnswerThroughItsEndToken) {
   const auto data = Prepare(Config(Row("Hi", "Yo")));
   ASSERT_TRUE(data.ok()) << data.status();
   ASSERT_EQ(data->train.size(), 1u);
-  const TokenExample& example = data->train[0];
+  const TokenExample example = TrainExample(*data, 0);
   EXPECT_EQ(example.ids, Join({{kStart},
                                Bytes("user\nHi"),
                                {kEnd},
@@ -103,7 +103,7 @@ TEST_F(PrepareTest, TrainOnDecidesWhichTurnsAreTargets) {
     config.mutable_data()->set_train_on(train_on);
     const auto data = Prepare(config);
     EXPECT_TRUE(data.ok()) << data.status();
-    return std::pair(data->report.target_tokens(), data->train[0].target_spans);
+    return std::pair(data->report.target_tokens(), TrainExample(*data, 0).target_spans);
   };
   EXPECT_EQ(targets("assistant"), std::pair(int64_t{4 + 6}, 2));
   EXPECT_EQ(targets("last_assistant"), std::pair(int64_t{6}, 1));
@@ -128,9 +128,9 @@ TEST_F(PrepareTest, IndicesAndOrderFollowTheFiles) {
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok());
   ASSERT_EQ(data->train.size(), 3u);
-  EXPECT_EQ(data->train[0].index, 0);
-  EXPECT_EQ(data->train[1].index, 1);
-  EXPECT_EQ(data->train[2].index, 2);
+  EXPECT_EQ(TrainExample(*data, 0).index, 0);
+  EXPECT_EQ(TrainExample(*data, 1).index, 1);
+  EXPECT_EQ(TrainExample(*data, 2).index, 2);
   EXPECT_EQ(data->report.examples(), 3);
 }
 
@@ -161,8 +161,8 @@ TEST_F(PrepareTest, ReadsEachFileInTheFormOfItsFirstRow) {
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok()) << data.status();
   ASSERT_EQ(data->train.size(), 3u);
-  EXPECT_EQ(data->train[0].ids, data->train[2].ids);
-  EXPECT_EQ(data->train[0].labels, data->train[2].labels);
+  EXPECT_EQ(TrainExample(*data, 0).ids, TrainExample(*data, 2).ids);
+  EXPECT_EQ(TrainExample(*data, 0).labels, TrainExample(*data, 2).labels);
   EXPECT_EQ(data->report.format(),
             folder_.path() + "/train.jsonl: alpaca, " + folder_.path() + "/second.jsonl: messages");
   config.mutable_data()->mutable_train()->RemoveLast();
@@ -180,7 +180,7 @@ TEST_F(PrepareTest, SkipsAndCountsBadRowsWhenAsked) {
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->report.examples(), 5);
   EXPECT_EQ(data->report.trained_examples(), 2);
-  EXPECT_EQ(data->train[1].index, 2);
+  EXPECT_EQ(TrainExample(*data, 1).index, 2);
   EXPECT_EQ(Find(*data, "BAD_JSON")->count(), 1);
   EXPECT_FALSE(Find(*data, "BAD_JSON")->error());
   EXPECT_EQ(Find(*data, "BAD_JSON")->first_places(0), folder_.path() + "/train.jsonl:2:2");
@@ -197,7 +197,7 @@ TEST_F(PrepareTest, LeavesRowsWithoutTargetOutAndFailsWhenNoneIsLeft) {
   const auto data = Prepare(Config(no_assistant + off + Row("a", "b")));
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->train.size(), 1u);
-  EXPECT_EQ(data->train[0].index, 2);
+  EXPECT_EQ(TrainExample(*data, 0).index, 2);
   EXPECT_EQ(Find(*data, "NO_TARGET")->count(), 2);
   EXPECT_EQ(Find(*data, "NO_ASSISTANT")->count(), 1);
   EXPECT_EQ(
@@ -215,8 +215,9 @@ TEST_F(PrepareTest, TooLongRowsAreCutSkippedOrRefused) {
   auto data = Prepare(config);
   ASSERT_TRUE(data.ok()) << data.status();
   ASSERT_EQ(data->train.size(), 2u);
-  EXPECT_EQ(data->train[0].ids.size(), 60u);
-  EXPECT_EQ(data->train[0].labels.back(), 'x') << "the answer is cut, its end token is gone";
+  EXPECT_EQ(TrainExample(*data, 0).ids.size(), 60u);
+  EXPECT_EQ(TrainExample(*data, 0).labels.back(), 'x')
+      << "the answer is cut, its end token is gone";
   EXPECT_EQ(data->report.truncated(), 2);
   EXPECT_EQ(Find(*data, "TOO_LONG")->count(), 2);
   EXPECT_EQ(Find(*data, "NO_TARGET")->count(), 1) << "the second row lost its answer";
@@ -264,7 +265,7 @@ TEST_F(PrepareTest, TheResultDoesNotDependOnTheThreads) {
   const auto one = Prepare(config, {.num_threads = 1}), two = Prepare(config, {.num_threads = 2});
   ASSERT_TRUE(one.ok() && two.ok());
   EXPECT_EQ(one->report.SerializeAsString(), two->report.SerializeAsString());
-  EXPECT_EQ(FirstRowsDigest(*one, config, 1000), FirstRowsDigest(*two, config, 1000));
+  EXPECT_EQ(*FirstRowsDigest(*one, config, 1000), *FirstRowsDigest(*two, config, 1000));
 }
 
 TEST_F(PrepareTest, SplitsTheValidationShareOffOnce) {
@@ -276,11 +277,8 @@ TEST_F(PrepareTest, SplitsTheValidationShareOffOnce) {
   EXPECT_EQ(first->train.size(), 90u);
   EXPECT_EQ(first->report.validation_examples(), 10);
   std::set<int64_t> all;
-  const auto indices = [](const std::vector<TokenExample>& examples) {
-    std::vector<int64_t> list;
-    for (const TokenExample& example : examples) list.push_back(example.index);
-    return list;
-  };
+  // Every row is kept, so an example's number in the store is its index.
+  const auto indices = [](const std::vector<uint32_t>& examples) { return examples; };
   EXPECT_EQ(indices(first->validation), indices(second->validation));
   for (const int64_t i : indices(first->validation)) all.insert(i);
   for (const int64_t i : indices(first->train)) all.insert(i);
@@ -309,12 +307,17 @@ TEST_F(PrepareTest, WeightsDecideHowOftenAFileIsSeen) {
   ASSERT_TRUE(data.ok());
   EXPECT_EQ(data->train.size(), 12u);
   std::vector<int> times(data->train.size(), 0);
-  for (const PackedRow& row : data->train_rows) {
-    for (const int64_t document : row.documents) ++times[static_cast<size_t>(document)];
+  for (int64_t row = 0; row < data->train_rows.size(); ++row) {
+    for (const uint32_t example : data->train_rows.examples(row)) {
+      const auto found = std::find(data->train.begin(), data->train.end(), example);
+      ASSERT_NE(found, data->train.end());
+      ++times[static_cast<size_t>(found - data->train.begin())];
+    }
   }
   for (size_t i = 0; i < times.size(); ++i) EXPECT_EQ(times[i], i < 10 ? 1 : 3);
   int64_t targets = 0;
-  for (size_t i = 0; i < times.size(); ++i) targets += times[i] * data->train[i].CountTargets();
+  for (size_t i = 0; i < times.size(); ++i)
+    targets += times[i] * TrainExample(*data, i).CountTargets();
   EXPECT_EQ(data->report.target_tokens(), targets);
 }
 
@@ -322,17 +325,83 @@ TEST_F(PrepareTest, PacksEveryExampleOnceOrOneARow) {
   v1::JobConfig config = Config(Numbered(50));
   auto data = Prepare(config);
   ASSERT_TRUE(data.ok());
-  size_t documents = 0;
-  for (const PackedRow& row : data->train_rows) documents += row.documents.size();
-  EXPECT_EQ(documents, 50u);
-  EXPECT_LT(data->train_rows.size(), 50u);
+  EXPECT_EQ(data->train_rows.num_documents(), 50);
+  EXPECT_LT(data->train_rows.size(), 50);
   EXPECT_GT(data->report.fill(), 0.8);
-  EXPECT_EQ(data->report.rows(), static_cast<int64_t>(data->train_rows.size()));
+  EXPECT_EQ(data->report.rows(), data->train_rows.size());
   config.mutable_data()->set_packing("none");
   data = Prepare(config);
-  EXPECT_EQ(data->train_rows.size(), 50u);
+  EXPECT_EQ(data->train_rows.size(), 50);
   EXPECT_FALSE(data->report.has_fill());
   EXPECT_EQ(data->report.total_steps(), 13);
+}
+
+// The conversation has 24 + 100 tokens: "user\nqq" and marks take 22, the answer its 100 bytes and
+// the end token, "\n" follows.
+TEST_F(PrepareTest, BfdSplitContinuesLongConversationsInFurtherPieces) {
+  v1::JobConfig config = Config(Row("qq", std::string(100, 'x')) + Row("a", "b"));
+  config.mutable_data()->set_max_length(30);
+  config.mutable_data()->set_packing("bfd_split");
+  config.mutable_data()->set_shuffle(false);
+  const auto data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->report.truncated(), 0);
+  EXPECT_EQ(Find(*data, "TOO_LONG"), nullptr);
+  const TokenExample whole = TrainExample(*data, 0);
+  ASSERT_EQ(whole.ids.size(), 123u);
+  std::vector<std::vector<int32_t>> ids(5), labels(5);
+  int64_t targets = 0;
+  for (int64_t row = 0; row < data->train_rows.size(); ++row) {
+    const Microbatch batch = *MakeMicrobatch(*data->store, data->train_rows, {row});
+    EXPECT_LE(batch.num_tokens(), 30);
+    targets += batch.target_tokens;
+    for (int64_t i = 0; i < batch.num_documents(); ++i) {
+      const Piece piece = data->train_rows.document(row, i);
+      const auto begin = batch.cu_seqlens[static_cast<size_t>(i)];
+      const auto end = batch.cu_seqlens[static_cast<size_t>(i) + 1];
+      EXPECT_EQ(batch.positions[static_cast<size_t>(begin)], 0);
+      if (piece.example != 0) continue;
+      const size_t part = static_cast<size_t>(piece.begin / 30);
+      EXPECT_TRUE(ids[part].empty()) << "each piece once";
+      ids[part].assign(batch.ids.begin() + begin, batch.ids.begin() + end);
+      labels[part].assign(batch.labels.begin() + begin, batch.labels.begin() + end);
+    }
+  }
+  EXPECT_EQ(Join({ids[0], ids[1], ids[2], ids[3], ids[4]}), whole.ids);
+  EXPECT_EQ(Join({labels[0], labels[1], labels[2], labels[3], labels[4]}), whole.labels);
+  // 101 trained tokens, of which the first of each of four further pieces is no target.
+  EXPECT_EQ(targets, whole.CountTargets() - 4 + TrainExample(*data, 1).CountTargets());
+  EXPECT_EQ(data->report.target_tokens(), targets);
+}
+
+TEST_F(PrepareTest, PiecesWithoutATargetAreLeftOutAndCounted) {
+  v1::JobConfig config = Config(Row(std::string(200, 'q'), "answer") + Row("a", "b"));
+  config.mutable_data()->set_max_length(32);
+  config.mutable_data()->set_packing("bfd_split");
+  const auto data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  ASSERT_NE(Find(*data, "UNTRAINED_PIECE"), nullptr);
+  EXPECT_EQ(Find(*data, "UNTRAINED_PIECE")->count(), 6);
+  EXPECT_EQ(Find(*data, "UNTRAINED_PIECE")->first_places(0), folder_.path() + "/train.jsonl:1");
+  for (int64_t row = 0; row < data->train_rows.size(); ++row) {
+    EXPECT_GT(MakeMicrobatch(*data->store, data->train_rows, {row})->target_tokens, 0);
+  }
+}
+
+TEST_F(PrepareTest, FindingsAreErrorsWarningsOrNothingAsTheJobSays) {
+  v1::JobConfig config = Config(Row("a", "") + Row("c", "d") + Row("c", "d"));
+  config.mutable_data()->mutable_findings()->set_empty_answer("ignore");
+  auto data = Prepare(config);
+  ASSERT_TRUE(data.ok());
+  EXPECT_EQ(Find(*data, "EMPTY_ANSWER"), nullptr);
+  EXPECT_NE(Find(*data, "DUPLICATE"), nullptr);
+  config.mutable_data()->mutable_findings()->set_duplicate("error");
+  EXPECT_EQ(Fault(config),
+            "train.jsonl:3: the same conversation stands at train.jsonl:2 (DUPLICATE, 1 time); "
+            "data.findings makes this an error: repair the data, or set it to warn");
+  data = Prepare(config, {.keep_going = true});
+  ASSERT_TRUE(data.ok());
+  EXPECT_TRUE(Find(*data, "DUPLICATE")->error());
 }
 
 TEST_F(PrepareTest, FingerprintAndDigestCoverIdsAndLabels) {
@@ -342,12 +411,13 @@ TEST_F(PrepareTest, FingerprintAndDigestCoverIdsAndLabels) {
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok());
   std::string bytes;
-  for (const TokenExample& example : data->train) {
+  for (size_t i = 0; i < data->train.size(); ++i) {
+    const TokenExample example = TrainExample(*data, i);
     bytes.append(reinterpret_cast<const char*>(example.ids.data()), example.ids.size() * 4);
     bytes.append(reinterpret_cast<const char*>(example.labels.data()), example.labels.size() * 4);
   }
   EXPECT_EQ(data->report.fingerprint(), Xxh3(bytes));
-  EXPECT_EQ(FirstRowsDigest(*data, config, 9), ToHex(Xxh3(bytes)));
+  EXPECT_EQ(*FirstRowsDigest(*data, config, 9), ToHex(Xxh3(bytes)));
   config.mutable_data()->set_train_on("all");
   EXPECT_NE(Prepare(config)->report.fingerprint(), data->report.fingerprint());
 }
@@ -407,7 +477,7 @@ TEST_F(PrepareTest, SystemPromptAndProfileReachTheTemplate) {
   config.mutable_data()->set_profile("regime3");
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok());
-  const std::vector<int32_t>& ids = data->train[0].ids;
+  const std::vector<int32_t> ids = TrainExample(*data, 0).ids;
   const std::vector<int32_t> system = Join({{kStart}, Bytes("system\nSys"), {kEnd}});
   EXPECT_TRUE(std::equal(system.begin(), system.end(), ids.begin()));
   const std::vector<int32_t> answer = Bytes("<<ANS_START>> 5 <<ANS_END>>");

@@ -5,9 +5,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "engine/data/prepare.h"
+#include "engine/data/token_store_writer.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "trainerd/v1/job_config.pb.h"
@@ -118,6 +122,8 @@ inline v1::JobConfig BaseConfig(const std::string& model, const std::string& tra
   data->set_train_on("assistant");
   data->set_now("2026-01-02 03:04:05");
   v1::TrainConfig* train_config = config.mutable_train();
+  data->set_cache(true);
+  data->set_cache_limit(20000);
   train_config->set_batch_size(2);
   train_config->set_gradient_accumulation(2);
   train_config->set_epochs(1);
@@ -131,6 +137,36 @@ inline std::string Row(const std::string& question, const std::string& answer) {
       {"messages",
        {{{"role", "user"}, {"content", question}}, {{"role", "assistant"}, {"content", answer}}}}};
   return row.dump() + "\n";
+}
+
+// A store of `examples` in memory, all of them training examples.
+inline std::unique_ptr<TokenStore> StoreOf(const std::vector<TokenExample>& examples) {
+  TokenStoreWriter writer(StoreFile::Unnamed({.scratch_folder = ""}),
+                          {.id_bytes = 4, .key = std::string(kStoreKeyBytes, 'k')});
+  for (const TokenExample& example : examples) {
+    const absl::Status added =
+        writer.Add(example, {.tokens_before = static_cast<int32_t>(example.ids.size())});
+    EXPECT_TRUE(added.ok()) << added;
+  }
+  internal::TokenSetSummary summary;
+  summary.mutable_train()->set_examples(writer.size());
+  absl::StatusOr<std::unique_ptr<TokenStore>> store = writer.Finish(summary);
+  EXPECT_TRUE(store.ok()) << store.status();
+  return *std::move(store);
+}
+
+// The i-th training example.
+inline TokenExample TrainExample(const PreparedData& data, size_t i) {
+  absl::StatusOr<TokenExample> example = data.store->Read(data.train.at(i));
+  EXPECT_TRUE(example.ok()) << example.status();
+  return *std::move(example);
+}
+
+// Rows of whole examples.
+inline PackedRows RowsOf(const std::vector<std::vector<uint32_t>>& rows) {
+  PackedRows packed;
+  for (const std::vector<uint32_t>& row : rows) packed.AddRow(row);
+  return packed;
 }
 
 }  // namespace trainerd::engine

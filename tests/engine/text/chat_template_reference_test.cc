@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Renders what tests/golden/text/reference_renders.py renders with transformers in the same run:
-// every chat template of the installed trl (Qwen, Llama, Gemma, Phi, DeepSeek, GPT-OSS … and their
-// training variants) over conversations with tools, reasoning, parts and forged markers.
+// every chat template of the installed trl (Qwen 2.5 and 3, Llama 3 to 3.2, Gemma, Phi, DeepSeek,
+// GPT-OSS … and their training variants) and those of tests/golden/text/templates (in the manner of
+// Mistral's and Llama's, with every construct that they use) over conversations with tools,
+// reasoning, parts and forged markers; and each of them edited.
 #include <sstream>
 
 #include "engine/text/chat_template.h"
@@ -14,7 +16,7 @@ namespace {
 using ::trainerd::testing::ReadText;
 using Json = nlohmann::ordered_json;
 
-TEST(ChatTemplateReferenceTest, AgreesOnEveryTemplateOfTrl) {
+TEST(ChatTemplateReferenceTest, AgreesOnEveryTemplate) {
   if (::trainerd::testing::ReferencePython().empty()) {
     GTEST_SKIP() << "no reference packages: run deploy/install_dependencies.sh for tests";
   }

@@ -128,6 +128,50 @@ TEST(TokenizerTest, OffsetsPointIntoTheInputWhereNfcChangedIt) {
   EXPECT_TRUE(covers_composed);
 }
 
+// By hand: what the template wrote is found, what stands in a plain span is not, also where a match
+// would begin or end outside of it.
+TEST(TokenizerTest, FindsNoSpecialTokenInPlainText) {
+  const auto tokenizer = LoadFamily("qwen3");
+  const int32_t start = *tokenizer->TokenToId("<|im_start|>");
+  const int32_t end = *tokenizer->TokenToId("<|im_end|>");
+  const auto count = [&](std::string_view text, std::vector<TextSpan> plain, int32_t id) {
+    Encoding e;
+    EXPECT_TRUE(tokenizer->EncodeWithPlainText(text, plain, &e).ok());
+    EXPECT_EQ(tokenizer->Decode(e.ids), text);
+    return std::count(e.ids.begin(), e.ids.end(), id);
+  };
+  const std::string text = "<|im_start|>a<|im_end|>b<|im_end|>";
+  EXPECT_EQ(count(text, {}, end), 2);
+  EXPECT_EQ(count(text, {{12, 24}}, end), 1);
+  EXPECT_EQ(count(text, {{12, 24}}, start), 1);
+  EXPECT_EQ(count(text, {{0, 34}}, start), 0);
+  EXPECT_EQ(count(text, {{33, 34}}, end), 1) << "the second ends within the span";
+  EXPECT_EQ(count(text, {{12, 14}}, end), 1) << "the first begins within the span";
+  EXPECT_EQ(count(text, {{0, 0}, {34, 34}}, end), 2) << "empty spans touch nothing";
+  // "<|im_start|>" in the span must not hide the one that the template wrote right behind it.
+  EXPECT_EQ(count("<|im_start|><|im_start|>", {{0, 12}}, start), 1);
+  EXPECT_EQ(count("x<|im_start|>", {{0, 1}}, start), 1);
+  // Added tokens that are not special are found everywhere, as the reference does.
+  EXPECT_EQ(count("<think>", {{0, 7}}, *tokenizer->TokenToId("<think>")), 1);
+}
+
+// A space that add_prefix_space puts in front may be a token by itself; where NFC changed the text
+// its offsets were once looked up before the first byte.
+TEST(TokenizerTest, APrefixSpaceCoversNothingWhereNfcChangedTheText) {
+  Json file = Json::parse(ReadText(Folder("gpt2_prefix") + "/tokenizer.json"));
+  file["normalizer"] = {{"type", "NFC"}};
+  file["model"]["merges"] = Json::array();
+  TempFolder folder;
+  folder.Write("tokenizer.json", file.dump());
+  const auto tokenizer = Tokenizer::Load(folder.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  Encoding e;
+  ASSERT_TRUE((*tokenizer)->Encode("e\xCC\x81x", &e).ok());
+  ASSERT_EQ(e.size(), 4u);  // the space, two bytes of the composed character, x
+  EXPECT_EQ(e.begin, (std::vector<uint32_t>{0, 0, 0, 3}));
+  EXPECT_EQ(e.end, (std::vector<uint32_t>{0, 3, 3, 4}));
+}
+
 TEST(TokenizerTest, CountsBytesThatNoTokenSpells) {
   const auto tokenizer = LoadFamily("smollm2");
   EXPECT_EQ(tokenizer->unspellable_bytes(), 3);

@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "engine/train/job_error.h"
+#include "tests/engine/data/test_data.h"
 #include "tests/engine/train/tiny_run.h"
 
 namespace trainerd::engine {
@@ -39,18 +40,19 @@ class TrainStepTest : public ::testing::Test {
     ASSERT_TRUE(run_->parameters->InitRandom(3).ok());
     run_->decoder = std::make_unique<Decoder>(run_->model, *run_->parameters);
     run_->optimizer = std::make_unique<AdamW>(*run_->parameters, AdamW::Options{});
-    run_->data.train.clear();
+    std::vector<TokenExample> examples;
     for (int32_t i = 0; i < 4; ++i) {
       TokenExample example{.index = i};
       for (int32_t t = 0; t < 5 + 4 * i; ++t) {
         example.ids.push_back((17 * t + 31 * i) % 300);
         example.labels.push_back(t < 3 ? kIgnoreIndex : example.ids.back());
       }
-      run_->data.train.push_back(example);
+      examples.push_back(example);
     }
+    run_->data.store = StoreOf(examples);
     run_->data.train_rows = OneDocumentRows(4);
     run_->loader = std::make_unique<DataLoader>(
-        run_->data.train, run_->data.train_rows,
+        *run_->data.store, run_->data.train_rows,
         DataLoaderOptions{
             .batch_size = batch_size, .gradient_accumulation = accumulation, .shuffle = false});
     run_->state.total_steps = run_->loader->total_steps();
@@ -87,7 +89,8 @@ TEST_F(TrainStepTest, TheLossIsTheMeanOverAllTargetTokensOfTheStep) {
   Prepare(1, 4);
   double sum = 0;
   int64_t targets = 0;
-  for (const Microbatch& batch : run_->loader->Step(1)) {
+  const std::vector<Microbatch> batches = *run_->loader->Step(1);
+  for (const Microbatch& batch : batches) {
     sum += run_->decoder->LossSum(ToDevice(batch, run_->device)).item<double>();
     targets += batch.target_tokens;
   }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Renders conversations through every chat template that ships with the installed trl, and further
-template files, as transformers does, for tests/engine/text/chat_template_reference_test.cc.
+"""Renders conversations through every chat template that ships with the installed trl, those of
+templates/ here, and further template files, as transformers does; each also edited, so that nothing
+can depend on knowing a template by its text, for tests/engine/text/chat_template_reference_test.cc.
 Output: one JSON object a line: template, messages, options, and text or error.
 
 usage: reference_renders.py OUTPUT [TEMPLATE.jinja ...]
@@ -67,12 +68,20 @@ CONVERSATIONS = [
     [user("a"), user("b"), assistant("c")], [assistant("first"), user("b"), assistant("c")],
     [{"role": "developer", "content": "dev"}, user("b"), assistant("c")],
     [user("a"), assistant("b", name="x", weight=0)],
+    [system("s"), user("w?"), assistant("", tool_calls=CALLS), {"role": "ipython", "content": {"out": [1, "é"]}}, assistant("done")],
+    [user("a"), assistant([{"type": "thinking", "thinking": "hm"}, part("b")]), user([]), assistant("")],
+    [user("w?"), assistant("", tool_calls=[{"type": "function", "id": "abcdefghi", "function": {"name": "brave_search", "arguments": {"q": "x", "n": 2}}}]),
+     tool([part("r")]), assistant("ok", reasoning_content=" because \n")],
 ]
 OPTIONS = [
     (False, None, {}), (True, None, {}), (False, [TOOL], {}),
     (True, [TOOL, TOOL], {"enable_thinking": False}),
     (True, None, {"enable_thinking": True, "reasoning_effort": "high"}),
+    (False, None, {"bos_token": "<s>", "builtin_tools": ["brave_search", "code_interpreter"], "date_string": "1 Jan 2025"}),
+    (True, [TOOL], {"bos_token": "<s>", "tools_in_user_message": False, "custom_tools": [TOOL, TOOL]}),
 ]
+# Appended to every template.
+EDIT = "{{- '\n[edited ' ~ (messages | length) ~ messages[-1].role | upper ~ ']' }}"
 
 
 class FrozenNow(chat_template_utils.datetime):
@@ -81,30 +90,36 @@ class FrozenNow(chat_template_utils.datetime):
         return cls(2024, 7, 26, 13, 45, 9)
 
 
+def write_cases(out, name, template, conversations, options):
+    marks = "{% generation" in template or "{%- generation" in template
+    for messages in conversations:
+        for prompt, tools, extra in options:
+            case = {"name": name, "template": template, "messages": messages, "now": NOW,
+                    "add_generation_prompt": prompt, "tools": tools, "extra": extra}
+            try:
+                texts, indices = chat_template_utils.render_jinja_template(
+                    [messages], tools=tools, chat_template=template,
+                    add_generation_prompt=prompt, return_assistant_tokens_mask=marks,
+                    **SPECIAL_TOKENS, **extra)
+                case["text"] = texts[0]
+                if marks:
+                    case["generation"] = "".join(texts[0][b:e] for b, e in indices[0])
+            except Exception:  # every kind of failure counts the same here
+                case["error"] = True
+            out.write(json.dumps(case) + "\n")
+
+
 def main():
     chat_template_utils.datetime = FrozenNow
     spec = importlib.util.find_spec("trl")  # not imported: it would need torch
     templates = sorted(pathlib.Path(spec.origin).parent.glob("chat_templates/*.jinja"))
+    templates += sorted((pathlib.Path(__file__).parent / "templates").glob("*.jinja"))
     templates += [pathlib.Path(p) for p in sys.argv[2:]]
     with open(sys.argv[1], "w") as out:
         for path in templates:
             template = open(path, newline="").read()
-            for messages in CONVERSATIONS:
-                for prompt, tools, extra in OPTIONS:
-                    case = {"name": path.name, "template": template, "messages": messages, "now": NOW,
-                            "add_generation_prompt": prompt, "tools": tools, "extra": extra}
-                    marks = "{% generation" in template or "{%- generation" in template
-                    try:
-                        texts, indices = chat_template_utils.render_jinja_template(
-                            [messages], tools=tools, chat_template=template,
-                            add_generation_prompt=prompt, return_assistant_tokens_mask=marks,
-                            **SPECIAL_TOKENS, **extra)
-                        case["text"] = texts[0]
-                        if marks:
-                            case["generation"] = "".join(texts[0][b:e] for b, e in indices[0])
-                    except Exception:  # every kind of failure counts the same here
-                        case["error"] = True
-                    out.write(json.dumps(case) + "\n")
+            write_cases(out, path.name, template, CONVERSATIONS, OPTIONS)
+            write_cases(out, path.name + " (edited)", template + EDIT, CONVERSATIONS[:3], OPTIONS[:2])
 
 
 if __name__ == "__main__":

@@ -97,6 +97,44 @@ TEST(FanOutTest, WatcherThatDoesNotReadHoldsUpNobodyAndIsAbandonedAtTheEnd) {
   EXPECT_TRUE(stalled.abandoned_);
 }
 
+TEST(FanOutTest, MessageOnItsWayWhenTheDaemonLeavesIsWaitedForAndTheWatcherHearsWhy) {
+  LogFixture f;
+  FakeClock clock;
+  FanOut fan_out(f.log, "db", clock.Function());
+  f.log.SetWake([&] { fan_out.Wake(); });
+  FakeSink slow(fan_out, /*reads=*/false), idle(fan_out);
+  fan_out.Add({}, &slow);
+  f.Publish({MetricsEvent("jobs/a", 1)});
+  ASSERT_TRUE(slow.WaitFor(1));
+  fan_out.Add({}, &idle);
+  fan_out.Drain(absl::UnavailableError("leaving"));
+  // Whoever has been drained after it has seen that nobody was abandoned.
+  idle.finished_.WaitForNotification();
+  EXPECT_FALSE(slow.abandoned_);
+  slow.Read();
+  slow.finished_.WaitForNotification();
+  EXPECT_TRUE(absl::IsUnavailable(slow.status_)) << slow.status_;
+  EXPECT_FALSE(slow.abandoned_);
+}
+
+TEST(FanOutTest, MessageThatTakesTooLongIsAbandonedWhenTheDaemonLeaves) {
+  LogFixture f;
+  FakeClock clock;
+  FanOut fan_out(f.log, "db", clock.Function());
+  f.log.SetWake([&] { fan_out.Wake(); });
+  FakeSink stalled(fan_out, /*reads=*/false), idle(fan_out);
+  fan_out.Add({}, &stalled);
+  f.Publish({MetricsEvent("jobs/a", 1)});
+  ASSERT_TRUE(stalled.WaitFor(1));
+  fan_out.Add({}, &idle);
+  fan_out.Drain(absl::UnavailableError("leaving"));
+  idle.finished_.WaitForNotification();
+  clock.Advance(kDrainPatience);
+  fan_out.Wake();
+  stalled.finished_.WaitForNotification();
+  EXPECT_TRUE(stalled.abandoned_);
+}
+
 TEST(FanOutTest, CancelledWatcherIsFinishedOnlyAfterItsMessage) {
   LogFixture f;
   FanOut fan_out(f.log, "db");

@@ -62,6 +62,12 @@ TEST(JudgeAttemptTest, WithoutItTheExitRecordTellsCrashFromKill) {
   Observation oom = Signalled(9);
   oom.exit->set_likely_out_of_memory(true);
   EXPECT_EQ(JudgeAttempt(oom, 1, false).error->cause(), v1::JobError::OUT_OF_MEMORY);
+  EXPECT_EQ(JudgeAttempt(oom, 1, false).error->message().find("had used"), std::string::npos)
+      << "not measured";
+  oom.exit->set_memory_peak_bytes(1'288'490'189);
+  EXPECT_NE(JudgeAttempt(oom, 1, false).error->message().find("; it had used 1.2 GiB at most; "),
+            std::string::npos)
+      << JudgeAttempt(oom, 1, false).error->message();
 }
 
 TEST(JudgeAttemptTest, WithoutAnyRecordItIsLostAndOnlyARebootOrNoStartIsBlameless) {

@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "proto/contract/atomic_file.h"
 #include "proto/contract/hash.h"
+#include "tests/server/io_faults.h"
 
 namespace trainerd::server {
 namespace {
@@ -77,6 +78,50 @@ TEST_F(CheckpointScanTest, DamageIsNamed) {
   const absl::Status status = VerifyCheckpoint(ScanCheckpoints(run_dir_).value().at(0));
   EXPECT_TRUE(absl::IsDataLoss(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("model.safetensors"));
+}
+
+TEST_F(CheckpointScanTest, WhatIsNoCheckpointFolderIsLeftOut) {
+  std::ofstream(run_dir_ + "/checkpoints/a file") << "x";
+  EXPECT_TRUE(ScanCheckpoints(run_dir_).value().empty());
+}
+
+TEST_F(CheckpointScanTest, AManifestThatCannotBeReadIsAnErrorAndNotLeftOut) {
+  Make(run_dir_ + "/checkpoints/step-00000005-a2", 5);
+  Make(run_dir_ + "/checkpoints/step-00000006-a2", 6);
+  for (const IoFaults::Call call : {IoFaults::Call::kRead, IoFaults::Call::kOpen}) {
+    const IoFault fault(call, "step-00000006-a2/MANIFEST.json",
+                        call == IoFaults::Call::kRead ? EIO : EACCES);
+    const absl::Status status = ScanCheckpoints(run_dir_).status();
+    EXPECT_FALSE(status.ok());
+    EXPECT_THAT(std::string(status.message()), HasSubstr("step-00000006-a2"));
+  }
+  EXPECT_EQ(ScanCheckpoints(run_dir_).value().size(), 2u);
+}
+
+TEST_F(CheckpointScanTest, AFileThatCannotBeReadIsNotDamaged) {
+  Make(run_dir_ + "/checkpoints/step-00000005-a2", 5);
+  const FoundCheckpoint found = ScanCheckpoints(run_dir_).value().at(0);
+  const IoFault fault(IoFaults::Call::kRead, "model.safetensors", EIO);
+  const absl::Status status = VerifyCheckpoint(found);
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("model.safetensors"));
+}
+
+TEST_F(CheckpointScanTest, ALookTellsChangedFromGoneFromUnreadable) {
+  const std::string folder = run_dir_ + "/checkpoints/step-00000005-a2";
+  Make(folder, 5);
+  const v1::Checkpoint row = ToCheckpoint(ScanCheckpoints(run_dir_).value().at(0));
+  EXPECT_TRUE(LookAtCheckpoint(row).ok());
+  {
+    const IoFault fault(IoFaults::Call::kRead, "MANIFEST.json", EIO);
+    EXPECT_TRUE(absl::IsUnavailable(LookAtCheckpoint(row))) << LookAtCheckpoint(row);
+  }
+  std::ofstream(folder + "/model.safetensors", std::ios::app) << "longer";
+  EXPECT_TRUE(absl::IsDataLoss(LookAtCheckpoint(row))) << LookAtCheckpoint(row);
+  Make(folder, 6);
+  EXPECT_TRUE(absl::IsDataLoss(LookAtCheckpoint(row))) << "another manifest";
+  std::filesystem::remove_all(folder);
+  EXPECT_TRUE(absl::IsNotFound(LookAtCheckpoint(row))) << LookAtCheckpoint(row);
 }
 
 TEST_F(CheckpointScanTest, FinalNeedsItsManifest) {

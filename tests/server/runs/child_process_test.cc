@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Children that behave and misbehave, written as shell scripts; the clients of trainerd-worker
-// devices and trainerd-inspect validate over them.
+// Children that behave and misbehave, written as shell scripts; the client of trainerd-worker
+// devices over them.
 #include "server/runs/child_process.h"
 
 #include <signal.h>
@@ -12,7 +12,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/runs/devices.h"
-#include "server/runs/inspect_client.h"
 
 namespace trainerd::server {
 namespace {
@@ -99,31 +98,6 @@ TEST_F(ScriptTest, DevicesOfABrokenWorkerAreAnErrorWithItsWords) {
       QueryDevices(Script("echo libfoo.so is missing >&2; exit 127\n"), absl::Seconds(30)).status();
   EXPECT_THAT(std::string(status.message()), HasSubstr("libfoo.so is missing"));
   EXPECT_FALSE(QueryDevices(Script("echo no json\n"), absl::Seconds(30)).ok());
-}
-
-TEST_F(ScriptTest, ValidateGivesTheReportAlsoWithErrorFindings) {
-  const std::string program = Script(
-      "test \"$1 $2 $4\" = 'validate --job --quick' || exit 9\n"
-      "grep -q '^name: x' \"$3\" || exit 8\n"
-      "echo '{\"examples\": \"5\", \"findings\": [{\"code\": \"BAD_JSON\", \"error\": true}]}'; "
-      "exit 2\n");
-  const absl::StatusOr<v1::DataReport> report =
-      RunValidate(program, "name: x\n", absl::Seconds(30));
-  ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_EQ(report->examples(), 5);
-  EXPECT_EQ(report->findings(0).code(), "BAD_JSON");
-}
-
-TEST_F(ScriptTest, ValidateTellsAFaultyConfigurationFromABrokenProgram) {
-  const absl::Status invalid =
-      RunValidate(Script("echo model.path: no config.json >&2; exit 2\n"), "x", absl::Seconds(30))
-          .status();
-  EXPECT_TRUE(absl::IsInvalidArgument(invalid)) << invalid;
-  EXPECT_THAT(std::string(invalid.message()), HasSubstr("no config.json"));
-  EXPECT_TRUE(
-      absl::IsInternal(RunValidate(Script("kill -11 $$\n"), "x", absl::Seconds(30)).status()));
-  EXPECT_TRUE(absl::IsDeadlineExceeded(
-      RunValidate(Script("sleep 600\n"), "x", absl::Milliseconds(50)).status()));
 }
 
 }  // namespace

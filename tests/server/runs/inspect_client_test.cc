@@ -24,7 +24,8 @@ class InspectClientTest : public ::testing::Test {
     ::unlink((folder_ + "/inspect").c_str());
     ::rmdir(folder_.c_str());
   }
-  absl::StatusOr<v1::DataReport> Run(const std::string& body, absl::Duration timeout = absl::Seconds(20)) {
+  absl::StatusOr<v1::DataReport> Run(const std::string& body,
+                                     absl::Duration timeout = absl::Seconds(20)) {
     const std::string path = folder_ + "/inspect";
     std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
     ::chmod(path.c_str(), 0700);
@@ -41,8 +42,10 @@ TEST_F(InspectClientTest, AReportWithoutErrorsIsTheAnswer) {
 
 // Exit code 2 with a report is still an answer: the findings say file and line.
 TEST_F(InspectClientTest, AReportWithErrorFindingsIsTheAnswerToo) {
-  const auto report = Run(
-      "echo '{\"findings\":[{\"code\":\"BAD_JSON\",\"error\":true,\"count\":\"1\",\"first_places\":[\"a.jsonl:2:42\"]}]}'; exit 2");
+  const auto report =
+      Run("echo "
+          "'{\"findings\":[{\"code\":\"BAD_JSON\",\"error\":true,\"count\":\"1\",\"first_places\":["
+          "\"a.jsonl:2:42\"]}]}'; exit 2");
   ASSERT_TRUE(report.ok()) << report.status();
   ASSERT_EQ(report->findings_size(), 1);
   EXPECT_EQ(report->findings(0).first_places(0), "a.jsonl:2:42");
@@ -60,8 +63,15 @@ TEST_F(InspectClientTest, ACrashIsNotAnAnswer) {
   EXPECT_NE(report.status().message().find("signal 11"), std::string::npos) << report.status();
 }
 
+TEST_F(InspectClientTest, OneThatTakesTooLongIsNotAnAnswer) {
+  const auto report = Run("sleep 600", absl::Milliseconds(50));
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kDeadlineExceeded) << report.status();
+}
+
 TEST_F(InspectClientTest, TheConfigurationArrivesAsAFile) {
-  const auto report = Run("grep -q 'name: x' \"$3\" && echo '{\"examples\":\"7\"}'");
+  const auto report =
+      Run("test \"$1 $2 $4\" = 'validate --job --quick' && grep -q '^name: x' \"$3\" && "
+          "echo '{\"examples\":\"7\"}'");
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->examples(), 7);
 }

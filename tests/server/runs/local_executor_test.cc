@@ -25,6 +25,7 @@
 #include "proto/contract/process_id.h"
 #include "server/runs/checkpoint_scan.h"
 #include "server/runs/log_reader.h"
+#include "server/runs/shim_client.h"
 #include "server/runs/spool_reader.h"
 
 namespace trainerd::server {
@@ -358,6 +359,51 @@ TEST_F(LocalExecutorTest, ACheckpointOnRequestGoesOnTraining) {
   ASSERT_TRUE(WaitFor([&] { return !ScanCheckpoints(run_dir_).value().empty(); }));
   const int64_t step = LastStep(1);
   EXPECT_TRUE(WaitFor([&] { return LastStep(1) > step + 2; }));
+}
+
+// What the shim says about itself.
+internal::ShimReply Ask(const std::string& attempt_dir) {
+  internal::ShimReply reply;
+  EXPECT_TRUE(ShimClient::Connect(attempt_dir, kPatience, &reply).ok());
+  return reply;
+}
+
+// A worker that does not read its commands until it is let, and then writes down what it read.
+TEST_F(LocalExecutorTest, AWantThatCouldNotBeDeliveredIsSaidAndIsDeliveredWhenRepeated) {
+  std::filesystem::create_directories(root_);
+  const std::string worker = root_ + "/worker", go = root_ + "/go", heard = root_ + "/heard";
+  ASSERT_TRUE(WriteFileAtomic(worker,
+                              absl::StrCat("#!/bin/sh\nwhile [ ! -e ", go,
+                                           " ]; do sleep 0.02; done\nexec cat <&3 >", heard, "\n"),
+                              0700)
+                  .ok());
+  internal::AttemptSpec spec = Spec(1, {});
+  spec.set_worker_path(worker);
+  ASSERT_TRUE(executor_.Launch(spec).ok());
+  WaitForKind(1, Kind::kRunning);
+  // CHECKPOINT may be repeated without end: until the worker's socket takes no more.
+  absl::Status sent;
+  for (int i = 0; i < 100'000 && sent.ok(); ++i) {
+    sent = executor_.Signal(Ref(1), internal::CHECKPOINT, absl::ZeroDuration());
+  }
+  ASSERT_TRUE(absl::IsUnavailable(sent)) << sent;
+  for (int i = 0; i < 2; ++i) {
+    sent = executor_.Signal(Ref(1), internal::PAUSE, absl::Minutes(5));
+    EXPECT_TRUE(absl::IsUnavailable(sent)) << "try " << i << ": " << sent;
+    EXPECT_THAT(std::string(sent.message()), HasSubstr("does not read its commands"));
+  }
+  EXPECT_EQ(Ask(Dir(1)).want(), internal::WANT_UNSPECIFIED);
+  ASSERT_TRUE(WriteFileAtomic(go, "").ok());
+  ASSERT_TRUE(
+      WaitFor([&] { return executor_.Signal(Ref(1), internal::PAUSE, absl::Minutes(5)).ok(); }));
+  EXPECT_EQ(Ask(Dir(1)).want(), internal::PAUSE);
+  internal::WorkerCommand pause;
+  pause.set_want(internal::PAUSE);
+  const std::string bytes = pause.SerializeAsString();
+  EXPECT_TRUE(WaitFor([&] {
+    const absl::StatusOr<std::string> text = ReadFile(heard);
+    return text.ok() && absl::EndsWith(*text, bytes);
+  }));
 }
 
 // The answer of a shim to a daemon that speaks protocols `min` to `max`.

@@ -16,17 +16,39 @@ using internal::STOP;
 
 TEST(StopLadderTest, PassesOnOnlyWhatIsMoreSevere) {
   StopLadder ladder;
-  EXPECT_TRUE(ladder.Raise(PAUSE, 0, 0));
-  EXPECT_FALSE(ladder.Raise(PAUSE, 0, 0));
-  EXPECT_TRUE(ladder.Raise(DISCARD, 0, 0));
-  EXPECT_FALSE(ladder.Raise(STOP, 0, 0));
+  ladder.Raise(PAUSE, 0, 0);
+  EXPECT_EQ(ladder.Undelivered(), PAUSE);
+  ladder.Delivered(PAUSE);
+  ladder.Raise(PAUSE, 0, 0);
+  EXPECT_FALSE(ladder.Undelivered().has_value());
+  ladder.Raise(DISCARD, 0, 0);
+  EXPECT_EQ(ladder.Undelivered(), DISCARD);
+  ladder.Delivered(DISCARD);
+  ladder.Raise(STOP, 0, 0);
+  EXPECT_FALSE(ladder.Undelivered().has_value());
   EXPECT_EQ(ladder.want(), DISCARD);
+}
+
+TEST(StopLadderTest, WhatWasNotDeliveredIsNotSaidToBeAndStaysToBeTold) {
+  StopLadder ladder;
+  ladder.Raise(PAUSE, 1000, 0);
+  ladder.Delivered(PAUSE);
+  ladder.Raise(STOP, 500, 0);
+  EXPECT_EQ(ladder.want(), PAUSE);
+  EXPECT_EQ(ladder.Undelivered(), STOP);
+  ladder.Raise(PAUSE, 1000, 0);  // a milder one does not take its place
+  EXPECT_EQ(ladder.Undelivered(), STOP);
+  EXPECT_EQ(ladder.NextDue(), 500) << "the deadline holds all the same";
+  ladder.Delivered(STOP);
+  EXPECT_EQ(ladder.want(), STOP);
+  EXPECT_FALSE(ladder.Undelivered().has_value());
 }
 
 TEST(StopLadderTest, CheckpointIsBesideTheLadder) {
   StopLadder ladder;
-  EXPECT_TRUE(ladder.Raise(CHECKPOINT, 5, 0));
-  EXPECT_TRUE(ladder.Raise(CHECKPOINT, 5, 0));
+  ladder.Raise(CHECKPOINT, 5, 0);
+  EXPECT_FALSE(ladder.Undelivered().has_value());
+  ladder.Delivered(CHECKPOINT);
   EXPECT_EQ(ladder.want(), internal::WANT_UNSPECIFIED);
   EXPECT_FALSE(ladder.NextDue().has_value());
 }
@@ -66,7 +88,9 @@ TEST(StopLadderTest, AMilderWantDoesNotShortenTheGraceOfTheOneInForce) {
 
 TEST(StopLadderTest, KillIsDueAtOnceAndNotAskedOfTheWorker) {
   StopLadder ladder;
-  EXPECT_FALSE(ladder.Raise(KILL, 60000, 7));
+  ladder.Raise(KILL, 60000, 7);
+  EXPECT_FALSE(ladder.Undelivered().has_value());
+  EXPECT_EQ(ladder.want(), KILL);
   EXPECT_EQ(ladder.NextDue(), 7);
   EXPECT_EQ(ladder.TakeDue(7), Action::kKill);
   EXPECT_TRUE(ladder.used_force());

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/store/state_dir.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <thread>
 
 #include "absl/strings/match.h"
@@ -45,6 +49,26 @@ TEST(StateDirTest, SuccessorWaitsForADaemonThatIsLeaving) {
   });
   EXPECT_OK(StateDir::Lock(dir.path(), absl::Seconds(30)).status());
   leaver.join();
+}
+
+TEST(StateDirTest, SuccessorWaitsForTheChildOfADaemonThatIsGone) {
+  TempDir dir;
+  { auto lock = StateDir::Lock(dir.path(), absl::ZeroDuration()); }
+  // A process that has ended and was waited for: nobody has its number now.
+  const pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(gone, nullptr, 0), gone);
+  const std::string lock_path = dir / "trainerd.lock";
+  std::ofstream(lock_path) << gone << "\n";
+  const int held = ::open(lock_path.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(held, LOCK_EX | LOCK_NB), 0);
+  EXPECT_FALSE(StateDir::Lock(dir.path(), absl::ZeroDuration()).ok());
+  std::thread child([&] {
+    absl::SleepFor(absl::Milliseconds(50));
+    ::close(held);
+  });
+  EXPECT_OK(StateDir::Lock(dir.path(), absl::Seconds(20)).status());
+  child.join();
 }
 
 TEST(StateDirTest, PathThatCannotBeAFolderIsAnError) {

@@ -115,11 +115,12 @@ TEST_F(InspectTest, PackedPreviewIsWhatTrainingSees) {
   const v1::JobConfig config = *ReadJobFile(job);
   const TextPipeline text = *OpenTextPipeline(config);
   const PreparedData data = *PrepareData(config, text, nullptr);
-  const DataLoader loader(data.train, data.train_rows, LoaderOptions(config));
-  ASSERT_EQ(lines.size(), data.train_rows.size());
+  const DataLoader loader(*data.store, data.train_rows, LoaderOptions(config));
+  ASSERT_EQ(static_cast<int64_t>(lines.size()), data.train_rows.size());
   size_t row = 0, documents = 0;
   for (int64_t step = 1; step <= loader.steps_per_epoch(); ++step) {
-    for (const Microbatch& batch : loader.Step(step)) {
+    const std::vector<Microbatch> batches = *loader.Step(step);
+    for (const Microbatch& batch : batches) {
       // The rows of a microbatch stand behind each other in it.
       json ids = json::array(), labels = json::array(), index = json::array();
       while (ids.size() < batch.ids.size()) {
@@ -140,7 +141,7 @@ TEST_F(InspectTest, PackedPreviewIsWhatTrainingSees) {
     }
   }
   EXPECT_EQ(documents, 20u);
-  EXPECT_EQ(lines[3]["digest"], FirstRowsDigest(data, config, 4));
+  EXPECT_EQ(lines[3]["digest"], *FirstRowsDigest(data, config, 4));
 }
 
 TEST_F(InspectTest, PreviewForPeopleMarksTheTrainedPart) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// libFuzzer target: template source → parse and run within small limits. Seeds: the templates of
-// tests/golden/text/template_cases.json.
+// libFuzzer target: template source → parse and run within small limits; every byte of the output
+// must have one origin.
+#include <cstdlib>
+
 #include "engine/text/jinja/interpreter.h"
 #include "engine/text/jinja/parser.h"
 
@@ -21,5 +23,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   interpreter.SetVariable("n", jinja::Value::Int(7));
   jinja::TaggedText text;
   (void)interpreter.Run(&text);
+  size_t reached = 0;
+  text.ForEachRun([&](size_t begin, size_t end, const jinja::Tag&) {
+    if (begin != reached || end <= begin) std::abort();
+    reached = end;
+  });
+  if (reached != text.size()) std::abort();
   return 0;
 }

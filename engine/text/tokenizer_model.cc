@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/text/tokenizer_model.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "engine/text/byte_level.h"
+#include "engine/text/tokenizer_json.h"
+#include "engine/text/utf8.h"
+#include "proto/contract/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+using simdjson::dom::array;
+using simdjson::dom::element;
+using simdjson::dom::object;
+using tokenizer_json::BoolOr;
+using tokenizer_json::IsNull;
+using tokenizer_json::kMaxTokenId;
+using tokenizer_json::Malformed;
+using tokenizer_json::StringOr;
+using tokenizer_json::Unsupported;
+
+absl::Status ParseVocabulary(const object& model, Vocabulary* vocabulary) {
+  object vocab;
+  if (model["vocab"].get(vocab) != simdjson::SUCCESS) {
+    return Malformed("$.model.vocab", "expected an object of token to id");
+  }
+  vocabulary->Reserve(vocab.size() + 1024);
+  for (const auto [key, value] : vocab) {
+    int64_t id;
+    if (value.get(id) != simdjson::SUCCESS || id < 0 || id > kMaxTokenId) {
+      return Malformed(absl::StrCat("$.model.vocab[\"", std::string(key), "\"]"),
+                       "expected a token id, 0 to 16777215");
+    }
+    if (!vocabulary->Add(key, static_cast<int32_t>(id))) {
+      return Malformed(absl::StrCat("$.model.vocab[\"", std::string(key), "\"]"),
+                       "this token or its id occurs twice");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A merge is "left right" or ["left", "right"].
+bool MergeParts(const element& merge, std::string_view* left, std::string_view* right) {
+  std::string_view text;
+  if (merge.get(text) == simdjson::SUCCESS) {
+    const size_t space = text.find(' ');
+    if (space == std::string_view::npos) return false;
+    *left = text.substr(0, space);
+    *right = text.substr(space + 1);
+    return right->find(' ') == std::string_view::npos;
+  }
+  array pair;
+  if (merge.get(pair) != simdjson::SUCCESS) return false;
+  auto it = pair.begin();
+  if (it == pair.end() || (*it).get(*left) != simdjson::SUCCESS) return false;
+  ++it;
+  if (it == pair.end() || (*it).get(*right) != simdjson::SUCCESS) return false;
+  ++it;
+  return !(it != pair.end());
+}
+
+absl::Status ParseMerges(const object& model, const Vocabulary& vocabulary,
+                         std::vector<Bpe::Merge>* merges) {
+  array list;
+  if (model["merges"].get(list) != simdjson::SUCCESS) {
+    return Malformed("$.model.merges", "expected a list");
+  }
+  merges->reserve(list.size());
+  std::string joined;
+  size_t index = 0;
+  for (const element merge : list) {
+    std::string_view left, right;
+    const auto path = [&] { return absl::StrCat("$.model.merges[", index, "]"); };
+    if (!MergeParts(merge, &left, &right)) {
+      return Malformed(path(), "expected \"left right\" or [\"left\", \"right\"]");
+    }
+    joined.assign(left);
+    joined.append(right);
+    const Bpe::Merge m{vocabulary.IdOf(left), vocabulary.IdOf(right), vocabulary.IdOf(joined)};
+    if (m.left < 0 || m.right < 0 || m.merged < 0) {
+      return Malformed(path(), "names a token that $.model.vocab does not have");
+    }
+    merges->push_back(m);
+    ++index;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ParseTokenizerModel(const element& root, Vocabulary* vocabulary, Bpe::Options* bpe) {
+  object model;
+  if (root["model"].get(model) != simdjson::SUCCESS) {
+    return Malformed("$.model", "expected an object");
+  }
+  const std::string_view type = StringOr(model, "type", "BPE");
+  if (type != "BPE") return Unsupported("$.model.type", type);
+  double dropout;
+  if (model["dropout"].get(dropout) == simdjson::SUCCESS && dropout != 0) {
+    return Unsupported("$.model.dropout", "random merging");
+  }
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (!IsNull(model, key) && !StringOr(model, key, "?").empty()) {
+      return Unsupported(absl::StrCat("$.model.", key), "a marker around sub-words");
+    }
+  }
+  if (BoolOr(model, "byte_fallback", false)) {
+    return Unsupported("$.model.byte_fallback", "SentencePiece-style byte fallback");
+  }
+  RETURN_IF_ERROR(ParseVocabulary(model, vocabulary));
+  RETURN_IF_ERROR(ParseMerges(model, *vocabulary, &bpe->merges));
+  const Vocabulary& v = *vocabulary;
+  bpe->token_bytes.resize(static_cast<size_t>(v.size()));
+  for (int32_t id = 0; id < v.size(); ++id) {
+    if (v.SpellsBytes(id)) bpe->token_bytes[static_cast<size_t>(id)] = v.Bytes(id);
+  }
+  bpe->byte_ids.resize(256, Bpe::kNoToken);
+  for (int byte = 0; byte < 256; ++byte) {
+    std::string symbol;
+    AppendUtf8(ByteSymbol(static_cast<uint8_t>(byte)), &symbol);
+    bpe->byte_ids[static_cast<size_t>(byte)] = vocabulary->IdOf(symbol);
+  }
+  if (!IsNull(model, "unk_token")) {
+    bpe->unk = vocabulary->IdOf(StringOr(model, "unk_token", ""));
+    if (bpe->unk < 0 && !StringOr(model, "unk_token", "").empty()) {
+      return Malformed("$.model.unk_token", "is not in $.model.vocab");
+    }
+  }
+  bpe->fuse_unk = BoolOr(model, "fuse_unk", false);
+  bpe->ignore_merges = BoolOr(model, "ignore_merges", false);
+  if (bpe->ignore_merges) {
+    bpe->whole_words.reserve(static_cast<size_t>(v.size()));
+    for (int32_t id = 0; id < v.size(); ++id) {
+      if (!v.SpellsBytes(id)) continue;
+      bpe->whole_words.emplace(absl::string_view(v.Bytes(id).data(), v.Bytes(id).size()), id);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// For every key of the job file that the run itself acts on: two configurations that differ in this
+// key alone, and what is seen of the difference.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "google/protobuf/descriptor.h"
+#include "tests/engine/train/tiny_run.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::engine::testing {
+
+// A finished run, and where it ran.
+struct DoneRun {
+  Ran ran;
+  std::string folder;
+};
+
+// What is looked at; the name is for the message.
+struct Seen {
+  const char* name;
+  std::function<std::string(const DoneRun&)> read;
+};
+
+inline std::string Collect(const DoneRun& run,
+                           const std::function<std::string(const v1::Event&)>& of) {
+  std::vector<std::string> found;
+  for (const v1::Event& event : run.ran.events.events()) {
+    if (std::string text = of(event); !text.empty()) found.push_back(std::move(text));
+  }
+  return absl::StrJoin(found, " ");
+}
+
+inline const Seen kLosses{"losses", [](const DoneRun& run) {
+                            return Collect(run, [](const v1::Event& event) {
+                              return event.has_metrics()
+                                         ? absl::StrFormat("%d:%.17g", event.metrics().step(),
+                                                           event.metrics().loss())
+                                         : "";
+                            });
+                          }};
+inline const Seen kRates{"learning rates", [](const DoneRun& run) {
+                           return Collect(run, [](const v1::Event& event) {
+                             return event.has_metrics()
+                                        ? absl::StrFormat("%d:%.17g", event.metrics().step(),
+                                                          event.metrics().learning_rate())
+                                        : "";
+                           });
+                         }};
+inline const Seen kStepTokens{"tokens of each step", [](const DoneRun& run) {
+                                return Collect(run, [](const v1::Event& event) {
+                                  return event.has_metrics()
+                                             ? absl::StrCat(event.metrics().step(), ":",
+                                                            event.metrics().tokens(), "/",
+                                                            event.metrics().target_tokens())
+                                             : "";
+                                });
+                              }};
+inline const Seen kWeights{"hash of the final weights", [](const DoneRun& run) {
+                             return FileHash(run.folder + "/final/model.safetensors");
+                           }};
+inline const Seen kEvaluations{"evaluations", [](const DoneRun& run) {
+                                 return Collect(run, [](const v1::Event& event) {
+                                   return event.has_eval()
+                                              ? absl::StrFormat("%d:%.17g", event.eval().step(),
+                                                                event.eval().loss())
+                                              : "";
+                                 });
+                               }};
+inline const Seen kSamples{"samples", [](const DoneRun& run) {
+                             return Collect(run, [](const v1::Event& event) {
+                               const v1::SampleText& sample = event.sample();
+                               return event.has_sample()
+                                          ? absl::StrCat(sample.step(), ":", sample.prompt(), "→",
+                                                         sample.output())
+                                          : "";
+                             });
+                           }};
+inline const Seen kPublished{"checkpoints", [](const DoneRun& run) {
+                               return Collect(run, [](const v1::Event& event) {
+                                 const v1::CheckpointEvent& checkpoint = event.checkpoint();
+                                 return checkpoint.kind() == v1::CheckpointEvent::PUBLISHED
+                                            ? absl::StrCat(checkpoint.checkpoint().step())
+                                            : "";
+                               });
+                             }};
+inline const Seen kFirstStep{
+    "first step", [](const DoneRun& run) { return absl::StrCat(run.ran.record.first_step()); }};
+inline const Seen kEnd{"end", [](const DoneRun& run) {
+                         return absl::StrCat(v1::Attempt::End_Name(run.ran.record.end()), " ",
+                                             run.ran.record.error().code());
+                       }};
+inline const Seen kFindings{"findings of the data report", [](const DoneRun& run) {
+                              return Collect(run, [](const v1::Event& event) {
+                                std::string codes;
+                                for (const auto& finding : event.data_report().findings())
+                                  absl::StrAppend(&codes, finding.code(), ",");
+                                return codes;
+                              });
+                            }};
+inline const Seen kCacheEntries{
+    "entries of the cache", [](const DoneRun& run) {
+      int entries = 0;
+      std::error_code none;
+      for (const auto& file :
+           std::filesystem::recursive_directory_iterator(run.folder + "/../cache", none))
+        entries += file.path().extension() == ".tokens" ? 1 : 0;
+      return absl::StrCat(entries);
+    }};
+inline const Seen kFolders{
+    "folders beside the run's", [](const DoneRun& run) {
+      return std::filesystem::exists(run.folder + "/../../published/config.json") ? "published"
+                                                                                  : "";
+    }};
+
+// What the cases change; $DIR is the folder of the inputs.
+inline constexpr char kBaseJob[] =
+    "model: {path: $DIR/model}\ndata: {train: [{path: $DIR/train.jsonl}], "
+    "max_length: 128, packing: none, now: \"2026-01-02 03:04:05\"}\n"
+    "train: {precision: fp32, batch_size: 2, gradient_accumulation: 2, epochs: "
+    "2}\noptimizer: {learning_rate: 1.0e-2}\nschedule: {type: cosine, "
+    "warmup_steps: 1}\ncheckpoint: {every_steps: 0}\n"
+    "evaluation: {at_start: false, at_end: false}\nresources: {device: cpu}\n";
+
+// `before` and `after` are YAML over the base job and differ in this key alone; $FIRST and
+// $SECOND are checkpoints after step 1 and 2 of another run.
+struct Case {
+  std::string key;
+  std::string before;
+  std::string after;
+  Seen seen;
+};
+
+// One step over $DIR/odd.jsonl, which holds every oddity that data.findings names; more keys of
+// `data` follow.
+inline constexpr char kOddJob[] =
+    "model: {path: $DIR/lossy_model}\ntrain: {max_steps: 2}\ndata: {train: [{path: "
+    "$DIR/odd.jsonl}], validation: $DIR/odd_validation.jsonl, packing: bfd_split, max_length: 40";
+inline constexpr char kThinkingJob[] =
+    "data: {profile: emoji_think, chat_template: $DIR/thinking.jinja";
+
+// data.findings: what becomes an error ends the run, and what is ignored is not in the report.
+inline void AddFindingCases(std::vector<Case>* cases) {
+  const google::protobuf::Descriptor& findings = *v1::FindingsConfig::descriptor();
+  for (int i = 0; i < findings.field_count(); ++i) {
+    const std::string name(findings.field(i)->name());
+    const char* job = name == "two_thinking_forms" ? kThinkingJob : kOddJob;
+    for (const auto& [word, seen] : {std::pair{"error", kEnd}, std::pair{"ignore", kFindings}}) {
+      cases->push_back({absl::StrCat("data.findings.", name), absl::StrCat(job, "}"),
+                        absl::StrCat(job, ", findings: {", name, ": ", word, "}}"), seen});
+    }
+  }
+}
+
+inline std::vector<Case> AllCases() {
+  std::vector<Case> cases = {
+      {"model.path", "", "model: {path: $DIR/other_model}", kLosses},
+      {"data.train[0].path", "", "data: {train: [{path: $DIR/other.jsonl}]}", kLosses},
+      {"data.train[0].weight", "", "data: {train: [{weight: 0.5}]}", kStepTokens},
+      {"data.validation", "evaluation: {at_start: true}",
+       "evaluation: {at_start: true}\ndata: {validation: $DIR/validation.jsonl}", kEvaluations},
+      {"data.validation_fraction", "evaluation: {at_start: true}",
+       "evaluation: {at_start: true}\ndata: {validation_fraction: 0.25}", kEvaluations},
+      {"data.max_length", "", "data: {max_length: 40}", kStepTokens},
+      {"data.too_long", "data: {max_length: 40}", "data: {max_length: 40, too_long: skip}",
+       kStepTokens},
+      {"data.too_long", "data: {max_length: 40}", "data: {max_length: 40, too_long: fail}", kEnd},
+      {"data.bad_rows", "data: {train: [{path: $DIR/bad.jsonl}]}",
+       "data: {train: [{path: $DIR/bad.jsonl}], bad_rows: skip}", kEnd},
+      {"data.packing", "", "data: {packing: bfd}", kStepTokens},
+      {"data.packing", "data: {packing: bfd, max_length: 40}",
+       "data: {packing: bfd_split, max_length: 40}", kStepTokens},
+      {"data.cache", "", "data: {cache: false}", kCacheEntries},
+      // Its rows need more than 1 MB.
+      {"data.cache_limit", "data: {train: [{path: $DIR/big.jsonl}]}\ntrain: {max_steps: 2}",
+       "data: {train: [{path: $DIR/big.jsonl}], cache_limit: 1}\ntrain: {max_steps: 2}",
+       kCacheEntries},
+      {"data.shuffle", "", "data: {shuffle: false}", kLosses},
+      {"data.profile", "", "data: {profile: emoji_think}", kStepTokens},
+      {"data.profile", "", "data: {profile: regime3}", kStepTokens},
+      {"data.system_prompt", "", "data: {system_prompt: Be brief.}", kStepTokens},
+      {"data.chat_template", "", "data: {chat_template: $DIR/other.jinja}", kStepTokens},
+      {"data.chat_template", "data: {chat_template: $DIR/other.jinja}",
+       "data: {chat_template: chatml}", kStepTokens},
+      {"data.train_on", "", "data: {train_on: last_assistant}", kStepTokens},
+      {"data.train_on", "", "data: {train_on: all}", kStepTokens},
+      {"data.train_on", "data: {chat_template: $DIR/marked.jinja}",
+       "data: {chat_template: $DIR/marked.jinja, train_on: template}", kStepTokens},
+      {"data.now", "data: {chat_template: $DIR/dated.jinja}",
+       "data: {chat_template: $DIR/dated.jinja, now: \"2031-12-24 03:04:05\"}", kLosses},
+      {"data.control_tokens", "", "data: {control_tokens: as_text}", kStepTokens},
+      {"data.control_tokens", "", "data: {control_tokens: error}", kEnd},
+      {"train.precision", "", "train: {precision: bf16}", kLosses},
+      {"train.batch_size", "", "train: {batch_size: 3}", kStepTokens},
+      {"train.gradient_accumulation", "", "train: {gradient_accumulation: 1}", kStepTokens},
+      {"train.epochs", "", "train: {epochs: 1.5}", kStepTokens},
+      {"train.max_steps", "", "train: {max_steps: 3}", kStepTokens},
+      {"train.max_grad_norm", "", "train: {max_grad_norm: 0.05}", kWeights},
+      {"train.seed", "", "train: {seed: 43}", kLosses},
+      {"optimizer.learning_rate", "", "optimizer: {learning_rate: 2.0e-3}", kWeights},
+      {"optimizer.betas", "", "optimizer: {betas: [0.8, 0.99]}", kWeights},
+      {"optimizer.eps", "", "optimizer: {eps: 1.0e-3}", kWeights},
+      {"optimizer.weight_decay", "", "optimizer: {weight_decay: 0.5}", kWeights},
+      {"optimizer.decay_norms", "optimizer: {weight_decay: 0.5}",
+       "optimizer: {weight_decay: 0.5, decay_norms: true}", kWeights},
+      {"schedule.type", "", "schedule: {type: linear}", kRates},
+      {"schedule.type", "", "schedule: {type: constant}", kRates},
+      {"schedule.warmup_steps", "", "schedule: {warmup_steps: 4}", kRates},
+      {"evaluation.every_steps", "data: {validation: $DIR/validation.jsonl}",
+       "data: {validation: $DIR/validation.jsonl}\nevaluation: {every_steps: 2}", kEvaluations},
+      {"evaluation.at_start", "data: {validation: $DIR/validation.jsonl}",
+       "data: {validation: $DIR/validation.jsonl}\nevaluation: {at_start: true}", kEvaluations},
+      {"evaluation.at_end", "data: {validation: $DIR/validation.jsonl}",
+       "data: {validation: $DIR/validation.jsonl}\nevaluation: {at_end: true}", kEvaluations},
+      {"samples.every_steps", "samples: {prompts: $DIR/prompts.jsonl, max_tokens: 3}",
+       "samples: {prompts: $DIR/prompts.jsonl, max_tokens: 3, every_steps: 2}", kSamples},
+      {"samples.prompts", "samples: {prompts: $DIR/prompts.jsonl, max_tokens: 3}",
+       "samples: {prompts: $DIR/other_prompts.jsonl, max_tokens: 3}", kSamples},
+      {"samples.max_tokens", "samples: {prompts: $DIR/prompts.jsonl, max_tokens: 3}",
+       "samples: {prompts: $DIR/prompts.jsonl, max_tokens: 2}", kSamples},
+      {"checkpoint.every_steps", "", "checkpoint: {every_steps: 2}", kPublished},
+      {"output.path", "output: {path: $DIR/elsewhere}", "output: {path: $DIR/published}", kFolders},
+      {"init_from.checkpoint", "init_from: {checkpoint: $FIRST}",
+       "init_from: {checkpoint: $SECOND}", kFirstStep},
+      {"init_from.state", "init_from: {checkpoint: $FIRST}",
+       "init_from: {checkpoint: $FIRST, state: weights}", kFirstStep},
+  };
+  AddFindingCases(&cases);
+  return cases;
+}
+
+}  // namespace trainerd::engine::testing

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The disk fills while the real worker trains (a small tmpfs as the state directory): a checkpoint that does not fit ends the job with the numbers and leaves
+the earlier ones as they are, and a job from there ends with the bytes of an undisturbed run; metrics that do not fit are dropped and counted, no more."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import harness
+from real_jobs import GOLDEN, REAL, RealWorkerTest, WORKER, make_inputs, write_job
+
+SIZE = 80 << 20
+MIB = 1 << 20
+
+
+def make_model(root):
+    """A model whose checkpoint (about 6 MB) is much larger than what the daemon itself writes meanwhile."""
+    with open(os.path.join(GOLDEN, "tiny_model", "config.json")) as file:
+        config = json.load(file)
+    config.update(hidden_size=128, intermediate_size=512, head_dim=32)
+    path, model = os.path.join(root, "config.json"), os.path.join(root, "wider_model")
+    with open(path, "w") as file:
+        json.dump(config, file)
+    subprocess.run([WORKER, "init-model", "--config", path, "--output", model, "--seed", "1", "--tokenizer", os.path.join(GOLDEN, "tiny_tokenizer")],
+                   check=True, capture_output=True, timeout=harness.PATIENCE_S)
+    return model
+
+
+class RealFullDiskTest(RealWorkerTest):
+
+    @classmethod
+    def setUpClass(cls):
+        if not os.path.exists(WORKER):
+            raise unittest.SkipTest(f"{WORKER} is not built (TRAINERD_ENGINE=OFF)")
+        root = tempfile.mkdtemp(prefix="trainerd-it-")
+        state = os.path.join(root, "state")
+        os.mkdir(state)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "tmpfs", state], capture_output=True, text=True)
+        if mounted.returncode != 0:
+            shutil.rmtree(root)
+            raise unittest.SkipTest(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
+        cls.addClassCleanup(shutil.rmtree, root, ignore_errors=True)
+        cls.addClassCleanup(subprocess.run, ["umount", "-l", state])
+        cls.inputs = tempfile.TemporaryDirectory(prefix="trainerd-it-inputs-")
+        cls.addClassCleanup(cls.inputs.cleanup)
+        cls.small, REAL["data"] = make_inputs(cls.inputs.name)
+        cls.wider = make_model(cls.inputs.name)
+        cls.world = harness.World(worker=WORKER, root=root, state_dir=state, settings={"cpu_threads": 1})
+        cls.addClassCleanup(cls.world.close)
+        cls.world.start()
+        cls.references = {}
+        cls.filler = os.path.join(state, "filler")
+
+    def tearDown(self):
+        self.free()
+        super().tearDown()
+
+    def fill(self, left):
+        """Until only `left` bytes are free."""
+        with open(self.filler, "wb", buffering=0) as file:
+            free = os.statvfs(self.world.state_dir)
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - left)
+            with contextlib.suppress(OSError):
+                while left == 0:
+                    file.write(b"\0" * 4096)
+
+    def free(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.filler)
+
+    def ended(self, job):
+        return harness.wait_for(lambda: (lambda got: got if got["state"] in harness.TERMINAL | {"PAUSED"} else None)(self.world.get(job)), f"the end of {job}")
+
+    def file_hashes(self, folder):
+        hashes = {}
+        for name in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, name), "rb") as file:
+                hashes[name] = hashlib.sha256(file.read()).hexdigest()
+        return hashes
+
+    def stopped_worker(self, job):
+        """The job's worker, stopped at a moment when it writes no checkpoint."""
+        folder = os.path.join(self.world.run_dir(job), "checkpoints")
+        pid = self.world.wait_process(job, "worker")
+
+        def stopped():
+            harness.kill_all([pid], harness.signal.SIGSTOP)
+            if not any(name.startswith(".tmp") for name in os.listdir(folder)):
+                return True
+            harness.kill_all([pid], harness.signal.SIGCONT)
+            return False
+        harness.wait_for(stopped, "a moment between two checkpoints")
+        return pid
+
+    def test_a_checkpoint_that_does_not_fit(self):
+        REAL["model"] = self.wider
+        shape = {"every": 20, "epochs": 1}
+        _, losses, digests = self.reference(**shape)
+        job = self.world.submit(write_job(self.world.root, "full", **shape), "--set", "retry.max_failures_without_progress=1")
+        harness.wait_for(lambda: [c for c in self.world.checkpoints(job) if c.get("verified")], "a verified checkpoint")
+        pid = self.stopped_worker(job)
+        self.fill(3 * MIB)
+        harness.kill_all([pid], harness.signal.SIGCONT)
+        ended = self.ended(job)
+        self.assertEqual((ended["state"], ended["error"]["cause"]), ("FAILED", "STORAGE"), ended["error"])
+        # How much is needed, how much there is, and what to do.
+        said = re.search(r"needs? ([0-9.]+ [A-Za-z]+).*?([0-9.]+ [A-Za-z]+) (?:is|are) free; free some space", ended["error"]["message"])
+        self.assertTrue(said, ended["error"]["message"])
+        self.assertTrue(ended["latest_checkpoint"])
+        newest = os.path.join(self.world.run_dir(job), "checkpoints", ended["latest_checkpoint"].split("/")[-1])
+        with open(os.path.join(newest, "MANIFEST.json")) as file:
+            manifest = json.load(file)
+        hashes = self.file_hashes(newest)
+        self.assertEqual(set(hashes) - {"MANIFEST.json"}, set(manifest["files"]))
+        left = os.listdir(os.path.dirname(newest))
+        self.assertFalse([name for name in left if name.startswith(".tmp")], "half a checkpoint stays behind")
+
+        self.free()
+        following = json.loads(self.world.ctl("submit", "--from", job, "--no-validate", "-o", "json"))["name"]
+        self.world.wait_state(following, "SUCCEEDED")
+        # What it went on from was read back whole, and is still what it was.
+        self.assertEqual(self.file_hashes(newest), hashes)
+        self.assertEqual(self.final_digests(following), digests)
+        before = harness.losses(self.world.events(job))
+        after = harness.losses(self.world.events(following))
+        self.assertEqual({**before, **after}, losses)
+        self.assertEqual(sorted(after)[0], int(ended["latest_checkpoint"].split("step-")[1][:8]) + 1)
+
+    def test_metrics_that_do_not_fit_are_dropped_and_counted(self):
+        REAL["model"] = self.small
+        shape = {"every": 0, "epochs": 10}
+        steps, losses, digests = self.reference(**shape)
+        job = self.submit("dropping", **shape)
+        self.world.wait_step(job, 20)
+        pid = self.world.wait_process(job, "worker")
+        harness.kill_all([pid], harness.signal.SIGSTOP)
+        self.fill(0)
+        used = self.cpu_ticks(pid)
+        harness.kill_all([pid], harness.signal.SIGCONT)
+        # So much work without a place for a metric, beyond what the last page of the spool still took.
+        harness.wait_for(lambda: self.cpu_ticks(pid) >= used + 150, "the worker to train on")
+        self.free()
+        self.world.wait_state(job, "SUCCEEDED")
+        events = self.world.events(job)
+        got = harness.losses(events)
+        dropped = steps - len(got)
+        self.assertGreater(dropped, 0, "the disk was full and nothing was dropped")
+        self.assertEqual(got, {step: losses[step] for step in got})
+        said = [event["notice"]["message"] for event in harness.of_kind(events, "notice") if event["notice"].get("code") == "EVENTS_DROPPED"]
+        self.assertTrue(said, "nothing says that metrics were dropped")
+        self.assertIn(str(dropped), " ".join(said))
+        self.assertEqual(self.final_digests(job), digests)
+
+    @staticmethod
+    def cpu_ticks(pid):
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
