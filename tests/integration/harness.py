@@ -222,8 +222,11 @@ class World:
         directory = self.attempt_dir(job, attempt)
         for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
             if name.startswith("spool."):
-                with open(os.path.join(directory, name), "rb") as file:
-                    data = file.read()
+                try:
+                    with open(os.path.join(directory, name), "rb") as file:
+                        data = file.read()
+                except FileNotFoundError:  # ingested, and no longer needed: the daemon removed it since the folder was listed
+                    continue
                 at = 0
                 while at + 8 <= len(data):
                     size = struct.unpack_from("<I", data, at)[0]
