@@ -3,14 +3,13 @@
 
 import contextlib
 import os
-import shutil
 import stat
 import subprocess
 import time
 import unittest
 
 import harness
-from fake_jobs import FakeWorkerTest, write_job
+from fake_jobs import FakeWorkerTest, SmallDiskTest, write_job
 
 # Any user that owns nothing here.
 NOBODY = 65534
@@ -105,20 +104,12 @@ class BadSurroundingsTest(FakeWorkerTest):
         self.assertRegex(refused.exception.stderr, "job.yaml:[0-9]+: resources.device: .*cuda:7.*it has cpu")
 
 
-class FullDiskTest(FakeWorkerTest):
-    """A small tmpfs as the state directory."""
+class FullDiskTest(SmallDiskTest):
 
     SIZE = 24 << 20
 
     def setUp(self):
         super().setUp()
-        os.makedirs(self.world.state_dir)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.SIZE},mode=700", "tmpfs", self.world.state_dir],
-                                 capture_output=True, text=True)
-        if mounted.returncode != 0:
-            self.skipTest(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
-        # Cleanups run in reverse order: what uses the mount is closed first, and its folder goes last.
-        self._cleanups[:0] = [(shutil.rmtree, (self.world.root,), {"ignore_errors": True}), (subprocess.run, (["umount", "-l", self.world.state_dir],), {})]
         self.world.start()
 
     def test_a_checkpoint_that_does_not_fit_leaves_earlier_ones_intact(self):

@@ -3,28 +3,18 @@
 the daemon serves on, starts on a full disk, and takes commands again once there is space."""
 
 import os
-import shutil
-import subprocess
 import unittest
 
 import harness
-from fake_jobs import FakeWorkerTest
+from fake_jobs import SmallDiskTest
 
 
-class DaemonFullDiskTest(FakeWorkerTest):
-    """A small tmpfs as the state directory."""
+class DaemonFullDiskTest(SmallDiskTest):
 
     SIZE = 16 << 20
 
     def setUp(self):
         super().setUp()
-        os.makedirs(self.world.state_dir)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.SIZE},mode=700", "tmpfs", self.world.state_dir],
-                                 capture_output=True, text=True)
-        if mounted.returncode != 0:
-            self.skipTest(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
-        # Cleanups run in reverse order: what uses the mount is closed first, and its folder goes last.
-        self._cleanups[:0] = [(shutil.rmtree, (self.world.root,), {"ignore_errors": True}), (subprocess.run, (["umount", "-l", self.world.state_dir],), {})]
         self.filler = os.path.join(self.world.state_dir, "filler")
         self.world.start()
 

@@ -2,6 +2,8 @@
 """Jobs for the fake worker (tests/fakes/fake_worker.cc): labels drive it, and an undisturbed run gives what every disturbed one must end with."""
 
 import os
+import shutil
+import subprocess
 import unittest
 
 import harness
@@ -73,3 +75,19 @@ class FakeWorkerTest(unittest.TestCase):
         if watcher is not None:
             harness.check_same_events(watcher.events(), events)
         return events
+
+
+class SmallDiskTest(FakeWorkerTest):
+    """A small tmpfs of SIZE bytes as the state directory; skips where none can be mounted. The daemon is started by the test."""
+
+    SIZE = None
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs(self.world.state_dir)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self.SIZE},mode=700", "tmpfs", self.world.state_dir],
+                                 capture_output=True, text=True)
+        if mounted.returncode != 0:
+            self.skipTest(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
+        # Cleanups run in reverse order: what uses the mount is closed first, and its folder goes last.
+        self._cleanups[:0] = [(shutil.rmtree, (self.world.root,), {"ignore_errors": True}), (subprocess.run, (["umount", "-l", self.world.state_dir],), {})]

@@ -98,6 +98,7 @@ class ExpressionParser {
   absl::StatusOr<ExpressionPtr> ParseDict();
   // Attributes, subscripts and calls behind `e`.
   absl::StatusOr<ExpressionPtr> ParsePostfix(ExpressionPtr e);
+  absl::StatusOr<ExpressionPtr> ParseCall(ExpressionPtr base);
   absl::StatusOr<ExpressionPtr> ParseSubscript(ExpressionPtr base);
   absl::StatusOr<std::string> ParseDottedName();
   absl::StatusOr<ExpressionPtr> ParseTest(ExpressionPtr base);

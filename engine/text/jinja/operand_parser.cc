@@ -124,14 +124,18 @@ absl::StatusOr<ExpressionPtr> ExpressionParser::ParsePostfix(ExpressionPtr e) {
     } else if (IsOperator("[")) {
       ASSIGN_OR_RETURN(e, ParseSubscript(std::move(e)));
     } else if (IsOperator("(")) {
-      ExpressionPtr call = Make(Kind::kCall, now().position);
-      call->base = std::move(e);
-      RETURN_IF_ERROR(ParseArguments(call.get()));
-      e = std::move(call);
+      ASSIGN_OR_RETURN(e, ParseCall(std::move(e)));
     } else {
       return e;
     }
   }
+}
+
+absl::StatusOr<ExpressionPtr> ExpressionParser::ParseCall(ExpressionPtr base) {
+  ExpressionPtr call = Make(Kind::kCall, now().position);
+  call->base = std::move(base);
+  RETURN_IF_ERROR(ParseArguments(call.get()));
+  return call;
 }
 
 absl::StatusOr<ExpressionPtr> ExpressionParser::ParseSubscript(ExpressionPtr base) {
@@ -221,10 +225,7 @@ absl::StatusOr<ExpressionPtr> ExpressionParser::ParseFilters(ExpressionPtr e) {
     } else if (IsName("is") && e != nullptr) {
       ASSIGN_OR_RETURN(e, ParseTest(std::move(e)));
     } else if (IsOperator("(") && e != nullptr) {
-      ExpressionPtr call = Make(Kind::kCall, now().position);
-      call->base = std::move(e);
-      RETURN_IF_ERROR(ParseArguments(call.get()));
-      e = std::move(call);
+      ASSIGN_OR_RETURN(e, ParseCall(std::move(e)));
     } else {
       return e;
     }
