@@ -41,6 +41,13 @@ function(trainerd_precompile name)
   target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endfunction()
 
+# trainerd_control_plane(NAME …): libraries that wait for disks and sockets, not for the processor. -O1 compiles them in two thirds of the time.
+function(trainerd_control_plane)
+  foreach(name ${ARGN})
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endforeach()
+endfunction()
+
 # trainerd_command_line(FILES …): the command-line parser's templates take longer to optimise than all else in a program, and run once.
 function(trainerd_command_line)
   set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -O0 SKIP_PRECOMPILE_HEADERS ON)

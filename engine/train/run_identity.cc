@@ -16,6 +16,7 @@
 #include "engine/train/job_error.h"
 #include "proto/contract/attempt_files.h"
 #include "proto/contract/config_digest.h"
+#include "proto/contract/evidence.h"
 #include "proto/contract/hash.h"
 #include "proto/contract/status_macros.h"
 
@@ -73,21 +74,42 @@ absl::Status VerifyWeights(const std::string& folder) {
   return VerifyFolder(folder, *manifest);
 }
 
+// Opens the checkpoint that init_from names. It is another run's: no older one of it is at hand, so
+// that damage is final, once it is sure that it is damage.
+absl::Status OpenInit(Run& run, const std::string& folder) {
+  const absl::Status opened = BelieveDamage(ManifestPaths(folder), [&]() -> absl::Status {
+    if (run.config.init_from().state() == "weights") return VerifyWeights(folder);
+    ASSIGN_OR_RETURN(run.start, OpenCheckpoint(folder));
+    return absl::OkStatus();
+  });
+  if (absl::IsUnavailable(opened)) {
+    return WithCause(
+        opened,
+        {.code = "CHECKPOINT_UNREADABLE", .cause = v1::JobError::STORAGE, .retryable = true});
+  }
+  if (absl::IsDataLoss(opened)) {
+    return WithCause(
+        absl::DataLossError(
+            absl::StrCat(opened.message(),
+                         "; start from another checkpoint than init_from.checkpoint ", folder)),
+        {.code = "CHECKPOINT_DAMAGED", .cause = v1::JobError::STORAGE, .retryable = false});
+  }
+  RETURN_IF_ERROR(opened);
+  return run.start.has_value() ? CompareConfig(run) : absl::OkStatus();
+}
+
 absl::Status OpenStart(Run& run) {
-  const v1::InitFromConfig& init = run.config.init_from();
   run.weights_folder = run.config.model().path();
   const bool resumes = !run.spec.resume_path().empty();
   const std::string folder = resumes ? run.spec.resume_path() : run.spec.init_path();
   if (folder.empty()) return absl::OkStatus();
   run.weights_folder = folder;
-  if (!resumes && init.state() == "weights") return VerifyWeights(folder);
+  if (!resumes) return OpenInit(run, folder);
   ASSIGN_OR_RETURN(run.start, OpenCheckpoint(folder));
-  run.start_is_resume = resumes;
-  if (resumes) {
-    ASSIGN_OR_RETURN(
-        run.last_checkpoint,
-        DescribeCheckpoint(folder, run.start->manifest, run.spec.resume_name(), /*verified=*/true));
-  }
+  run.start_is_resume = true;
+  ASSIGN_OR_RETURN(
+      run.last_checkpoint,
+      DescribeCheckpoint(folder, run.start->manifest, run.spec.resume_name(), /*verified=*/true));
   return CompareConfig(run);
 }
 

@@ -250,6 +250,14 @@ absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest) {
   return absl::OkStatus();
 }
 
+std::vector<std::string> ManifestPaths(const std::string& folder) {
+  std::vector<std::string> paths = {ManifestPath(folder)};
+  const absl::StatusOr<Manifest> manifest = ReadManifest(folder);
+  if (!manifest.ok()) return paths;
+  for (const auto& [name, file] : manifest->files) paths.push_back(absl::StrCat(folder, "/", name));
+  return paths;
+}
+
 absl::StatusOr<std::string> ManifestDigest(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::string json, ReadFile(ManifestPath(folder)));
   return Xxh3(json);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,6 +42,8 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& json);
 absl::StatusOr<Manifest> ReadManifest(const std::string& folder);
 // Reads every file back and compares size and hash. DataLoss names the file and what differs.
 absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest);
+// The manifest's own path and those of its files; the manifest's alone where that cannot be read.
+std::vector<std::string> ManifestPaths(const std::string& folder);
 // 16 bytes: XXH3-128 of the manifest file's bytes.
 absl::StatusOr<std::string> ManifestDigest(const std::string& folder);
 

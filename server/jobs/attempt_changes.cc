@@ -75,15 +75,26 @@ bool ReadsBack(const RunScan& scan, const std::string& id) {
 // from an older one. Unless its disk could not be read for a while and now it reads back: the
 // worker has only met the same error.
 absl::Status CondemnDamaged(Transaction& transaction, const CloseAttemptRequest& request,
-                            const v1::Attempt& attempt) {
-  const std::string id = CheckpointId(attempt.resumed_from());
-  if (id.empty() || !SaysDamaged(*request.observation)) return absl::OkStatus();
+                            const std::string& resumed_from) {
+  const std::string id = CheckpointId(resumed_from);
   if (request.had_read_errors && ReadsBack(*request.scan, id)) return absl::OkStatus();
   ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
                    FindCheckpoint(transaction.db(), request.job_id, id));
   if (!row || !row->checkpoint.verified()) return absl::OkStatus();
   return MarkBroken(transaction, row->checkpoint,
                     request.observation->worker_exit->error().message());
+}
+
+// The worker found the checkpoint damaged that the job should have begun from, which another job
+// wrote. Answers what to add to the error.
+absl::StatusOr<std::string> CondemnDamagedBase(Transaction& transaction, const std::string& base,
+                                               const std::string& why) {
+  const std::string id = CheckpointId(base);
+  if (id.empty()) return "";  // a folder that no job wrote
+  ASSIGN_OR_RETURN(const std::optional<CheckpointRow> row,
+                   FindCheckpoint(transaction.db(), JobId(base), id));
+  if (!row.has_value()) return "";
+  return CondemnBase(transaction, row->checkpoint, why);
 }
 
 void FillFromEvidence(const Observation& observation, const AttemptVerdict& verdict, absl::Time now,
@@ -289,13 +300,22 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   ASSIGN_OR_RETURN(v1::Attempt attempt,
                    LoadAttempt(transaction.db(), request.job_id, request.attempt));
   RETURN_IF_ERROR(AdoptCheckpoints(transaction, &record, *request.scan));
-  RETURN_IF_ERROR(CondemnDamaged(transaction, request, attempt));
+  AttemptVerdict verdict = JudgeAttempt(observation, request.attempt, request.boot_changed);
+  if (SaysDamaged(observation)) {
+    if (!attempt.resumed_from().empty()) {
+      RETURN_IF_ERROR(CondemnDamaged(transaction, request, attempt.resumed_from()));
+    } else if (!verdict.error->retryable()) {
+      ASSIGN_OR_RETURN(
+          const std::string advice,
+          CondemnDamagedBase(transaction, record.ledger.init_name(), verdict.error->message()));
+      verdict.error->mutable_message()->append(advice);
+    }
+  }
   ASSIGN_OR_RETURN(const std::optional<v1::Checkpoint> point,
                    UpdateResumePoint(transaction, &record));
   internal::JobLedger& ledger = record.ledger;
   const int64_t best = point ? point->step() : 0;
   const int64_t base_step = BaseStep(record, point);
-  const AttemptVerdict verdict = JudgeAttempt(observation, request.attempt, request.boot_changed);
   EndOutcome outcome =
       DecideEnd({.state = record.job.state(),
                  .desired_state = record.job.desired_state(),

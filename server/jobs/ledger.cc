@@ -94,6 +94,27 @@ absl::StatusOr<std::optional<v1::Checkpoint>> UpdateResumePoint(Transaction& tra
   return point;
 }
 
+absl::StatusOr<std::string> CondemnBase(Transaction& transaction, const v1::Checkpoint& checkpoint,
+                                        const std::string& why) {
+  RETURN_IF_ERROR(MarkBroken(transaction, checkpoint, why));
+  const std::string job_id = JobId(checkpoint.name());
+  ASSIGN_OR_RETURN(JobRecord record, LoadJob(transaction.db(), job_id));
+  RETURN_IF_ERROR(UpdateResumePoint(transaction, &record).status());
+  RETURN_IF_ERROR(StoreJob(transaction.db(), &record));
+  ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
+                   ListCheckpointRows(transaction.db(), job_id, /*with_deleted=*/false));
+  rows.erase(std::remove_if(rows.begin(), rows.end(),
+                            [&](const CheckpointRow& row) {
+                              return row.checkpoint.step() >= checkpoint.step();
+                            }),
+             rows.end());
+  const std::optional<v1::Checkpoint> older = ResumePoint(rows);
+  if (!older.has_value())
+    return absl::StrCat("; jobs/", job_id, " has no older checkpoint to start from instead");
+  return absl::StrCat("; the next older one is ", older->name(), ": `trainctl submit --from ",
+                      older->name(), "`");
+}
+
 absl::Status SupersedeBeyond(Transaction& transaction, const std::string& job_id,
                              int64_t resume_step) {
   ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,

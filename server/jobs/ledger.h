@@ -38,6 +38,12 @@ absl::Status RecordCheckpoint(Transaction& transaction, const v1::Checkpoint& ch
 absl::Status MarkBroken(Transaction& transaction, v1::Checkpoint checkpoint,
                         const std::string& why);
 
+// The same for a checkpoint that something else than its own job's attempt wanted to start from:
+// its job's resume point is chosen anew. Answers what can be done, to follow the reason in a
+// message: the checkpoint to start from instead, or that there is none.
+absl::StatusOr<std::string> CondemnBase(Transaction& transaction, const v1::Checkpoint& checkpoint,
+                                        const std::string& why);
+
 // Sets Job.latest_checkpoint from the rows; the record is not stored. Answers the resume point.
 absl::StatusOr<std::optional<v1::Checkpoint>> UpdateResumePoint(Transaction& transaction,
                                                                 JobRecord* record);

@@ -7,7 +7,7 @@
 #include "proto/contract/manifest.h"
 #include "proto/contract/status_macros.h"
 #include "server/runs/checkpoint_tokens.h"
-#include "server/runs/evidence.h"
+#include "proto/contract/evidence.h"
 
 namespace trainerd::server {
 namespace {

@@ -20,6 +20,7 @@
 #include "proto/contract/manifest.h"
 #include "proto/contract/status_macros.h"
 #include "server/jobs/ledger.h"
+#include "server/runs/checkpoint_scan.h"
 #include "server/runs/checkpoint_tokens.h"
 #include "server/store/errors.h"
 #include "server/store/job_rows.h"
@@ -148,11 +149,39 @@ absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name)
   return row->checkpoint;
 }
 
+// The same, and it lies on the disk as it was published (hashes are compared by the worker that
+// loads it). One that does not is no longer verified; where `name` means the newest, an older one
+// serves.
+absl::StatusOr<v1::Checkpoint> OpenBase(Store& store, const std::string& name) {
+  while (true) {
+    v1::Checkpoint base;
+    RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+      ASSIGN_OR_RETURN(base, FindBase(db, name));
+      return absl::OkStatus();
+    }));
+    const absl::Status good = LookAtCheckpoint(base);
+    if (good.ok()) return base;
+    if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) return Annotate(good, base.name());
+    std::string advice;
+    RETURN_IF_ERROR(store.Change([&](Transaction& t) -> absl::Status {
+      ASSIGN_OR_RETURN(advice, CondemnBase(t, base, std::string(good.message())));
+      return absl::OkStatus();
+    }));
+    if (CheckpointId(name).empty()) continue;
+    return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DAMAGED",
+                           absl::StrCat(name, " cannot be started from: ", good.message(), advice));
+  }
+}
+
 // What `from` says, as configuration: that job's, with the differences of the request on top.
-absl::Status MergeBase(Connection& db, const v1::SubmitJobRequest& request, v1::JobConfig* config,
+absl::Status MergeBase(Store& store, const v1::SubmitJobRequest& request, v1::JobConfig* config,
                        std::vector<std::string>* given) {
-  ASSIGN_OR_RETURN(const v1::Checkpoint base, FindBase(db, request.from()));
-  ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(request.from())));
+  ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, request.from()));
+  JobRecord record;
+  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(record, LoadJob(db, JobId(request.from())));
+    return absl::OkStatus();
+  }));
   v1::JobConfig merged = record.job.config();
   // Lists are replaced, not appended to; an output folder belongs to one job.
   if (config->data().train_size() > 0) merged.mutable_data()->clear_train();
@@ -190,10 +219,9 @@ absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
   const std::string& wanted = config.init_from().checkpoint();
   const bool full = config.init_from().state() != "weights";
   if (absl::StartsWith(wanted, "jobs/")) {
-    v1::Checkpoint base;
+    ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, wanted));
     std::optional<int64_t> tokens;
     RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(base, FindBase(db, wanted));
       ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(wanted)));
       const auto& known = record.ledger.checkpoint_tokens();
       const auto found = known.find(CheckpointId(base.name()));
@@ -219,6 +247,15 @@ absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
         {.path = "init_from.state",
          .message = absl::StrCat(wanted, " holds no optimizer state; use state: weights")});
   }
+  if (manifest.ok() || absl::IsDataLoss(manifest.status())) {
+    v1::Checkpoint folder;
+    folder.set_path(wanted);
+    if (const absl::Status good = LookAtCheckpoint(folder); !good.ok()) {
+      violations->push_back(
+          {.path = "init_from.checkpoint",
+           .message = absl::StrCat(wanted, " cannot be started from: ", good.message())});
+    }
+  }
   if (full && manifest.ok()) BeginFrom(manifest->step, std::nullopt, wanted, prepared);
   prepared->ledger.set_init_path(wanted);
   return absl::OkStatus();
@@ -237,8 +274,7 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   v1::JobConfig config = request.config();
   std::vector<std::string> base_given;
   if (!request.from().empty()) {
-    RETURN_IF_ERROR(
-        store.Read([&](Connection& db) { return MergeBase(db, request, &config, &base_given); }));
+    RETURN_IF_ERROR(MergeBase(store, request, &config, &base_given));
   }
   std::vector<ConfigViolation> violations;
   v1::ResolvedJobConfig resolved =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a SubmitJobRequest to a job that may be stored: configuration resolved, named files there,
-// the checkpoint to start from found. Nothing is written here.
+// the checkpoint to start from found. Nothing is written here, but that a checkpoint is no longer
+// verified that was found damaged.
 #pragma once
 
 #include <string>
@@ -21,7 +22,7 @@ struct PreparedJob {
 };
 
 // Errors: InvalidArgument with every violation at once; NotFound or FailedPrecondition for what it
-// starts from.
+// starts from, Unavailable where that cannot be read now.
 absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
                                        const std::string& runs_dir,
                                        const v1::SubmitJobRequest& request, absl::Time now);

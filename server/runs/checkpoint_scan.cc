@@ -15,8 +15,8 @@
 #include "absl/time/time.h"
 #include "proto/contract/atomic_file.h"
 #include "proto/contract/attempt_files.h"
+#include "proto/contract/evidence.h"
 #include "proto/contract/status_macros.h"
-#include "server/runs/evidence.h"
 #include "server/runs/folder_list.h"
 
 namespace trainerd::server {
@@ -51,12 +51,6 @@ absl::Status RemoveThroughTrash(const std::string& path, const std::string& tras
   return RemoveTree(target);
 }
 
-std::vector<std::string> FilesOf(const std::string& folder, const Manifest& manifest) {
-  std::vector<std::string> paths = {absl::StrCat(folder, "/", kManifestName)};
-  for (const auto& [name, file] : manifest.files) paths.push_back(absl::StrCat(folder, "/", name));
-  return paths;
-}
-
 absl::StatusOr<Manifest> ReadManifestNow(const std::string& folder) {
   absl::StatusOr<Manifest> manifest = absl::UnknownError("not read");
   const absl::Status status = BelieveDamage({absl::StrCat(folder, "/", kManifestName)}, [&] {
@@ -68,7 +62,7 @@ absl::StatusOr<Manifest> ReadManifestNow(const std::string& folder) {
 }
 
 absl::Status VerifyNow(const std::string& folder, const Manifest& manifest) {
-  return BelieveDamage(FilesOf(folder, manifest), [&] { return VerifyFolder(folder, manifest); });
+  return BelieveDamage(ManifestPaths(folder), [&] { return VerifyFolder(folder, manifest); });
 }
 
 absl::Status LookOnce(const v1::Checkpoint& checkpoint) {

@@ -12,8 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "proto/contract/atomic_file.h"
+#include "proto/contract/evidence.h"
 #include "proto/contract/status_macros.h"
-#include "server/runs/evidence.h"
 
 namespace trainerd::server {
 namespace {

@@ -315,6 +315,29 @@ TEST(RunJobTest, ADamagedCheckpointIsNamed) {
   EXPECT_THAT(second.record.error().message(), HasSubstr("optimizer.safetensors"));
 }
 
+TEST(RunJobTest, ADamagedStartOfAnotherRunIsFinal) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  const std::string checkpoint = first.record.last_checkpoint().path();
+  std::string bytes = ReadText(checkpoint + "/model.safetensors");
+  bytes.back() ^= 1;
+  WriteText(checkpoint + "/model.safetensors", bytes);
+  for (const char* state : {"full", "weights"}) {
+    internal::AttemptSpec spec = job.Spec(
+        state, 1, absl::StrCat("init_from: {checkpoint: ", checkpoint, ", state: ", state, "}"));
+    spec.set_init_path(checkpoint);
+    Ran ran;
+    RunAttempt(spec, &ran);
+    ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
+    EXPECT_EQ(ran.record.error().code(), "CHECKPOINT_DAMAGED");
+    EXPECT_FALSE(ran.record.error().retryable());
+    EXPECT_THAT(ran.record.error().message(), HasSubstr("model.safetensors"));
+    EXPECT_THAT(ran.record.error().message(), HasSubstr("init_from.checkpoint"));
+  }
+}
+
 TEST(RunJobTest, AnAttemptThatMayNotPublishWritesNothing) {
   TempDir folder;
   TinyJob job(folder);

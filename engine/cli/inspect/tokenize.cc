@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainerd-inspect tokenize: lines {"id","text"} → {"id","ids"}, and back with --decode. `id` is
-// any JSON value and comes back as it was.
+// any JSON value and comes back as it was. Where ids decode to special tokens, "special" lists
+// their places.
 #include <memory>
 #include <string>
 #include <vector>
@@ -60,6 +61,13 @@ absl::Status LineConverter::Decode(const simdjson::dom::object& row, std::string
   }
   *out += ",\"text\":";
   AppendJsonString(tokenizer_.Decode(ids), out);
+  std::vector<size_t> special;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (tokenizer_.IsSpecial(ids[i])) special.push_back(i);
+  }
+  if (special.empty()) return absl::OkStatus();
+  *out += ",\"special\":";
+  AppendJsonInts(special, out);
   return absl::OkStatus();
 }
 

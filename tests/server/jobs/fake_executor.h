@@ -51,13 +51,13 @@ class FakeExecutor : public Executor {
     o.worker_exit->set_last_step(last_step);
   }
   // The worker leaves with an error of its own, for example CHECKPOINT_DAMAGED.
-  void WorkerFails(const std::string& job, const std::string& code) {
+  void WorkerFails(const std::string& job, const std::string& code, bool retryable = true) {
     WorkerEnds(job, v1::Attempt::FAILED);
     v1::JobError* error = Newest(job).worker_exit->mutable_error();
     error->set_code(code);
     error->set_message(code);
     error->set_cause(v1::JobError::STORAGE);
-    error->set_retryable(true);
+    error->set_retryable(retryable);
   }
   void WorkerCrashes(const std::string& job) {
     Observation& o = Newest(job);

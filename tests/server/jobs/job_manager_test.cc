@@ -6,8 +6,10 @@
 
 #include "absl/strings/match.h"
 #include "google/rpc/error_details.pb.h"
+#include "proto/contract/hash.h"
 #include "proto/contract/manifest.h"
 #include "server/store/run_rows.h"
+#include "tests/io_faults.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {
@@ -74,8 +76,17 @@ class JobManagerTest : public ::testing::Test {
       return StoreJob(t.db(), &record);
     }));
   }
+  // A row, and the folder that it speaks of.
   void AddCheckpoint(const std::string& job, const std::string& id, int64_t step,
                      bool verified = true) {
+    const std::string bytes = absl::StrCat("weights of step ", step);
+    Manifest manifest{.job = job, .attempt = 1, .step = step, .kind = "checkpoint"};
+    manifest.create_time = "2026-11-24T07:00:00Z";
+    manifest.has_optimizer = true;
+    manifest.files["model.safetensors"] = {static_cast<int64_t>(bytes.size()), ToHex(Xxh3(bytes))};
+    std::filesystem::create_directories(dir_ / id);
+    std::ofstream(dir_ / (id + "/model.safetensors")) << bytes;
+    std::ofstream(dir_ / (id + "/MANIFEST.json")) << ManifestToJson(manifest);
     ASSERT_OK(store_->Change([&](Transaction& t) {
       v1::Checkpoint c;
       c.set_name(job + "/checkpoints/" + id);
@@ -326,6 +337,56 @@ TEST_F(JobManagerTest, FromContinuesAJobsNewestCheckpointWithItsConfiguration) {
   v1::DeleteJobRequest remove;
   remove.set_name(base.name());
   EXPECT_EQ(Reason(jobs_->Delete(remove, "t").status()), "JOB_IN_USE");
+}
+
+TEST_F(JobManagerTest, FromADamagedCheckpointIsRefusedAndNamesTheNextOlderOne) {
+  const v1::Job base = Submit("name: base");
+  AddCheckpoint(base.name(), "c5", 5);
+  AddCheckpoint(base.name(), "c9", 9);
+  SetState(JobId(base.name()), v1::Job::FAILED, base.name() + "/checkpoints/c9");
+  std::filesystem::resize_file(dir_ / "c9/model.safetensors", 3);
+  v1::SubmitJobRequest request;
+  request.set_from(base.name() + "/checkpoints/c9");
+  {
+    const IoFault fault(IoFaults::Call::kRead, "c9/MANIFEST.json", EIO);
+    EXPECT_TRUE(absl::IsUnavailable(jobs_->Submit(request, "t").status()))
+        << "what cannot be read now is not damaged";
+  }
+  const absl::Status refused = jobs_->Submit(request, "t").status();
+  EXPECT_EQ(Reason(refused), "CHECKPOINT_DAMAGED");
+  EXPECT_TRUE(absl::StrContains(refused.message(), "model.safetensors has 3 bytes instead of 17"))
+      << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "--from " + base.name() + "/checkpoints/c5"))
+      << refused;
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "CHECKPOINT_NOT_VERIFIED");
+  EXPECT_EQ(Load(*store_, JobId(base.name())).job.latest_checkpoint(),
+            base.name() + "/checkpoints/c5");
+}
+
+TEST_F(JobManagerTest, FromAJobPassesOverItsDamagedCheckpoints) {
+  const v1::Job base = Submit("name: base");
+  AddCheckpoint(base.name(), "c5", 5);
+  AddCheckpoint(base.name(), "c9", 9);
+  std::filesystem::remove(dir_ / "c9/model.safetensors");
+  v1::SubmitJobRequest request;
+  request.set_from(base.name());
+  const auto response = jobs_->Submit(request, "t");
+  ASSERT_OK(response.status());
+  EXPECT_EQ(response->job().from(), base.name() + "/checkpoints/c5");
+  std::filesystem::remove_all(dir_ / "c5");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_RESUME");
+}
+
+TEST_F(JobManagerTest, InitFromADamagedFolderIsAViolation) {
+  const v1::Job base = Submit("name: base");
+  AddCheckpoint(base.name(), "c5", 5);
+  const v1::SubmitJobRequest request =
+      Request("init_from: {checkpoint: " + (dir_ / "c5") + ", state: weights}");
+  ASSERT_OK(jobs_->Submit(request, "t").status());
+  std::filesystem::resize_file(dir_ / "c5/model.safetensors", 3);
+  const absl::Status refused = jobs_->Submit(request, "t").status();
+  EXPECT_EQ(Fields(refused), std::vector<std::string>{"init_from.checkpoint"}) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "3 bytes instead of 17")) << refused;
 }
 
 TEST_F(JobManagerTest, DeletesOnlyWhatHasEnded) {

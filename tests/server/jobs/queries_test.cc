@@ -68,8 +68,7 @@ TEST_F(QueriesTest, FiltersByStateAndLabels) {
   End("j2");
   End("j3");
   EXPECT_EQ(List(FromText<v1::ListJobsRequest>("page_size: 1 states: CANCELLED")), "j3 j2 ");
-  EXPECT_EQ(List(FromText<v1::ListJobsRequest>(
-                "page_size: 2 labels {key: 'parity' value: 'odd'}")),
+  EXPECT_EQ(List(FromText<v1::ListJobsRequest>("page_size: 2 labels {key: 'parity' value: 'odd'}")),
             "j5 j3 j1 ");
   EXPECT_EQ(List(FromText<v1::ListJobsRequest>(
                 "page_size: 2 states: QUEUED labels {key: 'parity' value: 'even'}")),
@@ -87,8 +86,8 @@ TEST_F(QueriesTest, CursorOfAJobContinuesExactlyAfterIt) {
   Add(2);
   const v1::Job job = *GetJob(*store_, "jobs/j0");
   EXPECT_EQ(job.cursor(), FormatCursor(store_->database_id(), 2));
-  auto watch = MakeWatch(*store_, FromText<v1::StreamStatusRequest>(
-                                      absl::StrCat("parent: 'jobs/j0' after: '", job.cursor(), "'")));
+  auto watch = MakeWatch(*store_, FromText<v1::StreamStatusRequest>(absl::StrCat(
+                                      "parent: 'jobs/j0' after: '", job.cursor(), "'")));
   ASSERT_OK(watch.status());
   EXPECT_EQ(watch->start_seq, 2);
 }
@@ -167,8 +166,8 @@ TEST_F(QueriesTest, CursorFromBeforeExpiredMetricsIsOutOfRangeButBeginIsNot) {
 
 TEST_F(QueriesTest, SnapshotOfAllJobsComesInPagesAndSaysWhenItIsComplete) {
   Add(130);
-  auto watch = MakeWatch(*store_, FromText<v1::StreamStatusRequest>(
-                                      "parent: 'jobs/-' send_snapshot: true"));
+  auto watch =
+      MakeWatch(*store_, FromText<v1::StreamStatusRequest>("parent: 'jobs/-' send_snapshot: true"));
   ASSERT_OK(watch.status());
   EXPECT_EQ(watch->start_seq, 130);
   int jobs = 0, complete = 0, messages = 0;

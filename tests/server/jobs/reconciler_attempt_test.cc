@@ -4,7 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "tests/server/io_faults.h"
+#include "tests/io_faults.h"
 #include "tests/server/jobs/reconciler_fixture.h"
 
 namespace trainerd::server {

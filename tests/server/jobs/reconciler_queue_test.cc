@@ -4,7 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "server/jobs/ledger.h"
-#include "tests/server/io_faults.h"
+#include "tests/io_faults.h"
 #include "tests/server/jobs/reconciler_fixture.h"
 
 namespace trainerd::server {
@@ -44,6 +44,28 @@ TEST_F(ReconcilerQueueTest, CheckpointThatTheWorkerFoundDamagedIsNotResumedFromA
   clock_.Advance(absl::Minutes(6));
   ASSERT_TRUE(Until("a", Job::STARTING));
   EXPECT_EQ(executor_.launches.back().resume_name(), first);
+}
+
+// No other attempt can help a job whose start, which another job wrote, is damaged: its user is
+// told what to start from instead.
+TEST_F(ReconcilerQueueTest, DamagedStartOfAnotherJobEndsTheJobAndNamesTheOlderOne) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  const std::string second = Checkpoint("a", 4, first);
+  executor_.WorkerEnds(name, v1::Attempt::COMPLETED, 4);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), second);
+  Command(jobs_->Pause(Pause("a"), "t"));
+  const std::string other =
+      Submit("b", absl::StrCat("init_from: {checkpoint: ", second, ", state: full}"));
+  ASSERT_TRUE(Until("b", Job::STARTING));
+  executor_.WorkerFails(other, "CHECKPOINT_DAMAGED", /*retryable=*/false);
+  ASSERT_TRUE(Until("b", Job::FAILED));
+  EXPECT_EQ(Get("b").attempt(), 1);
+  EXPECT_TRUE(absl::StrContains(Get("b").error().message(), "--from " + first))
+      << Get("b").error().message();
+  EXPECT_EQ(Get("a").latest_checkpoint(), first);
+  EXPECT_EQ(CheckpointEvents(v1::CheckpointEvent::FAILED).size(), 1u);
 }
 
 TEST_F(ReconcilerQueueTest, JobWhoseCheckpointsAreAllLostFailsInsteadOfSilentlyBeginningAgain) {

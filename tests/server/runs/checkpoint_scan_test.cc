@@ -10,7 +10,7 @@
 #include "gtest/gtest.h"
 #include "proto/contract/atomic_file.h"
 #include "proto/contract/hash.h"
-#include "tests/server/io_faults.h"
+#include "tests/io_faults.h"
 
 namespace trainerd::server {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <fstream>
 
-#include "tests/server/io_faults.h"
+#include "tests/io_faults.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {

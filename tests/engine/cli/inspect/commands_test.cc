@@ -200,8 +200,9 @@ TEST_F(InspectTest, TokenizesAndDecodes) {
     return RunTokenize(
         {.tokenizer_folder = folder_.path() + "/model", .input_file = ids, .decode = true}, out);
   });
-  EXPECT_EQ(result.lines(), (std::vector<json>{{{"id", 7}, {"text", "A<|im_end|>"}},
-                                               {{"id", {{"k", "é"}}}, {"text", "é"}}}));
+  EXPECT_EQ(result.lines(),
+            (std::vector<json>{{{"id", 7}, {"text", "A<|im_end|>"}, {"special", {1}}},
+                               {{"id", {{"k", "é"}}}, {"text", "é"}}}));
 }
 
 TEST_F(InspectTest, TokenizeNamesTheLineOfAFault) {

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 
-namespace trainerd::server {
+namespace trainerd {
 
 // Whether an error says what is on the disk (absent, damaged, of another kind or format). Any other
 // one only says that it could not be looked at now, and decides nothing.
@@ -24,4 +24,4 @@ absl::Status BelieveDamage(const std::vector<std::string>& paths,
 // Unavailable, with the text of `status`.
 absl::Status NotReadableNow(const absl::Status& status);
 
-}  // namespace trainerd::server
+}  // namespace trainerd

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/runs/evidence.h"
+#include "proto/contract/evidence.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include "proto/contract/atomic_file.h"
 #include "proto/contract/status_macros.h"
 
-namespace trainerd::server {
+namespace trainerd {
 namespace {
 
 constexpr size_t kReadBytes = 1 << 20;
@@ -50,4 +50,4 @@ absl::Status NotReadableNow(const absl::Status& status) {
   return absl::UnavailableError(absl::StrCat("cannot be read now: ", status.message()));
 }
 
-}  // namespace trainerd::server
+}  // namespace trainerd

@@ -14,7 +14,7 @@
 #include <mutex>
 #include <string>
 
-namespace trainerd::server {
+namespace trainerd {
 
 class IoFaults {
  public:
@@ -62,10 +62,10 @@ struct IoFault {
   ~IoFault() { IoFaults::Get().Clear(); }
 };
 
-}  // namespace trainerd::server
+}  // namespace trainerd
 
 extern "C" int open(const char* path, int flags, ...) {
-  using trainerd::server::IoFaults;
+  using trainerd::IoFaults;
   mode_t mode = 0;
   if ((flags & (O_CREAT | __O_TMPFILE)) != 0) {
     va_list arguments;
@@ -83,7 +83,7 @@ extern "C" int open(const char* path, int flags, ...) {
 }
 
 extern "C" ssize_t read(int fd, void* buffer, size_t size) {
-  using trainerd::server::IoFaults;
+  using trainerd::IoFaults;
   if (IoFaults::Get().active()) {
     char path[4096];
     const std::string link = "/proc/self/fd/" + std::to_string(fd);
