@@ -44,7 +44,11 @@ uint64_t PairHash(int32_t left, int32_t right) {
 
 }  // namespace
 
-WordCache::WordCache() : entries_(std::make_unique<Entry[]>(size_t{2} << kSetBits)) {}
+WordCache::WordCache()
+    : entries_(std::make_unique<Entry[]>(size_t{2} << kSetBits)),
+      pairs_(std::make_unique<uint64_t[]>(size_t{1} << kPairBits)) {
+  std::fill_n(pairs_.get(), size_t{1} << kPairBits, UINT64_MAX);
+}
 
 Bpe::Bpe(Options options)
     : byte_ids_(std::move(options.byte_ids)),
@@ -84,6 +88,9 @@ void Bpe::BuildDerivations(const Options& options) {
   for (const int32_t id : byte_ids_) {
     if (id != kNoToken) derivations_[static_cast<size_t>(id)].time = 0;
   }
+  for (const Merge& m : options.merges) {
+    derivations_[static_cast<size_t>(m.left)].partners |= Partner(m.right);
+  }
   // Shorter results first, so that parts are known before what is made of them. Of several merges
   // that give one token, the one that merging really comes to is that whose parts stay apart until
   // then.
@@ -106,7 +113,9 @@ void Bpe::BuildDerivations(const Options& options) {
     if (d.time != kNever || left == kNever || right == kNever) continue;
     if (Find(m.left, m.right).rank != rank || MergesAcross(m.left, m.right, rank + 1)) continue;
     if (left > rank || right > rank) return;  // out of order: no trie
-    d = {rank + 1, m.left, m.right};
+    d.time = rank + 1;
+    d.left = m.left;
+    d.right = m.right;
   }
   size_t nodes = bytes.size();
   for (const std::string_view b : bytes) nodes += b.size();
@@ -149,6 +158,7 @@ bool Bpe::MergesAcross(int32_t left, int32_t right, uint32_t time) const {
       right = r.left;
       r = derivations_[static_cast<size_t>(right)];
     }
+    if ((l.partners & Partner(right)) == 0) continue;
     const uint32_t rank = Find(left, right).rank;
     if (rank != kNoRank && rank + 1 < left_ends && rank + 1 <= right_ends) return true;
   }
@@ -186,7 +196,9 @@ bool Bpe::MatchWord(std::string_view word, WordCache* cache) const {
     }
     const uint32_t end = at + token_sizes_[static_cast<size_t>(candidate)];
     if ((!cache->dead_ends.empty() && cache->dead_ends[end]) ||
-        (!tokens.empty() && !Compatible(tokens.back().id, candidate))) {
+        (!tokens.empty() && !cache->Compatible(tokens.back().id, candidate, [&] {
+          return Compatible(tokens.back().id, candidate);
+        }))) {
       candidate = trie_->Shorter(candidate);
       continue;
     }

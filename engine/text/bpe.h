@@ -60,12 +60,24 @@ class WordCache {
   std::vector<BpeSymbol> symbols;
   std::vector<bool> dead_ends;
 
+  // Whether two tokens fit each other, as `find` says; asked once for each pair that is met often.
+  // Ids are below 2^24.
+  template <typename Find>
+  bool Compatible(int32_t left, int32_t right, const Find& find) {
+    const uint64_t pair =
+        uint64_t{static_cast<uint32_t>(left)} << 24 | static_cast<uint32_t>(right);
+    uint64_t& known = pairs_[(pair * 0x9E3779B97F4A7C15u) >> (64 - kPairBits)];
+    if (known >> 1 != pair) known = pair << 1 | (find() ? 1u : 0u);
+    return (known & 1) != 0;
+  }
+
   // Two entries, of which the first is the one that was used more.
   Entry* set(uint64_t hash) { return entries_.get() + 2 * (hash >> (64 - kSetBits)); }
 
  private:
-  static constexpr int kSetBits = 15;
+  static constexpr int kSetBits = 15, kPairBits = 15;
   std::unique_ptr<Entry[]> entries_;
+  std::unique_ptr<uint64_t[]> pairs_;  // left << 25 | right << 1 | fits
 };
 
 class Bpe {
@@ -112,7 +124,12 @@ class Bpe {
   struct Derivation {
     uint32_t time = kNever;
     int32_t left = kNoToken, right = kNoToken;
+    uint32_t partners = 0;  // Partner() of each token that a merge joins to its right
   };
+  // One of 32 bits for a token as the right part of a merge.
+  static uint32_t Partner(int32_t right) {
+    return uint32_t{1} << ((static_cast<uint32_t>(right) * 0x9E3779B1u) >> 27);
+  }
   static constexpr uint32_t kNever = UINT32_MAX;
   static constexpr uint32_t kNoRank = UINT32_MAX;
 
@@ -124,7 +141,9 @@ class Bpe {
   bool MergesAcross(int32_t left, int32_t right, uint32_t time) const;
   // Whether merging the bytes of both gives both.
   bool Compatible(int32_t left, int32_t right) const {
-    return Find(left, right).rank == kNoRank && !MergesAcross(left, right, kNever);
+    return ((derivations_[static_cast<size_t>(left)].partners & Partner(right)) == 0 ||
+            Find(left, right).rank == kNoRank) &&
+           !MergesAcross(left, right, kNever);
   }
   // The tokens of `word` into cache->symbols. FindWhole and MatchWord: false if they cannot tell.
   bool FindWhole(std::string_view word, WordCache* cache) const;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Longest token that a text begins with. A trie over bytes in which characters of three bytes (most
-// of CJK, Thai, Hindi …) are one step where tokens hold them whole: the first two bytes, or the
-// first such character, index a table, the rest goes through hash tables, so that it is built in
-// milliseconds and its hot part stays small.
+// Longest token that a text begins with: a trie whose steps are characters, so that a text takes as
+// few steps as it has characters. Tokens may begin and end within a character: what is not a whole
+// character of one to three bytes is stepped over byte by byte. The first step indexes a table, the
+// others go through one hash table, so that it is built in milliseconds.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@ class EdgeTable {
  public:
   static constexpr uint32_t kMissing = UINT32_MAX;
 
-  EdgeTable() : entries_(size_t{1} << kFirstBits) {}
+  // Room for `entries` without growing; it grows beyond.
+  explicit EdgeTable(size_t entries);
   uint32_t Find(uint64_t key) const {
     for (size_t i = Slot(key);; i = (i + 1) & (entries_.size() - 1)) {
       if (entries_[i] >> 24 == key) return static_cast<uint32_t>(entries_[i] & 0xFFFFFF);
@@ -37,14 +38,13 @@ class EdgeTable {
   }
 
  private:
-  static constexpr int kFirstBits = 12;
-
   size_t Slot(uint64_t key) const { return (key * 0x9E3779B97F4A7C15u) >> shift_; }
   void Place(uint64_t entry);
+  bool Fits(size_t used) const { return used * 8 <= entries_.size() * 5; }
 
   std::vector<uint64_t> entries_;  // key << 24 | value; 0 = free
   size_t used_ = 0;
-  int shift_ = 64 - kFirstBits;
+  int shift_ = 64;
 };
 
 class TokenTrie {
@@ -53,8 +53,8 @@ class TokenTrie {
   // Nodes of the largest trie: a token's bytes make at most one each.
   static constexpr size_t kMaxNodes = (size_t{1} << 23) - 1;
 
-  // `tokens[id]` are the bytes of token `id`; empty = not in the trie. Together they may have at
-  // most kMaxNodes - tokens.size() bytes.
+  // `tokens[id]` are the bytes of token `id`; empty = not in the trie, no two others are the same.
+  // Together they may have at most kMaxNodes - tokens.size() bytes.
   explicit TokenTrie(const std::vector<std::string_view>& tokens);
 
   // The longest token that [p, p + size) begins with, or kNone. size > 0. The text may begin within
@@ -65,25 +65,28 @@ class TokenTrie {
   int32_t Shorter(int32_t id) const { return shorter_[static_cast<size_t>(id)]; }
 
  private:
-  static constexpr uint32_t kNoNode = UINT32_MAX;
+  static constexpr uint32_t kNoNode = EdgeTable::kMissing;
   // Set in every reference to a node that nothing follows.
   static constexpr uint32_t kLeaf = uint32_t{1} << 23;
 
   void Insert(int32_t id, std::string_view bytes);
-  uint32_t Step(uint32_t node, uint8_t byte);
   void MarkLeaves();
-  // The longest token at or below `node`, which `depth` bytes lead to, byte by byte; or `best`.
-  int32_t LongestByBytes(uint32_t node, size_t depth, const char* p, size_t size,
-                         int32_t best) const;
+  // The longest token made of what leads to `node` (kNoNode: nothing) and of a part of the
+  // character of `size` bytes at `p`; or `best`.
+  int32_t LongestCut(uint32_t node, const char* p, uint32_t size, int32_t best) const;
+  const EdgeTable& EdgesOf(uint32_t symbol) const {
+    return symbol < 0x80 ? ascii_edges_ : other_edges_;
+  }
+  uint32_t Child(uint32_t node, uint32_t symbol) const;
 
   // Nodes below num_tokens_ are the tokens themselves, the others lie within longer ones.
   uint32_t num_tokens_, num_nodes_;
-  std::vector<int32_t> one_byte_;     // token of one byte, or kNone
-  std::vector<uint32_t> two_bytes_;   // node after two bytes, or kNoNode
-  std::vector<uint32_t> characters_;  // node after one character of three bytes, or kNoNode
-  EdgeTable byte_edges_;              // node << 8 | byte
-  EdgeTable character_edges_;         // node << 16 | code point
-  std::vector<bool> has_children_;    // by node, while building
+  std::vector<uint32_t> first_;  // by symbol, or kNoNode
+  // From node and symbol. Two tables, because a text mostly keeps to one of them, and the smaller
+  // one stays in the processor's cache.
+  EdgeTable ascii_edges_, other_edges_;
+  std::vector<bool> has_children_;  // by node, while building
+  std::vector<bool> cut_follows_;   // by node: whether a token ends within the next character
   std::vector<int32_t> shorter_;
 };
 

@@ -12,6 +12,7 @@
 #include "engine/text/nfc.h"
 #include "engine/text/tokenizer_config.h"
 #include "engine/text/tokenizer_file.h"
+#include "engine/text/tokenizer_json.h"
 #include "engine/text/utf8.h"
 #include "proto/contract/atomic_file.h"
 #include "proto/contract/hash.h"
@@ -89,14 +90,16 @@ struct Tokenizer::Impl {
 };
 
 absl::Status Tokenizer::Impl::AddConfigTokens(const TokenizerConfig& config) {
+  const int64_t largest = tokenizer_json::LargestIdFor(vocabulary.num_tokens());
   for (const AddedToken& token : config.added_tokens) {
     const bool known = std::any_of(added_tokens.begin(), added_tokens.end(),
                                    [&](const AddedToken& a) { return a.content == token.content; });
     if (known) continue;
-    if (vocabulary.IdOf(token.content) != token.id && !vocabulary.Add(token.content, token.id)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tokenizer_config.json $.added_tokens_decoder[\"", token.id,
-                       "\"]: its id or its content belongs to another token of tokenizer.json"));
+    if (vocabulary.IdOf(token.content) != token.id &&
+        (token.id > largest || !vocabulary.Add(token.content, token.id))) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "tokenizer_config.json $.added_tokens_decoder[\"", token.id, "\"]: its id is above ",
+          largest, ", or its id or content belongs to another token of tokenizer.json"));
     }
     added_tokens.push_back(token);
   }

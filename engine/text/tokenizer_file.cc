@@ -126,10 +126,11 @@ absl::Status ParseAddedTokens(const element& root, TokenizerFile* file) {
     token.rstrip = BoolOr(o, "rstrip", false);
     token.single_word = BoolOr(o, "single_word", false);
     if (file->vocabulary.IdOf(content) != token.id) {
-      if (!file->vocabulary.Add(content, token.id)) {
+      // A gap is refused before the vocabulary grows over it.
+      const int32_t next = NextAddedId(model_tokens, file->added_tokens);
+      if (token.id <= next && !file->vocabulary.Add(content, token.id)) {
         return Malformed(path, "its id or its content belongs to another token");
       }
-      const int32_t next = NextAddedId(model_tokens, file->added_tokens);
       if (token.id != next) {
         return Malformed(path + ".id",
                          absl::StrCat("is ", token.id, ", where PyPI tokenizers gives this token ",

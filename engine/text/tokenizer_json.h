@@ -2,6 +2,7 @@
 // Reading the JSON tree of tokenizer.json: values with defaults, and errors that name the path.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,8 +13,13 @@
 
 namespace trainerd::engine::tokenizer_json {
 
-// Highest id that a file may use: keeps a lying file from asking for the whole memory.
+// Highest id that a file may use.
 constexpr int64_t kMaxTokenId = (int64_t{1} << 24) - 1;
+// Highest id in a vocabulary of that many tokens. Tables are as long as the highest id: with room
+// for gaps, and so that a small file cannot ask for gigabytes.
+constexpr int64_t LargestIdFor(int64_t num_tokens) {
+  return std::min(kMaxTokenId, 2 * num_tokens + 65'535);
+}
 
 // InvalidArgument "tokenizer.json PATH: WHAT".
 absl::Status Malformed(const std::string& path, std::string_view what);

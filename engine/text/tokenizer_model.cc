@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/text/tokenizer_model.h"
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,22 +21,27 @@ using simdjson::dom::element;
 using simdjson::dom::object;
 using tokenizer_json::BoolOr;
 using tokenizer_json::IsNull;
-using tokenizer_json::kMaxTokenId;
+using tokenizer_json::LargestIdFor;
 using tokenizer_json::Malformed;
 using tokenizer_json::StringOr;
 using tokenizer_json::Unsupported;
+
+constexpr size_t kMergesAhead = 16;
 
 absl::Status ParseVocabulary(const object& model, Vocabulary* vocabulary) {
   object vocab;
   if (model["vocab"].get(vocab) != simdjson::SUCCESS) {
     return Malformed("$.model.vocab", "expected an object of token to id");
   }
+  const auto num_tokens = static_cast<int64_t>(vocab.size());
+  const int64_t largest = LargestIdFor(num_tokens);
   vocabulary->Reserve(vocab.size() + 1024);
   for (const auto [key, value] : vocab) {
     int64_t id;
-    if (value.get(id) != simdjson::SUCCESS || id < 0 || id > kMaxTokenId) {
+    if (value.get(id) != simdjson::SUCCESS || id < 0 || id > largest) {
       return Malformed(absl::StrCat("$.model.vocab[\"", std::string(key), "\"]"),
-                       "expected a token id, 0 to 16777215");
+                       absl::StrCat("expected a token id, 0 to ", largest, " in a vocabulary of ",
+                                    num_tokens, " tokens"));
     }
     if (!vocabulary->Add(key, static_cast<int32_t>(id))) {
       return Malformed(absl::StrCat("$.model.vocab[\"", std::string(key), "\"]"),
@@ -64,29 +71,54 @@ bool MergeParts(const element& merge, std::string_view* left, std::string_view* 
   return !(it != pair.end());
 }
 
+// The token that is spelled `left` `right`, looked for at `guess` first: most vocabularies are
+// numbered in the order of their merges.
+int32_t IdOfJoined(const Vocabulary& vocabulary, std::string_view left, std::string_view right,
+                   int32_t guess) {
+  const std::string_view guessed = vocabulary.Spelling(guess);
+  if (guessed.size() == left.size() + right.size() && guessed.substr(0, left.size()) == left &&
+      guessed.substr(left.size()) == right) {
+    return guess;
+  }
+  return vocabulary.IdOf(std::string(left).append(right));
+}
+
 absl::Status ParseMerges(const object& model, const Vocabulary& vocabulary,
                          std::vector<Bpe::Merge>* merges) {
   array list;
   if (model["merges"].get(list) != simdjson::SUCCESS) {
     return Malformed("$.model.merges", "expected a list");
   }
-  merges->reserve(list.size());
-  std::string joined;
-  size_t index = 0;
-  for (const element merge : list) {
+  const size_t count = list.size();
+  merges->reserve(count);
+  struct Parts {
     std::string_view left, right;
-    const auto path = [&] { return absl::StrCat("$.model.merges[", index, "]"); };
-    if (!MergeParts(merge, &left, &right)) {
-      return Malformed(path(), "expected \"left right\" or [\"left\", \"right\"]");
+  };
+  // A few merges at a time, so that the memory that the look-ups of one wait for is fetched while
+  // others are looked up.
+  std::array<Parts, kMergesAhead> parts;
+  auto next = list.begin();
+  for (size_t first = 0; first < count; first += kMergesAhead) {
+    const size_t here = std::min(kMergesAhead, count - first);
+    for (size_t i = 0; i < here; ++i, ++next) {
+      if (!MergeParts(*next, &parts[i].left, &parts[i].right)) {
+        return Malformed(absl::StrCat("$.model.merges[", first + i, "]"),
+                         "expected \"left right\" or [\"left\", \"right\"]");
+      }
+      vocabulary.Prefetch(parts[i].left);
+      vocabulary.Prefetch(parts[i].right);
     }
-    joined.assign(left);
-    joined.append(right);
-    const Bpe::Merge m{vocabulary.IdOf(left), vocabulary.IdOf(right), vocabulary.IdOf(joined)};
-    if (m.left < 0 || m.right < 0 || m.merged < 0) {
-      return Malformed(path(), "names a token that $.model.vocab does not have");
+    for (size_t i = 0; i < here; ++i) {
+      const auto& [left, right] = parts[i];
+      const int32_t guess = merges->empty() ? 0 : merges->back().merged + 1;
+      const Bpe::Merge m{vocabulary.IdOf(left), vocabulary.IdOf(right),
+                         IdOfJoined(vocabulary, left, right, guess)};
+      if (m.left < 0 || m.right < 0 || m.merged < 0) {
+        return Malformed(absl::StrCat("$.model.merges[", first + i, "]"),
+                         "names a token that $.model.vocab does not have");
+      }
+      merges->push_back(m);
     }
-    merges->push_back(m);
-    ++index;
   }
   return absl::OkStatus();
 }

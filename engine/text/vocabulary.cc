@@ -36,13 +36,14 @@ bool Vocabulary::Add(std::string_view spelling, int32_t id) {
   if (id >= 0 && id < size() && entries_[static_cast<size_t>(id)].spelling.data() != nullptr) {
     return false;
   }
-  if (IdOf(spelling) >= 0) return false;
   Entry entry;
   entry.spelling = Store(spelling);
+  if (!ids_.emplace(absl::string_view(entry.spelling.data(), entry.spelling.size()), id).second) {
+    return false;
+  }
   if (id >= size()) entries_.resize(static_cast<size_t>(id) + 1);
   entries_[static_cast<size_t>(id)] = entry;
   SetMeaning(id, entry.spelling);
-  ids_.emplace(absl::string_view(entry.spelling.data(), entry.spelling.size()), id);
   return true;
 }
 

@@ -27,6 +27,10 @@ class Vocabulary {
     const auto it = ids_.find(absl::string_view(spelling.data(), spelling.size()));
     return it != ids_.end() ? it->second : -1;
   }
+  // Starts to fetch what IdOf will need.
+  void Prefetch(std::string_view spelling) const {
+    ids_.prefetch(absl::string_view(spelling.data(), spelling.size()));
+  }
   std::string_view Spelling(int32_t id) const { return At(id).spelling; }  // "" = none
   // The bytes that the token stands for in a text; the spelling itself where that holds a
   // character that spells no byte.

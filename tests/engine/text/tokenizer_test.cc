@@ -246,6 +246,10 @@ TEST(TokenizerTest, TakesAddedTokensFromTheConfiguration) {
   EXPECT_EQ(Ids(**tokenizer, "<|new|>"), std::vector<int32_t>{900});
   EXPECT_TRUE((*tokenizer)->IsSpecial(900));
   EXPECT_EQ((*tokenizer)->vocab_size(), 901);
+  folder.Write("tokenizer_config.json",
+               R"({"added_tokens_decoder": {"9000000": {"content": "<|far|>"}}})");
+  EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
+              HasSubstr("$.added_tokens_decoder[\"9000000\"]: its id is above"));
   folder.Write("tokenizer_config.json", R"({"eos_token": "<|none|>"})");
   const absl::Status status = Tokenizer::Load(folder.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -348,6 +352,11 @@ TEST(TokenizerTest, RefusesByPathWhatItCannotDo) {
        "$.model.vocab[\"!!!new\"]"},
       {"huge id", [](Json* f) { (*f)["added_tokens"][0]["id"] = 1LL << 40; }, kBad,
        "$.added_tokens[0].id"},
+      // 700 tokens: what a file of some kilobytes may ask for is bounded by what it holds.
+      {"far id", [](Json* f) { (*f)["model"]["vocab"]["!!!new"] = 1 << 23; }, kBad,
+       "$.model.vocab[\"!!!new\"]: expected a token id, 0 to 66937 in a vocabulary of 701 tokens"},
+      {"far added id", [](Json* f) { (*f)["added_tokens"][0]["id"] = 1 << 23; }, kBad,
+       "$.added_tokens[0].id: is 8388608, where PyPI tokenizers gives this token 700"},
       {"no model", [](Json* f) { f->erase("model"); }, kBad, "$.model"},
   };
   for (const BadFile& file : files) {
