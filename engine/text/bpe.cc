@@ -17,25 +17,8 @@ uint64_t Load64(const char* p) {
   return v;
 }
 
-// The last `n` (1 to 8) bytes of a word that ends at `end`, zero-padded; `size` is the whole
-// word's.
-uint64_t LoadTail(const char* end, size_t n, size_t size) {
-  if (size >= 8) return Load64(end - 8) >> (8 * (8 - n));
-  uint64_t v = 0;
-  std::memcpy(&v, end - n, n);
-  return v;
-}
-
-// The word (1 to 16 bytes) as two zero-padded integers, and a hash of it.
-uint64_t LoadKey(std::string_view word, uint64_t key[2]) {
-  const char* end = word.data() + word.size();
-  const size_t n = word.size();
-  key[0] = n > 8 ? Load64(word.data()) : LoadTail(end, n, n);
-  key[1] = n > 8 ? LoadTail(end, n - 8, n) : 0;
-  uint64_t h = (key[0] ^ n) * 0x9E3779B97F4A7C15u;
-  h = ((h ^ (h >> 32)) + key[1]) * 0xD6E8FEB86659FD93u;
-  return h ^ (h << 29);
-}
+// The first n (0 to 8) bytes of a little-endian integer.
+constexpr uint64_t LowBytes(size_t n) { return n >= 8 ? UINT64_MAX : (uint64_t{1} << (8 * n)) - 1; }
 
 uint64_t PairHash(int32_t left, int32_t right) {
   const uint64_t key = (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
@@ -44,11 +27,7 @@ uint64_t PairHash(int32_t left, int32_t right) {
 
 }  // namespace
 
-WordCache::WordCache()
-    : entries_(std::make_unique<Entry[]>(size_t{2} << kSetBits)),
-      pairs_(std::make_unique<uint64_t[]>(size_t{1} << kPairBits)) {
-  std::fill_n(pairs_.get(), size_t{1} << kPairBits, UINT64_MAX);
-}
+WordCache::WordCache() : entries_(std::make_unique<Entry[]>(size_t{2} << kSetBits)) {}
 
 Bpe::Bpe(Options options)
     : byte_ids_(std::move(options.byte_ids)),
@@ -88,8 +67,13 @@ void Bpe::BuildDerivations(const Options& options) {
   for (const int32_t id : byte_ids_) {
     if (id != kNoToken) derivations_[static_cast<size_t>(id)].time = 0;
   }
+  boundaries_.resize(bytes.size());
   for (const Merge& m : options.merges) {
     derivations_[static_cast<size_t>(m.left)].partners |= Partner(m.right);
+    boundaries_[static_cast<size_t>(m.left)].right_partners |= Partner64(m.right);
+  }
+  for (size_t id = 0; id < bytes.size(); ++id) {
+    boundaries_[id].left_tokens = Partner64(static_cast<int32_t>(id));
   }
   // Shorter results first, so that parts are known before what is made of them. Of several merges
   // that give one token, the one that merging really comes to is that whose parts stay apart until
@@ -116,6 +100,10 @@ void Bpe::BuildDerivations(const Options& options) {
     d.time = rank + 1;
     d.left = m.left;
     d.right = m.right;
+    // The parts are shorter and complete.
+    Boundary& boundary = boundaries_[static_cast<size_t>(m.merged)];
+    boundary.left_tokens |= boundaries_[static_cast<size_t>(m.left)].left_tokens;
+    boundary.right_partners |= boundaries_[static_cast<size_t>(m.right)].right_partners;
   }
   size_t nodes = bytes.size();
   for (const std::string_view b : bytes) nodes += b.size();
@@ -181,42 +169,81 @@ bool Bpe::MatchWord(std::string_view word, WordCache* cache) const {
   const char* p = word.data();
   const auto size = static_cast<uint32_t>(word.size());
   uint32_t at = 0;
-  int32_t candidate = trie_->Longest(p, size);
+  TokenTrie::Match match = trie_->Longest(p, size);
+  const auto next_shorter = [&](int32_t id) {
+    match.id = trie_->Shorter(id);
+    match.size = match.id == kNoToken ? 0 : token_sizes_[static_cast<size_t>(match.id)];
+  };
   while (true) {
-    if (candidate == kNoToken) {
+    if (match.id == kNoToken) {
       // No token leads on from here: take the last one back. With tokens that fit each other there
       // is one way to each place, so it need not be tried again.
       if (tokens.empty()) return false;
       if (cache->dead_ends.empty()) cache->dead_ends.resize(size + 1);
       cache->dead_ends[at] = true;
       at = tokens.back().begin;
-      candidate = trie_->Shorter(tokens.back().id);
+      next_shorter(tokens.back().id);
       tokens.pop_back();
       continue;
     }
-    const uint32_t end = at + token_sizes_[static_cast<size_t>(candidate)];
+    const uint32_t end = at + match.size;
     if ((!cache->dead_ends.empty() && cache->dead_ends[end]) ||
-        (!tokens.empty() && !cache->Compatible(tokens.back().id, candidate, [&] {
-          return Compatible(tokens.back().id, candidate);
-        }))) {
-      candidate = trie_->Shorter(candidate);
+        (!tokens.empty() && !SurelyCompatible(tokens.back().id, match.id) &&
+         !Compatible(tokens.back().id, match.id))) {
+      next_shorter(match.id);
       continue;
     }
-    tokens.push_back({candidate, at, end});
+    tokens.push_back({match.id, at, end});
     at = end;
     if (at == size) return true;
-    candidate = trie_->Longest(p + at, size - at);
+    match = trie_->Longest(p + at, size - at);
   }
 }
 
-void Bpe::EncodeWord(std::string_view word, uint32_t offset, WordCache* cache,
-                     TokenSink* out) const {
+WordCache::Key WordCache::KeyOf(std::string_view word, const char* readable_end) {
+  const char* p = word.data();
+  const size_t n = word.size();
+  char copy[kMaxBytes] = {};
+  if (readable_end - p < static_cast<std::ptrdiff_t>(kMaxBytes)) {
+    std::memcpy(copy, p, n);
+    p = copy;
+  }
+  const uint64_t first = Load64(p) & LowBytes(n);
+  const uint64_t second = Load64(p + 8) & (n > 8 ? LowBytes(n - 8) : 0);
+  uint64_t h = (first ^ n) * 0x9E3779B97F4A7C15u;
+  h = ((h ^ (h >> 32)) + second) * 0xD6E8FEB86659FD93u;
+  return {{first, second}, h ^ (h << 29)};
+}
+
+void Bpe::EncodeWords(std::string_view text, uint32_t begin, absl::Span<const uint32_t> ends,
+                      WordCache* cache, TokenSink* out) const {
+  // The cache's memory for the next words is fetched while this one is encoded.
+  constexpr size_t kAhead = 4;
+  WordCache::Key keys[2 * kAhead] = {};
+  const char* text_end = text.data() + text.size();
+  uint32_t ahead_begin = begin;
+  size_t ahead = 0;
+  for (size_t i = 0; i < ends.size(); ++i) {
+    for (; ahead < ends.size() && ahead <= i + kAhead; ++ahead) {
+      const std::string_view word = text.substr(ahead_begin, ends[ahead] - ahead_begin);
+      ahead_begin = ends[ahead];
+      if (word.size() > WordCache::kMaxBytes) continue;
+      WordCache::Key& key = keys[ahead % std::size(keys)];
+      key = WordCache::KeyOf(word, text_end);
+      __builtin_prefetch(cache->set(key));
+    }
+    EncodeWord(text.substr(begin, ends[i] - begin), begin, keys[i % std::size(keys)], cache, out);
+    begin = ends[i];
+  }
+}
+
+void Bpe::EncodeWord(std::string_view word, uint32_t offset, const WordCache::Key& key,
+                     WordCache* cache, TokenSink* out) const {
   WordCache::Entry* entry = nullptr;
-  uint64_t key[2] = {0, 0};
   if (word.size() <= WordCache::kMaxBytes) {
-    entry = cache->set(LoadKey(word, key));
+    entry = cache->set(key);
     const auto holds = [&](const WordCache::Entry& e) {
-      return e.bytes == word.size() && e.key[0] == key[0] && e.key[1] == key[1];
+      return e.bytes == word.size() && e.key[0] == key.bytes[0] && e.key[1] == key.bytes[1];
     };
     if (!holds(entry[0]) && holds(entry[1])) std::swap(entry[0], entry[1]);
     if (holds(entry[0])) {
@@ -239,8 +266,8 @@ void Bpe::EncodeWord(std::string_view word, uint32_t offset, WordCache* cache,
     at = s.end;
   }
   if (at != word.size()) return;
-  entry->key[0] = key[0];
-  entry->key[1] = key[1];
+  entry->key[0] = key.bytes[0];
+  entry->key[1] = key.bytes[1];
   entry->bytes = static_cast<uint8_t>(word.size());
   entry->tokens = static_cast<uint8_t>(symbols.size());
   for (size_t i = 0; i < symbols.size(); ++i) {

@@ -19,6 +19,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "engine/text/token_trie.h"
 
 namespace trainerd::engine {
@@ -56,28 +57,23 @@ class WordCache {
 
   WordCache();
 
-  // Scratch of Bpe::EncodeWord: the word's tokens, and places that no tokens lead on from.
+  // Scratch of Bpe::EncodeWords: the word's tokens, and places that no tokens lead on from.
   std::vector<BpeSymbol> symbols;
   std::vector<bool> dead_ends;
 
-  // Whether two tokens fit each other, as `find` says; asked once for each pair that is met often.
-  // Ids are below 2^24.
-  template <typename Find>
-  bool Compatible(int32_t left, int32_t right, const Find& find) {
-    const uint64_t pair =
-        uint64_t{static_cast<uint32_t>(left)} << 24 | static_cast<uint32_t>(right);
-    uint64_t& known = pairs_[(pair * 0x9E3779B97F4A7C15u) >> (64 - kPairBits)];
-    if (known >> 1 != pair) known = pair << 1 | (find() ? 1u : 0u);
-    return (known & 1) != 0;
-  }
-
+  // A word of at most kMaxBytes as zero-padded integers, and a hash of it.
+  struct Key {
+    uint64_t bytes[2];
+    uint64_t hash;
+  };
+  // The text may be read up to `readable_end`.
+  static Key KeyOf(std::string_view word, const char* readable_end);
   // Two entries, of which the first is the one that was used more.
-  Entry* set(uint64_t hash) { return entries_.get() + 2 * (hash >> (64 - kSetBits)); }
+  Entry* set(const Key& key) { return entries_.get() + 2 * (key.hash >> (64 - kSetBits)); }
 
  private:
-  static constexpr int kSetBits = 15, kPairBits = 15;
+  static constexpr int kSetBits = 15;
   std::unique_ptr<Entry[]> entries_;
-  std::unique_ptr<uint64_t[]> pairs_;  // left << 25 | right << 1 | fits
 };
 
 class Bpe {
@@ -105,11 +101,16 @@ class Bpe {
   };
   explicit Bpe(Options options);
 
-  // Appends the tokens of `word`, which starts at byte `offset` of its text.
+  // Appends the tokens of the words of `text` that end at `ends`; the first begins at `begin`.
   // Thread-safety: const, with one cache a thread.
-  void EncodeWord(std::string_view word, uint32_t offset, WordCache* cache, TokenSink* out) const;
+  void EncodeWords(std::string_view text, uint32_t begin, absl::Span<const uint32_t> ends,
+                   WordCache* cache, TokenSink* out) const;
 
  private:
+  // `word` starts at byte `offset` of its text. The key is that of a word that may be cached.
+  void EncodeWord(std::string_view word, uint32_t offset, const WordCache::Key& key,
+                  WordCache* cache, TokenSink* out) const;
+
   struct PairSlot {
     int32_t left = kNoToken, right = kNoToken;
     uint32_t rank = 0;
@@ -126,6 +127,17 @@ class Bpe {
     int32_t left = kNoToken, right = kNoToken;
     uint32_t partners = 0;  // Partner() of each token that a merge joins to its right
   };
+  // What a merge across the boundary to the left or right of a token could join: the token, or one
+  // that it is made of and that lies at that boundary.
+  struct Boundary {
+    // Partner64() of each of them on the left.
+    uint64_t left_tokens = 0;
+    // Partner64() of each token that a merge joins to one on the right.
+    uint64_t right_partners = 0;
+  };
+  static uint64_t Partner64(int32_t right) {
+    return uint64_t{1} << ((static_cast<uint32_t>(right) * 0x9E3779B1u) >> 26);
+  }
   // One of 32 bits for a token as the right part of a merge.
   static uint32_t Partner(int32_t right) {
     return uint32_t{1} << ((static_cast<uint32_t>(right) * 0x9E3779B1u) >> 27);
@@ -139,6 +151,11 @@ class Bpe {
   // Whether a merge joins the end of `left` to the start of `right`, of which each is merged by
   // itself until `time`; the pair itself is not looked at.
   bool MergesAcross(int32_t left, int32_t right, uint32_t time) const;
+  // Whether no pair of tokens at the boundary of these two is a merge. False: perhaps.
+  bool SurelyCompatible(int32_t left, int32_t right) const {
+    return (boundaries_[static_cast<size_t>(left)].right_partners &
+            boundaries_[static_cast<size_t>(right)].left_tokens) == 0;
+  }
   // Whether merging the bytes of both gives both.
   bool Compatible(int32_t left, int32_t right) const {
     return ((derivations_[static_cast<size_t>(left)].partners & Partner(right)) == 0 ||
@@ -157,6 +174,7 @@ class Bpe {
   std::vector<uint64_t> pair_filter_;  // one bit a hash: most pairs are no merge
   int filter_shift_ = 0;
   std::vector<Derivation> derivations_;  // by token
+  std::vector<Boundary> boundaries_;     // by token
   std::unique_ptr<TokenTrie> trie_;      // null: merge step by step
   std::vector<uint32_t> token_sizes_;
   std::vector<int32_t> byte_ids_;

@@ -96,13 +96,13 @@ void TokenTrie::Insert(int32_t id, std::string_view bytes) {
   const char* p = bytes.data();
   const char* end = p + bytes.size();
   const auto own_node = static_cast<uint32_t>(id);
-  int32_t shorter = kNone;
+  Match shorter;
   uint32_t node = kNoNode;
   while (true) {
     const Symbol symbol = SymbolAt(p, end);
     const bool is_last = p + symbol.size == end;
     if (symbol.size > 1 && (node == kNoNode || cut_follows_[node])) {
-      shorter = LongestCut(node, p, symbol.size, shorter);
+      shorter = LongestCut(node, p, /*depth=*/0, symbol.size, shorter);
     }
     uint32_t child = Child(node, symbol.value);
     if (child == kNoNode) {
@@ -123,11 +123,11 @@ void TokenTrie::Insert(int32_t id, std::string_view bytes) {
       }
     }
     if (is_last) break;
-    if (child < num_tokens_) shorter = static_cast<int32_t>(child);
+    if (child < num_tokens_) shorter.id = static_cast<int32_t>(child);
     node = child;
     p += symbol.size;
   }
-  shorter_[own_node] = shorter;
+  shorter_[own_node] = shorter.id;
 }
 
 uint32_t TokenTrie::Child(uint32_t node, uint32_t symbol) const {
@@ -144,33 +144,37 @@ void TokenTrie::MarkLeaves() {
   std::vector<bool>().swap(has_children_);
 }
 
-int32_t TokenTrie::LongestCut(uint32_t node, const char* p, uint32_t size, int32_t best) const {
+TokenTrie::Match TokenTrie::LongestCut(uint32_t node, const char* p, uint32_t depth, uint32_t size,
+                                       Match best) const {
   for (uint32_t i = 0; i + 1 < size; ++i) {
     node = Child(node, ByteSymbol(p[i]));
     if (node == kNoNode) break;
     const uint32_t index = node & ~kLeaf;
-    if (index < num_tokens_) best = static_cast<int32_t>(index);
+    if (index < num_tokens_) best = {static_cast<int32_t>(index), depth + i + 1};
     if ((node & kLeaf) != 0) break;
   }
   return best;
 }
 
-int32_t TokenTrie::Longest(const char* p, size_t size) const {
+TokenTrie::Match TokenTrie::Longest(const char* p, size_t size) const {
   const char* begin = p;
   const char* end = p + size;
+  const auto depth = [&] { return static_cast<uint32_t>(p - begin); };
   Symbol symbol = SymbolAt(p, end);
   const uint32_t first_size = symbol.size;
-  int32_t best = kNone;
+  Match best;
   for (uint32_t node = first_[symbol.value]; node != kNoNode;) {
     const uint32_t index = node & ~kLeaf;
-    if (index < num_tokens_) best = static_cast<int32_t>(index);
     p += symbol.size;
+    if (index < num_tokens_) best = {static_cast<int32_t>(index), depth()};
     if (p == end || (node & kLeaf) != 0) break;
     symbol = SymbolAt(p, end);
-    if (symbol.size > 1 && cut_follows_[index]) best = LongestCut(index, p, symbol.size, best);
+    if (symbol.size > 1 && cut_follows_[index]) {
+      best = LongestCut(index, p, depth(), symbol.size, best);
+    }
     node = EdgesOf(symbol.value).Find(EdgeKey(index, symbol.value));
   }
-  if (best == kNone && first_size > 1) best = LongestCut(kNoNode, begin, first_size, kNone);
+  if (best.id == kNone && first_size > 1) best = LongestCut(kNoNode, begin, 0, first_size, best);
   return best;
 }
 

@@ -57,9 +57,13 @@ class TokenTrie {
   // Together they may have at most kMaxNodes - tokens.size() bytes.
   explicit TokenTrie(const std::vector<std::string_view>& tokens);
 
-  // The longest token that [p, p + size) begins with, or kNone. size > 0. The text may begin within
-  // a character, but must end with a whole one.
-  int32_t Longest(const char* p, size_t size) const;
+  struct Match {
+    int32_t id = kNone;
+    uint32_t size = 0;  // bytes
+  };
+  // The longest token that [p, p + size) begins with. size > 0. The text may begin within a
+  // character, but must end with a whole one.
+  Match Longest(const char* p, size_t size) const;
 
   // The longest token that token `id` begins with, other than itself, or kNone.
   int32_t Shorter(int32_t id) const { return shorter_[static_cast<size_t>(id)]; }
@@ -71,9 +75,9 @@ class TokenTrie {
 
   void Insert(int32_t id, std::string_view bytes);
   void MarkLeaves();
-  // The longest token made of what leads to `node` (kNoNode: nothing) and of a part of the
-  // character of `size` bytes at `p`; or `best`.
-  int32_t LongestCut(uint32_t node, const char* p, uint32_t size, int32_t best) const;
+  // The longest token made of the `depth` bytes that lead to `node` (kNoNode: none) and of a part
+  // of the character of `size` bytes at `p`; or `best`.
+  Match LongestCut(uint32_t node, const char* p, uint32_t depth, uint32_t size, Match best) const;
   const EdgeTable& EdgesOf(uint32_t symbol) const {
     return symbol < 0x80 ? ascii_edges_ : other_edges_;
   }

@@ -230,10 +230,7 @@ void Tokenizer::Impl::EncodeWords(std::string_view text, uint32_t begin, uint32_
   }
   scratch->word_ends.clear();
   pre_tokenizer.Split(piece, 0, pre_tokenizer.num_steps(), begin, &scratch->word_ends);
-  for (const uint32_t word_end : scratch->word_ends) {
-    bpe->EncodeWord(text.substr(begin, word_end - begin), begin, &scratch->cache, &scratch->sink);
-    begin = word_end;
-  }
+  bpe->EncodeWords(text, begin, scratch->word_ends, &scratch->cache, &scratch->sink);
 }
 
 void Tokenizer::Impl::EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end,
@@ -247,11 +244,7 @@ void Tokenizer::Impl::EncodePrefixed(std::string_view text, uint32_t begin, uint
   pre_tokenizer.Split(piece, first_step, pre_tokenizer.num_steps(), 0, &scratch->word_ends);
   TokenSink& sink = scratch->sink;
   const size_t first = sink.ids.size();
-  uint32_t at = 0;
-  for (const uint32_t word_end : scratch->word_ends) {
-    bpe->EncodeWord(std::string_view(piece).substr(at, word_end - at), at, &scratch->cache, &sink);
-    at = word_end;
-  }
+  bpe->EncodeWords(piece, 0, scratch->word_ends, &scratch->cache, &sink);
   for (size_t i = first; i < sink.ids.size(); ++i) {
     sink.begin[i] = begin + std::max(sink.begin[i], added) - added;
     sink.end[i] = begin + std::max(sink.end[i], added) - added;

@@ -69,7 +69,8 @@ struct Model {
 
 std::vector<int32_t> Encode(const Bpe& bpe, const std::string& word, WordCache* cache) {
   TokenSink sink;
-  bpe.EncodeWord(word, 100, cache, &sink);
+  const uint32_t end = 100 + static_cast<uint32_t>(word.size());
+  bpe.EncodeWords(std::string(100, '?') + word, 100, {end}, cache, &sink);
   uint32_t at = 100;
   for (size_t i = 0; i < sink.ids.size(); ++i) {
     EXPECT_GE(sink.begin[i], at);
@@ -190,7 +191,7 @@ TEST(BpeTest, AMegabyteOfOneWordIsNoProblem) {
     WordCache cache;
     TokenSink sink;
     const std::string word(size_t{1} << 20, model == &trained ? 'a' : 'b');
-    bpe.EncodeWord(word, 0, &cache, &sink);
+    bpe.EncodeWords(word, 0, {static_cast<uint32_t>(word.size())}, &cache, &sink);
     EXPECT_EQ(sink.ids.size(), size_t{1} << 10);
   }
 }

@@ -65,7 +65,9 @@ TEST_F(TokenTrieTest, FindsWhatTryingEveryTokenFinds) {
       std::string text = RandomText(random, 8);
       text = text.substr(random() % text.size());
       const int32_t want = Longest(text, /*proper=*/false);
-      ASSERT_EQ(trie_->Longest(text.data(), text.size()), want) << "round " << round;
+      const TokenTrie::Match match = trie_->Longest(text.data(), text.size());
+      ASSERT_EQ(match.id, want) << "round " << round;
+      ASSERT_EQ(match.size, want < 0 ? 0 : bytes_[static_cast<size_t>(want)].size());
       (want == TokenTrie::kNone ? nothing : found) += 1;
     }
     for (size_t id = 0; id < bytes_.size(); ++id) {
@@ -90,10 +92,10 @@ TEST_F(TokenTrieTest, BytesThatAreNoCharacterAreNotTakenForOne) {
             "\xE6\x98",
             "\xE6"};
   trie_ = std::make_unique<TokenTrie>(std::vector<std::string_view>(bytes_.begin(), bytes_.end()));
-  EXPECT_EQ(trie_->Longest("ab", 2), 0);
-  EXPECT_EQ(trie_->Longest("\0b", 2), 1);
-  EXPECT_EQ(trie_->Longest("\xE6\x98\xAF", 3), 6) << "a part of a character that is no token";
-  EXPECT_EQ(trie_->Longest("\xE6\x97\xA5", 3), 7);
+  EXPECT_EQ(trie_->Longest("ab", 2).id, 0);
+  EXPECT_EQ(trie_->Longest("\0b", 2).id, 1);
+  EXPECT_EQ(trie_->Longest("\xE6\x98\xAF", 3).id, 6) << "a part of a character that is no token";
+  EXPECT_EQ(trie_->Longest("\xE6\x97\xA5", 3).id, 7);
   EXPECT_EQ(trie_->Shorter(5), 7);
 }
 
