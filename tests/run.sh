@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export TRAINERD_CACHE=${TRAINERD_CACHE:-$HOME/.cache/trainerd}
 
-deploy/install_dependencies.sh --tests --model
+deploy/install_dependencies.sh --tests --model --browser
 cores=$(nproc)
 cmake --preset dev >/dev/null
 ninja -C build/dev -j "$cores"

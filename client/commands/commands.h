@@ -3,6 +3,7 @@
 // they are written.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -92,6 +93,7 @@ struct PreviewOptions {
   int limit = 3;
   bool packed = false;
   bool json = false;
+  std::optional<std::string> html;  // a page is written to this path
 };
 int RunPreview(const PreviewOptions& options, const Context& context);
 

@@ -57,8 +57,9 @@ absl::StatusOr<std::string> Answer(const SampleOptions& options) {
   RETURN_IF_ERROR(parameters->Load(*weights));
   std::unique_ptr<Decoder> decoder;
   RETURN_IF_ERROR(CatchTorch([&] { decoder = std::make_unique<Decoder>(config, *parameters); }));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Prompter> prompter,
-                   Prompter::Create(options.model_folder, *tokenizer, *chat_template, Moment()));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Prompter> prompter,
+      Prompter::Create(options.model_folder, *tokenizer, *chat_template, {.now = Moment()}));
   ASSIGN_OR_RETURN(const std::vector<int32_t> ids, PromptIds(options, *prompter));
   return prompter->Answer(*decoder, ids, {.max_tokens = options.max_tokens});
 }

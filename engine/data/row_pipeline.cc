@@ -32,19 +32,6 @@ absl::StatusOr<ControlTokens> ParseControlTokens(const std::string& word) {
                                                  "\" does not exist; use warn, error or as_text"));
 }
 
-// What came out of the messages' fields, spans that touch joined.
-void FindContent(const RenderedConversation& rendered, std::vector<TextSpan>* content) {
-  content->clear();
-  for (const MessageSpan& span : rendered.message_spans) {
-    if (!span.content) continue;
-    if (!content->empty() && content->back().end == span.begin) {
-      content->back().end = span.end;
-    } else {
-      content->push_back({span.begin, span.end});
-    }
-  }
-}
-
 RowFault ControlTokenFault(const RowNotes& notes, const Tokenizer& tokenizer) {
   return {.code = "CONTROL_TOKENS",
           .message = absl::StrCat(
@@ -66,6 +53,18 @@ uint64_t Hash64(const std::string& text) {
 }
 
 }  // namespace
+
+void FindContent(const RenderedConversation& rendered, std::vector<TextSpan>* content) {
+  content->clear();
+  for (const MessageSpan& span : rendered.message_spans) {
+    if (!span.content) continue;
+    if (!content->empty() && content->back().end == span.begin) {
+      content->back().end = span.end;
+    } else {
+      content->push_back({span.begin, span.end});
+    }
+  }
+}
 
 RowPipeline::RowPipeline(const v1::DataConfig& config, const TextPipeline& text,
                          const Choices& choices, std::unique_ptr<Profile> profile)

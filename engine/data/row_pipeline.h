@@ -24,6 +24,10 @@ namespace trainerd::engine {
 // What becomes of control tokens that a message's text spells (data.control_tokens).
 enum class ControlTokens { kWarn, kError, kAsText };
 
+// Replaces *content by the bytes that came out of the messages' fields, spans that touch joined:
+// what stays text under kAsText (Tokenizer::EncodeWithPlainText).
+void FindContent(const RenderedConversation& rendered, std::vector<TextSpan>* content);
+
 // Why a row that is well formed is not trained on.
 enum class LeftOut { kNo, kNoTarget, kTooLong };
 

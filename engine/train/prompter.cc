@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/data/row_pipeline.h"
 #include "engine/model/generate.h"
 #include "engine/text/target_spans.h"
 #include "proto/contract/atomic_file.h"
@@ -63,8 +64,9 @@ std::optional<int32_t> EndOfTurn(const Tokenizer& tokenizer, const ChatTemplate&
 absl::StatusOr<std::unique_ptr<Prompter>> Prompter::Create(const std::string& model_folder,
                                                            const Tokenizer& tokenizer,
                                                            const ChatTemplate& chat_template,
-                                                           const std::string& now) {
-  std::unique_ptr<Prompter> prompter(new Prompter(tokenizer, chat_template, now));
+                                                           PromptOptions options) {
+  const std::string now = options.now;
+  std::unique_ptr<Prompter> prompter(new Prompter(tokenizer, chat_template, std::move(options)));
   std::vector<int32_t>& stop_ids = prompter->stop_ids_;
   if (tokenizer.eos_id().has_value()) AddId(*tokenizer.eos_id(), &stop_ids);
   AddEosIds(absl::StrCat(model_folder, "/generation_config.json"), &stop_ids);
@@ -75,10 +77,12 @@ absl::StatusOr<std::unique_ptr<Prompter>> Prompter::Create(const std::string& mo
 }
 
 absl::StatusOr<std::vector<int32_t>> Prompter::ConversationIds(const Json& messages) const {
-  const RenderOptions options{.add_generation_prompt = true, .now = now_};
+  const RenderOptions options{.add_generation_prompt = true, .now = options_.now};
   ASSIGN_OR_RETURN(const RenderedConversation rendered, chat_template_.Render(messages, options));
+  std::vector<TextSpan> plain;
+  if (options_.control_tokens_as_text) FindContent(rendered, &plain);
   Encoding encoding;
-  RETURN_IF_ERROR(tokenizer_.Encode(rendered.text, &encoding));
+  RETURN_IF_ERROR(tokenizer_.EncodeWithPlainText(rendered.text, plain, &encoding));
   return std::move(encoding.ids);
 }
 

@@ -17,6 +17,12 @@
 
 namespace trainerd::engine {
 
+struct PromptOptions {
+  std::string now;  // RenderOptions::now
+  // Control tokens that a message's text spells stay text (data.control_tokens: as_text).
+  bool control_tokens_as_text = false;
+};
+
 class Prompter {
  public:
   // Tokenizer and template must outlive it. An answer ends at the tokenizer's end token, at the
@@ -25,9 +31,10 @@ class Prompter {
   static absl::StatusOr<std::unique_ptr<Prompter>> Create(const std::string& model_folder,
                                                           const Tokenizer& tokenizer,
                                                           const ChatTemplate& chat_template,
-                                                          const std::string& now);
+                                                          PromptOptions options);
 
-  // Ids of the conversation with the header of the answer behind it.
+  // Ids of the conversation with the header of the answer behind it, as a training row of the same
+  // settings begins.
   absl::StatusOr<std::vector<int32_t>> ConversationIds(
       const nlohmann::ordered_json& messages) const;
   // Ids of plain text, with what the tokenizer's post-processor adds.
@@ -44,12 +51,12 @@ class Prompter {
   const std::vector<int32_t>& stop_ids() const { return stop_ids_; }
 
  private:
-  Prompter(const Tokenizer& tokenizer, const ChatTemplate& chat_template, std::string now)
-      : tokenizer_(tokenizer), chat_template_(chat_template), now_(std::move(now)) {}
+  Prompter(const Tokenizer& tokenizer, const ChatTemplate& chat_template, PromptOptions options)
+      : tokenizer_(tokenizer), chat_template_(chat_template), options_(std::move(options)) {}
 
   const Tokenizer& tokenizer_;
   const ChatTemplate& chat_template_;
-  const std::string now_;
+  const PromptOptions options_;
   std::vector<int32_t> stop_ids_;
 };
 

@@ -1,59 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainerd-inspect is a script of a few lines here: token ids are the code points of the text, so
-// that expectations can be read. What the real one prints is tested with it.
+// What the real trainerd-inspect prints is tested with it; here it is a script (preview_fixture.h).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "client/preview_text.h"
-#include "tests/client/fake_daemon.h"
+#include "tests/client/preview_fixture.h"
 
 namespace trainerd::client {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// preview: "ab" not trained, "cd" trained. tokenize --decode: ids 97… to letters, by a table that
-// the test's ids need.
-constexpr char kInspect[] = R"sh(#!/bin/sh
-echo "$@" >> "$(dirname "$0")/calls"
-case "$1" in
-  preview)
-    case "$*" in
-      *--packed*) echo '{"row":0,"index":[4,2],"cu_seqlens":[0,2,4],"ids":[97,98,99,100],"labels":[-100,98,-100,-100]}' ;;
-      *) echo '{"index":0,"text":"abcd","ids":[97,98,99,100],"labels":[-100,-100,99,100]}'
-         echo '{"index":1,"text":"ab","ids":[97,98],"labels":[-100,-100],"left_out":"no target"}' ;;
-    esac ;;
-  tokenize)
-    sed -e 's/"id":\([0-9]*\),"ids":\[\(.*\)\]/"id":\1,"text":"\2"/' -e 's/97/a/g; s/98/b/g; s/99/c/g; s/100/d/g; s/,\([abcd]\)/\1/g' "$5" ;;
-  validate)
-    echo '{"examples":"7","findings":[{"code":"BAD_JSON","error":true,"count":"1","first_places":["a.jsonl:3"],"message":"not JSON"}]}'
-    exit 2 ;;
-esac
-)sh";
-
-class PreviewTest : public ::testing::Test {
- protected:
-  PreviewTest() {
-    folder_.Write("job.yaml", "model: {path: tiny}\ndata: {train: a.jsonl}\n");
-    folder_.Write("trainerd-inspect", kInspect, 0700);
-  }
-  std::string Calls() const {
-    std::ifstream file(folder_.path() + "/calls");
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  TemporaryFolder folder_;
-};
-
-TEST(PreviewTextTest, SplitsWhereTrainingBeginsAndEnds) {
-  const auto segments = SplitByTraining({.ids = {1, 2, 3, 4}, .labels = {-100, 2, 3, -100}});
-  ASSERT_EQ(segments.size(), 3u);
-  EXPECT_FALSE(segments[0].trained);
-  EXPECT_TRUE(segments[1].trained);
-  EXPECT_THAT(segments[1].ids, ElementsAre(2, 3));
-  EXPECT_TRUE(SplitByTraining({}).empty());
-}
 
 TEST_F(PreviewTest, MarksTheTrainedPartWithBracketsOnAPipe) {
   const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml", "--limit", "2"});
@@ -108,6 +65,18 @@ TEST_F(PreviewTest, FaultsOfInspectAndItsAbsenceAreSaid) {
   result = Trainctl(folder_.path(), {"preview", "job.yaml"});
   EXPECT_EQ(result.code, kRefused);
   EXPECT_THAT(result.err, HasSubstr("TRAINERD_INSPECT"));
+}
+
+TEST_F(PreviewTest, RowsWithoutTokensAreShownToo) {
+  folder_.Write(
+      "trainerd-inspect",
+      "#!/bin/sh\n[ $1 = preview ] || exit 2\n"
+      "echo '{\"index\":0,\"text\":\"\",\"ids\":[],\"labels\":[],\"left_out\":\"bad row\"}'\n",
+      0700);
+  const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml"});
+  EXPECT_EQ(result.code, kDone) << result.err;
+  EXPECT_EQ(result.out, "--- example 0 (left out: bad row): 0 tokens, 0 trained (0 %)\n\n");
+  EXPECT_EQ(Trainctl(folder_.path(), {"preview", "job.yaml", "--html", "page.html"}).code, kDone);
 }
 
 TEST_F(PreviewTest, ValidateRunsInspectWhereNoDaemonIs) {

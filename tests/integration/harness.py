@@ -105,6 +105,8 @@ class World:
         self.state_dir = state_dir or os.path.join(self.root, "state")
         self.worker = worker
         self.settings = {"worker_path": os.path.abspath(worker), "retry_backoff": "0s", "retry_backoff_max": "0s", **(settings or {})}
+        # What its programs would keep in the user's cache lies here.
+        self.environment = {**os.environ, "TRAINERD_CACHE": os.path.join(self.root, "cache")}
         self.config = os.path.join(self.root, "trainerd.yaml")
         self.log = os.path.join(self.root, "trainerd.log")
         self.daemon = None
@@ -127,7 +129,7 @@ class World:
                 file.write(f"{key}: {value}\n")
         with open(self.log, "a") as log:
             return subprocess.Popen([program("trainerd"), "--config", self.config, "--state-dir", self.state_dir],
-                                    stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, **popen)
+                                    stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=self.environment, **popen)
 
     def start(self):
         self.daemon = self.spawn_daemon()
@@ -159,7 +161,7 @@ class World:
 
     def run(self, *arguments, timeout=PATIENCE_S, **popen):
         return subprocess.run([program("trainctl"), "--address", self.address, *arguments], capture_output=True, text=True,
-                              timeout=timeout, stdin=subprocess.DEVNULL, **popen)
+                              timeout=timeout, stdin=subprocess.DEVNULL, env=self.environment, **popen)
 
     def ctl(self, *arguments):
         """stdout of a command that must succeed."""
@@ -275,7 +277,7 @@ class Watcher:
         with open(self.path, "w") as out, open(self.path + ".err", "w") as err:
             self.process = subprocess.Popen(
                 [program("trainctl"), "--address", world.address, "watch", job, "--after", "begin", "-o", "jsonl"],
-                stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+                stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=world.environment)
 
     def events(self):
         """All that it printed, once the job's end made it leave."""
