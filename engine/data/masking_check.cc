@@ -163,11 +163,13 @@ void AddStructureChecks(const Sample& sample, bool trains_all, v1::MaskingReport
            report);
 }
 
-void AddWarningChecks(const Sample& sample, bool trains_all, double fraction,
+void AddWarningChecks(const Sample& sample, const std::string& train_on, double fraction,
                       v1::MaskingReport* report) {
+  const bool trains_all = train_on == "all";
   const bool usual = trains_all || (fraction >= kLeastTrained && fraction <= kMostTrained);
   AddCheck("ratio", usual, /*error=*/false, fraction,
-           absl::StrFormat("%.1f %% of the tokens are trained%s", 100 * fraction,
+           absl::StrFormat("%.1f %% of the tokens are trained (data.train_on: %s)%s",
+                           100 * fraction, train_on,
                            usual ? "" : "; 15 % to 95 % is usual: look at some rows with preview"),
            report);
   const bool clean = trains_all || sample.runs_with_marker == 0;
@@ -196,7 +198,7 @@ absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                          : static_cast<double>(sample.trained) / static_cast<double>(sample.tokens);
   v1::MaskingReport report;
   AddStructureChecks(sample, trains_all, &report);
-  AddWarningChecks(sample, trains_all, fraction, &report);
+  AddWarningChecks(sample, config.data().train_on(), fraction, &report);
   report.set_trained_fraction(fraction);
   report.set_sampled_rows(sample.rows);
   const int64_t first_step_rows =

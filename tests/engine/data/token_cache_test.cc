@@ -11,7 +11,9 @@
 
 #include <csignal>
 
+#include "rapidcheck.h"
 #include "tests/engine/data/test_data.h"
+#include "tests/engine/text/random_text.h"
 
 namespace trainerd::engine {
 namespace {
@@ -66,6 +68,32 @@ TEST_F(TokenCacheTest, TheSecondRunReadsWhatTheFirstOneMade) {
   EXPECT_EQ(*FirstRowsDigest(first, config_, 1000), *FirstRowsDigest(second, config_, 1000));
   EXPECT_EQ(Files(".tokens").size(), 1u);
   EXPECT_EQ(Temporaries(), 0u);
+}
+
+// Over random rows (rapidcheck; a failure prints the RC_PARAMS that repeat it).
+TEST_F(TokenCacheTest, WhatComesBackIsWhatWasMade) {
+  EXPECT_TRUE(rc::check("cache round trip", [&] {
+    std::string rows = Row("q", "a");
+    for (int count = *rc::gen::inRange(0, 12); count > 0; --count) {
+      rows += Row(*::trainerd::testing::RandomText(), *::trainerd::testing::RandomText());
+    }
+    v1::JobConfig config = BaseConfig(model_, folder_.Write("random.jsonl", rows));
+    config.mutable_data()->set_max_length(*rc::gen::inRange(64, 1000));
+    std::filesystem::remove_all(cache_);
+    const PreparedData first = Prepare(config), second = Prepare(config);
+    RC_ASSERT(!first.from_cache);
+    RC_ASSERT(second.from_cache);
+    RC_ASSERT(first.report.SerializeAsString() == second.report.SerializeAsString());
+    RC_ASSERT(first.train == second.train);
+    for (size_t i = 0; i < first.train.size(); ++i) {
+      const TokenExample made = TrainExample(first, i), read = TrainExample(second, i);
+      RC_ASSERT(made.ids == read.ids);
+      RC_ASSERT(made.labels == read.labels);
+      RC_ASSERT(made.index == read.index);
+      RC_ASSERT(made.target_spans == read.target_spans);
+      RC_ASSERT(made.span_tokens == read.span_tokens);
+    }
+  }));
 }
 
 TEST_F(TokenCacheTest, WhatComesAfterTheTokensSharesAnEntry) {

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// What PrepareData says of rows that are bad, left out or odd: kind, count, place and advice.
+#include "tests/engine/data/prepare_fixture.h"
+
+namespace trainerd::engine {
+namespace {
+
+using PrepareFindingsTest = PrepareFixture;
+
+TEST_F(PrepareFindingsTest, NamesFileAndLineOfBadInput) {
+  const std::string good = Row("a", "b");
+  EXPECT_EQ(Fault(Config(good + "hello\n")).substr(0, 32), "train.jsonl:2:1: the line is not");
+  EXPECT_EQ(Fault(Config(good + R"({"messages":[{"role":"assitant","content":"x"}]})"
+                                "\n")),
+            "train.jsonl:2: unknown role \"assitant\" in messages[0]; did you mean \"assistant\"? "
+            "Roles are "
+            "system, user, assistant and tool; data.bad_rows: skip leaves such rows out");
+  EXPECT_NE(Fault(Config(good + good.substr(0, good.size() / 2)))
+                .find("the file ends inside this row, without a newline: it was cut off"),
+            std::string::npos);
+  EXPECT_NE(Fault(Config("")).find("train.jsonl: is empty"), std::string::npos);
+  EXPECT_NE(Fault(Config("\n  \n")).find("train.jsonl: has only blank lines"), std::string::npos);
+  v1::JobConfig missing = Config(good);
+  missing.mutable_data()->mutable_train(0)->set_path(folder_.path() + "/none.jsonl");
+  EXPECT_NE(Fault(missing).find("none.jsonl: no such file"), std::string::npos);
+}
+
+TEST_F(PrepareFindingsTest, SkipsAndCountsBadRowsWhenAsked) {
+  v1::JobConfig config = Config(Row("a", "1") + "nope\n" + Row("b", "2") + "{}\n[]\n");
+  config.mutable_data()->set_bad_rows("skip");
+  const auto data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->report.examples(), 5);
+  EXPECT_EQ(data->report.trained_examples(), 2);
+  EXPECT_EQ(TrainExample(*data, 1).index, 2);
+  EXPECT_EQ(Find(*data, "BAD_JSON")->count(), 1);
+  EXPECT_FALSE(Find(*data, "BAD_JSON")->error());
+  EXPECT_EQ(Find(*data, "BAD_JSON")->first_places(0), folder_.path() + "/train.jsonl:2:2");
+  EXPECT_EQ(Find(*data, "NO_MESSAGES")->count(), 1);
+  EXPECT_EQ(Find(*data, "BAD_SCHEMA")->count(), 1);
+}
+
+TEST_F(PrepareFindingsTest, LeavesRowsWithoutTargetOutAndFailsWhenNoneIsLeft) {
+  const std::string no_assistant = R"({"messages":[{"role":"user","content":"x"}]})"
+                                   "\n";
+  const std::string off =
+      R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y","weight":0}]})"
+      "\n";
+  const auto data = Prepare(Config(no_assistant + off + Row("a", "b")));
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->train.size(), 1u);
+  EXPECT_EQ(TrainExample(*data, 0).index, 2);
+  EXPECT_EQ(Find(*data, "NO_TARGET")->count(), 2);
+  EXPECT_EQ(Find(*data, "NO_ASSISTANT")->count(), 1);
+  EXPECT_EQ(
+      Fault(Config(no_assistant + off)),
+      "data.train: no row can be trained on: 2 rows read, 2 without a token to train (1 of them "
+      "without an assistant message); check the roles of the messages, data.train_on and "
+      "data.max_length");
+}
+
+TEST_F(PrepareFindingsTest, TooLongRowsAreCutSkippedOrRefused) {
+  const std::string contents =
+      Row("q", std::string(100, 'x')) + Row(std::string(100, 'y'), "late") + Row("a", "b");
+  v1::JobConfig config = Config(contents);
+  config.mutable_data()->set_max_length(60);
+  auto data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  ASSERT_EQ(data->train.size(), 2u);
+  EXPECT_EQ(TrainExample(*data, 0).ids.size(), 60u);
+  EXPECT_EQ(TrainExample(*data, 0).labels.back(), 'x')
+      << "the answer is cut, its end token is gone";
+  EXPECT_EQ(data->report.truncated(), 2);
+  EXPECT_EQ(Find(*data, "TOO_LONG")->count(), 2);
+  EXPECT_EQ(Find(*data, "NO_TARGET")->count(), 1) << "the second row lost its answer";
+  EXPECT_EQ(data->report.tokens().max(), 122) << "lengths are those before truncation";
+
+  config.mutable_data()->set_too_long("skip");
+  data = Prepare(config);
+  ASSERT_TRUE(data.ok());
+  EXPECT_EQ(data->train.size(), 1u);
+  EXPECT_EQ(data->report.truncated(), 0);
+  EXPECT_EQ(Find(*data, "TOO_LONG")->count(), 2);
+
+  config.mutable_data()->set_too_long("fail");
+  config.mutable_data()->set_bad_rows("skip");
+  EXPECT_EQ(
+      Fault(config),
+      "train.jsonl:1: the conversation has 122 tokens, data.max_length is 60; raise it, or set "
+      "data.too_long to truncate or skip");
+}
+
+TEST_F(PrepareFindingsTest, WarnsOfWhatIsTrainedButHardlyMeant) {
+  const auto data =
+      Prepare(Config(Row("a", "") + Row("b", "done<|im_end|>") + Row("b2", "done<|im_end|>\n") +
+                     Row("c", "d") + Row("c", "d") + Row("c", "d")));
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(Find(*data, "EMPTY_ANSWER")->count(), 1);
+  EXPECT_EQ(Find(*data, "DOUBLED_END")->count(), 2);
+  EXPECT_EQ(Find(*data, "CONTROL_TOKENS")->count(), 2);
+  EXPECT_EQ(Find(*data, "DUPLICATE")->count(), 2);
+  EXPECT_EQ(Find(*data, "DUPLICATE")->message(),
+            "the same conversation stands at " + folder_.path() + "/train.jsonl:4");
+}
+
+TEST_F(PrepareFindingsTest, SaysWhichTemplateErrorStandsAtWhichRow) {
+  v1::JobConfig config = Config(Row("a", "b"));
+  config.mutable_data()->set_chat_template(
+      folder_.Write("t.jinja", "{{ raise_exception('Roles must alternate') }}"));
+  const std::string fault = Fault(config);
+  EXPECT_EQ(fault.substr(0, 15), "train.jsonl:1: ");
+  EXPECT_NE(fault.find("Roles must alternate"), std::string::npos);
+}
+
+TEST_F(PrepareFindingsTest, FindingsAreErrorsWarningsOrNothingAsTheJobSays) {
+  v1::JobConfig config = Config(Row("a", "") + Row("c", "d") + Row("c", "d"));
+  config.mutable_data()->mutable_findings()->set_empty_answer("ignore");
+  auto data = Prepare(config);
+  ASSERT_TRUE(data.ok());
+  EXPECT_EQ(Find(*data, "EMPTY_ANSWER"), nullptr);
+  EXPECT_NE(Find(*data, "DUPLICATE"), nullptr);
+  config.mutable_data()->mutable_findings()->set_duplicate("error");
+  EXPECT_EQ(Fault(config),
+            "train.jsonl:3: the same conversation stands at train.jsonl:2 (DUPLICATE, 1 time); "
+            "data.findings makes this an error: repair the data, or set it to warn");
+  data = Prepare(config, {.keep_going = true});
+  ASSERT_TRUE(data.ok());
+  EXPECT_TRUE(Find(*data, "DUPLICATE")->error());
+}
+
+TEST_F(PrepareFindingsTest, KeepGoingTurnsErrorsIntoFindings) {
+  v1::JobConfig config = Config(Row("a", "b") + "nope\n" + "{}\n");
+  config.mutable_data()->add_train()->set_path(folder_.path() + "/none.jsonl");
+  const auto data = Prepare(config, {.keep_going = true});
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_TRUE(Find(*data, "BAD_JSON")->error());
+  EXPECT_TRUE(Find(*data, "NO_MESSAGES")->error());
+  EXPECT_TRUE(Find(*data, "BAD_FILE")->error());
+  EXPECT_EQ(data->report.trained_examples(), 1);
+  const auto none = Prepare(Config("nope\n"), {.keep_going = true});
+  ASSERT_TRUE(none.ok());
+  EXPECT_TRUE(Find(*none, "NO_ROWS")->error());
+}
+
+TEST_F(PrepareFindingsTest, WarnsOfAProfileWithATemplateThatThinks) {
+  v1::JobConfig config = Config(Row("a", "b"));
+  config.mutable_data()->set_profile("emoji_think");
+  EXPECT_EQ(Find(*Prepare(config), "TWO_THINKING_FORMS"), nullptr);
+  config.mutable_data()->set_chat_template(
+      folder_.Write("t.jinja", ChatTemplate::ChatMlSource() + "{% if false %}<think>{% endif %}"));
+  EXPECT_NE(Find(*Prepare(config), "TWO_THINKING_FORMS"), nullptr);
+}
+
+}  // namespace
+}  // namespace trainerd::engine
