@@ -104,3 +104,8 @@ def test_program(name):
     folder = os.path.dirname(os.path.abspath(os.environ["TRAINERD_FAKE_WORKER"])) if "TRAINERD_FAKE_WORKER" in os.environ \
         else os.path.join(BIN_DIR, "..", "tests")
     return os.path.join(os.environ.get("TRAINERD_TEST_BIN_DIR", folder), name)
+
+
+def json_of(arguments, **options):
+    """What a program prints, as JSON."""
+    return json.loads(subprocess.run(arguments, stdout=subprocess.PIPE, check=True, **options).stdout)

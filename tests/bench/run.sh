@@ -3,7 +3,7 @@
 # Measures trainerd on this machine and prints one JSON line per figure, after a line with machine and versions.
 #   tests/bench/run.sh [server|train|losses|checkpoint|text|all] [--save] [--precisions fp32,bf16] [--steps N] [--repeats N]
 # server: start, submits, watching, pausing · train: against TRL's SFTTrainer · losses: against a plain transformers loop · checkpoint: against the disk ·
-# text: against PyPI tokenizers
+# text: the tokenizer against PyPI tokenizers, conversations to rows against TRL, large inputs (some 6 GB of disk under TMPDIR or TRAINERD_BENCH_SCRATCH)
 # --save also writes the lines to tests/bench/results/<date>-<processor>.jsonl. The other options go to vs_trl.py.
 # Builds the dev preset's programs, unless TRAINERD_BIN_DIR (and TRAINERD_TEST_BIN_DIR, TRAINERD_FAKE_WORKER) name built ones. What a part needs and is
 # not installed is said in its line ("skipped"); deploy/install_dependencies.sh --model --peers installs it.
@@ -68,7 +68,7 @@ losses() {
 measure() {
   python3 -c 'import json, bench_common as bench; print(json.dumps({"bench": "machine", **bench.machine(), "load": round(bench.load(), 2)}))'
   if has server; then python3 server_bench.py; fi
-  if has text; then python3 text_bench.py; fi
+  if has text; then python3 text_bench.py && python3 data_bench.py; fi
   if has checkpoint; then checkpoint; fi
   if has train; then python3 vs_trl.py "${train_options[@]}"; fi
   if has losses; then losses; fi

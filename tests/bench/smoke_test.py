@@ -79,6 +79,19 @@ class BenchSmokeTest(unittest.TestCase):
             self.assertGreater(line["load_ms"], 0)
             self.assertTrue(line.get("same_ids", True))
 
+    def test_data(self):
+        found = script("data_bench.py", "--rounds", "1", "--copies", "1", "--documents", "100000", "--large-mb", "5", "--conversations", "2000")
+        self.assertGreater(found["pack"]["fill"], 0.9)
+        self.assertGreater(found["large"]["conversations"], 0)
+        self.assertGreater(found["large"]["peak_rss_mb"], 0)
+        # Each of these two may be missing, with its reason in "skipped".
+        if "rows" in found:
+            self.assertGreater(found["rows"]["per_second"], 0)
+        if "second_run" in found:
+            self.assertEqual(found["second_run"]["conversations"], 2000)
+            self.assertGreater(found["second_run"]["rows"], 0)
+        self.assertTrue("skipped" in found or ("rows" in found and "second_run" in found))
+
     def test_training(self):
         needs_engine()
         found = script("vs_trl.py", "--models", "tiny", "--sides", "trainerd", "--steps", "2")

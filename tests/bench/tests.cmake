@@ -13,7 +13,7 @@ if(TRAINERD_ENGINE)
   endforeach()
 endif()
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
-foreach(name server pause_of_the_real_worker checkpoint text training training_of_the_peer losses_agree_with_transformers)
+foreach(name server pause_of_the_real_worker checkpoint text data training training_of_the_peer losses_agree_with_transformers)
   add_test(NAME bench_smoke_${name} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/smoke_test.py BenchSmokeTest.test_${name})
   set_tests_properties(bench_smoke_${name} PROPERTIES LABELS bench-smoke TIMEOUT 600 SKIP_RETURN_CODE 77
     ENVIRONMENT "TRAINERD_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TRAINERD_FAKE_WORKER=$<TARGET_FILE:fake_worker>;PYTHONDONTWRITEBYTECODE=1")

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Speed of the text path, measured inside one process: loading and encoding are timed by
 // themselves, so no figure is a difference between two processes. Prints one JSON line of medians.
-// text_bench.py gives it its inputs and runs the peer beside it.
+// text_bench.py and data_bench.py give it its inputs and run the peers beside it.
 //
 // usage: text_bench tokenizer --tokenizer DIR --input FILE.jsonl [--rounds 3]
 //        text_bench rows --job JOB.yaml [--rounds 3] [--threads 1]
+//        text_bench pack --documents N [--rounds 3]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/cli/inspect/job_file.h"
 #include "engine/data/jsonl_reader.h"
+#include "engine/data/packing.h"
 #include "engine/data/prepare.h"
 #include "engine/text/tokenizer.h"
 #include "nlohmann/json.hpp"
@@ -33,6 +36,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   std::string mode, tokenizer, input, job;
   int rounds = 3, threads = 1;
+  int64_t documents = 0;
 };
 
 double Now() {
@@ -151,6 +155,36 @@ absl::Status BenchRows(const Flags& flags) {
   return absl::OkStatus();
 }
 
+// Lengths as instruction sets have them: many short, few long.
+absl::Status BenchPack(const Flags& flags) {
+  constexpr int64_t kRowTokens = 4096;
+  std::mt19937_64 random(1);
+  std::lognormal_distribution<double> length(5.3, 0.9);
+  std::vector<int32_t> lengths(static_cast<size_t>(flags.documents));
+  int64_t tokens = 0;
+  for (int32_t& l : lengths) {
+    l = static_cast<int32_t>(std::clamp(length(random), 1.0, double{kRowTokens}));
+    tokens += l;
+  }
+  std::vector<double> taken;
+  int64_t rows = 0;
+  for (int i = 0; i < flags.rounds; ++i) {
+    const double begin = Now();
+    ASSIGN_OR_RETURN(const PackedRows packed, PackBestFitDecreasing(lengths, kRowTokens));
+    taken.push_back(Now() - begin);
+    rows = packed.size();
+    if (packed.num_documents() != flags.documents) return absl::InternalError("a document is lost");
+  }
+  const Json result = {
+      {"documents", flags.documents},
+      {"row_tokens", kRowTokens},
+      {"seconds", Median(taken)},
+      {"rows", rows},
+      {"fill", static_cast<double>(tokens) / static_cast<double>(rows * kRowTokens)}};
+  std::printf("%s\n", result.dump().c_str());
+  return absl::OkStatus();
+}
+
 bool Parse(int argc, char** argv, Flags& flags) {
   if (argc < 2 || argc % 2 != 0) return false;
   flags.mode = argv[1];
@@ -165,6 +199,8 @@ bool Parse(int argc, char** argv, Flags& flags) {
       flags.job = value;
     else if (name == "--rounds")
       flags.rounds = std::atoi(value);
+    else if (name == "--documents")
+      flags.documents = std::atoll(value);
     else if (name == "--threads")
       flags.threads = std::atoi(value);
     else
@@ -172,6 +208,7 @@ bool Parse(int argc, char** argv, Flags& flags) {
   }
   if (flags.rounds < 1 || flags.threads < 1) return false;
   if (flags.mode == "tokenizer") return !flags.tokenizer.empty() && !flags.input.empty();
+  if (flags.mode == "pack") return flags.documents > 0;
   return flags.mode == "rows" && !flags.job.empty();
 }
 
@@ -184,8 +221,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: see the head of text_bench.cc\n");
     return 2;
   }
-  const absl::Status status = flags.mode == "rows" ? trainerd::engine::BenchRows(flags)
-                                                   : trainerd::engine::BenchTokenizer(flags);
+  const absl::Status status = flags.mode == "rows"   ? trainerd::engine::BenchRows(flags)
+                              : flags.mode == "pack" ? trainerd::engine::BenchPack(flags)
+                                                     : trainerd::engine::BenchTokenizer(flags);
   if (!status.ok()) std::fprintf(stderr, "text_bench: %s\n", std::string(status.message()).c_str());
   return status.ok() ? 0 : 1;
 }

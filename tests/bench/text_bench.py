@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The text path without LibTorch: text_bench beside PyPI `tokenizers`, over the same texts in pieces of about 4 KB, and how many conversations a second
-become packed rows. Both sides time the work itself inside one process each: loading, reading the input and writing the ids are not part of it.
-`speed_ratio` compares one thread with one thread; `two_threads_ratio` is two threads of ours over one of ours.
+"""The tokenizer: text_bench beside PyPI `tokenizers`, over the same texts in pieces of about 4 KB. Both sides time the work itself inside one process
+each: loading, reading the input and writing the ids are not part of it. `speed_ratio` compares one thread with one thread; `two_threads_ratio` is two
+threads of ours over one of ours.
 
 usage: text_bench.py [--rounds 3] [--generated-kb 2000]     Runs itself again with the interpreter that has `tokenizers` (install_dependencies.sh --tests)."""
 
@@ -21,7 +21,6 @@ import bench_common as bench
 
 TESTS_PYTHON = os.path.join(bench.CACHE, "venv-tests", "bin", "python")
 PIECE = 4096
-COPIES = 20
 
 # Kind → alphabets, each the first and last code point of its letters. A word is of one alphabet.
 SCRIPTS = {
@@ -151,39 +150,20 @@ def peer(tokenizer, path, rounds):
     print(json.dumps({"load_seconds": bench.median(taken["load"]), "seconds": bench.median(taken["encode"]), "ids": ids}))
 
 
-def json_of(arguments, **options):
-    return json.loads(subprocess.run(arguments, stdout=subprocess.PIPE, check=True, **options).stdout)
-
-
 def bench_tokenizer(tokenizer, root, rounds, generated_bytes):
     for kind, items in texts(tokenizer, generated_bytes).items():
         path = write_pieces(os.path.join(root, kind + ".jsonl"), items)
         megabytes = sum(len(text.encode()) for text in items) / 1e6
-        ours = json_of([bench.test_program("text_bench"), "tokenizer", "--tokenizer", tokenizer, "--input", path, "--rounds", str(rounds)])
+        ours = bench.json_of([bench.test_program("text_bench"), "tokenizer", "--tokenizer", tokenizer, "--input", path, "--rounds", str(rounds)])
         result = {"kind": kind, "tokenizer": os.path.basename(tokenizer), "megabytes": round(megabytes, 2), "load_ms": round(1e3 * ours["load_seconds"], 1),
                   "mb_per_second": round(megabytes / ours["seconds"], 1),
                   "two_threads_ratio": round(ours["seconds"] / ours["two_threads_seconds"], 2)}
         if os.path.exists(TESTS_PYTHON):
             environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
-            theirs = json_of([TESTS_PYTHON, __file__, "--peer", tokenizer, path, "--rounds", str(rounds)], env=environment)
+            theirs = bench.json_of([TESTS_PYTHON, __file__, "--peer", tokenizer, path, "--rounds", str(rounds)], env=environment)
             result.update(peer_mb_per_second=round(megabytes / theirs["seconds"], 2), peer_load_ms=round(1e3 * theirs["load_seconds"], 1),
                           speed_ratio=round(theirs["seconds"] / ours["seconds"], 1), same_ids=ours["ids"] == theirs["ids"])
         bench.emit("tokenizer", **result)
-
-
-def bench_rows(model, root, rounds):
-    """JSON lines → template → tokens → labels → packed rows, on one thread."""
-    source = bench.shared_file("data", "alpaca_en_1k.jsonl") or os.path.join(bench.ROOT, "deploy", "demo", "commands.train.jsonl")
-    with open(source) as file:
-        lines = file.readlines()
-    data, job = os.path.join(root, "many.jsonl"), os.path.join(root, "job.yaml")
-    with open(data, "w") as file:
-        file.writelines(lines * COPIES)
-    with open(job, "w") as file:
-        file.write(f"model: {{path: {model}}}\ndata: {{train: [{data}], max_length: 1024}}\n")
-    ours = json_of([bench.test_program("text_bench"), "rows", "--job", job, "--rounds", str(rounds)])
-    bench.emit("rows", conversations=ours["conversations"], rows=ours["rows"], per_second=round(ours["conversations"] / ours["seconds"]),
-               seconds=round(ours["seconds"], 3), load_ms=round(1e3 * ours["load_seconds"], 1), threads=ours["threads"])
 
 
 def main():
@@ -197,10 +177,6 @@ def main():
     tokenizer = bench.shared_file("models", "qwen3-tokenizer") or os.path.join(bench.GOLDEN, "tiny_tokenizer")
     with tempfile.TemporaryDirectory(prefix="trainerd-bench-") as root:
         bench_tokenizer(tokenizer, root, options.rounds, 1000 * options.generated_kb)
-        if os.path.isdir(bench.SMOLLM2):
-            bench_rows(bench.SMOLLM2, root, options.rounds)
-        else:
-            bench.emit("skipped", what="rows", reason=f"{bench.SMOLLM2} is not there: deploy/install_dependencies.sh --model makes it")
 
 
 if __name__ == "__main__":
