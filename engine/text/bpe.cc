@@ -11,15 +11,6 @@ namespace {
 // Words up to this many symbols are merged by scanning an array.
 constexpr size_t kMaxShortSymbols = 96;
 
-uint64_t Load64(const char* p) {
-  uint64_t v;
-  std::memcpy(&v, p, 8);
-  return v;
-}
-
-// The first n (0 to 8) bytes of a little-endian integer.
-constexpr uint64_t LowBytes(size_t n) { return n >= 8 ? UINT64_MAX : (uint64_t{1} << (8 * n)) - 1; }
-
 uint64_t PairHash(int32_t left, int32_t right) {
   const uint64_t key = (uint64_t{static_cast<uint32_t>(left)} << 32) | static_cast<uint32_t>(right);
   return (key ^ (key >> 29)) * 0x9E3779B97F4A7C15u;
@@ -27,7 +18,9 @@ uint64_t PairHash(int32_t left, int32_t right) {
 
 }  // namespace
 
-WordCache::WordCache() : entries_(std::make_unique<Entry[]>(size_t{2} << kSetBits)) {}
+Bpe::Scratch::Scratch() : pairs_(std::make_unique<uint64_t[]>(size_t{1} << kPairBits)) {
+  std::fill_n(pairs_.get(), size_t{1} << kPairBits, UINT64_MAX);
+}
 
 Bpe::Bpe(Options options)
     : byte_ids_(std::move(options.byte_ids)),
@@ -67,13 +60,13 @@ void Bpe::BuildDerivations(const Options& options) {
   for (const int32_t id : byte_ids_) {
     if (id != kNoToken) derivations_[static_cast<size_t>(id)].time = 0;
   }
-  boundaries_.resize(bytes.size());
   for (const Merge& m : options.merges) {
-    derivations_[static_cast<size_t>(m.left)].partners |= Partner(m.right);
-    boundaries_[static_cast<size_t>(m.left)].right_partners |= Partner64(m.right);
+    Derivation& left = derivations_[static_cast<size_t>(m.left)];
+    left.partners |= Partner(m.right);
+    left.right_partners |= Partner64(m.right);
   }
   for (size_t id = 0; id < bytes.size(); ++id) {
-    boundaries_[id].left_tokens = Partner64(static_cast<int32_t>(id));
+    derivations_[id].left_tokens = Partner64(static_cast<int32_t>(id));
   }
   // Shorter results first, so that parts are known before what is made of them. Of several merges
   // that give one token, the one that merging really comes to is that whose parts stay apart until
@@ -92,18 +85,17 @@ void Bpe::BuildDerivations(const Options& options) {
   for (const uint32_t rank : order) {
     const Merge& m = options.merges[rank];
     Derivation& d = derivations_[static_cast<size_t>(m.merged)];
-    const uint32_t left = derivations_[static_cast<size_t>(m.left)].time;
-    const uint32_t right = derivations_[static_cast<size_t>(m.right)].time;
-    if (d.time != kNever || left == kNever || right == kNever) continue;
+    const Derivation& left = derivations_[static_cast<size_t>(m.left)];
+    const Derivation& right = derivations_[static_cast<size_t>(m.right)];
+    if (d.time != kNever || left.time == kNever || right.time == kNever) continue;
     if (Find(m.left, m.right).rank != rank || MergesAcross(m.left, m.right, rank + 1)) continue;
-    if (left > rank || right > rank) return;  // out of order: no trie
+    if (left.time > rank || right.time > rank) return;  // out of order: no trie
     d.time = rank + 1;
     d.left = m.left;
     d.right = m.right;
     // The parts are shorter and complete.
-    Boundary& boundary = boundaries_[static_cast<size_t>(m.merged)];
-    boundary.left_tokens |= boundaries_[static_cast<size_t>(m.left)].left_tokens;
-    boundary.right_partners |= boundaries_[static_cast<size_t>(m.right)].right_partners;
+    d.left_tokens |= left.left_tokens;
+    d.right_partners |= right.right_partners;
   }
   size_t nodes = bytes.size();
   for (const std::string_view b : bytes) nodes += b.size();
@@ -134,38 +126,38 @@ bool Bpe::MergesAcross(int32_t left, int32_t right, uint32_t time) const {
   // by the same merge, the right one) is taken apart. A pair that was there merges across if its
   // merge comes before those that end it; of equal merges the left one comes first.
   uint32_t left_ends = time, right_ends = time;
-  Derivation l = derivations_[static_cast<size_t>(left)];
-  Derivation r = derivations_[static_cast<size_t>(right)];
-  while (l.time != 0 || r.time != 0) {
-    if (l.time > r.time) {
-      left_ends = l.time;
-      left = l.right;
-      l = derivations_[static_cast<size_t>(left)];
+  const Derivation* l = &derivations_[static_cast<size_t>(left)];
+  const Derivation* r = &derivations_[static_cast<size_t>(right)];
+  while (l->time != 0 || r->time != 0) {
+    if (l->time > r->time) {
+      left_ends = l->time;
+      left = l->right;
+      l = &derivations_[static_cast<size_t>(left)];
     } else {
-      right_ends = r.time;
-      right = r.left;
-      r = derivations_[static_cast<size_t>(right)];
+      right_ends = r->time;
+      right = r->left;
+      r = &derivations_[static_cast<size_t>(right)];
     }
-    if ((l.partners & Partner(right)) == 0) continue;
+    if ((l->partners & Partner(right)) == 0) continue;
     const uint32_t rank = Find(left, right).rank;
     if (rank != kNoRank && rank + 1 < left_ends && rank + 1 <= right_ends) return true;
   }
   return false;
 }
 
-bool Bpe::FindWhole(std::string_view word, WordCache* cache) const {
+bool Bpe::FindWhole(std::string_view word, Scratch* scratch) const {
   if (!ignore_merges_) return false;
   const auto it = whole_words_.find(absl::string_view(word.data(), word.size()));
   if (it == whole_words_.end()) return false;
-  cache->symbols.assign(1, {it->second, 0, static_cast<uint32_t>(word.size())});
+  scratch->symbols_.assign(1, {it->second, 0, static_cast<uint32_t>(word.size())});
   return true;
 }
 
-bool Bpe::MatchWord(std::string_view word, WordCache* cache) const {
+bool Bpe::MatchWord(std::string_view word, Scratch* scratch) const {
   if (trie_ == nullptr) return false;
-  std::vector<BpeSymbol>& tokens = cache->symbols;
+  std::vector<BpeSymbol>& tokens = scratch->symbols_;
   tokens.clear();
-  cache->dead_ends.clear();
+  scratch->dead_ends_.clear();
   const char* p = word.data();
   const auto size = static_cast<uint32_t>(word.size());
   uint32_t at = 0;
@@ -179,17 +171,18 @@ bool Bpe::MatchWord(std::string_view word, WordCache* cache) const {
       // No token leads on from here: take the last one back. With tokens that fit each other there
       // is one way to each place, so it need not be tried again.
       if (tokens.empty()) return false;
-      if (cache->dead_ends.empty()) cache->dead_ends.resize(size + 1);
-      cache->dead_ends[at] = true;
+      if (scratch->dead_ends_.empty()) scratch->dead_ends_.resize(size + 1);
+      scratch->dead_ends_[at] = true;
       at = tokens.back().begin;
       next_shorter(tokens.back().id);
       tokens.pop_back();
       continue;
     }
     const uint32_t end = at + match.size;
-    if ((!cache->dead_ends.empty() && cache->dead_ends[end]) ||
+    if ((!scratch->dead_ends_.empty() && scratch->dead_ends_[end]) ||
         (!tokens.empty() && !SurelyCompatible(tokens.back().id, match.id) &&
-         !Compatible(tokens.back().id, match.id))) {
+         !scratch->Compatible(tokens.back().id, match.id,
+                              [&] { return Compatible(tokens.back().id, match.id); }))) {
       next_shorter(match.id);
       continue;
     }
@@ -200,26 +193,12 @@ bool Bpe::MatchWord(std::string_view word, WordCache* cache) const {
   }
 }
 
-WordCache::Key WordCache::KeyOf(std::string_view word, const char* readable_end) {
-  const char* p = word.data();
-  const size_t n = word.size();
-  char copy[kMaxBytes] = {};
-  if (readable_end - p < static_cast<std::ptrdiff_t>(kMaxBytes)) {
-    std::memcpy(copy, p, n);
-    p = copy;
-  }
-  const uint64_t first = Load64(p) & LowBytes(n);
-  const uint64_t second = Load64(p + 8) & (n > 8 ? LowBytes(n - 8) : 0);
-  uint64_t h = (first ^ n) * 0x9E3779B97F4A7C15u;
-  h = ((h ^ (h >> 32)) + second) * 0xD6E8FEB86659FD93u;
-  return {{first, second}, h ^ (h << 29)};
-}
-
 void Bpe::EncodeWords(std::string_view text, uint32_t begin, absl::Span<const uint32_t> ends,
-                      WordCache* cache, TokenSink* out) const {
+                      Scratch* scratch, TokenSink* out) const {
   // The cache's memory for the next words is fetched while this one is encoded.
   constexpr size_t kAhead = 4;
-  WordCache::Key keys[2 * kAhead] = {};
+  WordCache& cache = scratch->words_;
+  WordCache::Key keys[2 * kAhead];
   const char* text_end = text.data() + text.size();
   uint32_t ahead_begin = begin;
   size_t ahead = 0;
@@ -230,50 +209,22 @@ void Bpe::EncodeWords(std::string_view text, uint32_t begin, absl::Span<const ui
       if (word.size() > WordCache::kMaxBytes) continue;
       WordCache::Key& key = keys[ahead % std::size(keys)];
       key = WordCache::KeyOf(word, text_end);
-      __builtin_prefetch(cache->set(key));
+      cache.Prefetch(key);
     }
-    EncodeWord(text.substr(begin, ends[i] - begin), begin, keys[i % std::size(keys)], cache, out);
+    const std::string_view word = text.substr(begin, ends[i] - begin);
+    const WordCache::Key& key = keys[i % std::size(keys)];
+    const bool may_be_known = word.size() <= WordCache::kMaxBytes;
+    if (!may_be_known || !cache.Find(key, begin, out)) {
+      EncodeWord(word, scratch);
+      for (const BpeSymbol& s : scratch->symbols_) out->Push(s.id, begin + s.begin, begin + s.end);
+      if (may_be_known) cache.Insert(key, scratch->symbols_);
+    }
     begin = ends[i];
   }
 }
 
-void Bpe::EncodeWord(std::string_view word, uint32_t offset, const WordCache::Key& key,
-                     WordCache* cache, TokenSink* out) const {
-  WordCache::Entry* entry = nullptr;
-  if (word.size() <= WordCache::kMaxBytes) {
-    entry = cache->set(key);
-    const auto holds = [&](const WordCache::Entry& e) {
-      return e.bytes == word.size() && e.key[0] == key.bytes[0] && e.key[1] == key.bytes[1];
-    };
-    if (!holds(entry[0]) && holds(entry[1])) std::swap(entry[0], entry[1]);
-    if (holds(entry[0])) {
-      out->Push(entry->ids[0], offset, offset + entry->ends[0]);
-      for (size_t i = 1; i < entry->tokens; ++i) {
-        out->Push(entry->ids[i], offset + entry->ends[i - 1], offset + entry->ends[i]);
-      }
-      return;
-    }
-    if (entry->bytes != 0) ++entry;  // a newcomer must be met again to push out the first
-  }
-  std::vector<BpeSymbol>& symbols = cache->symbols;
-  if (!FindWhole(word, cache) && !MatchWord(word, cache)) MergeWord(word, &symbols);
-  for (const BpeSymbol& s : symbols) out->Push(s.id, offset + s.begin, offset + s.end);
-  // Tokens of a cached word must follow each other without gaps: no byte was dropped.
-  if (entry == nullptr || symbols.empty() || symbols.size() > WordCache::kMaxTokens) return;
-  uint32_t at = 0;
-  for (const BpeSymbol& s : symbols) {
-    if (s.begin != at) return;
-    at = s.end;
-  }
-  if (at != word.size()) return;
-  entry->key[0] = key.bytes[0];
-  entry->key[1] = key.bytes[1];
-  entry->bytes = static_cast<uint8_t>(word.size());
-  entry->tokens = static_cast<uint8_t>(symbols.size());
-  for (size_t i = 0; i < symbols.size(); ++i) {
-    entry->ends[i] = static_cast<uint8_t>(symbols[i].end);
-    entry->ids[i] = symbols[i].id;
-  }
+void Bpe::EncodeWord(std::string_view word, Scratch* scratch) const {
+  if (!FindWhole(word, scratch) && !MatchWord(word, scratch)) MergeWord(word, &scratch->symbols_);
 }
 
 void Bpe::MergeWord(std::string_view word, std::vector<BpeSymbol>* symbols) const {

@@ -21,60 +21,9 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "engine/text/token_trie.h"
+#include "engine/text/word_cache.h"
 
 namespace trainerd::engine {
-
-// Where tokens of a text go. Offsets count from the start of the text.
-struct TokenSink {
-  std::vector<int32_t> ids;
-  std::vector<uint32_t> begin, end;
-
-  void Push(int32_t id, uint32_t token_begin, uint32_t token_end) {
-    ids.push_back(id);
-    begin.push_back(token_begin);
-    end.push_back(token_end);
-  }
-};
-
-// A run of bytes [begin, end) of a word on its way to a token.
-struct BpeSymbol {
-  int32_t id;
-  uint32_t begin, end;
-};
-
-// Recently merged words, and scratch space for merging. One thread at a time.
-class WordCache {
- public:
-  static constexpr size_t kMaxBytes = 16, kMaxTokens = 3;
-
-  struct Entry {
-    uint64_t key[2];
-    int32_t ids[kMaxTokens];
-    uint8_t bytes : 5, tokens : 3;  // bytes == 0: unused
-    uint8_t ends[kMaxTokens];       // of each token, from the start of the word
-  };
-  static_assert(sizeof(Entry) == 32, "two entries a cache line");
-
-  WordCache();
-
-  // Scratch of Bpe::EncodeWords: the word's tokens, and places that no tokens lead on from.
-  std::vector<BpeSymbol> symbols;
-  std::vector<bool> dead_ends;
-
-  // A word of at most kMaxBytes as zero-padded integers, and a hash of it.
-  struct Key {
-    uint64_t bytes[2];
-    uint64_t hash;
-  };
-  // The text may be read up to `readable_end`.
-  static Key KeyOf(std::string_view word, const char* readable_end);
-  // Two entries, of which the first is the one that was used more.
-  Entry* set(const Key& key) { return entries_.get() + 2 * (key.hash >> (64 - kSetBits)); }
-
- private:
-  static constexpr int kSetBits = 15;
-  std::unique_ptr<Entry[]> entries_;
-};
 
 class Bpe {
  public:
@@ -101,16 +50,15 @@ class Bpe {
   };
   explicit Bpe(Options options);
 
+  // What a thread knows of the words before, and its work space. For one Bpe.
+  class Scratch;
+
   // Appends the tokens of the words of `text` that end at `ends`; the first begins at `begin`.
-  // Thread-safety: const, with one cache a thread.
+  // Thread-safety: const, with one Scratch a thread.
   void EncodeWords(std::string_view text, uint32_t begin, absl::Span<const uint32_t> ends,
-                   WordCache* cache, TokenSink* out) const;
+                   Scratch* scratch, TokenSink* out) const;
 
  private:
-  // `word` starts at byte `offset` of its text. The key is that of a word that may be cached.
-  void EncodeWord(std::string_view word, uint32_t offset, const WordCache::Key& key,
-                  WordCache* cache, TokenSink* out) const;
-
   struct PairSlot {
     int32_t left = kNoToken, right = kNoToken;
     uint32_t rank = 0;
@@ -120,19 +68,17 @@ class Bpe {
     uint32_t rank;
     int32_t merged;
   };
-  // How merging makes a token of its bytes. `time` is the rank of the last merge plus 1; 0 for a
-  // single byte; kNever if merging its bytes gives something else.
-  struct Derivation {
+  // How merging makes a token of its bytes, and what a merge across its left or right boundary
+  // could join: the token, or one that it is made of and that lies at that boundary.
+  struct alignas(32) Derivation {
+    // The rank of the last merge plus 1; 0 for a single byte; kNever if merging the token's bytes
+    // gives something else.
     uint32_t time = kNever;
     int32_t left = kNoToken, right = kNoToken;
     uint32_t partners = 0;  // Partner() of each token that a merge joins to its right
-  };
-  // What a merge across the boundary to the left or right of a token could join: the token, or one
-  // that it is made of and that lies at that boundary.
-  struct Boundary {
-    // Partner64() of each of them on the left.
+    // Partner64() of each token at the left boundary.
     uint64_t left_tokens = 0;
-    // Partner64() of each token that a merge joins to one on the right.
+    // Partner64() of each token that a merge joins to one at the right boundary.
     uint64_t right_partners = 0;
   };
   static uint64_t Partner64(int32_t right) {
@@ -153,8 +99,8 @@ class Bpe {
   bool MergesAcross(int32_t left, int32_t right, uint32_t time) const;
   // Whether no pair of tokens at the boundary of these two is a merge. False: perhaps.
   bool SurelyCompatible(int32_t left, int32_t right) const {
-    return (boundaries_[static_cast<size_t>(left)].right_partners &
-            boundaries_[static_cast<size_t>(right)].left_tokens) == 0;
+    return (derivations_[static_cast<size_t>(left)].right_partners &
+            derivations_[static_cast<size_t>(right)].left_tokens) == 0;
   }
   // Whether merging the bytes of both gives both.
   bool Compatible(int32_t left, int32_t right) const {
@@ -162,9 +108,10 @@ class Bpe {
             Find(left, right).rank == kNoRank) &&
            !MergesAcross(left, right, kNever);
   }
-  // The tokens of `word` into cache->symbols. FindWhole and MatchWord: false if they cannot tell.
-  bool FindWhole(std::string_view word, WordCache* cache) const;
-  bool MatchWord(std::string_view word, WordCache* cache) const;
+  // The tokens of `word` into scratch->symbols. FindWhole and MatchWord: false if they cannot tell.
+  void EncodeWord(std::string_view word, Scratch* scratch) const;
+  bool FindWhole(std::string_view word, Scratch* scratch) const;
+  bool MatchWord(std::string_view word, Scratch* scratch) const;
   void MergeWord(std::string_view word, std::vector<BpeSymbol>* symbols) const;
   void MergeShort(std::vector<BpeSymbol>* symbols) const;
   void MergeLong(std::vector<BpeSymbol>* symbols) const;
@@ -174,13 +121,37 @@ class Bpe {
   std::vector<uint64_t> pair_filter_;  // one bit a hash: most pairs are no merge
   int filter_shift_ = 0;
   std::vector<Derivation> derivations_;  // by token
-  std::vector<Boundary> boundaries_;     // by token
   std::unique_ptr<TokenTrie> trie_;      // null: merge step by step
   std::vector<uint32_t> token_sizes_;
   std::vector<int32_t> byte_ids_;
   int32_t unk_;
   bool fuse_unk_, ignore_merges_;
   absl::flat_hash_map<absl::string_view, int32_t> whole_words_;
+};
+
+class Bpe::Scratch {
+ public:
+  Scratch();
+
+ private:
+  friend class Bpe;
+  static constexpr int kPairBits = 15;
+
+  // Whether two tokens fit each other, as `find` says; asked once for each pair that is met often.
+  // Ids are below 2^24.
+  template <typename Find>
+  bool Compatible(int32_t left, int32_t right, const Find& find) {
+    const uint64_t pair =
+        uint64_t{static_cast<uint32_t>(left)} << 24 | static_cast<uint32_t>(right);
+    uint64_t& known = pairs_[(pair * 0x9E3779B97F4A7C15u) >> (64 - kPairBits)];
+    if (known >> 1 != pair) known = pair << 1 | (find() ? 1u : 0u);
+    return (known & 1) != 0;
+  }
+
+  WordCache words_;
+  std::unique_ptr<uint64_t[]> pairs_;  // left << 25 | right << 1 | fits
+  std::vector<BpeSymbol> symbols_;
+  std::vector<bool> dead_ends_;  // places of a word that no tokens lead on from
 };
 
 }  // namespace trainerd::engine

@@ -143,22 +143,40 @@ void NormalizeNfc(std::string_view text, NormalizedText* out) {
   out->text.clear();
   out->source_begin.clear();
   out->source_end.clear();
+  out->text.reserve(text.size());
+  out->source_begin.reserve(text.size());
+  out->source_end.reserve(text.size());
   std::vector<Piece> pieces;
   const char* begin = text.data();
   const char* end = begin + text.size();
   // A segment is one character that never joins what stands before it, and the ones after it that
-  // may: segments do not influence each other.
+  // may: segments do not influence each other, and one without the latter stays as it is.
   for (const char* p = begin; p < end;) {
-    pieces.clear();
+    const char* first = p;
     int size;
     uint32_t c = DecodeUtf8(p, &size);
-    do {
-      const auto at = static_cast<uint32_t>(p - begin);
-      Decompose(c, at, at + static_cast<uint32_t>(size), &pieces);
-      p += size;
-      if (p == end) break;
-      c = DecodeUtf8(p, &size);
-    } while (unicode::ClassOf(c) & unicode::kNfcSlow);
+    const bool first_is_slow = (unicode::ClassOf(c) & unicode::kNfcSlow) != 0;
+    const auto at = [&] { return static_cast<uint32_t>(p - begin); };
+    uint32_t next = 0;
+    int next_size = 0;
+    const auto joins = [&] {
+      if (p == end) return false;
+      next = DecodeUtf8(p, &next_size);
+      return (unicode::ClassOf(next) & unicode::kNfcSlow) != 0;
+    };
+    p += size;
+    if (!joins() && !first_is_slow) {
+      out->text.append(first, p);
+      out->source_begin.resize(out->text.size(), at() - static_cast<uint32_t>(size));
+      out->source_end.resize(out->text.size(), at());
+      continue;
+    }
+    pieces.clear();
+    Decompose(c, at() - static_cast<uint32_t>(size), at(), &pieces);
+    while (joins()) {
+      p += next_size;
+      Decompose(next, at() - static_cast<uint32_t>(next_size), at(), &pieces);
+    }
     ComposeSegment(&pieces);
     AppendPieces(pieces, out);
   }

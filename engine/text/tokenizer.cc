@@ -24,7 +24,7 @@ namespace {
 
 // What one call of Encode works in; kept for the next call, because the word cache is warm.
 struct Scratch {
-  WordCache cache;
+  Bpe::Scratch bpe;
   TokenSink sink;
   std::vector<TextPiece> raw_pieces, normalized_pieces;
   NormalizedText normalized;
@@ -230,7 +230,7 @@ void Tokenizer::Impl::EncodeWords(std::string_view text, uint32_t begin, uint32_
   }
   scratch->word_ends.clear();
   pre_tokenizer.Split(piece, 0, pre_tokenizer.num_steps(), begin, &scratch->word_ends);
-  bpe->EncodeWords(text, begin, scratch->word_ends, &scratch->cache, &scratch->sink);
+  bpe->EncodeWords(text, begin, scratch->word_ends, &scratch->bpe, &scratch->sink);
 }
 
 void Tokenizer::Impl::EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end,
@@ -244,7 +244,7 @@ void Tokenizer::Impl::EncodePrefixed(std::string_view text, uint32_t begin, uint
   pre_tokenizer.Split(piece, first_step, pre_tokenizer.num_steps(), 0, &scratch->word_ends);
   TokenSink& sink = scratch->sink;
   const size_t first = sink.ids.size();
-  bpe->EncodeWords(piece, 0, scratch->word_ends, &scratch->cache, &sink);
+  bpe->EncodeWords(piece, 0, scratch->word_ends, &scratch->bpe, &sink);
   for (size_t i = first; i < sink.ids.size(); ++i) {
     sink.begin[i] = begin + std::max(sink.begin[i], added) - added;
     sink.end[i] = begin + std::max(sink.end[i], added) - added;

@@ -67,7 +67,7 @@ struct Model {
   }
 };
 
-std::vector<int32_t> Encode(const Bpe& bpe, const std::string& word, WordCache* cache) {
+std::vector<int32_t> Encode(const Bpe& bpe, const std::string& word, Bpe::Scratch* cache) {
   TokenSink sink;
   const uint32_t end = 100 + static_cast<uint32_t>(word.size());
   bpe.EncodeWords(std::string(100, '?') + word, 100, {end}, cache, &sink);
@@ -92,7 +92,7 @@ std::string RandomWord(std::mt19937* random, int letters, size_t size) {
 
 void CheckWords(const Model& model, int letters, std::mt19937* random) {
   const Bpe bpe(model.Options());
-  WordCache cache;
+  Bpe::Scratch cache;
   for (int i = 0; i < 60; ++i) {
     const std::string word = RandomWord(random, letters, 1 + (*random)() % 40);
     const auto expected = model.Naive(word);
@@ -158,14 +158,14 @@ TEST(BpeTest, DropsOrReplacesBytesWithoutToken) {
   Model model(2);
   model.Merge(0, 1);  // ab
   Bpe::Options options = model.Options();
-  WordCache cache;
+  Bpe::Scratch cache;
   EXPECT_EQ(Encode(Bpe(options), "aXb", &cache),
             std::vector<int32_t>{2});  // X is gone: a and b meet
   options.unk = 0;
-  WordCache other_cache;
+  Bpe::Scratch other_cache;
   EXPECT_EQ(Encode(Bpe(options), "aXXb", &other_cache), (std::vector<int32_t>{0, 0, 2}));
   options.fuse_unk = true;
-  WordCache third_cache;
+  Bpe::Scratch third_cache;
   EXPECT_EQ(Encode(Bpe(options), "bXXb", &third_cache), (std::vector<int32_t>{1, 2}));
 }
 
@@ -175,7 +175,7 @@ TEST(BpeTest, IgnoreMergesKeepsWholeWords) {
   Bpe::Options options = model.Options();
   options.ignore_merges = true;
   options.whole_words["abba"] = abba;
-  WordCache cache;
+  Bpe::Scratch cache;
   EXPECT_EQ(Encode(Bpe(options), "abba", &cache), std::vector<int32_t>{abba});
   EXPECT_EQ(Encode(Bpe(options), "abbab", &cache), (std::vector<int32_t>{0, 1, 1, 0, 1}));
 }
@@ -188,7 +188,7 @@ TEST(BpeTest, AMegabyteOfOneWordIsNoProblem) {
   std::reverse(shuffled.merges.begin(), shuffled.merges.end());
   for (const Model* model : {&trained, &shuffled}) {
     const Bpe bpe(model->Options());
-    WordCache cache;
+    Bpe::Scratch cache;
     TokenSink sink;
     const std::string word(size_t{1} << 20, model == &trained ? 'a' : 'b');
     bpe.EncodeWords(word, 0, {static_cast<uint32_t>(word.size())}, &cache, &sink);
