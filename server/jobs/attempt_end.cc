@@ -40,6 +40,12 @@ v1::JobError CrashError(const internal::ExitRecord& exit, int attempt) {
           ? absl::StrCat("the worker was ended by signal ", exit.signal(), " (",
                          ::strsignal(exit.signal()), ")")
           : absl::StrCat("the worker left with exit code ", exit.exit_code(), " and no record");
+  if (exit.signal() == SIGKILL && !exit.likely_out_of_memory()) {
+    absl::StrAppend(&what, exit.killed_by_ladder()
+                               ? ", by trainerd"
+                               : ", neither by trainerd nor by the kernel for lack of memory: "
+                                 "somebody else on this machine ended it");
+  }
   v1::JobError error =
       exit.likely_out_of_memory()
           ? MakeError("WORKER_OUT_OF_MEMORY", v1::JobError::OUT_OF_MEMORY, true,

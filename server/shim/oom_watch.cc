@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// cgroup version 2: /proc/self/cgroup holds one line "0::/path".
+// /proc/self/cgroup holds lines "ID:CONTROLLERS:/path"; that of version 2 is "0::/path".
 #include "server/shim/oom_watch.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -13,35 +15,52 @@
 namespace trainerd::server {
 namespace {
 
-std::string OwnEventsPath() {
-  const absl::StatusOr<std::string> text = ReadFile("/proc/self/cgroup");
-  if (!text.ok()) return "";
-  for (absl::string_view line : absl::StrSplit(*text, '\n')) {
-    if (absl::ConsumePrefix(&line, "0::")) {
-      return "/sys/fs/cgroup" + std::string(line) + "/memory.events";
-    }
-  }
-  return "";
-}
-
-int64_t ReadKills(const std::string& path) {
-  if (path.empty()) return 0;
+std::optional<int64_t> ReadKills(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return 0;
+  if (!text.ok()) return std::nullopt;
   for (absl::string_view line : absl::StrSplit(*text, '\n')) {
     int64_t kills = 0;
     if (absl::ConsumePrefix(&line, "oom_kill ") && absl::SimpleAtoi(line, &kills)) return kills;
   }
-  return 0;
+  return std::nullopt;
+}
+
+// Where the kills in the caller's cgroup may be counted: with both versions mounted, the memory
+// controller belongs to one of them.
+std::vector<std::string> OwnCounters() {
+  std::vector<std::string> paths;
+  const absl::StatusOr<std::string> text = ReadFile("/proc/self/cgroup");
+  if (!text.ok()) return paths;
+  for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
+    const std::vector<std::string> fields = absl::StrSplit(line, absl::MaxSplits(':', 2));
+    if (fields.size() != 3) continue;
+    const std::vector<std::string> controllers = absl::StrSplit(fields[1], ',');
+    if (fields[1].empty()) {
+      paths.push_back("/sys/fs/cgroup" + fields[2] + "/memory.events");
+    } else if (std::find(controllers.begin(), controllers.end(), "memory") != controllers.end()) {
+      paths.push_back("/sys/fs/cgroup/memory" + fields[2] + "/memory.oom_control");
+    }
+  }
+  return paths;
+}
+
+std::string CounterPath() {
+  for (const std::string& path : OwnCounters()) {
+    if (ReadKills(path).has_value()) return path;
+  }
+  return "/proc/vmstat";
 }
 
 }  // namespace
 
-OomWatch::OomWatch() : OomWatch(OwnEventsPath()) {}
+OomWatch::OomWatch() : OomWatch(CounterPath()) {}
 
-OomWatch::OomWatch(std::string events_path)
-    : events_path_(std::move(events_path)), kills_before_(ReadKills(events_path_)) {}
+OomWatch::OomWatch(std::string path) : path_(std::move(path)), kills_before_(ReadKills(path_)) {}
 
-int64_t OomWatch::KillsSince() const { return ReadKills(events_path_) - kills_before_; }
+std::optional<int64_t> OomWatch::KillsSince() const {
+  const std::optional<int64_t> kills = ReadKills(path_);
+  if (!kills.has_value() || !kills_before_.has_value()) return std::nullopt;
+  return *kills - *kills_before_;
+}
 
 }  // namespace trainerd::server

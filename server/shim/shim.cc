@@ -313,7 +313,8 @@ internal::ExitRecord Shim::Record(const WorkerProcess::End& end) {
   record.set_log_excerpt(log_.Excerpt());
   *record.mutable_worker() = worker_->id();
   const bool killed_by_others = end.signal == SIGKILL && !ladder_.used_force();
-  record.set_likely_out_of_memory(killed_by_others || (end.signal != 0 && oom_.KillsSince() > 0));
+  // Where the kernel's kills are not counted, they are the likeliest of what is left.
+  record.set_likely_out_of_memory(killed_by_others && oom_.KillsSince().value_or(1) > 0);
   return record;
 }
 

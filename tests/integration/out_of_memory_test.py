@@ -80,21 +80,31 @@ class OutOfMemoryTest(RealWorkerTest):
         self.check_that_it_serves_on(world)
 
     def limited_cgroup(self, limit):
-        """A new cgroup (version 2) with that memory limit, or skips."""
-        path = os.path.join(CGROUPS, f"trainerd-it-{os.getpid()}")
-        if not os.path.exists(os.path.join(CGROUPS, "cgroup.controllers")):
-            self.skipTest(f"{CGROUPS} is no cgroup of version 2")
+        """A new cgroup with that memory limit, or skips."""
+        base, wanted = self.memory_cgroup()
+        path = os.path.join(base, f"trainerd-it-{os.getpid()}")
         try:
             os.mkdir(path)
         except OSError as error:
             self.skipTest(f"cannot make a cgroup: {error}")
         self.addCleanup(lambda: harness.wait_for(lambda: self.removed(path), f"{path} to be empty"))
-        if not os.path.exists(os.path.join(path, "memory.max")):
-            self.skipTest(f"the memory controller is not on in {CGROUPS}")
-        for name, value in (("memory.max", limit), ("memory.swap.max", 0)):
-            with contextlib.suppress(FileNotFoundError), open(os.path.join(path, name), "w") as file:
-                file.write(str(value))
+        if not os.path.exists(os.path.join(path, next(iter(wanted)))):
+            self.skipTest(f"the memory controller is not on in {base}")
+        for name, value in wanted.items():
+            with contextlib.suppress(OSError), open(os.path.join(path, name), "w") as file:
+                file.write(str(limit if value is None else value))
         return path
+
+    def memory_cgroup(self):
+        """(folder of the cgroup to make ours in, file → value with None for the limit), of the version that has the memory controller here."""
+        if os.path.exists(os.path.join(CGROUPS, "cgroup.controllers")):
+            return CGROUPS, {"memory.max": None, "memory.swap.max": 0}
+        with open("/proc/self/cgroup") as file:
+            for line in file:
+                _, controllers, path = line.rstrip("\n").split(":", 2)
+                if "memory" in controllers.split(",") and os.path.isdir(CGROUPS + "/memory" + path):
+                    return CGROUPS + "/memory" + path, {"memory.limit_in_bytes": None, "memory.swappiness": 0}
+        self.skipTest(f"{CGROUPS} has no memory controller")
 
     def removed(self, path):
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 // The table of architecture.md "Jobs": what an end means under each thing that was wanted.
 #include "server/jobs/attempt_end.h"
 
+#include "gmock/gmock.h"
 #include "proto/contract/job_state.h"
 #include "tests/server/test_env.h"
 
@@ -59,6 +60,9 @@ TEST(JudgeAttemptTest, WithoutItTheExitRecordTellsCrashFromKill) {
   EXPECT_EQ(crash.error->signal(), 11);
   EXPECT_EQ(crash.error->code(), "WORKER_CRASHED");
   EXPECT_EQ(JudgeAttempt(Signalled(9, /*by_ladder=*/true), 1, false).end, Attempt::KILLED);
+  const AttemptVerdict killed = JudgeAttempt(Signalled(9), 1, false);
+  EXPECT_EQ(killed.error->code(), "WORKER_CRASHED");
+  EXPECT_THAT(killed.error->message(), ::testing::HasSubstr("somebody else on this machine"));
   Observation oom = Signalled(9);
   oom.exit->set_likely_out_of_memory(true);
   EXPECT_EQ(JudgeAttempt(oom, 1, false).error->cause(), v1::JobError::OUT_OF_MEMORY);
