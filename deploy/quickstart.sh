@@ -33,7 +33,8 @@ flags=(--model)
 
 say "Building (release preset)"
 cmake -S "$root" --preset release >/dev/null || die "configuration failed: cmake --preset release shows why"
-ninja -C "$root/build/release" -j "$(nproc)"
+quiet=(); [ -t 1 ] || quiet=(--quiet)  # a line a file only where it is redrawn in place
+ninja -C "$root/build/release" -j "$(nproc)" "${quiet[@]}"
 bin=$root/build/release/bin
 [ $build_only = 0 ] || { echo "Built: $bin"; exit 0; }
 
@@ -61,7 +62,18 @@ set=(--set "model.path=$model" --set "train.precision=$precision")
 if [ "$device" = cuda ]; then set+=(--set resources.device=cuda:0); else set+=(--set resources.device=cpu); fi
 job=$("$bin/trainctl" submit "$root/deploy/jobs/quickstart.yaml" "${set[@]}" | tail -n 1)
 echo "$job"
-"$bin/trainctl" watch "$job" || die "the job did not succeed: $bin/trainctl --address $TRAINERD_ADDRESS logs $job"
+ended=0
+"$bin/trainctl" watch "$job" || ended=$?
+case $ended in
+  0) ;;
+  3) say "The job was stopped before its end. It goes on in a new job with:"
+     echo "$bin/trainctl --address $TRAINERD_ADDRESS submit --from $job --watch"
+     exit 3 ;;
+  130) say "The job goes on. Look again with:"
+     echo "$bin/trainctl --address $TRAINERD_ADDRESS watch $job"
+     exit 130 ;;
+  *) die "the job did not succeed; its output: $bin/trainctl --address $TRAINERD_ADDRESS logs $job" ;;
+esac
 
 say "Held-out questions: before and after"
 "$bin/trainctl" -o jsonl watch "$job" --after begin | python3 "$root/deploy/demo/show_answers.py"
@@ -74,6 +86,6 @@ Ask it:            $bin/trainerd-worker sample --model $final --prompt "How can 
 In this shell:     export TRAINERD_ADDRESS=$TRAINERD_ADDRESS PATH=$bin:\$PATH
 Look again:        trainctl watch $job --after begin      trainctl ls      trainctl get $job -o yaml
 Train once more:   trainctl submit $root/deploy/jobs/quickstart.yaml ${set[*]}
-Control a job:     trainctl pause latest      trainctl resume latest      trainctl stop latest
+Control a job:     trainctl pause latest      trainctl resume latest      trainctl stop latest      (latest = submitted last)
 End the daemon:    kill $daemon_pid
 TEXT

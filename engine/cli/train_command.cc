@@ -152,6 +152,19 @@ int Fail(const absl::Status& status, int exit_code) {
   return exit_code;
 }
 
+// A second Ctrl-C leaves without a checkpoint.
+std::string StopText(const internal::WorkerExitRecord& record) {
+  if (!record.has_last_checkpoint()) return "stopped before there was a checkpoint";
+  const int64_t step = record.last_checkpoint().step();
+  const int64_t lost = record.last_step() - step;
+  if (lost <= 0) {
+    return absl::StrCat("stopped at step ", step, "; the same command continues from there");
+  }
+  return absl::StrCat("stopped at step ", record.last_step(), " without a checkpoint; the same ",
+                      "command continues from that of step ", step, " and does ", lost,
+                      lost == 1 ? " step" : " steps", " again");
+}
+
 int Finish(const internal::WorkerExitRecord& record) {
   switch (record.end()) {
     case v1::Attempt::COMPLETED:
@@ -161,12 +174,7 @@ int Finish(const internal::WorkerExitRecord& record) {
                    record.error().message().c_str());
       return kExitFailed;
     default:
-      if (record.has_last_checkpoint()) {
-        std::fprintf(stderr, "stopped at step %lld; the same command continues from there\n",
-                     static_cast<long long>(record.last_checkpoint().step()));
-      } else {
-        std::fprintf(stderr, "stopped before there was a checkpoint\n");
-      }
+      std::fprintf(stderr, "%s\n", StopText(record).c_str());
       return kExitStopped;
   }
 }

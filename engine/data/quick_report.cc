@@ -10,10 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/data/example.h"
 #include "engine/data/findings.h"
 #include "engine/data/jsonl_reader.h"
+#include "proto/contract/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -25,11 +28,41 @@ bool Exists(const std::string& path) {
   return stat(path.c_str(), &info) == 0;
 }
 
-// Estimated size of one file.
+// What was read of one file, and how many rows it has by that.
 struct FileEstimate {
-  double rows = 0;
-  std::vector<double> row_bytes;  // of the rows that were read
+  double rows = 0;  // exact when all of the file was read, else more than rows_read
+  int64_t rows_read = 0;
+  double bytes_read = 0;  // of the rows that were read
 };
+
+// What a model folder lacks, in words; "" = nothing. All of it in one text: of a kind of finding
+// only the first message is kept. The same names as in engine/model/hf_folder.cc.
+std::string MissingModelFiles(const std::string& folder) {
+  std::vector<std::string> missing;
+  for (const char* name : {"config.json", "tokenizer.json"}) {
+    if (!Exists(absl::StrCat(folder, "/", name))) missing.emplace_back(name);
+  }
+  if (!Exists(folder + "/model.safetensors") && !Exists(folder + "/model.safetensors.index.json"))
+    missing.emplace_back(
+        "weights (model.safetensors, or model.safetensors.index.json with shards)");
+  return absl::StrJoin(missing, ", no ");
+}
+
+std::string ModelAdvice(const std::string& folder) {
+  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (Exists(absl::StrCat(folder, "/", name)))
+      return absl::StrCat("its ", name, " is not read, save the model as safetensors");
+  }
+  return "download all files of the model into it";
+}
+
+// Whether nothing follows what was read. Of a compressed file only reading on can tell.
+absl::StatusOr<bool> IsAtEnd(JsonlReader& reader) {
+  if (!reader.compressed()) return reader.bytes_done() >= reader.size_bytes();
+  std::vector<JsonlLine> lines;
+  RETURN_IF_ERROR(reader.ReadBlock(&lines));
+  return lines.empty();
+}
 
 class QuickCheck {
  public:
@@ -44,6 +77,8 @@ class QuickCheck {
   void CheckModel();
   // `file`: as in DataPlace.
   FileEstimate CheckFile(const std::string& path, int32_t file);
+  // The same; the error is why the file cannot be read.
+  absl::StatusOr<FileEstimate> ReadRows(const std::string& path, int32_t file);
   void CheckRow(const JsonlLine& line, int32_t file);
   void CheckTail(const std::string& path, int64_t size);
 
@@ -57,12 +92,14 @@ class QuickCheck {
 
 void QuickCheck::CheckModel() {
   const std::string& folder = config_.model().path();
-  for (const char* name : {"config.json", "tokenizer.json"}) {
-    const std::string path = absl::StrCat(folder, "/", name);
-    if (Exists(path)) continue;
+  if (!Exists(folder)) {
     findings_.AddElsewhere(
-        "MODEL_FOLDER", true, path,
-        absl::StrCat("model.path needs a Hugging Face folder; ", path, " is not there"));
+        "MODEL_FOLDER", true, folder,
+        absl::StrCat("model.path needs a Hugging Face model folder; there is no ", folder));
+  } else if (const std::string missing = MissingModelFiles(folder); !missing.empty()) {
+    findings_.AddElsewhere("MODEL_FOLDER", true, folder,
+                           absl::StrCat("model.path needs a Hugging Face model folder; ", folder,
+                                        " has no ", missing, ": ", ModelAdvice(folder)));
   }
   const std::string& chat_template = config_.data().chat_template();
   if (chat_template.empty() || chat_template == "model" || chat_template == "chatml") return;
@@ -119,23 +156,22 @@ void QuickCheck::CheckTail(const std::string& path, int64_t size) {
 }
 
 FileEstimate QuickCheck::CheckFile(const std::string& path, int32_t file) {
+  const absl::StatusOr<FileEstimate> estimate = ReadRows(path, file);
+  if (estimate.ok()) return *estimate;
+  findings_.AddElsewhere("BAD_FILE", true, path, std::string(estimate.status().message()));
+  return {};
+}
+
+absl::StatusOr<FileEstimate> QuickCheck::ReadRows(const std::string& path, int32_t file) {
   FileEstimate estimate;
   JsonlReader::Options options;
   options.block_bytes = 1 << 20;
-  auto reader = JsonlReader::Open(path, options);
-  if (!reader.ok()) {
-    findings_.AddElsewhere("BAD_FILE", true, path, std::string(reader.status().message()));
-    return estimate;
-  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<JsonlReader> reader, JsonlReader::Open(path, options));
   std::vector<JsonlLine> lines;
   int64_t text_bytes = 0;
   bool finished = false, format_known = false;
   while (text_bytes < kQuickHeadBytes && !finished) {
-    const absl::Status status = (*reader)->ReadBlock(&lines);
-    if (!status.ok()) {
-      findings_.AddElsewhere("BAD_FILE", true, path, std::string(status.message()));
-      return estimate;
-    }
+    RETURN_IF_ERROR(reader->ReadBlock(&lines));
     finished = lines.empty();
     for (size_t i = 0; i < lines.size() && !format_known; ++i) {
       const auto format = parser_.Detect(lines[i].text);
@@ -144,61 +180,55 @@ FileEstimate QuickCheck::CheckFile(const std::string& path, int32_t file) {
     }
     for (const JsonlLine& line : lines) {
       CheckRow(line, file);
-      estimate.row_bytes.push_back(static_cast<double>(line.text.size()));
+      ++estimate.rows_read;
+      estimate.bytes_read += static_cast<double>(line.text.size());
       text_bytes += static_cast<int64_t>(line.text.size()) + 1;
     }
   }
   formats_.emplace_back(path, format_);
-  if (estimate.row_bytes.empty()) {
-    findings_.AddElsewhere(
-        "BAD_FILE", true, path,
+  if (estimate.rows_read == 0) {
+    return absl::InvalidArgumentError(
         absl::StrCat(path, ": has only blank lines; it needs one JSON object a line"));
-    return estimate;
   }
-  const double done = static_cast<double>(std::max<int64_t>(1, (*reader)->bytes_done()));
-  estimate.rows = static_cast<double>(estimate.row_bytes.size());
-  if (!finished && (*reader)->bytes_done() < (*reader)->size_bytes()) {
-    estimate.rows *= static_cast<double>((*reader)->size_bytes()) / done;
-    if (!(*reader)->compressed()) CheckTail(path, (*reader)->size_bytes());
-  }
+  estimate.rows = static_cast<double>(estimate.rows_read);
+  const double done = static_cast<double>(std::max<int64_t>(1, reader->bytes_done()));
+  if (finished) return estimate;
+  ASSIGN_OR_RETURN(const bool at_end, IsAtEnd(*reader));
+  if (at_end) return estimate;
+  // More than was read, whatever the rounding: the two numbers say whether there is more.
+  estimate.rows =
+      std::max(estimate.rows * static_cast<double>(reader->size_bytes()) / done, estimate.rows + 1);
+  if (!reader->compressed()) CheckTail(path, reader->size_bytes());
   return estimate;
 }
 
 v1::DataReport QuickCheck::Run() {
   CheckModel();
-  double rows = 0;
-  std::vector<double> row_bytes;
+  FileEstimate train;
   const int32_t num_train = config_.data().train_size();
   for (int32_t i = 0; i < num_train; ++i) {
-    FileEstimate estimate = CheckFile(config_.data().train(i).path(), i);
-    rows += estimate.rows;
-    row_bytes.insert(row_bytes.end(), estimate.row_bytes.begin(), estimate.row_bytes.end());
+    const FileEstimate file = CheckFile(config_.data().train(i).path(), i);
+    train.rows += file.rows;
+    train.rows_read += file.rows_read;
+    train.bytes_read += file.bytes_read;
   }
-  double validation_rows = 0;
-  if (!config_.data().validation().empty()) {
-    validation_rows = CheckFile(config_.data().validation(), num_train).rows;
-  }
+  FileEstimate validation;
+  if (!config_.data().validation().empty())
+    validation = CheckFile(config_.data().validation(), num_train);
   v1::DataReport report;
   report.set_quick(true);
   report.set_format(FormatsText(formats_));
-  report.set_examples(static_cast<int64_t>(rows));
-  report.set_validation_examples(static_cast<int64_t>(validation_rows));
-  if (!row_bytes.empty()) {
-    std::sort(row_bytes.begin(), row_bytes.end());
-    const auto at = [&](double share) {
-      return row_bytes[static_cast<size_t>(share * static_cast<double>(row_bytes.size() - 1))] /
-             kBytesPerToken;
-    };
-    double sum = 0;
-    for (const double bytes : row_bytes) sum += bytes;
+  report.set_examples(static_cast<int64_t>(train.rows));
+  report.set_validation_examples(static_cast<int64_t>(validation.rows));
+  if (train.rows_read + validation.rows_read > 0) {
     v1::DataReport::Lengths* tokens = report.mutable_tokens();
-    tokens->set_count(report.examples());
-    tokens->set_total(
-        static_cast<int64_t>(sum / static_cast<double>(row_bytes.size()) * rows / kBytesPerToken));
-    tokens->set_p50(at(0.50));
-    tokens->set_p95(at(0.95));
-    tokens->set_p99(at(0.99));
-    tokens->set_max(static_cast<int64_t>(at(1.0)));
+    tokens->set_count(train.rows_read + validation.rows_read);
+    // No percentiles: without tokenizer and template they would be wrong by a factor, and whoever
+    // saw them would set data.max_length by them.
+    if (train.rows_read > 0) {
+      tokens->set_total(static_cast<int64_t>(
+          train.bytes_read / static_cast<double>(train.rows_read) * train.rows / kBytesPerToken));
+    }
   }
   findings_.AppendTo(&report);
   return report;

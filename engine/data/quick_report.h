@@ -12,10 +12,13 @@ namespace trainerd::engine {
 inline constexpr int64_t kQuickHeadBytes = 4 << 20;
 inline constexpr int64_t kQuickTailBytes = 256 << 10;
 
-// Checks that model folder, template and files are there, and the schema of the files' first rows
-// and last row. quick = true; `examples` and `tokens` are estimates where a file is longer than
-// what was read (4 bytes a token). What is wrong is a finding with error = true; data.bad_rows:
-// skip makes bad rows warnings.
+// Checks that model folder (with its weights), template and files are there, and the schema of the
+// files' first rows and last row. quick = true; `examples` and `validation_examples` are estimates
+// where a file is longer than what was read, tokens.total always is one (4 bytes a token, without
+// template and system prompt). tokens.count is how many rows were read, of data.validation too: as
+// many as examples + validation_examples have when every row of every file was read, else fewer.
+// No percentiles of tokens. What is wrong is a finding with error = true; data.bad_rows: skip makes
+// bad rows warnings.
 v1::DataReport QuickReport(const v1::JobConfig& config);
 
 }  // namespace trainerd::engine

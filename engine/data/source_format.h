@@ -4,12 +4,11 @@
 //
 //   messages           {"messages": [{"role", "content"}, …]}
 //   prompt_completion  {"prompt", "completion"}: texts (a question and its answer), or lists of
-//   messages; answers inside the prompt
-//                      are not trained
+//                      messages; answers inside the prompt are not trained
 //   sharegpt           {"conversations": [{"from": human | gpt | system | tool …, "value"}, …]},
-//   optionally "system" alpaca             {"instruction", "input", "output"}: question =
-//   instruction, a blank line, input if there is one; optionally
-//                      "system"
+//                      optionally "system"
+//   alpaca             {"instruction", "input", "output"}: question = instruction, a blank line,
+//                      input if there is one; optionally "system"
 #pragma once
 
 #include <optional>

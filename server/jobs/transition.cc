@@ -61,8 +61,9 @@ absl::Status ApplyTransition(Transaction& transaction, const Transition& transit
   job.set_state(transition.to);
   job.set_desired_state(transition.desired_state);
   job.set_wait_reason(transition.wait_reason);
+  // What an earlier attempt died of is over once the next one trains; the attempt keeps it.
+  if (transition.to == v1::Job::RUNNING || transition.to == v1::Job::SUCCEEDED) job.clear_error();
   if (transition.error.has_value()) *job.mutable_error() = *transition.error;
-  if (transition.to == v1::Job::SUCCEEDED) job.clear_error();
   if (job.has_error()) *change->mutable_error() = job.error();
   RETURN_IF_ERROR(StoreJob(transaction.db(), record));
   return transaction.Append(std::move(event), flags);

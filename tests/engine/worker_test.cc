@@ -18,6 +18,8 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "proto/contract/framing.h"
 #include "proto/contract/manifest.h"
@@ -126,6 +128,31 @@ TEST_F(WorkerTest, CtrlCStopsWithACheckpointAndTheSameCommandContinuesToTheSameB
   EXPECT_EQ(Losses("stopped"), Losses("whole"));
   EXPECT_EQ(FileHash(folder_ / "stopped/final/model.safetensors"),
             FileHash(folder_ / "whole/final/model.safetensors"));
+}
+
+// Steps are long enough that the second press mostly comes before the first finds a step's end.
+TEST_F(WorkerTest, CtrlCPressedAgainLeavesWithoutACheckpointAndSaysWhatIsDoneAgain) {
+  WriteJob(
+      "train: {precision: fp32, batch_size: 3, gradient_accumulation: 8, epochs: 8000}\n"
+      "checkpoint: {every_steps: 10}\n");
+  for (int i = 0; i < 20; ++i) {
+    const std::string run = absl::StrCat("run", i);
+    const pid_t pid = Start(Train(run));
+    Await(folder_ / (run + ".jsonl"), "\"step\":\"13\"");
+    kill(pid, SIGINT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    kill(pid, SIGINT);
+    ASSERT_EQ(Wait(pid), 3) << Err();
+    if (absl::StrContains(Err(), "continues from there")) continue;  // the first press was faster
+    const int64_t last = Losses(run).rbegin()->first;
+    EXPECT_THAT(Err(),
+                HasSubstr(absl::StrCat(
+                    "stopped at step ", last,
+                    " without a checkpoint; the same command continues from that of step ",
+                    last / 10 * 10, " and does ", last % 10, last % 10 == 1 ? " step" : " steps")));
+    return;
+  }
+  FAIL() << "the second press never came in time";
 }
 
 TEST_F(WorkerTest, KilledInTheMiddleItContinuesFromTheNewestCheckpointAndKeepsOnlyTheNewest) {
@@ -280,7 +307,9 @@ TEST_F(AttemptTest, CommandsOfTheShimAreObeyedAndTheSpoolHoldsEveryStep) {
     EXPECT_EQ(event.job(), spec_.job());
     EXPECT_EQ(event.attempt(), 1);
     EXPECT_TRUE(event.has_time());
-    if (event.has_metrics()) EXPECT_EQ(event.metrics().step(), ++step);
+    if (event.has_metrics()) {
+      EXPECT_EQ(event.metrics().step(), ++step);
+    }
   }
   EXPECT_EQ(step, record.last_step());
 }

@@ -11,6 +11,7 @@ class QuickReportTest : public ::testing::Test {
   QuickReportTest() {
     folder_.Write("model/config.json", "{}");
     folder_.Write("model/tokenizer.json", "not read by the quick report");
+    folder_.Write("model/model.safetensors", "not read either");
   }
   v1::JobConfig Config(const std::string& contents) {
     return BaseConfig(folder_.path() + "/model", folder_.Write("train.jsonl", contents));
@@ -30,7 +31,12 @@ TEST_F(QuickReportTest, CountsSmallFilesExactly) {
   EXPECT_TRUE(report.quick());
   EXPECT_EQ(report.examples(), 2);
   EXPECT_EQ(report.findings_size(), 0);
-  EXPECT_GT(report.tokens().p50(), 1);
+  EXPECT_EQ(report.tokens().count(), 2) << "all was read";
+  EXPECT_GT(report.tokens().total(), 1);
+  // Nothing by which somebody could choose data.max_length: nothing was tokenized.
+  EXPECT_EQ(report.tokens().p50(), 0);
+  EXPECT_EQ(report.tokens().p99(), 0);
+  EXPECT_EQ(report.tokens().max(), 0);
 }
 
 TEST_F(QuickReportTest, NamesBadRowsByLine) {
@@ -53,9 +59,36 @@ TEST_F(QuickReportTest, EstimatesAndLooksAtTheEndOfALargeFile) {
   v1::DataReport report = QuickReport(Config(contents));
   EXPECT_EQ(Errors(report), "");
   EXPECT_NEAR(static_cast<double>(report.examples()), rows, rows * 0.01);
+  EXPECT_LT(report.tokens().count(), report.examples()) << "a part was read";
+  EXPECT_NEAR(static_cast<double>(report.tokens().total()),
+              static_cast<double>(contents.size()) / 4, 0.01 * rows * 250);
   report = QuickReport(Config(contents + row.substr(0, 300)));
   EXPECT_EQ(Errors(report), "BAD_JSON ");
   EXPECT_NE(report.findings(0).message().find("it was cut off"), std::string::npos);
+}
+
+TEST_F(QuickReportTest, TellsWhetherEverythingWasRead) {
+  const auto all_read = [](const v1::DataReport& report) {
+    return report.tokens().count() == report.examples() + report.validation_examples();
+  };
+  // Shorter than the beginning by less than one more block, and by a row longer.
+  const std::string row = Row(std::string(400, 'q'), std::string(550, 'a'));
+  std::string whole;
+  while (whole.size() + row.size() <= static_cast<size_t>(kQuickHeadBytes)) whole += row;
+  EXPECT_TRUE(all_read(QuickReport(Config(whole))));
+  std::string part;
+  while (part.size() < static_cast<size_t>(kQuickHeadBytes) + (2 << 20)) part += row;
+  EXPECT_FALSE(all_read(QuickReport(Config(part))));
+  // One short row after what was read is enough: it must not be lost in rounding.
+  std::string barely = Row("long", std::string(static_cast<size_t>(kQuickHeadBytes), 'a'));
+  EXPECT_TRUE(all_read(QuickReport(Config(barely))));
+  EXPECT_FALSE(all_read(QuickReport(Config(barely + std::string(5 << 20, '\n') + Row("a", "b")))));
+  // The validation file counts too.
+  v1::JobConfig config = Config(whole);
+  config.mutable_data()->set_validation(folder_.Write("validation.jsonl", Row("a", "b")));
+  EXPECT_TRUE(all_read(QuickReport(config)));
+  config.mutable_data()->set_validation(folder_.Write("validation.jsonl", part));
+  EXPECT_FALSE(all_read(QuickReport(config)));
 }
 
 TEST_F(QuickReportTest, KnowsTheFormsOfTheFiles) {
@@ -71,6 +104,36 @@ TEST_F(QuickReportTest, SeesWhatIsMissing) {
   config.mutable_data()->set_chat_template(folder_.path() + "/none.jinja");
   config.mutable_data()->set_validation(folder_.path() + "/none.jsonl");
   EXPECT_EQ(Errors(QuickReport(config)), "MODEL_FOLDER TEMPLATE_FILE BAD_FILE ");
+}
+
+TEST_F(QuickReportTest, AModelFolderNeedsItsWeights) {
+  const v1::JobConfig config = Config(Row("a", "b"));
+  const std::string weights = folder_.path() + "/model/model.safetensors";
+  std::filesystem::remove(weights);
+  v1::DataReport report = QuickReport(config);
+  ASSERT_EQ(Errors(report), "MODEL_FOLDER ");
+  EXPECT_EQ(report.findings(0).message(),
+            "model.path needs a Hugging Face model folder; " + folder_.path() +
+                "/model has no weights (model.safetensors, or model.safetensors.index.json with "
+                "shards): download all files of the model into it");
+  folder_.Write("model/pytorch_model.bin", "");
+  EXPECT_NE(QuickReport(config).findings(0).message().find("pytorch_model.bin is not read"),
+            std::string::npos);
+  folder_.Write("model/model.safetensors.index.json", "{}");
+  EXPECT_EQ(Errors(QuickReport(config)), "");
+}
+
+TEST_F(QuickReportTest, EachMissingFileOfTheModelIsNamed) {
+  const v1::JobConfig config = Config(Row("a", "b"));
+  std::filesystem::remove(folder_.path() + "/model/config.json");
+  std::filesystem::remove(folder_.path() + "/model/tokenizer.json");
+  const v1::DataReport report = QuickReport(config);
+  ASSERT_EQ(report.findings_size(), 1);
+  EXPECT_NE(
+      report.findings(0).message().find("/model has no config.json, no tokenizer.json: download"),
+      std::string::npos)
+      << report.findings(0).message();
+  EXPECT_EQ(report.findings(0).first_places(0), folder_.path() + "/model");
 }
 
 }  // namespace

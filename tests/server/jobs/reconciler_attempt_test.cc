@@ -129,6 +129,24 @@ TEST_F(ReconcilerAttemptTest, CrashIsRetriedFromTheLastVerifiedCheckpointUntilTh
   EXPECT_EQ(Get("a").attempt(), 4) << "the first one had advanced the checkpoint";
 }
 
+TEST_F(ReconcilerAttemptTest, WhatAnAttemptDiedOfIsTheJobsErrorUntilTheNextOneTrains) {
+  const std::string name = StartRunning("a");
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(Get("a").error().code(), "WORKER_CRASHED");
+  Spool("a", {"stage {stage: 'Train'}"});
+  ASSERT_TRUE(Until("a", Job::RUNNING));
+  EXPECT_FALSE(Get("a").has_error());
+  Command(jobs_->Stop(Stop("a"), "t"));
+  Checkpoint("a", 3);
+  executor_.WorkerEnds(name, v1::Attempt::STOPPED_OK, 3);
+  ASSERT_TRUE(Until("a", Job::STOPPED));
+  EXPECT_FALSE(Get("a").has_error());
+  EXPECT_FALSE(recorder_.Events().back().state_changed().has_error());
+}
+
 TEST_F(ReconcilerAttemptTest, CheckpointThatNoEventToldOfIsAdoptedBeforeTheResumePointIsChosen) {
   const std::string name = StartRunning("a");
   const std::string first = Checkpoint("a", 2);
