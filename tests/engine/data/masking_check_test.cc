@@ -102,6 +102,22 @@ TEST_F(MaskingCheckTest, FailsWhenAllIsTrainedUnlessThatWasAsked) {
   EXPECT_EQ(Failed(Report()), "");
 }
 
+TEST_F(MaskingCheckTest, TheMiddleOfALongAnswerIsTrainedFromEndToEndByRight) {
+  v1::JobConfig config =
+      BaseConfig(model_, folder_.Write("train.jsonl", Row("q", std::string(100, 'x'))));
+  config.mutable_data()->set_max_length(30);
+  config.mutable_data()->set_packing("bfd_split");
+  const auto data = PrepareData(config, *OpenTextPipeline(config), nullptr, {});
+  ASSERT_TRUE(data.ok()) << data.status();
+  int64_t all_trained = 0;
+  for (int64_t row = 0; row < data->train_rows.size(); ++row) {
+    const Microbatch batch = *MakeMicrobatch(*data->store, data->train_rows, {row});
+    all_trained += std::count(batch.labels.begin(), batch.labels.end(), kIgnoreIndex) == 0;
+  }
+  ASSERT_GT(all_trained, 0);
+  EXPECT_EQ(Failed(*CheckMasking(*data, config, *tokenizer_)), "");
+}
+
 TEST_F(MaskingCheckTest, OnlyWarnsOfAnUnusualRatio) {
   Add(std::string(500, 'q'), "a", 1);
   const v1::MaskingReport report = Report();
