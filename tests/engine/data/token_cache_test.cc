@@ -197,8 +197,8 @@ TEST_F(TokenCacheTest, EntriesBeyondTheLimitGoLeastRecentlyUsedFirstButNoneInUse
     return status;
   };
   ASSERT_TRUE(publish('a', 300).ok());
-  ASSERT_TRUE(publish('b', 300).ok());
   ASSERT_TRUE(publish('a', 300).ok()) << "a second writer of the same rows";
+  ASSERT_TRUE(publish('b', 300).ok());
   ASSERT_TRUE(cache.Find(key('a')).ok());  // now used after b
   ASSERT_TRUE(publish('c', 300).ok());
   EXPECT_TRUE(cache.Find(key('a')).ok());
