@@ -53,7 +53,9 @@ class WorkerTest : public ::testing::Test {
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     // One thread: steps this small gain nothing from a second, and lose much on a busy machine.
-    std::vector<std::string> environment{"OMP_NUM_THREADS=1"};
+    // Of two values of a variable the first counts.
+    std::vector<std::string> environment{"OMP_NUM_THREADS=1",
+                                         "TRAINERD_CACHE=" + folder_ / "cache"};
     for (char** variable = environ; *variable != nullptr; ++variable)
       environment.push_back(*variable);
     std::vector<char*> envp;
