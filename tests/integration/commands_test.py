@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pause, resume and stop in each of their forms against real processes, retry and its budget, retention, deletion."""
 
+import json
 import os
+import shutil
+import subprocess
 import time
 import unittest
 
 import harness
 from fake_jobs import FakeWorkerTest, write_job
+
+
+def read(path):
+    with open(path) as file:
+        return file.read()
 
 
 class CommandsTest(FakeWorkerTest):
@@ -165,6 +173,77 @@ class CommandsTest(FakeWorkerTest):
         log = self.world.ctl("logs", job)
         self.assertIn("fake worker: attempt 1", log)
         self.assertIn("step 300", log)
+
+    def follow_logs(self, job, *arguments):
+        """trainctl logs -f in the background: (process, path of what it has printed)."""
+        out = os.path.join(self.world.root, "followed")
+        with open(out, "w") as file:
+            process = subprocess.Popen([harness.program("trainctl"), "--address", self.world.address, "logs", job, "-f", *arguments],
+                                       stdout=file, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL, env=self.world.environment)
+        # Whatever the test comes to, it does not outlive it.
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process, out
+
+    def test_followed_logs_go_on_with_the_next_attempt_until_the_job_has_ended(self):
+        job = self.submit(steps=100, crash_at=40, crash_attempts=1, hold_at="20,80")
+        self.world.wait_process(job, "worker")
+        process, out = self.follow_logs(job)
+        self.world.release(job, 20)
+        # The second attempt waits for this, while the daemon goes and comes back.
+        self.world.wait_step(job, 80)
+        harness.wait_for(lambda: "fake worker: attempt 2" in read(out), "the second attempt in the log")
+        self.assertIsNone(process.poll(), "the job has not ended")
+        self.world.restart_after_kill()
+        self.world.release(job, 80)
+        self.assertEqual(self.world.wait_state(job, "SUCCEEDED")["attempt"], 2)
+        errors = process.communicate(timeout=harness.PATIENCE_S)[1]
+        self.assertEqual(process.returncode, 0, errors)
+        followed = read(out)
+        self.assertEqual(followed, self.world.ctl("logs", job, "--attempt", "1") + self.world.ctl("logs", job, "--attempt", "2"))
+        self.assertIn("step 100", followed)
+        self.assertNotIn("waiting for attempt 3", errors)
+        # With a number it is that attempt alone.
+        self.assertEqual(self.world.ctl("logs", job, "-f", "--attempt", "1"), self.world.ctl("logs", job, "--attempt", "1"))
+
+    def test_a_fault_in_the_middle_is_found_by_the_full_check_and_not_by_the_quick_one(self):
+        rows = 40000
+        row = json.dumps({"messages": [{"role": "user", "content": "a question " * 12}, {"role": "assistant", "content": "an answer"}]})
+        folder = os.path.join(self.world.root, "long")
+        model = os.path.join(folder, "model")
+        os.makedirs(model)
+        golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden")
+        for source, name in (("tiny_tokenizer", "tokenizer.json"), ("tiny_tokenizer", "tokenizer_config.json"), ("tiny_model", "config.json")):
+            shutil.copy(os.path.join(golden, source, name), model)
+        data, job = os.path.join(folder, "data.jsonl"), os.path.join(folder, "job.yaml")
+        bad = rows * 3 // 4
+        with open(data, "w") as file:
+            for number in range(1, rows + 1):
+                file.write(("not JSON" if number == bad else row) + "\n")
+        self.assertGreater(os.path.getsize(data), 5 << 20)
+        with open(job, "w") as file:
+            file.write("name: long\nmodel:\n  path: model\ndata: {train: [data.jsonl], chat_template: chatml}\n")
+
+        # No weights yet: said by either, with the line of the job file.
+        for arguments in ((), ("--full",)):
+            result = self.world.run("validate", job, *arguments)
+            self.assertEqual(result.returncode, 2)
+            self.assertIn("no weights", result.stdout)
+            self.assertIn(f"[{job}:3, {model}]", result.stdout)
+        with open(os.path.join(model, "model.safetensors"), "w"):
+            pass
+        quick = self.world.run("validate", job)
+        self.assertEqual(quick.returncode, 0, quick.stdout + quick.stderr)
+        self.assertIn("no findings in what was read", quick.stdout)
+        self.assertTrue(quick.stdout.endswith("only the beginning and end of each file were read; trainctl validate --full reads all\n"), quick.stdout)
+        full = self.world.run("validate", "--full", job)
+        self.assertEqual(full.returncode, 2, full.stderr)
+        self.assertIn("error BAD_JSON", full.stdout)
+        self.assertIn(f"{data}:{bad}:", full.stdout)
+        self.assertIn(f"examples          {rows:,}\n", full.stdout)
+        report = json.loads(self.world.run("validate", "--full", job, "-o", "json").stdout)
+        self.assertEqual((int(report["examples"]), report.get("quick", False)), (rows, False))
 
 
 if __name__ == "__main__":

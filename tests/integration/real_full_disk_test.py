@@ -15,7 +15,7 @@ import unittest
 import harness
 from real_jobs import GOLDEN, REAL, RealWorkerTest, WORKER, make_inputs, write_job
 
-SIZE = 80 << 20
+SIZE = 256 << 20
 MIB = 1 << 20
 
 
@@ -113,6 +113,46 @@ class RealFullDiskTest(RealWorkerTest):
         # How much is needed, how much there is, and what to do.
         said = re.search(r"needs? ([0-9.]+ [A-Za-z]+).*?([0-9.]+ [A-Za-z]+) (?:is|are) free; free some space", ended["error"]["message"])
         self.assertTrue(said, ended["error"]["message"])
+        self.check_that_another_job_goes_on(job, ended, losses, digests)
+
+    def test_the_disk_fills_while_a_checkpoint_is_written(self):
+        REAL["model"] = self.wider
+        shape = {"every": 4, "epochs": 1}
+        _, losses, digests = self.reference(**shape)
+        job = self.world.submit(write_job(self.world.root, "filling", **shape), "--set", "retry.max_failures_without_progress=1", "--set", "checkpoint.keep_last=40")
+        harness.wait_for(lambda: [c for c in self.world.checkpoints(job) if c.get("verified")], "a verified checkpoint")
+        pid = self.worker_stopped_while_it_writes(job)
+        self.fill(0)
+        harness.kill_all([pid], harness.signal.SIGCONT)
+        ended = self.ended(job)
+        self.assertEqual((ended["state"], ended["error"]["cause"]), ("FAILED", "STORAGE"), ended["error"])
+        # The attempt that was writing says what failed; the next ones find too little space before they begin.
+        said = [event["state_changed"]["error"]["message"] for event in harness.of_kind(self.world.events(job), "state_changed")
+                if "error" in event["state_changed"]]
+        self.assertRegex(said[0], r"No space left on device; it needs [0-9.]+ MB in .*, [0-9.]+ [a-zA-Z]+ are free; free some space; the checkpoint of step [0-9]+ is intact")
+        self.check_that_another_job_goes_on(job, ended, losses, digests)
+
+    def worker_stopped_while_it_writes(self, job):
+        """The job's worker, stopped when a part of a checkpoint's weights or state is written."""
+        folder = os.path.join(self.world.run_dir(job), "checkpoints")
+        pid = self.world.wait_process(job, "worker")
+
+        def in_the_middle():
+            harness.kill_all([pid], harness.signal.SIGSTOP)
+            harness.wait_for(lambda: self.is_stopped(pid), "the worker to stop")
+            with contextlib.suppress(OSError):
+                for name in os.listdir(folder):
+                    if name.startswith(".tmp"):
+                        written = sum(entry.stat().st_size for entry in os.scandir(os.path.join(folder, name)))
+                        if 0 < written < 3 * MIB:
+                            return True
+            harness.kill_all([pid], harness.signal.SIGCONT)
+            return False
+        harness.wait_for(in_the_middle, "the middle of a checkpoint's write")
+        return pid
+
+    def check_that_another_job_goes_on(self, job, ended, losses, digests):
+        """The job's newest checkpoint is whole, nothing of a later one is left, and a job from there ends as an undisturbed run does."""
         self.assertTrue(ended["latest_checkpoint"])
         newest = os.path.join(self.world.run_dir(job), "checkpoints", ended["latest_checkpoint"].split("/")[-1])
         with open(os.path.join(newest, "MANIFEST.json")) as file:
@@ -157,6 +197,15 @@ class RealFullDiskTest(RealWorkerTest):
         self.assertTrue(said, "nothing says that metrics were dropped")
         self.assertIn(str(dropped), " ".join(said))
         self.assertEqual(self.final_digests(job), digests)
+
+    @staticmethod
+    def is_stopped(pid):
+        """Every thread of it: one may be within a write when the signal comes."""
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/stat") as file:
+                if file.read().rsplit(")", 1)[1].split()[0] != "T":
+                    return False
+        return True
 
     @staticmethod
     def cpu_ticks(pid):
