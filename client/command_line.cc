@@ -8,7 +8,10 @@
 #include <functional>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
+#include "client/text_width.h"
+#include "proto/contract/nearest_word.h"
 
 namespace trainerd::client {
 namespace {
@@ -95,12 +98,17 @@ void AddJobFileCommands(CLI::App& app, Arguments& a) {
   wait->excludes(validate_only);
 
   CLI::App* validate =
-      AddCommand(app, "validate", "Check a job file and its data", a,
-                 [&a](const Context& context) { return RunValidate(a.validate, context); });
+      AddCommand(app, "validate",
+                 "Check a job file and its data: a quick look at the beginning and end of each "
+                 "file; --full: all rows, tokenized",
+                 a, [&a](const Context& context) { return RunValidate(a.validate, context); });
   validate->add_option("JOB.yaml", a.validate.file, "Job file")->required();
   validate->add_option("--set", a.validate.sets, kSetHelp)
       ->type_name("PATH=VALUE")
       ->allow_extra_args(false);
+  validate->add_flag("--full", a.validate.full,
+                     "Read all rows, with the job's tokenizer and template, here and without the "
+                     "daemon: exact counts and every fault (default: a quick look)");
 
   CLI::App* preview =
       AddCommand(app, "preview", "Show conversations as they are trained, the trained part marked",
@@ -168,8 +176,12 @@ void AddLookingCommands(CLI::App& app, Arguments& a) {
   CLI::App* logs = AddCommand(app, "logs", "Print the output of a job's worker", a,
                               [&a](const Context& context) { return RunLogs(a.logs, context); });
   logs->add_option("JOB", a.logs.job, kJobHelp)->required();
-  logs->add_flag("-f,--follow", a.logs.follow, "Go on until the attempt has ended");
-  logs->add_option("--attempt", a.logs.attempt, "Attempt (default: the newest)")
+  logs->add_flag(
+      "-f,--follow", a.logs.follow,
+      "Go on until the job has ended, from attempt to attempt; with --attempt, -o json or "
+      "-o yaml until the attempt has ended");
+  logs->add_option("--attempt", a.logs.attempt,
+                   "This attempt alone (default: the newest, and with -f those after it)")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000000));
   logs->add_option("--tail", a.logs.tail, "Begin so many lines before the end")
@@ -214,6 +226,27 @@ void AddControlCommands(CLI::App& app, Arguments& a) {
   AddCommand(app, "version", "Versions of trainctl and of the daemon", a, RunVersion);
 }
 
+// The word that stands where a command was expected, with the command that it may have been; ""
+// when there is none.
+std::string UnknownCommand(const CLI::App& app) {
+  const CLI::App* level = &app;
+  while (!level->get_subcommands().empty()) level = level->get_subcommands().front();
+  std::vector<std::string> names;
+  for (const CLI::App* command : level->get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  if (names.empty()) return "";
+  const std::string group = level == &app ? "" : " " + level->get_name();
+  for (const std::string& word : app.remaining(/*recurse=*/true)) {
+    // What stands behind an unknown option may be its value.
+    if (word.empty() || word[0] == '-') return "";
+    const std::string nearest = NearestWord(word, names);
+    return absl::StrCat("trainctl", group, ": there is no command \"", PlainText(word), "\"",
+                        nearest.empty() ? "" : absl::StrCat("; did you mean \"", nearest, "\"?"),
+                        "\n`trainctl", group, " --help` lists the commands.\n");
+  }
+  return "";
+}
+
 }  // namespace
 
 int RunTrainctl(const std::vector<std::string>& arguments, const Environment& env) {
@@ -231,6 +264,11 @@ int RunTrainctl(const std::vector<std::string>& arguments, const Environment& en
   try {
     // CLI11 takes the arguments from the back.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
+  } catch (const CLI::RequiredError& error) {
+    const std::string unknown = UnknownCommand(app);
+    if (unknown.empty()) app.exit(error, *env.out, *env.err);
+    *env.err << unknown;
+    return kUsage;
   } catch (const CLI::ParseError& error) {
     return app.exit(error, *env.out, *env.err) == 0 ? kDone : kUsage;
   }

@@ -83,6 +83,11 @@ absl::StatusOr<JobFile> LoadJobFile(const JobFileOptions& options, const Environ
     YamlResult result = YamlToMessage(*text, &job.config);
     job.lines = std::move(result.lines);
     job.violations = std::move(result.violations);
+    // A fault without a path is one of the text as a whole: nothing of it was understood, and what
+    // is missing then would only hide the fault.
+    for (const ConfigViolation& violation : job.violations) {
+      if (violation.path.empty()) return job;
+    }
   }
   for (const std::string& set : options.sets) RETURN_IF_ERROR(ApplySet(set, &job));
   MakePathsAbsolute(folder, &job.config);

@@ -29,7 +29,7 @@ struct JobFile {
 
 // Reads, merges and checks. Relative paths, those of --set too, start from the job file's folder
 // (without a file: from the working directory). Errors: NotFound and other file errors;
-// InvalidArgument for a --set without "=".
+// InvalidArgument for a --set without "=". A file that is no YAML has that as its only violation.
 absl::StatusOr<JobFile> LoadJobFile(const JobFileOptions& options, const Environment& env);
 
 }  // namespace trainerd::client

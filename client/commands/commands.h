@@ -61,7 +61,7 @@ int RunRm(const std::string& job, const Context& context);
 struct LogsOptions {
   std::string job;
   bool follow = false;
-  int attempt = 0;  // 0 = the newest
+  int attempt = 0;  // 0 = the newest, and with `follow` those after it until the job has ended
   int tail = 0;     // 0 = from the beginning
 };
 int RunLogs(const LogsOptions& options, const Context& context);
@@ -84,6 +84,7 @@ int WaitForEnd(Connection& connection, const std::string& name, const Context& c
 struct ValidateOptions {
   std::string file;
   std::vector<std::string> sets;
+  bool full = false;  // all of the data, tokenized, here; no daemon is asked
 };
 int RunValidate(const ValidateOptions& options, const Context& context);
 

@@ -7,6 +7,17 @@
 
 namespace trainerd::client {
 
+namespace {
+
+// A job without a checkpoint has nothing that could be continued.
+std::string HowToGoOn(const v1::Job& job, const std::string& id) {
+  if (job.latest_checkpoint().empty())
+    return "it left no checkpoint: repair the cause and submit its job file again";
+  return absl::StrCat("to continue it after the cause is gone: `trainctl submit --from ", id, "`");
+}
+
+}  // namespace
+
 void PrintJobResult(const v1::Job& job, const Context& context) {
   if (!IsForPeople(context.form)) {
     PrintMessage(job, context.form, context.out());
@@ -36,9 +47,8 @@ void PrintEnd(const v1::Job& job, const Context& context) {
     context.err() << "trainctl: " << PlainText(job.name()) << " failed: "
                   << PlainTextLines(absl::StrCat(job.error().code(), ": ", job.error().message()))
                   << "\n"
-                  << "trainctl: its output: `trainctl logs " << id
-                  << "`; to continue it after the cause is gone: `trainctl submit --from " << id
-                  << "`" << std::endl;
+                  << "trainctl: its output: `trainctl logs " << id << "`; " << HowToGoOn(job, id)
+                  << std::endl;
     return;
   }
   if (!context.talks()) return;

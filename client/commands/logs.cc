@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl logs: the worker's output as it wrote it, by byte offset, so that a broken connection
-// loses and repeats nothing.
+// loses and repeats nothing. The daemon's stream ends with the attempt; --follow goes on with the
+// next one.
 #include <algorithm>
 
 #include "absl/time/clock.h"
@@ -9,7 +10,10 @@
 #include "client/format.h"
 #include "client/job_names.h"
 #include "client/status_details.h"
+#include "client/status_watch.h"
 #include "client/text_width.h"
+#include "proto/contract/job_state.h"
+#include "proto/contract/status_macros.h"
 
 namespace trainerd::client {
 namespace {
@@ -23,11 +27,14 @@ class LogReader {
   LogReader(Connection& connection, const LogsOptions& options, const Context& context)
       : connection_(connection), options_(options), context_(context) {}
 
-  absl::Status Run(const std::string& name) {
+  // One attempt (0 = the newest), with `follow` to its end. `tail` lines of it, 0 = all.
+  absl::Status Read(const std::string& name, int attempt, int tail) {
     request_.set_name(name);
-    request_.set_attempt(options_.attempt);
+    request_.set_attempt(attempt);
+    request_.set_after_offset(0);
     request_.set_follow(options_.follow);
-    request_.set_tail_lines(options_.tail);
+    request_.set_tail_lines(tail);
+    cut_.clear();
     while (true) {
       const absl::Status status = ReadOnce();
       if (!IsConnectionLost(status)) return status;
@@ -111,6 +118,56 @@ class LogReader {
   absl::Time lost_since_;
 };
 
+// Waits until the job has an attempt after `last` (0 = none yet), or has ended.
+class NextAttemptSink : public WatchSink {
+ public:
+  NextAttemptSink(int last, const Context& context) : last_(last), context_(context) {}
+
+  void OnSnapshot(const v1::Job& job) override {
+    newest_ = std::max(newest_, job.attempt());
+    if (newest_ > last_ || IsTerminal(job.state()) || said_) return;
+    said_ = true;
+    context_.err() << "trainctl: ";
+    if (last_ > 0) context_.err() << "attempt " << last_ << " has ended, ";
+    context_.err() << "the job is " << StateName(job.state()) << "; waiting for attempt "
+                   << last_ + 1 << std::endl;
+  }
+  void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) override {
+    for (const v1::Event& event : events) newest_ = std::max(newest_, event.attempt());
+  }
+  void OnConnectionLost(const absl::Status& why) override { SayLost(why, context_); }
+  void OnConnectionBack() override { SayBack(context_); }
+  void OnCursorExpired() override {}
+  bool OnTick() override { return !found(); }
+
+  bool found() const { return newest_ > last_; }
+
+ private:
+  const int last_;
+  const Context& context_;
+  int newest_ = 0;
+  bool said_ = false;
+};
+
+// Reads attempt after attempt, none left out, until the job has ended.
+absl::Status FollowJob(Connection& connection, const std::string& name, int tail, LogReader* reader,
+                       const Context& context) {
+  ASSIGN_OR_RETURN(const v1::Job job, connection.GetJob(name));
+  int attempt = job.attempt();
+  if (attempt > 0) RETURN_IF_ERROR(reader->Read(name, attempt, tail));
+  while (true) {
+    NextAttemptSink sink(attempt, context);
+    const WatchEnd end =
+        Watch(connection,
+              {.parent = name, .event_types = {"state_changed"}, .until_terminal = true}, &sink);
+    if (end.kind == WatchEnd::Kind::kError) return end.error;
+    if (!sink.found()) break;
+    RETURN_IF_ERROR(reader->Read(name, ++attempt, /*tail=*/0));
+  }
+  // Ended before it began: the daemon says that there is no log.
+  return attempt > 0 ? absl::OkStatus() : reader->Read(name, /*attempt=*/0, tail);
+}
+
 }  // namespace
 
 int RunLogs(const LogsOptions& options, const Context& context) {
@@ -119,9 +176,14 @@ int RunLogs(const LogsOptions& options, const Context& context) {
   const absl::StatusOr<std::string> name = ResolveJobName(**connection, options.job);
   if (!name.ok()) return PrintError(name.status(), context.err());
   LogReader reader(**connection, options, context);
-  const absl::Status status = reader.Run(*name);
+  const bool one_document = context.form == OutputForm::kJson || context.form == OutputForm::kYaml;
+  // A document is of one attempt: its offsets mean nothing in the next one.
+  const bool follow_job = options.follow && options.attempt == 0 && !one_document;
+  const absl::Status status = follow_job
+                                  ? FollowJob(**connection, *name, options.tail, &reader, context)
+                                  : reader.Read(*name, options.attempt, options.tail);
   if (!status.ok()) return PrintError(status, context.err());
-  if (context.form == OutputForm::kJson || context.form == OutputForm::kYaml) {
+  if (one_document) {
     PrintMessage(reader.all(), context.form, context.out());
   }
   return kDone;

@@ -3,6 +3,8 @@
 // trains; here they are only shown. Runs without a daemon.
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/commands/commands.h"
@@ -25,11 +27,27 @@ using nlohmann::json;
 // Made for a reader, like any file that a program is told to write: less the umask.
 constexpr int kPageMode = 0666;
 
-absl::Status FailedInspect(const ProcessResult& result) {
-  const std::string why = result.errors.empty()
-                              ? absl::StrCat("trainerd-inspect left with code ", result.exit_code)
-                              : result.errors;
+absl::Status FailedInspect(const ProcessResult& result, const std::string& advice = "") {
+  std::string why(absl::StripTrailingAsciiWhitespace(result.errors));
+  if (why.empty()) why = absl::StrCat("trainerd-inspect left with code ", result.exit_code);
+  absl::StrAppend(&why, advice);
   return result.exit_code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
+}
+
+// What the job itself would say of a row that cannot be used. That it was a row shows in
+// "file:line" of a training file; with too_long: fail it may be one that bad_rows does not leave
+// out.
+std::string BadRowAdvice(const std::string& errors, const v1::DataConfig& data) {
+  if (data.bad_rows() == "skip" || data.too_long() == "fail") return "";
+  if (absl::StrContains(errors, "data.bad_rows")) return "";
+  for (const v1::DataSource& source : data.train()) {
+    const std::string file = source.path() + ":";
+    const size_t at = errors.find(file);
+    if (at == std::string::npos || at + file.size() >= errors.size()) continue;
+    if (absl::ascii_isdigit(static_cast<unsigned char>(errors[at + file.size()])))
+      return "; data.bad_rows: skip leaves such rows out";
+  }
+  return "";
 }
 
 // Token ids → text by `trainerd-inspect tokenize --decode`.
@@ -126,7 +144,10 @@ int RunPreview(const PreviewOptions& options, const Context& context) {
   if (options.packed) arguments.push_back("--packed");
   const absl::StatusOr<ProcessResult> result = RunInspect(context.env, arguments);
   if (!result.ok()) return PrintError(result.status(), context.err());
-  if (result->exit_code != 0) return PrintError(FailedInspect(*result), context.err());
+  if (result->exit_code != 0) {
+    return PrintError(FailedInspect(*result, BadRowAdvice(result->errors, job->config.data())),
+                      context.err());
+  }
   // What it warned of is for the user too.
   context.err() << PlainTextLines(result->errors);
   const absl::Status shown = Show(result->output, *job, options, context);

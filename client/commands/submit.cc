@@ -12,17 +12,17 @@
 namespace trainerd::client {
 namespace {
 
-int PrintCheck(const v1::SubmitJobResponse& response, const SubmitOptions& options,
-               const Context& context) {
+int PrintCheck(const v1::SubmitJobResponse& response, const JobFile& job,
+               const SubmitOptions& options, const Context& context) {
   const bool errors = HasErrors(response.report());
   if (options.validate_only) {
     if (IsForPeople(context.form)) {
-      PrintReport(response.report(), context.out());
+      PrintReport(response.report(), context.out(), &job);
     } else {
       PrintMessage(response, context.form, context.out());
     }
   } else {
-    PrintFindings(response.report(), context.err());
+    PrintFindings(response.report(), context.err(), &job);
     if (errors)
       context.err() << "trainctl: not submitted: the data has errors (--no-validate submits "
                        "without this look)\n";
@@ -72,7 +72,7 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
     request.set_validate_only(true);
     const absl::StatusOr<v1::SubmitJobResponse> checked = (*connection)->SubmitJob(request);
     if (!checked.ok()) return PrintError(checked.status(), context.err(), job->path, job->lines);
-    const int code = PrintCheck(*checked, options, context);
+    const int code = PrintCheck(*checked, *job, options, context);
     if (code != kDone || options.validate_only) return code;
     request.set_validate_only(false);
   }

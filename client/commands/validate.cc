@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl validate: the configuration here, the data by the daemon, or by trainerd-inspect where
-// no daemon is.
+// no daemon is and for --full.
+#include <optional>
+
+#include "absl/status/statusor.h"
 #include "client/commands/commands.h"
 #include "client/inspect.h"
 #include "client/job_file.h"
@@ -8,13 +11,17 @@
 #include "client/status_details.h"
 #include "client/text_width.h"
 #include "proto/contract/json_output.h"
+#include "proto/contract/status_macros.h"
 
 namespace trainerd::client {
 namespace {
 
-int PrintResult(const v1::DataReport& report, const Context& context) {
+constexpr char kNotChecked[] =
+    "not checked, as the daemon does it: output.path, resources.device, samples.prompts, init_from";
+
+int PrintResult(const v1::DataReport& report, const JobFile& job, const Context& context) {
   if (IsForPeople(context.form)) {
-    PrintReport(report, context.out());
+    PrintReport(report, context.out(), &job);
   } else {
     PrintMessage(report, context.form, context.out());
   }
@@ -22,22 +29,67 @@ int PrintResult(const v1::DataReport& report, const Context& context) {
   return HasErrors(report) ? kUsage : kDone;
 }
 
-int ValidateHere(const JobFile& job, bool changed, const Context& context) {
-  const absl::StatusOr<InspectJob> file = InspectJob::Create(job, changed);
-  if (!file.ok()) return PrintError(file.status(), context.err());
-  const absl::StatusOr<ProcessResult> result =
-      RunInspect(context.env, {"validate", "--job", file->path(), "--quick"});
-  if (!result.ok()) return PrintError(result.status(), context.err());
+// One run of `trainerd-inspect validate`.
+struct Inspected {
+  std::optional<v1::DataReport> report;  // with findings that are errors it leaves with 2
+  ProcessResult process;
+};
+
+absl::StatusOr<Inspected> Inspect(const Environment& env,
+                                  const std::vector<std::string>& arguments) {
+  Inspected result;
+  ASSIGN_OR_RETURN(result.process, RunInspect(env, arguments));
   v1::DataReport report;
-  // With findings that are errors it prints the report too and leaves with 2.
-  if (!result->output.empty() && JsonToMessage(result->output, &report).ok())
-    return PrintResult(report, context);
-  context.err() << PlainTextLines(result->errors);
-  if (result->errors.empty())
+  if (!result.process.output.empty() && JsonToMessage(result.process.output, &report).ok())
+    result.report = std::move(report);
+  return result;
+}
+
+int PrintInspected(const Inspected& inspected, const JobFile& job, const Context& context) {
+  // What it warned of is for the user too.
+  context.err() << PlainTextLines(inspected.process.errors);
+  if (inspected.report) return PrintResult(*inspected.report, job, context);
+  if (inspected.process.errors.empty())
     context.err() << "trainctl: trainerd-inspect gave no report and left with code "
-                  << result->exit_code << "\n";
+                  << inspected.process.exit_code << "\n";
   context.err().flush();
-  return result->exit_code == kUsage ? kUsage : kRefused;
+  return inspected.process.exit_code == kUsage ? kUsage : kRefused;
+}
+
+// Findings of the quick look that reading the rows does not give: a folder can tokenize without
+// weights, but not be trained.
+bool IsAboutFiles(const v1::DataReport::Finding& finding) {
+  return finding.code() == "MODEL_FOLDER" || finding.code() == "TEMPLATE_FILE";
+}
+
+// The full report with what the quick one says of the files that the job needs.
+v1::DataReport Merge(const v1::DataReport& quick, const v1::DataReport& full) {
+  v1::DataReport merged = full;
+  merged.clear_findings();
+  for (const v1::DataReport::Finding& finding : quick.findings()) {
+    if (IsAboutFiles(finding)) *merged.add_findings() = finding;
+  }
+  merged.mutable_findings()->MergeFrom(full.findings());
+  return merged;
+}
+
+int ValidateHere(const JobFile& job, const ValidateOptions& options, const Context& context) {
+  const absl::StatusOr<InspectJob> file = InspectJob::Create(job, !options.sets.empty());
+  if (!file.ok()) return PrintError(file.status(), context.err());
+  const absl::StatusOr<Inspected> quick =
+      Inspect(context.env, {"validate", "--job", file->path(), "--quick"});
+  if (!quick.ok()) return PrintError(quick.status(), context.err());
+  if (!options.full || !quick->report) return PrintInspected(*quick, job, context);
+  absl::StatusOr<Inspected> full = Inspect(context.env, {"validate", "--job", file->path()});
+  if (!full.ok()) return PrintError(full.status(), context.err());
+  if (full->report) {
+    full->report = Merge(*quick->report, *full->report);
+  } else if (HasErrors(*quick->report) && IsForPeople(context.form)) {
+    // It could not begin, and the quick look says best why.
+    PrintFindings(*quick->report, context.out(), &job);
+    context.out().flush();
+  }
+  return PrintInspected(*full, job, context);
 }
 
 }  // namespace
@@ -50,19 +102,25 @@ int RunValidate(const ValidateOptions& options, const Context& context) {
     PrintViolations(job->violations, job->path, context.err());
     return kUsage;
   }
+  if (options.full) {
+    context.err() << "trainctl: all of the data is read here, no daemon is asked; " << kNotChecked
+                  << std::endl;
+    return ValidateHere(*job, options, context);
+  }
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
   if (!connection.ok()) {
     if (connection.status().code() != absl::StatusCode::kUnavailable)
       return PrintError(connection.status(), context.err());
-    context.err() << "trainctl: no daemon answers: the files are read here" << std::endl;
-    return ValidateHere(*job, !options.sets.empty(), context);
+    context.err() << "trainctl: no daemon answers: the files are read here; " << kNotChecked
+                  << std::endl;
+    return ValidateHere(*job, options, context);
   }
   v1::SubmitJobRequest request;
   *request.mutable_config() = job->config;
   request.set_validate_only(true);
   const absl::StatusOr<v1::SubmitJobResponse> response = (*connection)->SubmitJob(request);
   if (!response.ok()) return PrintError(response.status(), context.err(), job->path, job->lines);
-  return PrintResult(response->report(), context);
+  return PrintResult(response->report(), *job, context);
 }
 
 }  // namespace trainerd::client

@@ -92,6 +92,9 @@ def bench_large(root, megabytes):
     model = os.path.join(root, "large-model")
     shutil.copytree(tokenizer, model)
     shutil.copy(os.path.join(bench.GOLDEN, "tiny_model", "config.json"), model)
+    # Not read, but the quick part asks for weights.
+    with open(os.path.join(model, "model.safetensors"), "w"):
+        pass
     with open(job, "w") as file:
         file.write(f"model: {{path: {model}}}\ndata: {{train: [{data}], max_length: {MAX_LENGTH}, cache_limit: 100000}}\n")
     environment = {**os.environ, "TRAINERD_CACHE": os.path.join(root, "cache")}

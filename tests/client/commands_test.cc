@@ -123,11 +123,13 @@ TEST_F(CommandsTest, FromResolvesTheJobAndNeedsNoFile) {
 }
 
 TEST_F(CommandsTest, SubmitWaitsWithTheExitCodeOfTheEnd) {
+  std::string checkpoint;
   store_.on_submit = [&](const v1::SubmitJobRequest& request, v1::SubmitJobResponse* response) {
     if (request.validate_only()) return grpc::Status::OK;
     const std::lock_guard lock(store_.mutex);
     v1::Job& job = store_.AddJob("aaaaaaaaaaaa", "sft", v1::Job::FAILED);
     job.mutable_error()->set_code("DATA_BAD_ROW");
+    job.set_latest_checkpoint(checkpoint);
     *response->mutable_job() = job;
     return grpc::Status::OK;
   };
@@ -136,11 +138,16 @@ TEST_F(CommandsTest, SubmitWaitsWithTheExitCodeOfTheEnd) {
     EXPECT_EQ(result.code, kJobFailed);
     EXPECT_EQ(result.out, "jobs/aaaaaaaaaaaa\n");
     EXPECT_THAT(result.err, HasSubstr("DATA_BAD_ROW"));
+    EXPECT_THAT(result.err, HasSubstr("it left no checkpoint: repair the cause and submit"));
+    EXPECT_THAT(result.err, Not(HasSubstr("--from"))) << "there is nothing to continue";
     const RunResult json = Run({"submit", "job.yaml", how, "-o", "json"});
     EXPECT_EQ(json.code, kJobFailed);
     EXPECT_EQ(json.out.front(), '{') << "one document: the job at its end";
     EXPECT_THAT(json.err, HasSubstr("jobs/aaaaaaaaaaaa\n"));
   }
+  checkpoint = "jobs/aaaaaaaaaaaa/checkpoints/step-00000005-a1";
+  EXPECT_THAT(Run({"submit", "job.yaml", "--wait"}).err,
+              HasSubstr("`trainctl submit --from aaaaaaaaaaaa`"));
 }
 
 TEST_F(CommandsTest, LsFollowsThePages) {
@@ -260,7 +267,7 @@ TEST_F(CommandsTest, WaitWithoutTimeLooksOnce) {
 }
 
 TEST_F(CommandsTest, LogsContinueAtTheByteWhereTheConnectionBroke) {
-  store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
+  store_.AddJob("4f0123456789", "sft", v1::Job::SUCCEEDED).set_attempt(2);
   store_.log = "line one\nline two\nline three\n";
   store_.break_log_after = 12;
   const RunResult result = Run({"logs", "sft", "-f", "--tail", "5"});
@@ -278,7 +285,7 @@ TEST_F(CommandsTest, LogsContinueAtTheByteWhereTheConnectionBroke) {
 }
 
 TEST_F(CommandsTest, LogsOnATerminalAreClearedOfControlCharactersButNotOfCharacters) {
-  store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
+  store_.AddJob("4f0123456789", "sft", v1::Job::SUCCEEDED).set_attempt(2);
   store_.log = "ab日\x1b[2Jc\n";
   store_.break_log_after = 3;  // inside the wide character
   const RunResult result = Trainctl(folder_.path(), {"logs", "sft", "-f"},
@@ -336,6 +343,20 @@ TEST_F(CommandsTest, UsageErrorsLeaveWithTwoAndHelpWithZero) {
   EXPECT_THAT(help.out, HasSubstr("Exit codes"));
   for (const char* later : {"explain", "estimate", "completion", "metrics"})
     EXPECT_THAT(help.out, Not(HasSubstr(later)));
+}
+
+TEST_F(CommandsTest, AnUnknownCommandIsNamedWithTheNearestOne) {
+  EXPECT_EQ(
+      Run({"frobnicate"}).err,
+      "trainctl: there is no command \"frobnicate\"\n`trainctl --help` lists the commands.\n");
+  EXPECT_THAT(Run({"-o", "json", "vaildate", "job.yaml", "--set", "name=x"}).err,
+              HasSubstr("no command \"vaildate\"; did you mean \"validate\"?"));
+  EXPECT_THAT(Run({"checkpoints", "lst", "sft"}).err,
+              HasSubstr("trainctl checkpoints: there is no command \"lst\"; did you mean \"ls\"?"));
+  // No word to name: what is missing is said as before.
+  EXPECT_THAT(Run({}).err, HasSubstr("subcommand is required"));
+  EXPECT_THAT(Run({"--tail", "3"}).err, Not(HasSubstr("\"3\"")));
+  EXPECT_THAT(Run({"get"}).err, HasSubstr("JOB is required"));
 }
 
 TEST_F(CommandsTest, ConfigReferenceNamesEveryKey) {

@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <sstream>
@@ -22,9 +21,8 @@
 
 #include "client/command_line.h"
 #include "client/environment.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
 #include "proto/contract/job_state.h"
+#include "tests/client/fake_store.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::client {
@@ -48,85 +46,6 @@ class TemporaryFolder {
 
  private:
   std::string path_;
-};
-
-inline grpc::Status Refuse(grpc::StatusCode code, const std::string& message,
-                           const google::protobuf::Message& detail) {
-  google::rpc::Status details;
-  details.set_code(code);
-  details.set_message(message);
-  details.add_details()->PackFrom(detail);
-  return grpc::Status(code, message, details.SerializeAsString());
-}
-
-inline grpc::Status Refuse(grpc::StatusCode code, const std::string& message,
-                           const std::string& reason) {
-  google::rpc::ErrorInfo info;
-  info.set_domain("trainerd");
-  info.set_reason(reason);
-  return Refuse(code, message, info);
-}
-
-// What the daemon holds: survives the restarts of its server, as a database would.
-struct FakeStore {
-  std::mutex mutex;
-  std::vector<v1::Job> jobs;      // newest first
-  std::vector<v1::Event> events;  // seq = index + 1
-  std::string log;
-  std::vector<v1::Checkpoint> checkpoints;
-  std::vector<v1::SubmitJobRequest> submits;
-  std::vector<v1::StreamStatusRequest> streams;
-  std::vector<v1::StreamLogsRequest> log_reads;
-  std::vector<v1::StopRequest> stops;
-  std::string authorization;
-  int api_revision = 1;
-
-  // The n-th StreamStatus call (from 0) breaks after so many of its events; absent: it does not
-  // break.
-  std::map<size_t, int> break_stream_after;
-  // Called after each event that was sent.
-  std::function<void(const v1::Event&)> after_event = [](const v1::Event&) {};
-  std::function<grpc::Status(const v1::SubmitJobRequest&, v1::SubmitJobResponse*)> on_submit;
-  int expired_below = 0;       // cursors before this are answered with OUT_OF_RANGE
-  size_t break_log_after = 0;  // > 0: the first StreamLogs call breaks after so many bytes
-
-  v1::Job* Find(const std::string& name) {
-    for (v1::Job& job : jobs) {
-      if (job.name() == name) return &job;
-    }
-    return nullptr;
-  }
-  v1::Job& AddJob(const std::string& id, const std::string& display_name, v1::Job::State state) {
-    v1::Job job;
-    job.set_name("jobs/" + id);
-    job.set_state(state);
-    job.set_desired_state(v1::Job::DESIRED_RUN);
-    job.mutable_config()->set_name(display_name);
-    job.set_run_dir("/state/runs/" + id);
-    jobs.insert(jobs.begin(), job);
-    return jobs.front();
-  }
-  v1::Event& AddEvent(const std::string& job) {
-    v1::Event event;
-    event.set_seq(static_cast<int64_t>(events.size()) + 1);
-    event.set_job(job);
-    event.set_attempt(1);
-    events.push_back(event);
-    return events.back();
-  }
-  void AddStep(const std::string& job, int64_t step, double loss) {
-    v1::Metrics& metrics = *AddEvent(job).mutable_metrics();
-    metrics.set_step(step);
-    metrics.set_loss(loss);
-    metrics.set_tokens(100);
-    metrics.set_total_steps(100);
-  }
-  void AddStateChange(const std::string& job, v1::Job::State from, v1::Job::State to) {
-    v1::StateChanged& change = *AddEvent(job).mutable_state_changed();
-    change.set_from(from);
-    change.set_to(to);
-    change.set_desired_state(v1::Job::DESIRED_RUN);
-  }
 };
 
 class FakeTrainer final : public v1::Trainer::Service {
@@ -273,9 +192,17 @@ class FakeRuns final : public v1::Runs::Service {
   explicit FakeRuns(FakeStore* store) : store_(store) {}
   grpc::Status StreamLogs(grpc::ServerContext*, const v1::StreamLogsRequest* request,
                           grpc::ServerWriter<v1::LogChunk>* writer) override {
-    const std::lock_guard lock(store_->mutex);
+    std::unique_lock lock(store_->mutex);
     const bool first = store_->log_reads.empty();
     store_->log_reads.push_back(*request);
+    if (store_->on_logs) {
+      lock.unlock();
+      v1::LogChunk chunk;
+      chunk.set_attempt(request->attempt());
+      const grpc::Status status = store_->on_logs(*request, &chunk);
+      if (status.ok()) writer->Write(chunk);
+      return status;
+    }
     size_t at = static_cast<size_t>(request->after_offset());
     size_t end = store_->log.size();
     const bool breaks = first && store_->break_log_after > 0;

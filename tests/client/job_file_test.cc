@@ -67,6 +67,19 @@ TEST_F(JobFileTest, ThreeFaultsOfThreeKindsAreThreeLines) {
   EXPECT_EQ(job.violations.size(), 3u) << err.str();
 }
 
+TEST_F(JobFileTest, WhatIsNoYamlHasNoOtherFaults) {
+  for (const char* text : {"model: {path: [\ndata: {train: a.jsonl}\n", "a: 1\n---\nb: 2\n"}) {
+    folder_.Write("bad.yaml", text);
+    const JobFile job = Load({.path = "bad.yaml", .sets = {"train.max_stps=7"}});
+    ASSERT_EQ(job.violations.size(), 1u) << text;
+    EXPECT_EQ(job.violations[0].path, "");
+    EXPECT_GT(job.violations[0].line, 0);
+  }
+  // What can be read is checked to the end.
+  folder_.Write("bad.yaml", "train: {sed: 1}\n");
+  EXPECT_GT(Load({.path = "bad.yaml"}).violations.size(), 1u);
+}
+
 TEST_F(JobFileTest, AFieldOfTheWrongTypeIsNotAlsoReportedAsMissing) {
   folder_.Write("bad.yaml", "model: {path: [1, 2]}\ndata: {train: a.jsonl}\n");
   const JobFile job = Load({.path = "bad.yaml"});

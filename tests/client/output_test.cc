@@ -139,5 +139,83 @@ TEST(ReportTextTest, FindingsSayHowOftenAndWhere) {
   EXPECT_TRUE(HasErrors(report));
 }
 
+// A quick report of files of 2 training rows and 1 validation row, all of them read.
+v1::DataReport QuickReport() {
+  v1::DataReport report;
+  report.set_quick(true);
+  report.set_examples(2);
+  report.set_validation_examples(1);
+  report.mutable_tokens()->set_count(3);
+  report.mutable_tokens()->set_total(640);
+  // Of a daemon that still estimates them.
+  report.mutable_tokens()->set_p50(26);
+  return report;
+}
+
+std::string Printed(const v1::DataReport& report, const JobFile* job = nullptr) {
+  std::ostringstream out;
+  PrintReport(report, out, job);
+  return out.str();
+}
+
+TEST(ReportTextTest, WhatTheQuickLookEstimatesIsSaidToBeSo) {
+  EXPECT_EQ(Printed(QuickReport()),
+            "examples          2\n"
+            "validation        1\n"
+            "tokens            about 640 (estimated by size, without what the chat template adds; "
+            "trainctl validate --full counts them)\n"
+            "no findings in what was read\n"
+            "every row was read, without tokenizer and template; trainctl validate --full applies "
+            "them\n");
+}
+
+TEST(ReportTextTest, TheQuickLookSaysThatItReadAPart) {
+  v1::DataReport report = QuickReport();
+  report.set_validation_examples(2);
+  EXPECT_FALSE(AllWasRead(report));
+  std::string text = Printed(report);
+  EXPECT_THAT(text, HasSubstr("examples          about 2 (estimated: a part of the data was read)\n"
+                              "validation        about 2\n"));
+  EXPECT_THAT(text,
+              HasSubstr("no findings in what was read\n"
+                        "only the beginning and end of each file were read; trainctl validate "
+                        "--full reads all\n"));
+  report.add_findings()->set_code("X");
+  text = Printed(report);
+  EXPECT_THAT(text, Not(HasSubstr("no findings")));
+  EXPECT_THAT(text, HasSubstr("reads all\n"));
+}
+
+TEST(ReportTextTest, TheFullReportIsExact) {
+  v1::DataReport report = QuickReport();
+  report.set_quick(false);
+  report.mutable_tokens()->set_count(1);  // bad rows have no length
+  EXPECT_TRUE(AllWasRead(report));
+  const std::string text = Printed(report);
+  EXPECT_THAT(text, HasSubstr("tokens            640; a conversation has p50 26, "));
+  EXPECT_THAT(text, HasSubstr("\nno findings\n"));
+  EXPECT_THAT(text, Not(HasSubstr("--full")));
+  EXPECT_THAT(text, Not(HasSubstr("about")));
+}
+
+TEST(ReportTextTest, FindingsAboutKeysOfTheJobFileNameItsLine) {
+  v1::DataReport report;
+  v1::DataReport::Finding& finding = *report.add_findings();
+  finding.set_code("MODEL_FOLDER");
+  finding.set_error(true);
+  finding.set_count(1);
+  finding.set_message("no weights");
+  finding.add_first_places("/m");
+  JobFile job{.path = "job.yaml", .lines = {{"model", 1}, {"model.path", 2}}};
+  EXPECT_THAT(Printed(report, &job),
+              HasSubstr("error MODEL_FOLDER: no weights [job.yaml:2, /m]\n"));
+  EXPECT_THAT(Printed(report), HasSubstr("error MODEL_FOLDER: no weights [/m]\n"));
+  job.lines.erase("model.path");  // --set gave it
+  EXPECT_THAT(Printed(report, &job), HasSubstr("no weights [/m]\n"));
+  finding.set_code("BAD_JSON");
+  job.lines["model.path"] = 2;
+  EXPECT_THAT(Printed(report, &job), Not(HasSubstr("job.yaml")));
+}
+
 }  // namespace
 }  // namespace trainerd::client

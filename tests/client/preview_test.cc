@@ -79,14 +79,27 @@ TEST_F(PreviewTest, RowsWithoutTokensAreShownToo) {
   EXPECT_EQ(Trainctl(folder_.path(), {"preview", "job.yaml", "--html", "page.html"}).code, kDone);
 }
 
-TEST_F(PreviewTest, ValidateRunsInspectWhereNoDaemonIs) {
-  const RunResult result = Trainctl(folder_.path(), {"validate", "job.yaml"});
-  EXPECT_EQ(result.code, kUsage);
-  EXPECT_THAT(result.err, HasSubstr("no daemon answers"));
-  EXPECT_THAT(result.out, HasSubstr("error BAD_JSON: not JSON [a.jsonl:3]"));
-  EXPECT_THAT(Calls(), HasSubstr("validate --job " + folder_.path() + "/job.yaml --quick"));
-  const RunResult json = Trainctl(folder_.path(), {"validate", "job.yaml", "-o", "jsonl"});
-  EXPECT_THAT(json.out, HasSubstr("{\"examples\":\"7\""));
+TEST_F(PreviewTest, ABadRowIsSaidAsTheJobSaysIt) {
+  const std::string row = folder_.path() + "/a.jsonl:2:2: the line is not JSON";
+  const std::string advice = "; data.bad_rows: skip leaves such rows out";
+  const auto fail = [&](const std::string& message) {
+    folder_.Write("trainerd-inspect", "#!/bin/sh\necho '" + message + "' >&2\nexit 2\n", 0700);
+  };
+  const auto errors = [&](const std::vector<std::string>& sets) {
+    std::vector<std::string> arguments = {"preview", "job.yaml"};
+    for (const std::string& set : sets) arguments.insert(arguments.end(), {"--set", set});
+    return Trainctl(folder_.path(), arguments).err;
+  };
+  fail(row);
+  EXPECT_EQ(errors({}), "trainctl: " + row + advice + "\n") << "one line, and no empty one";
+  // Where it does not help, or has been said.
+  EXPECT_EQ(errors({"data.bad_rows=skip"}), "trainctl: " + row + "\n");
+  EXPECT_EQ(errors({"data.too_long=fail"}), "trainctl: " + row + "\n");
+  fail(row + advice);
+  EXPECT_EQ(errors({}), "trainctl: " + row + advice + "\n");
+  const std::string no_file = "open " + folder_.path() + "/a.jsonl: no such file";
+  fail(no_file);
+  EXPECT_EQ(errors({}), "trainctl: " + no_file + "\n");
 }
 
 }  // namespace
