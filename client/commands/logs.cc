@@ -160,7 +160,10 @@ absl::Status FollowJob(Connection& connection, const std::string& name, int tail
     const WatchEnd end =
         Watch(connection,
               {.parent = name, .event_types = {"state_changed"}, .until_terminal = true}, &sink);
-    if (end.kind == WatchEnd::Kind::kError) return end.error;
+    if (end.kind == WatchEnd::Kind::kError) {
+      // Removed after its end: what there was of its log has been read.
+      return attempt > 0 && absl::IsNotFound(end.error) ? absl::OkStatus() : end.error;
+    }
     if (!sink.found()) break;
     RETURN_IF_ERROR(reader->Read(name, ++attempt, /*tail=*/0));
   }

@@ -84,9 +84,13 @@ int ValidateHere(const JobFile& job, const ValidateOptions& options, const Conte
   if (!full.ok()) return PrintError(full.status(), context.err());
   if (full->report) {
     full->report = Merge(*quick->report, *full->report);
-  } else if (HasErrors(*quick->report) && IsForPeople(context.form)) {
+  } else if (HasErrors(*quick->report)) {
     // It could not begin, and the quick look says best why.
-    PrintFindings(*quick->report, context.out(), &job);
+    if (IsForPeople(context.form)) {
+      PrintFindings(*quick->report, context.out(), &job);
+    } else {
+      PrintMessage(*quick->report, context.form, context.out());
+    }
     context.out().flush();
   }
   return PrintInspected(*full, job, context);

@@ -75,9 +75,10 @@ bool MergeParts(const element& merge, std::string_view* left, std::string_view* 
 // numbered in the order of their merges.
 int32_t IdOfJoined(const Vocabulary& vocabulary, std::string_view left, std::string_view right,
                    int32_t guess) {
+  // Empty: there is no such id, or an empty token, which is not worth guessing.
   const std::string_view guessed = vocabulary.Spelling(guess);
-  if (guessed.size() == left.size() + right.size() && guessed.substr(0, left.size()) == left &&
-      guessed.substr(left.size()) == right) {
+  if (!guessed.empty() && guessed.size() == left.size() + right.size() &&
+      guessed.substr(0, left.size()) == left && guessed.substr(left.size()) == right) {
     return guess;
   }
   return vocabulary.IdOf(std::string(left).append(right));

@@ -99,8 +99,8 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
       end = attempt.end();
       return absl::OkStatus();
     });
-    // A job that was deleted has no more log.
-    return !read.ok() || end != v1::Attempt::END_UNSPECIFIED;
+    // A job that was deleted has no more log; what could not be read now is asked again.
+    return absl::IsNotFound(read) || end != v1::Attempt::END_UNSPECIFIED;
   }
 
   void Send(LogSlice slice) {

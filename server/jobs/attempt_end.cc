@@ -41,10 +41,9 @@ v1::JobError CrashError(const internal::ExitRecord& exit, int attempt) {
                          ::strsignal(exit.signal()), ")")
           : absl::StrCat("the worker left with exit code ", exit.exit_code(), " and no record");
   if (exit.signal() == SIGKILL && !exit.likely_out_of_memory()) {
-    absl::StrAppend(&what, exit.killed_by_ladder()
-                               ? ", by trainerd"
-                               : ", neither by trainerd nor by the kernel for lack of memory: "
-                                 "somebody else on this machine ended it");
+    absl::StrAppend(&what,
+                    ", not by trainerd, and the kernel counts no kill for lack of memory here: "
+                    "somebody else on this machine may have ended it");
   }
   v1::JobError error =
       exit.likely_out_of_memory()

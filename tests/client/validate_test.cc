@@ -95,6 +95,9 @@ TEST_F(ValidateTest, AFullReadThatCannotBeginSaysWhy) {
   EXPECT_EQ(result.code, kUsage);
   EXPECT_EQ(result.out, "error MODEL_FOLDER: no weights [job.yaml:2]\n");
   EXPECT_THAT(result.err, HasSubstr("a note of reading\n"));
+  const RunResult json = Run({"validate", "--full", "job.yaml", "-o", "json"});
+  EXPECT_EQ(json.code, kUsage);
+  EXPECT_THAT(json.out, HasSubstr("MODEL_FOLDER"));
   folder_.Write("exit", "1");
   EXPECT_EQ(Run({"validate", "--full", "job.yaml"}).code, kRefused);
 }

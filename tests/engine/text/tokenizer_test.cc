@@ -172,6 +172,25 @@ TEST(TokenizerTest, APrefixSpaceCoversNothingWhereNfcChangedTheText) {
   EXPECT_EQ(e.end, (std::vector<uint32_t>{0, 3, 3, 4}));
 }
 
+// The token of a merge is looked for at the number behind the last merge's; where that number is
+// no token its spelling is as empty as what these merges join.
+TEST(TokenizerTest, MergesOfEmptyTokensNameNoTokenBeyondTheVocabulary) {
+  Json file = Json::parse(ReadText(Folder("gpt2") + "/tokenizer.json"));
+  auto& vocabulary = file["model"]["vocab"];
+  vocabulary[""] = vocabulary.size();
+  file["added_tokens"] = Json::array();
+  for (int i = 0; i < 5000; ++i) file["model"]["merges"].push_back({"", ""});
+  TempFolder folder;
+  folder.Write("tokenizer.json", file.dump());
+  const auto tokenizer = Tokenizer::Load(folder.path());
+  if (!tokenizer.ok()) {
+    EXPECT_NE(tokenizer.status().message().find("$.model"), std::string::npos)
+        << tokenizer.status();
+    return;
+  }
+  EXPECT_EQ(Ids(**tokenizer, "hello world"), Ids(*LoadFamily("gpt2"), "hello world"));
+}
+
 TEST(TokenizerTest, CountsBytesThatNoTokenSpells) {
   const auto tokenizer = LoadFamily("smollm2");
   EXPECT_EQ(tokenizer->unspellable_bytes(), 3);
