@@ -41,6 +41,11 @@ void PrintReach(const v1::DataReport& report, std::ostream& out) {
   if (report.findings().empty())
     out << (report.quick() ? "no findings in what was read\n" : "no findings\n");
   if (!report.quick()) return;
+  // What could not be read is said by its finding; nothing that is true of all files is left to
+  // say.
+  for (const auto& finding : report.findings()) {
+    if (finding.code() == "BAD_FILE") return;
+  }
   out << (AllWasRead(report)
               ? "every row was read, without tokenizer and template; trainctl validate --full "
                 "applies them\n"

@@ -56,7 +56,7 @@ daemon_pid=$("$bin/trainctl" -o json version | python3 -c 'import json,sys; prin
 
 # ---------------------------------------------------------------- the job
 precision=fp32
-# Intel's processors with AVX-512 BF16 but without AMX have bf16 and are a third slower with it than with fp32; AMD's are not.
+# Intel's processors with AVX-512 BF16 but without AMX have bf16, but were slower with it than with fp32 (tests/bench/results).
 if [ "$device" = cuda ] || grep -qw amx_bf16 /proc/cpuinfo || { grep -qw avx512_bf16 /proc/cpuinfo && grep -q AuthenticAMD /proc/cpuinfo; }; then
   precision=bf16
 fi

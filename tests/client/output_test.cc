@@ -169,6 +169,13 @@ TEST(ReportTextTest, WhatTheQuickLookEstimatesIsSaidToBeSo) {
             "them\n");
 }
 
+TEST(ReportTextTest, WhereAFileCouldNotBeReadNothingIsSaidOfAllRows) {
+  v1::DataReport report = QuickReport();
+  EXPECT_THAT(Printed(report), HasSubstr("every row was read"));
+  report.add_findings()->set_code("BAD_FILE");
+  EXPECT_THAT(Printed(report), Not(HasSubstr("every row was read")));
+}
+
 TEST(ReportTextTest, TheQuickLookSaysThatItReadAPart) {
   v1::DataReport report = QuickReport();
   report.set_validation_examples(2);
