@@ -10,8 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
-#include "client/text_width.h"
-#include "proto/contract/nearest_word.h"
+#include "client/view/text_width.h"
+#include "proto/contract/config/nearest_word.h"
 
 namespace trainerd::client {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "client/environment.h"
+#include "client/view/environment.h"
 
 namespace trainerd::client {
 

@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/job_config_rules.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/config/job_config_rules.h"
 
 namespace trainerd::client {
 namespace {

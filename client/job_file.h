@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/environment.h"
-#include "proto/contract/yaml_to_proto.h"
+#include "client/view/environment.h"
+#include "proto/contract/config/yaml_to_proto.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::client {

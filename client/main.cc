@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "client/command_line.h"
-#include "client/environment.h"
+#include "client/view/environment.h"
 
 namespace trainerd::client {
 namespace {

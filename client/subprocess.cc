@@ -13,8 +13,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 
 extern char** environ;
 

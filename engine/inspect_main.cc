@@ -11,7 +11,7 @@
 
 #include "CLI/CLI.hpp"
 #include "engine/cli/inspect/commands.h"
-#include "engine/data/token_cache.h"
+#include "engine/data/store/token_cache.h"
 
 namespace {
 

@@ -3,22 +3,25 @@
 //
 //   CheckRunIdentity → OpenModel → PrepareData → CheckMasking → LoadWeights → BuildOptimizer → Restore → Train → SaveFinal
 //
-// The engine's whole outside world is EventSink and RunControl. A run is a function of (configuration, data, seed): a resumed one ends with the same
-// bytes as an undisturbed one on the same build, CPU model and thread count. Runs on one rank.
+// The engine's whole outside world is EventSink and RunControl. A run is a function of
+// (configuration, data, seed): a resumed one ends with the same bytes as an undisturbed one on the
+// same build, CPU model and thread count. Runs on one rank.
 #pragma once
 
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "engine/event_sink.h"
-#include "engine/run_control.h"
-#include "engine/run_options.h"
+#include "engine/core/event_sink.h"
+#include "engine/core/run_control.h"
+#include "engine/core/run_options.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::engine {
 
-// Runs the attempt to its end (completed, paused, stopped, discarded or failed) and says how it ended; the caller writes the record.
-// A failure is a record with `end` FAILED and the error as data, never an exception.
-internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& events, RunControl& control, const RunOptions& options = {});
+// Runs the attempt to its end (completed, paused, stopped, discarded or failed) and says how it
+// ended; the caller writes the record. A failure is a record with `end` FAILED and the error as
+// data, never an exception.
+internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& events,
+                                  RunControl& control, const RunOptions& options = {});
 
 }  // namespace trainerd::engine

@@ -15,8 +15,8 @@
 #include "engine/cli/init_model_command.h"
 #include "engine/cli/sample_command.h"
 #include "engine/cli/train_command.h"
-#include "engine/data/token_cache.h"
-#include "engine/ops/cpu_allocator.h"
+#include "engine/data/store/token_cache.h"
+#include "engine/platform/cpu_allocator.h"
 #include "spdlog/sinks/stdout_sinks.h"
 #include "spdlog/spdlog.h"
 
@@ -25,8 +25,9 @@ namespace {
 
 constexpr int kExitUsage = 2;
 
-// Tensors take their memory from a pool (cpu_allocator.h). What is left to malloc, mainly the libraries' scratch buffers, stays in the
-// heap too: given back to the kernel each time, every microbatch would pay its page faults again.
+// Tensors take their memory from a pool (cpu_allocator.h). What is left to malloc, mainly the
+// libraries' scratch buffers, stays in the heap too: given back to the kernel each time, every
+// microbatch would pay its page faults again.
 void KeepLargeBuffers() {
   ::mallopt(M_MMAP_MAX, 0);
   ::mallopt(M_TRIM_THRESHOLD, 1 << 30);

@@ -9,8 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "proto/contract/process_id.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/process_id.h"
 #include "server/runs/devices.h"
 #include "server/store/event_rows.h"
 #include "spdlog/spdlog.h"
@@ -166,7 +166,7 @@ void Server::QueryDevicesLoop() {
 }
 
 Server::~Server() {
-  if (state_dir_ != nullptr) state_dir_->AnnounceLeaving();
+  if (state_dir_ != nullptr) state_dir_->AnnounceShutdown();
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where tests find the source tree and the built programs. Functions instead of compiler definitions, so that a second
-// clone in another folder reuses the compiler cache. Included into every test by the build.
+// Where tests find the source tree and the built programs. Functions instead of compiler
+// definitions, so that a second clone in another folder reuses the compiler cache. Included into
+// every test by the build.
 #pragma once
 
 #include <string>

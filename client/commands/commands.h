@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "client/context.h"
+#include "client/commands/context.h"
 
 namespace trainerd::client {
 

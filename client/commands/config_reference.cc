@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl config reference: every key of a job file, out of job_config.proto.
 #include "client/commands/commands.h"
-#include "proto/contract/job_config_rules.h"
+#include "proto/contract/config/job_config_rules.h"
 
 namespace trainerd::client {
 

@@ -4,10 +4,10 @@
 
 #include <string>
 
+#include "client/commands/context.h"
 #include "client/commands/job_text.h"
-#include "client/context.h"
-#include "client/job_names.h"
-#include "client/status_details.h"
+#include "client/net/job_names.h"
+#include "client/net/status_details.h"
 
 namespace trainerd::client {
 

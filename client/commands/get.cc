@@ -4,12 +4,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/commands/commands.h"
-#include "client/format.h"
-#include "client/job_names.h"
-#include "client/status_details.h"
-#include "client/text_width.h"
-#include "proto/contract/status_macros.h"
-#include "proto/contract/yaml_to_proto.h"
+#include "client/net/job_names.h"
+#include "client/net/status_details.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/config/yaml_to_proto.h"
 
 namespace trainerd::client {
 namespace {

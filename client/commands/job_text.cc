@@ -2,8 +2,8 @@
 #include "client/commands/job_text.h"
 
 #include "absl/strings/str_cat.h"
-#include "client/format.h"
-#include "client/text_width.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
 
 namespace trainerd::client {
 
@@ -69,7 +69,7 @@ void PrintEnd(const v1::Job& job, const Context& context) {
   context.out() << std::endl;
 }
 
-void SayLost(const absl::Status& why, const Context& context) {
+void ReportConnectionLost(const absl::Status& why, const Context& context) {
   context.err() << "trainctl: connection lost (" << PlainText(std::string(why.message()))
                 << "), trying again" << std::endl;
 }

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "client/context.h"
+#include "client/commands/context.h"
 #include "trainerd/v1/job.pb.h"
 
 namespace trainerd::client {
@@ -19,7 +19,7 @@ ExitCode ExitCodeOfEnd(v1::Job::State state);
 void PrintEnd(const v1::Job& job, const Context& context);
 
 // What every command that outlasts a lost connection says about it, on stderr.
-void SayLost(const absl::Status& why, const Context& context);
+void ReportConnectionLost(const absl::Status& why, const Context& context);
 void SayBack(const Context& context);
 
 }  // namespace trainerd::client

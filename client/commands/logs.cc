@@ -7,13 +7,13 @@
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/commands/job_text.h"
-#include "client/format.h"
-#include "client/job_names.h"
-#include "client/status_details.h"
-#include "client/status_watch.h"
-#include "client/text_width.h"
-#include "proto/contract/job_state.h"
-#include "proto/contract/status_macros.h"
+#include "client/net/job_names.h"
+#include "client/net/status_details.h"
+#include "client/net/status_watch.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/job/job_state.h"
 
 namespace trainerd::client {
 namespace {
@@ -95,7 +95,7 @@ class LogReader {
   // False: not worth more waiting.
   bool WaitForConnection(const absl::Status& why) {
     if (!lost_) {
-      SayLost(why, context_);
+      ReportConnectionLost(why, context_);
       lost_since_ = absl::Now();
     }
     lost_ = true;
@@ -135,7 +135,7 @@ class NextAttemptSink : public WatchSink {
   void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) override {
     for (const v1::Event& event : events) newest_ = std::max(newest_, event.attempt());
   }
-  void OnConnectionLost(const absl::Status& why) override { SayLost(why, context_); }
+  void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
   void OnConnectionBack() override { SayBack(context_); }
   void OnCursorExpired() override {}
   bool OnTick() override { return !found(); }

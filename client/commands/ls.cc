@@ -5,9 +5,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
-#include "client/format.h"
-#include "client/status_details.h"
-#include "client/text_width.h"
+#include "client/net/status_details.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
 
 namespace trainerd::client {
 namespace {

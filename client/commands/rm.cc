@@ -2,7 +2,7 @@
 // trainctl rm: removes a job that has ended, with its run directory and checkpoints.
 #include "client/commands/commands.h"
 #include "client/commands/control.h"
-#include "client/text_width.h"
+#include "client/view/text_width.h"
 
 namespace trainerd::client {
 

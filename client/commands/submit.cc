@@ -4,10 +4,10 @@
 #include "client/commands/commands.h"
 #include "client/commands/job_text.h"
 #include "client/job_file.h"
-#include "client/job_names.h"
-#include "client/report_text.h"
-#include "client/status_details.h"
-#include "client/text_width.h"
+#include "client/net/job_names.h"
+#include "client/net/status_details.h"
+#include "client/view/report_text.h"
+#include "client/view/text_width.h"
 
 namespace trainerd::client {
 namespace {

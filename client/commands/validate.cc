@@ -5,13 +5,13 @@
 
 #include "absl/status/statusor.h"
 #include "client/commands/commands.h"
-#include "client/inspect.h"
 #include "client/job_file.h"
-#include "client/report_text.h"
-#include "client/status_details.h"
-#include "client/text_width.h"
-#include "proto/contract/json_output.h"
-#include "proto/contract/status_macros.h"
+#include "client/net/status_details.h"
+#include "client/preview/inspect.h"
+#include "client/view/report_text.h"
+#include "client/view/text_width.h"
+#include "proto/base/json_output.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::client {
 namespace {

@@ -3,10 +3,10 @@
 // refused.
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
-#include "client/format.h"
-#include "client/status_details.h"
-#include "client/text_width.h"
-#include "proto/contract/json_output.h"
+#include "client/net/status_details.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
+#include "proto/base/json_output.h"
 
 namespace trainerd::client {
 namespace {

@@ -8,12 +8,12 @@
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/commands/job_text.h"
-#include "client/format.h"
-#include "client/job_names.h"
-#include "client/status_details.h"
-#include "client/status_watch.h"
-#include "client/text_width.h"
-#include "proto/contract/job_state.h"
+#include "client/net/job_names.h"
+#include "client/net/status_details.h"
+#include "client/net/status_watch.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
+#include "proto/contract/job/job_state.h"
 
 namespace trainerd::client {
 namespace {
@@ -32,7 +32,7 @@ class WaitSink : public WatchSink {
       if (event.has_state_changed()) Take(event.state_changed().to());
     }
   }
-  void OnConnectionLost(const absl::Status& why) override { SayLost(why, context_); }
+  void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
   void OnConnectionBack() override { SayBack(context_); }
   void OnCursorExpired() override {}
 

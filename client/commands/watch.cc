@@ -3,14 +3,14 @@
 // with the job; Ctrl-C only ends the looking.
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
+#include "client/commands/interrupt.h"
 #include "client/commands/job_text.h"
 #include "client/commands/watch_sinks.h"
-#include "client/format.h"
-#include "client/interrupt.h"
-#include "client/job_names.h"
-#include "client/status_details.h"
-#include "client/text_width.h"
-#include "proto/contract/job_state.h"
+#include "client/net/job_names.h"
+#include "client/net/status_details.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
+#include "proto/contract/job/job_state.h"
 
 namespace trainerd::client {
 namespace {

@@ -6,13 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/commands/job_text.h"
-#include "client/event_text.h"
-#include "client/format.h"
-#include "client/frame.h"
-#include "client/live_state.h"
-#include "client/live_view.h"
-#include "client/text_width.h"
-#include "proto/contract/json_output.h"
+#include "client/view/event_text.h"
+#include "client/view/format.h"
+#include "client/view/frame.h"
+#include "client/view/live_state.h"
+#include "client/view/live_view.h"
+#include "client/view/text_width.h"
+#include "proto/base/json_output.h"
 
 namespace trainerd::client {
 namespace {
@@ -38,7 +38,7 @@ class PlainSink : public WatchSink {
     context_.out().flush();
   }
 
-  void OnConnectionLost(const absl::Status& why) override { SayLost(why, context_); }
+  void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
   void OnConnectionBack() override { SayBack(context_); }
   void OnCursorExpired() override {
     context_.err() << "trainctl: the daemon no longer has what came after the last event seen; "

@@ -5,9 +5,9 @@
 #include <memory>
 #include <string>
 
-#include "client/context.h"
-#include "client/interrupt.h"
-#include "client/status_watch.h"
+#include "client/commands/context.h"
+#include "client/commands/interrupt.h"
+#include "client/net/status_watch.h"
 
 namespace trainerd::client {
 

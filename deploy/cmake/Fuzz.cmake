@@ -18,8 +18,8 @@ function(trainerd_fuzz name)
 endfunction()
 
 add_custom_target(fuzz_targets)
-trainerd_fuzz(tokenizer LINK trainerd_engine_text SOURCES tests/engine/text/fuzz/tokenizer_fuzz.cc)
+trainerd_fuzz(tokenizer LINK trainerd_engine_text SOURCES tests/engine/text/tokenizer/fuzz/tokenizer_fuzz.cc)
 trainerd_fuzz(template LINK trainerd_engine_text SOURCES tests/engine/text/fuzz/template_fuzz.cc)
-trainerd_fuzz(jsonl LINK trainerd_engine_data SOURCES tests/engine/data/fuzz/jsonl_fuzz.cc)
+trainerd_fuzz(jsonl LINK trainerd_engine_data SOURCES tests/engine/data/source/fuzz/jsonl_fuzz.cc)
 # The header is read without LibTorch, so the rest of engine/model is not needed.
-trainerd_fuzz(safetensors LINK trainerd_contract SOURCES tests/engine/model/fuzz/safetensors_fuzz.cc engine/model/safetensors.cc)
+trainerd_fuzz(safetensors LINK trainerd_contract SOURCES tests/engine/formats/fuzz/safetensors_fuzz.cc engine/formats/safetensors.cc)

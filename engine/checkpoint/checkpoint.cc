@@ -15,11 +15,11 @@
 #include "engine/checkpoint/run_folder.h"
 #include "engine/model/model_writer.h"
 #include "google/protobuf/util/time_util.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/status_macros.h"
-#include "proto/contract/yaml_to_proto.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::engine {
 namespace {

@@ -11,7 +11,7 @@
 #include "engine/checkpoint/run_state.h"
 #include "engine/model/parameters.h"
 #include "engine/optim/adamw.h"
-#include "proto/contract/manifest.h"
+#include "proto/contract/run_dir/manifest.h"
 #include "trainerd/v1/checkpoint.pb.h"
 
 namespace trainerd::engine {

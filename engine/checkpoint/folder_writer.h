@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "proto/contract/manifest.h"
+#include "proto/contract/run_dir/manifest.h"
 
 namespace trainerd::engine {
 

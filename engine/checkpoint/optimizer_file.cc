@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/model/safetensors.h"
-#include "engine/torch_status.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/status_macros.h"
+#include "engine/formats/safetensors.h"
+#include "engine/platform/torch_status.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {

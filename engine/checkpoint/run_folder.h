@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A run directory as the worker sees it: its paths, left-overs of dead attempts, and (for a worker
 // without a daemon) the resume point and retention. The daemon keeps its own ledger. Locks and the
-// fence: proto/contract/attempt_files.h.
+// fence: proto/contract/run_dir/attempt_files.h.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/checkpoint/checkpoint_name.h"
-#include "proto/contract/manifest.h"
+#include "proto/contract/run_dir/manifest.h"
 
 namespace trainerd::engine {
 

@@ -10,10 +10,10 @@
 #include "absl/strings/str_join.h"
 #include "engine/checkpoint/engine_version.h"
 #include "nlohmann/json.hpp"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/json_output.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/hash.h"
+#include "proto/base/json_output.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {

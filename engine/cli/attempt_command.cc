@@ -8,11 +8,11 @@
 
 #include "engine/cli/control_listener.h"
 #include "engine/cli/event_sinks.h"
+#include "engine/cli/spool_sink.h"
+#include "engine/core/job_error.h"
 #include "engine/run_job.h"
-#include "engine/spool_sink.h"
-#include "engine/train/job_error.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::engine {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "engine/run_options.h"
+#include "engine/core/run_options.h"
 
 namespace trainerd::engine {
 

@@ -14,8 +14,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "proto/contract/framing.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/framing.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::engine {
@@ -81,25 +81,25 @@ void ControlListener::ReadCommand() {
     // The shim is gone (or talks nonsense): an orphan never trains on unseen.
     control_fd_ = -1;
     leave_.store(true);
-    control_.Want(Wanted::kPause);
+    control_.RequestStop(StopMode::kPause);
     return;
   }
-  switch (command.want()) {
+  switch (command.action()) {
     case internal::CHECKPOINT:
       control_.RequestCheckpoint();
       return;
     case internal::PAUSE:
       commanded_.store(true);
-      control_.Want(Wanted::kPause);
+      control_.RequestStop(StopMode::kPause);
       return;
     case internal::STOP:
       commanded_.store(true);
-      control_.Want(Wanted::kStop);
+      control_.RequestStop(StopMode::kStop);
       return;
     case internal::DISCARD:
     case internal::KILL:
       commanded_.store(true);
-      control_.Want(Wanted::kDiscard);
+      control_.RequestStop(StopMode::kDiscard);
       return;
     default:  // of a newer shim: additions only, so it can be left alone
       return;
@@ -113,10 +113,10 @@ void ControlListener::ReadSignal() {
   switch (on_signal_) {
     case OnSignal::kLeave:
       leave_.store(true);
-      control_.Want(Wanted::kPause);
+      control_.RequestStop(StopMode::kPause);
       return;
     case OnSignal::kStop:
-      control_.Want(signals_ == 1 ? Wanted::kStop : Wanted::kDiscard);
+      control_.RequestStop(signals_ == 1 ? StopMode::kStop : StopMode::kDiscard);
       return;
   }
 }

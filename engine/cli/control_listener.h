@@ -6,7 +6,7 @@
 #include <atomic>
 #include <thread>
 
-#include "engine/run_control.h"
+#include "engine/core/run_control.h"
 
 namespace trainerd::engine {
 

@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "engine/train/device.h"
+#include "engine/platform/device.h"
 #include "nlohmann/json.hpp"
 
 namespace trainerd::engine {

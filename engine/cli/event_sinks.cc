@@ -8,9 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/checkpoint/folder_writer.h"
-#include "engine/spool_sink.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/json_output.h"
+#include "engine/cli/spool_sink.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/json_output.h"
 
 namespace trainerd::engine {
 namespace {

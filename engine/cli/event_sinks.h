@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/event_sink.h"
+#include "engine/core/event_sink.h"
 
 namespace trainerd::engine {
 

@@ -13,8 +13,8 @@
 #include "engine/model/model_writer.h"
 #include "engine/model/parameters.h"
 #include "nlohmann/json.hpp"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {

@@ -13,9 +13,9 @@
 #include "engine/model/decoder.h"
 #include "engine/model/hf_folder.h"
 #include "engine/model/parameters.h"
-#include "engine/torch_status.h"
-#include "engine/train/prompter.h"
-#include "proto/contract/status_macros.h"
+#include "engine/platform/torch_status.h"
+#include "engine/train/sample_generator.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -27,13 +27,13 @@ std::string Moment() {
 }
 
 absl::StatusOr<std::vector<int32_t>> PromptIds(const SampleOptions& options,
-                                               const Prompter& prompter) {
-  if (options.raw) return prompter.TextIds(options.prompt);
+                                               const SampleGenerator& sample_generator) {
+  if (options.raw) return sample_generator.TextIds(options.prompt);
   Json messages = Json::array();
   if (!options.system.empty())
     messages.push_back({{"role", "system"}, {"content", options.system}});
   messages.push_back({{"role", "user"}, {"content", options.prompt}});
-  return prompter.ConversationIds(messages);
+  return sample_generator.ConversationIds(messages);
 }
 
 absl::StatusOr<std::string> Answer(const SampleOptions& options) {
@@ -58,10 +58,10 @@ absl::StatusOr<std::string> Answer(const SampleOptions& options) {
   std::unique_ptr<Decoder> decoder;
   RETURN_IF_ERROR(CatchTorch([&] { decoder = std::make_unique<Decoder>(config, *parameters); }));
   ASSIGN_OR_RETURN(
-      const std::unique_ptr<Prompter> prompter,
-      Prompter::Create(options.model_folder, *tokenizer, *chat_template, {.now = Moment()}));
-  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, PromptIds(options, *prompter));
-  return prompter->Answer(*decoder, ids, {.max_tokens = options.max_tokens});
+      const std::unique_ptr<SampleGenerator> sample_generator,
+      SampleGenerator::Create(options.model_folder, *tokenizer, *chat_template, {.now = Moment()}));
+  ASSIGN_OR_RETURN(const std::vector<int32_t> ids, PromptIds(options, *sample_generator));
+  return sample_generator->Answer(*decoder, ids, {.max_tokens = options.max_tokens});
 }
 
 }  // namespace

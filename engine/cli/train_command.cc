@@ -21,16 +21,16 @@
 #include "engine/checkpoint/run_folder.h"
 #include "engine/cli/control_listener.h"
 #include "engine/cli/event_sinks.h"
+#include "engine/platform/device.h"
 #include "engine/run_job.h"
-#include "engine/train/device.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/config_paths.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/job_config_rules.h"
-#include "proto/contract/message_to_yaml.h"
-#include "proto/contract/status_macros.h"
-#include "proto/contract/yaml_to_proto.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/config/config_paths.h"
+#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/message_to_yaml.h"
+#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/run_dir/attempt_files.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::engine {
@@ -111,8 +111,8 @@ absl::StatusOr<v1::ResolvedJobConfig> ReadJob(const TrainOptions& options) {
   return resolved;
 }
 
-absl::StatusOr<std::string> ChooseDevice(const std::string& wanted) {
-  if (wanted != "auto") return wanted;
+absl::StatusOr<std::string> ChooseDevice(const std::string& stop_mode) {
+  if (stop_mode != "auto") return stop_mode;
   for (const DeviceDescription& device : ListDevices()) {
     if (device.name != "cpu" && device.unavailable.empty()) return device.name;
   }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/run_options.h"
+#include "engine/core/run_options.h"
 
 namespace trainerd::engine {
 

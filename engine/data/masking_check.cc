@@ -10,9 +10,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "engine/data/counter_rng.h"
-#include "engine/data/selection.h"
-#include "proto/contract/status_macros.h"
+#include "engine/data/batches/counter_rng.h"
+#include "engine/data/batches/selection.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -83,13 +83,14 @@ void Sampler::LookForMarkers(absl::Span<const int32_t> run) {
 }
 
 absl::Status Sampler::Add(int64_t row) {
-  ASSIGN_OR_RETURN(const Microbatch batch, MakeMicrobatch(*data_.store, data_.train_rows, {row}));
+  ASSIGN_OR_RETURN(const Microbatch batch,
+                   MakeMicrobatch(*data_.store, data_.train_sequences, {row}));
   // By document, so that two documents' trained ends and starts do not merge. Of a document that is
   // a piece the whole conversation counts: its spans are recorded for that.
   Counts counts;
   bool has_piece = false;
   for (int64_t i = 0; i < batch.num_documents(); ++i) {
-    const Piece piece = data_.train_rows.document(row, i);
+    const Piece piece = data_.train_sequences.document(row, i);
     ASSIGN_OR_RETURN(const TokenExample example, data_.store->Read(piece.example));
     const int64_t tokens =
         batch.cu_seqlens[static_cast<size_t>(i) + 1] - batch.cu_seqlens[static_cast<size_t>(i)];
@@ -186,7 +187,7 @@ absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                                                const v1::JobConfig& config,
                                                const Tokenizer& tokenizer) {
   Sampler sampler(data, tokenizer);
-  const int64_t count = data.train_rows.size();
+  const int64_t count = data.train_sequences.size();
   const CounterRng rng(config.train().seed(), RngPurpose::kMaskingSample, 0);
   for (const int64_t row : ChooseSeeded(count, kMaskingSampleRows, rng)) {
     RETURN_IF_ERROR(sampler.Add(row));

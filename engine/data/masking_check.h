@@ -5,7 +5,7 @@
 #pragma once
 
 #include "engine/data/prepare.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/job_config.pb.h"
 

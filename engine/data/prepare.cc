@@ -5,13 +5,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "engine/data/arrange.h"
-#include "engine/data/example_set.h"
-#include "engine/data/findings.h"
-#include "engine/data/source_format.h"
-#include "engine/data/tokenize_files.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/status_macros.h"
+#include "engine/data/batches/sequence_plan.h"
+#include "engine/data/examples/example_set.h"
+#include "engine/data/examples/tokenize_files.h"
+#include "engine/data/source/findings.h"
+#include "engine/data/source/source_format.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -92,7 +92,7 @@ class Preparation {
   // NO_ROWS when nothing of a set can be trained.
   absl::Status RequireExamples(const internal::TokenSetSummary::Counters& set,
                                const std::string& what, int64_t count);
-  absl::Status FillReport(const Arrangement& arrangement, PreparedData* data) const;
+  absl::Status FillReport(const SequencePlan& arrangement, PreparedData* data) const;
 
   const v1::JobConfig& config_;
   const TextPipeline& text_;
@@ -112,24 +112,25 @@ absl::Status Preparation::RequireExamples(const internal::TokenSetSummary::Count
   return absl::OkStatus();
 }
 
-absl::Status Preparation::FillReport(const Arrangement& arrangement, PreparedData* data) const {
+absl::Status Preparation::FillReport(const SequencePlan& arrangement, PreparedData* data) const {
   v1::DataReport& report = data->report;
   const internal::TokenSetSummary& summary = data->store->summary();
   report.set_format(Formats(config_.data(), summary));
   report.set_examples(summary.train().rows_read());
   report.set_trained_examples(static_cast<int64_t>(data->train.size()));
   report.set_validation_examples(static_cast<int64_t>(data->validation.size()));
-  report.set_rows(data->train_rows.size());
+  report.set_rows(data->train_sequences.size());
   report.set_truncated(summary.train().rows_truncated());
   RETURN_IF_ERROR(FillLengths(*data, report.mutable_tokens()));
   ASSIGN_OR_RETURN(*report.mutable_fingerprint(), Fingerprint(*data));
   report.set_target_tokens(arrangement.target_tokens);
-  if (config_.data().packing() != "none" && !data->train_rows.empty()) {
-    report.set_fill(static_cast<double>(arrangement.row_tokens) /
-                    (static_cast<double>(data->train_rows.size()) * config_.data().max_length()));
+  if (config_.data().packing() != "none" && !data->train_sequences.empty()) {
+    report.set_fill(
+        static_cast<double>(arrangement.row_tokens) /
+        (static_cast<double>(data->train_sequences.size()) * config_.data().max_length()));
   }
   report.set_total_steps(
-      DataLoader(*data->store, data->train_rows, LoaderOptions(config_)).total_steps());
+      DataLoader(*data->store, data->train_sequences, LoaderOptions(config_)).total_steps());
   findings_.AppendTo(&report);
   return absl::OkStatus();
 }
@@ -158,15 +159,15 @@ absl::StatusOr<PreparedData> Preparation::Run() {
     RETURN_IF_ERROR(RequireExamples(summary.validation(), config.validation(),
                                     summary.validation().examples()));
   }
-  ASSIGN_OR_RETURN(Arrangement arrangement, Arrange(config_, *data.store, &findings_));
+  ASSIGN_OR_RETURN(SequencePlan arrangement, PlanSequences(config_, *data.store, &findings_));
   if (summary.train().examples() > 0) {
     // Every piece of conversations that were cut may be without a target.
-    RETURN_IF_ERROR(
-        RequireExamples(summary.train(), "data.train", arrangement.train_rows.num_documents()));
+    RETURN_IF_ERROR(RequireExamples(summary.train(), "data.train",
+                                    arrangement.train_sequences.num_documents()));
   }
   data.train = std::move(arrangement.train);
   data.validation = std::move(arrangement.validation);
-  data.train_rows = std::move(arrangement.train_rows);
+  data.train_sequences = std::move(arrangement.train_sequences);
   data.validation_rows = std::move(arrangement.validation_rows);
   if (!options_.keep_going) RETURN_IF_ERROR(findings_.ConfiguredErrors());
   RETURN_IF_ERROR(FillReport(arrangement, &data));
@@ -194,12 +195,12 @@ DataLoaderOptions LoaderOptions(const v1::JobConfig& config) {
 
 absl::StatusOr<std::string> FirstRowsDigest(const PreparedData& data, const v1::JobConfig& config,
                                             int64_t count) {
-  const DataLoader loader(*data.store, data.train_rows, LoaderOptions(config));
+  const DataLoader loader(*data.store, data.train_sequences, LoaderOptions(config));
   const std::vector<int64_t> order = loader.EpochOrder(0);
   Xxh3Stream hash;
   for (size_t i = 0; i < order.size() && static_cast<int64_t>(i) < count; ++i) {
     ASSIGN_OR_RETURN(const Microbatch row,
-                     MakeMicrobatch(*data.store, data.train_rows, {order[i]}));
+                     MakeMicrobatch(*data.store, data.train_sequences, {order[i]}));
     hash.Update(row.ids.data(), row.ids.size() * sizeof(int32_t));
     hash.Update(row.labels.data(), row.labels.size() * sizeof(int32_t));
   }

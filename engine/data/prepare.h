@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/data/batch.h"
-#include "engine/data/data_loader.h"
-#include "engine/data/packing.h"
-#include "engine/data/token_store.h"
+#include "engine/data/batches/batch.h"
+#include "engine/data/batches/data_loader.h"
+#include "engine/data/batches/packing.h"
+#include "engine/data/store/token_store.h"
 #include "engine/text/chat_template.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/job_config.pb.h"
 
@@ -37,9 +37,9 @@ struct PreparedData {
   // Examples of `store` in file order. Train: those that are trained on, each once (they have a
   // target token, and a weight chose them). Validation: of data.validation or the seeded split.
   std::vector<uint32_t> train, validation;
-  PackedRows
-      train_rows;  // of examples of `store`; one of a weighted file may stand in several rows
-  PackedRows validation_rows;
+  PackedSequences
+      train_sequences;  // of examples of `store`; one of a weighted file may stand in several rows
+  PackedSequences validation_rows;
   v1::DataReport report;  // with fingerprint, counts and findings (file:line)
   bool from_cache = false;
   std::vector<std::string> notes;  // what went wrong with the cache; the job goes on without it

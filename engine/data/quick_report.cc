@@ -13,10 +13,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/data/example.h"
-#include "engine/data/findings.h"
-#include "engine/data/jsonl_reader.h"
-#include "proto/contract/status_macros.h"
+#include "engine/data/source/conversation.h"
+#include "engine/data/source/findings.h"
+#include "engine/data/source/jsonl_reader.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -75,7 +75,7 @@ class QuickCheck {
 
  private:
   void CheckModel();
-  // `file`: as in DataPlace.
+  // `file`: as in RecordLocation.
   FileEstimate CheckFile(const std::string& path, int32_t file);
   // The same; the error is why the file cannot be read.
   absl::StatusOr<FileEstimate> ReadRows(const std::string& path, int32_t file);
@@ -111,13 +111,13 @@ void QuickCheck::CheckModel() {
 
 void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
   Conversation conversation;
-  std::optional<RowFault> fault;
+  std::optional<RecordError> fault;
   if (line.too_long) {
-    fault = RowFault{.code = "LINE_TOO_LONG", .message = "the line is longer than 100 MB"};
+    fault = RecordError{.code = "LINE_TOO_LONG", .message = "the line is longer than 100 MB"};
   } else {
     fault = parser_.Parse(line.text, format_, &conversation);
   }
-  DataPlace place{.file = file, .line = line.number};
+  RecordLocation place{.file = file, .line = line.number};
   if (fault) {
     place.column = fault->column;
     findings_.Add(fault->code, bad_rows_fail_, place, fault->message);

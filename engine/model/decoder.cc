@@ -100,8 +100,9 @@ Decoder::Decoder(const ModelConfig& config, ParameterSet& parameters)
 }
 
 at::Tensor Decoder::Mlp(const Block& block, const AddNormed& stream) const {
-  const Activated activated = SwiGlu(Linear(stream.normed_TD, block.gate_up, stream.remake_normed));
-  return Linear(activated.out, block.down, activated.remake);
+  const Activated activated =
+      SwiGlu(Linear(stream.normed_TD, block.gate_up, stream.recompute_normed));
+  return Linear(activated.out, block.down, activated.recompute);
 }
 
 at::Tensor Decoder::Hidden(const DeviceBatch& batch, const at::Tensor& rows) {
@@ -115,8 +116,9 @@ at::Tensor Decoder::Hidden(const DeviceBatch& batch, const at::Tensor& rows) {
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     const Block& block = blocks_[layer];
     const bool last = layer + 1 == blocks_.size();
-    at::Tensor attended = RotaryAttention(Linear(stream.normed_TD, block.qkv, stream.remake_normed),
-                                          rope, batch.documents, block.attention);
+    at::Tensor attended =
+        RotaryAttention(Linear(stream.normed_TD, block.qkv, stream.recompute_normed), rope,
+                        batch.documents, block.attention);
     if (last && rows.defined()) {
       // Nothing mixes positions any more: only rows that carry loss go on.
       attended = SelectRows(attended, rows);

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/data/batch.h"
+#include "engine/data/batches/batch.h"
 #include "engine/model/model_config.h"
 #include "engine/model/parameters.h"
 #include "engine/ops/op_table.h"

@@ -8,8 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/model/kv_cache.h"
-#include "engine/torch_status.h"
-#include "proto/contract/status_macros.h"
+#include "engine/platform/torch_status.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {

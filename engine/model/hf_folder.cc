@@ -9,9 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/model/families.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/status_macros.h"
+#include "engine/model/families/families.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {

@@ -12,8 +12,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/formats/safetensors.h"
 #include "engine/model/model_config.h"
-#include "engine/model/safetensors.h"
 
 namespace trainerd::engine {
 

@@ -11,12 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "engine/model/safetensors.h"
+#include "engine/formats/safetensors.h"
 #include "engine/model/stored_dtype.h"
-#include "engine/torch_status.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/status_macros.h"
+#include "engine/platform/torch_status.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {

@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "engine/model/families.h"
+#include "engine/model/families/families.h"
 #include "engine/model/hf_folder.h"
 #include "engine/model/model_config.h"
 #include "engine/ops/weights.h"

@@ -5,7 +5,7 @@
 
 #include <c10/core/ScalarType.h>
 
-#include "engine/model/safetensors.h"
+#include "engine/formats/safetensors.h"
 
 namespace trainerd::engine {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {

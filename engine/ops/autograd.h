@@ -17,7 +17,7 @@ using BackwardFunction = std::function<std::vector<at::Tensor>(std::vector<at::T
 
 // Makes a tensor again, bit for bit, from tensors that are kept anyway: what is cheap to compute
 // need not be kept until the backward.
-using Remake = std::function<at::Tensor()>;
+using Recompute = std::function<at::Tensor()>;
 
 // True where a backward must be recorded (gradient mode is on).
 bool IsRecording();

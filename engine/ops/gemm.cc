@@ -5,9 +5,9 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 
-#include "engine/ops/cpu/cpu_level.h"
 #include "engine/ops/op_table.h"
-#include "proto/contract/status_macros.h"
+#include "engine/platform/cpu_level.h"
+#include "proto/base/status_macros.h"
 
 namespace at::native {
 // result = beta × result + alpha × a·b through oneDNN, in the operands' precision. Exported by

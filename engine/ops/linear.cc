@@ -8,7 +8,7 @@
 
 namespace trainerd::engine {
 
-at::Tensor Linear(const at::Tensor& x, const LinearWeights& weights, const Remake& remake) {
+at::Tensor Linear(const at::Tensor& x, const LinearWeights& weights, const Recompute& recompute) {
   at::Tensor y;
   {
     at::NoGradGuard no_grad;
@@ -17,10 +17,10 @@ at::Tensor Linear(const at::Tensor& x, const LinearWeights& weights, const Remak
   }
   if (!IsRecording()) return y;
 
-  auto backward = [weights, remake,
-                   kept = remake ? at::Tensor() : Detached(x)](std::vector<at::Tensor>& gradients) {
+  auto backward = [weights, recompute, kept = recompute ? at::Tensor() : Detached(x)](
+                      std::vector<at::Tensor>& gradients) {
     const at::Tensor& d_y = gradients[0];
-    AddMatMul(weights.weight_grad, d_y.t(), remake ? remake() : kept);
+    AddMatMul(weights.weight_grad, d_y.t(), recompute ? recompute() : kept);
     if (weights.bias.defined()) OpsFor(d_y.device()).add_column_sums(weights.bias_grad, d_y);
     return std::vector<at::Tensor>{MatMul(d_y, weights.weight)};
   };

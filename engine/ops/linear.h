@@ -12,6 +12,6 @@ namespace trainerd::engine {
 // x·Wᵀ (+ bias). Shapes: x [T, in] → [T, out]. With `remake`, x is not kept for the backward but
 // made again.
 at::Tensor Linear(const at::Tensor& x, const LinearWeights& weights,
-                  const Remake& remake = nullptr);
+                  const Recompute& recompute = nullptr);
 
 }  // namespace trainerd::engine

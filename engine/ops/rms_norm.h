@@ -14,7 +14,7 @@ namespace trainerd::engine {
 struct AddNormed {
   at::Tensor sum_TD;  // x + delta: the residual stream
   at::Tensor normed_TD;
-  Remake remake_normed;  // for the linear layer that takes normed
+  Recompute recompute_normed;  // for the linear layer that takes normed
 };
 
 // sum = x + delta (delta undefined: x), normed = rms_norm(sum) × weight.

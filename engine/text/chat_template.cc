@@ -6,9 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "engine/text/jinja/interpreter.h"
 #include "engine/text/jinja/parser.h"
-#include "engine/text/utf8.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
+#include "proto/base/utf8.h"
 
 namespace trainerd::engine {
 namespace {

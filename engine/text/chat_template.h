@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/text/text_span.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/tokenizer/text_span.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 
 namespace trainerd::engine {

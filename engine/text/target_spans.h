@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/text/chat_template.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 
 namespace trainerd::engine {

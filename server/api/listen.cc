@@ -12,9 +12,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::server {
 namespace {

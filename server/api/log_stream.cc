@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
 #include "server/api/status.h"
 #include "server/runs/log_reader.h"
 #include "server/store/errors.h"

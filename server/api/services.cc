@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "server/api/status.h"
-#include "server/jobs/queries.h"
+#include "server/commands/queries.h"
 
 namespace trainerd::server {
 namespace {

@@ -11,8 +11,8 @@
 #include "absl/time/time.h"
 #include "server/api/log_stream.h"
 #include "server/api/watch_stream.h"
-#include "server/jobs/device_table.h"
-#include "server/jobs/job_manager.h"
+#include "server/commands/job_manager.h"
+#include "server/runs/device_table.h"
 #include "server/store/store.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 

@@ -7,9 +7,9 @@
 #include <memory>
 #include <utility>
 
-#include "proto/contract/job_state.h"
+#include "proto/contract/job/job_state.h"
 #include "server/api/status.h"
-#include "server/jobs/queries.h"
+#include "server/commands/queries.h"
 #include "server/store/errors.h"
 #include "server/store/names.h"
 

@@ -3,7 +3,7 @@
 
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/wire_format_lite.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 #include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::server {

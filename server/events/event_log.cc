@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::server {
 

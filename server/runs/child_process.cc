@@ -16,8 +16,8 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 
 extern char** environ;
 

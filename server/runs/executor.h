@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "proto/contract/attempt_files.h"
+#include "proto/contract/run_dir/attempt_files.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::server {
@@ -68,7 +68,7 @@ class Executor {
   // Passes on what is wanted; `deadline` > 0 is the grace before the shim sends SIGTERM and, 2 s
   // later, SIGKILL. Safe to repeat: a milder want than one already passed on changes nothing, and a
   // deadline is only ever brought forward. Errors: Unavailable when no shim answers.
-  virtual absl::Status Signal(const AttemptRef& attempt, internal::Want want,
+  virtual absl::Status Signal(const AttemptRef& attempt, internal::RequestedAction action,
                               absl::Duration deadline) = 0;
 
   // Tells the shim that everything was read, so that it may leave. OK when there is no shim any

@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-#include "proto/contract/atomic_file.h"
+#include "proto/base/atomic_file.h"
 
 namespace trainerd::server {
 

@@ -3,9 +3,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/json_output.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/json_output.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
 #include "server/runs/child_process.h"
 
 namespace trainerd::server {

@@ -17,10 +17,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/process_id.h"
-#include "proto/contract/status_macros.h"
-#include "proto/contract/yaml_to_proto.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/run_dir/process_id.h"
 #include "server/runs/folder_list.h"
 #include "server/runs/process_scan.h"
 #include "server/runs/shim_client.h"
@@ -230,13 +230,13 @@ Observation LocalExecutor::ObserveWithoutRecord(const AttemptRef& attempt,
   return observation;
 }
 
-absl::Status LocalExecutor::Signal(const AttemptRef& attempt, internal::Want want,
+absl::Status LocalExecutor::Signal(const AttemptRef& attempt, internal::RequestedAction action,
                                    absl::Duration deadline) {
   internal::ShimReply reply;
   ASSIGN_OR_RETURN(ShimClient client,
                    ShimClient::Connect(AttemptDir(attempt), kShimTimeout, &reply));
   internal::ShimRequest request;
-  request.mutable_signal()->set_want(want);
+  request.mutable_signal()->set_action(action);
   request.mutable_signal()->set_deadline_seconds(absl::ToDoubleSeconds(deadline));
   ASSIGN_OR_RETURN(reply, client.Call(request));
   if (!reply.error().empty()) return absl::UnavailableError(reply.error());

@@ -24,7 +24,7 @@ class LocalExecutor : public Executor {
 
   absl::Status Launch(const internal::AttemptSpec& spec) override;
   Observation Observe(const AttemptRef& attempt) override;
-  absl::Status Signal(const AttemptRef& attempt, internal::Want want,
+  absl::Status Signal(const AttemptRef& attempt, internal::RequestedAction action,
                       absl::Duration deadline) override;
   absl::Status Shutdown(const AttemptRef& attempt) override;
   absl::Status KillByIdentity(const AttemptRef& attempt) override;

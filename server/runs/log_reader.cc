@@ -17,8 +17,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 #include "server/runs/folder_list.h"
 
 namespace trainerd::server {

@@ -7,8 +7,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/process_id.h"
+#include "proto/base/atomic_file.h"
+#include "proto/contract/run_dir/process_id.h"
 #include "server/runs/folder_list.h"
 
 namespace trainerd::server {

@@ -14,9 +14,9 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/framing.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/framing.h"
 
 namespace trainerd::server {
 namespace {

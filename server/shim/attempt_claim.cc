@@ -13,7 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "proto/contract/attempt_files.h"
+#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::server {
 namespace {

@@ -12,8 +12,8 @@
 #include <cstring>
 #include <utility>
 
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::server {
 namespace {

@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <utility>
 
-#include "proto/contract/attempt_files.h"
+#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::server {
 

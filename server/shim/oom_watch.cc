@@ -10,7 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "proto/contract/atomic_file.h"
+#include "proto/base/atomic_file.h"
 
 namespace trainerd::server {
 namespace {

@@ -18,16 +18,16 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/json_output.h"
-#include "proto/contract/process_id.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/json_output.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
+#include "proto/contract/run_dir/process_id.h"
 #include "server/shim/attempt_claim.h"
 #include "server/shim/control_server.h"
 #include "server/shim/log_capture.h"
 #include "server/shim/oom_watch.h"
-#include "server/shim/stop_ladder.h"
+#include "server/shim/stop_escalation.h"
 #include "server/shim/worker_process.h"
 
 namespace trainerd::server {
@@ -129,7 +129,7 @@ class Shim {
   std::optional<WorkerProcess> worker_;
   LogCapture log_;
   OomWatch oom_;
-  StopLadder ladder_;
+  StopEscalation escalation_;
   bool log_open_ = true;
 };
 
@@ -187,8 +187,8 @@ void Shim::RunUntilWorkerEnds(WorkerProcess::End* end) {
     if (fds[0].revents != 0 && TakeSignals()) {
       worker_->Leave();
       // The end of its socket asks for what STOP asks: a checkpoint, then leave.
-      ladder_.Delivered(internal::STOP);
-      ladder_.BringForward(NowMs() + GraceMs(spec_));
+      escalation_.Delivered(internal::STOP);
+      escalation_.BringForward(NowMs() + GraceMs(spec_));
     }
     if (fds[1].revents != 0) log_open_ = CaptureLog();
     control_->Serve(fds.data() + 2);
@@ -201,7 +201,7 @@ void Shim::RunUntilWorkerEnds(WorkerProcess::End* end) {
 }
 
 int Shim::PollTimeoutMs() const {
-  const std::optional<MonotonicMs> due = ladder_.NextDue();
+  const std::optional<MonotonicMs> due = escalation_.NextDue();
   if (!due.has_value()) return -1;
   return static_cast<int>(std::clamp<MonotonicMs>(*due - NowMs(), 0, 3600 * 1000));
 }
@@ -234,13 +234,13 @@ void Shim::DrainLog() {
 }
 
 void Shim::ActOnLadder() {
-  switch (ladder_.TakeDue(NowMs())) {
-    case StopLadder::Action::kNone:
+  switch (escalation_.TakeDue(NowMs())) {
+    case StopEscalation::Action::kNone:
       return;
-    case StopLadder::Action::kTerminate:
+    case StopEscalation::Action::kTerminate:
       worker_->Kill(SIGTERM);
       return;
-    case StopLadder::Action::kKill:
+    case StopEscalation::Action::kKill:
       worker_->Kill(SIGKILL);
       return;
   }
@@ -274,26 +274,28 @@ internal::ShimReply Shim::Handle(const internal::ShimRequest& request) {
   }
   if (reply.protocol() == 0) reply.set_protocol(kProtocolMax);
   *reply.mutable_info() = info_;
-  reply.set_want(ladder_.want());
+  reply.set_action(escalation_.action());
   return reply;
 }
 
 internal::ShimReply Shim::HandleSignal(const internal::ShimRequest::Signal& signal) {
   internal::ShimReply reply;
-  if (!internal::Want_IsValid(signal.want()) || signal.want() == internal::WANT_UNSPECIFIED) {
-    reply.set_error(absl::StrCat("unknown want ", static_cast<int>(signal.want())));
+  if (!internal::RequestedAction_IsValid(signal.action()) ||
+      signal.action() == internal::REQUESTED_ACTION_UNSPECIFIED) {
+    reply.set_error(absl::StrCat("unknown action ", static_cast<int>(signal.action())));
     return reply;
   }
   // Beyond a day the grace says nothing, and NaN is no time.
   const double seconds =
       signal.deadline_seconds() > 0 ? std::min(signal.deadline_seconds(), 86400.0 * 365) : 0;
-  ladder_.Raise(signal.want(), static_cast<MonotonicMs>(seconds * 1000), NowMs());
+  escalation_.Raise(signal.action(), static_cast<MonotonicMs>(seconds * 1000), NowMs());
   absl::Status sent;
-  if (signal.want() == internal::CHECKPOINT) sent = worker_->Send(internal::CHECKPOINT);
+  if (signal.action() == internal::CHECKPOINT) sent = worker_->Send(internal::CHECKPOINT);
   // What could not be delivered stays wanted: the daemon hears of it and repeats its signal.
-  if (const std::optional<internal::Want> want = ladder_.Undelivered(); want.has_value()) {
-    sent = worker_->Send(*want);
-    if (sent.ok()) ladder_.Delivered(*want);
+  if (const std::optional<internal::RequestedAction> action = escalation_.Undelivered();
+      action.has_value()) {
+    sent = worker_->Send(*action);
+    if (sent.ok()) escalation_.Delivered(*action);
   }
   if (!sent.ok()) reply.set_error(std::string(sent.message()));
   return reply;
@@ -304,7 +306,7 @@ internal::ExitRecord Shim::Record(const WorkerProcess::End& end) {
   record.set_exit_code(end.exit_code);
   record.set_signal(end.signal);
   record.set_core_dumped(end.core_dumped);
-  record.set_killed_by_ladder(ladder_.used_force() && end.signal != 0);
+  record.set_killed_by_escalation(escalation_.used_force() && end.signal != 0);
   record.set_user_cpu_seconds(end.user_cpu_seconds);
   record.set_system_cpu_seconds(end.system_cpu_seconds);
   record.set_memory_peak_bytes(end.memory_peak_bytes);
@@ -312,7 +314,7 @@ internal::ExitRecord Shim::Record(const WorkerProcess::End& end) {
   *record.mutable_end_time() = TimestampNow();
   record.set_log_excerpt(log_.Excerpt());
   *record.mutable_worker() = worker_->id();
-  const bool killed_by_others = end.signal == SIGKILL && !ladder_.used_force();
+  const bool killed_by_others = end.signal == SIGKILL && !escalation_.used_force();
   // Where the kernel's kills are not counted, they are the likeliest of what is left.
   record.set_likely_out_of_memory(killed_by_others && oom_.KillsSince().value_or(1) > 0);
   return record;

@@ -14,9 +14,9 @@
 #include <cstring>
 #include <utility>
 
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/process_id.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/process_id.h"
 
 extern char** environ;
 
@@ -137,10 +137,10 @@ WorkerProcess::~WorkerProcess() {
   if (log_fd_ >= 0) close(log_fd_);
 }
 
-absl::Status WorkerProcess::Send(internal::Want want) {
+absl::Status WorkerProcess::Send(internal::RequestedAction action) {
   if (left_) return absl::UnavailableError("the worker was told to checkpoint and leave");
   internal::WorkerCommand command;
-  command.set_want(want);
+  command.set_action(action);
   const std::string payload = command.SerializeAsString();
   const uint32_t length = static_cast<uint32_t>(payload.size());
   std::string frame;

@@ -46,7 +46,7 @@ class WorkerProcess {
   int log_fd() const { return log_fd_; }
 
   // Errors: Unavailable when the worker is gone, does not read its commands, or Leave was called.
-  absl::Status Send(internal::Want want);
+  absl::Status Send(internal::RequestedAction action);
   // Ends the control socket: the worker checkpoints and leaves.
   void Leave();
   // Does nothing once the worker was reaped.

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 #include "trainerd/v1/job.pb.h"
 
 namespace trainerd::server {

@@ -2,8 +2,8 @@
 #include "server/store/job_rows.h"
 
 #include "absl/strings/str_cat.h"
-#include "proto/contract/job_state.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/job/job_state.h"
 
 namespace trainerd::server {
 namespace {

@@ -2,7 +2,7 @@
 #include "server/store/run_rows.h"
 
 #include "absl/strings/str_cat.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::server {
 namespace {

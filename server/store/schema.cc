@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::server {
 namespace {

@@ -15,8 +15,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::server {
 namespace {
@@ -105,7 +105,7 @@ StateDir::~StateDir() {
 
 std::string StateDir::short_path() const { return absl::StrCat("/proc/self/fd/", folder_fd_); }
 
-void StateDir::AnnounceLeaving() {
+void StateDir::AnnounceShutdown() {
   // A hint only: a successor that does not see it refuses to start instead of waiting.
   WriteHolder(lock_fd_, absl::StrCat(::getpid(), kLeaving, "\n"), path_).IgnoreError();
 }

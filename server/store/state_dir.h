@@ -30,7 +30,7 @@ class StateDir {
   std::string short_path() const;
   // Says in the lock file that this daemon is leaving, so that its successor waits instead of
   // refusing.
-  void AnnounceLeaving();
+  void AnnounceShutdown();
 
  private:
   StateDir(std::string path, int folder_fd, int lock_fd)

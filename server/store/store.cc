@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 #include "server/store/event_rows.h"
 #include "server/store/schema.h"
 

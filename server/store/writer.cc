@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 #include "server/store/event_rows.h"
 
 namespace trainerd::server {

@@ -6,7 +6,7 @@ import re
 import sys
 
 # The only places that may catch exceptions: where a library that throws is wrapped.
-MAY_CATCH = re.compile(r"^(engine/torch_status\.(h|cc)|proto/contract/yaml_to_proto\.cc|client/command_line\.cc|.*/main\.cc|engine/(worker|inspect)_main\.cc)$")
+MAY_CATCH = re.compile(r"^(engine/platform/torch_status\.(h|cc)|proto/contract/config/yaml_to_proto\.cc|client/command_line\.cc|.*/main\.cc|engine/(worker|inspect)_main\.cc)$")
 RULES = [
     ("a TODO is left", re.compile(r"\b(TODO|FIXME|XXX|HACK)\b"), None),
     ("exceptions are caught outside the wrappers", re.compile(r"^\s*(\}\s*)?(catch\s*\(|try\s*\{)"), MAY_CATCH),

@@ -23,10 +23,10 @@
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/model/hf_folder.h"
-#include "engine/torch_status.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/status_macros.h"
+#include "engine/platform/torch_status.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::engine {
 namespace {

@@ -31,7 +31,7 @@
 #include "engine/ops/op_table.h"
 #include "engine/optim/adamw.h"
 #include "engine/optim/global_norm.h"
-#include "engine/torch_status.h"
+#include "engine/platform/torch_status.h"
 
 namespace trainerd::engine {
 namespace {

@@ -18,12 +18,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/cli/inspect/job_file.h"
-#include "engine/data/jsonl_reader.h"
-#include "engine/data/packing.h"
+#include "engine/data/batches/packing.h"
 #include "engine/data/prepare.h"
-#include "engine/text/tokenizer.h"
+#include "engine/data/source/jsonl_reader.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -170,7 +170,7 @@ absl::Status BenchPack(const Flags& flags) {
   int64_t rows = 0;
   for (int i = 0; i < flags.rounds; ++i) {
     const double begin = Now();
-    ASSIGN_OR_RETURN(const PackedRows packed, PackBestFitDecreasing(lengths, kRowTokens));
+    ASSIGN_OR_RETURN(const PackedSequences packed, PackBestFitDecreasing(lengths, kRowTokens));
     taken.push_back(Now() - begin);
     rows = packed.size();
     if (packed.num_documents() != flags.documents) return absl::InternalError("a document is lost");

@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "client/command_line.h"
-#include "client/environment.h"
-#include "proto/contract/job_state.h"
+#include "client/view/environment.h"
+#include "proto/contract/job/job_state.h"
 #include "tests/client/fake_store.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 

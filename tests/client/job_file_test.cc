@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "client/status_details.h"
+#include "client/net/status_details.h"
 #include "tests/client/fake_daemon.h"
 
 namespace trainerd::client {

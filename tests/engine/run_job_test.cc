@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "proto/contract/manifest.h"
+#include "proto/contract/run_dir/manifest.h"
 #include "tests/engine/train/tiny_run.h"
 
 namespace trainerd::engine {
@@ -106,7 +106,8 @@ TEST_P(ResumeTest, EndsWithTheBytesOfAnUndisturbedRun) {
   for (const int64_t stop : {int64_t{1}, total / 2, total - 1}) {
     const internal::AttemptSpec spec = job.Spec("stopped", ++attempt, overrides);
     Ran ran;
-    RunAttempt(spec, &ran, WantAfterStep(stop, attempt % 2 == 0 ? Wanted::kPause : Wanted::kStop));
+    RunAttempt(spec, &ran,
+               WantAfterStep(stop, attempt % 2 == 0 ? StopMode::kPause : StopMode::kStop));
     ASSERT_EQ(ran.record.end(), attempt % 2 == 0 ? v1::Attempt::PAUSED_OK : v1::Attempt::STOPPED_OK)
         << ran.record.error().message();
     EXPECT_EQ(ran.record.last_checkpoint().step(), stop);
@@ -140,7 +141,7 @@ TEST(RunJobTest, RepeatsStepsAfterAKillFromTheLastCheckpointWithEqualLosses) {
   Ran killed;
   // Discard at step 7 leaves what a kill leaves: the checkpoint of step 4, and nothing of steps 5
   // to 7.
-  RunAttempt(job.Spec("run", 1, overrides), &killed, WantAfterStep(7, Wanted::kDiscard));
+  RunAttempt(job.Spec("run", 1, overrides), &killed, WantAfterStep(7, StopMode::kDiscard));
   ASSERT_EQ(killed.record.end(), v1::Attempt::DISCARDED);
   const internal::AttemptSpec spec = job.Spec("run", 2, overrides);
   EXPECT_THAT(spec.resume_path(), HasSubstr("step-00000004-a1"));
@@ -160,7 +161,7 @@ TEST(RunJobTest, APausedValidationIsDoneByTheResumedRunAndOnlyOnce) {
   TinyJob job(folder);
   const std::string overrides = "evaluation: {every_steps: 3, at_start: true, at_end: true}";
   Ran paused;
-  RunAttempt(job.Spec("run", 1, overrides), &paused, WantAfterStep(3, Wanted::kPause));
+  RunAttempt(job.Spec("run", 1, overrides), &paused, WantAfterStep(3, StopMode::kPause));
   ASSERT_EQ(paused.record.end(), v1::Attempt::PAUSED_OK);
   EXPECT_THAT(paused.events.EvaluatedSteps(), ElementsAre(0));
   Ran resumed;
@@ -173,7 +174,7 @@ TEST(RunJobTest, APauseBeforeTheFirstStepLeavesWithoutACheckpoint) {
   TinyJob job(folder);
   Ran ran;
   RunAttempt(job.Spec("run", 1), &ran, [](const v1::Event& event, RunControl& control) {
-    if (event.stage().stage() == "LoadWeights") control.Want(Wanted::kPause);
+    if (event.stage().stage() == "LoadWeights") control.RequestStop(StopMode::kPause);
   });
   EXPECT_EQ(ran.record.end(), v1::Attempt::PAUSED_OK);
   EXPECT_FALSE(ran.record.has_last_checkpoint());
@@ -200,7 +201,7 @@ TEST(RunJobTest, OnceSaveFinalHasBegunAPauseLetsItFinish) {
   Ran ran;
   RunAttempt(job.Spec("run", 1), &ran, [](const v1::Event& event, RunControl& control) {
     if (event.stage().stage() == "SaveFinal" && !event.stage().finished())
-      control.Want(Wanted::kPause);
+      control.RequestStop(StopMode::kPause);
   });
   EXPECT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
 }
@@ -212,7 +213,7 @@ TEST(RunJobTest, ADiscardDuringSaveFinalPublishesNothing) {
   Ran ran;
   RunAttempt(spec, &ran, [](const v1::Event& event, RunControl& control) {
     if (event.stage().stage() == "SaveFinal" && !event.stage().finished())
-      control.Want(Wanted::kDiscard);
+      control.RequestStop(StopMode::kDiscard);
   });
   EXPECT_EQ(ran.record.end(), v1::Attempt::DISCARDED);
   EXPECT_FALSE(std::filesystem::exists(spec.run_dir() + "/final"));
@@ -222,7 +223,7 @@ TEST(RunJobTest, AnotherValueThanTheCheckpointsIsRefusedByName) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
   ASSERT_EQ(first.record.end(), v1::Attempt::STOPPED_OK);
   Ran second;
   RunAttempt(job.Spec("run", 2, "optimizer: {learning_rate: 3.0e-3}"), &second);
@@ -237,7 +238,7 @@ TEST(RunJobTest, AnotherLengthIsSaidAndTheScheduleFollows) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
   Ran second;
   RunAttempt(job.Spec("run", 2, "train: {max_steps: 5}"), &second);
   ASSERT_EQ(second.record.end(), v1::Attempt::COMPLETED) << second.record.error().message();
@@ -249,7 +250,7 @@ TEST(RunJobTest, ALengthThatIsReachedAlreadyOnlySavesTheFinalModel) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, Wanted::kStop));
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, StopMode::kStop));
   const internal::AttemptSpec spec = job.Spec("run", 2, "train: {max_steps: 4}");
   Ran second;
   RunAttempt(spec, &second);
@@ -264,7 +265,7 @@ TEST(RunJobTest, ChangedDataIsRefused) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
   testing::WriteConversations(folder / "train.jsonl", 25);
   Ran second;
   RunAttempt(job.Spec("run", 2), &second);
@@ -277,7 +278,7 @@ TEST(RunJobTest, InitFromStartsANewJobWithAllOrOnlyTheWeights) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, Wanted::kStop));
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, StopMode::kStop));
   const std::string checkpoint = first.record.last_checkpoint().path();
   const auto from = [&](const std::string& run, const std::string& state) {
     internal::AttemptSpec spec = job.Spec(
@@ -303,7 +304,7 @@ TEST(RunJobTest, ADamagedCheckpointIsNamed) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
   const internal::AttemptSpec spec = job.Spec("run", 2);
   std::string bytes = ReadText(spec.resume_path() + "/optimizer.safetensors");
   bytes.back() ^= 1;
@@ -319,7 +320,7 @@ TEST(RunJobTest, ADamagedStartOfAnotherRunIsFinal) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, Wanted::kStop));
+  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
   const std::string checkpoint = first.record.last_checkpoint().path();
   std::string bytes = ReadText(checkpoint + "/model.safetensors");
   bytes.back() ^= 1;
@@ -346,7 +347,7 @@ TEST(RunJobTest, AnAttemptThatMayNotPublishWritesNothing) {
   RunAttempt(spec, &ran, [&](const v1::Event& event, RunControl& control) {
     if (event.metrics().step() != 3) return;
     ASSERT_TRUE(WritePublisher(spec.run_dir(), 2).ok());
-    control.Want(Wanted::kStop);
+    control.RequestStop(StopMode::kStop);
   });
   ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
   EXPECT_EQ(ran.record.error().code(), "FENCED");
@@ -361,7 +362,7 @@ TEST(RunJobTest, LeftOversOfDeadAttemptsAreRemovedAtTheStart) {
   std::filesystem::create_directories(stale);
   WriteText(stale + "/model.safetensors", "half");
   Ran ran;
-  RunAttempt(spec, &ran, WantAfterStep(1, Wanted::kStop));
+  RunAttempt(spec, &ran, WantAfterStep(1, StopMode::kStop));
   EXPECT_FALSE(std::filesystem::exists(stale));
 }
 

@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "engine/train/device.h"
+#include "engine/platform/device.h"
 
 namespace trainerd::engine::testing {
 

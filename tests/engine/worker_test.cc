@@ -21,9 +21,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
-#include "proto/contract/framing.h"
-#include "proto/contract/manifest.h"
-#include "proto/contract/spool_writer.h"
+#include "proto/contract/run_dir/framing.h"
+#include "proto/contract/run_dir/manifest.h"
+#include "proto/contract/run_dir/spool_writer.h"
 #include "tests/engine/train/tiny_run.h"
 
 extern char** environ;
@@ -261,9 +261,9 @@ class AttemptTest : public WorkerTest {
     close(fds[1]);
     control_ = fds[0];
   }
-  void Send(internal::Want want) {
+  void Send(internal::RequestedAction action) {
     internal::WorkerCommand command;
-    command.set_want(want);
+    command.set_action(action);
     ASSERT_TRUE(WriteSocketFrame(control_, command.SerializeAsString()).ok());
   }
   internal::WorkerExitRecord End(int exit_code) {

@@ -27,22 +27,22 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/framing.h"
-#include "proto/contract/spool_writer.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
+#include "proto/contract/run_dir/framing.h"
+#include "proto/contract/run_dir/spool_writer.h"
 #include "tests/fakes/fake_model.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::fakes {
 namespace {
 
-using internal::Want;
+using internal::RequestedAction;
 using internal::WorkerExitRecord;
 
 // The most severe of what was wanted; the end of the control socket and SIGTERM ask to checkpoint
 // and leave.
-std::atomic<int> g_want{internal::WANT_UNSPECIFIED};
+std::atomic<int> g_action{internal::REQUESTED_ACTION_UNSPECIFIED};
 std::atomic<bool> g_leave{false};
 std::atomic<int> g_checkpoint_requests{0};
 
@@ -54,10 +54,10 @@ void ReadCommands(int fd) {
     if (!frame.ok() || !frame->has_value()) break;
     internal::WorkerCommand command;
     if (!command.ParseFromString(**frame)) continue;
-    if (command.want() == internal::CHECKPOINT) {
+    if (command.action() == internal::CHECKPOINT) {
       ++g_checkpoint_requests;
-    } else if (command.want() > g_want) {
-      g_want = command.want();
+    } else if (command.action() > g_action) {
+      g_action = command.action();
     }
   }
   g_leave = true;
@@ -142,7 +142,8 @@ absl::Status FakeWorker::Prepare() {
     v1::Event event;
     if (stage == std::string_view("LoadWeights")) {
       const absl::Time until = absl::Now() + absl::Milliseconds(Number("fake.load_ms", 0));
-      while (absl::Now() < until && g_want == internal::WANT_UNSPECIFIED && !g_leave) {
+      while (absl::Now() < until && g_action == internal::REQUESTED_ACTION_UNSPECIFIED &&
+             !g_leave) {
         absl::SleepFor(absl::Milliseconds(2));
       }
     }
@@ -285,24 +286,24 @@ void FakeWorker::Hold() {
   const std::vector<std::string> steps = absl::StrSplit(found->second, ',');
   if (std::find(steps.begin(), steps.end(), step) == steps.end()) return;
   const std::string release = spec_.run_dir() + "/release-" + step;
-  while (!std::filesystem::exists(release) && g_want == internal::WANT_UNSPECIFIED && !g_leave &&
-         g_checkpoint_requests == 0) {
+  while (!std::filesystem::exists(release) && g_action == internal::REQUESTED_ACTION_UNSPECIFIED &&
+         !g_leave && g_checkpoint_requests == 0) {
     absl::SleepFor(absl::Milliseconds(2));
   }
 }
 
 absl::StatusOr<bool> FakeWorker::Obey() {
-  const int want = g_want;
-  if (want == internal::DISCARD) {
+  const int action = g_action;
+  if (action == internal::DISCARD) {
     record_.set_end(v1::Attempt::DISCARDED);
     return true;
   }
-  const bool leave = want == internal::PAUSE || want == internal::STOP || g_leave;
+  const bool leave = action == internal::PAUSE || action == internal::STOP || g_leave;
   if (!leave) return false;
   RETURN_IF_ERROR(Checkpoint());
-  record_.set_end(want == internal::STOP    ? v1::Attempt::STOPPED_OK
-                  : want == internal::PAUSE ? v1::Attempt::PAUSED_OK
-                                            : v1::Attempt::PREEMPTED_OK);
+  record_.set_end(action == internal::STOP    ? v1::Attempt::STOPPED_OK
+                  : action == internal::PAUSE ? v1::Attempt::PAUSED_OK
+                                              : v1::Attempt::PREEMPTED_OK);
   return true;
 }
 

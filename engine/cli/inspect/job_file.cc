@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/job_config_rules.h"
-#include "proto/contract/status_macros.h"
-#include "proto/contract/yaml_to_proto.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/yaml_to_proto.h"
 
 namespace trainerd::engine {
 

@@ -9,12 +9,12 @@
 #include "engine/cli/inspect/commands.h"
 #include "engine/cli/inspect/job_file.h"
 #include "engine/cli/inspect/json_lines.h"
-#include "engine/data/data_loader.h"
+#include "engine/data/batches/data_loader.h"
+#include "engine/data/examples/example_pipeline.h"
+#include "engine/data/examples/example_stream.h"
 #include "engine/data/prepare.h"
-#include "engine/data/row_pipeline.h"
-#include "engine/data/row_stream.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -49,7 +49,7 @@ std::string ExampleLine(const TokenRow& row) {
 }
 
 // The decoded tokens, those that are trained in green.
-std::string ExampleForPeople(const TokenRow& row, const Tokenizer& tokenizer) {
+std::string FormatExample(const TokenRow& row, const Tokenizer& tokenizer) {
   std::string text =
       absl::StrCat(kDim, "── example ", row.example.index, ": ", row.example.ids.size(),
                    " tokens, ", row.num_targets, " trained",
@@ -69,7 +69,8 @@ std::string ExampleForPeople(const TokenRow& row, const Tokenizer& tokenizer) {
 
 absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& text,
                              const PreviewOptions& options, std::FILE* out) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<RowPipeline> pipeline, RowPipeline::Create(config, text));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ExamplePipeline> pipeline,
+                   ExamplePipeline::Create(config, text));
   int64_t printed = 0;
   for (const v1::DataSource& source : config.data().train()) {
     const auto print = [&](TokenRow row, int64_t line) {
@@ -80,7 +81,7 @@ absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& te
                          row.fault->message));
       }
       const std::string shown =
-          options.json ? ExampleLine(row) : ExampleForPeople(row, *text.tokenizer);
+          options.json ? ExampleLine(row) : FormatExample(row, *text.tokenizer);
       std::fwrite(shown.data(), 1, shown.size(), out);
       ++printed;
       return absl::OkStatus();
@@ -105,12 +106,12 @@ absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
                    PrepareData(config, text, nullptr,
                                {.cache_folder = options.cache_folder,
                                 .scratch_folder = options.scratch_folder}));
-  const DataLoader loader(*data.store, data.train_rows, LoaderOptions(config));
+  const DataLoader loader(*data.store, data.train_sequences, LoaderOptions(config));
   const std::vector<int64_t> order = loader.EpochOrder(0);
   Xxh3Stream digest;
   for (size_t i = 0; i < order.size() && static_cast<int64_t>(i) < options.limit; ++i) {
     ASSIGN_OR_RETURN(const Microbatch row,
-                     MakeMicrobatch(*data.store, data.train_rows, {order[i]}));
+                     MakeMicrobatch(*data.store, data.train_sequences, {order[i]}));
     digest.Update(row.ids.data(), row.ids.size() * sizeof(int32_t));
     digest.Update(row.labels.data(), row.labels.size() * sizeof(int32_t));
     std::string line = absl::StrCat("{\"row\":", i, ",\"index\":");

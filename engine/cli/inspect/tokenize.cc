@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "engine/cli/inspect/commands.h"
 #include "engine/cli/inspect/json_lines.h"
-#include "engine/data/json_convert.h"
-#include "engine/data/jsonl_reader.h"
-#include "engine/text/tokenizer.h"
-#include "proto/contract/status_macros.h"
+#include "engine/data/source/json_convert.h"
+#include "engine/data/source/jsonl_reader.h"
+#include "engine/text/tokenizer/tokenizer.h"
+#include "proto/base/status_macros.h"
 #include "simdjson.h"
 
 namespace trainerd::engine {

@@ -5,8 +5,8 @@
 #include "engine/data/masking_check.h"
 #include "engine/data/prepare.h"
 #include "engine/data/quick_report.h"
-#include "proto/contract/json_output.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/json_output.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -19,7 +19,7 @@ absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config,
                                                    .cache_folder = options.cache_folder,
                                                    .scratch_folder = options.scratch_folder}));
   for (const std::string& note : data.notes) std::fprintf(stderr, "%s\n", note.c_str());
-  if (!data.train_rows.empty()) {
+  if (!data.train_sequences.empty()) {
     ASSIGN_OR_RETURN(const v1::MaskingReport checked, CheckMasking(data, config, *text.tokenizer));
     const absl::Status masking = MaskingStatus(checked);
     if (!masking.ok()) {

@@ -5,7 +5,7 @@
 #include <array>
 #include <vector>
 
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {

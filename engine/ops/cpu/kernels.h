@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "engine/ops/cpu/cpu_level.h"
+#include "engine/platform/cpu_level.h"
 
 namespace trainerd::engine::cpu {
 

@@ -5,7 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "engine/ops/cpu/kernels.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine::cpu {
 

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/text/jinja/interpreter.h"
-#include "engine/text/utf8.h"
+#include "proto/base/utf8.h"
 
 namespace trainerd::engine::jinja {
 namespace {

@@ -6,9 +6,9 @@
 #include <charconv>
 
 #include "absl/strings/str_cat.h"
-#include "engine/text/unicode_tables.h"
-#include "engine/text/utf8.h"
-#include "proto/contract/status_macros.h"
+#include "engine/text/unicode/unicode_tables.h"
+#include "proto/base/status_macros.h"
+#include "proto/base/utf8.h"
 
 namespace trainerd::engine::jinja {
 namespace {

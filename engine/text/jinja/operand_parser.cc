@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "engine/text/jinja/expression_parser.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine::jinja {
 

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/text/jinja/expression_parser.h"
-#include "proto/contract/status_macros.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine::jinja {
 namespace {

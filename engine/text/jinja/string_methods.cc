@@ -4,8 +4,8 @@
 
 #include "engine/text/jinja/methods.h"
 #include "engine/text/jinja/text_functions.h"
-#include "engine/text/unicode_tables.h"
-#include "engine/text/utf8.h"
+#include "engine/text/unicode/unicode_tables.h"
+#include "proto/base/utf8.h"
 #include "utf8proc.h"
 
 namespace trainerd::engine::jinja {

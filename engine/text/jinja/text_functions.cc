@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "engine/text/utf8.h"
+#include "proto/base/utf8.h"
 #include "utf8proc.h"
 
 namespace trainerd::engine::jinja {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "engine/text/utf8.h"
+#include "proto/base/utf8.h"
 
 namespace trainerd::engine::jinja {
 namespace {

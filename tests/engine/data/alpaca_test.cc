@@ -8,7 +8,7 @@
 #include "engine/data/masking_check.h"
 #include "engine/data/prepare.h"
 #include "nlohmann/json.hpp"
-#include "proto/contract/hash.h"
+#include "proto/base/hash.h"
 #include "tests/engine/data/test_data.h"
 
 namespace trainerd::engine {

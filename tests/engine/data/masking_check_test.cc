@@ -33,7 +33,7 @@ class MaskingCheckTest : public ::testing::Test {
   }
   v1::MaskingReport Report() {
     data_.store = StoreOf(examples_);
-    data_.train_rows = RowsOf(rows_);
+    data_.train_sequences = RowsOf(rows_);
     return *CheckMasking(data_, config_, *tokenizer_);
   }
   static std::string Failed(const v1::MaskingReport& report) {
@@ -110,8 +110,8 @@ TEST_F(MaskingCheckTest, TheMiddleOfALongAnswerIsTrainedFromEndToEndByRight) {
   const auto data = PrepareData(config, *OpenTextPipeline(config), nullptr, {});
   ASSERT_TRUE(data.ok()) << data.status();
   int64_t all_trained = 0;
-  for (int64_t row = 0; row < data->train_rows.size(); ++row) {
-    const Microbatch batch = *MakeMicrobatch(*data->store, data->train_rows, {row});
+  for (int64_t row = 0; row < data->train_sequences.size(); ++row) {
+    const Microbatch batch = *MakeMicrobatch(*data->store, data->train_sequences, {row});
     all_trained += std::count(batch.labels.begin(), batch.labels.end(), kIgnoreIndex) == 0;
   }
   ASSERT_GT(all_trained, 0);

@@ -16,7 +16,7 @@ int64_t PeakBytes(const v1::JobConfig& config, int64_t conversations) {
   if (child == 0) {
     const auto text = OpenTextPipeline(config);
     const auto data = PrepareData(config, *text, nullptr, {.num_threads = 2});
-    const DataLoader loader(*data->store, data->train_rows, LoaderOptions(config));
+    const DataLoader loader(*data->store, data->train_sequences, LoaderOptions(config));
     const bool whole = data.ok() && data->report.trained_examples() == conversations &&
                        loader.Step(loader.total_steps()).ok();
     _exit(whole ? 0 : 1);

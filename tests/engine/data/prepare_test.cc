@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "proto/contract/hash.h"
+#include "proto/base/hash.h"
 #include "tests/engine/data/prepare_fixture.h"
 
 namespace trainerd::engine {

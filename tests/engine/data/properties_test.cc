@@ -6,9 +6,9 @@
 #include <map>
 #include <numeric>
 
-#include "engine/data/arrange.h"
-#include "engine/data/row_pipeline.h"
-#include "engine/text/nfc.h"
+#include "engine/data/batches/sequence_plan.h"
+#include "engine/data/examples/example_pipeline.h"
+#include "engine/text/unicode/nfc.h"
 #include "rapidcheck.h"
 #include "tests/engine/data/test_data.h"
 #include "tests/engine/text/random_text.h"
@@ -111,10 +111,10 @@ TEST_P(LabelPropertiesTest, ExactlyTheTokensOfTheAnswersAreTrained) {
   config.mutable_data()->set_control_tokens(GetParam());
   const bool as_text = GetParam() == std::string("as_text");
   const TextPipeline text = *OpenTextPipeline(config);
-  const std::unique_ptr<RowPipeline> pipeline = *RowPipeline::Create(config, text);
+  const std::unique_ptr<ExamplePipeline> pipeline = *ExamplePipeline::Create(config, text);
   EXPECT_TRUE(rc::check("labels", [&] {
     const RandomConversation made = MakeConversation();
-    RowPipeline::Scratch scratch;
+    ExamplePipeline::Scratch scratch;
     const TokenRow row =
         pipeline->Process({.number = 1, .text = std::string_view(made.line).substr(0, made.size)},
                           {.keep_text = true}, &scratch);
@@ -179,13 +179,13 @@ std::vector<TokenExample> RandomExamples(int longest) {
 }
 
 struct Packed {
-  Arrangement arrangement;
+  SequencePlan arrangement;
   int64_t untrained_pieces = 0;
 };
 
 Packed PackExamples(const v1::JobConfig& config, const TokenStore& store) {
   Findings findings(config.data());
-  auto arrangement = Arrange(config, store, &findings);
+  auto arrangement = PlanSequences(config, store, &findings);
   RC_ASSERT(arrangement.ok());
   return {*std::move(arrangement), findings.Count("UNTRAINED_PIECE")};
 }
@@ -205,7 +205,7 @@ TEST_P(PackingPropertiesTest, EveryTokenOnceAnEpochInRowsThatFit) {
     const std::vector<TokenExample> examples = RandomExamples(split ? 4 * max_length : max_length);
     const auto store = StoreOf(examples);
     const Packed packed = PackExamples(config, *store);
-    const PackedRows& rows = packed.arrangement.train_rows;
+    const PackedSequences& rows = packed.arrangement.train_sequences;
 
     // Pieces by example, by where they begin.
     std::vector<std::map<int64_t, Microbatch>> pieces(examples.size());
@@ -253,7 +253,7 @@ TEST_P(PackingPropertiesTest, EveryTokenOnceAnEpochInRowsThatFit) {
 
     const Packed again = PackExamples(config, *store);
     const DataLoader loader(*store, rows, LoaderOptions(config));
-    const DataLoader second(*store, again.arrangement.train_rows, LoaderOptions(config));
+    const DataLoader second(*store, again.arrangement.train_sequences, LoaderOptions(config));
     for (int64_t epoch = 0; epoch < 2; ++epoch) {
       std::vector<int64_t> order = loader.EpochOrder(epoch);
       RC_ASSERT(order == second.EpochOrder(epoch));

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "engine/data/prepare.h"
-#include "engine/data/token_store_writer.h"
+#include "engine/data/store/token_store_writer.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "trainerd/v1/job_config.pb.h"
@@ -163,8 +163,8 @@ inline TokenExample TrainExample(const PreparedData& data, size_t i) {
 }
 
 // Rows of whole examples.
-inline PackedRows RowsOf(const std::vector<std::vector<uint32_t>>& rows) {
-  PackedRows packed;
+inline PackedSequences RowsOf(const std::vector<std::vector<uint32_t>>& rows) {
+  PackedSequences packed;
   for (const std::vector<uint32_t>& row : rows) packed.AddRow(row);
   return packed;
 }

@@ -14,12 +14,12 @@
 #include <string>
 #include <vector>
 
-#include "engine/data/batch.h"
-#include "engine/model/families.h"
+#include "engine/data/batches/batch.h"
+#include "engine/formats/safetensors.h"
+#include "engine/model/families/families.h"
 #include "engine/model/hf_folder.h"
 #include "engine/model/model_config.h"
 #include "engine/model/parameters.h"
-#include "engine/model/safetensors.h"
 #include "tests/engine/test_device.h"
 
 namespace trainerd::engine::golden {

@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/model/families.h"
+#include "engine/model/families/families.h"
 
 namespace trainerd::engine {
 namespace {

@@ -15,7 +15,7 @@
 #include <cmath>
 #include <vector>
 
-#include "engine/data/batch.h"
+#include "engine/data/batches/batch.h"
 #include "engine/model/decoder.h"
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/gemm.h"

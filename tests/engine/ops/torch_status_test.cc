@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exceptions of LibTorch become statuses that people can act on.
-#include "engine/torch_status.h"
+#include "engine/platform/torch_status.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "engine/text/byte_level.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/target_spans.h"
-#include "engine/text/tokenizer.h"
+#include "engine/text/tokenizer/byte_level.h"
+#include "engine/text/tokenizer/tokenizer.h"
 #include "gtest/gtest.h"
 #include "rapidcheck.h"
 #include "tests/engine/text/random_text.h"

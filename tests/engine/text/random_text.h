@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/text/utf8.h"
+#include "proto/base/utf8.h"
 #include "rapidcheck.h"
 
 namespace trainerd::testing {

@@ -20,9 +20,9 @@
 #include "absl/strings/str_split.h"
 #include "google/protobuf/util/json_util.h"
 #include "nlohmann/json.hpp"
-#include "tests/contract/knob_fields.h"
 #include "tests/engine/train/knob_cases.h"
 #include "tests/engine/train/tiny_run.h"
+#include "tests/proto/contract/config/knob_fields.h"
 
 namespace trainerd::engine {
 namespace {

@@ -23,12 +23,12 @@
 #include "engine/checkpoint/run_folder.h"
 #include "engine/cli/init_model_command.h"
 #include "engine/run_job.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/attempt_files.h"
-#include "proto/contract/config_violation.h"
-#include "proto/contract/hash.h"
-#include "proto/contract/job_config_rules.h"
-#include "proto/contract/yaml_to_proto.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/hash.h"
+#include "proto/contract/config/config_violation.h"
+#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/run_dir/attempt_files.h"
 #include "tests/engine/test_device.h"
 #include "tests/paths.h"
 
@@ -208,9 +208,9 @@ inline void RunAttempt(
 
 // Wants `wanted` once the metrics of `step` are out.
 inline std::function<void(const v1::Event&, RunControl&)> WantAfterStep(int64_t step,
-                                                                        Wanted wanted) {
-  return [step, wanted](const v1::Event& event, RunControl& control) {
-    if (event.has_metrics() && event.metrics().step() == step) control.Want(wanted);
+                                                                        StopMode stop_mode) {
+  return [step, stop_mode](const v1::Event& event, RunControl& control) {
+    if (event.has_metrics() && event.metrics().step() == step) control.RequestStop(stop_mode);
   };
 }
 

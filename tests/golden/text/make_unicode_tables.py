@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes engine/text/unicode_tables.cc: character classes and NFC data, read out of the pinned
+"""Writes engine/text/unicode/unicode_tables.cc: character classes and NFC data, read out of the pinned
 reference (PyPI tokenizers 0.23.3) code point by code point, so that the C++ tokenizer sees
 characters exactly as the reference does. Unicode data files would not do: the reference mixes
 several Unicode versions (its regex engine, its normaliser and the Rust standard library).
@@ -175,7 +175,7 @@ def main():
       f"{sum((unicodedata.normalize('NFD', chr(c)) != NFD(chr(c))) for c in CODE_POINTS)} in "
       "decomposition.\n"
       "// clang-format off\n"
-      "#include \"engine/text/unicode_tables.h\"\n\nnamespace trainerd::engine::unicode {\n\n")
+      "#include \"engine/text/unicode/unicode_tables.h\"\n\nnamespace trainerd::engine::unicode {\n\n")
 
     def array(kind, name, values, fmt=str):
         w(f"const {kind} {name}[{len(values)}] = {{\n")

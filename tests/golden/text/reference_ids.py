@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenises generated texts with PyPI tokenizers, for tests/engine/text/tokenizer_reference_test.cc.
+"""Tokenises generated texts with PyPI tokenizers, for tests/engine/text/tokenizer/tokenizer_reference_test.cc.
 Output: per text three frames [u32 size][bytes]: the text, its ids (int32), the decoded text.
 
 usage: reference_ids.py TOKENIZER_FOLDER COUNT SEED OUTPUT

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenises generated conversations whose messages must stay text, for tests/engine/text/tokenizer_reference_test.cc: what stands between two control
+"""Tokenises generated conversations whose messages must stay text, for tests/engine/text/tokenizer/tokenizer_reference_test.cc: what stands between two control
 tokens of the template is encoded by itself with PyPI tokenizers' encode_special_tokens, which finds no special token.
 Output: per conversation three frames [u32 size][bytes]: the text, the spans of the messages in it (pairs of uint32), the ids (int32).
 

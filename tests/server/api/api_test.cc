@@ -11,7 +11,7 @@
 #include "absl/strings/match.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "proto/contract/atomic_file.h"
+#include "proto/base/atomic_file.h"
 #include "server/server.h"
 #include "tests/server/test_env.h"
 #include "trainerd/v1/trainer.grpc.pb.h"

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <thread>
 
-#include "proto/contract/attempt_files.h"
+#include "proto/contract/run_dir/attempt_files.h"
 #include "server/api/services.h"
 #include "server/store/run_rows.h"
 #include "tests/server/test_env.h"

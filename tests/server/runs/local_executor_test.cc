@@ -22,13 +22,13 @@
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "proto/contract/atomic_file.h"
-#include "proto/contract/framing.h"
-#include "proto/contract/process_id.h"
-#include "server/runs/checkpoint_scan.h"
+#include "proto/base/atomic_file.h"
+#include "proto/contract/run_dir/framing.h"
+#include "proto/contract/run_dir/process_id.h"
+#include "server/ingest/spool_reader.h"
+#include "server/ledger/checkpoint_scan.h"
 #include "server/runs/log_reader.h"
 #include "server/runs/shim_client.h"
-#include "server/runs/spool_reader.h"
 
 namespace trainerd::server {
 namespace {
@@ -115,7 +115,7 @@ TEST_F(LocalExecutorTest, RunsAnAttemptToItsEndAndRecordsIt) {
   ASSERT_TRUE(end.exit.has_value());
   EXPECT_EQ(end.exit->exit_code(), 0);
   EXPECT_EQ(end.exit->signal(), 0);
-  EXPECT_FALSE(end.exit->killed_by_ladder());
+  EXPECT_FALSE(end.exit->killed_by_escalation());
   EXPECT_GT(end.exit->memory_peak_bytes(), 0);
   EXPECT_THAT(end.exit->log_excerpt(), HasSubstr("fake worker: attempt 1"));
   ASSERT_TRUE(end.worker_exit.has_value());
@@ -143,7 +143,7 @@ TEST_F(LocalExecutorTest, LaunchIsIdempotentAndOneShimOwnsTheAttempt) {
   EXPECT_EQ(again.info->shim().pid(), first.info->shim().pid());
   ASSERT_TRUE(other.Signal(Ref(1), internal::KILL, absl::ZeroDuration()).ok());
   const Observation end = WaitForKind(1, Kind::kExited);
-  EXPECT_TRUE(end.exit->killed_by_ladder());
+  EXPECT_TRUE(end.exit->killed_by_escalation());
   EXPECT_FALSE(end.exit->likely_out_of_memory());
   // An ended attempt is not started again.
   ASSERT_TRUE(executor_.Launch(spec).ok());
@@ -196,7 +196,7 @@ TEST_F(LocalExecutorTest, GraceOverEndsAHangingWorkerByTheLadder) {
   ASSERT_TRUE(executor_.Signal(Ref(1), internal::STOP, absl::Milliseconds(50)).ok());
   const Observation end = WaitForKind(1, Kind::kExited);
   EXPECT_EQ(end.exit->signal(), SIGKILL);  // it ignores SIGTERM
-  EXPECT_TRUE(end.exit->killed_by_ladder());
+  EXPECT_TRUE(end.exit->killed_by_escalation());
   EXPECT_FALSE(end.worker_exit.has_value());
 }
 
@@ -204,7 +204,7 @@ TEST_F(LocalExecutorTest, AKilledWorkerIsACrashWithItsSignal) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.crash_at", "7"}})).ok());
   const Observation end = WaitForKind(1, Kind::kExited);
   EXPECT_EQ(end.exit->signal(), SIGKILL);
-  EXPECT_FALSE(end.exit->killed_by_ladder());
+  EXPECT_FALSE(end.exit->killed_by_escalation());
   // It is not the kernel's doing, and where the kernel counts its own kills this is known.
   std::ifstream counts("/proc/vmstat");
   const std::string text{std::istreambuf_iterator<char>(counts), {}};
@@ -397,13 +397,13 @@ TEST_F(LocalExecutorTest, AWantThatCouldNotBeDeliveredIsSaidAndIsDeliveredWhenRe
     EXPECT_TRUE(absl::IsUnavailable(sent)) << "try " << i << ": " << sent;
     EXPECT_THAT(std::string(sent.message()), HasSubstr("does not read its commands"));
   }
-  EXPECT_EQ(Ask(Dir(1)).want(), internal::WANT_UNSPECIFIED);
+  EXPECT_EQ(Ask(Dir(1)).action(), internal::REQUESTED_ACTION_UNSPECIFIED);
   ASSERT_TRUE(WriteFileAtomic(go, "").ok());
   ASSERT_TRUE(
       WaitFor([&] { return executor_.Signal(Ref(1), internal::PAUSE, absl::Minutes(5)).ok(); }));
-  EXPECT_EQ(Ask(Dir(1)).want(), internal::PAUSE);
+  EXPECT_EQ(Ask(Dir(1)).action(), internal::PAUSE);
   internal::WorkerCommand pause;
-  pause.set_want(internal::PAUSE);
+  pause.set_action(internal::PAUSE);
   const std::string bytes = pause.SerializeAsString();
   EXPECT_TRUE(WaitFor([&] {
     const absl::StatusOr<std::string> text = ReadFile(heard);

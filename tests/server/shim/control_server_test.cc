@@ -11,7 +11,7 @@
 #include <filesystem>
 
 #include "gtest/gtest.h"
-#include "proto/contract/framing.h"
+#include "proto/contract/run_dir/framing.h"
 
 namespace trainerd::server {
 namespace {
@@ -26,7 +26,7 @@ class ControlServerTest : public ::testing::Test {
                 ++requests_;
                 internal::ShimReply reply;
                 reply.set_protocol(1);
-                reply.set_want(request.signal().want());
+                reply.set_action(request.signal().action());
                 return reply;
               }).value();
   }
@@ -51,16 +51,16 @@ class ControlServerTest : public ::testing::Test {
       server_->Serve(fds.data());
     }
   }
-  static std::string SignalBytes(internal::Want want) {
+  static std::string SignalBytes(internal::RequestedAction action) {
     internal::ShimRequest request;
-    request.mutable_signal()->set_want(want);
+    request.mutable_signal()->set_action(action);
     return request.SerializeAsString();
   }
-  static internal::Want Reply(int fd) {
+  static internal::RequestedAction Reply(int fd) {
     const absl::StatusOr<std::optional<std::string>> frame = ReadSocketFrame(fd, 10000);
     internal::ShimReply reply;
     EXPECT_TRUE(frame.ok() && frame->has_value() && reply.ParseFromString(**frame));
-    return reply.want();
+    return reply.action();
   }
   static bool Closed(int fd) {
     const absl::StatusOr<std::optional<std::string>> frame = ReadSocketFrame(fd, 10000);

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "gtest/gtest.h"
-#include "proto/contract/atomic_file.h"
+#include "proto/base/atomic_file.h"
 
 namespace trainerd::server {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "proto/contract/atomic_file.h"
+#include "proto/base/atomic_file.h"
 
 namespace trainerd::server {
 namespace {

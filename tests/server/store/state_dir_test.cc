@@ -42,7 +42,7 @@ TEST(StateDirTest, SuccessorWaitsForADaemonThatIsLeaving) {
   TempDir dir;
   auto first = StateDir::Lock(dir.path(), absl::ZeroDuration());
   ASSERT_OK(first.status());
-  (*first)->AnnounceLeaving();
+  (*first)->AnnounceShutdown();
   std::thread leaver([&] {
     absl::SleepFor(absl::Milliseconds(50));
     first->reset();

@@ -115,8 +115,8 @@ TEST_F(InspectTest, PackedPreviewIsWhatTrainingSees) {
   const v1::JobConfig config = *ReadJobFile(job);
   const TextPipeline text = *OpenTextPipeline(config);
   const PreparedData data = *PrepareData(config, text, nullptr);
-  const DataLoader loader(*data.store, data.train_rows, LoaderOptions(config));
-  ASSERT_EQ(static_cast<int64_t>(lines.size()), data.train_rows.size());
+  const DataLoader loader(*data.store, data.train_sequences, LoaderOptions(config));
+  ASSERT_EQ(static_cast<int64_t>(lines.size()), data.train_sequences.size());
   size_t row = 0, documents = 0;
   for (int64_t step = 1; step <= loader.steps_per_epoch(); ++step) {
     const std::vector<Microbatch> batches = *loader.Step(step);

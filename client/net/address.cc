@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/net/address.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "proto/base/atomic_file.h"
+
+namespace trainerd::client {
+namespace {
+
+constexpr char kSocketName[] = "trainerd.sock";
+constexpr char kTokenName[] = "token";
+
+std::string Absolute(const std::string& path, const Environment& env) {
+  return path.empty() || path[0] == '/' || env.working_dir.empty()
+             ? path
+             : absl::StrCat(env.working_dir, "/", path);
+}
+
+bool IsHostPort(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  int port = 0;
+  return colon != std::string::npos && colon > 0 && text.find('/') == std::string::npos &&
+         absl::SimpleAtoi(text.substr(colon + 1), &port) && port > 0 && port < 65536;
+}
+
+absl::StatusOr<std::string> ReadToken(const AddressChoice& choice, const Environment& env,
+                                      const std::string& host_port) {
+  std::string path = env.state_dir + "/" + kTokenName;
+  if (!env.token_file.empty()) path = Absolute(env.token_file, env);
+  if (!choice.token_flag.empty()) path = Absolute(choice.token_flag, env);
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        host_port, " needs the daemon's token, which cannot be read: ", text.status().message(),
+        "; the daemon keeps it in <state dir>/token: name that file with --token-file or "
+        "TRAINERD_TOKEN_FILE"));
+  }
+  std::string token(absl::StripAsciiWhitespace(*text));
+  for (unsigned char c : token) {
+    if (c <= 0x20 || c >= 0x7f)
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, " is not a token file: it holds other than printable characters"));
+  }
+  if (token.empty())
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is empty: it should hold the daemon's token"));
+  return token;
+}
+
+}  // namespace
+
+absl::StatusOr<Address> ResolveAddress(const AddressChoice& choice, const Environment& env) {
+  Address address;
+  std::string text = !choice.flag.empty() ? choice.flag : env.address;
+  if (text.empty()) {
+    address.is_default = true;
+    text = absl::StrCat("unix:", env.state_dir, "/", kSocketName);
+  }
+  if (absl::StartsWith(text, "unix:")) {
+    absl::string_view path = absl::StripPrefix(text, "unix:");
+    // unix:///path is the URI spelling of the same.
+    if (absl::StartsWith(path, "//")) path.remove_prefix(2);
+    if (path.empty())
+      return absl::InvalidArgumentError(
+          absl::StrCat("address \"", text, "\" names no path: write unix:PATH"));
+    address.socket_path = Absolute(std::string(path), env);
+    address.display = absl::StrCat("unix:", address.socket_path);
+    return address;
+  }
+  if (!IsHostPort(text)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("address \"", text, "\" is neither unix:PATH nor HOST:PORT"));
+  }
+  address.host_port = text;
+  address.display = text;
+  absl::StatusOr<std::string> token = ReadToken(choice, env, text);
+  if (!token.ok()) return token.status();
+  address.token = *std::move(token);
+  return address;
+}
+
+absl::StatusOr<SocketPath> SocketPath::Open(const std::string& path) {
+  if (path.size() < sizeof(sockaddr_un{}.sun_path)) return SocketPath(path, -1);
+  const size_t slash = path.rfind('/');
+  const std::string folder = path.substr(0, slash);
+  const int fd = open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return absl::UnavailableError(absl::StrCat(folder, ": ", std::strerror(errno)));
+  return SocketPath(absl::StrCat("/proc/self/fd/", fd, path.substr(slash)), fd);
+}
+
+SocketPath::SocketPath(SocketPath&& other) noexcept
+    : path_(std::move(other.path_)), folder_fd_(std::exchange(other.folder_fd_, -1)) {}
+
+SocketPath& SocketPath::operator=(SocketPath&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(folder_fd_, other.folder_fd_);
+  return *this;
+}
+
+SocketPath::~SocketPath() {
+  if (folder_fd_ >= 0) close(folder_fd_);
+}
+
+absl::Status ProbeSocket(const std::string& path) {
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(name.sun_path))
+    return absl::InvalidArgumentError(absl::StrCat(path, " is too long for a socket"));
+  std::memcpy(name.sun_path, path.data(), path.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return absl::UnavailableError(absl::StrCat("socket: ", std::strerror(errno)));
+  const int failed =
+      connect(fd, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0 ? 0 : errno;
+  close(fd);
+  // EAGAIN: a listener is there, its queue is full for the moment.
+  if (failed == 0 || failed == EAGAIN) return absl::OkStatus();
+  if (failed == EACCES || failed == EPERM)
+    return absl::PermissionDeniedError("the socket belongs to another user");
+  if (failed == ENOENT) return absl::UnavailableError("there is no such socket");
+  if (failed == ECONNREFUSED)
+    return absl::UnavailableError("the socket is left over, nobody listens on it");
+  return absl::UnavailableError(std::strerror(failed));
+}
+
+std::string NoDaemonMessage(const Address& address, const std::string& why) {
+  std::string command = "trainerd";
+  if (!address.host_port.empty()) {
+    absl::StrAppend(&command, " --listen ", address.host_port);
+  } else if (!address.is_default) {
+    absl::StrAppend(&command, " --state-dir ",
+                    address.socket_path.substr(0, address.socket_path.rfind('/')));
+  }
+  return absl::StrCat("no daemon answers at ", address.display, ": ", why, "; start one with `",
+                      command, "`, or name another address with --address or TRAINERD_ADDRESS");
+}
+
+}  // namespace trainerd::client

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every connection has a channel and a subchannel pool of its own: a new one tries at once instead
+// of sitting out the back-off of the old one.
+#include "client/net/connection.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "client/net/status_details.h"
+#include "proto/base/status_macros.h"
+#include "trainerd/v1/trainer.grpc.pb.h"
+
+namespace trainerd::client {
+namespace {
+
+constexpr absl::Duration kCallDeadline = absl::Seconds(60);
+// The daemon's own deadline for reading the data (ServerConfig.validate_timeout) is at most an
+// hour.
+constexpr absl::Duration kValidateDeadline = absl::Hours(1);
+constexpr absl::Duration kRepeatFor = absl::Seconds(5);
+constexpr absl::Duration kRepeatPause = absl::Milliseconds(100);
+constexpr int kMaxMessageBytes = 256 << 20;
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  AttachDetails(status.error_details(), &result);
+  return result;
+}
+
+std::chrono::system_clock::time_point Deadline(absl::Duration span) {
+  return absl::ToChronoTime(absl::Now() + span);
+}
+
+void Authorize(const Address& address, grpc::ClientContext* context) {
+  if (!address.token.empty())
+    context->AddMetadata("authorization", absl::StrCat("Bearer ", address.token));
+}
+
+// A stream read through a completion queue: one thread, a wait with a deadline, and no read ahead
+// of the reader.
+template <typename Message>
+class GrpcStream final : public Stream<Message> {
+ public:
+  template <typename Start>
+  GrpcStream(const Address& address, Start start) {
+    Authorize(address, &context_);
+    reader_ = start(&context_, &queue_, this);
+  }
+
+  ~GrpcStream() override {
+    if (phase_ != Phase::kDone) context_.TryCancel();
+    while (phase_ != Phase::kDone) (void)Step(absl::InfiniteFuture());
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+
+  StreamResult Next(absl::Duration wait, Message* message) override {
+    const absl::Time deadline = absl::Now() + wait;
+    while (phase_ != Phase::kDone) {
+      if (phase_ == Phase::kOpen) {
+        reader_->Read(&message_, this);
+        phase_ = Phase::kReading;
+      }
+      if (!Step(deadline)) return StreamResult::kNothingYet;
+      if (!have_message_) continue;
+      have_message_ = false;
+      *message = std::move(message_);
+      return StreamResult::kMessage;
+    }
+    return StreamResult::kEnd;
+  }
+
+  absl::Status status() const override { return FromGrpc(status_); }
+
+ private:
+  enum class Phase { kStarting, kOpen, kReading, kFinishing, kDone };
+
+  // Waits for the operation under way. False: the deadline came first.
+  bool Step(absl::Time deadline) {
+    if (phase_ == Phase::kOpen) {
+      Finish();
+      return true;
+    }
+    void* tag = nullptr;
+    bool ok = false;
+    const auto until = deadline == absl::InfiniteFuture()
+                           ? std::chrono::system_clock::time_point::max()
+                           : absl::ToChronoTime(deadline);
+    if (queue_.AsyncNext(&tag, &ok, until) != grpc::CompletionQueue::GOT_EVENT) return false;
+    if (phase_ == Phase::kFinishing) {
+      phase_ = Phase::kDone;
+    } else if (!ok) {
+      Finish();
+    } else {
+      have_message_ = phase_ == Phase::kReading;
+      phase_ = Phase::kOpen;
+    }
+    return true;
+  }
+
+  void Finish() {
+    reader_->Finish(&status_, this);
+    phase_ = Phase::kFinishing;
+  }
+
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::ClientAsyncReader<Message>> reader_;
+  grpc::Status status_;
+  Message message_;
+  bool have_message_ = false;
+  Phase phase_ = Phase::kStarting;
+};
+
+}  // namespace
+
+struct Connection::Channel {
+  explicit Channel(std::shared_ptr<grpc::Channel> channel, SocketPath socket_path)
+      : socket(std::move(socket_path)),
+        trainer(v1::Trainer::NewStub(channel)),
+        runs(v1::Runs::NewStub(channel)),
+        checkpoints(v1::Checkpoints::NewStub(channel)),
+        admin(v1::Admin::NewStub(channel)) {}
+
+  SocketPath socket;
+  std::unique_ptr<v1::Trainer::Stub> trainer;
+  std::unique_ptr<v1::Runs::Stub> runs;
+  std::unique_ptr<v1::Checkpoints::Stub> checkpoints;
+  std::unique_ptr<v1::Admin::Stub> admin;
+};
+
+Connection::Connection(Address address) : address_(std::move(address)) {}
+Connection::~Connection() = default;
+
+absl::Status Connection::Reconnect() {
+  ASSIGN_OR_RETURN(SocketPath socket, SocketPath::Open(address_.socket_path));
+  std::string target = address_.host_port;
+  if (!address_.socket_path.empty()) {
+    RETURN_IF_ERROR(ProbeSocket(socket.path()));
+    target = absl::StrCat("unix:", socket.path());
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  channel_ = std::make_unique<Channel>(
+      grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments),
+      std::move(socket));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::OpenAny(const Address& address) {
+  std::unique_ptr<Connection> connection(new Connection(address));
+  if (absl::Status status = connection->Reconnect(); !status.ok()) {
+    return absl::Status(status.code(), NoDaemonMessage(address, std::string(status.message())));
+  }
+  absl::StatusOr<v1::ServerInfo> info = connection->Once<v1::ServerInfo>(
+      kCallDeadline, [](Channel& channel, auto* context, auto* response) {
+        return channel.admin->GetServerInfo(context, v1::GetServerInfoRequest(), response);
+      });
+  // Somebody listened a moment ago, or answered that it is starting: then it is worth waiting for.
+  const bool present = !address.socket_path.empty() || !Reason(info.status()).empty();
+  if (!info.ok() && IsConnectionLost(info.status())) {
+    if (!present)
+      return absl::UnavailableError(NoDaemonMessage(address, std::string(info.status().message())));
+    info = connection->GetServerInfo();
+  }
+  if (info.ok()) {
+    connection->server_info_ = *std::move(info);
+  } else if (info.status().code() != absl::StatusCode::kUnimplemented) {
+    return info.status();
+  }
+  return connection;
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const Address& address) {
+  ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection, OpenAny(address));
+  const v1::ServerInfo& info = connection->server_info();
+  if (info.api_revision() >= kApiRevision) return connection;
+  const std::string version = info.version().empty() ? "of unknown version" : info.version();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the daemon at ", address.display, " (trainerd ", version, ", API revision ",
+      info.api_revision(), ") is older than this trainctl (", TRAINERD_VERSION,
+      ", which needs API revision ", kApiRevision,
+      "): install the new trainerd and restart the daemon, or use the trainctl that came with it"));
+}
+
+template <typename Response, typename Call>
+absl::StatusOr<Response> Connection::Once(absl::Duration deadline, Call call) {
+  grpc::ClientContext context;
+  context.set_deadline(Deadline(deadline));
+  Authorize(address_, &context);
+  Response response;
+  absl::Status status = FromGrpc(call(*channel_, &context, &response));
+  if (status.ok()) return response;
+  if (status.code() == absl::StatusCode::kDeadlineExceeded && Reason(status).empty()) {
+    return absl::UnavailableError(
+        absl::StrCat("the daemon at ", address_.display, " did not answer within ",
+                     absl::FormatDuration(deadline), "; its log may say why"));
+  }
+  return status;
+}
+
+template <typename Response, typename Call>
+absl::StatusOr<Response> Connection::Repeat(absl::Duration deadline, Call call) {
+  const absl::Time give_up = absl::Now() + kRepeatFor;
+  absl::StatusOr<Response> result = Once<Response>(deadline, call);
+  while (!result.ok() && IsConnectionLost(result.status()) && absl::Now() < give_up) {
+    absl::SleepFor(kRepeatPause);
+    if (!Reconnect().ok()) continue;
+    result = Once<Response>(deadline, call);
+  }
+  if (result.ok() || result.status().code() != absl::StatusCode::kUnavailable ||
+      !Reason(result.status()).empty())
+    return result;
+  absl::Status status(absl::StatusCode::kUnavailable,
+                      NoDaemonMessage(address_, std::string(result.status().message())));
+  return status;
+}
+
+absl::StatusOr<v1::SubmitJobResponse> Connection::SubmitJob(const v1::SubmitJobRequest& request) {
+  const absl::Duration deadline = request.validate_only() ? kValidateDeadline : kCallDeadline;
+  return Repeat<v1::SubmitJobResponse>(
+      deadline, [&](Channel& channel, auto* context, auto* response) {
+        return channel.trainer->SubmitJob(context, request, response);
+      });
+}
+
+absl::StatusOr<v1::Job> Connection::Pause(const v1::PauseRequest& request) {
+  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+    return channel.trainer->Pause(context, request, response);
+  });
+}
+
+absl::StatusOr<v1::Job> Connection::Resume(const v1::ResumeRequest& request) {
+  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+    return channel.trainer->Resume(context, request, response);
+  });
+}
+
+absl::StatusOr<v1::Job> Connection::Stop(const v1::StopRequest& request) {
+  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+    return channel.trainer->Stop(context, request, response);
+  });
+}
+
+absl::StatusOr<v1::Job> Connection::GetJob(const std::string& name) {
+  v1::GetJobRequest request;
+  request.set_name(name);
+  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+    return channel.trainer->GetJob(context, request, response);
+  });
+}
+
+absl::StatusOr<v1::ListJobsResponse> Connection::ListJobs(const v1::ListJobsRequest& request) {
+  return Repeat<v1::ListJobsResponse>(
+      kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+        return channel.trainer->ListJobs(context, request, response);
+      });
+}
+
+absl::StatusOr<v1::Job> Connection::DeleteJob(const v1::DeleteJobRequest& request) {
+  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+    return channel.trainer->DeleteJob(context, request, response);
+  });
+}
+
+absl::StatusOr<v1::ListAttemptsResponse> Connection::ListAttempts(
+    const v1::ListAttemptsRequest& request) {
+  return Repeat<v1::ListAttemptsResponse>(
+      kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+        return channel.runs->ListAttempts(context, request, response);
+      });
+}
+
+absl::StatusOr<v1::ListCheckpointsResponse> Connection::ListCheckpoints(
+    const v1::ListCheckpointsRequest& request) {
+  return Repeat<v1::ListCheckpointsResponse>(
+      kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+        return channel.checkpoints->ListCheckpoints(context, request, response);
+      });
+}
+
+absl::StatusOr<v1::ServerInfo> Connection::GetServerInfo() {
+  return Repeat<v1::ServerInfo>(
+      kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
+        return channel.admin->GetServerInfo(context, v1::GetServerInfoRequest(), response);
+      });
+}
+
+std::unique_ptr<Stream<v1::StreamStatusResponse>> Connection::StreamStatus(
+    const v1::StreamStatusRequest& request) {
+  return std::make_unique<GrpcStream<v1::StreamStatusResponse>>(
+      address_, [&](grpc::ClientContext* context, grpc::CompletionQueue* queue, void* tag) {
+        return channel_->trainer->AsyncStreamStatus(context, request, queue, tag);
+      });
+}
+
+std::unique_ptr<Stream<v1::LogChunk>> Connection::StreamLogs(const v1::StreamLogsRequest& request) {
+  return std::make_unique<GrpcStream<v1::LogChunk>>(
+      address_, [&](grpc::ClientContext* context, grpc::CompletionQueue* queue, void* tag) {
+        return channel_->runs->AsyncStreamLogs(context, request, queue, tag);
+      });
+}
+
+std::string NewRequestId() {
+  std::random_device random;
+  std::string id;
+  for (int word = 0; word < 4; ++word) absl::StrAppendFormat(&id, "%08x", random());
+  return id;
+}
+
+}  // namespace trainerd::client

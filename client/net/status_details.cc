@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/net/status_details.h"
+
+#include <algorithm>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "client/view/text_width.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace trainerd::client {
+namespace {
+
+constexpr char kTypePrefix[] = "type.googleapis.com/";
+
+template <typename Detail>
+std::optional<Detail> FindDetail(const absl::Status& status) {
+  const auto payload =
+      status.GetPayload(absl::StrCat(kTypePrefix, Detail::descriptor()->full_name()));
+  if (!payload) return std::nullopt;
+  Detail detail;
+  if (!detail.ParseFromString(std::string(*payload))) return std::nullopt;
+  return detail;
+}
+
+// The line of a field, or of the nearest parent that the file names.
+int LineOf(std::string path, const std::map<std::string, int>& lines) {
+  while (!path.empty()) {
+    if (const auto found = lines.find(path); found != lines.end()) return found->second;
+    const size_t cut = path.find_last_of(".[");
+    path = cut == std::string::npos ? "" : path.substr(0, cut);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void AttachDetails(const std::string& serialized, absl::Status* status) {
+  google::rpc::Status details;
+  if (status->ok() || serialized.empty() || !details.ParseFromString(serialized)) return;
+  for (const auto& detail : details.details())
+    status->SetPayload(detail.type_url(), absl::Cord(detail.value()));
+}
+
+std::string Reason(const absl::Status& status) {
+  const auto info = FindDetail<google::rpc::ErrorInfo>(status);
+  return info ? info->reason() : "";
+}
+
+std::vector<ConfigViolation> FieldViolations(const absl::Status& status) {
+  std::vector<ConfigViolation> violations;
+  const auto bad_request = FindDetail<google::rpc::BadRequest>(status);
+  if (!bad_request) return violations;
+  for (const auto& field : bad_request->field_violations()) {
+    violations.push_back({.path = field.field(), .message = field.description()});
+  }
+  return violations;
+}
+
+std::optional<absl::Duration> RetryDelay(const absl::Status& status) {
+  const auto info = FindDetail<google::rpc::RetryInfo>(status);
+  if (!info) return std::nullopt;
+  return absl::Seconds(info->retry_delay().seconds()) +
+         absl::Nanoseconds(info->retry_delay().nanos());
+}
+
+bool IsConnectionLost(const absl::Status& status) {
+  // gRPC says UNKNOWN ("Stream removed"), INTERNAL (RST_STREAM) or CANCELLED where a peer dies at a
+  // bad moment; what the daemon itself says carries a reason.
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+      return true;
+    case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kUnknown:
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kAborted:
+      return Reason(status).empty();
+    default:
+      return false;
+  }
+}
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kDone;
+    case absl::StatusCode::kInvalidArgument:
+      return kUsage;
+    case absl::StatusCode::kUnavailable:
+      return kUnreachable;
+    case absl::StatusCode::kDeadlineExceeded:
+      return kTimeout;
+    default:
+      return kRefused;
+  }
+}
+
+void PrintViolations(std::vector<ConfigViolation> violations, const std::string& file,
+                     std::ostream& err) {
+  std::stable_sort(
+      violations.begin(), violations.end(),
+      [](const ConfigViolation& a, const ConfigViolation& b) { return a.line < b.line; });
+  for (const ConfigViolation& violation : violations) {
+    std::string place;
+    if (!file.empty())
+      place = violation.line > 0 ? absl::StrCat(file, ":", violation.line, ": ")
+                                 : absl::StrCat(file, ": ");
+    const std::string path = violation.path.empty() ? "" : violation.path + ": ";
+    err << PlainText(place + path + violation.message) << "\n";
+  }
+}
+
+ExitCode PrintError(const absl::Status& status, std::ostream& err, const std::string& file,
+                    const std::map<std::string, int>& lines) {
+  std::vector<ConfigViolation> violations = FieldViolations(status);
+  if (violations.empty()) {
+    err << "trainctl: " << PlainTextLines(std::string(status.message())) << "\n";
+  } else {
+    for (ConfigViolation& violation : violations) violation.line = LineOf(violation.path, lines);
+    PrintViolations(violations, file, err);
+  }
+  if (const auto delay = RetryDelay(status))
+    err << "trainctl: try again in " << absl::FormatDuration(*delay) << "\n";
+  err.flush();
+  return ExitCodeOf(status);
+}
+
+}  // namespace trainerd::client

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/view/report_text.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
+
+namespace trainerd::client {
+
+namespace {
+
+// "job.yaml:2" for a finding about what that line names; "" where no line is known, as for --set.
+std::string PlaceInJobFile(const v1::DataReport::Finding& finding, const JobFile& job) {
+  std::string key;
+  if (finding.code() == "MODEL_FOLDER") key = "model.path";
+  if (finding.code() == "TEMPLATE_FILE") key = "data.chat_template";
+  const auto line = job.lines.find(key);
+  return line == job.lines.end() ? "" : absl::StrCat(job.path, ":", line->second);
+}
+
+std::string TokensText(const v1::DataReport& report) {
+  const auto& tokens = report.tokens();
+  if (report.quick()) {
+    return absl::StrCat("about ", FormatCount(tokens.total()),
+                        " (estimated by size, without what the chat template adds; trainctl "
+                        "validate --full counts them)");
+  }
+  return absl::StrCat(
+      FormatCount(tokens.total()), "; a conversation has p50 ",
+      FormatCount(std::llround(tokens.p50())), ", p95 ", FormatCount(std::llround(tokens.p95())),
+      ", p99 ", FormatCount(std::llround(tokens.p99())), ", at most ", FormatCount(tokens.max()));
+}
+
+// What a quick report leaves open.
+void PrintReach(const v1::DataReport& report, std::ostream& out) {
+  if (report.findings().empty())
+    out << (report.quick() ? "no findings in what was read\n" : "no findings\n");
+  if (!report.quick()) return;
+  // What could not be read is said by its finding; nothing that is true of all files is left to
+  // say.
+  for (const auto& finding : report.findings()) {
+    if (finding.code() == "BAD_FILE") return;
+  }
+  out << (AllWasRead(report)
+              ? "every row was read, without tokenizer and template; trainctl validate --full "
+                "applies them\n"
+              : "only the beginning and end of each file were read; trainctl validate --full reads "
+                "all\n");
+}
+
+}  // namespace
+
+bool HasErrors(const v1::DataReport& report) {
+  for (const auto& finding : report.findings()) {
+    if (finding.error()) return true;
+  }
+  return false;
+}
+
+bool AllWasRead(const v1::DataReport& report) {
+  return !report.quick() ||
+         report.tokens().count() >= report.examples() + report.validation_examples();
+}
+
+void PrintFindings(const v1::DataReport& report, std::ostream& out, const JobFile* job) {
+  for (const auto& finding : report.findings()) {
+    std::string line = absl::StrCat(finding.error() ? "error " : "warning ", finding.code());
+    if (finding.count() > 1) absl::StrAppend(&line, " (", FormatCount(finding.count()), " times)");
+    absl::StrAppend(&line, ": ", finding.message());
+    std::vector<std::string> places(finding.first_places().begin(), finding.first_places().end());
+    const bool more = !places.empty() && finding.count() > finding.first_places_size();
+    const std::string in_job = job == nullptr ? "" : PlaceInJobFile(finding, *job);
+    if (!in_job.empty()) places.insert(places.begin(), in_job);
+    if (!places.empty()) {
+      absl::StrAppend(&line, " [", absl::StrJoin(places, ", "), more ? ", …]" : "]");
+    }
+    out << PlainText(line) << "\n";
+  }
+}
+
+void PrintReport(const v1::DataReport& report, std::ostream& out, const JobFile* job) {
+  const auto line = [&out](const char* label, const std::string& text) {
+    out << PadRight(label, 18) << PlainText(text) << "\n";
+  };
+  const bool estimated = !AllWasRead(report);
+  line("examples", estimated ? absl::StrCat("about ", FormatCount(report.examples()),
+                                            " (estimated: a part of the data was read)")
+                             : FormatCount(report.examples()));
+  if (!report.format().empty()) line("format", report.format());
+  if (report.trained_examples() > 0) line("trained on", FormatCount(report.trained_examples()));
+  if (report.validation_examples() > 0)
+    line("validation",
+         absl::StrCat(estimated ? "about " : "", FormatCount(report.validation_examples())));
+  if (report.has_tokens() && report.tokens().count() > 0) line("tokens", TokensText(report));
+  if (report.target_tokens() > 0) line("target tokens", FormatCount(report.target_tokens()));
+  if (report.truncated() > 0) line("truncated", FormatCount(report.truncated()));
+  if (report.rows() > 0) {
+    line("rows",
+         absl::StrCat(
+             FormatCount(report.rows()),
+             report.has_fill() ? absl::StrCat(", filled to ", FormatPercent(report.fill())) : ""));
+  }
+  if (report.has_total_steps()) line("optimizer steps", FormatCount(report.total_steps()));
+  PrintFindings(report, out, job);
+  PrintReach(report, out);
+}
+
+}  // namespace trainerd::client

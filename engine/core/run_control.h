@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is wanted of the running job, as one atomic that the training loop reads once per
+// microbatch.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace trainerd::engine {
+
+// Later values are more severe; what is wanted never gets milder (T2).
+enum class StopMode : int { kNone = 0, kPause = 1, kStop = 2, kDiscard = 3 };
+
+// Thread-safe: any thread may ask, the training loop reads.
+class RunControl {
+ public:
+  // Raises what is wanted; a milder wish changes nothing.
+  void RequestStop(StopMode stop_mode) {
+    int current = stop_mode_.load(std::memory_order_relaxed);
+    while (current < static_cast<int>(stop_mode) &&
+           !stop_mode_.compare_exchange_weak(current, static_cast<int>(stop_mode))) {
+    }
+  }
+  // Asks for a checkpoint at the end of the step, without leaving.
+  void RequestCheckpoint() { checkpoint_requests_.fetch_add(1); }
+
+  StopMode stop_mode() const {
+    return static_cast<StopMode>(stop_mode_.load(std::memory_order_acquire));
+  }
+  // True once per batch of requests since the last call.
+  bool TakeCheckpointRequest() { return checkpoint_requests_.exchange(0) > 0; }
+
+ private:
+  std::atomic<int> stop_mode_{0};
+  std::atomic<int64_t> checkpoint_requests_{0};
+};
+
+}  // namespace trainerd::engine

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/data/examples/example_notes.h"
+
+#include <string.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "engine/data/profiles/python_text.h"
+
+namespace trainerd::engine {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Shorter answers ("Yes.") stand in questions by right.
+constexpr size_t kLeastLeakBytes = 30;
+
+bool IsTrained(const ordered_json& message) {
+  const auto weight = message.find("weight");
+  if (weight != message.end() && *weight == 0) return false;
+  const auto train = message.find("train");
+  return train == message.end() || *train != false;
+}
+
+std::string_view TextOf(const ordered_json& message) {
+  const auto content = message.find("content");
+  if (content == message.end() || !content->is_string()) return {};
+  return content->get_ref<const std::string&>();
+}
+
+bool HasCalls(const ordered_json& message) {
+  const auto calls = message.find("tool_calls");
+  return calls != message.end() && calls->is_array() && !calls->empty();
+}
+
+bool StandsBefore(std::string_view answer, const ordered_json& messages, size_t end) {
+  for (size_t i = 0; i < end; ++i) {
+    const std::string_view text = TextOf(messages[i]);
+    if (text.size() >= answer.size() && messages[i]["role"] != "assistant" &&
+        memmem(text.data(), text.size(), answer.data(), answer.size()) != nullptr) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Whether bytes of the text belong to no token.
+bool HasGaps(const Encoding& encoding, size_t text_size) {
+  uint32_t reached = 0;
+  for (size_t i = 0; i < encoding.ids.size(); ++i) {
+    if (encoding.begin[i] > reached) return true;
+    reached = std::max(reached, encoding.end[i]);
+  }
+  return reached < text_size;
+}
+
+// The bytes that spell special token `i`, without the white space around them that it swallowed.
+TextSpan SpelledAt(std::string_view text, const Encoding& encoding, size_t i,
+                   const Tokenizer& tokenizer) {
+  const TextSpan token{encoding.begin[i], encoding.end[i]};
+  const std::string_view spelling = tokenizer.IdToToken(encoding.ids[i]);
+  const size_t at = text.substr(token.begin, token.end - token.begin).find(spelling);
+  if (at == std::string_view::npos) return token;  // spelled otherwise before NFC
+  const auto begin = token.begin + static_cast<uint32_t>(at);
+  return {begin, begin + static_cast<uint32_t>(spelling.size())};
+}
+
+}  // namespace
+
+bool HasEncodingFault(std::string_view text) {
+  const auto at = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0; };
+  for (size_t i = 0; i < text.size(); ++i) {
+    const uint8_t byte = at(i);
+    if (byte == 0) return true;
+    if (byte < 0xc3) continue;
+    if (byte == 0xef && at(i + 1) == 0xbf && at(i + 2) == 0xbd) return true;  // U+FFFD
+    if (byte != 0xc3) continue;
+    if (at(i + 1) == 0x83 && at(i + 2) == 0xc2) return true;  // Ã, then U+0080 to U+00BF
+    if (at(i + 1) == 0xa2 && at(i + 2) == 0xe2 && at(i + 3) == 0x82 && at(i + 4) == 0xac)
+      return true;  // â€
+  }
+  return false;
+}
+
+void NoteMessages(const ordered_json& messages, RowNotes* notes) {
+  notes->no_assistant = true;
+  for (size_t i = 0; i < messages.size(); ++i) {
+    const ordered_json& message = messages[i];
+    const std::string_view text = TextOf(message);
+    notes->bad_encoding |= HasEncodingFault(text);
+    if (message["role"] != "assistant") continue;
+    notes->no_assistant = false;
+    if (!IsTrained(message)) continue;
+    const std::string_view answer = PythonStrip(text);
+    if (answer.empty() && !HasCalls(message)) notes->empty_answer = true;
+    if (answer.size() >= kLeastLeakBytes && StandsBefore(answer, messages, i)) {
+      notes->answer_in_question = true;
+    }
+  }
+}
+
+void NoteTokens(const ordered_json& messages, const RenderedConversation& rendered,
+                const Encoding& encoding, const Tokenizer& tokenizer, RowNotes* notes) {
+  if (tokenizer.unspellable_bytes() > 0) {
+    notes->lost_bytes = HasGaps(encoding, rendered.text.size());
+  }
+  // A special token whose bytes came out of a message's field is a control token that the data
+  // wrote. When the next thing that the template writes, white space aside, is the same token, the
+  // answer brought its own end-of-turn text.
+  const std::vector<MessageSpan>& spans = rendered.message_spans;
+  size_t at = 0;
+  int32_t pending = -1;
+  for (size_t i = 0; i < encoding.ids.size(); ++i) {
+    if (!tokenizer.IsSpecial(encoding.ids[i])) {
+      if (pending < 0) continue;
+      const std::string_view bytes(rendered.text.data() + encoding.begin[i],
+                                   encoding.end[i] - encoding.begin[i]);
+      if (!PythonStrip(bytes).empty()) pending = -1;
+      continue;
+    }
+    const TextSpan token = SpelledAt(rendered.text, encoding, i, tokenizer);
+    while (at < spans.size() && spans[at].end <= token.begin) ++at;
+    size_t content = at;
+    while (content < spans.size() && spans[content].begin < token.end && !spans[content].content) {
+      ++content;
+    }
+    if (content < spans.size() && spans[content].begin < token.end) {
+      const int message = spans[content].message;
+      if (!notes->control_tokens) {
+        notes->first_control_token = encoding.ids[i];
+        notes->first_control_message = message;
+      }
+      notes->control_tokens = true;
+      const bool answers = messages[static_cast<size_t>(message)]["role"] == "assistant";
+      pending = answers ? encoding.ids[i] : -1;
+    } else {
+      if (encoding.ids[i] == pending) notes->doubled_end = true;
+      pending = -1;
+    }
+  }
+}
+
+}  // namespace trainerd::engine

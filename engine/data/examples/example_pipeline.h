@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// One line → one row of tokens with labels: parse → profile → template → tokenise → target spans →
+// labels. preview, validate and training all go through here; nothing else makes labels.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/data/batches/batch.h"
+#include "engine/data/examples/example_notes.h"
+#include "engine/data/prepare.h"
+#include "engine/data/profiles/profile.h"
+#include "engine/data/source/conversation.h"
+#include "engine/data/source/jsonl_reader.h"
+#include "engine/text/target_spans.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::engine {
+
+// What becomes of control tokens that a message's text spells (data.control_tokens).
+enum class ControlTokens { kWarn, kError, kAsText };
+
+// Replaces *content by the bytes that came out of the messages' fields, spans that touch joined:
+// what stays text under kAsText (Tokenizer::EncodeWithPlainText).
+void FindContent(const RenderedConversation& rendered, std::vector<TextSpan>* content);
+
+// Why a row that is well formed is not trained on.
+enum class LeftOut { kNo, kNoTarget, kTooLong };
+
+struct TokenRow {
+  std::optional<RecordError> fault;  // set: nothing else but index is
+  LeftOut left_out = LeftOut::kNo;
+  TokenExample example;     // after truncation
+  int64_t num_tokens = 0;   // before truncation
+  int64_t num_targets = 0;  // labels that become a target
+  bool truncated = false;
+  RowNotes notes;
+  uint64_t text_hash = 0;  // of the rendered text
+  std::string text;        // the rendered text, if asked for
+};
+
+// Thread-safety: const methods may be called from many threads, each with its own Scratch.
+class ExamplePipeline {
+ public:
+  // Buffers that one thread keeps from row to row.
+  struct Scratch {
+    ConversationParser parser;
+    Encoding encoding;
+    std::vector<TextSpan> content;
+  };
+
+  // `text` must outlive the pipeline. Errors: InvalidArgument for settings that cannot work with
+  // this template.
+  static absl::StatusOr<std::unique_ptr<ExamplePipeline>> Create(const v1::JobConfig& config,
+                                                                 const TextPipeline& text);
+
+  struct RowOptions {
+    int64_t index = 0;  // 0-based position of the row in its set
+    SourceFormat format = SourceFormat::kMessages;
+    bool keep_text = false;  // TokenRow::text is filled in
+  };
+  TokenRow Process(const JsonlLine& line, const RowOptions& options, Scratch* scratch) const;
+
+ private:
+  // Settings of `config` that are words, parsed.
+  struct Choices {
+    TrainOn train_on;
+    ControlTokens control_tokens;
+  };
+  ExamplePipeline(const v1::DataConfig& config, const TextPipeline& text, const Choices& choices,
+                  std::unique_ptr<Profile> profile);
+  std::optional<RecordError> Tokenize(const Conversation& conversation, bool keep_text,
+                                      Scratch* scratch, TokenRow* row) const;
+
+  const v1::DataConfig config_;
+  const TextPipeline& text_;
+  const Choices choices_;
+  const std::unique_ptr<Profile> profile_;
+};
+
+}  // namespace trainerd::engine

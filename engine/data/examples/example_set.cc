@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/data/examples/example_set.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/status_macros.h"
+
+namespace trainerd::engine {
+
+ExampleSet::ExampleSet(const v1::DataConfig& config, std::string lost_bytes_example,
+                       bool keep_going, Findings* findings, TokenStoreWriter* writer)
+    : config_(config),
+      lost_bytes_example_(std::move(lost_bytes_example)),
+      keep_going_(keep_going),
+      findings_(findings),
+      writer_(writer),
+      first_example_(writer->size()) {}
+
+absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place) {
+  counters_.set_rows_bad(counters_.rows_bad() + 1);
+  place.column = fault.column;
+  const bool fails = fault.fatal || config_.bad_rows() != "skip";
+  if (!fails || keep_going_) {
+    findings_->Add(fault.code, fails, place, fault.message);
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(findings_->Text(place), ": ", fault.message,
+                   fault.fatal ? "" : "; data.bad_rows: skip leaves such rows out"));
+}
+
+void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
+  const RowNotes& notes = row.notes;
+  if (notes.no_assistant) {
+    counters_.set_rows_without_assistant(counters_.rows_without_assistant() + 1);
+    findings_->Add("NO_ASSISTANT", false, place, "the conversation has no assistant message");
+  }
+  if (row.left_out == LeftOut::kNoTarget) {
+    counters_.set_rows_without_target(counters_.rows_without_target() + 1);
+    findings_->Add("NO_TARGET", false, place,
+                   row.truncated ? "no token to train is left within data.max_length: left out"
+                                 : "no token of the row is trained: left out");
+  }
+  if (row.truncated) {
+    const bool skipped = row.left_out == LeftOut::kTooLong;
+    if (skipped) {
+      counters_.set_rows_too_long(counters_.rows_too_long() + 1);
+    } else {
+      counters_.set_rows_truncated(counters_.rows_truncated() + 1);
+    }
+    findings_->Add("TOO_LONG", false, place,
+                   absl::StrCat(row.num_tokens, " tokens, data.max_length is ",
+                                config_.max_length(), skipped ? ": left out" : ": cut at the end"));
+  }
+  if (notes.empty_answer) {
+    findings_->Add("EMPTY_ANSWER", false, place,
+                   "an assistant message without text is trained: the model learns to say nothing");
+  }
+  if (notes.answer_in_question) {
+    findings_->Add(
+        "ANSWER_IN_QUESTION", false, place,
+        "a trained answer stands word for word in a message before it: the model learns to "
+        "copy");
+  }
+  if (notes.bad_encoding) {
+    findings_->Add(
+        "ENCODING", false, place,
+        "text holds U+FFFD, a NUL, or UTF-8 that was read as Latin-1 (\"Ã©\" for \"é\"): "
+        "repair the file's encoding");
+  }
+  if (notes.doubled_end) {
+    findings_->Add(
+        "DOUBLED_END", false, place,
+        "an answer ends with the end-of-turn text that the template writes too: both are "
+        "trained; take it out of the data");
+  }
+  if (notes.control_tokens) {
+    findings_->Add("CONTROL_TOKENS", false, place,
+                   "text of a message holds the spelling of a control token and became one: it can "
+                   "forge a turn");
+  }
+  if (notes.lost_bytes) {
+    findings_->Add(
+        "LOST_BYTES", false, place,
+        absl::StrCat("the tokenizer cannot spell every byte (for example ", lost_bytes_example_,
+                     "): such bytes are dropped, as the reference "
+                     "does"));
+  }
+}
+
+absl::Status ExampleSet::AddDuplicate(uint64_t text_hash, const RecordLocation& place) {
+  findings_->Add("DUPLICATE", false, place, "the same conversation stands at");
+  // Only the first one's message is shown, so only that one is worth a search.
+  if (first_of_duplicates_.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::optional<ExampleRecord> first,
+                   writer_->FindText(text_hash, first_example_));
+  if (first.has_value()) {
+    first_of_duplicates_ = RecordLocation{.file = first->file, .line = first->line};
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ExampleSet::Add(const TokenRow& row, const RecordLocation& place) {
+  counters_.set_rows_read(counters_.rows_read() + 1);
+  if (row.fault) return AddFault(*row.fault, place);
+  AddNotes(row, place);
+  if (row.left_out != LeftOut::kNo) return absl::OkStatus();
+
+  if (!texts_.insert(row.text_hash).second) RETURN_IF_ERROR(AddDuplicate(row.text_hash, place));
+  HashExample(row.example, &fingerprint_);
+  const auto largest = std::max_element(row.example.ids.begin(), row.example.ids.end());
+  if (largest != row.example.ids.end()) {
+    counters_.set_largest_id(std::max(counters_.largest_id(), *largest));
+  }
+  counters_.set_examples(counters_.examples() + 1);
+  return writer_->Add(row.example, {.text_hash = row.text_hash,
+                                    .line = place.line,
+                                    .file = place.file,
+                                    .tokens_before = static_cast<int32_t>(row.num_tokens)});
+}
+
+internal::TokenSetSummary::Counters ExampleSet::counters() const {
+  internal::TokenSetSummary::Counters counters = counters_;
+  counters.set_fingerprint(fingerprint_.Digest());
+  return counters;
+}
+
+std::string RowsText(const internal::TokenSetSummary::Counters& counters) {
+  std::string text = absl::StrCat(counters.rows_read(), " rows read");
+  if (counters.rows_bad() > 0) absl::StrAppend(&text, ", ", counters.rows_bad(), " bad");
+  if (counters.rows_too_long() > 0) {
+    absl::StrAppend(&text, ", ", counters.rows_too_long(), " longer than max_length");
+  }
+  if (counters.rows_without_target() > 0) {
+    absl::StrAppend(&text, ", ", counters.rows_without_target(), " without a token to train (",
+                    counters.rows_without_assistant(), " of them without an assistant message)");
+  }
+  return text;
+}
+
+void HashExample(const TokenExample& example, Xxh3Stream* hash) {
+  hash->Update(example.ids.data(), example.ids.size() * sizeof(int32_t));
+  hash->Update(example.labels.data(), example.labels.size() * sizeof(int32_t));
+}
+
+}  // namespace trainerd::engine

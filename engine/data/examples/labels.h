@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Target spans (bytes of the rendered text) → labels of tokens.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/data/batches/batch.h"
+#include "engine/text/chat_template.h"
+#include "engine/text/tokenizer/tokenizer.h"
+
+namespace trainerd::engine {
+
+// Fills in ids, labels, target_spans and span_tokens of *example out of the first `max_tokens`
+// tokens: a token that overlaps a span is a target. Spans are in order and do not overlap; spans
+// that touch count as one. Cost: O(tokens + spans log tokens).
+void LabelTokens(const Encoding& encoding, const std::vector<TextSpan>& spans, int64_t max_tokens,
+                 TokenExample* example);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The first half of PrepareData: the job's files → a file of token rows, out of the cache where it
+// has them. What is chosen at random comes after (arrange.h).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/data/prepare.h"
+#include "engine/data/source/findings.h"
+#include "engine/data/store/token_store.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::engine {
+
+struct TokenizedFiles {
+  // The training set's examples, then those of data.validation.
+  std::unique_ptr<TokenStore> store;
+  bool from_cache = false;
+  std::vector<std::string> notes;  // see PreparedData
+};
+
+// Adds what it finds to `findings`. `progress` gets fractions of this half. Errors: those of
+// PrepareData.
+absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const TextPipeline& text,
+                                             const PrepareProgress& progress,
+                                             const PrepareOptions& options, Findings* findings);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/data/source/findings.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+namespace trainerd::engine {
+
+Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code) {
+  const auto* field =
+      v1::FindingsConfig::descriptor()->FindFieldByName(absl::AsciiStrToLower(code));
+  if (field == nullptr) return Severity::kWarning;
+  const std::string word = config.GetReflection()->GetString(config, field);
+  if (word == "error") return Severity::kError;
+  return word == "ignore" ? Severity::kIgnore : Severity::kWarning;
+}
+
+std::vector<std::string> DataFiles(const v1::DataConfig& data) {
+  std::vector<std::string> files;
+  for (const v1::DataSource& source : data.train()) files.push_back(source.path());
+  if (!data.validation().empty()) files.push_back(data.validation());
+  return files;
+}
+
+Findings::Kind& Findings::KindOf(const std::string& code, bool error, const std::string& message) {
+  for (Kind& known : kinds_) {
+    if (known.finding.code() == code && known.error == error) return known;
+  }
+  Kind& kind = kinds_.emplace_back();
+  kind.error = error;
+  kind.finding.set_code(code);
+  kind.finding.set_message(message);
+  return kind;
+}
+
+void Findings::Add(const std::string& code, bool error, const RecordLocation& place,
+                   const std::string& message) {
+  Kind& kind = KindOf(code, error, message);
+  kind.finding.set_count(kind.finding.count() + 1);
+  if (kind.finding.first_places_size() >= kPlaces) return;
+  internal::TokenSetSummary::Place* added = kind.finding.add_first_places();
+  added->set_file(place.file);
+  added->set_line(place.line);
+  added->set_column(place.column);
+}
+
+void Findings::AddElsewhere(const std::string& code, bool error, const std::string& place,
+                            const std::string& message) {
+  Kind& kind = KindOf(code, error, message);
+  kind.finding.set_count(kind.finding.count() + 1);
+  if (!place.empty() && kind.elsewhere.size() < kPlaces) kind.elsewhere.push_back(place);
+}
+
+void Findings::SetOtherPlace(const std::string& code, const RecordLocation& place) {
+  for (Kind& kind : kinds_) {
+    if (kind.finding.code() != code) continue;
+    kind.finding.mutable_other_place()->set_file(place.file);
+    kind.finding.mutable_other_place()->set_line(place.line);
+  }
+}
+
+int64_t Findings::Count(const std::string& code) const {
+  int64_t count = 0;
+  for (const Kind& kind : kinds_) {
+    if (kind.finding.code() == code) count += kind.finding.count();
+  }
+  return count;
+}
+
+std::string Findings::Text(const RecordLocation& place) const {
+  const bool known = place.file >= 0 && static_cast<size_t>(place.file) < files_.size();
+  std::string text = known ? files_[static_cast<size_t>(place.file)] : "?";
+  if (place.line > 0) absl::StrAppend(&text, ":", place.line);
+  if (place.column > 0) absl::StrAppend(&text, ":", place.column);
+  return text;
+}
+
+std::string Findings::Message(const Kind& kind) const {
+  if (!kind.finding.has_other_place()) return kind.finding.message();
+  const auto& place = kind.finding.other_place();
+  return absl::StrCat(kind.finding.message(), " ",
+                      Text({.file = place.file(), .line = place.line()}));
+}
+
+void Findings::AppendTo(internal::TokenSetSummary* summary) const {
+  for (const Kind& kind : kinds_) {
+    if (kind.elsewhere.empty()) *summary->add_findings() = kind.finding;
+  }
+}
+
+void Findings::Take(const internal::TokenSetSummary& summary) {
+  for (const auto& finding : summary.findings()) {
+    Kind& kind = kinds_.emplace_back();
+    kind.finding = finding;
+  }
+}
+
+void Findings::AppendTo(v1::DataReport* report) const {
+  for (const Kind& kind : kinds_) {
+    const Severity severity = SeverityOf(config_, kind.finding.code());
+    if (severity == Severity::kIgnore) continue;
+    v1::DataReport::Finding* finding = report->add_findings();
+    finding->set_code(kind.finding.code());
+    finding->set_error(kind.error || severity == Severity::kError);
+    finding->set_count(kind.finding.count());
+    finding->set_message(Message(kind));
+    for (const auto& place : kind.finding.first_places()) {
+      finding->add_first_places(
+          Text({.file = place.file(), .line = place.line(), .column = place.column()}));
+    }
+    for (const std::string& place : kind.elsewhere) finding->add_first_places(place);
+  }
+}
+
+absl::Status Findings::ConfiguredErrors() const {
+  std::string text;
+  for (const Kind& kind : kinds_) {
+    const std::string& code = kind.finding.code();
+    if (SeverityOf(config_, code) != Severity::kError) continue;
+    if (!text.empty()) text += "; ";
+    if (kind.finding.first_places_size() > 0) {
+      const auto& first = kind.finding.first_places(0);
+      absl::StrAppend(&text, Text({.file = first.file(), .line = first.line()}), ": ");
+    }
+    absl::StrAppend(&text, Message(kind), " (", code, ", ", kind.finding.count(),
+                    kind.finding.count() == 1 ? " time" : " times", ")");
+  }
+  if (text.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      text, "; data.findings makes this an error: repair the data, or set it to warn"));
+}
+
+}  // namespace trainerd::engine

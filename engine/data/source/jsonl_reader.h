@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lines of a JSONL file (plain, gzip or zstd), read in blocks: memory use does not depend on the
+// file's size. CRLF and a byte-order mark are taken off, blank lines are left out, the last line
+// may lack its newline.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "engine/data/source/byte_source.h"
+
+namespace trainerd::engine {
+
+// One line. `text` is followed by kJsonPadding readable bytes (example.h) and lives until the next
+// ReadBlock.
+struct JsonlLine {
+  int64_t number = 0;  // 1-based line of the file
+  std::string_view text;
+  bool too_long = false;      // longer than the limit; text is empty
+  bool unterminated = false;  // the file ends without a newline after it
+};
+
+// Thread-safety: one owner at a time.
+class JsonlReader {
+ public:
+  struct Options {
+    size_t block_bytes = 4u << 20;
+    size_t max_line_bytes = 100u << 20;
+  };
+
+  // Errors: those of OpenByteSource; InvalidArgument for an empty file and for UTF-16, with what to
+  // do.
+  static absl::StatusOr<std::unique_ptr<JsonlReader>> Open(const std::string& path,
+                                                           Options options);
+  static absl::StatusOr<std::unique_ptr<JsonlReader>> Open(const std::string& path) {
+    return Open(path, Options{});
+  }
+  JsonlReader(const JsonlReader&) = delete;
+  JsonlReader& operator=(const JsonlReader&) = delete;
+
+  // Replaces *lines by the next lines, at least one; empty = end of file.
+  absl::Status ReadBlock(std::vector<JsonlLine>* lines);
+
+  const std::string& path() const { return path_; }
+  bool compressed() const { return source_->compressed(); }
+  // Of the file as it lies on the disk.
+  int64_t size_bytes() const { return source_->size_bytes(); }
+  // Bytes of the file whose lines have been handed out; of a compressed file those that have been
+  // read.
+  int64_t bytes_done() const;
+
+ private:
+  JsonlReader(std::string path, std::unique_ptr<ByteSource> source, Options options);
+  absl::Status CheckStart();
+  absl::Status Fill(size_t wanted);
+  void SplitLines(size_t end, std::vector<JsonlLine>* lines);
+  void AddLine(size_t begin, size_t end, bool unterminated, std::vector<JsonlLine>* lines);
+  absl::Status SkipLongLine(std::vector<JsonlLine>* lines);
+
+  const std::string path_;
+  const std::unique_ptr<ByteSource> source_;
+  const Options options_;
+  std::vector<char> buffer_;  // bytes [begin_, end_) are unread; padding follows
+  size_t begin_ = 0, end_ = 0;
+  bool at_end_ = false;
+  int64_t line_number_ = 0;
+  int64_t text_bytes_done_ = 0;
+};
+
+}  // namespace trainerd::engine

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/data/store/token_cache_key.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "engine/data/source/findings.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
+
+namespace trainerd::engine {
+
+// SHA-256 over the sources of engine/text and engine/data, made by the build (code_version.cmake):
+// no version number that somebody could forget to raise.
+extern const char kTokenCodeVersion[];
+
+namespace {
+
+constexpr size_t kReadBytes = 1 << 20;
+constexpr size_t kReadsBetweenLooks = 64;
+
+absl::StatusOr<std::string> HashOpenFile(int fd, const std::string& path, const KeepOn& keep_on) {
+  struct stat info;
+  if (fstat(fd, &info) != 0) return ErrnoStatus(errno, absl::StrCat("cannot read ", path));
+  if (!S_ISREG(info.st_mode)) {
+    return absl::FailedPreconditionError(absl::StrCat(path, ": is no regular file"));
+  }
+  Xxh3Stream hash;
+  std::string block(kReadBytes, '\0');
+  for (size_t reads = 1;; ++reads) {
+    const ssize_t count = read(fd, block.data(), block.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return ErrnoStatus(errno, absl::StrCat("cannot read ", path));
+    if (count == 0) return hash.Digest();
+    hash.Update(block.data(), static_cast<size_t>(count));
+    if (reads % kReadsBetweenLooks == 0) RETURN_IF_ERROR(keep_on());
+  }
+}
+
+void Put(const char* name, const std::string& value, std::string* text) {
+  absl::StrAppend(text, name, " ", value.size(), "\n", value, "\n");
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> HashDataFiles(const v1::DataConfig& data,
+                                                       const KeepOn& keep_on) {
+  std::vector<std::string> hashes;
+  for (const std::string& path : DataFiles(data)) {
+    // Not blocking: a pipe must not be waited for.
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return ErrnoStatus(errno, absl::StrCat("cannot open ", path));
+    absl::StatusOr<std::string> hash = HashOpenFile(fd, path, keep_on);
+    close(fd);
+    if (!hash.ok()) return hash.status();
+    hashes.push_back(*std::move(hash));
+    RETURN_IF_ERROR(keep_on());
+  }
+  return hashes;
+}
+
+absl::StatusOr<std::string> TokenCacheKey(const v1::JobConfig& config, const TextPipeline& text,
+                                          const std::vector<std::string>& file_hashes) {
+  const v1::DataConfig& data = config.data();
+  const std::string& template_text = text.chat_template->source();
+  std::string key;
+  Put("code", kTokenCodeVersion, &key);
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+    const absl::StatusOr<std::string> file =
+        ReadFile(absl::StrCat(config.model().path(), "/", name));
+    if (!file.ok() && !absl::IsNotFound(file.status())) return file.status();
+    Put(name, file.ok() ? Xxh3(*file) : "", &key);
+  }
+  Put("template", template_text, &key);
+  // The moment changes nothing unless the template asks for it; system_prompt holds its own date.
+  const bool asks = template_text.find("strftime_now") != std::string::npos;
+  Put("now", asks ? data.now() : "", &key);
+  Put("profile", data.profile(), &key);
+  Put("system_prompt", data.system_prompt(), &key);
+  Put("train_on", data.train_on(), &key);
+  Put("control_tokens", data.control_tokens(), &key);
+  Put("bad_rows", data.bad_rows(), &key);
+  const bool whole = data.packing() == "bfd_split";
+  Put("max_length", whole ? "" : absl::StrCat(data.max_length()), &key);
+  Put("too_long", whole ? "" : data.too_long(), &key);
+  Put("validation", data.validation().empty() ? "" : "last", &key);
+  for (const std::string& hash : file_hashes) Put("file", hash, &key);
+  return Sha256(key);
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// safetensors files: a memory-mapped, bounds-checked reader (files are untrusted) and a streaming
+// writer that hashes what it writes. No LibTorch.
+//
+// Format: u64 little-endian header length, JSON header {"name": {"dtype", "shape", "data_offsets":
+// [begin, end]}, "__metadata__": {…}}, then the bytes, row-major, without holes; offsets count from
+// the end of the header. Source: github.com/huggingface/safetensors, README "Format".
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "proto/base/hash.h"
+
+namespace trainerd::engine {
+
+enum class StoredDtype {
+  kFloat32,
+  kFloat16,
+  kBFloat16,
+  kFloat64,
+  kInt64,
+  kInt32,
+  kInt16,
+  kInt8,
+  kUInt8,
+  kBool
+};
+
+int64_t SizeOf(StoredDtype dtype);              // bytes of one element
+std::string_view DtypeName(StoredDtype dtype);  // the format's spelling: "F32", "BF16" …
+
+struct TensorInfo {
+  std::string name;
+  StoredDtype dtype = StoredDtype::kFloat32;
+  std::vector<int64_t> shape;
+  int64_t offset = 0;      // from the start of the file
+  int64_t size_bytes = 0;  // element count × SizeOf(dtype)
+};
+
+// "[2, 3]".
+std::string ShapeText(absl::Span<const int64_t> shape);
+
+// One mapped file. Immutable after Open: any thread may read.
+class SafetensorsFile {
+ public:
+  // Errors: NotFound; DataLoss names file and tensor for a truncated file, a header that is no JSON
+  // or lies (length, offsets beyond the file, overlap or hole, size that does not fit shape and
+  // dtype, unknown dtype, duplicate name).
+  static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
+  ~SafetensorsFile();
+  SafetensorsFile(const SafetensorsFile&) = delete;
+  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in file order
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const TensorInfo* Find(std::string_view name) const;  // nullptr when absent
+  // The tensor's bytes, inside the mapping. `info` must be one of tensors().
+  std::string_view Bytes(const TensorInfo& info) const;
+  // Same by name. NotFound names file and tensor.
+  absl::StatusOr<std::string_view> Bytes(std::string_view name) const;
+  // Tells the kernel that the tensor's pages are not needed any more (keeps the process small while
+  // loading).
+  void Release(const TensorInfo& info) const;
+
+ private:
+  SafetensorsFile() = default;
+  absl::Status ParseHeader();
+
+  std::string path_;
+  const char* data_ = nullptr;
+  size_t size_ = 0;
+  std::vector<TensorInfo> tensors_;
+  std::map<std::string, size_t, std::less<>> by_name_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// Writes one file: the header first (so the tensors are declared beforehand), then each tensor's
+// bytes in the declared order. The data begins at a multiple of 64 bytes; declare wide dtypes first
+// and every tensor is aligned to its element size. Not thread-safe.
+class SafetensorsWriter {
+ public:
+  struct Declared {
+    std::string name;
+    StoredDtype dtype = StoredDtype::kFloat32;
+    std::vector<int64_t> shape;
+  };
+  struct Result {
+    int64_t size_bytes = 0;
+    std::string xxh3;  // 16 bytes, of the whole file
+  };
+
+  // Creates `path` (must not exist) and writes the header. `metadata` gets {"format": "pt"} added.
+  // Errors: AlreadyExists, ResourceExhausted (disk full), PermissionDenied, each with path.
+  static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
+      const std::string& path, std::vector<Declared> tensors,
+      std::map<std::string, std::string> metadata = {});
+  ~SafetensorsWriter();
+  SafetensorsWriter(const SafetensorsWriter&) = delete;
+  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
+
+  // Appends bytes of the data section; calls need not match tensors' borders. Errors:
+  // ResourceExhausted names file, bytes needed and bytes written.
+  absl::Status Append(const void* data, size_t size);
+  // Checks that every declared byte came, fsyncs and closes.
+  absl::StatusOr<Result> Finish();
+
+ private:
+  SafetensorsWriter() = default;
+
+  std::string path_;
+  int fd_ = -1;
+  int64_t expected_bytes_ = 0;  // header and data
+  int64_t written_bytes_ = 0;
+  Xxh3Stream hash_;
+};
+
+}  // namespace trainerd::engine

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "engine/formats/safetensors.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+// Start of the data: lets a reader use the mapping with vector loads.
+constexpr size_t kDataAlignment = 64;
+
+std::string HeaderBytes(const std::vector<SafetensorsWriter::Declared>& tensors,
+                        const std::map<std::string, std::string>& metadata, int64_t& data_bytes) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  header["__metadata__"] = metadata;
+  data_bytes = 0;
+  for (const SafetensorsWriter::Declared& tensor : tensors) {
+    int64_t bytes = SizeOf(tensor.dtype);
+    for (int64_t dimension : tensor.shape) bytes *= dimension;
+    header[tensor.name] = {{"dtype", std::string(DtypeName(tensor.dtype))},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {data_bytes, data_bytes + bytes}}};
+    data_bytes += bytes;
+  }
+  std::string json = header.dump();
+  json.resize((8 + json.size() + kDataAlignment - 1) / kDataAlignment * kDataAlignment - 8, ' ');
+  std::string result;
+  for (int i = 0; i < 8; ++i) result.push_back(static_cast<char>((json.size() >> (8 * i)) & 0xff));
+  return result + json;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
+    const std::string& path, std::vector<Declared> tensors,
+    std::map<std::string, std::string> metadata) {
+  metadata.emplace("format", "pt");
+  auto writer = std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter());
+  writer->path_ = path;
+  writer->fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (writer->fd_ < 0) return ErrnoStatus(errno, absl::StrCat("create ", path));
+  int64_t data_bytes = 0;
+  const std::string header = HeaderBytes(tensors, metadata, data_bytes);
+  writer->expected_bytes_ = static_cast<int64_t>(header.size()) + data_bytes;
+  RETURN_IF_ERROR(writer->Append(header.data(), header.size()));
+  return writer;
+}
+
+SafetensorsWriter::~SafetensorsWriter() {
+  if (fd_ >= 0) close(fd_);
+}
+
+absl::Status SafetensorsWriter::Append(const void* data, size_t size) {
+  // Hashed piece by piece just before it is written, while it is in the cache.
+  constexpr size_t kPiece = 4 << 20;
+  TRAINERD_CHECK(fd_ >= 0);
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const size_t piece = std::min(size, kPiece);
+    hash_.Update(at, piece);
+    for (size_t done = 0; done < piece;) {
+      const ssize_t written = write(fd_, at + done, piece - done);
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) {
+        return ErrnoStatus(errno, absl::StrCat("write ", path_, " (", written_bytes_, " of ",
+                                               expected_bytes_, " bytes written)"));
+      }
+      done += static_cast<size_t>(written);
+      written_bytes_ += written;
+    }
+    // Starts the write to the disk while the next piece is hashed, so that the fsync at the end has
+    // little left to do. Advice only: a failure shows in fsync.
+    sync_file_range(fd_, written_bytes_ - static_cast<int64_t>(piece), static_cast<int64_t>(piece),
+                    SYNC_FILE_RANGE_WRITE);
+    at += piece;
+    size -= piece;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SafetensorsWriter::Result> SafetensorsWriter::Finish() {
+  TRAINERD_CHECK(written_bytes_ == expected_bytes_);
+  if (fsync(fd_) != 0) return ErrnoStatus(errno, absl::StrCat("fsync ", path_));
+  const int closed = close(std::exchange(fd_, -1));
+  if (closed != 0) return ErrnoStatus(errno, absl::StrCat("close ", path_));
+  return Result{.size_bytes = written_bytes_, .xxh3 = hash_.Digest()};
+}
+
+}  // namespace trainerd::engine

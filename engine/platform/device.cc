@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/platform/device.h"
+
+#include <ATen/Context.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "engine/checkpoint/run_state.h"
+#include "engine/platform/cuda_plugin.h"
+#include "engine/platform/process_memory.h"
+#include "engine/platform/torch_status.h"
+#include "proto/base/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string FolderOfProgram() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  return error ? std::string(".") : program.parent_path().string();
+}
+
+bool HasNvidiaDevice() {
+  std::error_code error;
+  // A container may have another GPU than the first; under WSL it is /dev/dxg.
+  for (const char* path : {"/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia", "/dev/dxg"}) {
+    if (fs::exists(path, error)) return true;
+  }
+  return false;
+}
+
+// Opened once per process and never closed: ATen keeps pointers into it.
+absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
+  const std::string path = absl::StrCat(FolderOfProgram(), "/", kTrainerdCudaLibrary);
+  std::error_code error;
+  if (!fs::exists(path, error)) {
+    return absl::NotFoundError(absl::StrCat(path,
+                                            " is not there: this trainerd was built without CUDA "
+                                            "(nvcc 13 was not found); build it where nvcc is, "
+                                            "or use device: cpu"));
+  }
+  void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (library == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("cannot open ", path, ": ", ::dlerror(),
+                     "; install the NVIDIA libraries that PyTorch 2.11 needs "
+                     "(deploy/install_dependencies.sh --cuda)"));
+  }
+  void* symbol = ::dlsym(library, kTrainerdCudaSymbol);
+  const TrainerdCudaPlugin* plugin =
+      symbol == nullptr ? nullptr : reinterpret_cast<TrainerdCudaPluginFunction>(symbol)();
+  if (plugin == nullptr || plugin->abi != kTrainerdCudaAbi) {
+    return absl::NotFoundError(absl::StrCat(
+        path, " is of another version than this trainerd-worker; build both together"));
+  }
+  return plugin;
+}
+
+// What the bytes of a run on CUDA depend on besides its inputs, set before LibTorch computes there.
+void MakeRepeatable(c10::Device device) {
+  at::Context& context = at::globalContext();
+  // Flash attention's backward and sums by index add in a fixed order; an op without such a form
+  // warns instead of failing.
+  context.setDeterministicAlgorithms(true, /*warn_only=*/true);
+  // Would write NaN over every new tensor; ours are written before they are read.
+  context.setDeterministicFillUninitializedMemory(false);
+  // Sums of bf16 products stay in fp32 where cuBLAS splits them.
+  context.setAllowBF16ReductionCuBLAS(false);
+  // Else the first call without a device makes a context on cuda:0, which another job may hold.
+  c10::impl::getDeviceGuardImpl(c10::kCUDA)->setDevice(device);
+}
+
+// Number of usable cuda devices. Errors: NotFound with the reason.
+absl::StatusOr<int32_t> CountCudaDevices(const TrainerdCudaPlugin& plugin) {
+  char reason[256] = "";
+  const int32_t count = plugin.device_count(reason, sizeof(reason));
+  if (count < 0) return absl::NotFoundError(absl::StrCat("CUDA cannot be used: ", reason));
+  return count;
+}
+
+DeviceDescription DescribeCpu() {
+  const int64_t pages = ::sysconf(_SC_PHYS_PAGES);
+  return {.name = "cpu", .model = CpuName(), .memory_bytes = pages * ::sysconf(_SC_PAGESIZE)};
+}
+
+}  // namespace
+
+std::vector<DeviceDescription> ListDevices() {
+  std::vector<DeviceDescription> devices{DescribeCpu()};
+  if (!HasNvidiaDevice()) return devices;
+  const auto unavailable = [&](const absl::Status& status) {
+    devices.push_back(
+        {.name = "cuda:0", .model = "NVIDIA", .unavailable = std::string(status.message())});
+  };
+  const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
+  if (!plugin.ok()) {
+    unavailable(plugin.status());
+    return devices;
+  }
+  const absl::StatusOr<int32_t> count = CountCudaDevices(**plugin);
+  if (!count.ok()) {
+    unavailable(count.status());
+    return devices;
+  }
+  for (int32_t i = 0; i < *count; ++i) {
+    TrainerdCudaDevice description{};
+    if ((*plugin)->describe(i, &description) != 0) continue;
+    devices.push_back({.name = absl::StrCat("cuda:", i),
+                       .model = description.model,
+                       .uuid = description.uuid,
+                       .memory_bytes = description.memory_bytes,
+                       .unavailable = description.unavailable});
+  }
+  return devices;
+}
+
+absl::StatusOr<c10::Device> OpenDevice(const std::string& name) {
+  if (name == "cpu") return c10::Device(c10::kCPU);
+  int32_t index = 0;
+  if (name != "cuda" &&
+      (name.substr(0, 5) != "cuda:" || !absl::SimpleAtoi(name.substr(5), &index) || index < 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device \"", name, "\" is not known; use cpu or cuda:N"));
+  }
+  if (!HasNvidiaDevice()) {
+    return absl::NotFoundError(absl::StrCat(
+        "no such device: ", name, "; this machine has no NVIDIA device, use device: cpu"));
+  }
+  // Read when cuBLAS starts: workspaces of a fixed size make its choices repeatable.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
+  if (!plugin.ok())
+    return absl::NotFoundError(
+        absl::StrCat("no such device: ", name, "; ", plugin.status().message()));
+  const absl::StatusOr<int32_t> count = CountCudaDevices(**plugin);
+  if (!count.ok())
+    return absl::NotFoundError(
+        absl::StrCat("no such device: ", name, "; ", count.status().message()));
+  if (index >= *count) {
+    return absl::NotFoundError(absl::StrCat("no such device: ", name, "; this machine has ", *count,
+                                            " (cuda:0 to cuda:", *count - 1, ")"));
+  }
+  const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
+  RETURN_IF_ERROR(Annotate(CatchTorch([&] { MakeRepeatable(device); }), "open ", name));
+  return device;
+}
+
+std::optional<DeviceMemory> ReadDeviceMemory(c10::Device device) {
+  if (device.is_cpu()) {
+    const std::optional<ProcessMemory> memory = ReadProcessMemory();
+    if (!memory.has_value()) return std::nullopt;
+    return DeviceMemory{memory->resident_bytes, memory->peak_resident_bytes};
+  }
+  // OpenDevice opened it before; a second dlopen only finds it.
+  const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
+  DeviceMemory memory;
+  if (!plugin.ok() || (*plugin)->memory(device.index(), &memory.bytes, &memory.peak_bytes) != 0)
+    return std::nullopt;
+  return memory;
+}
+
+}  // namespace trainerd::engine

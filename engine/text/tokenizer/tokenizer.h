@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// The byte-level BPE tokenizer of a Hugging Face model folder (tokenizer.json): text to token ids
+// and back, exactly as PyPI `tokenizers` does it, at native speed. What a file asks for and this
+// code does not do is an error that names the JSON path, never a silent difference.
+// The chat template that the folder carries is only handed out here; chat_template.h renders it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "engine/text/tokenizer/text_span.h"
+
+namespace trainerd::engine {
+
+// Token ids of a text, and for each the bytes of the INPUT text that it stands for. Where NFC
+// changed the text the offsets are mapped back to the input: all tokens of a composed character
+// carry the bytes that it was composed of.
+// Tokens that a post-processor added (add_special_tokens) cover no bytes: begin == end.
+struct Encoding {
+  std::vector<int32_t> ids;
+  std::vector<uint32_t> begin, end;
+
+  void clear() {
+    ids.clear();
+    begin.clear();
+    end.clear();
+  }
+  size_t size() const { return ids.size(); }
+};
+
+// A token of tokenizer.json "added_tokens" (or of tokenizer_config.json "added_tokens_decoder").
+struct AddedToken {
+  int32_t id = 0;
+  std::string content;
+  bool special = false;      // dropped by Decode(skip_special_tokens)
+  bool normalized = false;   // looked for in the normalised text instead of the input
+  bool lstrip = false;       // swallows white space on its left
+  bool rstrip = false;       // swallows white space on its right
+  bool single_word = false;  // matches only where no letter, digit or underscore touches it
+};
+
+// Thread-safety: const methods may be called from many threads at once.
+class Tokenizer {
+ public:
+  // Reads FOLDER/tokenizer.json and, where present, tokenizer_config.json,
+  // special_tokens_map.json and chat_template.jinja.
+  // Errors: NotFound without tokenizer.json; InvalidArgument naming file and JSON path for
+  // malformed content; Unimplemented naming the JSON path for a feature that is not supported.
+  static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& folder);
+  ~Tokenizer();
+  Tokenizer(const Tokenizer&) = delete;
+  Tokenizer& operator=(const Tokenizer&) = delete;
+
+  // Replaces *out by the tokens of `text`. Adds no BOS or EOS unless `add_special_tokens`, which
+  // runs the file's own post-processor: chat templates write these tokens themselves.
+  // Text that is not UTF-8 is an error. Errors: InvalidArgument with the byte offset.
+  // Cost: O(n log n) in the worst case (one word of n bytes).
+  absl::Status Encode(std::string_view text, Encoding* out, bool add_special_tokens = false) const;
+
+  // The same, but no special token is found that touches a byte of `plain` (in order, without
+  // overlap or touching each other): what looks like one there is plain text, as with PyPI
+  // tokenizers' encode_special_tokens. A token that begins before such a span ends before it.
+  absl::Status EncodeWithPlainText(std::string_view text, absl::Span<const TextSpan> plain,
+                                   Encoding* out) const;
+
+  // Text of the tokens; ids outside the vocabulary give nothing. Bytes that are not UTF-8 come
+  // out as U+FFFD, as in PyPI tokenizers.
+  std::string Decode(absl::Span<const int32_t> ids, bool skip_special_tokens = false) const;
+
+  // Appends the raw bytes of one token, which may be part of a character.
+  void AppendTokenBytes(int32_t id, std::string* out) const;
+
+  int64_t vocab_size() const;  // highest id + 1
+  std::optional<int32_t> eos_id() const;
+  std::optional<int32_t> bos_id() const;
+  std::optional<int32_t> pad_id() const;
+  std::optional<int32_t> unk_id() const;
+
+  // Spelling as in tokenizer.json: byte-level symbols for vocabulary entries ("Ġthe"), plain text
+  // for added tokens.
+  std::optional<int32_t> TokenToId(std::string_view token) const;
+  std::string_view IdToToken(int32_t id) const;  // "" for an id that is not in use
+  bool IsSpecial(int32_t id) const;              // an added token flagged special
+  absl::Span<const AddedToken> added_tokens() const;
+
+  // The model's own template ("" = none): chat_template.jinja, else tokenizer_config.json
+  // "chat_template", a string or a list of {name, template} of which "default" is taken.
+  const std::string& chat_template_source() const;
+
+  // XXH3-128 in hex over tokenizer.json and tokenizer_config.json.
+  std::string fingerprint() const;
+
+  // How many of the 256 bytes no token spells. Text with such a byte loses it, as it does in the
+  // reference; callers report it once.
+  int64_t unspellable_bytes() const;
+  // The first of them in printable form, for a message ("0xf1, 0xf2, …"); "" if there is none.
+  std::string UnspellableExample() const;
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<Impl> impl);
+  absl::Status Encode(std::string_view text, absl::Span<const TextSpan> plain,
+                      bool add_special_tokens, Encoding* out) const;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Turns ids into text as they come, holding back the bytes of an unfinished character.
+// Thread-safety: one owner at a time. The tokenizer must outlive it.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  // Text that is complete after this token; may be empty.
+  std::string Push(int32_t id);
+  // The rest: an unfinished character comes out as U+FFFD. Ready for a new stream afterwards.
+  std::string Finish();
+
+ private:
+  const Tokenizer& tokenizer_;
+  std::string pending_;
+};
+
+}  // namespace trainerd::engine

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads tokenizer.json into the parts that Tokenizer runs, and refuses by JSON path what they
+// cannot do. Format: PyPI tokenizers' serialisation (models/bpe, added_vocabulary, pre_tokenizers).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/text/tokenizer/bpe.h"
+#include "engine/text/tokenizer/pre_tokenizer.h"
+#include "engine/text/tokenizer/tokenizer.h"
+#include "engine/text/tokenizer/vocabulary.h"
+
+namespace trainerd::engine {
+
+struct TokenizerFile {
+  Vocabulary vocabulary;
+  Bpe::Options bpe;
+  bool nfc = false;
+  PreTokenizer pre_tokenizer;
+  std::vector<AddedToken> added_tokens;
+  std::vector<int32_t> prefix, suffix;  // what the post-processor puts around a text
+};
+
+// Parses the content of tokenizer.json. Errors: InvalidArgument for malformed content,
+// Unimplemented for what is not supported; both name the JSON path.
+absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view json);
+
+}  // namespace trainerd::engine

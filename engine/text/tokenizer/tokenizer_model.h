@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The "model" of tokenizer.json: vocabulary and merges.
+#pragma once
+
+#include "absl/status/status.h"
+#include "engine/text/tokenizer/bpe.h"
+#include "engine/text/tokenizer/vocabulary.h"
+#include "simdjson.h"
+
+namespace trainerd::engine {
+
+// Fills both from `root`["model"]. `bpe` holds views into `vocabulary`.
+// Errors: as ParseTokenizerFile (tokenizer_file.h).
+absl::Status ParseTokenizerModel(const simdjson::dom::element& root, Vocabulary* vocabulary,
+                                 Bpe::Options* bpe);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/train/loop/checkpointing.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "engine/checkpoint/checkpoint_name.h"
+#include "engine/core/job_error.h"
+
+namespace trainerd::engine {
+namespace {
+
+// A name for the events in front of the one that has the whole description.
+v1::Checkpoint Announced(const AttemptContext& context) {
+  v1::Checkpoint checkpoint;
+  const std::string id =
+      CheckpointName({.step = context.state.step, .attempt = context.spec.attempt()});
+  checkpoint.set_name(absl::StrCat(context.spec.job(), "/checkpoints/", id));
+  checkpoint.set_job(context.spec.job());
+  checkpoint.set_step(context.state.step);
+  checkpoint.set_attempt(context.spec.attempt());
+  return checkpoint;
+}
+
+void Emit(AttemptContext& context, v1::CheckpointEvent::Kind kind, v1::Checkpoint checkpoint,
+          const std::string& message) {
+  v1::Event event;
+  v1::CheckpointEvent& body = *event.mutable_checkpoint();
+  body.set_kind(kind);
+  *body.mutable_checkpoint() = std::move(checkpoint);
+  body.set_message(message);
+  context.events.Emit(std::move(event));
+}
+
+}  // namespace
+
+std::string TemplateOverride(const AttemptContext& context) {
+  return context.config.data().chat_template() == "model" ? ""
+                                                          : context.text.chat_template->source();
+}
+
+absl::Status SaveCheckpoint(AttemptContext& context) {
+  if (context.state.step == 0) return absl::OkStatus();
+  if (context.last_checkpoint.has_value() && context.last_checkpoint->step() == context.state.step)
+    return absl::OkStatus();
+  const absl::Time begin = absl::Now();
+  Emit(context, v1::CheckpointEvent::STARTED, Announced(context), "");
+  context.state.monitor = context.monitor->state();
+  const CheckpointTarget target{
+      .run_dir = context.spec.run_dir(),
+      .job = context.spec.job(),
+      .attempt = context.spec.attempt(),
+      .parent = context.last_checkpoint.has_value() ? context.last_checkpoint->name() : "",
+      .model_folder = context.config.model().path(),
+      .chat_template = TemplateOverride(context)};
+  absl::StatusOr<v1::Checkpoint> checkpoint =
+      WriteCheckpoint(target, context.state, *context.parameters, *context.optimizer);
+  if (!checkpoint.ok()) {
+    const std::string intact = context.last_checkpoint.has_value()
+                                   ? absl::StrCat("; the checkpoint of step ",
+                                                  context.last_checkpoint->step(), " is intact")
+                                   : "";
+    const std::string message =
+        absl::StrCat("the checkpoint of step ", context.state.step,
+                     " was not written: ", checkpoint.status().message(), intact);
+    Emit(context, v1::CheckpointEvent::FAILED, Announced(context), message);
+    return WithCause(absl::Status(checkpoint.status().code(), message),
+                     WriteCause(checkpoint.status(), "CHECKPOINT_FAILED"));
+  }
+  v1::Event event;
+  v1::CheckpointEvent& body = *event.mutable_checkpoint();
+  body.set_kind(v1::CheckpointEvent::PUBLISHED);
+  *body.mutable_checkpoint() = *checkpoint;
+  const absl::Duration taken = absl::Now() - begin;
+  body.mutable_write_time()->set_seconds(absl::ToInt64Seconds(taken));
+  body.mutable_write_time()->set_nanos(
+      static_cast<int32_t>(absl::ToInt64Nanoseconds(taken % absl::Seconds(1))));
+  context.events.Emit(std::move(event));
+  context.last_checkpoint = *std::move(checkpoint);
+  return absl::OkStatus();
+}
+
+}  // namespace trainerd::engine

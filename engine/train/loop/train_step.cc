@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/train/loop/train_step.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/core/job_error.h"
+#include "engine/optim/global_norm.h"
+#include "engine/optim/lr_schedule.h"
+#include "engine/platform/torch_status.h"
+#include "proto/base/status_macros.h"
+
+namespace trainerd::engine {
+namespace {
+
+constexpr size_t kListedExamples = 32;
+// As torch.nn.utils.clip_grad_norm_.
+constexpr double kClipEps = 1e-6;
+
+LrSchedule ScheduleOf(const v1::ScheduleConfig& config) {
+  LrSchedule schedule{.type = LrSchedule::Type::kCosine, .warmup_steps = config.warmup_steps()};
+  if (config.type() == "constant") schedule.type = LrSchedule::Type::kConstant;
+  if (config.type() == "linear") schedule.type = LrSchedule::Type::kLinear;
+  return schedule;
+}
+
+absl::Status NonFinite(const AttemptContext& context, int64_t step, const StepResult& result,
+                       const std::vector<Microbatch>& batches) {
+  std::vector<int64_t> examples;
+  for (const Microbatch& batch : batches)
+    examples.insert(examples.end(), batch.examples.begin(), batch.examples.end());
+  const size_t listed = std::min(examples.size(), kListedExamples);
+  const std::string rows =
+      absl::StrCat(absl::StrJoin(examples.begin(), examples.begin() + listed, ", "),
+                   listed < examples.size() ? ", …" : "");
+  const std::string good =
+      context.last_checkpoint.has_value()
+          ? absl::StrCat("the last good checkpoint is ", context.last_checkpoint->name(), " (step ",
+                         context.last_checkpoint->step(), ")")
+          : "there is no checkpoint yet";
+  return WithCause(
+      absl::FailedPreconditionError(absl::StrCat(
+          "step ", step, " is not finite (loss ", result.loss, ", gradient norm ", result.grad_norm,
+          ", learning rate ", result.learning_rate, "): it was not applied; ", good,
+          "; conversations of the step (from 0): ", rows,
+          ". Look at them with `trainctl preview`, or lower optimizer.learning_rate")),
+      {.code = "NON_FINITE", .cause = v1::JobError::NUMERICS, .retryable = false});
+}
+
+// Gradients of the step's mean loss, and the sum of its losses (double, on the device).
+absl::StatusOr<at::Tensor> AccumulateGradients(AttemptContext& context,
+                                               const std::vector<Microbatch>& batches,
+                                               int64_t target_tokens) {
+  context.parameters->ZeroGrad();
+  at::Tensor sum = at::zeros({}, at::TensorOptions(at::kDouble).device(context.device));
+  const double scale = 1.0 / static_cast<double>(target_tokens);
+  for (const Microbatch& batch : batches) {
+    RETURN_IF_ERROR(CheckDiscard(context.control));
+    sum.add_(
+        context.decoder->ForwardBackward(ToDevice(batch, context.device), scale).to(at::kDouble));
+  }
+  return sum;
+}
+
+}  // namespace
+
+absl::Status TrainStep(AttemptContext& context, int64_t step, StepResult* result) {
+  ASSIGN_OR_RETURN(const std::vector<Microbatch> batches, context.loader->Step(step));
+  for (const Microbatch& batch : batches) {
+    result->tokens += batch.num_tokens();
+    result->target_tokens += batch.target_tokens;
+  }
+  result->epoch = context.loader->Place(step).epoch_after;
+  result->learning_rate =
+      LearningRate(ScheduleOf(context.config.schedule()),
+                   context.config.optimizer().learning_rate(), step, context.state.total_steps);
+  RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
+    absl::StatusOr<at::Tensor> sum = AccumulateGradients(context, batches, result->target_tokens);
+    if (!sum.ok()) return sum.status();
+    const at::Tensor norm = GlobalNorm(context.parameters->flat_grad()).to(at::kDouble);
+    const at::Tensor values = at::stack({*sum, norm}).cpu();  // the step's one sync
+    result->loss = values[0].item<double>() / static_cast<double>(result->target_tokens);
+    result->grad_norm = values[1].item<double>();
+    return absl::OkStatus();
+  }));
+  if (!result->IsFinite()) return NonFinite(context, step, *result, batches);
+  const double max_norm = context.config.train().max_grad_norm();
+  const double clip = max_norm > 0 ? std::min(1.0, max_norm / (result->grad_norm + kClipEps)) : 1.0;
+  return CatchTorch([&] { context.optimizer->Step(result->learning_rate, clip, step); });
+}
+
+}  // namespace trainerd::engine

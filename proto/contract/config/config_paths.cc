@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/contract/config/config_paths.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "proto/contract/config/field_text.h"
+
+namespace trainerd {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+void AddMapPaths(const Message& message, const FieldDescriptor& field, const std::string& path,
+                 std::vector<std::string>* paths) {
+  const Reflection& reflection = *message.GetReflection();
+  std::vector<std::string> keys;
+  for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
+    const Message& entry = reflection.GetRepeatedMessage(message, &field, i);
+    keys.push_back(absl::StrCat(path, ".", ScalarText(entry, *field.message_type()->map_key())));
+  }
+  // A map has no order of its own.
+  std::sort(keys.begin(), keys.end());
+  paths->insert(paths->end(), keys.begin(), keys.end());
+}
+
+void AddPaths(const Message& message, const std::string& section, std::vector<std::string>* paths) {
+  const Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    const std::string path = JoinPath(section, std::string(field->name()));
+    if (field->is_map()) {
+      AddMapPaths(message, *field, path, paths);
+    } else if (IsScalarField(*field)) {
+      paths->push_back(path);
+    } else if (field->is_repeated()) {
+      for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+        AddPaths(reflection.GetRepeatedMessage(message, field, i), absl::StrCat(path, "[", i, "]"),
+                 paths);
+      }
+    } else {
+      AddPaths(reflection.GetMessage(message, field), path, paths);
+    }
+  }
+}
+
+std::string Absolute(const std::string& folder, const std::string& path) {
+  std::string absolute = (std::filesystem::path(folder) / path).lexically_normal().string();
+  while (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
+  return absolute;
+}
+
+bool IsPath(const FieldDescriptor& field, const std::string& value) {
+  const v1::Knob& knob = KnobOf(field);
+  if (value.empty()) return false;
+  if (knob.path())
+    return std::find(knob.choices().begin(), knob.choices().end(), value) == knob.choices().end();
+  return knob.path_if_dotted() && (absl::StartsWith(value, "./") ||
+                                   absl::StartsWith(value, "../") || absl::StartsWith(value, "/"));
+}
+
+}  // namespace
+
+const v1::Knob& KnobOf(const FieldDescriptor& field) {
+  return field.options().GetExtension(v1::knob);
+}
+
+std::string JoinPath(const std::string& section, const std::string& key) {
+  return section.empty() ? key : absl::StrCat(section, ".", key);
+}
+
+std::vector<std::string> FieldPaths(const Message& message) {
+  std::vector<std::string> paths;
+  AddPaths(message, "", &paths);
+  return paths;
+}
+
+void MakePathsAbsolute(const std::string& folder, Message* message) {
+  const Reflection& reflection = *message->GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(*message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    if (field->is_map()) continue;
+    if (IsScalarField(*field)) {
+      if (field->is_repeated() || field->cpp_type() != FieldDescriptor::CPPTYPE_STRING) continue;
+      const std::string value = reflection.GetString(*message, field);
+      if (IsPath(*field, value)) reflection.SetString(message, field, Absolute(folder, value));
+    } else if (field->is_repeated()) {
+      for (int i = 0; i < reflection.FieldSize(*message, field); ++i) {
+        MakePathsAbsolute(folder, reflection.MutableRepeatedMessage(message, field, i));
+      }
+    } else {
+      MakePathsAbsolute(folder, reflection.MutableMessage(message, field));
+    }
+  }
+}
+
+}  // namespace trainerd

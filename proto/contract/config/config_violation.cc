@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/contract/config/config_violation.h"
+
+#include "absl/strings/cord.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "google/rpc/error_details.pb.h"
+
+namespace trainerd {
+namespace {
+
+constexpr char kBadRequestUrl[] = "type.googleapis.com/google.rpc.BadRequest";
+constexpr size_t kMaxStatusBytes = 2048;
+constexpr size_t kMaxQuotedBytes = 80;
+
+std::string ViolationText(const ConfigViolation& violation, const std::string& file) {
+  std::string text;
+  if (!file.empty()) absl::StrAppend(&text, file, ":");
+  if (violation.line > 0) absl::StrAppend(&text, file.empty() ? "line " : "", violation.line, ":");
+  if (!text.empty()) text += " ";
+  // "model.path is required" need not say the path twice.
+  if (!violation.path.empty() && !absl::StartsWith(violation.message, violation.path))
+    absl::StrAppend(&text, violation.path, ": ");
+  absl::StrAppend(&text, violation.message);
+  return text;
+}
+
+// What encloses `path`: data.train[0].path → data.train[0] → data.train → data → "".
+std::string Enclosing(const std::string& path) {
+  const size_t end = path.find_last_of(".[");
+  return end == std::string::npos ? "" : path.substr(0, end);
+}
+
+}  // namespace
+
+void AttachLines(const std::map<std::string, int>& lines,
+                 std::vector<ConfigViolation>* violations) {
+  for (ConfigViolation& violation : *violations) {
+    for (std::string path = violation.path; violation.line == 0 && !path.empty();
+         path = Enclosing(path)) {
+      const auto found = lines.find(path);
+      if (found != lines.end()) violation.line = found->second;
+    }
+  }
+}
+
+std::string ViolationsText(const std::vector<ConfigViolation>& violations,
+                           const std::string& file) {
+  std::string text;
+  for (const ConfigViolation& violation : violations)
+    absl::StrAppend(&text, text.empty() ? "" : "\n", ViolationText(violation, file));
+  return text;
+}
+
+absl::Status ViolationsToStatus(const std::vector<ConfigViolation>& violations,
+                                const std::string& file) {
+  if (violations.empty()) return absl::OkStatus();
+  std::string text;
+  google::rpc::BadRequest details;
+  size_t shown = 0;
+  for (const ConfigViolation& violation : violations) {
+    const std::string line = ViolationText(violation, file);
+    if (shown > 0 && text.size() + line.size() > kMaxStatusBytes) break;
+    absl::StrAppend(&text, text.empty() ? "" : "\n", line);
+    google::rpc::BadRequest::FieldViolation* field = details.add_field_violations();
+    field->set_field(violation.path);
+    field->set_description(violation.message);
+    ++shown;
+  }
+  if (shown < violations.size())
+    absl::StrAppend(&text, "\nand ", violations.size() - shown, " more");
+  absl::Status status = absl::InvalidArgumentError(text);
+  status.SetPayload(kBadRequestUrl, absl::Cord(details.SerializeAsString()));
+  return status;
+}
+
+std::string Quoted(const std::string& text) {
+  size_t size = text.size();
+  if (size > kMaxQuotedBytes) {
+    size = kMaxQuotedBytes;
+    while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
+  }
+  std::string quoted = "\"";
+  for (const char byte : text.substr(0, size)) {
+    const auto value = static_cast<unsigned char>(byte);
+    if (value == '\n') {
+      quoted += "\\n";
+    } else if (value < 0x20 || value == 0x7f) {
+      absl::StrAppend(&quoted, "\\x", absl::Hex(value, absl::kZeroPad2));
+    } else {
+      quoted += byte;
+    }
+  }
+  return quoted + (size < text.size() ? "…\"" : "\"");
+}
+
+}  // namespace trainerd

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules that concern more than one field, or the form of a text; what one field's knob says is
+// checked in knob_rules.cc.
+#include "proto/contract/config/job_config_rules.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "proto/contract/config/knob_rules.h"
+
+namespace trainerd {
+namespace {
+
+using Violations = std::vector<ConfigViolation>;
+
+constexpr char kNowFormat[] = "%Y-%m-%d %H:%M:%S";
+constexpr size_t kMaxNameBytes = 200;
+constexpr int kMaxLabels = 64;
+constexpr size_t kMaxLabelKeyBytes = 63;
+constexpr size_t kMaxLabelValueBytes = 256;
+constexpr size_t kMaxPathBytes = 4096;
+
+bool HasControlCharacter(const std::string& text) {
+  return std::any_of(text.begin(), text.end(),
+                     [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+void CheckName(const v1::JobConfig& config, Violations* violations) {
+  if (config.name().empty()) {
+    violations->push_back({"name", "is empty; leave it out for the job file's name"});
+  } else if (config.name().size() > kMaxNameBytes || HasControlCharacter(config.name())) {
+    violations->push_back(
+        {"name", absl::StrCat(Quoted(config.name()), " is not a name of up to ", kMaxNameBytes,
+                              " bytes without control characters")});
+  }
+}
+
+void CheckLabels(const v1::JobConfig& config, Violations* violations) {
+  if (config.labels_size() > kMaxLabels) {
+    violations->push_back(
+        {"labels", absl::StrCat(config.labels_size(), " labels are more than ", kMaxLabels)});
+  }
+  // A map has no order: sorted, so that messages do not change from run to run.
+  const std::map<std::string, std::string> labels(config.labels().begin(), config.labels().end());
+  for (const auto& [key, value] : labels) {
+    const bool good_key =
+        !key.empty() && key.size() <= kMaxLabelKeyBytes &&
+        std::all_of(key.begin(), key.end(), [](unsigned char c) {
+          return absl::ascii_isalnum(c) || c == '.' || c == '_' || c == '/' || c == '-';
+        });
+    if (!good_key) {
+      violations->push_back(
+          {JoinPath("labels", key),
+           absl::StrCat("the key ", Quoted(key), " is not 1 to ", kMaxLabelKeyBytes,
+                        " of the characters A-Z a-z 0-9 . _ / -")});
+    }
+    if (value.size() > kMaxLabelValueBytes || HasControlCharacter(value)) {
+      violations->push_back(
+          {JoinPath("labels", key), absl::StrCat("the value is longer than ", kMaxLabelValueBytes,
+                                                 " bytes or holds control characters")});
+    }
+  }
+}
+
+// Every given path is a usable text; by reflection, so that a new path field is covered.
+void CheckPathTexts(const google::protobuf::Message& message, const std::string& section,
+                    Violations* violations) {
+  const google::protobuf::Reflection& reflection = *message.GetReflection();
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const auto* field : fields) {
+    const std::string path = JoinPath(section, std::string(field->name()));
+    if (field->message_type() != nullptr) {
+      if (field->is_map()) continue;
+      for (int i = 0; field->is_repeated() && i < reflection.FieldSize(message, field); ++i) {
+        CheckPathTexts(reflection.GetRepeatedMessage(message, field, i),
+                       absl::StrCat(path, "[", i, "]"), violations);
+      }
+      if (!field->is_repeated())
+        CheckPathTexts(reflection.GetMessage(message, field), path, violations);
+    } else if (KnobOf(*field).path() && !field->is_repeated()) {
+      const std::string value = reflection.GetString(message, field);
+      if (value.empty())
+        violations->push_back({path, "is empty; give a path or leave the key out"});
+      if (value.size() > kMaxPathBytes || HasControlCharacter(value)) {
+        violations->push_back(
+            {path, absl::StrCat(Quoted(value), " is not a path of up to ", kMaxPathBytes,
+                                " bytes without control characters")});
+      }
+    }
+  }
+}
+
+void CheckData(const v1::DataConfig& data, Violations* violations) {
+  std::set<std::string> seen;
+  for (int i = 0; i < data.train_size(); ++i) {
+    const std::string& path = data.train(i).path();
+    if (path.empty() || seen.insert(path).second) continue;
+    violations->push_back(
+        {absl::StrCat("data.train[", i, "].path"),
+         absl::StrCat(Quoted(path),
+                      " is listed twice; use weight to see a file's examples more often")});
+  }
+  if (data.has_validation() && data.validation_fraction() > 0) {
+    violations->push_back({"data.validation_fraction",
+                           "cannot be given together with data.validation; leave one of them out"});
+  }
+  if (data.packing() == "bfd_split" && data.too_long() != "truncate") {
+    violations->push_back(
+        {"data.too_long",
+         absl::StrCat(Quoted(data.too_long()),
+                      " does not apply with data.packing: bfd_split, which lets long conversations "
+                      "continue in further rows; leave it out, or set packing: bfd")});
+  }
+  const std::string& chat_template = data.chat_template();
+  if (chat_template != "model" && chat_template != "chatml" &&
+      !absl::EndsWith(chat_template, ".jinja")) {
+    violations->push_back(
+        {"data.chat_template", absl::StrCat(Quoted(chat_template),
+                                            " is not model, chatml or the path of a .jinja file")});
+  }
+}
+
+// data.now as a time; nullopt when it does not have the form.
+std::optional<absl::Time> ParseNow(const std::string& text) {
+  absl::Time time;
+  std::string error;
+  if (!absl::ParseTime(kNowFormat, text, absl::UTCTimeZone(), &time, &error)) return std::nullopt;
+  // ParseTime also takes other spellings (one digit for the month, spaces at the ends).
+  if (absl::FormatTime(kNowFormat, time, absl::UTCTimeZone()) != text) return std::nullopt;
+  return time;
+}
+
+void ResolveMoment(const ResolveOptions& options, v1::DataConfig* data, Violations* violations) {
+  if (!data->has_now())
+    data->set_now(absl::FormatTime(kNowFormat, options.now, absl::UTCTimeZone()));
+  const std::optional<absl::Time> now = ParseNow(data->now());
+  if (!now.has_value()) {
+    violations->push_back(
+        {"data.now",
+         absl::StrCat(Quoted(data->now()), " is not a time; write YYYY-MM-DD HH:MM:SS (UTC)")});
+    return;
+  }
+  // Only this placeholder: other braces of a prompt are text.
+  const std::string date = absl::FormatTime("%Y-%m-%d", *now, absl::UTCTimeZone());
+  data->set_system_prompt(absl::StrReplaceAll(data->system_prompt(), {{"{date}", date}}));
+}
+
+void CheckTraining(const v1::JobConfig& config, Violations* violations) {
+  constexpr int kBetas = 2;
+  if (config.optimizer().betas_size() != kBetas) {
+    violations->push_back(
+        {"optimizer.betas", absl::StrCat("adamw takes 2 values, for example [0.9, 0.999]; found ",
+                                         config.optimizer().betas_size())});
+  }
+  const int64_t warmup = config.schedule().warmup_steps();
+  if (config.train().has_max_steps() && warmup > 0 && warmup >= config.train().max_steps()) {
+    violations->push_back(
+        {"schedule.warmup_steps",
+         absl::StrCat(warmup, " steps of warm-up do not end before train.max_steps ",
+                      config.train().max_steps(), "; lower it or raise max_steps")});
+  }
+  const bool has_validation =
+      config.data().has_validation() || config.data().validation_fraction() > 0;
+  if (config.evaluation().every_steps() > 0 && !has_validation) {
+    violations->push_back({"evaluation.every_steps",
+                           "needs validation data; give data.validation or "
+                           "data.validation_fraction, or leave it out"});
+  }
+  if (config.has_samples() && !config.samples().has_prompts()) {
+    violations->push_back({"samples.prompts",
+                           "samples.prompts is required where samples is given; name a file of "
+                           "prompts or leave samples out"});
+  }
+}
+
+bool IsResourceName(const std::string& text) {
+  absl::string_view rest = text;
+  if (!absl::ConsumePrefix(&rest, "jobs/") || rest.empty()) return false;
+  const size_t slash = rest.find('/');
+  if (slash == absl::string_view::npos) return true;
+  const bool has_job = slash > 0;
+  rest.remove_prefix(slash);
+  return has_job && absl::ConsumePrefix(&rest, "/checkpoints/") && !rest.empty() &&
+         !absl::StrContains(rest, '/');
+}
+
+void CheckInitFrom(const v1::JobConfig& config, Violations* violations) {
+  if (!config.has_init_from() || !config.init_from().has_checkpoint()) return;
+  const std::string& checkpoint = config.init_from().checkpoint();
+  const bool is_path = absl::StartsWith(checkpoint, "/") || absl::StartsWith(checkpoint, "./") ||
+                       absl::StartsWith(checkpoint, "../");
+  if (is_path || IsResourceName(checkpoint)) return;
+  violations->push_back(
+      {"init_from.checkpoint",
+       absl::StrCat(
+           Quoted(checkpoint),
+           " is neither jobs/ID, jobs/ID/checkpoints/ID nor a path; write a relative path as ./",
+           "PATH")});
+}
+
+bool IsAllDigits(absl::string_view text, size_t max_digits) {
+  return !text.empty() && text.size() <= max_digits &&
+         std::all_of(text.begin(), text.end(),
+                     [](unsigned char c) { return absl::ascii_isdigit(c); });
+}
+
+void CheckDevice(const v1::JobConfig& config, Violations* violations) {
+  const std::string& device = config.resources().device();
+  absl::string_view index = device;
+  constexpr size_t kMaxDeviceDigits = 4;
+  if (device == "auto" || device == "cpu" ||
+      (absl::ConsumePrefix(&index, "cuda:") && IsAllDigits(index, kMaxDeviceDigits)))
+    return;
+  violations->push_back(
+      {"resources.device",
+       absl::StrCat(Quoted(device), " is not auto, cpu or cuda:N, for example cuda:0")});
+}
+
+bool IsLoopbackAddress(const std::string& listen) {
+  absl::string_view port = listen;
+  if (!absl::ConsumePrefix(&port, "127.0.0.1:") && !absl::ConsumePrefix(&port, "[::1]:"))
+    return false;
+  int number = 0;
+  return IsAllDigits(port, 5) && absl::SimpleAtoi(port, &number) && number <= 65535;
+}
+
+}  // namespace
+
+v1::ResolvedJobConfig ResolveJobConfig(const v1::JobConfig& config, const ResolveOptions& options,
+                                       Violations* violations) {
+  v1::ResolvedJobConfig resolved;
+  for (std::string& path : FieldPaths(config)) resolved.add_given(std::move(path));
+  v1::JobConfig& result = *resolved.mutable_config();
+  result = config;
+  ApplyDefaults(&result);
+  if (!result.has_name()) result.set_name(options.default_name);
+  ResolveMoment(options, result.mutable_data(), violations);
+  CheckKnobs(result, violations);
+  CheckName(result, violations);
+  CheckLabels(result, violations);
+  CheckPathTexts(result, "", violations);
+  CheckData(result.data(), violations);
+  CheckTraining(result, violations);
+  CheckInitFrom(result, violations);
+  CheckDevice(result, violations);
+  resolved.set_config_digest(ConfigDigest(result));
+  return resolved;
+}
+
+v1::ServerConfig ResolveServerConfig(const v1::ServerConfig& config, Violations* violations) {
+  v1::ServerConfig result = config;
+  ApplyDefaults(&result);
+  CheckKnobs(result, violations);
+  CheckPathTexts(result, "", violations);
+  if (result.listen() != "unix" && !IsLoopbackAddress(result.listen())) {
+    violations->push_back(
+        {"listen",
+         absl::StrCat(
+             Quoted(result.listen()),
+             " is refused: write unix, 127.0.0.1:PORT or [::1]:PORT. Other addresses would need "
+             "TLS, which this version does not have; use an SSH tunnel to reach it from "
+             "elsewhere")});
+  }
+  const auto& first = result.retry_backoff();
+  const auto& longest = result.retry_backoff_max();
+  if (std::make_pair(first.seconds(), first.nanos()) >
+      std::make_pair(longest.seconds(), longest.nanos())) {
+    violations->push_back(
+        {"retry_backoff", "is longer than retry_backoff_max; lower it or raise the other"});
+  }
+  return result;
+}
+
+}  // namespace trainerd

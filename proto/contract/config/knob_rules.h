@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// What follows from the knob options alone, for any configuration message: defaults, required
+// fields, ranges and choices.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "google/protobuf/message.h"
+#include "proto/contract/config/config_violation.h"
+
+namespace trainerd {
+
+// Fills in the default of each absent field, groups that are absent included, save those whose
+// absence means something (knob.optional_group).
+void ApplyDefaults(google::protobuf::Message* message);
+
+// Appends a violation for each required field that is absent, each number out of its range and each
+// word that is not among its choices.
+void CheckKnobs(const google::protobuf::Message& message, std::vector<ConfigViolation>* violations);
+
+// "8 to 1048576 tokens", "above 0", "at least 0 steps"; "" for an open range.
+std::string RangeText(const google::protobuf::FieldDescriptor& field);
+
+}  // namespace trainerd

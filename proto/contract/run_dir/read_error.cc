@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/contract/run_dir/read_error.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+
+namespace trainerd {
+namespace {
+
+constexpr size_t kReadBytes = 1 << 20;
+
+// A folder where a file should be is no read error.
+absl::Status ReadToEnd(const std::string& path, std::vector<char>* buffer) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return ErrnoStatus(errno, "open " + path);
+  ssize_t got = 0;
+  do {
+    got = read(fd, buffer->data(), buffer->size());
+  } while (got > 0 || (got < 0 && errno == EINTR));
+  const int error = errno;
+  close(fd);
+  return got == 0 || error == EISDIR ? absl::OkStatus() : ErrnoStatus(error, "read " + path);
+}
+
+}  // namespace
+
+bool IsConclusive(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsDataLoss(status) ||
+         absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status);
+}
+
+absl::Status ConfirmCorruption(const std::vector<std::string>& paths,
+                               const std::function<absl::Status()>& look) {
+  const absl::Status first = look();
+  if (!absl::IsDataLoss(first)) return first;
+  std::vector<char> buffer(kReadBytes);
+  for (const std::string& path : paths) {
+    const absl::Status status = ReadToEnd(path, &buffer);
+    if (!status.ok() && !absl::IsNotFound(status)) return InconclusiveReadError(status);
+  }
+  return look();
+}
+
+absl::Status InconclusiveReadError(const absl::Status& status) {
+  return absl::UnavailableError(absl::StrCat("cannot be read now: ", status.message()));
+}
+
+}  // namespace trainerd

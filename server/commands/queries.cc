@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/commands/queries.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/job_state.h"
+#include "server/events/cursor.h"
+#include "server/store/errors.h"
+#include "server/store/event_rows.h"
+#include "server/store/job_rows.h"
+#include "server/store/run_rows.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr int kDefaultPage = 100;
+constexpr int kMaxPage = 1000;
+// Jobs of one message of a snapshot.
+constexpr int kSnapshotPage = 64;
+constexpr absl::Duration kMinBookmark = absl::Milliseconds(100);
+constexpr absl::Duration kMaxBookmark = absl::Hours(1);
+
+absl::StatusOr<int> PageSize(int wanted) {
+  if (wanted < 0 || wanted > kMaxPage) {
+    return BadField("page_size", absl::StrCat(wanted, " is not in 0..", kMaxPage));
+  }
+  return wanted == 0 ? kDefaultPage : wanted;
+}
+
+absl::StatusOr<int64_t> PageToken(const std::string& token) {
+  int64_t value = 0;
+  if (token.empty()) return value;
+  if (absl::SimpleAtoi(token, &value) && value > 0) return value;
+  return BadField("page_token", absl::StrCat("\"", token, "\" is not a token of an earlier page"));
+}
+
+bool HasLabels(const v1::Job& job, const v1::ListJobsRequest& request) {
+  return std::all_of(request.labels().begin(), request.labels().end(), [&](const auto& wanted) {
+    auto it = job.config().labels().find(wanted.first);
+    return it != job.config().labels().end() && it->second == wanted.second;
+  });
+}
+
+absl::StatusOr<uint64_t> TypeBits(const v1::StreamStatusRequest& request) {
+  uint64_t bits = 0;
+  const auto* descriptor = v1::Event::descriptor();
+  const auto* body = descriptor->FindOneofByName("body");
+  std::vector<std::string> names;
+  for (int i = 0; i < body->field_count(); ++i) names.push_back(body->field(i)->name());
+  for (const std::string& wanted : request.event_types()) {
+    if (std::find(names.begin(), names.end(), wanted) == names.end()) {
+      const std::string near = NearestWord(wanted, names);
+      return BadField("event_types", absl::StrCat("no event type \"", wanted, "\"",
+                                                  near.empty() ? "" : "; did you mean \"", near,
+                                                  near.empty() ? "" : "\"?"));
+    }
+    bits |= uint64_t{1} << descriptor->FindFieldByName(wanted)->number();
+  }
+  return bits;
+}
+
+// Every job that is not terminal, as of this transaction.
+absl::StatusOr<std::set<std::string>> OpenJobs(Connection& db) {
+  ASSIGN_OR_RETURN(std::vector<std::string> ids, UnfinishedJobs(db));
+  std::set<std::string> names;
+  for (const std::string& id : ids) names.insert(JobName(id));
+  return names;
+}
+
+// Pages of the snapshot of all jobs; the last message says that it is complete.
+class AllJobsSnapshot {
+ public:
+  AllJobsSnapshot(Store& store, std::string cursor) : store_(store), cursor_(std::move(cursor)) {}
+
+  absl::StatusOr<std::optional<std::string>> Next() {
+    if (complete_) return std::optional<std::string>();
+    v1::StreamStatusResponse response;
+    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
+      ASSIGN_OR_RETURN(std::vector<JobRecord> records,
+                       ListJobRows(db, {.before_number = before_, .limit = kSnapshotPage}));
+      for (JobRecord& record : records) {
+        before_ = record.number;
+        *response.add_snapshot() = std::move(record.job);
+      }
+      complete_ = static_cast<int>(records.size()) < kSnapshotPage;
+      return absl::OkStatus();
+    }));
+    if (complete_) {
+      response.set_snapshot_complete(true);
+      response.set_cursor(cursor_);
+    }
+    return std::optional<std::string>(response.SerializeAsString());
+  }
+
+ private:
+  Store& store_;
+  const std::string cursor_;
+  int64_t before_ = 0;
+  bool complete_ = false;
+};
+
+// A snapshot of one job: one message, taken in the same transaction as its cursor.
+std::function<absl::StatusOr<std::optional<std::string>>()> OneJobSnapshot(v1::Job job,
+                                                                           std::string cursor) {
+  v1::StreamStatusResponse response;
+  *response.add_snapshot() = std::move(job);
+  response.set_snapshot_complete(true);
+  response.set_cursor(std::move(cursor));
+  return
+      [bytes = std::optional<std::string>(response.SerializeAsString())]() mutable
+      -> absl::StatusOr<std::optional<std::string>> { return std::exchange(bytes, std::nullopt); };
+}
+
+absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusRequest& request,
+                       WatchOptions* watch) {
+  const std::string& id = store.database_id();
+  ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
+  ASSIGN_OR_RETURN(int64_t pruned, PrunedThrough(db));
+  watch->counted_seq = last;
+  std::optional<JobRecord> record;
+  if (!watch->filter.job.empty()) {
+    ASSIGN_OR_RETURN(record, LoadJob(db, JobId(watch->filter.job)));
+    pruned = record->pruned_seq;
+    if (!IsTerminal(record->job.state())) watch->open_jobs.insert(watch->filter.job);
+  } else if (request.until_terminal()) {
+    ASSIGN_OR_RETURN(watch->open_jobs, OpenJobs(db));
+  }
+  if (request.send_snapshot()) {
+    watch->start_seq = last;
+    const std::string cursor = FormatCursor(id, last);
+    if (record.has_value()) {
+      record->job.set_cursor(cursor);
+      watch->preamble = OneJobSnapshot(std::move(record->job), cursor);
+    } else {
+      // Pages come one by one: a job of a later page may already show changes whose events follow.
+      watch->preamble = [snapshot = std::make_shared<AllJobsSnapshot>(store, cursor)] {
+        return snapshot->Next();
+      };
+    }
+    return absl::OkStatus();
+  }
+  if (request.after().empty()) {
+    watch->start_seq = last;
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(watch->start_seq, ParseCursor(request.after(), id, last));
+  if (request.after() != "begin" && watch->start_seq < pruned) {
+    return CursorExpired("metrics after it have been removed (metrics_retention)");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Job> GetJob(Store& store, const std::string& name) {
+  v1::Job job;
+  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(JobRecord record, LoadJob(db, JobId(name)));
+    ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
+    job = std::move(record.job);
+    job.set_cursor(FormatCursor(store.database_id(), last));
+    return absl::OkStatus();
+  }));
+  return job;
+}
+
+absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRequest& request) {
+  ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
+  ASSIGN_OR_RETURN(int64_t before, PageToken(request.page_token()));
+  JobQuery query{.limit = page};
+  for (int state : request.states()) query.states.push_back(static_cast<v1::Job::State>(state));
+  v1::ListJobsResponse response;
+  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
+    response.set_cursor(FormatCursor(store.database_id(), last));
+    bool more = true;
+    while (more && response.jobs_size() < page) {
+      query.before_number = before;
+      ASSIGN_OR_RETURN(std::vector<JobRecord> records, ListJobRows(db, query));
+      more = static_cast<int>(records.size()) == page;
+      for (JobRecord& record : records) {
+        if (response.jobs_size() == page) {
+          more = true;
+          break;
+        }
+        before = record.number;
+        if (HasLabels(record.job, request)) *response.add_jobs() = std::move(record.job);
+      }
+    }
+    if (more) response.set_next_page_token(absl::StrCat(before));
+    return absl::OkStatus();
+  }));
+  return response;
+}
+
+absl::StatusOr<v1::ListAttemptsResponse> ListAttempts(Store& store,
+                                                      const v1::ListAttemptsRequest& request) {
+  ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
+  ASSIGN_OR_RETURN(const int64_t after, PageToken(request.page_token()));
+  v1::ListAttemptsResponse response;
+  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+    const std::string id = JobId(request.parent());
+    RETURN_IF_ERROR(LoadJob(db, id).status());
+    ASSIGN_OR_RETURN(std::vector<v1::Attempt> attempts,
+                     ListAttemptRows(db, id, static_cast<int>(after), page));
+    for (v1::Attempt& attempt : attempts) *response.add_attempts() = std::move(attempt);
+    if (response.attempts_size() == page) {
+      response.set_next_page_token(
+          absl::StrCat(response.attempts(response.attempts_size() - 1).number()));
+    }
+    return absl::OkStatus();
+  }));
+  return response;
+}
+
+absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
+    Store& store, const v1::ListCheckpointsRequest& request) {
+  ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
+  ASSIGN_OR_RETURN(const int64_t before, PageToken(request.page_token()));
+  v1::ListCheckpointsResponse response;
+  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+    const std::string id = JobId(request.parent());
+    RETURN_IF_ERROR(LoadJob(db, id).status());
+    ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
+                     ListCheckpointRows(db, id, request.show_deleted()));
+    int64_t last = 0;
+    for (CheckpointRow& row : rows) {
+      if (before > 0 && row.number >= before) continue;
+      if (response.checkpoints_size() == page) {
+        response.set_next_page_token(absl::StrCat(last));
+        break;
+      }
+      last = row.number;
+      *response.add_checkpoints() = std::move(row.checkpoint);
+    }
+    return absl::OkStatus();
+  }));
+  return response;
+}
+
+absl::StatusOr<WatchOptions> MakeWatch(Store& store, const v1::StreamStatusRequest& request) {
+  WatchOptions watch;
+  if (request.parent() != "jobs/-" && JobId(request.parent()).empty()) {
+    return BadField("parent", "give jobs/ID, or jobs/- for all jobs");
+  }
+  if (request.parent() != "jobs/-" && request.parent() != "-") {
+    watch.filter.job = JobName(JobId(request.parent()));
+  }
+  ASSIGN_OR_RETURN(watch.filter.types, TypeBits(request));
+  watch.until_terminal = request.until_terminal();
+  if (request.has_min_metrics_interval()) {
+    watch.min_metrics_interval = FromProto(request.min_metrics_interval());
+  }
+  if (request.has_bookmark_interval()) {
+    watch.bookmark_interval =
+        std::clamp(FromProto(request.bookmark_interval()), kMinBookmark, kMaxBookmark);
+  }
+  RETURN_IF_ERROR(
+      store.Read([&](Connection& db) { return FillWatch(store, db, request, &watch); }));
+  return watch;
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/ingest/ingest.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/job/job_state.h"
+#include "server/ledger/ledger.h"
+#include "server/ledger/transition.h"
+
+namespace trainerd::server {
+namespace {
+
+// event.proto: Diverging = loss_spike active for this many steps; CheckpointStale = this many
+// intervals without a verified checkpoint.
+constexpr int64_t kDivergingSteps = 20;
+constexpr int64_t kStaleIntervals = 3;
+
+// One batch being taken: the rows that its events change, loaded once and stored once.
+class Intake {
+ public:
+  Intake(Transaction& transaction, const IngestBatch& batch, JobRecord record, v1::Attempt attempt)
+      : transaction_(transaction),
+        batch_(batch),
+        record_(std::move(record)),
+        attempt_(std::move(attempt)) {}
+
+  // Before the first event: where the line's newest verified checkpoint stands.
+  absl::Status LoadResumeStep() {
+    const std::string id = CheckpointId(record_.job.latest_checkpoint());
+    newest_verified_step_ = record_.ledger.init_step();
+    if (id.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
+                     FindCheckpoint(transaction_.db(), JobId(batch_.job), id));
+    if (row) newest_verified_step_ = row->checkpoint.step();
+    return absl::OkStatus();
+  }
+
+  absl::Status Take(v1::Event event) {
+    event.set_job(batch_.job);
+    event.set_attempt(batch_.attempt);
+    switch (event.body_case()) {
+      case v1::Event::kMetrics:
+        RETURN_IF_ERROR(transaction_.Append(event));
+        return TakeMetrics(event);
+      case v1::Event::kStage:
+        RETURN_IF_ERROR(transaction_.Append(event));
+        return TakeStage(event);
+      case v1::Event::kCheckpoint:
+        return TakeCheckpoint(std::move(event));
+      case v1::Event::kEval:
+        if (event.eval().set() == "validation" && event.eval().has_loss()) {
+          progress()->set_validation_loss(event.eval().loss());
+        }
+        return transaction_.Append(std::move(event));
+      case v1::Event::kAlert:
+        RETURN_IF_ERROR(transaction_.Append(event));
+        return TakeAlert(event.alert());
+      case v1::Event::kNotice:
+        RETURN_IF_ERROR(transaction_.Append(event));
+        return TakeNotice(event.notice());
+      case v1::Event::kStateChanged:
+      case v1::Event::kAttemptEvent:
+      case v1::Event::kConditionChanged:
+        // Only the daemon knows these: a worker that sends one is of another version.
+        return absl::OkStatus();
+      default:
+        return transaction_.Append(std::move(event));
+    }
+  }
+
+  absl::Status Finish() {
+    const std::string id = JobId(batch_.job);
+    RETURN_IF_ERROR(StoreAttempt(transaction_.db(), attempt_));
+    if (row_changed_) return StoreJob(transaction_.db(), &record_);
+    return StoreProgress(transaction_.db(), id, record_.job.progress());
+  }
+
+ private:
+  v1::Progress* progress() { return record_.job.mutable_progress(); }
+
+  absl::Status SetCondition(ConditionUpdate update) {
+    ASSIGN_OR_RETURN(const bool changed, ApplyCondition(transaction_, update, &record_));
+    row_changed_ |= changed;
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeMetrics(const v1::Event& event) {
+    const v1::Metrics& m = event.metrics();
+    v1::Progress* p = progress();
+    p->set_step(m.step());
+    p->set_tokens(p->tokens() + m.tokens());
+    *p->mutable_last_step_time() = event.time();
+    // A value that this step did not measure is gone, never stale; what describes the whole run
+    // stays.
+    m.has_loss() ? p->set_loss(m.loss()) : p->clear_loss();
+    m.has_tokens_per_second() ? p->set_tokens_per_second(m.tokens_per_second())
+                              : p->clear_tokens_per_second();
+    m.has_eta_seconds() ? p->set_eta_seconds(m.eta_seconds()) : p->clear_eta_seconds();
+    m.has_learning_rate() ? p->set_learning_rate(m.learning_rate()) : p->clear_learning_rate();
+    if (m.has_epoch()) p->set_epoch(m.epoch());
+    if (m.has_total_steps()) p->set_total_steps(m.total_steps());
+    if (attempt_.first_step() == 0) attempt_.set_first_step(m.step());
+    attempt_.set_last_step(m.step());
+    return CheckSteps(m.step());
+  }
+
+  absl::Status CheckSteps(int64_t step) {
+    if (IsConditionActive(record_.job, "Stalled")) {
+      RETURN_IF_ERROR(SetCondition({.type = "Stalled", .active = false, .reason = "STEP"}));
+    }
+    const int64_t spike = record_.ledger.loss_spike_step();
+    if (spike > 0 && step - spike >= kDivergingSteps) {
+      RETURN_IF_ERROR(SetCondition(
+          {.type = "Diverging",
+           .active = true,
+           .reason = "LOSS_SPIKE",
+           .message = absl::StrCat("the loss has been far above its trend since step ", spike)}));
+    }
+    const int64_t interval = record_.job.config().checkpoint().every_steps();
+    const int64_t since = step - newest_verified_step_;
+    if (interval > 0 && since > kStaleIntervals * interval) {
+      RETURN_IF_ERROR(
+          SetCondition({.type = "CheckpointStale",
+                        .active = true,
+                        .reason = "NO_VERIFIED_CHECKPOINT",
+                        .message = absl::StrCat("no verified checkpoint for ", since, " steps")}));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeStage(const v1::Event& event) {
+    const v1::StageEvent& stage = event.stage();
+    if (stage.finished()) return absl::OkStatus();
+    progress()->set_stage(stage.stage());
+    if (stage.stage() == "SaveFinal") {
+      record_.ledger.set_save_final_begun(true);
+      row_changed_ = true;
+    }
+    if (stage.stage() != "Train" || record_.job.state() != v1::Job::STARTING)
+      return absl::OkStatus();
+    row_changed_ = true;
+    return ApplyTransition(transaction_,
+                           {.to = v1::Job::RUNNING,
+                            .desired_state = record_.job.desired_state(),
+                            .reason = "training began",
+                            .actor = "worker"},
+                           &record_);
+  }
+
+  absl::Status TakeCheckpoint(v1::Event event) {
+    v1::CheckpointEvent* body = event.mutable_checkpoint();
+    v1::Checkpoint* checkpoint = body->mutable_checkpoint();
+    checkpoint->set_job(batch_.job);
+    const bool published = body->kind() == v1::CheckpointEvent::PUBLISHED;
+    const bool verified =
+        body->kind() == v1::CheckpointEvent::VERIFIED || (published && checkpoint->verified());
+    if ((!published && !verified) || CheckpointId(checkpoint->name()).empty()) {
+      return transaction_.Append(std::move(event));
+    }
+    checkpoint->set_attempt(batch_.attempt);
+    checkpoint->set_verified(verified);
+    const std::string id = CheckpointId(checkpoint->name());
+    ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
+                     FindCheckpoint(transaction_.db(), JobId(batch_.job), id));
+    // VERIFIED may carry no more than the name: the row knows the rest.
+    if (row && !published) {
+      row->checkpoint.set_verified(true);
+      *checkpoint = row->checkpoint;
+    }
+    RETURN_IF_ERROR(StoreCheckpoint(transaction_.db(), *checkpoint));
+    (*record_.ledger.mutable_checkpoint_tokens())[id] = progress()->tokens();
+    const int64_t step = checkpoint->step();
+    RETURN_IF_ERROR(transaction_.Append(std::move(event)));
+    row_changed_ = true;
+    RETURN_IF_ERROR(UpdateResumePoint(transaction_, &record_).status());
+    if (!verified) return absl::OkStatus();
+    newest_verified_step_ = std::max(newest_verified_step_, step);
+    return SetCondition({.type = "CheckpointStale", .active = false, .reason = "VERIFIED"});
+  }
+
+  absl::Status TakeAlert(const v1::Alert& alert) {
+    if (alert.type() != "loss_spike") return absl::OkStatus();
+    record_.ledger.set_loss_spike_step(alert.active() ? std::max<int64_t>(1, alert.step()) : 0);
+    row_changed_ = true;
+    if (alert.active()) return absl::OkStatus();
+    return SetCondition({.type = "Diverging", .active = false, .reason = "LOSS_SPIKE_CLEARED"});
+  }
+
+  absl::Status TakeNotice(const v1::Notice& notice) {
+    if (notice.code() == "EVENTS_DROPPED") {
+      return SetCondition({.type = "Degraded",
+                           .active = true,
+                           .reason = notice.code(),
+                           .message = notice.message()});
+    }
+    if (notice.code() == "NON_FINITE") {
+      return SetCondition({.type = "NonFiniteSeen",
+                           .active = true,
+                           .reason = notice.code(),
+                           .message = notice.message()});
+    }
+    return absl::OkStatus();
+  }
+
+  Transaction& transaction_;
+  const IngestBatch& batch_;
+  JobRecord record_;
+  v1::Attempt attempt_;
+  bool row_changed_ = false;
+  int64_t newest_verified_step_ = 0;
+};
+
+}  // namespace
+
+absl::Status IngestEvents(Transaction& transaction, const IngestBatch& batch) {
+  const std::string id = JobId(batch.job);
+  ASSIGN_OR_RETURN(JobRecord record, LoadJob(transaction.db(), id));
+  ASSIGN_OR_RETURN(v1::Attempt attempt, LoadAttempt(transaction.db(), id, batch.attempt));
+  Intake intake(transaction, batch, std::move(record), std::move(attempt));
+  RETURN_IF_ERROR(intake.LoadResumeStep());
+  for (const v1::Event& event : batch.events) RETURN_IF_ERROR(intake.Take(event));
+  RETURN_IF_ERROR(intake.Finish());
+  return StoreSpoolPosition(transaction.db(), id, batch.attempt, batch.next);
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/ingest/ingester.h"
+
+#include <unistd.h>
+
+#include <utility>
+#include <vector>
+
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
+#include "server/ingest/ingest.h"
+#include "spdlog/spdlog.h"
+
+namespace trainerd::server {
+namespace {
+
+// The kernel's hint may be missed (a full inotify queue): look at least this often.
+constexpr absl::Duration kLookEvery = absl::Milliseconds(500);
+// Batches of one attempt before the others get their turn.
+constexpr int kBatchesPerTurn = 16;
+constexpr absl::Duration kRetryAfterError = absl::Milliseconds(500);
+
+bool Exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+}  // namespace
+
+Ingester::Ingester(Store& store, std::unique_ptr<SpoolWatcher> watcher, ActivityTable& activity,
+                   Hooks hooks)
+    : store_(store),
+      watcher_(std::move(watcher)),
+      activity_(activity),
+      hooks_(std::move(hooks)),
+      thread_([this] { Loop(); }) {}
+
+Ingester::~Ingester() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  watcher_->Wake();
+  thread_.join();
+}
+
+absl::Status Ingester::Add(const AttemptRef& attempt) {
+  Source source{.attempt = attempt, .dir = AttemptDir(attempt.run_dir, attempt.attempt)};
+  SpoolRow row;
+  RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(row, LoadSpoolPosition(db, JobId(attempt.job), attempt.attempt));
+    return absl::OkStatus();
+  }));
+  source.position = {.segment = row.segment, .offset = row.offset};
+  const std::string dir = source.dir;
+  {
+    absl::MutexLock lock(&mutex_);
+    sources_.emplace(Key(attempt.job, attempt.attempt), std::move(source));
+  }
+  // Without the kernel's hints (a full disk, too many watches) the spool is still looked at, only
+  // later.
+  absl::Status watched = MakeFolders(dir);
+  if (watched.ok()) watched = watcher_->Add(dir);
+  if (!watched.ok()) {
+    spdlog::warn("job={} attempt={} spool is not watched: {}", JobId(attempt.job), attempt.attempt,
+                 std::string(watched.message()));
+  }
+  watcher_->Wake();
+  return absl::OkStatus();
+}
+
+void Ingester::MarkEnding(const AttemptRef& attempt) {
+  {
+    absl::MutexLock lock(&mutex_);
+    auto it = sources_.find(Key(attempt.job, attempt.attempt));
+    if (it == sources_.end()) return;
+    it->second.ending = true;
+  }
+  watcher_->Wake();
+}
+
+bool Ingester::IsDrained(const AttemptRef& attempt) const {
+  absl::MutexLock lock(&mutex_);
+  auto it = sources_.find(Key(attempt.job, attempt.attempt));
+  return it != sources_.end() && it->second.drained;
+}
+
+void Ingester::Remove(const AttemptRef& attempt) {
+  Source source;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto it = sources_.find(Key(attempt.job, attempt.attempt));
+    if (it == sources_.end()) return;
+    source = it->second;
+    sources_.erase(it);
+  }
+  watcher_->Remove(source.dir);
+  if (!source.drained) return;
+  absl::Status removed = RemoveSpoolSegments(source.dir, source.position.segment + 1);
+  if (!removed.ok()) {
+    spdlog::warn("job={} attempt={} cannot remove spool: {}", JobId(attempt.job), attempt.attempt,
+                 std::string(removed.message()));
+  }
+}
+
+void Ingester::Loop() {
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (stopping_) return;
+    }
+    if (!PassOnce()) watcher_->Wait(kLookEvery);
+  }
+}
+
+bool Ingester::PassOnce() {
+  absl::MutexLock pass(&pass_mutex_);
+  std::vector<std::pair<Key, Source>> sources;
+  {
+    absl::MutexLock lock(&mutex_);
+    sources.assign(sources_.begin(), sources_.end());
+  }
+  bool more = false;
+  for (auto& [key, source] : sources) {
+    if (!source.drained) more |= ReadSource(key, std::move(source));
+  }
+  return more;
+}
+
+bool Ingester::ReadSource(const Key& key, Source source) {
+  for (int i = 0; i < kBatchesPerTurn; ++i) {
+    absl::StatusOr<SpoolBatch> batch =
+        ReadSpool(source.dir, source.position, kMaxIngestEvents, kMaxIngestBytes);
+    if (!batch.ok()) {
+      TellCorruption(source, std::string(batch.status().message()));
+      source.corruption_reported = true;
+      source.drained = source.ending;
+      Update(key, source);
+      return false;
+    }
+    const bool at_end = batch->at_end;
+    const bool corrupt = batch->corruption.has_value();
+    if (corrupt && !source.corruption_reported) TellCorruption(source, *batch->corruption);
+    source.corruption_reported = corrupt && batch->next == source.position;
+    const SpoolPosition next = batch->next;
+    if (!(next == source.position) || !batch->events.empty()) {
+      absl::Status taken = TakeBatch(source, *std::move(batch));
+      if (!taken.ok()) {
+        // For example a full disk: the events stay in the spool and are taken later.
+        spdlog::error("job={} attempt={} cannot take events: {}", JobId(source.attempt.job),
+                      source.attempt.attempt, std::string(taken.message()));
+        absl::SleepFor(kRetryAfterError);
+        return false;
+      }
+      if (next.segment > source.position.segment) {
+        RemoveSpoolSegments(source.dir, next.segment).IgnoreError();  // only frees space earlier
+      }
+      source.position = next;
+    }
+    if (at_end) {
+      source.drained = source.ending;
+      TellIfEnded(key, source);
+      return false;
+    }
+    Update(key, source);
+  }
+  return true;
+}
+
+absl::Status Ingester::TakeBatch(const Source& source, SpoolBatch batch) {
+  IngestBatch ingest{.job = source.attempt.job,
+                     .attempt = source.attempt.attempt,
+                     .events = std::move(batch.events),
+                     .next = {.segment = batch.next.segment, .offset = batch.next.offset}};
+  bool checkpoint = false;
+  for (const v1::Event& event : ingest.events) {
+    checkpoint |= event.has_checkpoint();
+    if (event.has_metrics()) {
+      activity_.Step(source.attempt.job, absl::Seconds(event.metrics().step_seconds()),
+                     absl::Now());
+    }
+  }
+  RETURN_IF_ERROR(store_.Change([&](Transaction& t) { return IngestEvents(t, ingest); }));
+  if (checkpoint) hooks_.poke(source.attempt.job);
+  return absl::OkStatus();
+}
+
+void Ingester::TellCorruption(const Source& source, const std::string& what) {
+  if (source.corruption_reported) return;
+  spdlog::error("job={} attempt={} spool: {}", JobId(source.attempt.job), source.attempt.attempt,
+                what);
+  absl::Status told = store_.Change([&](Transaction& t) {
+    v1::Event event;
+    event.set_job(source.attempt.job);
+    event.set_attempt(source.attempt.attempt);
+    event.mutable_notice()->set_level(v1::Notice::ERROR);
+    event.mutable_notice()->set_code("SPOOL_CORRUPT");
+    event.mutable_notice()->set_message("events of the worker were lost: " + what);
+    return t.Append(std::move(event));
+  });
+  if (!told.ok()) spdlog::error("cannot store a notice: {}", std::string(told.message()));
+}
+
+void Ingester::Update(const Key& key, const Source& source) {
+  absl::MutexLock lock(&mutex_);
+  auto it = sources_.find(key);
+  if (it == sources_.end()) return;
+  // Marked while this pass was reading: the next pass reads to the end again.
+  const bool ending = it->second.ending;
+  it->second = source;
+  it->second.ending = ending;
+  it->second.drained = source.drained;
+}
+
+void Ingester::TellIfEnded(const Key& key, const Source& source) {
+  Source updated = source;
+  const bool records = Exists(source.dir + "/exit.rec") || Exists(source.dir + "/worker_exit.rec");
+  const bool tell = source.drained || (records && !source.end_told);
+  updated.end_told = source.end_told || Exists(source.dir + "/exit.rec");
+  Update(key, updated);
+  if (tell) hooks_.poke(source.attempt.job);
+}
+
+}  // namespace trainerd::server

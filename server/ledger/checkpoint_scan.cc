@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// A folder leaves by a rename into the trash of its parent first, so that a half-removed one is
+// never taken for a checkpoint.
+#include "server/ledger/checkpoint_scan.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
+#include "proto/contract/run_dir/read_error.h"
+#include "server/runs/folder_list.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr char kCheckpoints[] = "/checkpoints";
+constexpr char kTrash[] = "/.trash";
+
+bool Exists(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0;
+}
+
+absl::Status RemoveTree(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error ? ErrnoStatus(error.value(), "remove " + path) : absl::OkStatus();
+}
+
+std::string NameOf(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
+std::string ParentOf(const std::string& path) { return path.substr(0, path.find_last_of('/')); }
+
+// Moves `path` into `trash` and removes it there. What an earlier try left under the name is
+// removed first.
+absl::Status RemoveThroughTrash(const std::string& path, const std::string& trash) {
+  const std::string target = trash + "/" + NameOf(path);
+  if (Exists(path)) {
+    RETURN_IF_ERROR(MakeFolders(trash));
+    RETURN_IF_ERROR(RemoveTree(target));
+    RETURN_IF_ERROR(RenameDurable(path, target));
+  }
+  return RemoveTree(target);
+}
+
+absl::StatusOr<Manifest> ReadManifestNow(const std::string& folder) {
+  absl::StatusOr<Manifest> manifest = absl::UnknownError("not read");
+  const absl::Status status = ConfirmCorruption({absl::StrCat(folder, "/", kManifestName)}, [&] {
+    manifest = ReadManifest(folder);
+    return manifest.status();
+  });
+  if (!status.ok()) return status;
+  return manifest;
+}
+
+absl::Status VerifyNow(const std::string& folder, const Manifest& manifest) {
+  return ConfirmCorruption(ManifestPaths(folder), [&] { return VerifyFolder(folder, manifest); });
+}
+
+absl::Status LookOnce(const v1::Checkpoint& checkpoint) {
+  ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
+  if (!checkpoint.manifest_digest().empty() && digest != checkpoint.manifest_digest()) {
+    return absl::DataLossError("its manifest is not the one that was published");
+  }
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
+  for (const auto& [name, file] : manifest.files) {
+    const std::string path = absl::StrCat(checkpoint.path(), "/", name);
+    struct stat info;
+    if (stat(path.c_str(), &info) != 0) {
+      const absl::Status status = ErrnoStatus(errno, "size of " + path);
+      return absl::IsNotFound(status) ? status : InconclusiveReadError(status);
+    }
+    if (info.st_size != file.size_bytes) {
+      return absl::DataLossError(
+          absl::StrCat(name, " has ", info.st_size, " bytes instead of ", file.size_bytes));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& run_dir) {
+  std::vector<FoundCheckpoint> found;
+  const std::string folder = run_dir + kCheckpoints;
+  absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  if (absl::IsNotFound(names.status())) return found;
+  if (!names.ok()) return names.status();
+  for (const std::string& name : *names) {
+    // Being written, or left by a worker that died: its rename is what makes a checkpoint.
+    if (name.empty() || name.front() == '.') continue;
+    const std::string path = folder + "/" + name;
+    absl::StatusOr<Manifest> manifest = ReadManifestNow(path);
+    if (!manifest.ok() && IsConclusive(manifest.status())) continue;
+    if (!manifest.ok()) return Annotate(manifest.status(), "checkpoint ", path);
+    absl::StatusOr<std::string> digest = ManifestDigest(path);
+    if (!digest.ok()) return InconclusiveReadError(digest.status());
+    found.push_back({.id = name,
+                     .path = path,
+                     .manifest = *std::move(manifest),
+                     .manifest_digest = *std::move(digest)});
+  }
+  return found;
+}
+
+absl::Status VerifyCheckpoint(const FoundCheckpoint& found) {
+  return VerifyNow(found.path, found.manifest);
+}
+
+absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint) {
+  return ConfirmCorruption({absl::StrCat(checkpoint.path(), "/", kManifestName)},
+                           [&] { return LookOnce(checkpoint); });
+}
+
+v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
+  const Manifest& manifest = found.manifest;
+  v1::Checkpoint checkpoint;
+  checkpoint.set_name(absl::StrCat(manifest.job, "/checkpoints/", found.id));
+  checkpoint.set_job(manifest.job);
+  checkpoint.set_step(manifest.step);
+  checkpoint.set_attempt(manifest.attempt);
+  absl::Time created;
+  std::string ignored;
+  if (absl::ParseTime(absl::RFC3339_full, manifest.create_time, &created, &ignored)) {
+    const int64_t nanos = absl::ToUnixNanos(created);
+    checkpoint.mutable_create_time()->set_seconds(nanos / 1000000000);
+    checkpoint.mutable_create_time()->set_nanos(static_cast<int32_t>(nanos % 1000000000));
+  }
+  checkpoint.set_size_bytes(manifest.total_bytes());
+  checkpoint.set_manifest_digest(found.manifest_digest);
+  checkpoint.set_has_optimizer(manifest.has_optimizer);
+  checkpoint.set_path(found.path);
+  checkpoint.set_parent(manifest.parent);
+  checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  return checkpoint;
+}
+
+absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
+  ASSIGN_OR_RETURN(Manifest manifest, ReadManifestNow(final_dir));
+  RETURN_IF_ERROR(VerifyNow(final_dir, manifest));
+  return manifest;
+}
+
+absl::Status RemoveCheckpoint(const std::string& run_dir, const std::string& id) {
+  if (id.empty() || id.front() == '.' || id.find('/') != std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is no checkpoint id"));
+  }
+  return RemoveThroughTrash(run_dir + kCheckpoints + "/" + id, run_dir + kTrash);
+}
+
+absl::Status EmptyTrash(const std::string& run_dir) { return RemoveTree(run_dir + kTrash); }
+
+absl::Status RemoveRunDirectory(const std::string& run_dir) {
+  return RemoveThroughTrash(run_dir, ParentOf(run_dir) + kTrash);
+}
+
+}  // namespace trainerd::server

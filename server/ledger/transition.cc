@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/ledger/transition.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/job/job_state.h"
+
+namespace trainerd::server {
+namespace {
+
+void SetTimes(const Transition& transition, absl::Time now, JobRecord* record) {
+  v1::Job& job = record->job;
+  internal::JobLedger& ledger = record->ledger;
+  if (transition.to == v1::Job::RUNNING) {
+    if (!job.has_start_time()) *job.mutable_start_time() = ToProto(now);
+    if (!ledger.has_running_since()) *ledger.mutable_running_since() = ToProto(now);
+  }
+  if (!IsActive(transition.to) && ledger.has_running_since()) {
+    ledger.set_run_seconds(ledger.run_seconds() +
+                           absl::ToDoubleSeconds(now - FromProto(ledger.running_since())));
+    ledger.clear_running_since();
+  }
+  if (IsTerminal(transition.to)) *job.mutable_end_time() = ToProto(now);
+  if (transition.wait_reason != v1::Job::BACKOFF) job.clear_not_before();
+  if (!IsActive(transition.to)) {
+    job.clear_device();
+    ledger.clear_end_deadline();
+    ledger.clear_end_requested();
+  }
+}
+
+}  // namespace
+
+absl::Status ApplyTransition(Transaction& transaction, const Transition& transition,
+                             JobRecord* record) {
+  v1::Job& job = record->job;
+  if (!IsTransitionAllowed(job.state(), transition.to)) {
+    return absl::InternalError(absl::StrCat(job.name(), ": no way from ", StateName(job.state()),
+                                            " to ", StateName(transition.to), " (",
+                                            transition.reason, ")"));
+  }
+  v1::Event event;
+  event.set_job(job.name());
+  event.set_attempt(job.attempt());
+  v1::StateChanged* change = event.mutable_state_changed();
+  change->set_from(job.state());
+  change->set_to(transition.to);
+  change->set_reason(transition.reason);
+  change->set_actor(transition.actor);
+  change->set_desired_state(transition.desired_state);
+  change->set_wait_reason(transition.wait_reason);
+  change->set_attempt(job.attempt());
+
+  int flags = 0;
+  if (job.state() == v1::Job::STATE_UNSPECIFIED) flags |= kJobCreated;
+  if (IsTerminal(transition.to)) flags |= kJobEnded;
+
+  SetTimes(transition, transaction.now(), record);
+  job.set_state(transition.to);
+  job.set_desired_state(transition.desired_state);
+  job.set_wait_reason(transition.wait_reason);
+  // What an earlier attempt died of is over once the next one trains; the attempt keeps it.
+  if (transition.to == v1::Job::RUNNING || transition.to == v1::Job::SUCCEEDED) job.clear_error();
+  if (transition.error.has_value()) *job.mutable_error() = *transition.error;
+  if (job.has_error()) *change->mutable_error() = job.error();
+  RETURN_IF_ERROR(StoreJob(transaction.db(), record));
+  return transaction.Append(std::move(event), flags);
+}
+
+absl::StatusOr<bool> ApplyCondition(Transaction& transaction, const ConditionUpdate& update,
+                                    JobRecord* record) {
+  auto* conditions = record->job.mutable_conditions();
+  auto it = std::find_if(conditions->begin(), conditions->end(),
+                         [&](const auto& c) { return c.type() == update.type; });
+  if (it == conditions->end() ? !update.active : it->active() == update.active) return false;
+  if (it == conditions->end()) {
+    conditions->Add();
+    it = conditions->end() - 1;
+    it->set_type(update.type);
+  }
+  it->set_active(update.active);
+  it->set_reason(update.reason);
+  it->set_message(update.message);
+  *it->mutable_since() = ToProto(transaction.now());
+  v1::Event event;
+  event.set_job(record->job.name());
+  event.set_attempt(record->job.attempt());
+  *event.mutable_condition_changed()->mutable_condition() = *it;
+  RETURN_IF_ERROR(transaction.Append(std::move(event)));
+  return true;
+}
+
+bool IsConditionActive(const v1::Job& job, const std::string& type) {
+  for (const v1::Job::Condition& condition : job.conditions()) {
+    if (condition.type() == type) return condition.active();
+  }
+  return false;
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/reconcile/attempt_changes.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/status_macros.h"
+#include "server/ledger/ledger.h"
+#include "server/ledger/transition.h"
+#include "server/reconcile/attempt_end.h"
+#include "server/store/run_rows.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr int64_t kSpoolSegmentBytes = 8 << 20;
+constexpr int64_t kLogFileBytes = 16 << 20;
+constexpr int kLogFiles = 10;
+// A change is bounded; so many checkpoints that no event told of are taken at once, the others at
+// the next attempt's end.
+constexpr int kMaxAdopted = 64;
+
+absl::Status AppendAttempt(Transaction& transaction, const v1::Attempt& attempt) {
+  v1::Event event;
+  event.set_job(attempt.job());
+  event.set_attempt(attempt.number());
+  *event.mutable_attempt_event()->mutable_attempt() = attempt;
+  return transaction.Append(std::move(event));
+}
+
+// Takes what the folder holds into the ledger. Parents come before children.
+absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunScan scan) {
+  const std::string job_id = JobId(record->job.name());
+  std::sort(scan.found.begin(), scan.found.end(), [](const auto& a, const auto& b) {
+    return a.checkpoint.manifest.step < b.checkpoint.manifest.step;
+  });
+  int adopted = 0;
+  for (const RunScan::Found& found : scan.found) {
+    // A folder of another job that was copied here is none of ours.
+    if (!found.verified.ok() || found.checkpoint.manifest.job != JobName(job_id)) continue;
+    ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
+                     FindCheckpoint(transaction.db(), job_id, found.checkpoint.id));
+    if (row && (row->checkpoint.verified() || row->checkpoint.deleted())) continue;
+    if (++adopted > kMaxAdopted) break;
+    if (row) {
+      row->checkpoint.set_verified(true);
+      RETURN_IF_ERROR(RecordCheckpoint(transaction, row->checkpoint, v1::CheckpointEvent::VERIFIED,
+                                       "read back after its attempt had ended"));
+      continue;
+    }
+    v1::Checkpoint checkpoint = ToCheckpoint(found.checkpoint);
+    ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
+                     ListCheckpointRows(transaction.db(), job_id, /*with_deleted=*/true));
+    checkpoint.set_verified(true);
+    checkpoint.set_superseded(!IsOnLineage(rows, checkpoint.parent()));
+    RETURN_IF_ERROR(RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::ADOPTED,
+                                     "found on disk after its attempt had ended"));
+    if (found.tokens.has_value()) {
+      (*record->ledger.mutable_checkpoint_tokens())[found.checkpoint.id] = *found.tokens;
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool ReadsBack(const RunScan& scan, const std::string& id) {
+  for (const RunScan::Found& found : scan.found) {
+    if (found.checkpoint.id == id) return found.verified.ok();
+  }
+  return false;
+}
+
+// The worker compared the hashes of its resume point and found it damaged: the next attempt starts
+// from an older one. Unless its disk could not be read for a while and now it reads back: the
+// worker has only met the same error.
+absl::Status CondemnDamaged(Transaction& transaction, const CloseAttemptRequest& request,
+                            const std::string& resumed_from) {
+  const std::string id = CheckpointId(resumed_from);
+  if (request.had_read_errors && ReadsBack(*request.scan, id)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
+                   FindCheckpoint(transaction.db(), request.job_id, id));
+  if (!row || !row->checkpoint.verified()) return absl::OkStatus();
+  return MarkCorrupt(transaction, row->checkpoint,
+                     request.observation->worker_exit->error().message());
+}
+
+// The worker found the checkpoint damaged that the job should have begun from, which another job
+// wrote. Answers what to add to the error.
+absl::StatusOr<std::string> CondemnDamagedBase(Transaction& transaction, const std::string& base,
+                                               const std::string& why) {
+  const std::string id = CheckpointId(base);
+  if (id.empty()) return "";  // a folder that no job wrote
+  ASSIGN_OR_RETURN(const std::optional<CheckpointRow> row,
+                   FindCheckpoint(transaction.db(), JobId(base), id));
+  if (!row.has_value()) return "";
+  return MarkBaseCorrupt(transaction, row->checkpoint, why);
+}
+
+void FillFromExitRecords(const Observation& observation, const AttemptVerdict& verdict,
+                         absl::Time now, v1::Attempt* attempt) {
+  attempt->set_end(verdict.end == v1::Attempt::END_UNSPECIFIED ? v1::Attempt::LOST : verdict.end);
+  if (verdict.error.has_value()) *attempt->mutable_error() = *verdict.error;
+  *attempt->mutable_end_time() = ToProto(now);
+  if (observation.info.has_value()) {
+    attempt->set_shim_pid(observation.info->shim().pid());
+    attempt->set_worker_pid(observation.info->worker().pid());
+  }
+  if (observation.worker_exit.has_value() && observation.worker_exit->last_step() > 0) {
+    attempt->set_first_step(observation.worker_exit->first_step());
+    attempt->set_last_step(observation.worker_exit->last_step());
+  }
+  if (observation.exit.has_value()) {
+    const internal::ExitRecord& exit = *observation.exit;
+    if (exit.has_end_time()) *attempt->mutable_end_time() = exit.end_time();
+    attempt->set_user_cpu_seconds(exit.user_cpu_seconds());
+    attempt->set_system_cpu_seconds(exit.system_cpu_seconds());
+    attempt->set_memory_peak_bytes(exit.memory_peak_bytes());
+    attempt->set_log_bytes_lost(exit.log_bytes_lost());
+  }
+}
+
+// Where the job's line stands without the open attempt: its resume point, or where it began.
+int64_t BaseStep(const JobRecord& record, const std::optional<v1::Checkpoint>& point) {
+  return point ? point->step() : record.ledger.init_step();
+}
+
+int64_t AppliedStep(const Observation& observation, int64_t base_step) {
+  int64_t step = base_step;
+  if (observation.worker_exit.has_value()) {
+    step = std::max({step, observation.worker_exit->last_step(),
+                     observation.worker_exit->last_checkpoint().step()});
+  }
+  return step;
+}
+
+// Conditions that speak of a live attempt end with it.
+absl::Status EndConditions(Transaction& transaction, const AttemptVerdict& verdict,
+                           JobRecord* record) {
+  for (const char* type : {"Stalled", "ControlLost"}) {
+    RETURN_IF_ERROR(
+        ApplyCondition(transaction, {.type = type, .reason = "ATTEMPT_ENDED"}, record).status());
+  }
+  // Degraded may say something else, which stays.
+  for (const v1::Job::Condition& condition : record->job.conditions()) {
+    if (condition.type() != "Degraded" || condition.reason() != kUnreadableReason) continue;
+    RETURN_IF_ERROR(
+        ApplyCondition(transaction, {.type = "Degraded", .reason = "READABLE"}, record).status());
+    break;
+  }
+  if (verdict.error.has_value() && verdict.error->cause() == v1::JobError::NUMERICS) {
+    RETURN_IF_ERROR(ApplyCondition(transaction,
+                                   {.type = "NonFiniteSeen",
+                                    .active = true,
+                                    .reason = verdict.error->code(),
+                                    .message = verdict.error->message()},
+                                   record)
+                        .status());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status MoveOn(Transaction& transaction, const EndOutcome& outcome, JobRecord* record) {
+  Transition step{
+      .desired_state = outcome.desired_state, .reason = outcome.reason, .actor = "reconciler"};
+  if (outcome.through_running) {
+    step.to = v1::Job::RUNNING;
+    RETURN_IF_ERROR(ApplyTransition(transaction, step, record));
+  }
+  if (outcome.through_paused) {
+    step.to = v1::Job::PAUSED;
+    RETURN_IF_ERROR(ApplyTransition(transaction, step, record));
+    step.reason = "resumed while it was pausing";
+  }
+  step.to = outcome.state;
+  step.wait_reason = outcome.wait_reason;
+  step.error = outcome.error;
+  return ApplyTransition(transaction, step, record);
+}
+
+std::string StepsLost(const v1::Attempt& attempt, int64_t base_step) {
+  const int64_t lost = attempt.last_step() - base_step;
+  const bool clean = attempt.end() == v1::Attempt::COMPLETED;
+  return clean || attempt.last_step() == 0 || lost <= 0
+             ? ""
+             : absl::StrCat("; ", lost, " steps are lost");
+}
+
+}  // namespace
+
+internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::Checkpoint>& resume,
+                               const LaunchDefaults& defaults) {
+  const v1::Job& job = record.job;
+  internal::AttemptSpec spec;
+  spec.set_job(job.name());
+  spec.set_attempt(job.attempt());
+  spec.set_run_dir(job.run_dir());
+  *spec.mutable_config()->mutable_config() = job.config();
+  *spec.mutable_config()->mutable_given() = job.given();
+  spec.mutable_config()->set_config_digest(job.config_digest());
+  spec.set_device(job.device());
+  spec.set_cpu_threads(defaults.cpu_threads);
+  if (resume) {
+    spec.set_resume_path(resume->path());
+    spec.set_resume_name(resume->name());
+  } else {
+    spec.set_init_path(record.ledger.init_path());
+  }
+  spec.set_worker_path(defaults.worker_path);
+  spec.set_spool_segment_bytes(kSpoolSegmentBytes);
+  spec.set_log_file_bytes(kLogFileBytes);
+  spec.set_log_files(kLogFiles);
+  return spec;
+}
+
+bool SaysDamaged(const Observation& observation) {
+  return observation.worker_exit.has_value() &&
+         observation.worker_exit->error().code() == "CHECKPOINT_DAMAGED";
+}
+
+absl::StatusOr<bool> ShowUnreadable(Transaction& transaction, const absl::Status& why,
+                                    JobRecord* record) {
+  const std::string message = absl::StrCat(
+      std::string(why.message()),
+      "; tried again until it can be read, the job stays as it is; repair it, or remove the "
+      "checkpoint's folder");
+  for (const v1::Job::Condition& condition : record->job.conditions()) {
+    if (condition.type() == "Degraded" && condition.active() &&
+        condition.reason() == kUnreadableReason) {
+      return false;
+    }
+  }
+  // Another reason may hold the condition: the notice tells in any case.
+  ASSIGN_OR_RETURN(
+      const bool changed,
+      ApplyCondition(
+          transaction,
+          {.type = "Degraded", .active = true, .reason = kUnreadableReason, .message = message},
+          record));
+  v1::Event event;
+  event.set_job(record->job.name());
+  event.set_attempt(record->job.attempt());
+  event.mutable_notice()->set_level(v1::Notice::ERROR);
+  event.mutable_notice()->set_code(kUnreadableReason);
+  event.mutable_notice()->set_message(message);
+  RETURN_IF_ERROR(transaction.Append(std::move(event)));
+  if (changed) RETURN_IF_ERROR(StoreJob(transaction.db(), record));
+  return true;
+}
+
+absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemptRequest& request) {
+  ASSIGN_OR_RETURN(JobRecord record, LoadJob(transaction.db(), request.job_id));
+  v1::Job& job = record.job;
+  if (job.state() != v1::Job::QUEUED || job.wait_reason() == v1::Job::HELD || job.deleting()) {
+    return absl::AbortedError(absl::StrCat(job.name(), " does not wait for a device any more"));
+  }
+  const int64_t resume_step = request.resume ? request.resume->step() : 0;
+  RETURN_IF_ERROR(SupersedeBeyond(transaction, request.job_id, resume_step));
+  job.set_attempt(job.attempt() + 1);
+  job.set_device(request.device);
+  job.set_latest_checkpoint(request.resume ? request.resume->name() : "");
+  v1::Progress* progress = job.mutable_progress();
+  progress->set_step(BaseStep(record, request.resume));
+  const auto& tokens = record.ledger.checkpoint_tokens();
+  auto it = tokens.find(request.resume ? CheckpointId(request.resume->name()) : "");
+  progress->set_tokens(it != tokens.end() ? it->second
+                       : request.resume   ? 0
+                                          : record.ledger.init_tokens());
+  progress->clear_stage();
+  record.ledger.set_resume_name(request.resume ? request.resume->name() : "");
+  record.ledger.set_save_final_begun(false);
+  record.ledger.set_loss_spike_step(0);
+
+  // What was said about the attempt before, or about why none could start, is over.
+  RETURN_IF_ERROR(
+      ApplyCondition(transaction, {.type = "Degraded", .reason = "NEW_ATTEMPT"}, &record).status());
+
+  v1::Attempt attempt;
+  attempt.set_job(job.name());
+  attempt.set_number(job.attempt());
+  attempt.set_device(request.device);
+  attempt.set_executor("local");
+  *attempt.mutable_start_time() = ToProto(transaction.now());
+  if (request.resume) attempt.set_resumed_from(request.resume->name());
+  RETURN_IF_ERROR(StoreAttempt(transaction.db(), attempt));
+  RETURN_IF_ERROR(ApplyTransition(transaction,
+                                  {.to = v1::Job::STARTING,
+                                   .desired_state = job.desired_state(),
+                                   .reason = absl::StrCat("got ", request.device),
+                                   .actor = "scheduler"},
+                                  &record));
+  RETURN_IF_ERROR(AppendAttempt(transaction, attempt));
+  return record;
+}
+
+absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
+                                       const CloseAttemptRequest& request) {
+  const Observation& observation = *request.observation;
+  ASSIGN_OR_RETURN(JobRecord record, LoadJob(transaction.db(), request.job_id));
+  ASSIGN_OR_RETURN(v1::Attempt attempt,
+                   LoadAttempt(transaction.db(), request.job_id, request.attempt));
+  RETURN_IF_ERROR(AdoptCheckpoints(transaction, &record, *request.scan));
+  AttemptVerdict verdict = JudgeAttempt(observation, request.attempt, request.boot_changed);
+  if (SaysDamaged(observation)) {
+    if (!attempt.resumed_from().empty()) {
+      RETURN_IF_ERROR(CondemnDamaged(transaction, request, attempt.resumed_from()));
+    } else if (!verdict.error->retryable()) {
+      ASSIGN_OR_RETURN(
+          const std::string advice,
+          CondemnDamagedBase(transaction, record.ledger.init_name(), verdict.error->message()));
+      verdict.error->mutable_message()->append(advice);
+    }
+  }
+  ASSIGN_OR_RETURN(const std::optional<v1::Checkpoint> point,
+                   UpdateResumePoint(transaction, &record));
+  internal::JobLedger& ledger = record.ledger;
+  const int64_t best = point ? point->step() : 0;
+  const int64_t base_step = BaseStep(record, point);
+  EndOutcome outcome =
+      DecideEnd({.state = record.job.state(),
+                 .desired_state = record.job.desired_state(),
+                 .verdict = verdict,
+                 .has_verified_checkpoint = point.has_value(),
+                 .advanced = best > ledger.best_verified_step(),
+                 .failures_without_progress = ledger.failures_without_progress(),
+                 .retries = ledger.retries(),
+                 .max_failures = record.job.config().retry().max_failures_without_progress(),
+                 .limit_reached = ledger.limit_reached(),
+                 .applied_step = AppliedStep(observation, base_step),
+                 .final_status = request.scan->final_status,
+                 .attempt = request.attempt});
+
+  FillFromExitRecords(observation, verdict, transaction.now(), &attempt);
+  outcome.reason += StepsLost(attempt, base_step);
+  RETURN_IF_ERROR(StoreAttempt(transaction.db(), attempt));
+  RETURN_IF_ERROR(AppendAttempt(transaction, attempt));
+  RETURN_IF_ERROR(EndConditions(transaction, verdict, &record));
+
+  ledger.set_best_verified_step(std::max(ledger.best_verified_step(), best));
+  ledger.set_failures_without_progress(outcome.failures_without_progress.value_or(0));
+  ledger.set_retries(outcome.retries.value_or(0));
+  ledger.set_applied_step(AppliedStep(observation, base_step));
+  ledger.clear_resume_name();
+  ledger.set_save_final_begun(false);
+  if (outcome.wait_reason == v1::Job::BACKOFF) {
+    *record.job.mutable_not_before() = ToProto(
+        transaction.now() + BackoffDelay(request.backoff, ledger.retries(), request.unit_random));
+  }
+  RETURN_IF_ERROR(MoveOn(transaction, outcome, &record));
+  return record;
+}
+
+}  // namespace trainerd::server

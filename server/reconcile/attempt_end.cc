@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/reconcile/attempt_end.h"
+
+#include <csignal>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace trainerd::server {
+namespace {
+
+using Attempt = v1::Attempt;
+using Job = v1::Job;
+
+v1::JobError MakeError(std::string code, v1::JobError::Cause cause, bool retryable,
+                       std::string message, int attempt) {
+  v1::JobError error;
+  error.set_code(std::move(code));
+  error.set_cause(cause);
+  error.set_retryable(retryable);
+  error.set_message(std::move(message));
+  error.set_attempt(attempt);
+  return error;
+}
+
+// "; it had used 1.2 GiB at most"; empty where that was not measured.
+std::string PeakText(int64_t bytes) {
+  if (bytes <= 0) return "";
+  const double value = static_cast<double>(bytes);
+  const std::string text = bytes < (1 << 20)   ? absl::StrFormat("%.1f KiB", value / 0x1p10)
+                           : bytes < (1 << 30) ? absl::StrFormat("%.1f MiB", value / 0x1p20)
+                                               : absl::StrFormat("%.1f GiB", value / 0x1p30);
+  return absl::StrCat("; it had used ", text, " at most");
+}
+
+v1::JobError CrashError(const internal::ExitRecord& exit, int attempt) {
+  std::string what =
+      exit.signal() != 0
+          ? absl::StrCat("the worker was ended by signal ", exit.signal(), " (",
+                         ::strsignal(exit.signal()), ")")
+          : absl::StrCat("the worker left with exit code ", exit.exit_code(), " and no record");
+  if (exit.signal() == SIGKILL && !exit.likely_out_of_memory()) {
+    absl::StrAppend(&what,
+                    ", not by trainerd, and the kernel counts no kill for lack of memory here: "
+                    "somebody else on this machine may have ended it");
+  }
+  v1::JobError error =
+      exit.likely_out_of_memory()
+          ? MakeError("WORKER_OUT_OF_MEMORY", v1::JobError::OUT_OF_MEMORY, true,
+                      absl::StrCat(what, ", probably by the kernel for lack of memory",
+                                   PeakText(exit.memory_peak_bytes()),
+                                   "; lower train.batch_size or data.max_length"),
+                      attempt)
+          : MakeError("WORKER_CRASHED", v1::JobError::INTERNAL, true, what, attempt);
+  error.set_exit_code(exit.exit_code());
+  error.set_signal(exit.signal());
+  error.set_log_excerpt(exit.log_excerpt());
+  return error;
+}
+
+AttemptVerdict JudgeByWorker(const internal::WorkerExitRecord& record, int attempt) {
+  AttemptVerdict verdict{.end = record.end()};
+  if (record.has_error()) {
+    verdict.error = record.error();
+    verdict.error->set_attempt(attempt);
+  }
+  verdict.counts = record.end() == Attempt::FAILED || record.end() == Attempt::CRASHED;
+  return verdict;
+}
+
+// What a pause, resume-while-pausing or stop leads to when the attempt has left without finishing
+// the job.
+EndOutcome EndAsWanted(const EndInput& input) {
+  EndOutcome out{.state = input.state, .desired_state = input.desired_state};
+  const bool saved = input.has_verified_checkpoint;
+  out.error = input.verdict.error;
+  if (input.state == Job::PAUSING) {
+    const bool run = input.desired_state == Job::DESIRED_RUN;
+    if (saved) {
+      out.state = run ? Job::QUEUED : Job::PAUSED;
+      out.through_paused = run;
+    } else {
+      out.state = Job::QUEUED;
+    }
+    if (out.state == Job::QUEUED) out.wait_reason = run ? Job::RESOURCES : Job::HELD;
+    out.reason = saved ? "paused at the newest verified checkpoint" : "nothing to resume from yet";
+    return out;
+  }
+  const bool graceful = input.desired_state == Job::DESIRED_STOP;
+  out.state = graceful && saved ? Job::STOPPED : Job::CANCELLED;
+  out.reason = graceful ? (saved ? "stopped at the newest verified checkpoint"
+                                 : "stopped before there was a checkpoint")
+                        : "discarded on request";
+  return out;
+}
+
+EndOutcome Requeue(const EndInput& input, Job::WaitReason wait, std::string reason) {
+  return {.state = Job::QUEUED,
+          .desired_state = Job::DESIRED_RUN,
+          .wait_reason = wait,
+          .error = input.verdict.error,
+          .reason = std::move(reason)};
+}
+
+EndOutcome Fail(const EndInput& input, v1::JobError error, std::string reason) {
+  return {.state = Job::FAILED,
+          .desired_state = input.desired_state,
+          .error = std::move(error),
+          .reason = std::move(reason)};
+}
+
+EndOutcome RetryOrFail(const EndInput& input, v1::JobError error) {
+  const int failures = input.advanced ? 0 : input.failures_without_progress + 1;
+  EndOutcome out;
+  if (!error.retryable()) {
+    out = Fail(input, std::move(error), "an error that running again cannot cure");
+  } else if (failures >= input.max_failures) {
+    out = Fail(input, std::move(error),
+               absl::StrCat(failures, " failures in a row without a newer verified checkpoint"));
+  } else {
+    out = Requeue(input, Job::BACKOFF, absl::StrCat("retry after: ", error.code()));
+    out.error = std::move(error);
+  }
+  out.failures_without_progress = failures;
+  out.retries = input.advanced ? 1 : input.retries + 1;
+  return out;
+}
+
+EndOutcome Complete(const EndInput& input) {
+  if (input.applied_step <= 0) {
+    return Fail(input,
+                MakeError("NO_STEPS", v1::JobError::DATA, false,
+                          "the run ended without a single optimizer step; is there a target token?",
+                          input.attempt),
+                "no step was applied");
+  }
+  if (!input.final_status.ok()) {
+    return RetryOrFail(input, MakeError("FINAL_NOT_VERIFIED", v1::JobError::STORAGE, true,
+                                        std::string(input.final_status.message()), input.attempt));
+  }
+  return {.state = Job::SUCCEEDED,
+          .desired_state = input.desired_state,
+          .reason = "the final model is verified",
+          .through_running = input.state == Job::STARTING};
+}
+
+EndOutcome EndRunning(const EndInput& input) {
+  switch (input.verdict.end) {
+    case Attempt::PREEMPTED_OK:
+      return Requeue(input, Job::PREEMPTED, "the worker was asked to make room");
+    case Attempt::PAUSED_OK:
+    case Attempt::STOPPED_OK:
+    case Attempt::DISCARDED:
+      // Nobody asked through this daemon: the machine or its service manager did.
+      return Requeue(input, Job::RESOURCES, "the attempt was ended from outside");
+    default:
+      break;
+  }
+  v1::JobError error = input.verdict.error.value_or(
+      MakeError("ATTEMPT_ENDED", v1::JobError::INTERNAL, true,
+                "the attempt ended without saying why", input.attempt));
+  if (!input.verdict.counts) {
+    EndOutcome out =
+        Requeue(input, Job::BACKOFF, absl::StrCat("not the job's fault: ", error.code()));
+    out.error = std::move(error);
+    out.failures_without_progress = input.failures_without_progress;
+    out.retries = input.retries + 1;
+    return out;
+  }
+  return RetryOrFail(input, std::move(error));
+}
+
+}  // namespace
+
+AttemptVerdict JudgeAttempt(const Observation& observation, int attempt, bool boot_changed) {
+  if (observation.worker_exit.has_value()) return JudgeByWorker(*observation.worker_exit, attempt);
+  if (observation.exit.has_value()) {
+    const internal::ExitRecord& exit = *observation.exit;
+    if (!exit.spawn_error().empty()) {
+      return {.end = Attempt::LOST,
+              .error = MakeError("ATTEMPT_NOT_STARTED", v1::JobError::EXECUTOR, true,
+                                 exit.spawn_error(), attempt)};
+    }
+    if (exit.killed_by_escalation()) {
+      v1::JobError error =
+          MakeError("WORKER_KILLED", v1::JobError::EXECUTOR, true,
+                    "the worker was killed because it did not end in time", attempt);
+      error.set_signal(exit.signal());
+      error.set_log_excerpt(exit.log_excerpt());
+      return {.end = Attempt::KILLED, .error = error, .counts = true};
+    }
+    return {.end = Attempt::CRASHED, .error = CrashError(exit, attempt), .counts = true};
+  }
+  if (boot_changed) {
+    return {.end = Attempt::LOST,
+            .error = MakeError("MACHINE_RESTARTED", v1::JobError::HARDWARE, true,
+                               "the machine restarted while the attempt ran", attempt)};
+  }
+  if (observation.never_started) {
+    return {.end = Attempt::LOST,
+            .error = MakeError("ATTEMPT_NOT_STARTED", v1::JobError::EXECUTOR, true,
+                               "the attempt was never started", attempt)};
+  }
+  return {
+      .end = Attempt::LOST,
+      .error = MakeError("ATTEMPT_LOST", v1::JobError::EXECUTOR, true,
+                         absl::StrCat("the attempt's processes are gone and left no record",
+                                      observation.detail.empty() ? "" : ": ", observation.detail),
+                         attempt),
+      .counts = true};
+}
+
+EndOutcome DecideEnd(const EndInput& input) {
+  const bool dropped = input.state == Job::STOPPING && input.desired_state >= Job::DESIRED_DISCARD;
+  EndOutcome out;
+  if (dropped) {
+    out = EndAsWanted(input);
+  } else if (input.verdict.end == Attempt::COMPLETED) {
+    out = Complete(input);
+  } else if (input.limit_reached) {
+    out = Fail(input,
+               MakeError("RUN_TIME_LIMIT", v1::JobError::LIMIT, false,
+                         "limits.max_run_time is over; continue with `trainctl submit --from` and "
+                         "a higher limit",
+                         input.attempt),
+               "limits.max_run_time is over");
+  } else if (input.state == Job::PAUSING && input.verdict.end == Attempt::FAILED &&
+             input.verdict.error.has_value() && !input.verdict.error->retryable()) {
+    out = Fail(input, *input.verdict.error, "an error that running again cannot cure");
+  } else if (input.state == Job::PAUSING || input.state == Job::STOPPING) {
+    out = EndAsWanted(input);
+  } else {
+    out = EndRunning(input);
+  }
+  // RetryOrFail decides only for jobs that shall run: a pause or stop in between wins over a retry.
+  if (out.state == Job::QUEUED && input.state == Job::PAUSING &&
+      input.verdict.end == Attempt::COMPLETED) {
+    out = EndAsWanted(input);
+  } else if (out.state == Job::QUEUED && input.state == Job::STOPPING) {
+    out = EndAsWanted(input);
+  }
+  if (!out.failures_without_progress.has_value()) {
+    out.failures_without_progress = input.advanced ? 0 : input.failures_without_progress;
+  }
+  if (!out.retries.has_value()) out.retries = input.advanced ? 0 : input.retries;
+  return out;
+}
+
+}  // namespace trainerd::server

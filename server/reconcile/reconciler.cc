@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// The thread, its rounds, and the start. One attempt is in reconciler_attempt.cc, the queue in
+// reconciler_queue.cc.
+#include "server/reconcile/reconciler.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/job/job_state.h"
+#include "proto/contract/run_dir/process_id.h"
+#include "server/ledger/ledger.h"
+#include "server/ledger/transition.h"
+#include "server/store/run_rows.h"
+#include "spdlog/spdlog.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr absl::Duration kQueueSoon = absl::Milliseconds(100);
+constexpr absl::Duration kIdleEvery = absl::Seconds(5);
+constexpr absl::Duration kExpireEvery = absl::Hours(1);
+constexpr absl::Duration kRetryEvery = absl::Seconds(10);
+// At start, attempts that have ended are closed before the daemon serves, if their disks answer in
+// this time.
+constexpr absl::Duration kRecoverPatience = absl::Seconds(20);
+
+}  // namespace
+
+Reconciler::Reconciler(Options options, Parts parts)
+    : options_(std::move(options)),
+      store_(parts.store),
+      executor_(parts.executor),
+      ingester_(parts.ingester),
+      activity_(parts.activity),
+      devices_(parts.devices),
+      disk_(parts.disk),
+      housekeeping_(parts.housekeeping) {}
+
+Reconciler::~Reconciler() { Stop(); }
+
+void Reconciler::Start() {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+void Reconciler::Stop() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  if (thread_.joinable()) thread_.join();
+  // A scan's task pokes this object.
+  disk_.Stop();
+}
+
+void Reconciler::Poke(const std::string& job) {
+  absl::MutexLock lock(&mutex_);
+  pokes_.insert(JobId(job));
+}
+
+std::set<std::string> Reconciler::TakePokes() {
+  absl::MutexLock lock(&mutex_);
+  return std::exchange(pokes_, {});
+}
+
+void Reconciler::Loop() {
+  absl::Time next = absl::InfinitePast();
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      const absl::Duration sleep =
+          std::clamp(next - options_.clock(), absl::ZeroDuration(), kIdleEvery);
+      mutex_.AwaitWithTimeout(absl::Condition(this, &Reconciler::HasPokes), sleep);
+      if (stopping_) return;
+    }
+    next = Step();
+  }
+}
+
+absl::Status Reconciler::Recover() {
+  std::vector<std::pair<v1::Attempt, std::string>> open;
+  RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(std::vector<v1::Attempt> attempts, ListOpenAttempts(db));
+    for (v1::Attempt& attempt : attempts) {
+      ASSIGN_OR_RETURN(JobRecord record, LoadJob(db, JobId(attempt.job())));
+      open.emplace_back(std::move(attempt), record.job.run_dir());
+    }
+    return absl::OkStatus();
+  }));
+  for (const auto& [attempt, run_dir] : open) RETURN_IF_ERROR(Attach(attempt, run_dir));
+  KillOrphans();
+  const absl::Time deadline = absl::Now() + kRecoverPatience;
+  while (!active_.empty() && absl::Now() < deadline) {
+    const absl::Time now = options_.clock();
+    for (auto it = active_.begin(); it != active_.end();) {
+      auto current = it++;
+      StepAttempt(current->first, current->second, /*poked=*/true, now);
+    }
+    const bool any_closing = std::any_of(
+        active_.begin(), active_.end(), [](const auto& entry) { return entry.second.IsClosing(); });
+    if (!any_closing) break;
+    absl::SleepFor(absl::Milliseconds(2));
+  }
+  return housekeeping_.Recover();
+}
+
+absl::Status Reconciler::Attach(const v1::Attempt& attempt, const std::string& run_dir) {
+  const std::string id = JobId(attempt.job());
+  Active active;
+  active.ref = {.job = attempt.job(), .attempt = attempt.number(), .run_dir = run_dir};
+  devices_.Hold(attempt.device(), attempt.job());
+  activity_.Start(attempt.job(), options_.clock());
+  Ingest(active);
+  spdlog::info("job={} attempt={} open: taken up", JobId(attempt.job()), attempt.number());
+  active_.emplace(id, std::move(active));
+  return absl::OkStatus();
+}
+
+void Reconciler::KillOrphans() {
+  for (const AttemptRef& ref : executor_.ListOwned(options_.runs_dir)) {
+    auto it = active_.find(JobId(ref.job));
+    if (it != active_.end() && it->second.ref.attempt == ref.attempt) continue;
+    spdlog::warn("job={} attempt={} runs without a row: ended", JobId(ref.job), ref.attempt);
+    if (!executor_.Signal(ref, internal::KILL, absl::ZeroDuration()).ok()) {
+      absl::Status killed = executor_.KillByIdentity(ref);
+      if (!killed.ok()) spdlog::error("job={} {}", JobId(ref.job), std::string(killed.message()));
+    }
+  }
+}
+
+absl::Time Reconciler::Step() {
+  const absl::Time now = options_.clock();
+  const std::set<std::string> pokes = TakePokes();
+  absl::Time next = now + kIdleEvery;
+  for (auto it = active_.begin(); it != active_.end();) {
+    auto current = it++;  // StepAttempt may erase it
+    StepAttempt(current->first, current->second, pokes.count(current->first) > 0, now);
+  }
+  StepQueue(now);
+  if (now >= next_expiry_) {
+    next_expiry_ = now + kExpireEvery;
+    housekeeping_.Expire();
+  }
+  if (now >= next_retry_) {
+    next_retry_ = now + kRetryEvery;
+    housekeeping_.RetryFailed();
+  }
+  for (const auto& [id, active] : active_) {
+    next = std::min(next, now + active.ObserveEvery());
+  }
+  return std::min(next, std::max(next_queue_check_, now + kQueueSoon));
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+// Queued jobs: which get a device now, from which checkpoint they go on, and what keeps them
+// waiting.
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "proto/base/status_macros.h"
+#include "server/ledger/checkpoint_scan.h"
+#include "server/ledger/ledger.h"
+#include "server/ledger/transition.h"
+#include "server/reconcile/reconciler.h"
+#include "server/store/run_rows.h"
+#include "spdlog/spdlog.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr absl::Duration kProgramsEvery = absl::Seconds(5);
+constexpr absl::Duration kQueueEvery = absl::Seconds(1);
+// Jobs at the queue's head that are told why nothing starts.
+constexpr int kToldJobs = 16;
+constexpr int kBackoffJobs = 64;
+constexpr int kFailedJobs = 10'000;
+
+v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device>& devices) {
+  std::vector<std::string> names;
+  for (const v1::Device& d : devices) names.push_back(d.name());
+  v1::JobError error;
+  error.set_code("DEVICE_NOT_FOUND");
+  error.set_cause(v1::JobError::USER);
+  error.set_message(absl::StrCat("this machine has no device \"", device, "\"; it has ",
+                                 absl::StrJoin(names, ", "),
+                                 ". Set resources.device to one of them or to auto"));
+  return error;
+}
+
+absl::Status FailJob(Transaction& t, const std::string& job_id, v1::JobError error,
+                     const std::string& reason) {
+  ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+  if (record.job.state() != v1::Job::QUEUED) return absl::OkStatus();
+  return ApplyTransition(t,
+                         {.to = v1::Job::FAILED,
+                          .desired_state = record.job.desired_state(),
+                          .reason = reason,
+                          .actor = "scheduler",
+                          .error = std::move(error)},
+                         &record);
+}
+
+// Changes what a queued job waits for, and the condition that explains it.
+absl::Status ChangeWait(Transaction& t, const std::string& job_id, v1::Job::WaitReason wait,
+                        const std::optional<ConditionUpdate>& condition,
+                        const std::string& reason) {
+  ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+  if (record.job.state() != v1::Job::QUEUED || record.job.wait_reason() == v1::Job::HELD) {
+    return absl::OkStatus();
+  }
+  if (condition.has_value()) RETURN_IF_ERROR(ApplyCondition(t, *condition, &record).status());
+  if (record.job.wait_reason() == wait) return StoreJob(t.db(), &record);
+  return ApplyTransition(t,
+                         {.to = v1::Job::QUEUED,
+                          .desired_state = record.job.desired_state(),
+                          .wait_reason = wait,
+                          .reason = reason,
+                          .actor = "scheduler"},
+                         &record);
+}
+
+void Log(const absl::Status& status, const std::string& job_id) {
+  if (!status.ok()) spdlog::error("job={} {}", job_id, std::string(status.message()));
+}
+
+}  // namespace
+
+void Reconciler::StepQueue(absl::Time now) {
+  next_queue_check_ = now + kQueueEvery;
+  if (!CheckPrograms(now)) return;
+  if (!devices_checked_) FailUnknownDevices();
+  const std::vector<SchedulerDevice> devices = devices_.ForScheduler();
+  std::vector<QueueEntry> queue;
+  std::set<std::string> asked;
+  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
+    for (const SchedulerDevice& device : devices) {
+      if (device.busy || !device.usable) continue;
+      for (const std::string& request : RequestsServedBy(device.name, devices)) {
+        if (!asked.insert(request).second) continue;
+        ASSIGN_OR_RETURN(std::vector<QueueEntry> entries,
+                         ListQueue(db, request, now, static_cast<int>(devices.size())));
+        queue.insert(queue.end(), entries.begin(), entries.end());
+      }
+    }
+    return absl::OkStatus();
+  });
+  Log(read, "-");
+  const std::vector<Assignment> assignments = Schedule(std::move(queue), devices);
+  for (const Assignment& a : assignments) StartJob(a.job_id, a.device);
+  ClearBackoff(now);
+}
+
+bool Reconciler::CheckPrograms(absl::Time now) {
+  std::string why = devices_.problem();
+  for (const std::string& program : {options_.launch.worker_path, options_.shim_path}) {
+    if (!options_.is_executable(program)) {
+      why = absl::StrCat(
+          "the program ", program,
+          " is missing or cannot be run; install it, or set its path in trainerd.yaml");
+    }
+  }
+  if (!why.empty()) {
+    next_queue_check_ = now + kProgramsEvery;
+    MarkUnreachable(why);
+    return false;
+  }
+  if (unreachable_why_ != "") ClearUnreachable();
+  return devices_.known();
+}
+
+void Reconciler::MarkUnreachable(const std::string& why) {
+  if (why != unreachable_why_) spdlog::error("jobs cannot start: {}", why);
+  unreachable_why_ = why;
+  std::vector<std::string> ids;
+  Log(store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(ids, ListWaiting(db, v1::Job::RESOURCES, absl::InfiniteFuture(), kToldJobs));
+    return absl::OkStatus();
+  }),
+      "-");
+  for (const std::string& id : ids) {
+    Log(store_.Change([&](Transaction& t) {
+      return ChangeWait(
+          t, id, v1::Job::EXECUTOR_UNREACHABLE,
+          ConditionUpdate{.type = "Degraded", .active = true, .reason = "EXECUTOR", .message = why},
+          why);
+    }),
+        id);
+  }
+}
+
+void Reconciler::ClearUnreachable() {
+  std::vector<std::string> ids;
+  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(
+        ids, ListWaiting(db, v1::Job::EXECUTOR_UNREACHABLE, absl::InfiniteFuture(), kFailedJobs));
+    return absl::OkStatus();
+  });
+  if (!read.ok()) return Log(read, "-");
+  for (const std::string& id : ids) {
+    absl::Status stored = store_.Change([&](Transaction& t) {
+      return ChangeWait(t, id, v1::Job::RESOURCES,
+                        ConditionUpdate{.type = "Degraded", .active = false, .reason = "EXECUTOR"},
+                        "jobs can start again");
+    });
+    if (!stored.ok()) return Log(stored, id);  // again in the next round
+  }
+  unreachable_why_.clear();
+}
+
+void Reconciler::FailUnknownDevices() {
+  if (!devices_.known()) return;
+  std::vector<std::string> asked;
+  std::vector<std::pair<std::string, std::string>> failed;  // job, device
+  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(asked, QueuedDevices(db));
+    for (const std::string& device : asked) {
+      if (device == "auto" || devices_.Find(device).has_value()) continue;
+      ASSIGN_OR_RETURN(std::vector<QueueEntry> entries,
+                       ListQueue(db, device, absl::InfiniteFuture(), kFailedJobs));
+      for (const QueueEntry& entry : entries) failed.emplace_back(entry.id, device);
+    }
+    return absl::OkStatus();
+  });
+  Log(read, "-");
+  devices_checked_ = read.ok();
+  for (const auto& [id, device] : failed) {
+    const v1::JobError error = DeviceError(device, devices_.List());
+    absl::Status stored =
+        store_.Change([&](Transaction& t) { return FailJob(t, id, error, "no such device"); });
+    Log(stored, id);
+    devices_checked_ &= stored.ok();  // else again in the next round
+  }
+}
+
+absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std::string& job_id) {
+  while (true) {
+    std::vector<CheckpointRow> rows;
+    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
+      ASSIGN_OR_RETURN(rows, ListCheckpointRows(db, job_id, /*with_deleted=*/false));
+      return absl::OkStatus();
+    }));
+    std::optional<v1::Checkpoint> point = ResumePoint(rows);
+    if (!point.has_value()) {
+      // From the rows, not from this pass: a daemon that died in the middle of it must not start
+      // the job from the beginning.
+      const bool had_one = std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) {
+        return !row.checkpoint.superseded();
+      });
+      return ResumeChoice{.lost = had_one};
+    }
+    absl::Status good = QuickCheckCheckpoint(*point);
+    if (good.ok()) return ResumeChoice{.point = std::move(point)};
+    // Only evidence condemns a checkpoint: what could not be looked at now (no descriptors, an I/O
+    // error, a newer format) waits.
+    if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) {
+      return ResumeChoice{.unreadable = Annotate(good, "checkpoint ", point->name())};
+    }
+    spdlog::error("job={} checkpoint {} cannot be resumed from: {}", job_id, point->name(),
+                  std::string(good.message()));
+    RETURN_IF_ERROR(store_.Change(
+        [&](Transaction& t) { return MarkCorrupt(t, *point, std::string(good.message())); }));
+  }
+}
+
+void Reconciler::StartJob(const std::string& job_id, const std::string& device) {
+  absl::StatusOr<ResumeChoice> choice = ChooseResumePoint(job_id);
+  if (!choice.ok()) return Log(choice.status(), job_id);
+  if (!choice->unreadable.ok()) return ReportUnreadable(job_id, choice->unreadable);
+  unreadable_.erase(job_id);
+  if (choice->lost) {
+    v1::JobError error;
+    error.set_code("CHECKPOINTS_LOST");
+    error.set_cause(v1::JobError::STORAGE);
+    error.set_message(
+        "none of the job's checkpoints can be read back; submit the job again to start from the "
+        "beginning");
+    return Log(store_.Change([&](Transaction& t) {
+      return FailJob(t, job_id, error, "its checkpoints are damaged");
+    }),
+               job_id);
+  }
+  const std::optional<v1::Checkpoint>& resume = choice->point;
+  JobRecord record;
+  absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(record,
+                     OpenAttempt(t, {.job_id = job_id, .device = device, .resume = resume}));
+    return absl::OkStatus();
+  });
+  if (absl::IsAborted(opened)) return;
+  if (!opened.ok()) return Log(opened, job_id);
+  Active active;
+  active.ref = {
+      .job = record.job.name(), .attempt = record.job.attempt(), .run_dir = record.job.run_dir()};
+  active.launches = 1;
+  devices_.Hold(device, record.job.name());
+  activity_.Start(record.job.name(), options_.clock());
+  Ingest(active);
+  TellFallback(job_id, device);
+  absl::Status launched = executor_.Launch(MakeSpec(record, resume, options_.launch));
+  if (launched.ok()) {
+    spdlog::info("job={} attempt={} device={} launched", job_id, record.job.attempt(), device);
+  } else {
+    // Observed as never started: launched again a few times, then closed without blame.
+    spdlog::error("job={} attempt={} cannot be launched: {}", job_id, record.job.attempt(),
+                  std::string(launched.message()));
+  }
+  active_.insert_or_assign(job_id, std::move(active));
+}
+
+void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status& why) {
+  if (unreadable_.count(job_id) > 0) return;
+  spdlog::error("job={} {}", job_id, std::string(why.message()));
+  absl::Status told = store_.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+    return ShowUnreadable(t, why, &record).status();
+  });
+  if (told.ok()) unreadable_.insert(job_id);
+  Log(told, job_id);
+}
+
+void Reconciler::TellFallback(const std::string& job_id, const std::string& device) {
+  if (device != "cpu") return;
+  for (const v1::Device& other : devices_.List()) {
+    if (other.name() == "cpu" || other.unavailable().empty()) continue;
+    Log(store_.Change([&](Transaction& t) -> absl::Status {
+      ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+      if (record.job.config().resources().device() != "auto") return absl::OkStatus();
+      v1::Event event;
+      event.set_job(record.job.name());
+      event.set_attempt(record.job.attempt());
+      event.mutable_notice()->set_level(v1::Notice::WARNING);
+      event.mutable_notice()->set_code("DEVICE_FALLBACK");
+      event.mutable_notice()->set_message(
+          absl::StrCat("resources.device: auto runs on cpu because ", other.name(),
+                       " cannot be used: ", other.unavailable()));
+      return t.Append(std::move(event));
+    }),
+        job_id);
+    return;
+  }
+}
+
+void Reconciler::ClearBackoff(absl::Time now) {
+  std::vector<std::string> ids;
+  Log(store_.Read([&](Connection& db) -> absl::Status {
+    ASSIGN_OR_RETURN(ids, ListWaiting(db, v1::Job::BACKOFF, now, kBackoffJobs));
+    return absl::OkStatus();
+  }),
+      "-");
+  for (const std::string& id : ids) {
+    Log(store_.Change([&](Transaction& t) {
+      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "the delay is over");
+    }),
+        id);
+  }
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/reconcile/scheduler.h"
+
+#include <algorithm>
+
+namespace trainerd::server {
+namespace {
+
+bool IsCuda(const std::string& device) { return device.rfind("cuda", 0) == 0; }
+
+bool HasUsableCuda(const std::vector<SchedulerDevice>& devices) {
+  return std::any_of(devices.begin(), devices.end(),
+                     [](const SchedulerDevice& d) { return d.usable && IsCuda(d.name); });
+}
+
+}  // namespace
+
+std::vector<std::string> RequestsServedBy(const std::string& device,
+                                          const std::vector<SchedulerDevice>& devices) {
+  std::vector<std::string> requests = {device};
+  if (IsCuda(device) == HasUsableCuda(devices)) requests.push_back("auto");
+  return requests;
+}
+
+std::vector<Assignment> Schedule(std::vector<QueueEntry> queue,
+                                 std::vector<SchedulerDevice> devices) {
+  std::sort(queue.begin(), queue.end(), [](const QueueEntry& a, const QueueEntry& b) {
+    return a.priority != b.priority ? a.priority > b.priority : a.number < b.number;
+  });
+  std::vector<Assignment> assignments;
+  for (const QueueEntry& entry : queue) {
+    for (SchedulerDevice& device : devices) {
+      if (device.busy || !device.usable) continue;
+      const std::vector<std::string> served = RequestsServedBy(device.name, devices);
+      if (std::find(served.begin(), served.end(), entry.device) == served.end()) continue;
+      device.busy = true;
+      assignments.push_back({.job_id = entry.id, .device = device.name});
+      break;
+    }
+  }
+  return assignments;
+}
+
+}  // namespace trainerd::server

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Expectations are the forms that the header states.
+#include "client/view/format.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace trainerd::client {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(FormatTest, NumbersForPeople) {
+  EXPECT_EQ(FormatCount(0), "0");
+  EXPECT_EQ(FormatCount(999), "999");
+  EXPECT_EQ(FormatCount(1234567), "1,234,567");
+  EXPECT_EQ(FormatCount(-1234), "-1,234");
+  EXPECT_EQ(FormatBytes(1023), "1023 B");
+  EXPECT_EQ(FormatBytes(int64_t{5} << 29), "2.5 GiB");
+  EXPECT_EQ(FormatSpan(absl::Seconds(45)), "45s");
+  EXPECT_EQ(FormatSpan(absl::Seconds(200)), "3m20s");
+  EXPECT_EQ(FormatSpan(absl::Hours(2) + absl::Minutes(5)), "2h05m");
+  EXPECT_EQ(FormatSpan(absl::Hours(76)), "3d04h");
+  EXPECT_EQ(FormatSpan(absl::Seconds(-3)), "0s");
+  EXPECT_EQ(FormatPercent(0.999), "99 %") << "100 % only when it is done";
+}
+
+TEST(FormatTest, SaysWhatAStateWaitsFor) {
+  v1::Job job;
+  job.set_state(v1::Job::QUEUED);
+  job.set_desired_state(v1::Job::DESIRED_RUN);
+  job.set_wait_reason(v1::Job::RESOURCES);
+  EXPECT_EQ(DescribeState(job), "QUEUED (RESOURCES)");
+  job.clear_wait_reason();
+  job.set_state(v1::Job::RUNNING);
+  EXPECT_EQ(DescribeState(job), "RUNNING");
+  job.set_desired_state(v1::Job::DESIRED_PAUSE);
+  EXPECT_EQ(DescribeState(job), "RUNNING (pause asked for)");
+  job.set_state(v1::Job::PAUSED);
+  EXPECT_EQ(DescribeState(job), "PAUSED");
+  job.set_state(v1::Job::STOPPED);
+  job.set_desired_state(v1::Job::DESIRED_STOP);
+  EXPECT_EQ(DescribeState(job), "STOPPED");
+}
+
+TEST(FormatTest, ParsesSpansAndStates) {
+  EXPECT_EQ(*ParseSpan("30s"), absl::Seconds(30));
+  EXPECT_EQ(*ParseSpan("1h30m"), absl::Minutes(90));
+  EXPECT_EQ(*ParseSpan("2.5"), absl::Milliseconds(2500));
+  for (const char* bad : {"", "soon", "-5s", "inf", "nan"})
+    EXPECT_FALSE(ParseSpan(bad).ok()) << bad;
+  EXPECT_EQ(*ParseState("paused"), v1::Job::PAUSED);
+  EXPECT_THAT(std::string(ParseState("PAUSE").status().message()), HasSubstr("PAUSING, PAUSED"));
+  EXPECT_FALSE(ParseState("STATE_UNSPECIFIED").ok());
+}
+
+}  // namespace
+}  // namespace trainerd::client

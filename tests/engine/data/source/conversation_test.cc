@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Expectations: what a user must read to find and mend a bad row.
+#include "engine/data/source/conversation.h"
+
+#include "tests/engine/data/test_data.h"
+
+namespace trainerd::engine {
+namespace {
+
+struct Parsed {
+  std::optional<RecordError> fault;
+  Conversation conversation;
+};
+
+Parsed Parse(std::string line) {
+  const size_t size = line.size();
+  line.resize(size + kJsonPadding);
+  ConversationParser parser;
+  Parsed parsed;
+  parsed.fault = parser.Parse(std::string_view(line).substr(0, size), SourceFormat::kMessages,
+                              &parsed.conversation);
+  return parsed;
+}
+
+std::string FaultOf(const std::string& line) {
+  const Parsed parsed = Parse(line);
+  if (!parsed.fault) return "none";
+  return parsed.fault->code + " " + std::to_string(parsed.fault->column) + " " +
+         parsed.fault->message;
+}
+
+std::string WithMessages(const std::string& messages) {
+  return "{\"messages\":[" + messages + "]}";
+}
+
+TEST(ConversationParserTest, ReadsAConversationWithEverythingTheTemplateMayUse) {
+  const Parsed parsed = Parse(
+      R"({"id":7,"messages":[{"role":"system","content":"s"},{"role":"user","content":"ü 😀"},)"
+      R"({"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":{"x":1,"y":1.0}}}]},)"
+      R"({"role":"tool","content":"4"},{"role":"assistant","content":"four","weight":0,"train":false}],)"
+      R"("tools":[{"name":"f"}],"chat_template_kwargs":{"enable_thinking":false}})");
+  ASSERT_FALSE(parsed.fault) << parsed.fault->message;
+  const Conversation& conversation = parsed.conversation;
+  ASSERT_EQ(conversation.messages.size(), 5u);
+  EXPECT_EQ(conversation.messages[1]["content"], "ü 😀");
+  EXPECT_TRUE(conversation.messages[2]["content"].is_null());
+  EXPECT_EQ(conversation.messages[2]["tool_calls"].dump(),
+            R"([{"function":{"name":"f","arguments":{"x":1,"y":1.0}}}])")
+      << "key order and number types are kept";
+  EXPECT_EQ(conversation.tools.dump(), R"([{"name":"f"}])");
+  EXPECT_EQ(conversation.variables["enable_thinking"], false);
+}
+
+TEST(ConversationParserTest, JoinsTextParts) {
+  const Parsed parsed = Parse(WithMessages(
+      R"({"role":"user","content":[{"type":"text","text":"a"},"b",{"text":"c"}]},{"role":"assistant","content":[]})"));
+  ASSERT_FALSE(parsed.fault);
+  EXPECT_EQ(parsed.conversation.messages[0]["content"], "abc");
+  EXPECT_EQ(parsed.conversation.messages[1]["content"], "");
+}
+
+TEST(ConversationParserTest, AnAssistantMessageWithoutContentIsEmpty) {
+  const Parsed parsed = Parse(WithMessages(R"({"role":"assistant"})"));
+  ASSERT_FALSE(parsed.fault);
+  EXPECT_EQ(parsed.conversation.messages[0]["content"], "");
+}
+
+TEST(ConversationParserTest, TakesToolsThatAreJsonText) {
+  EXPECT_EQ(Parse(R"({"messages":[{"role":"user","content":"a"}],"tools":"[{\"name\":\"f\"}]"})")
+                .conversation.tools.dump(),
+            R"([{"name":"f"}])");
+  EXPECT_TRUE(Parse(R"({"messages":[{"role":"user","content":"a"}],"tools":[]})")
+                  .conversation.tools.is_null());
+  EXPECT_EQ(FaultOf(R"({"messages":[{"role":"user","content":"a"}],"tools":3})"),
+            "BAD_SCHEMA 0 \"tools\" is 3; it must be a list of functions");
+}
+
+TEST(ConversationParserTest, NamesTheColumnOfASyntaxError) {
+  EXPECT_EQ(FaultOf(R"({"messages": [}])").substr(0, 13), "BAD_JSON 15 t");
+  EXPECT_NE(FaultOf("hello").find("BAD_JSON 1 the line is not JSON: syntax error"),
+            std::string::npos);
+  EXPECT_NE(FaultOf(R"({"messages": [{"role":"user","content":"a)").find("BAD_JSON"),
+            std::string::npos);
+  EXPECT_EQ(FaultOf(R"({"messages":[]} {})").substr(0, 9), "BAD_JSON ");
+}
+
+TEST(ConversationParserTest, NamesTheColumnOfInvalidUtf8) {
+  EXPECT_EQ(FaultOf("{\"messages\":\"\xc3\x28\"}"),
+            "BAD_UTF8 14 the line is not UTF-8; convert the file, for example: iconv -t UTF-8");
+}
+
+TEST(ConversationParserTest, RefusesRowsOfAnotherShape) {
+  EXPECT_EQ(FaultOf("[1]").substr(0, 45), "BAD_SCHEMA 0 the line is a JSON list; a JSONL");
+  EXPECT_EQ(FaultOf("3"),
+            "BAD_SCHEMA 0 the line is not a JSON object; a row is {\"messages\": […]}");
+  EXPECT_EQ(FaultOf(R"({"text":"a","id":1})").substr(0, 69),
+            "NO_MESSAGES 0 the row has no \"messages\"; it has the keys \"text\", \"id\"");
+  EXPECT_EQ(FaultOf(WithMessages("")), "NO_MESSAGES 0 \"messages\" is an empty list");
+  EXPECT_EQ(FaultOf(R"({"messages":"hi"})").substr(0, 36),
+            "BAD_SCHEMA 0 \"messages\" is \"hi\"; it ");
+  EXPECT_EQ(FaultOf(WithMessages("7")).substr(0, 30), "BAD_SCHEMA 0 messages[0] is 7;");
+}
+
+TEST(ConversationParserTest, NamesTheNearestRole) {
+  EXPECT_EQ(
+      FaultOf(WithMessages(R"({"role":"user","content":"a"},{"role":"assitant","content":"b"})")),
+      "UNKNOWN_ROLE 0 unknown role \"assitant\" in messages[1]; did you mean \"assistant\"? Roles "
+      "are system, user, assistant and tool");
+  EXPECT_EQ(FaultOf(WithMessages(R"({"content":"a"})")),
+            "BAD_SCHEMA 0 messages[0] has no \"role\"; it has the keys \"content\"");
+  EXPECT_EQ(FaultOf(WithMessages(R"({"role":3,"content":"a"})")),
+            "BAD_SCHEMA 0 messages[0].role is 3; it must be text");
+}
+
+TEST(ConversationParserTest, RefusesContentThatCannotBeTrained) {
+  EXPECT_NE(FaultOf(WithMessages(R"({"role":"user"})")).find("messages[0] has no \"content\""),
+            std::string::npos);
+  EXPECT_NE(
+      FaultOf(WithMessages(R"({"role":"user","content":5})")).find("messages[0].content is 5"),
+      std::string::npos);
+  EXPECT_NE(FaultOf(WithMessages(R"({"role":"user","content":[{"type":"image","url":"x"}]})"))
+                .find("content[0] has type \"image\"; only text parts"),
+            std::string::npos);
+  EXPECT_NE(FaultOf(WithMessages(R"({"role":"user","content":[{"type":"text"}]})"))
+                .find("content[0] has no \"text\" that is a string"),
+            std::string::npos);
+}
+
+TEST(ConversationParserTest, RefusesSwitchesOfAWrongKind) {
+  EXPECT_EQ(FaultOf(WithMessages(R"({"role":"assistant","content":"a","weight":0.5})")),
+            "BAD_SCHEMA 0 messages[0].weight is 0.5; it is 0 (not trained) or 1");
+  EXPECT_EQ(FaultOf(WithMessages(R"({"role":"assistant","content":"a","train":"no"})")),
+            "BAD_SCHEMA 0 messages[0].train is \"no\"; it is true or false");
+  EXPECT_EQ(FaultOf(WithMessages(R"({"role":"assistant","content":"a","weight":1,"train":true})")),
+            "none");
+}
+
+}  // namespace
+}  // namespace trainerd::engine

@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+// Expected ids and texts: tests/golden/text/make_tokenizer_goldens.py, PyPI tokenizers 0.23.3.
+#include "engine/text/tokenizer/tokenizer.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/engine/text/reference_python.h"
+
+namespace trainerd::engine {
+namespace {
+
+using ::testing::HasSubstr;
+using ::trainerd::testing::ReadText;
+using ::trainerd::testing::TempFolder;
+using Json = nlohmann::ordered_json;
+
+std::string Folder(const std::string& family) {
+  return TRAINERD_SOURCE_DIR + "/tests/golden/text/tokenizers/" + family;
+}
+
+std::unique_ptr<Tokenizer> LoadFamily(const std::string& family) {
+  auto tokenizer = Tokenizer::Load(Folder(family));
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
+
+std::vector<int32_t> Ids(const Tokenizer& tokenizer, std::string_view text,
+                         bool add_special_tokens = false) {
+  Encoding encoding;
+  EXPECT_TRUE(tokenizer.Encode(text, &encoding, add_special_tokens).ok());
+  return encoding.ids;
+}
+
+// Loads the family's file after `edit` has changed it.
+absl::Status StatusAfter(const std::string& family, const std::function<void(Json*)>& edit) {
+  Json file = Json::parse(ReadText(Folder(family) + "/tokenizer.json"));
+  edit(&file);
+  TempFolder folder;
+  folder.Write("tokenizer.json", file.dump());
+  return Tokenizer::Load(folder.path()).status();
+}
+
+class TokenizerFamilyTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(TokenizerFamilyTest, AgreesWithReference) {
+  const auto tokenizer = LoadFamily(GetParam());
+  const Json golden = Json::parse(ReadText(Folder(GetParam()) + "/cases.json"));
+  ASSERT_GT(golden["cases"].size(), 70u);
+  for (const auto& c : golden["cases"]) {
+    const auto text = c["text"].get<std::string>();
+    const auto ids = c["ids"].get<std::vector<int32_t>>();
+    EXPECT_EQ(Ids(*tokenizer, text), ids) << text;
+    EXPECT_EQ(Ids(*tokenizer, text), ids) << "from the warm word cache: " << text;
+    if (c.contains("ids_with_specials")) {
+      EXPECT_EQ(Ids(*tokenizer, text, /*add_special_tokens=*/true),
+                c["ids_with_specials"].get<std::vector<int32_t>>());
+    }
+    const auto decoded = c["decoded"].get<std::string>();
+    EXPECT_EQ(tokenizer->Decode(ids), decoded);
+    EXPECT_EQ(tokenizer->Decode(ids, /*skip_special_tokens=*/true),
+              c.value("decoded_plain", decoded));
+  }
+}
+
+TEST_P(TokenizerFamilyTest, StreamDecodingGivesTheSameText) {
+  const auto tokenizer = LoadFamily(GetParam());
+  const Json golden = Json::parse(ReadText(Folder(GetParam()) + "/cases.json"));
+  for (const auto& c : golden["cases"]) {
+    StreamDecoder decoder(*tokenizer);
+    std::string text;
+    for (const int32_t id : c["ids"].get<std::vector<int32_t>>()) text += decoder.Push(id);
+    text += decoder.Finish();
+    EXPECT_EQ(text, c["decoded"].get<std::string>());
+  }
+}
+
+TEST_P(TokenizerFamilyTest, OffsetsCoverTheText) {
+  const auto tokenizer = LoadFamily(GetParam());
+  const Json golden = Json::parse(ReadText(Folder(GetParam()) + "/cases.json"));
+  for (const auto& c : golden["cases"]) {
+    const auto text = c["text"].get<std::string>();
+    Encoding e;
+    ASSERT_TRUE(tokenizer->Encode(text, &e).ok());
+    ASSERT_EQ(e.begin.size(), e.ids.size());
+    ASSERT_EQ(e.end.size(), e.ids.size());
+    // NFC may reorder marks, so the order of offsets is not checked here.
+    std::vector<bool> covered(text.size(), tokenizer->unspellable_bytes() > 0);
+    for (size_t i = 0; i < e.size(); ++i) {
+      ASSERT_LE(e.begin[i], e.end[i]);
+      ASSERT_LE(e.end[i], text.size());
+      std::fill(covered.begin() + e.begin[i], covered.begin() + e.end[i], true);
+    }
+    EXPECT_EQ(std::count(covered.begin(), covered.end(), false), 0) << text.substr(0, 80);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, TokenizerFamilyTest,
+                         ::testing::Values("gpt2", "gpt2_prefix", "smollm2", "qwen3", "llama3",
+                                           "nemo", "o200k", "qwen35"));
+
+TEST(TokenizerTest, OffsetsOfPlainTokensSpellTheText) {
+  const auto tokenizer = LoadFamily("qwen3");
+  const std::string text = "Hello world<|im_end|> naïve 12";
+  Encoding e;
+  ASSERT_TRUE(tokenizer->Encode(text, &e).ok());
+  for (size_t i = 0; i < e.size(); ++i) {
+    std::string bytes;
+    tokenizer->AppendTokenBytes(e.ids[i], &bytes);
+    EXPECT_EQ(bytes, text.substr(e.begin[i], e.end[i] - e.begin[i]));
+  }
+}
+
+TEST(TokenizerTest, OffsetsPointIntoTheInputWhereNfcChangedIt) {
+  const auto tokenizer = LoadFamily("qwen3");
+  // "o" and a diaeresis become one character; it and what follows keep their places in the input.
+  const std::string text = "ko\xCC\x88x<|im_end|>";
+  Encoding e;
+  ASSERT_TRUE(tokenizer->Encode(text, &e).ok());
+  EXPECT_EQ(e.ids.back(), *tokenizer->TokenToId("<|im_end|>"));
+  EXPECT_EQ(e.begin.back(), 5u);
+  EXPECT_EQ(e.end.back(), text.size());
+  bool covers_composed = false;
+  for (size_t i = 0; i < e.size(); ++i) covers_composed |= e.begin[i] <= 1 && e.end[i] >= 4;
+  EXPECT_TRUE(covers_composed);
+}
+
+// By hand: what the template wrote is found, what stands in a plain span is not, also where a match
+// would begin or end outside of it.
+TEST(TokenizerTest, FindsNoSpecialTokenInPlainText) {
+  const auto tokenizer = LoadFamily("qwen3");
+  const int32_t start = *tokenizer->TokenToId("<|im_start|>");
+  const int32_t end = *tokenizer->TokenToId("<|im_end|>");
+  const auto count = [&](std::string_view text, std::vector<TextSpan> plain, int32_t id) {
+    Encoding e;
+    EXPECT_TRUE(tokenizer->EncodeWithPlainText(text, plain, &e).ok());
+    EXPECT_EQ(tokenizer->Decode(e.ids), text);
+    return std::count(e.ids.begin(), e.ids.end(), id);
+  };
+  const std::string text = "<|im_start|>a<|im_end|>b<|im_end|>";
+  EXPECT_EQ(count(text, {}, end), 2);
+  EXPECT_EQ(count(text, {{12, 24}}, end), 1);
+  EXPECT_EQ(count(text, {{12, 24}}, start), 1);
+  EXPECT_EQ(count(text, {{0, 34}}, start), 0);
+  EXPECT_EQ(count(text, {{33, 34}}, end), 1) << "the second ends within the span";
+  EXPECT_EQ(count(text, {{12, 14}}, end), 1) << "the first begins within the span";
+  EXPECT_EQ(count(text, {{0, 0}, {34, 34}}, end), 2) << "empty spans touch nothing";
+  // "<|im_start|>" in the span must not hide the one that the template wrote right behind it.
+  EXPECT_EQ(count("<|im_start|><|im_start|>", {{0, 12}}, start), 1);
+  EXPECT_EQ(count("x<|im_start|>", {{0, 1}}, start), 1);
+  // Added tokens that are not special are found everywhere, as the reference does.
+  EXPECT_EQ(count("<think>", {{0, 7}}, *tokenizer->TokenToId("<think>")), 1);
+}
+
+// A space that add_prefix_space puts in front may be a token by itself; where NFC changed the text
+// its offsets were once looked up before the first byte.
+TEST(TokenizerTest, APrefixSpaceCoversNothingWhereNfcChangedTheText) {
+  Json file = Json::parse(ReadText(Folder("gpt2_prefix") + "/tokenizer.json"));
+  file["normalizer"] = {{"type", "NFC"}};
+  file["model"]["merges"] = Json::array();
+  TempFolder folder;
+  folder.Write("tokenizer.json", file.dump());
+  const auto tokenizer = Tokenizer::Load(folder.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  Encoding e;
+  ASSERT_TRUE((*tokenizer)->Encode("e\xCC\x81x", &e).ok());
+  ASSERT_EQ(e.size(), 4u);  // the space, two bytes of the composed character, x
+  EXPECT_EQ(e.begin, (std::vector<uint32_t>{0, 0, 0, 3}));
+  EXPECT_EQ(e.end, (std::vector<uint32_t>{0, 3, 3, 4}));
+}
+
+// The token of a merge is looked for at the number behind the last merge's; where that number is
+// no token its spelling is as empty as what these merges join.
+TEST(TokenizerTest, MergesOfEmptyTokensNameNoTokenBeyondTheVocabulary) {
+  Json file = Json::parse(ReadText(Folder("gpt2") + "/tokenizer.json"));
+  auto& vocabulary = file["model"]["vocab"];
+  vocabulary[""] = vocabulary.size();
+  file["added_tokens"] = Json::array();
+  for (int i = 0; i < 5000; ++i) file["model"]["merges"].push_back({"", ""});
+  TempFolder folder;
+  folder.Write("tokenizer.json", file.dump());
+  const auto tokenizer = Tokenizer::Load(folder.path());
+  if (!tokenizer.ok()) {
+    EXPECT_NE(tokenizer.status().message().find("$.model"), std::string::npos)
+        << tokenizer.status();
+    return;
+  }
+  EXPECT_EQ(Ids(**tokenizer, "hello world"), Ids(*LoadFamily("gpt2"), "hello world"));
+}
+
+TEST(TokenizerTest, CountsBytesThatNoTokenSpells) {
+  const auto tokenizer = LoadFamily("smollm2");
+  EXPECT_EQ(tokenizer->unspellable_bytes(), 3);
+  EXPECT_EQ(tokenizer->UnspellableExample(), "0x04, 0xf2, 0xf3");
+  EXPECT_EQ(Ids(*tokenizer,
+                "a\x04"
+                "b"),
+            Ids(*tokenizer,
+                "a\x04\x04"
+                "b"));
+  EXPECT_EQ(LoadFamily("gpt2")->unspellable_bytes(), 0);
+  EXPECT_EQ(LoadFamily("gpt2")->UnspellableExample(), "");
+}
+
+TEST(TokenizerTest, StreamNeverEmitsHalfACharacter) {
+  const auto tokenizer = LoadFamily("gpt2");
+  const std::string text = "\xF0\x9F\x91\xA8";  // four bytes, four tokens
+  const auto ids = Ids(*tokenizer, text);
+  ASSERT_GT(ids.size(), 1u);
+  StreamDecoder decoder(*tokenizer);
+  std::string all;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const std::string part = decoder.Push(ids[i]);
+    if (i + 1 < ids.size()) {
+      EXPECT_EQ(part, "");
+    }
+    all += part;
+  }
+  EXPECT_EQ(all, text);
+  decoder.Push(ids[0]);
+  EXPECT_EQ(decoder.Finish(), "\xEF\xBF\xBD");
+}
+
+TEST(TokenizerTest, KnowsNamedTokens) {
+  const auto tokenizer = LoadFamily("qwen3");
+  EXPECT_EQ(tokenizer->eos_id(), tokenizer->TokenToId("<|im_end|>"));
+  EXPECT_EQ(tokenizer->pad_id(), tokenizer->TokenToId("<|endoftext|>"));
+  EXPECT_EQ(tokenizer->bos_id(), std::nullopt);
+  EXPECT_EQ(tokenizer->IdToToken(*tokenizer->eos_id()), "<|im_end|>");
+  EXPECT_TRUE(tokenizer->IsSpecial(*tokenizer->eos_id()));
+  EXPECT_FALSE(tokenizer->IsSpecial(*tokenizer->TokenToId("<think>")));
+  EXPECT_EQ(tokenizer->TokenToId("no such token"), std::nullopt);
+  EXPECT_EQ(tokenizer->IdToToken(-1), "");
+  EXPECT_EQ(tokenizer->IdToToken(1 << 20), "");
+  EXPECT_EQ(tokenizer->Decode({-1, 1 << 20}), "");
+  EXPECT_EQ(tokenizer->vocab_size(), 708);
+}
+
+TEST(TokenizerTest, ReadsTemplateFromEachPlace) {
+  TempFolder folder;
+  folder.Write("tokenizer.json", ReadText(Folder("gpt2") + "/tokenizer.json"));
+  EXPECT_EQ((*Tokenizer::Load(folder.path()))->chat_template_source(), "");
+  const std::string bare = (*Tokenizer::Load(folder.path()))->fingerprint();
+  folder.Write("tokenizer_config.json", R"({"chat_template": "one"})");
+  EXPECT_EQ((*Tokenizer::Load(folder.path()))->chat_template_source(), "one");
+  EXPECT_NE((*Tokenizer::Load(folder.path()))->fingerprint(), bare);
+  folder.Write("tokenizer_config.json",
+               R"({"chat_template": [{"name": "tool_use", "template": "t"},
+                                     {"name": "default", "template": "two"}]})");
+  EXPECT_EQ((*Tokenizer::Load(folder.path()))->chat_template_source(), "two");
+  folder.Write("chat_template.jinja", "three");
+  EXPECT_EQ((*Tokenizer::Load(folder.path()))->chat_template_source(), "three");
+}
+
+TEST(TokenizerTest, TakesAddedTokensFromTheConfiguration) {
+  TempFolder folder;
+  folder.Write("tokenizer.json", ReadText(Folder("gpt2") + "/tokenizer.json"));
+  folder.Write("tokenizer_config.json",
+               R"({"added_tokens_decoder": {"900": {"content": "<|new|>", "special": true}}})");
+  const auto tokenizer = Tokenizer::Load(folder.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ(Ids(**tokenizer, "<|new|>"), std::vector<int32_t>{900});
+  EXPECT_TRUE((*tokenizer)->IsSpecial(900));
+  EXPECT_EQ((*tokenizer)->vocab_size(), 901);
+  folder.Write("tokenizer_config.json",
+               R"({"added_tokens_decoder": {"9000000": {"content": "<|far|>"}}})");
+  EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
+              HasSubstr("$.added_tokens_decoder[\"9000000\"]: its id is above"));
+  folder.Write("tokenizer_config.json", R"({"eos_token": "<|none|>"})");
+  const absl::Status status = Tokenizer::Load(folder.path()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("$.eos_token: \"<|none|>\""));
+}
+
+TEST(TokenizerTest, EncodesFromManyThreads) {
+  const auto tokenizer = LoadFamily("qwen3");
+  const std::string text = "Hello world, it's naïve 123 <|im_start|>你好世界";
+  const auto expected = Ids(*tokenizer, text);
+  std::vector<std::thread> threads;
+  std::vector<int> equal(2, 0);
+  for (size_t t = 0; t < equal.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 200; ++i) {
+        Encoding e;
+        if (tokenizer->Encode(text, &e).ok() && e.ids == expected) ++equal[t];
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(equal, std::vector<int>(2, 200));
+}
+
+TEST(TokenizerTest, RefusesTextThatIsNotUtf8) {
+  const auto tokenizer = LoadFamily("gpt2");
+  Encoding e;
+  for (const char* bad : {"ab\xFF", "ab\xC3", "ab\xED\xA0\x80", "ab\xC0\x80"}) {
+    const absl::Status status = tokenizer->Encode(bad, &e);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("at byte 2"));
+  }
+}
+
+struct BadFile {
+  const char* what;
+  std::function<void(Json*)> edit;
+  absl::StatusCode code;
+  const char* message;
+};
+
+TEST(TokenizerTest, RefusesByPathWhatItCannotDo) {
+  constexpr auto kBad = absl::StatusCode::kInvalidArgument;
+  constexpr auto kCannot = absl::StatusCode::kUnimplemented;
+  const BadFile files[] = {
+      {"unigram", [](Json* f) { (*f)["model"]["type"] = "Unigram"; }, kCannot,
+       "$.model.type: Unigram"},
+      {"dropout", [](Json* f) { (*f)["model"]["dropout"] = 0.1; }, kCannot, "$.model.dropout"},
+      {"suffix", [](Json* f) { (*f)["model"]["end_of_word_suffix"] = "</w>"; }, kCannot,
+       "$.model.end_of_word_suffix"},
+      {"byte fallback", [](Json* f) { (*f)["model"]["byte_fallback"] = true; }, kCannot,
+       "$.model.byte_fallback"},
+      {"lower case",
+       [](Json* f) {
+         (*f)["normalizer"] = {{"type", "Lowercase"}};
+       },
+       kCannot, "$.normalizer.type: Lowercase"},
+      {"nested",
+       [](Json* f) {
+         (*f)["normalizer"] = {{"type", "Sequence"},
+                               {"normalizers", {{{"type", "NFC"}}, {{"type", "Strip"}}}}};
+       },
+       kCannot, "$.normalizer.normalizers[1].type: Strip"},
+      {"regex",
+       [](Json* f) { (*f)["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "\\w+"; },
+       kCannot, "$.pre_tokenizer.pretokenizers[0].pattern.Regex: \\w+"},
+      {"behaviour",
+       [](Json* f) { (*f)["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "MergedWithNext"; },
+       kCannot, "$.pre_tokenizer.pretokenizers[0].behavior"},
+      {"metaspace",
+       [](Json* f) {
+         (*f)["pre_tokenizer"] = {{"type", "Metaspace"}};
+       },
+       kCannot, "$.pre_tokenizer.type: Metaspace"},
+      {"no pre-tokenizer", [](Json* f) { (*f)["pre_tokenizer"] = nullptr; }, kCannot,
+       "$.pre_tokenizer"},
+      {"decoder",
+       [](Json* f) {
+         (*f)["decoder"] = {{"type", "WordPiece"}};
+       },
+       kCannot, "$.decoder.type: WordPiece"},
+      {"post-processor",
+       [](Json* f) {
+         (*f)["post_processor"] = {{"type", "New"}};
+       },
+       kCannot, "$.post_processor.type: New"},
+      {"merge of strangers",
+       [](Json* f) {
+         (*f)["model"]["merges"][3] = {"a", "qqqqq"};
+       },
+       kBad, "$.model.merges[3]"},
+      {"merge of three",
+       [](Json* f) {
+         (*f)["model"]["merges"][2] = {"a", "b", "c"};
+       },
+       kBad, "$.model.merges[2]"},
+      {"id twice", [](Json* f) { (*f)["model"]["vocab"]["!!!new"] = 0; }, kBad,
+       "$.model.vocab[\"!!!new\"]"},
+      {"negative id", [](Json* f) { (*f)["model"]["vocab"]["!!!new"] = -1; }, kBad,
+       "$.model.vocab[\"!!!new\"]"},
+      {"huge id", [](Json* f) { (*f)["added_tokens"][0]["id"] = 1LL << 40; }, kBad,
+       "$.added_tokens[0].id"},
+      // 700 tokens: what a file of some kilobytes may ask for is bounded by what it holds.
+      {"far id", [](Json* f) { (*f)["model"]["vocab"]["!!!new"] = 1 << 23; }, kBad,
+       "$.model.vocab[\"!!!new\"]: expected a token id, 0 to 66937 in a vocabulary of 701 tokens"},
+      {"far added id", [](Json* f) { (*f)["added_tokens"][0]["id"] = 1 << 23; }, kBad,
+       "$.added_tokens[0].id: is 8388608, where PyPI tokenizers gives this token 700"},
+      {"no model", [](Json* f) { f->erase("model"); }, kBad, "$.model"},
+  };
+  for (const BadFile& file : files) {
+    const absl::Status status = StatusAfter("qwen3", file.edit);
+    EXPECT_EQ(status.code(), file.code) << file.what << ": " << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(file.message)) << file.what;
+  }
+}
+
+TEST(TokenizerTest, RefusesMissingAndBrokenFiles) {
+  TempFolder folder;
+  EXPECT_EQ(Tokenizer::Load(folder.path()).status().code(), absl::StatusCode::kNotFound);
+  folder.Write("tokenizer.json", "{\"model\": ");
+  EXPECT_EQ(Tokenizer::Load(folder.path()).status().code(), absl::StatusCode::kInvalidArgument);
+  folder.Write("tokenizer.json", "[]");
+  EXPECT_EQ(Tokenizer::Load(folder.path()).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace trainerd::engine

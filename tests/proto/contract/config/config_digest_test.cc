@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// Expectations: a canonical text written by hand; for every knob, that changing it alone changes
+// the digest exactly when knob.identity says so.
+#include "proto/contract/config/config_digest.h"
+
+#include <gtest/gtest.h>
+
+#include "proto/base/hash.h"
+#include "proto/contract/config/job_config_rules.h"
+#include "tests/proto/contract/config/knob_fields.h"
+
+namespace trainerd {
+namespace {
+
+v1::JobConfig Resolve(const v1::JobConfig& config) {
+  std::vector<ConfigViolation> violations;
+  return ResolveJobConfig(config, {.now = absl::UnixEpoch()}, &violations).config();
+}
+
+TEST(ConfigDigestTest, CanonicalTextIsSortedAndShortest) {
+  v1::JobConfig config;
+  config.set_name("x");
+  config.mutable_model()->set_path("/m");
+  config.mutable_train()->set_seed(42);
+  config.mutable_train()->set_batch_size(4);
+  config.mutable_optimizer()->set_learning_rate(0.0002);
+  config.mutable_optimizer()->add_betas(0.9);
+  config.mutable_optimizer()->add_betas(0.999);
+  config.mutable_data()->add_train()->set_path("/a");
+  config.mutable_data()->add_train()->set_weight(0.5);
+  config.mutable_data()->set_shuffle(false);
+  config.mutable_data()->set_system_prompt("a \"b\"\n");
+  const std::string expected =
+      R"({"data":{"shuffle":false,"system_prompt":"a \"b\"\u000a","train":[{},{"weight":0.5}]},)"
+      R"("optimizer":{"betas":[0.9,0.999],"learning_rate":2e-04},"train":{"batch_size":4,"seed":42}})";
+  EXPECT_EQ(CanonicalJson(config), expected);
+  EXPECT_EQ(ConfigDigest(config), Sha256(CanonicalJson(config)));
+  EXPECT_EQ(CanonicalJson(v1::JobConfig()), "{}");
+}
+
+TEST(ConfigDigestTest, EveryKnobAloneChangesItIffItIsPartOfTheIdentity) {
+  const v1::JobConfig base = Resolve(testing::CompleteConfig());
+  int in_identity = 0;
+  for (const testing::KnobField& knob : testing::AllKnobFields(*v1::JobConfig::descriptor())) {
+    const v1::Knob& options = KnobOf(*knob.field);
+    const bool identity = !options.has_identity() || options.identity();
+    in_identity += identity;
+    for (const std::string& value : testing::OtherValues(*knob.field)) {
+      v1::JobConfig changed = testing::CompleteConfig();
+      ASSERT_EQ(ViolationsText(SetField(knob.path, value, &changed).violations), "") << knob.path;
+      changed = Resolve(changed);
+      EXPECT_EQ(ConfigDigest(changed) != ConfigDigest(base), identity)
+          << knob.path << " = " << value;
+      // The length of a run is part of the digest but no difference of identity.
+      const bool length = knob.path == "train.max_steps" || knob.path == "train.epochs";
+      const std::vector<ConfigDifference> differences = IdentityDifferences(changed, base);
+      ASSERT_EQ(differences.size(), identity && !length ? 1u : 0u) << knob.path << " = " << value;
+      if (identity && !length) {
+        EXPECT_EQ(differences[0].path, knob.path);
+      }
+    }
+  }
+  EXPECT_GT(in_identity, 20);
+}
+
+TEST(ConfigDigestTest, SourcesCountByNumberAndWeight) {
+  v1::JobConfig one = testing::CompleteConfig();
+  v1::JobConfig two = one;
+  two.mutable_data()->add_train()->set_path("/data/b.jsonl");
+  EXPECT_NE(ConfigDigest(Resolve(one)), ConfigDigest(Resolve(two)));
+  const std::vector<ConfigDifference> differences = IdentityDifferences(Resolve(one), Resolve(two));
+  ASSERT_EQ(differences.size(), 2u);
+  EXPECT_EQ(differences[0].path, "data.train");
+  EXPECT_EQ(differences[0].ours, "list of 1");
+  EXPECT_EQ(differences[0].theirs, "list of 2");
+  EXPECT_EQ(differences[1].path, "data.train[1].weight");
+  EXPECT_EQ(differences[1].ours, "absent");
+  EXPECT_EQ(differences[1].theirs, "1");
+}
+
+TEST(ConfigDigestTest, GivenAndDefaultAreTheSame) {
+  v1::JobConfig given = testing::CompleteConfig();
+  given.mutable_train()->set_seed(42);
+  given.mutable_optimizer()->set_learning_rate(2e-5);
+  EXPECT_EQ(ConfigDigest(Resolve(given)), ConfigDigest(Resolve(testing::CompleteConfig())));
+}
+
+TEST(ConfigDigestTest, MomentOfSubmissionIsNotPartOfIt) {
+  std::vector<ConfigViolation> violations;
+  const auto then =
+      ResolveJobConfig(testing::CompleteConfig(), {.now = absl::FromUnixSeconds(1)}, &violations);
+  const auto later = ResolveJobConfig(testing::CompleteConfig(),
+                                      {.now = absl::FromUnixSeconds(1000000)}, &violations);
+  EXPECT_NE(then.config().data().now(), later.config().data().now());
+  EXPECT_EQ(then.config_digest(), later.config_digest());
+}
+
+TEST(ConfigDigestTest, DifferencesShowBothValuesAsJson) {
+  v1::JobConfig ours = Resolve(testing::CompleteConfig());
+  v1::JobConfig theirs = ours;
+  theirs.mutable_data()->set_packing("none");
+  theirs.clear_init_from();
+  const std::vector<ConfigDifference> differences = IdentityDifferences(ours, theirs);
+  ASSERT_EQ(differences.size(), 3u);
+  EXPECT_EQ(differences[0].path, "data.packing");
+  EXPECT_EQ(differences[0].ours, "\"bfd\"");
+  EXPECT_EQ(differences[0].theirs, "\"none\"");
+  EXPECT_EQ(differences[1].path, "init_from.checkpoint");
+  EXPECT_EQ(differences[1].theirs, "absent");
+}
+
+}  // namespace
+}  // namespace trainerd

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Expectations: written by hand.
+#include "proto/contract/config/config_paths.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "trainerd/v1/job_config.pb.h"
+#include "trainerd/v1/server_config.pb.h"
+
+namespace trainerd {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(ConfigPathsTest, NamesWhatIsSetInFieldOrder) {
+  v1::JobConfig config;
+  config.mutable_train()->set_seed(0);
+  config.mutable_data()->add_train()->set_path("a");
+  config.mutable_data()->add_train()->set_weight(2);
+  (*config.mutable_labels())["z"] = "1";
+  (*config.mutable_labels())["a"] = "1";
+  config.mutable_optimizer()->add_betas(0.1);
+  config.mutable_limits()->mutable_stop_grace();
+  config.mutable_evaluation();
+  EXPECT_THAT(FieldPaths(config),
+              ElementsAre("labels.a", "labels.z", "data.train[0].path", "data.train[1].weight",
+                          "train.seed", "optimizer.betas", "limits.stop_grace"));
+}
+
+TEST(MakePathsAbsoluteTest, ChangesRelativePathsOnly) {
+  v1::JobConfig config;
+  config.mutable_model()->set_path("models/m/");
+  config.mutable_data()->add_train()->set_path("../data/./a.jsonl");
+  config.mutable_data()->add_train()->set_path("/abs/b.jsonl");
+  config.mutable_data()->set_validation("v.jsonl");
+  config.mutable_data()->set_chat_template("t/x.jinja");
+  config.mutable_samples()->set_prompts("p.jsonl");
+  config.mutable_output()->set_path("out");
+  config.set_name("not/a/path");
+  MakePathsAbsolute("/home/u/jobs", &config);
+  EXPECT_EQ(config.model().path(), "/home/u/jobs/models/m");
+  EXPECT_EQ(config.data().train(0).path(), "/home/u/data/a.jsonl");
+  EXPECT_EQ(config.data().train(1).path(), "/abs/b.jsonl");
+  EXPECT_EQ(config.data().validation(), "/home/u/jobs/v.jsonl");
+  EXPECT_EQ(config.data().chat_template(), "/home/u/jobs/t/x.jinja");
+  EXPECT_EQ(config.samples().prompts(), "/home/u/jobs/p.jsonl");
+  EXPECT_EQ(config.output().path(), "/home/u/jobs/out");
+  EXPECT_EQ(config.name(), "not/a/path");
+  EXPECT_FALSE(config.has_init_from());
+}
+
+TEST(MakePathsAbsoluteTest, WordsAndResourceNamesStay) {
+  for (const char* word : {"model", "chatml"}) {
+    v1::JobConfig config;
+    config.mutable_data()->set_chat_template(word);
+    MakePathsAbsolute("/j", &config);
+    EXPECT_EQ(config.data().chat_template(), word);
+  }
+  const std::vector<std::pair<std::string, std::string>> checkpoints = {
+      {"jobs/4f/checkpoints/c", "jobs/4f/checkpoints/c"},
+      {"./jobs/4f", "/j/jobs/4f"},
+      {"../c", "/c"},
+      {"/c", "/c"},
+      {"", ""}};
+  for (const auto& [before, after] : checkpoints) {
+    v1::JobConfig config;
+    config.mutable_init_from()->set_checkpoint(before);
+    MakePathsAbsolute("/j", &config);
+    EXPECT_EQ(config.init_from().checkpoint(), after);
+  }
+}
+
+TEST(MakePathsAbsoluteTest, ServesTheDaemonsSettingsToo) {
+  v1::ServerConfig config;
+  config.set_state_dir("state");
+  config.set_listen("unix");
+  MakePathsAbsolute("/etc/trainerd", &config);
+  EXPECT_EQ(config.state_dir(), "/etc/trainerd/state");
+  EXPECT_EQ(config.listen(), "unix");
+}
+
+}  // namespace
+}  // namespace trainerd

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// Expectations: one configuration for each rule, and the message that people read.
+#include "proto/contract/config/job_config_rules.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "google/protobuf/util/message_differencer.h"
+
+namespace trainerd {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr char kMinimal[] = "model: {path: /m}\ndata: {train: [/a.jsonl]}\n";
+const absl::Time kNow = absl::FromUnixSeconds(1767323045);  // 2026-01-02 03:04:05 UTC
+
+struct Result {
+  v1::ResolvedJobConfig resolved;
+  std::string faults;
+};
+
+Result Resolve(const std::string& yaml) {
+  v1::JobConfig config;
+  const YamlResult read = YamlToMessage(yaml, &config);
+  EXPECT_EQ(ViolationsText(read.violations), "") << yaml;
+  std::vector<ConfigViolation> violations;
+  Result result;
+  result.resolved = ResolveJobConfig(config, {.now = kNow, .default_name = "file"}, &violations);
+  AttachLines(read.lines, &violations);
+  result.faults = ViolationsText(violations);
+  return result;
+}
+
+// Faults of the minimal job with more keys; the minimal one has two lines.
+std::string FaultsWith(const std::string& yaml) { return Resolve(kMinimal + yaml).faults; }
+std::string FaultsWithData(const std::string& keys) {
+  return Resolve("model: {path: /m}\ndata: {train: [/a.jsonl], " + keys + "}\n").faults;
+}
+
+TEST(ResolveJobConfigTest, FillsInDefaultsAndSaysWhatWasGiven) {
+  const Result result = Resolve(std::string(kMinimal) + "train: {max_steps: 20}\n");
+  EXPECT_EQ(result.faults, "");
+  const v1::JobConfig& config = result.resolved.config();
+  EXPECT_THAT(result.resolved.given(),
+              ElementsAre("model.path", "data.train[0].path", "train.max_steps"));
+  EXPECT_EQ(config.name(), "file");
+  EXPECT_EQ(config.data().max_length(), 2048);
+  EXPECT_EQ(config.data().train(0).weight(), 1);
+  EXPECT_EQ(config.data().now(), "2026-01-02 03:04:05");
+  EXPECT_EQ(config.train().max_steps(), 20);
+  EXPECT_EQ(config.train().precision(), "bf16");
+  EXPECT_THAT(config.optimizer().betas(), ElementsAre(0.9, 0.999));
+  EXPECT_EQ(config.limits().stop_grace().seconds(), 300);
+  EXPECT_EQ(config.checkpoint().keep_last(), 3);
+  EXPECT_FALSE(config.has_samples());
+  EXPECT_FALSE(config.has_init_from());
+  EXPECT_FALSE(config.has_output());
+  EXPECT_EQ(result.resolved.config_digest().size(), 32u);
+  EXPECT_EQ(result.resolved.config_digest(), ConfigDigest(config));
+}
+
+TEST(ResolveJobConfigTest, ResolvingAgainChangesNothing) {
+  const v1::ResolvedJobConfig first = Resolve(
+                                          "model: {path: /m}\ndata: {train: /a, system_prompt: "
+                                          "\"on {date}\"}\nsamples: {prompts: /p}\n")
+                                          .resolved;
+  std::vector<ConfigViolation> violations;
+  const v1::ResolvedJobConfig second =
+      ResolveJobConfig(first.config(), {.now = kNow + absl::Hours(48)}, &violations);
+  EXPECT_TRUE(violations.empty());
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(first.config(), second.config()));
+  EXPECT_EQ(first.config_digest(), second.config_digest());
+}
+
+TEST(ResolveJobConfigTest, DateIsResolvedOnceAndOtherBracesStay) {
+  EXPECT_EQ(
+      Resolve("model: {path: /m}\ndata: {train: /a, system_prompt: \"{date} {x} {{date}} {}\"}\n")
+          .resolved.config()
+          .data()
+          .system_prompt(),
+      "2026-01-02 {x} {2026-01-02} {}");
+  EXPECT_EQ(Resolve("model: {path: /m}\ndata: {train: /a, now: \"2030-12-31 23:59:59\", "
+                    "system_prompt: \"{date}\"}\n")
+                .resolved.config()
+                .data()
+                .system_prompt(),
+            "2030-12-31");
+  EXPECT_THAT(FaultsWithData("now: \"2030-13-01 00:00:00\""),
+              HasSubstr("line 2: data.now: \"2030-13-01 00:00:00\" is not a time; write YYYY-MM-DD "
+                        "HH:MM:SS (UTC)"));
+  EXPECT_THAT(FaultsWithData("now: yesterday"), HasSubstr("is not a time"));
+  EXPECT_THAT(FaultsWithData("now: \" 2030-1-01 00:00:00\""), HasSubstr("is not a time"));
+}
+
+TEST(ResolveJobConfigTest, AllFaultsAtOnceWithTheirLines) {
+  EXPECT_EQ(
+      Resolve("model: {}\ndata:\n  train: [a]\n  max_length: 4\ntrain:\n  batch_size: 0\n").faults,
+      "line 1: model.path is required\n"
+      "line 4: data.max_length: 4 is out of range; allowed: 8 to 1048576 tokens\n"
+      "line 6: train.batch_size: 0 is out of range; allowed: 1 to 65536 rows");
+}
+
+TEST(ResolveJobConfigTest, ValidationComesFromOnePlace) {
+  EXPECT_EQ(FaultsWithData("validation: /v, validation_fraction: 0.1"),
+            "line 2: data.validation_fraction: cannot be given together with data.validation; "
+            "leave one of them out");
+  EXPECT_EQ(FaultsWithData("validation: /v, validation_fraction: 0"), "");
+  EXPECT_EQ(FaultsWithData("validation_fraction: 0.1"), "");
+  EXPECT_EQ(FaultsWith("evaluation: {every_steps: 5}\n"),
+            "line 3: evaluation.every_steps: needs validation data; give data.validation or "
+            "data.validation_fraction, or leave it out");
+  EXPECT_EQ(Resolve("model: {path: /m}\ndata: {train: /a, validation_fraction: 0.1}\nevaluation: "
+                    "{every_steps: 5}\n")
+                .faults,
+            "");
+}
+
+TEST(ResolveJobConfigTest, SourcesAreGivenAndDistinct) {
+  EXPECT_EQ(Resolve("model: {path: /m}\ndata: {train: []}\n").faults,
+            "line 2: data.train is required");
+  EXPECT_EQ(Resolve("model: {path: /m}\ndata: {train: [{weight: 2}]}\n").faults,
+            "line 2: data.train[0].path is required");
+  EXPECT_EQ(Resolve("model: {path: /m}\ndata: {train: [/a, /b, /a]}\n").faults,
+            "line 2: data.train[2].path: \"/a\" is listed twice; use weight to see a file's "
+            "examples more often");
+  EXPECT_EQ(Resolve("model: {path: \"\"}\ndata: {train: [/a]}\n").faults,
+            "line 1: model.path: is empty; give a path or leave the key out");
+  EXPECT_THAT(Resolve("model: {path: \"a\\nb\"}\ndata: {train: [/a]}\n").faults,
+              HasSubstr("without control characters"));
+}
+
+TEST(ResolveJobConfigTest, NothingIsTooLongForBfdSplit) {
+  EXPECT_EQ(
+      FaultsWithData("packing: bfd_split, too_long: fail"),
+      "line 2: data.too_long: \"fail\" does not apply with data.packing: bfd_split, which lets "
+      "long conversations continue in further rows; leave it out, or set packing: bfd");
+  EXPECT_EQ(FaultsWithData("packing: bfd_split"), "");
+}
+
+TEST(ResolveJobConfigTest, FindingsAreNamedByTheirKeys) {
+  EXPECT_EQ(FaultsWithData("findings: {duplicate: error, overlap: ignore}"), "");
+  v1::JobConfig config;
+  EXPECT_EQ(
+      ViolationsText(YamlToMessage("data: {findings: {DUPLICATES: error}}", &config).violations),
+      "line 1: data.findings.DUPLICATES: unknown key \"DUPLICATES\" in data.findings; did you "
+      "mean \"duplicate\"?");
+  EXPECT_THAT(FaultsWithData("findings: {duplicate: fatal}"),
+              HasSubstr("is not one of error, warn, ignore"));
+}
+
+TEST(ResolveJobConfigTest, FormsOfTexts) {
+  EXPECT_EQ(
+      FaultsWithData("chat_template: /t.txt"),
+      "line 2: data.chat_template: \"/t.txt\" is not model, chatml or the path of a .jinja file");
+  EXPECT_EQ(FaultsWithData("chat_template: /t.jinja"), "");
+  for (const char* device : {"auto", "cpu", "cuda:0", "cuda:12"})
+    EXPECT_EQ(FaultsWith(std::string("resources: {device: ") + device + "}\n"), "");
+  for (const char* device :
+       {"cuda", "gpu", "\"cuda:\"", "cuda:x", "\"cuda:1 \"", "cuda:99999", "CPU"}) {
+    EXPECT_THAT(FaultsWith(std::string("resources: {device: ") + device + "}\n"),
+                HasSubstr("is not auto, cpu or cuda:N, for example cuda:0"));
+  }
+  EXPECT_EQ(FaultsWith("name: \"\"\n"),
+            "line 3: name: is empty; leave it out for the job file's name");
+  EXPECT_THAT(FaultsWith("name: " + std::string(300, 'x') + "\n"),
+              HasSubstr("is not a name of up to 200 bytes"));
+  EXPECT_THAT(FaultsWith("labels: {\"a b\": 1}\n"),
+              HasSubstr("line 3: labels.a b: the key \"a b\" is not"));
+  EXPECT_THAT(FaultsWith("labels: {a: " + std::string(300, 'x') + "}\n"),
+              HasSubstr("labels.a: the value is longer than 256 bytes"));
+}
+
+TEST(ResolveJobConfigTest, TrainingRules) {
+  EXPECT_EQ(FaultsWith("optimizer: {betas: 0.9}\n"),
+            "line 3: optimizer.betas: adamw takes 2 values, for example [0.9, 0.999]; found 1");
+  EXPECT_EQ(FaultsWith("optimizer: {betas: [0.9, 1]}\n"),
+            "line 3: optimizer.betas[1]: 1 is out of range; allowed: 0 to below 1");
+  EXPECT_EQ(FaultsWith("train: {max_steps: 10}\nschedule: {warmup_steps: 10}\n"),
+            "line 4: schedule.warmup_steps: 10 steps of warm-up do not end before train.max_steps "
+            "10; lower it or raise max_steps");
+  EXPECT_EQ(FaultsWith("train: {max_steps: 10}\nschedule: {warmup_steps: 9}\n"), "");
+  EXPECT_EQ(FaultsWith("schedule: {warmup_steps: 1000}\n"), "");
+  EXPECT_EQ(FaultsWith("train: {epochs: 3, max_steps: 1}\n"), "");
+  EXPECT_EQ(FaultsWith("optimizer: {type: adamm}\n"),
+            "line 3: optimizer.type: \"adamm\" is not one of adamw; did you mean \"adamw\"?");
+}
+
+TEST(ResolveJobConfigTest, OptionalGroups) {
+  EXPECT_EQ(FaultsWith("samples: {every_steps: 5}\n"),
+            "line 3: samples.prompts is required where samples is given; name a file of prompts or "
+            "leave samples out");
+  EXPECT_EQ(FaultsWith("samples: {prompts: /p}\n"), "");
+  EXPECT_EQ(FaultsWith("init_from: {state: weights}\n"),
+            "line 3: init_from.checkpoint is required");
+  EXPECT_EQ(FaultsWith("init_from: {checkpoint: /c, state: half}\n"),
+            "line 3: init_from.state: \"half\" is not one of full, weights");
+  for (const char* good :
+       {"/c", "./c", "../c", "jobs/4f", "jobs/4f/checkpoints/step-00000001-a1"}) {
+    EXPECT_EQ(FaultsWith(std::string("init_from: {checkpoint: ") + good + "}\n"), "") << good;
+  }
+  for (const char* bad : {"c", "jobs/", "jobs//checkpoints/c", "jobs/4f/", "jobs/4f/checkpoints/",
+                          "jobs/4f/checkpoints/a/b", "\"\""}) {
+    EXPECT_THAT(FaultsWith(std::string("init_from: {checkpoint: ") + bad + "}\n"),
+                HasSubstr("is neither jobs/ID, jobs/ID/checkpoints/ID nor a path"))
+        << bad;
+  }
+}
+
+std::string ServerFaults(const std::string& yaml, v1::ServerConfig* resolved = nullptr) {
+  v1::ServerConfig config;
+  std::vector<ConfigViolation> violations = YamlToMessage(yaml, &config).violations;
+  const v1::ServerConfig result = ResolveServerConfig(config, &violations);
+  if (resolved != nullptr) *resolved = result;
+  return ViolationsText(violations);
+}
+
+TEST(ResolveServerConfigTest, FillsInDefaults) {
+  v1::ServerConfig config;
+  EXPECT_EQ(ServerFaults("", &config), "");
+  EXPECT_EQ(config.listen(), "unix");
+  EXPECT_FALSE(config.has_state_dir());
+  EXPECT_EQ(config.max_queued_jobs(), 100000);
+  EXPECT_EQ(config.retry_backoff().seconds(), 5);
+  EXPECT_EQ(config.metrics_retention().seconds(), 2592000);
+  EXPECT_EQ(config.log_level(), "info");
+}
+
+TEST(ResolveServerConfigTest, OnlyLocalAddressesAreTaken) {
+  for (const char* good : {"unix", "127.0.0.1:0", "127.0.0.1:50051", "'[::1]:65535'"})
+    EXPECT_EQ(ServerFaults(std::string("listen: ") + good), "") << good;
+  for (const char* bad :
+       {"0.0.0.0:1", "10.0.0.1:50051", "127.0.0.1", "'127.0.0.1:'", "127.0.0.1:65536",
+        "127.0.0.1:x", "'[::]:1'", "example.com:1", "127.0.0.1.evil:1"}) {
+    EXPECT_THAT(ServerFaults(std::string("listen: ") + bad),
+                HasSubstr("is refused: write unix, 127.0.0.1:PORT or [::1]:PORT"))
+        << bad;
+  }
+}
+
+TEST(ResolveServerConfigTest, RangesAndOrder) {
+  EXPECT_EQ(ServerFaults("max_watchers: 0"),
+            "max_watchers: 0 is out of range; allowed: at least 1 streams");
+  EXPECT_EQ(ServerFaults("retry_backoff: 10s\nretry_backoff_max: 9.9s"),
+            "retry_backoff: is longer than retry_backoff_max; lower it or raise the other");
+  EXPECT_EQ(ServerFaults("retry_backoff: 10s\nretry_backoff_max: 10s"), "");
+  EXPECT_THAT(ServerFaults("log_level: verbose"),
+              HasSubstr("is not one of trace, debug, info, warning, error"));
+  EXPECT_THAT(ServerFaults("max_queue: 5"),
+              HasSubstr("unknown key \"max_queue\" at the top level"));
+}
+
+}  // namespace
+}  // namespace trainerd

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every scalar key of the job file by reflection, and a configuration in which each of them can be
+// changed: what "for each knob" tests walk over.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/descriptor.h"
+#include "proto/contract/config/config_paths.h"
+#include "proto/contract/config/field_text.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::testing {
+
+struct KnobField {
+  std::string path;     // data.train[0].weight
+  std::string section;  // data.train[0]
+  const google::protobuf::FieldDescriptor* field;
+};
+
+inline void AddKnobFields(const google::protobuf::Descriptor& group, const std::string& section,
+                          std::vector<KnobField>* fields) {
+  for (int i = 0; i < group.field_count(); ++i) {
+    const google::protobuf::FieldDescriptor& field = *group.field(i);
+    const std::string path = JoinPath(section, std::string(field.name()));
+    if (field.is_map()) continue;
+    if (IsScalarField(field)) {
+      fields->push_back({path, section, &field});
+    } else {
+      AddKnobFields(*field.message_type(), field.is_repeated() ? path + "[0]" : path, fields);
+    }
+  }
+}
+
+inline std::vector<KnobField> AllKnobFields(const google::protobuf::Descriptor& root) {
+  std::vector<KnobField> fields;
+  AddKnobFields(root, "", &fields);
+  return fields;
+}
+
+// Valid, with one source and every optional group.
+inline v1::JobConfig CompleteConfig() {
+  v1::JobConfig config;
+  config.mutable_model()->set_path("/models/m");
+  config.mutable_data()->add_train()->set_path("/data/a.jsonl");
+  config.mutable_data()->set_validation("/data/v.jsonl");
+  config.mutable_samples()->set_prompts("/data/p.jsonl");
+  config.mutable_output()->set_path("/models/out");
+  config.mutable_init_from()->set_checkpoint("jobs/4f");
+  return config;
+}
+
+// Values as in YAML that the field takes, its default not among them; empty where one word is all
+// that there is.
+inline std::vector<std::string> OtherValues(const google::protobuf::FieldDescriptor& field) {
+  using google::protobuf::FieldDescriptor;
+  const v1::Knob& knob = KnobOf(field);
+  std::vector<std::string> values;
+  if (field.name() == "device") return {"cpu", "cuda:0", "cuda:17"};
+  if (field.name() == "chat_template") return {"chatml", "/t/x.jinja"};
+  if (field.name() == "now") return {"2031-02-03 04:05:06"};
+  if (field.name() == "checkpoint")
+    return {"/c/step-00000001-a1", "jobs/5a/checkpoints/step-00000001-a1"};
+  if (field.name() == "betas") return {"[0.5, 0.25]"};
+  if (!knob.choices().empty()) {
+    for (const std::string& choice : knob.choices()) {
+      if (choice != knob.default_()) values.push_back(choice);
+    }
+    return values;
+  }
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_BOOL)
+    return {knob.default_() == "true" ? "false" : "true"};
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) return {"/other/place.jsonl"};
+  const std::string unit = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE ? "s" : "";
+  if (!knob.min().empty() && !knob.min_exclusive() && knob.min() != knob.default_())
+    values.push_back(knob.min() + unit);
+  if (!knob.max().empty() && !knob.max_exclusive()) values.push_back(knob.max() + unit);
+  if (values.empty()) values.push_back("77" + unit);
+  return values;
+}
+
+}  // namespace trainerd::testing

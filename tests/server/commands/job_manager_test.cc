@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+// The commands against a real store, without gRPC and without a reconciler.
+#include "server/commands/job_manager.h"
+
+#include <fstream>
+
+#include "absl/strings/match.h"
+#include "google/rpc/error_details.pb.h"
+#include "proto/base/hash.h"
+#include "proto/contract/run_dir/manifest.h"
+#include "server/store/run_rows.h"
+#include "tests/io_faults.h"
+#include "tests/server/test_env.h"
+
+namespace trainerd::server {
+namespace {
+
+class JobManagerTest : public ::testing::Test {
+ protected:
+  JobManagerTest() {
+    std::filesystem::create_directories(dir_ / "model");
+    std::ofstream(dir_ / "d.jsonl") << "{}\n";
+    Open();
+  }
+  void Open(int64_t max_queued = 100) {
+    jobs_.reset();
+    store_.reset();
+    auto store = Store::Open({.path = dir_ / "trainerd.db",
+                              .listener = recorder_.Listener(),
+                              .clock = clock_.Function()});
+    ASSERT_OK(store.status());
+    store_ = *std::move(store);
+    jobs_ = std::make_unique<JobManager>(
+        JobManager::Options{.runs_dir = dir_ / "runs",
+                            .max_queued_jobs = max_queued,
+                            .clock = clock_.Function(),
+                            .poke = [this](const std::string& job) { poked_.push_back(job); },
+                            .remove = [this](const std::string& id) { removed_.push_back(id); }},
+        *store_, devices_);
+  }
+  v1::SubmitJobRequest Request(const std::string& yaml = "", const std::string& request_id = "") {
+    v1::SubmitJobRequest request;
+    const YamlResult result =
+        YamlToMessage("model: {path: " + (dir_ / "model") + "}\ndata: {train: [" +
+                          (dir_ / "d.jsonl") + "]}\n" + yaml,
+                      request.mutable_config());
+    EXPECT_TRUE(result.violations.empty()) << result.violations.front().message;
+    request.set_request_id(request_id);
+    return request;
+  }
+  v1::Job Submit(const std::string& yaml = "") {
+    auto response = jobs_->Submit(Request(yaml), "test");
+    EXPECT_TRUE(response.ok()) << response.status();
+    return response.ok() ? response->job() : v1::Job();
+  }
+  v1::PauseRequest Pause(const std::string& name, const std::string& id = "",
+                         const std::string& etag = "") {
+    v1::PauseRequest request;
+    request.set_name(name);
+    request.set_request_id(id);
+    request.set_etag(etag);
+    return request;
+  }
+  v1::StopRequest Stop(const std::string& name,
+                       v1::StopRequest::Mode mode = v1::StopRequest::GRACEFUL) {
+    v1::StopRequest request;
+    request.set_name(name);
+    request.set_mode(mode);
+    return request;
+  }
+  void SetState(const std::string& id, v1::Job::State state, const std::string& checkpoint = "") {
+    JobRecord record = Load(*store_, id);
+    ASSERT_OK(store_->Change([&](Transaction& t) {
+      record.job.set_state(state);
+      record.job.set_latest_checkpoint(checkpoint);
+      return StoreJob(t.db(), &record);
+    }));
+  }
+  // A row, and the folder that it speaks of.
+  void AddCheckpoint(const std::string& job, const std::string& id, int64_t step,
+                     bool verified = true) {
+    const std::string bytes = absl::StrCat("weights of step ", step);
+    Manifest manifest{.job = job, .attempt = 1, .step = step, .kind = "checkpoint"};
+    manifest.create_time = "2026-11-24T07:00:00Z";
+    manifest.has_optimizer = true;
+    manifest.files["model.safetensors"] = {static_cast<int64_t>(bytes.size()), ToHex(Xxh3(bytes))};
+    std::filesystem::create_directories(dir_ / id);
+    std::ofstream(dir_ / (id + "/model.safetensors")) << bytes;
+    std::ofstream(dir_ / (id + "/MANIFEST.json")) << ManifestToJson(manifest);
+    ASSERT_OK(store_->Change([&](Transaction& t) {
+      v1::Checkpoint c;
+      c.set_name(job + "/checkpoints/" + id);
+      c.set_job(job);
+      c.set_step(step);
+      c.set_verified(verified);
+      c.set_has_optimizer(true);
+      c.set_path(dir_ / id);
+      return StoreCheckpoint(t.db(), c);
+    }));
+  }
+  static std::string Reason(const absl::Status& status) {
+    google::rpc::ErrorInfo info;
+    auto payload = status.GetPayload("type.googleapis.com/google.rpc.ErrorInfo");
+    if (payload.has_value()) info.ParseFromString(std::string(*payload));
+    return info.reason();
+  }
+  static std::vector<std::string> Fields(const absl::Status& status) {
+    google::rpc::BadRequest request;
+    auto payload = status.GetPayload("type.googleapis.com/google.rpc.BadRequest");
+    if (payload.has_value()) request.ParseFromString(std::string(*payload));
+    std::vector<std::string> fields;
+    for (const auto& v : request.field_violations()) fields.push_back(v.field());
+    return fields;
+  }
+
+  TempDir dir_;
+  FakeClock clock_;
+  EventRecorder recorder_;
+  DeviceTable devices_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<JobManager> jobs_;
+  std::vector<std::string> poked_, removed_;
+};
+
+TEST_F(JobManagerTest, SubmittedJobIsQueuedWithDefaultsAndItsFirstEventSaysSo) {
+  const v1::Job job = Submit("train: {seed: 7}");
+  EXPECT_EQ(job.state(), v1::Job::QUEUED);
+  EXPECT_EQ(job.wait_reason(), v1::Job::RESOURCES);
+  EXPECT_EQ(job.config().train().batch_size(), 4);
+  EXPECT_EQ(job.config_digest().size(), 32u);
+  EXPECT_TRUE(std::count(job.given().begin(), job.given().end(), "train.seed"));
+  EXPECT_EQ(job.name().size(), 5 + 12u);
+  EXPECT_EQ(poked_, std::vector<std::string>{job.name()});
+  const v1::Event first = recorder_.Events().front();
+  EXPECT_EQ(first.state_changed().from(), v1::Job::STATE_UNSPECIFIED);
+  EXPECT_EQ(first.state_changed().to(), v1::Job::QUEUED);
+  EXPECT_EQ(first.state_changed().actor(), "user");
+}
+
+// T9
+TEST_F(JobManagerTest, SameRequestIdIsTheSameJobAlsoAfterARestart) {
+  const v1::SubmitJobRequest request = Request("labels: {a: x, b: y}", "r1");
+  const auto first = jobs_->Submit(request, "test");
+  ASSERT_OK(first.status());
+  Open();
+  const auto second = jobs_->Submit(request, "test");
+  ASSERT_OK(second.status());
+  EXPECT_EQ(second->job().name(), first->job().name());
+  EXPECT_EQ(recorder_.Events().size(), 1u);
+  const absl::Status other = jobs_->Submit(Request("train: {seed: 8}", "r1"), "test").status();
+  EXPECT_TRUE(absl::IsAlreadyExists(other)) << other;
+  EXPECT_EQ(Reason(other), "REQUEST_ID_REUSED");
+}
+
+TEST_F(JobManagerTest, EveryFaultOfTheFilesIsToldAtOnce) {
+  v1::SubmitJobRequest request = Request("output: {path: " + (dir_ / "model") + "}");
+  request.mutable_config()->mutable_model()->set_path("/nowhere/model");
+  request.mutable_config()->mutable_data()->mutable_train(0)->set_path("relative.jsonl");
+  const absl::Status status = jobs_->Submit(request, "test").status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_EQ(Fields(status),
+            (std::vector<std::string>{"model.path", "data.train[0].path", "output.path"}));
+  EXPECT_TRUE(absl::StrContains(status.message(), "no such folder: /nowhere/model")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "exists already")) << status;
+  EXPECT_TRUE(recorder_.Events().empty());
+}
+
+TEST_F(JobManagerTest, OutputFolderOfTheJobItselfIsItsOwn) {
+  Manifest manifest;
+  manifest.job = "jobs/mine";
+  manifest.kind = "final";
+  manifest.create_time = "2026-11-24T07:00:00Z";
+  std::filesystem::create_directories(dir_ / "out");
+  std::ofstream(dir_ / "out/MANIFEST.json") << ManifestToJson(manifest);
+  v1::SubmitJobRequest request = Request("output: {path: " + (dir_ / "out") + "}");
+  EXPECT_FALSE(jobs_->Submit(request, "test").ok());
+  request.set_job_id("mine");
+  EXPECT_OK(jobs_->Submit(request, "test").status());
+}
+
+TEST_F(JobManagerTest, TwoJobsCannotWriteToOneOutput) {
+  const std::string yaml = "output: {path: " + (dir_ / "out") + "}";
+  Submit(yaml);
+  EXPECT_EQ(Fields(jobs_->Submit(Request(yaml), "test").status()),
+            std::vector<std::string>{"output.path"});
+}
+
+TEST_F(JobManagerTest, UnknownDeviceIsRefusedOnceTheMachineIsKnown) {
+  const std::string yaml = "resources: {device: 'cuda:7'}";
+  Submit(yaml);  // not known yet
+  v1::Device cpu;
+  cpu.set_name("cpu");
+  devices_.Set({cpu});
+  const absl::Status status = jobs_->Submit(Request(yaml), "test").status();
+  EXPECT_EQ(Fields(status), std::vector<std::string>{"resources.device"});
+  EXPECT_TRUE(absl::StrContains(status.message(), "it has cpu")) << status;
+}
+
+TEST_F(JobManagerTest, WantedIdMustBeValidAndFree) {
+  v1::SubmitJobRequest request = Request();
+  request.set_job_id("Bad Id");
+  EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Submit(request, "t").status()));
+  request.set_job_id("mine");
+  EXPECT_EQ(jobs_->Submit(request, "t")->job().name(), "jobs/mine");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "JOB_EXISTS");
+}
+
+TEST_F(JobManagerTest, FullQueueIsResourceExhaustedWithADelay) {
+  Open(/*max_queued=*/2);
+  Submit();
+  const std::string second = Submit().name();
+  const absl::Status full = jobs_->Submit(Request(), "t").status();
+  EXPECT_TRUE(absl::IsResourceExhausted(full)) << full;
+  EXPECT_EQ(Reason(full), "QUEUE_FULL");
+  EXPECT_TRUE(full.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
+  ASSERT_OK(jobs_->Stop(Stop(second), "t").status());
+  EXPECT_OK(jobs_->Submit(Request(), "t").status());
+}
+
+TEST_F(JobManagerTest, CommandsAreRecordedWithTheirEvent) {
+  const std::string name = Submit().name();
+  EXPECT_EQ(jobs_->Pause(Pause(name), "t")->wait_reason(), v1::Job::HELD);
+  EXPECT_EQ(recorder_.Events().size(), 2u);
+  EXPECT_OK(jobs_->Pause(Pause(name), "t").status());
+  EXPECT_EQ(recorder_.Events().size(), 2u) << "as is: nothing changed, no event";
+  v1::ResumeRequest resume;
+  resume.set_name(name);
+  EXPECT_EQ(jobs_->Resume(resume, "t")->wait_reason(), v1::Job::RESOURCES);
+  EXPECT_EQ(jobs_->Stop(Stop(name), "t")->state(), v1::Job::CANCELLED);
+  const absl::Status late = jobs_->Resume(resume, "t").status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(late));
+  EXPECT_EQ(Reason(late), "JOB_TERMINAL");
+}
+
+TEST_F(JobManagerTest, GracefulStopOfAQueuedJobWithACheckpointIsStopped) {
+  const std::string name = Submit().name();
+  SetState(JobId(name), v1::Job::QUEUED, name + "/checkpoints/c");
+  EXPECT_EQ(jobs_->Stop(Stop(name), "t")->state(), v1::Job::STOPPED);
+}
+
+TEST_F(JobManagerTest, RepeatedRequestIdAnswersAsBeforeAndDoesNotActAgain) {
+  const std::string name = Submit().name();
+  ASSERT_OK(jobs_->Pause(Pause(name, "p1"), "t").status());
+  v1::ResumeRequest resume;
+  resume.set_name(name);
+  ASSERT_OK(jobs_->Resume(resume, "t").status());
+  const auto again = jobs_->Pause(Pause(name, "p1"), "t");
+  ASSERT_OK(again.status());
+  EXPECT_EQ(again->wait_reason(), v1::Job::HELD) << "the first answer";
+  EXPECT_EQ(Load(*store_, JobId(name)).job.wait_reason(), v1::Job::RESOURCES);
+}
+
+TEST_F(JobManagerTest, OldEtagIsAborted) {
+  const v1::Job job = Submit();
+  ASSERT_OK(jobs_->Pause(Pause(job.name(), "", job.etag()), "t").status());
+  EXPECT_TRUE(absl::IsAborted(jobs_->Pause(Pause(job.name(), "", job.etag()), "t").status()));
+}
+
+TEST_F(JobManagerTest, DeadlineOfAnEndOnlyMovesForward) {
+  const std::string name = Submit("limits: {stop_grace: 100s}").name();
+  const std::string id = JobId(name);
+  SetState(id, v1::Job::RUNNING);
+  ASSERT_OK(jobs_->Pause(Pause(name), "t").status());
+  const absl::Time first = FromProto(Load(*store_, id).ledger.end_deadline());
+  EXPECT_EQ(first, clock_.Now() + absl::Seconds(100));
+  clock_.Advance(absl::Seconds(50));
+  ASSERT_OK(jobs_->Stop(Stop(name), "t").status());
+  EXPECT_EQ(FromProto(Load(*store_, id).ledger.end_deadline()), first);
+  ASSERT_OK(jobs_->Stop(Stop(name, v1::StopRequest::FORCE), "t").status());
+  EXPECT_EQ(FromProto(Load(*store_, id).ledger.end_deadline()), clock_.Now() + absl::Seconds(2));
+}
+
+// T2
+TEST_F(JobManagerTest, WhatIsWantedOfAnEndingAttemptOnlyGetsMoreSevere) {
+  const std::string name = Submit().name();
+  SetState(JobId(name), v1::Job::RUNNING);
+  EXPECT_EQ(jobs_->Stop(Stop(name, v1::StopRequest::DISCARD), "t")->state(), v1::Job::STOPPING);
+  EXPECT_EQ(jobs_->Stop(Stop(name), "t")->desired_state(), v1::Job::DESIRED_DISCARD);
+  EXPECT_TRUE(absl::IsFailedPrecondition(jobs_->Pause(Pause(name), "t").status()));
+  EXPECT_EQ(jobs_->Stop(Stop(name, v1::StopRequest::FORCE), "t")->desired_state(),
+            v1::Job::DESIRED_FORCE);
+}
+
+// T1
+TEST_F(JobManagerTest, TerminalStateNeverChanges) {
+  const std::string name = Submit().name();
+  for (v1::Job::State state :
+       {v1::Job::SUCCEEDED, v1::Job::STOPPED, v1::Job::CANCELLED, v1::Job::FAILED}) {
+    SetState(JobId(name), state);
+    v1::ResumeRequest resume;
+    resume.set_name(name);
+    (void)jobs_->Resume(resume, "t");
+    (void)jobs_->Pause(Pause(name), "t");
+    for (v1::StopRequest::Mode mode :
+         {v1::StopRequest::GRACEFUL, v1::StopRequest::DISCARD, v1::StopRequest::FORCE}) {
+      (void)jobs_->Stop(Stop(name, mode), "t");
+    }
+    EXPECT_EQ(Load(*store_, JobId(name)).job.state(), state);
+    JobRecord record = Load(*store_, JobId(name));
+    EXPECT_FALSE(store_
+                     ->Change([&](Transaction& t) {
+                       return ApplyTransition(
+                           t, {.to = v1::Job::QUEUED, .desired_state = v1::Job::DESIRED_RUN},
+                           &record);
+                     })
+                     .ok());
+  }
+}
+
+TEST_F(JobManagerTest, FromContinuesAJobsNewestCheckpointWithItsConfiguration) {
+  const v1::Job base =
+      Submit("name: base\ntrain: {seed: 9, max_steps: 50}\noptimizer: {betas: [0.8, 0.9]}");
+  const std::string id = JobId(base.name());
+  v1::SubmitJobRequest request;
+  request.set_from(base.name());
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_RESUME");
+  AddCheckpoint(base.name(), "c5", 5);
+  AddCheckpoint(base.name(), "c9", 9, /*verified=*/false);
+  request.mutable_config()->mutable_train()->set_max_steps(80);
+  const auto response = jobs_->Submit(request, "t");
+  ASSERT_OK(response.status());
+  const v1::Job& job = response->job();
+  EXPECT_EQ(job.from(), base.name() + "/checkpoints/c5");
+  EXPECT_EQ(job.config().train().seed(), 9);
+  EXPECT_EQ(job.config().train().max_steps(), 80);
+  EXPECT_EQ(job.config().optimizer().betas_size(), 2);
+  EXPECT_EQ(job.config().data().train_size(), 1);
+  EXPECT_EQ(job.config().data().now(), base.config().data().now())
+      << "the date is frozen with the first job";
+  EXPECT_TRUE(std::count(job.given().begin(), job.given().end(), "train.seed"));
+  EXPECT_EQ(Load(*store_, JobId(job.name())).ledger.init_path(), dir_ / "c5");
+  request.set_from(base.name() + "/checkpoints/c9");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "CHECKPOINT_NOT_VERIFIED");
+  request.set_from(base.name() + "/checkpoints/nope");
+  EXPECT_TRUE(absl::IsNotFound(jobs_->Submit(request, "t").status()));
+  SetState(id, v1::Job::FAILED);
+  v1::DeleteJobRequest remove;
+  remove.set_name(base.name());
+  EXPECT_EQ(Reason(jobs_->Delete(remove, "t").status()), "JOB_IN_USE");
+}
+
+TEST_F(JobManagerTest, FromADamagedCheckpointIsRefusedAndNamesTheNextOlderOne) {
+  const v1::Job base = Submit("name: base");
+  AddCheckpoint(base.name(), "c5", 5);
+  AddCheckpoint(base.name(), "c9", 9);
+  SetState(JobId(base.name()), v1::Job::FAILED, base.name() + "/checkpoints/c9");
+  std::filesystem::resize_file(dir_ / "c9/model.safetensors", 3);
+  v1::SubmitJobRequest request;
+  request.set_from(base.name() + "/checkpoints/c9");
+  {
+    const IoFault fault(IoFaults::Call::kRead, "c9/MANIFEST.json", EIO);
+    EXPECT_TRUE(absl::IsUnavailable(jobs_->Submit(request, "t").status()))
+        << "what cannot be read now is not damaged";
+  }
+  const absl::Status refused = jobs_->Submit(request, "t").status();
+  EXPECT_EQ(Reason(refused), "CHECKPOINT_DAMAGED");
+  EXPECT_TRUE(absl::StrContains(refused.message(), "model.safetensors has 3 bytes instead of 17"))
+      << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "--from " + base.name() + "/checkpoints/c5"))
+      << refused;
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "CHECKPOINT_NOT_VERIFIED");
+  EXPECT_EQ(Load(*store_, JobId(base.name())).job.latest_checkpoint(),
+            base.name() + "/checkpoints/c5");
+}
+
+TEST_F(JobManagerTest, FromAJobPassesOverItsDamagedCheckpoints) {
+  const v1::Job base = Submit("name: base");
+  AddCheckpoint(base.name(), "c5", 5);
+  AddCheckpoint(base.name(), "c9", 9);
+  std::filesystem::remove(dir_ / "c9/model.safetensors");
+  v1::SubmitJobRequest request;
+  request.set_from(base.name());
+  const auto response = jobs_->Submit(request, "t");
+  ASSERT_OK(response.status());
+  EXPECT_EQ(response->job().from(), base.name() + "/checkpoints/c5");
+  std::filesystem::remove_all(dir_ / "c5");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_RESUME");
+}
+
+TEST_F(JobManagerTest, InitFromADamagedFolderIsAViolation) {
+  const v1::Job base = Submit("name: base");
+  AddCheckpoint(base.name(), "c5", 5);
+  const v1::SubmitJobRequest request =
+      Request("init_from: {checkpoint: " + (dir_ / "c5") + ", state: weights}");
+  ASSERT_OK(jobs_->Submit(request, "t").status());
+  std::filesystem::resize_file(dir_ / "c5/model.safetensors", 3);
+  const absl::Status refused = jobs_->Submit(request, "t").status();
+  EXPECT_EQ(Fields(refused), std::vector<std::string>{"init_from.checkpoint"}) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "3 bytes instead of 17")) << refused;
+}
+
+TEST_F(JobManagerTest, DeletesOnlyWhatHasEnded) {
+  const std::string name = Submit().name();
+  v1::DeleteJobRequest request;
+  request.set_name(name);
+  const absl::Status active = jobs_->Delete(request, "t").status();
+  EXPECT_EQ(Reason(active), "JOB_ACTIVE");
+  ASSERT_OK(jobs_->Stop(Stop(name), "t").status());
+  EXPECT_TRUE(jobs_->Delete(request, "t")->deleting());
+  EXPECT_EQ(removed_, std::vector<std::string>{JobId(name)});
+}
+
+TEST_F(JobManagerTest, UnknownJobIsNotFound) {
+  EXPECT_TRUE(absl::IsNotFound(jobs_->Pause(Pause("jobs/none"), "t").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Pause(Pause(""), "t").status()));
+}
+
+}  // namespace
+}  // namespace trainerd::server

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/commands/queries.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/events/cursor.h"
+#include "server/store/run_rows.h"
+#include "tests/server/test_env.h"
+
+namespace trainerd::server {
+namespace {
+
+class QueriesTest : public ::testing::Test {
+ protected:
+  QueriesTest() {
+    auto store = Store::Open({.path = dir_ / "trainerd.db",
+                              .listener = recorder_.Listener(),
+                              .clock = clock_.Function()});
+    EXPECT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+  }
+  void Add(int count) {
+    for (int i = 0; i < count; ++i) {
+      AddJob(*store_, absl::StrCat("j", i), dir_ / "r",
+             absl::StrCat("labels: {parity: '", i % 2 == 0 ? "even" : "odd", "'}"));
+    }
+  }
+  void End(const std::string& id) {
+    JobRecord record = Load(*store_, id);
+    ASSERT_OK(store_->Change([&](Transaction& t) {
+      return ApplyTransition(
+          t, {.to = v1::Job::CANCELLED, .desired_state = v1::Job::DESIRED_DISCARD}, &record);
+    }));
+  }
+  // All pages.
+  std::string List(v1::ListJobsRequest request) {
+    std::string names;
+    do {
+      auto page = ListJobs(*store_, request);
+      EXPECT_TRUE(page.ok()) << page.status();
+      EXPECT_LE(page->jobs_size(), std::max(1, request.page_size()));
+      for (const v1::Job& job : page->jobs()) names += JobId(job.name()) + " ";
+      request.set_page_token(page->next_page_token());
+    } while (!request.page_token().empty());
+    return names;
+  }
+  absl::Status Watch(const std::string& text) {
+    return MakeWatch(*store_, FromText<v1::StreamStatusRequest>(text)).status();
+  }
+
+  TempDir dir_;
+  FakeClock clock_;
+  EventRecorder recorder_;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_F(QueriesTest, ListsNewestFirstInPagesWithoutRepeatingOrMissingAny) {
+  Add(7);
+  for (int page : {1, 2, 3, 7, 100}) {
+    v1::ListJobsRequest request;
+    request.set_page_size(page);
+    EXPECT_EQ(List(request), "j6 j5 j4 j3 j2 j1 j0 ") << page;
+  }
+}
+
+TEST_F(QueriesTest, FiltersByStateAndLabels) {
+  Add(6);
+  End("j2");
+  End("j3");
+  EXPECT_EQ(List(FromText<v1::ListJobsRequest>("page_size: 1 states: CANCELLED")), "j3 j2 ");
+  EXPECT_EQ(List(FromText<v1::ListJobsRequest>("page_size: 2 labels {key: 'parity' value: 'odd'}")),
+            "j5 j3 j1 ");
+  EXPECT_EQ(List(FromText<v1::ListJobsRequest>(
+                "page_size: 2 states: QUEUED labels {key: 'parity' value: 'even'}")),
+            "j4 j0 ");
+}
+
+TEST_F(QueriesTest, RefusesPagesThatMakeNoSense) {
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      ListJobs(*store_, FromText<v1::ListJobsRequest>("page_size: -1")).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      ListJobs(*store_, FromText<v1::ListJobsRequest>("page_token: 'x'")).status()));
+}
+
+TEST_F(QueriesTest, CursorOfAJobContinuesExactlyAfterIt) {
+  Add(2);
+  const v1::Job job = *GetJob(*store_, "jobs/j0");
+  EXPECT_EQ(job.cursor(), FormatCursor(store_->database_id(), 2));
+  auto watch = MakeWatch(*store_, FromText<v1::StreamStatusRequest>(absl::StrCat(
+                                      "parent: 'jobs/j0' after: '", job.cursor(), "'")));
+  ASSERT_OK(watch.status());
+  EXPECT_EQ(watch->start_seq, 2);
+}
+
+TEST_F(QueriesTest, AttemptsAndCheckpointsArePagedInTheirOrder) {
+  Add(1);
+  ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+    for (int i = 1; i <= 5; ++i) {
+      v1::Attempt attempt;
+      attempt.set_job("jobs/j0");
+      attempt.set_number(i);
+      attempt.set_end(v1::Attempt::CRASHED);
+      EXPECT_OK(StoreAttempt(t.db(), attempt));
+      v1::Checkpoint checkpoint;
+      checkpoint.set_job("jobs/j0");
+      checkpoint.set_name(absl::StrCat("jobs/j0/checkpoints/c", i));
+      checkpoint.set_step(i);
+      checkpoint.set_deleted(i == 1);
+      EXPECT_OK(StoreCheckpoint(t.db(), checkpoint));
+    }
+    return absl::OkStatus();
+  }));
+  std::string attempts, checkpoints;
+  auto list = FromText<v1::ListAttemptsRequest>("parent: 'jobs/j0' page_size: 2");
+  do {
+    auto page = ListAttempts(*store_, list);
+    for (const v1::Attempt& a : page->attempts()) absl::StrAppend(&attempts, a.number(), " ");
+    list.set_page_token(page->next_page_token());
+  } while (!list.page_token().empty());
+  EXPECT_EQ(attempts, "1 2 3 4 5 ");
+  auto ledger = FromText<v1::ListCheckpointsRequest>("parent: 'jobs/j0' page_size: 3");
+  do {
+    auto page = ListCheckpoints(*store_, ledger);
+    for (const v1::Checkpoint& c : page->checkpoints()) {
+      absl::StrAppend(&checkpoints, c.step(), " ");
+    }
+    ledger.set_page_token(page->next_page_token());
+  } while (!ledger.page_token().empty());
+  EXPECT_EQ(checkpoints, "5 4 3 2 ");
+}
+
+TEST_F(QueriesTest, WatchRequestsAreChecked) {
+  Add(1);
+  EXPECT_OK(Watch("parent: 'jobs/-'"));
+  EXPECT_OK(Watch("parent: 'j0' event_types: 'metrics'"));
+  EXPECT_TRUE(absl::IsInvalidArgument(Watch("")));
+  EXPECT_TRUE(absl::IsNotFound(Watch("parent: 'jobs/none'")));
+  EXPECT_TRUE(absl::IsInvalidArgument(Watch("parent: 'jobs/-' after: 'x'")));
+  EXPECT_TRUE(absl::IsOutOfRange(
+      Watch(absl::StrCat("parent: 'jobs/-' after: '", store_->database_id(), "-999'"))));
+  const absl::Status typo = Watch("parent: 'jobs/-' event_types: 'metric'");
+  EXPECT_TRUE(absl::IsInvalidArgument(typo));
+  EXPECT_TRUE(absl::StrContains(typo.message(), "did you mean \"metrics\"?")) << typo;
+}
+
+TEST_F(QueriesTest, CursorFromBeforeExpiredMetricsIsOutOfRangeButBeginIsNot) {
+  Add(1);
+  ASSERT_OK(store_->Change([&](Transaction& t) {
+    v1::Event event;
+    event.set_job("jobs/j0");
+    event.mutable_metrics()->set_step(1);
+    return t.Append(event);
+  }));
+  End("j0");
+  clock_.Advance(absl::Hours(1));
+  ASSERT_OK(store_->Change(
+      [&](Transaction& t) { return PruneEvents(t.db(), clock_.Now(), 10).status(); }));
+  const std::string id = store_->database_id();
+  for (const char* parent : {"jobs/j0", "jobs/-"}) {
+    const std::string watch = absl::StrCat("parent: '", parent, "' after: '");
+    EXPECT_TRUE(absl::IsOutOfRange(Watch(absl::StrCat(watch, id, "-1'")))) << parent;
+    EXPECT_OK(Watch(absl::StrCat(watch, id, "-2'")));
+    EXPECT_OK(Watch(absl::StrCat(watch, "begin'")));
+  }
+}
+
+TEST_F(QueriesTest, SnapshotOfAllJobsComesInPagesAndSaysWhenItIsComplete) {
+  Add(130);
+  auto watch =
+      MakeWatch(*store_, FromText<v1::StreamStatusRequest>("parent: 'jobs/-' send_snapshot: true"));
+  ASSERT_OK(watch.status());
+  EXPECT_EQ(watch->start_seq, 130);
+  int jobs = 0, complete = 0, messages = 0;
+  while (true) {
+    auto message = watch->preamble();
+    ASSERT_OK(message.status());
+    if (!message->has_value()) break;
+    v1::StreamStatusResponse response;
+    ASSERT_TRUE(response.ParseFromString(**message));
+    EXPECT_EQ(complete, 0) << "nothing after the completion";
+    jobs += response.snapshot_size();
+    complete += response.snapshot_complete();
+    ++messages;
+    if (response.snapshot_complete()) {
+      EXPECT_EQ(response.cursor(), FormatCursor(store_->database_id(), 130));
+    }
+  }
+  EXPECT_EQ(jobs, 130);
+  EXPECT_EQ(complete, 1);
+  EXPECT_EQ(messages, 3);
+}
+
+}  // namespace
+}  // namespace trainerd::server

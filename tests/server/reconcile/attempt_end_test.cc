@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of architecture.md "Jobs": what an end means under each thing that was wanted.
+#include "server/reconcile/attempt_end.h"
+
+#include "gmock/gmock.h"
+#include "proto/contract/job/job_state.h"
+#include "tests/server/test_env.h"
+
+namespace trainerd::server {
+namespace {
+
+using Job = v1::Job;
+using Attempt = v1::Attempt;
+
+Observation WorkerSaid(Attempt::End end, bool retryable = true,
+                       v1::JobError::Cause cause = v1::JobError::INTERNAL) {
+  Observation o{.kind = Observation::Kind::kExited};
+  o.exit.emplace();
+  o.worker_exit.emplace();
+  o.worker_exit->set_end(end);
+  if (end == Attempt::FAILED) {
+    o.worker_exit->mutable_error()->set_code("E");
+    o.worker_exit->mutable_error()->set_retryable(retryable);
+    o.worker_exit->mutable_error()->set_cause(cause);
+  }
+  return o;
+}
+
+Observation Signalled(int signal, bool by_ladder = false) {
+  Observation o{.kind = Observation::Kind::kExited};
+  o.exit.emplace();
+  o.exit->set_signal(signal);
+  o.exit->set_killed_by_escalation(by_ladder);
+  return o;
+}
+
+Observation Gone() { return {.kind = Observation::Kind::kGone}; }
+
+EndInput Input(Job::State state, Job::DesiredState desired, const Observation& observation) {
+  return {.state = state,
+          .desired_state = desired,
+          .verdict = JudgeAttempt(observation, 1, /*boot_changed=*/false),
+          .applied_step = 10,
+          .attempt = 1};
+}
+
+TEST(JudgeAttemptTest, TheWorkersOwnRecordDecides) {
+  Observation o = WorkerSaid(Attempt::PAUSED_OK);
+  o.exit->set_signal(9);
+  EXPECT_EQ(JudgeAttempt(o, 1, false).end, Attempt::PAUSED_OK);
+  o.exit.reset();
+  o.kind = Observation::Kind::kGone;
+  EXPECT_EQ(JudgeAttempt(o, 1, false).end, Attempt::PAUSED_OK) << "also when the shim died";
+}
+
+TEST(JudgeAttemptTest, WithoutItTheExitRecordTellsCrashFromKill) {
+  const AttemptVerdict crash = JudgeAttempt(Signalled(11), 1, false);
+  EXPECT_EQ(crash.end, Attempt::CRASHED);
+  EXPECT_TRUE(crash.counts);
+  EXPECT_EQ(crash.error->signal(), 11);
+  EXPECT_EQ(crash.error->code(), "WORKER_CRASHED");
+  EXPECT_EQ(JudgeAttempt(Signalled(9, /*by_ladder=*/true), 1, false).end, Attempt::KILLED);
+  const AttemptVerdict killed = JudgeAttempt(Signalled(9), 1, false);
+  EXPECT_EQ(killed.error->code(), "WORKER_CRASHED");
+  EXPECT_THAT(killed.error->message(), ::testing::HasSubstr("somebody else on this machine"));
+  Observation oom = Signalled(9);
+  oom.exit->set_likely_out_of_memory(true);
+  EXPECT_EQ(JudgeAttempt(oom, 1, false).error->cause(), v1::JobError::OUT_OF_MEMORY);
+  EXPECT_EQ(JudgeAttempt(oom, 1, false).error->message().find("had used"), std::string::npos)
+      << "not measured";
+  oom.exit->set_memory_peak_bytes(1'288'490'189);
+  EXPECT_NE(JudgeAttempt(oom, 1, false).error->message().find("; it had used 1.2 GiB at most; "),
+            std::string::npos)
+      << JudgeAttempt(oom, 1, false).error->message();
+}
+
+TEST(JudgeAttemptTest, WithoutAnyRecordItIsLostAndOnlyARebootOrNoStartIsBlameless) {
+  EXPECT_EQ(JudgeAttempt(Gone(), 1, false).end, Attempt::LOST);
+  EXPECT_TRUE(JudgeAttempt(Gone(), 1, false).counts);
+  EXPECT_FALSE(JudgeAttempt(Gone(), 1, /*boot_changed=*/true).counts);
+  Observation never = Gone();
+  never.never_started = true;
+  EXPECT_FALSE(JudgeAttempt(never, 1, false).counts);
+  Observation spawn{.kind = Observation::Kind::kExited};
+  spawn.exit.emplace().set_spawn_error("no such file");
+  EXPECT_FALSE(JudgeAttempt(spawn, 1, false).counts);
+}
+
+struct Row {
+  const char* what;
+  Job::State state;
+  Job::DesiredState desired;
+  Observation observation;
+  bool checkpoint;
+  Job::State to;
+  Job::WaitReason wait;
+};
+
+TEST(DecideEndTest, Table) {
+  const auto none = Job::WAIT_REASON_UNSPECIFIED;
+  const Row rows[] = {
+      {"completed", Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::COMPLETED), true,
+       Job::SUCCEEDED, none},
+      {"paused", Job::PAUSING, Job::DESIRED_PAUSE, WorkerSaid(Attempt::PAUSED_OK), true,
+       Job::PAUSED, none},
+      {"pause, no checkpoint", Job::PAUSING, Job::DESIRED_PAUSE, WorkerSaid(Attempt::PAUSED_OK),
+       false, Job::QUEUED, Job::HELD},
+      {"crash while pausing", Job::PAUSING, Job::DESIRED_PAUSE, Signalled(11), true, Job::PAUSED,
+       none},
+      {"killed while pausing, no checkpoint", Job::PAUSING, Job::DESIRED_PAUSE, Signalled(9, true),
+       false, Job::QUEUED, Job::HELD},
+      {"resume while pausing", Job::PAUSING, Job::DESIRED_RUN, WorkerSaid(Attempt::PAUSED_OK), true,
+       Job::QUEUED, Job::RESOURCES},
+      {"resume while pausing, no checkpoint", Job::PAUSING, Job::DESIRED_RUN, Signalled(9), false,
+       Job::QUEUED, Job::RESOURCES},
+      {"finished while pausing", Job::PAUSING, Job::DESIRED_PAUSE, WorkerSaid(Attempt::COMPLETED),
+       true, Job::SUCCEEDED, none},
+      {"cannot be cured while pausing", Job::PAUSING, Job::DESIRED_PAUSE,
+       WorkerSaid(Attempt::FAILED, false), true, Job::FAILED, none},
+      {"stopped", Job::STOPPING, Job::DESIRED_STOP, WorkerSaid(Attempt::STOPPED_OK), true,
+       Job::STOPPED, none},
+      {"stop, no checkpoint", Job::STOPPING, Job::DESIRED_STOP, Signalled(15), false,
+       Job::CANCELLED, none},
+      {"crash while stopping", Job::STOPPING, Job::DESIRED_STOP, Signalled(11), true, Job::STOPPED,
+       none},
+      {"lost while stopping", Job::STOPPING, Job::DESIRED_STOP, Gone(), true, Job::STOPPED, none},
+      {"finished while stopping", Job::STOPPING, Job::DESIRED_STOP, WorkerSaid(Attempt::COMPLETED),
+       true, Job::SUCCEEDED, none},
+      {"discarded", Job::STOPPING, Job::DESIRED_DISCARD, WorkerSaid(Attempt::DISCARDED), true,
+       Job::CANCELLED, none},
+      {"forced", Job::STOPPING, Job::DESIRED_FORCE, Signalled(9, true), true, Job::CANCELLED, none},
+      {"finished while discarding", Job::STOPPING, Job::DESIRED_DISCARD,
+       WorkerSaid(Attempt::COMPLETED), true, Job::CANCELLED, none},
+      {"crash", Job::RUNNING, Job::DESIRED_RUN, Signalled(11), true, Job::QUEUED, Job::BACKOFF},
+      {"lost", Job::RUNNING, Job::DESIRED_RUN, Gone(), false, Job::QUEUED, Job::BACKOFF},
+      {"preempted", Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::PREEMPTED_OK), true,
+       Job::QUEUED, Job::PREEMPTED},
+      {"ended from outside", Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::PAUSED_OK), true,
+       Job::QUEUED, Job::RESOURCES},
+      {"user's error", Job::STARTING, Job::DESIRED_RUN, WorkerSaid(Attempt::FAILED, false), false,
+       Job::FAILED, none},
+      {"error that may pass", Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::FAILED, true),
+       false, Job::QUEUED, Job::BACKOFF},
+  };
+  for (const Row& row : rows) {
+    EndInput input = Input(row.state, row.desired, row.observation);
+    input.has_verified_checkpoint = row.checkpoint;
+    const EndOutcome out = DecideEnd(input);
+    EXPECT_EQ(out.state, row.to) << row.what << ": " << StateName(out.state);
+    EXPECT_EQ(out.wait_reason, row.wait) << row.what;
+    EXPECT_FALSE(out.reason.empty()) << row.what;
+    // Every way there is one of the state table.
+    Job::State from = row.state;
+    for (Job::State through :
+         {out.through_running ? Job::RUNNING : from, out.through_paused ? Job::PAUSED : from}) {
+      if (through == from) continue;
+      EXPECT_TRUE(IsTransitionAllowed(from, through)) << row.what;
+      from = through;
+    }
+    EXPECT_TRUE(IsTransitionAllowed(from, out.state)) << row.what;
+    if (out.state == Job::FAILED) {
+      EXPECT_TRUE(out.error.has_value()) << row.what;
+    }
+  }
+}
+
+TEST(DecideEndTest, ResumeWhilePausingPassesThroughPaused) {
+  EndInput input = Input(Job::PAUSING, Job::DESIRED_RUN, WorkerSaid(Attempt::PAUSED_OK));
+  input.has_verified_checkpoint = true;
+  EXPECT_TRUE(DecideEnd(input).through_paused);
+}
+
+TEST(DecideEndTest, CrashLoopWithoutProgressFailsAfterThree) {
+  EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, Signalled(11));
+  for (int i = 1; i <= 2; ++i) {
+    const EndOutcome out = DecideEnd(input);
+    ASSERT_EQ(out.state, Job::QUEUED) << i;
+    EXPECT_EQ(*out.retries, i);
+    input.failures_without_progress = *out.failures_without_progress;
+    input.retries = *out.retries;
+  }
+  const EndOutcome last = DecideEnd(input);
+  EXPECT_EQ(last.state, Job::FAILED);
+  EXPECT_EQ(last.error->code(), "WORKER_CRASHED");
+}
+
+TEST(DecideEndTest, ANewerVerifiedCheckpointRefillsTheBudget) {
+  EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, Signalled(11));
+  input.failures_without_progress = 2;
+  input.retries = 7;
+  input.advanced = true;
+  const EndOutcome out = DecideEnd(input);
+  EXPECT_EQ(out.state, Job::QUEUED);
+  EXPECT_EQ(*out.failures_without_progress, 0);
+  EXPECT_EQ(*out.retries, 1);
+}
+
+TEST(DecideEndTest, BudgetOfZeroNeverRetries) {
+  EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, Signalled(11));
+  input.max_failures = 0;
+  input.advanced = true;
+  EXPECT_EQ(DecideEnd(input).state, Job::FAILED);
+}
+
+// T8
+TEST(DecideEndTest, PreemptionAndExecutorFaultsDoNotConsumeTheBudget) {
+  Observation never = Gone();
+  never.never_started = true;
+  for (const Observation& o : {WorkerSaid(Attempt::PREEMPTED_OK), never}) {
+    EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, o);
+    input.failures_without_progress = 2;
+    const EndOutcome out = DecideEnd(input);
+    EXPECT_EQ(out.state, Job::QUEUED);
+    EXPECT_EQ(*out.failures_without_progress, 2);
+  }
+}
+
+// T11
+TEST(DecideEndTest, SucceededNeedsAVerifiedFinalModelAndAStep) {
+  EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::COMPLETED));
+  input.final_status = absl::DataLossError("model.safetensors differs");
+  const EndOutcome again = DecideEnd(input);
+  EXPECT_EQ(again.state, Job::QUEUED);
+  EXPECT_EQ(again.error->code(), "FINAL_NOT_VERIFIED");
+  input.final_status = absl::OkStatus();
+  input.applied_step = 0;
+  const EndOutcome empty = DecideEnd(input);
+  EXPECT_EQ(empty.state, Job::FAILED);
+  EXPECT_EQ(empty.error->code(), "NO_STEPS");
+}
+
+TEST(DecideEndTest, RunTimeLimitFailsWithItsCauseUnlessTheJobHadFinished) {
+  EndInput input = Input(Job::STOPPING, Job::DESIRED_STOP, WorkerSaid(Attempt::STOPPED_OK));
+  input.limit_reached = true;
+  input.has_verified_checkpoint = true;
+  const EndOutcome out = DecideEnd(input);
+  EXPECT_EQ(out.state, Job::FAILED);
+  EXPECT_EQ(out.error->cause(), v1::JobError::LIMIT);
+  input.verdict = JudgeAttempt(WorkerSaid(Attempt::COMPLETED), 1, false);
+  EXPECT_EQ(DecideEnd(input).state, Job::SUCCEEDED);
+}
+
+}  // namespace
+}  // namespace trainerd::server

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reconciler's decisions as a table of situations. Expectations: architecture.md "Processes"
+// and "Jobs".
+#include "server/reconcile/decide.h"
+
+#include "gtest/gtest.h"
+
+namespace trainerd::server {
+namespace {
+
+using Job = v1::Job;
+using Kind = Observation::Kind;
+
+const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
+
+DecideInput Running(Job::State state = Job::RUNNING, Job::DesiredState desired = Job::DESIRED_RUN) {
+  return {.state = state, .desired_state = desired, .observed = Kind::kRunning, .now = kNow};
+}
+
+TEST(DecideTest, NothingToDoForAJobThatRuns) {
+  const Decision d = Decide(Running());
+  EXPECT_FALSE(d.signal.has_value());
+  EXPECT_FALSE(d.relaunch || d.kill_by_identity || d.begin_ending || d.finish || d.control_lost);
+}
+
+TEST(DecideTest, PassesOnWhatIsWantedWithTheGraceThatIsLeft) {
+  DecideInput input = Running(Job::PAUSING, Job::DESIRED_PAUSE);
+  input.end_deadline = kNow + absl::Seconds(40);
+  const Decision pause = Decide(input);
+  EXPECT_EQ(*pause.signal, internal::PAUSE);
+  EXPECT_EQ(pause.signal_grace, absl::Seconds(40));
+  input.desired_state = Job::DESIRED_RUN;
+  EXPECT_EQ(*Decide(input).signal, internal::PAUSE) << "Resume while PAUSING lets the pause finish";
+  input.state = Job::STOPPING;
+  input.desired_state = Job::DESIRED_STOP;
+  EXPECT_EQ(*Decide(input).signal, internal::STOP);
+  input.desired_state = Job::DESIRED_DISCARD;
+  EXPECT_EQ(*Decide(input).signal, internal::DISCARD);
+}
+
+TEST(DecideTest, RepeatsAWantOnlyAfterAWhileAndAMoreSevereOneAtOnce) {
+  DecideInput input = Running(Job::STOPPING, Job::DESIRED_STOP);
+  input.signalled = internal::STOP;
+  input.signalled_at = kNow - absl::Seconds(1);
+  EXPECT_FALSE(Decide(input).signal.has_value());
+  input.signalled_at = kNow - absl::Seconds(6);
+  EXPECT_TRUE(Decide(input).signal.has_value());
+  input.signalled_at = kNow;
+  input.desired_state = Job::DESIRED_DISCARD;
+  EXPECT_EQ(*Decide(input).signal, internal::DISCARD);
+}
+
+TEST(DecideTest, ForceKillsAfterTwoSeconds) {
+  DecideInput input = Running(Job::STOPPING, Job::DESIRED_FORCE);
+  input.end_requested = kNow - absl::Seconds(1);
+  EXPECT_EQ(*Decide(input).signal, internal::DISCARD);
+  input.end_requested = kNow - kForceGrace;
+  input.signalled = internal::DISCARD;
+  input.signalled_at = kNow;
+  EXPECT_EQ(*Decide(input).signal, internal::KILL);
+}
+
+TEST(DecideTest, ExpiredDeadlineIsStillAGraceNotNone) {
+  DecideInput input = Running(Job::PAUSING, Job::DESIRED_PAUSE);
+  input.end_deadline = kNow - absl::Seconds(40);
+  EXPECT_GT(Decide(input).signal_grace, absl::ZeroDuration());
+  EXPECT_LT(Decide(input).signal_grace, absl::Seconds(1));
+}
+
+TEST(DecideTest, RunTimeLimitStopsOnlyARunningJob) {
+  DecideInput input = Running();
+  input.run_time_exceeded = true;
+  EXPECT_TRUE(Decide(input).stop_for_limit);
+  input.state = Job::PAUSING;
+  EXPECT_FALSE(Decide(input).stop_for_limit);
+}
+
+TEST(DecideTest, StalledIsShownOnlyWhileTraining) {
+  DecideInput input = Running();
+  input.stalled = true;
+  EXPECT_TRUE(Decide(input).stalled);
+  input.state = Job::STARTING;
+  EXPECT_FALSE(Decide(input).stalled);
+}
+
+// T7
+TEST(DecideTest, SilenceOnlyRaisesControlLost) {
+  DecideInput input = Running();
+  input.observed = Kind::kUnknown;
+  input.shim_alive = true;
+  input.unknown_since = kNow - absl::Hours(1);
+  const Decision d = Decide(input);
+  EXPECT_TRUE(d.control_lost);
+  EXPECT_FALSE(d.kill_by_identity || d.finish || d.begin_ending);
+}
+
+TEST(DecideTest, OrphanOfADeadShimIsKilledAfterTheGrace) {
+  DecideInput input = Running();
+  input.observed = Kind::kUnknown;
+  input.unknown_since = kNow - input.stop_grace + absl::Seconds(1);
+  EXPECT_FALSE(Decide(input).kill_by_identity);
+  input.unknown_since = kNow - input.stop_grace;
+  EXPECT_TRUE(Decide(input).kill_by_identity);
+}
+
+TEST(DecideTest, StopOfASilentAttemptIsCarriedOutWhenItsGraceIsOver) {
+  DecideInput input = Running(Job::STOPPING, Job::DESIRED_STOP);
+  input.observed = Kind::kUnknown;
+  input.shim_alive = true;
+  input.end_deadline = kNow - absl::Seconds(1);
+  EXPECT_FALSE(Decide(input).kill_by_identity) << "the shim's own ladder may still be at work";
+  input.end_deadline = kNow - absl::Seconds(10);
+  EXPECT_TRUE(Decide(input).kill_by_identity);
+  input.end_deadline = absl::InfiniteFuture();
+  input.desired_state = Job::DESIRED_FORCE;
+  input.end_requested = kNow - kForceGrace;
+  EXPECT_TRUE(Decide(input).kill_by_identity);
+}
+
+TEST(DecideTest, EndedAttemptIsDrainedThenScannedThenClosed) {
+  for (Kind kind : {Kind::kExited, Kind::kGone}) {
+    DecideInput input = Running();
+    input.observed = kind;
+    EXPECT_TRUE(Decide(input).begin_ending);
+    input.ending = true;
+    EXPECT_FALSE(Decide(input).begin_scan) << "first all of the spool";
+    input.drained = true;
+    EXPECT_TRUE(Decide(input).begin_scan);
+    input.scan_started = true;
+    EXPECT_FALSE(Decide(input).finish || Decide(input).begin_scan);
+    input.scanned = true;
+    EXPECT_TRUE(Decide(input).finish);
+  }
+}
+
+TEST(DecideTest, AttemptThatNoShimTookIsLaunchedAgain) {
+  DecideInput input = Running(Job::STARTING);
+  input.observed = Kind::kGone;
+  input.never_started = true;
+  EXPECT_TRUE(Decide(input).relaunch);
+  EXPECT_FALSE(Decide(input).begin_ending);
+  input.launches = 3;
+  EXPECT_FALSE(Decide(input).relaunch);
+  EXPECT_TRUE(Decide(input).kill_by_identity) << "fenced, so that a late shim leaves";
+  EXPECT_TRUE(Decide(input).begin_ending);
+}
+
+TEST(DecideTest, AttemptThatNeverStartedIsNotLaunchedAfterAStopOrAReboot) {
+  DecideInput input = Running(Job::STOPPING, Job::DESIRED_STOP);
+  input.observed = Kind::kGone;
+  input.never_started = true;
+  EXPECT_FALSE(Decide(input).relaunch);
+  input.state = Job::STARTING;
+  input.boot_changed = true;
+  EXPECT_FALSE(Decide(input).relaunch);
+}
+
+TEST(DecideTest, PendingWaits) {
+  DecideInput input = Running(Job::STARTING);
+  input.observed = Kind::kPending;
+  const Decision d = Decide(input);
+  EXPECT_FALSE(d.relaunch || d.begin_ending || d.kill_by_identity || d.signal.has_value());
+}
+
+}  // namespace
+}  // namespace trainerd::server

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: Apache-2.0
+// One open attempt, from its launch to what becomes of the job: T5 to T7, T11.
+#include <fstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/io_faults.h"
+#include "tests/server/reconcile/reconciler_fixture.h"
+
+namespace trainerd::server {
+namespace {
+
+using ReconcilerAttemptTest = ReconcilerTest;
+
+TEST_F(ReconcilerAttemptTest, JobRunsToItsVerifiedFinalModel) {
+  const std::string name = StartRunning("a");
+  EXPECT_EQ(DeviceHolder(), name);
+  const internal::AttemptSpec spec = executor_.launches.at(0);
+  EXPECT_EQ(spec.device(), "cpu") << "auto on a machine without cuda";
+  EXPECT_EQ(spec.cpu_threads(), 2);
+  EXPECT_EQ(spec.config().config_digest(), Get("a").config_digest());
+  Spool("a", {Step(1), Step(2)});
+  WriteFolder(RunDir("a") + "/final", "a", 2, 1, "", "final");
+  executor_.WorkerEnds(name, v1::Attempt::COMPLETED, 2);
+  ASSERT_TRUE(Until("a", Job::SUCCEEDED));
+  EXPECT_EQ(DeviceHolder(), "");
+  EXPECT_EQ(executor_.shutdowns.size(), 1u);
+  EXPECT_TRUE(Get("a").has_end_time());
+}
+
+// T11
+TEST_F(ReconcilerAttemptTest, FinalModelThatDoesNotReadBackIsNoSuccess) {
+  const std::string name = StartRunning("a");
+  Spool("a", {Step(1)});
+  WriteFolder(RunDir("a") + "/final", "a", 1, 1, "", "final");
+  std::ofstream(RunDir("a") + "/final/model.safetensors") << "weights of step X";
+  executor_.WorkerEnds(name, v1::Attempt::COMPLETED, 1);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").error().code(), "FINAL_NOT_VERIFIED");
+}
+
+TEST_F(ReconcilerAttemptTest, TheWholeSpoolComesBeforeTheTerminalState) {
+  const std::string name = StartRunning("a");
+  std::vector<std::string> steps;
+  for (int i = 1; i <= 1500; ++i) steps.push_back(Step(i));
+  executor_.WorkerEnds(name, v1::Attempt::COMPLETED, 1500);
+  Spool("a", steps);
+  WriteFolder(RunDir("a") + "/final", "a", 1500, 1, "", "final");
+  ASSERT_TRUE(Until("a", Job::SUCCEEDED));
+  int64_t step = 0;
+  const std::vector<v1::Event> events = recorder_.Events();
+  for (const v1::Event& e : events) {
+    if (e.has_metrics()) {
+      EXPECT_EQ(e.metrics().step(), ++step) << "once, in order, without a gap";
+    }
+  }
+  EXPECT_EQ(step, 1500);
+  EXPECT_EQ(events.back().state_changed().to(), Job::SUCCEEDED);
+}
+
+// T5
+TEST_F(ReconcilerAttemptTest, PausedNamesItsVerifiedResumePointAndFreesTheDevice) {
+  const std::string name = StartRunning("a", "limits: {stop_grace: 60s}");
+  Spool("a", {Step(1), Step(2)});
+  Command(jobs_->Pause(Pause("a"), "t"));
+  Rounds(2);
+  ASSERT_FALSE(executor_.signals.empty());
+  EXPECT_EQ(executor_.signals[0].action, internal::PAUSE);
+  EXPECT_GT(executor_.signals[0].grace, absl::Seconds(50));
+  EXPECT_EQ(Get("a").state(), Job::PAUSING);
+  EXPECT_EQ(DeviceHolder(), name);
+  const std::string checkpoint = Checkpoint("a", 2);
+  executor_.WorkerEnds(name, v1::Attempt::PAUSED_OK, 2);
+  ASSERT_TRUE(Until("a", Job::PAUSED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), checkpoint);
+  EXPECT_EQ(DeviceHolder(), "");
+  Command(jobs_->Resume(Resume("a"), "t"));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.at(1).attempt(), 2);
+  EXPECT_EQ(executor_.launches.at(1).resume_name(), checkpoint);
+  EXPECT_EQ(Get("a").progress().step(), 2);
+  EXPECT_EQ(Get("a").progress().tokens(), 20);
+}
+
+TEST_F(ReconcilerAttemptTest, PauseBeforeThereIsACheckpointHoldsTheJobInTheQueue) {
+  const std::string name = StartRunning("a");
+  Command(jobs_->Pause(Pause("a"), "t"));
+  executor_.WorkerEnds(name, v1::Attempt::PAUSED_OK);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").wait_reason(), Job::HELD);
+  Rounds(10);
+  EXPECT_EQ(executor_.launches.size(), 1u) << "held";
+}
+
+// T6
+TEST_F(ReconcilerAttemptTest, StoppedOnlyWithAVerifiedCheckpoint) {
+  std::string name = StartRunning("a");
+  Command(jobs_->Stop(Stop("a"), "t"));
+  Checkpoint("a", 3);
+  executor_.WorkerEnds(name, v1::Attempt::STOPPED_OK, 3);
+  ASSERT_TRUE(Until("a", Job::STOPPED));
+  EXPECT_NE(Get("a").latest_checkpoint(), "");
+  name = StartRunning("b");
+  Command(jobs_->Stop(Stop("b"), "t"));
+  executor_.WorkerEnds(name, v1::Attempt::STOPPED_OK, 3);
+  EXPECT_TRUE(Until("b", Job::CANCELLED));
+}
+
+TEST_F(ReconcilerAttemptTest, CrashIsRetriedFromTheLastVerifiedCheckpointUntilTheBudgetIsSpent) {
+  const std::string name = StartRunning("a");
+  Spool("a", {Step(1), Step(2), Step(3)});
+  const std::string checkpoint = Checkpoint("a", 2);
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").wait_reason(), Job::BACKOFF);
+  EXPECT_TRUE(Get("a").has_not_before());
+  EXPECT_EQ(Get("a").error().code(), "WORKER_CRASHED");
+  EXPECT_EQ(executor_.launches.size(), 1u);
+  const std::vector<v1::Event> events = recorder_.Events();
+  EXPECT_TRUE(absl::StrContains(events.back().state_changed().reason(), "1 steps are lost"))
+      << events.back().state_changed().reason();
+  for (int failures = 1; failures <= 3; ++failures) {
+    clock_.Advance(absl::Minutes(6));
+    ASSERT_TRUE(Until("a", Job::STARTING));
+    EXPECT_EQ(executor_.launches.back().resume_name(), checkpoint);
+    executor_.WorkerCrashes(name);
+    ASSERT_TRUE(Until("a", failures < 3 ? Job::QUEUED : Job::FAILED)) << failures;
+  }
+  EXPECT_EQ(Get("a").attempt(), 4) << "the first one had advanced the checkpoint";
+}
+
+TEST_F(ReconcilerAttemptTest, WhatAnAttemptDiedOfIsTheJobsErrorUntilTheNextOneTrains) {
+  const std::string name = StartRunning("a");
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(Get("a").error().code(), "WORKER_CRASHED");
+  Spool("a", {"stage {stage: 'Train'}"});
+  ASSERT_TRUE(Until("a", Job::RUNNING));
+  EXPECT_FALSE(Get("a").has_error());
+  Command(jobs_->Stop(Stop("a"), "t"));
+  Checkpoint("a", 3);
+  executor_.WorkerEnds(name, v1::Attempt::STOPPED_OK, 3);
+  ASSERT_TRUE(Until("a", Job::STOPPED));
+  EXPECT_FALSE(Get("a").has_error());
+  EXPECT_FALSE(recorder_.Events().back().state_changed().has_error());
+}
+
+TEST_F(ReconcilerAttemptTest, CheckpointThatNoEventToldOfIsAdoptedBeforeTheResumePointIsChosen) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  Round();
+  const std::string untold = Checkpoint("a", 4, first, /*event=*/false);
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), untold);
+  ASSERT_EQ(CheckpointEvents(v1::CheckpointEvent::ADOPTED).size(), 1u);
+  EXPECT_FALSE(CheckpointEvents(v1::CheckpointEvent::ADOPTED)[0].checkpoint().superseded());
+}
+
+TEST_F(ReconcilerAttemptTest, ProgressGoesOnFromTheTokensOfAnAdoptedCheckpoint) {
+  const std::string name = StartRunning("a");
+  // Its worker was killed before any step was told, as with a full disk.
+  const std::string untold = Checkpoint("a", 4, "", /*event=*/false);
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), untold);
+  EXPECT_EQ(Get("a").progress().step(), 4);
+  EXPECT_EQ(Get("a").progress().tokens(), 40);
+  Spool("a", {Step(5)});
+  Rounds(2);
+  EXPECT_EQ(Get("a").progress().tokens(), 50);
+}
+
+TEST_F(ReconcilerAttemptTest, FolderThatDoesNotReadBackIsNotAdopted) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  Checkpoint("a", 4, first, /*event=*/false);
+  std::ofstream(RunDir("a") + "/checkpoints/step-00000004-a1/model.safetensors")
+      << "weights of step 5";
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), first);
+}
+
+// T7
+TEST_F(ReconcilerAttemptTest, SilentShimRaisesControlLostAndKeepsTheDevice) {
+  const std::string name = StartRunning("a");
+  executor_.Newest(name).kind = Kind::kUnknown;
+  Rounds(10);
+  EXPECT_TRUE(Active("a", "ControlLost"));
+  EXPECT_EQ(Get("a").state(), Job::RUNNING);
+  EXPECT_EQ(DeviceHolder(), name);
+  EXPECT_TRUE(executor_.kills.empty());
+  executor_.Newest(name).kind = Kind::kRunning;
+  Rounds(10);
+  EXPECT_FALSE(Active("a", "ControlLost"));
+}
+
+TEST_F(ReconcilerAttemptTest, OrphanIsKilledAfterTheGraceAndTheAttemptIsLost) {
+  const std::string name = StartRunning("a", "limits: {stop_grace: 5s}");
+  executor_.Newest(name).kind = Kind::kUnknown;
+  Rounds(15);
+  EXPECT_TRUE(executor_.kills.empty());
+  Rounds(20);
+  EXPECT_FALSE(executor_.kills.empty());
+  executor_.Newest(name).kind = Kind::kGone;
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").error().code(), "ATTEMPT_LOST");
+}
+
+TEST_F(ReconcilerAttemptTest, ForceKillsAfterTwoSeconds) {
+  StartRunning("a");
+  Command(jobs_->Stop(Stop("a", "FORCE"), "t"));
+  Rounds(5);
+  EXPECT_EQ(executor_.signals.back().action, internal::DISCARD);
+  Rounds(10);
+  EXPECT_EQ(executor_.signals.back().action, internal::KILL);
+}
+
+TEST_F(ReconcilerAttemptTest, RunTimeLimitStopsGracefullyAndFailsWithItsCause) {
+  const std::string name = StartRunning("a", "limits: {max_run_time: 60s}");
+  clock_.Advance(absl::Seconds(61));
+  ASSERT_TRUE(Until("a", Job::STOPPING));
+  Rounds(2);
+  EXPECT_EQ(executor_.signals.back().action, internal::STOP);
+  Checkpoint("a", 5);
+  executor_.WorkerEnds(name, v1::Attempt::STOPPED_OK, 5);
+  ASSERT_TRUE(Until("a", Job::FAILED));
+  EXPECT_EQ(Get("a").error().cause(), v1::JobError::LIMIT);
+  EXPECT_NE(Get("a").latest_checkpoint(), "");
+}
+
+TEST_F(ReconcilerAttemptTest, StalledIsRaisedBySilenceAndClearedByAStep) {
+  StartRunning("a");
+  Spool("a", {Step(1)});
+  Rounds(2);
+  activity_->Start("jobs/a", clock_.Now());
+  clock_.Advance(absl::Minutes(6));
+  Rounds(10);
+  EXPECT_TRUE(Active("a", "Stalled"));
+  EXPECT_EQ(Get("a").state(), Job::RUNNING);
+  Spool("a", {Step(2)});
+  ingester_->PassOnce();
+  EXPECT_FALSE(Active("a", "Stalled"));
+}
+
+// The folder cannot be listed: a link to itself stands for a disk that does not answer.
+class UnreadableFolder {
+ public:
+  explicit UnreadableFolder(std::string path) : path_(std::move(path)) {
+    std::filesystem::rename(path_, path_ + ".away");
+    std::filesystem::create_symlink(path_, path_);
+  }
+  ~UnreadableFolder() {
+    std::filesystem::remove(path_);
+    std::filesystem::rename(path_ + ".away", path_);
+  }
+
+ private:
+  const std::string path_;
+};
+
+TEST_F(ReconcilerAttemptTest, ScanThatFailsDecidesNothingAndIsRepeated) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  Rounds(2);
+  const std::string untold = Checkpoint("a", 4, first, /*event=*/false);
+  {
+    const UnreadableFolder gone(RunDir("a") + "/checkpoints");
+    executor_.WorkerCrashes(name);
+    Rounds(60);
+    EXPECT_EQ(Get("a").state(), Job::RUNNING);
+    EXPECT_EQ(DeviceHolder(), name);
+    EXPECT_TRUE(absl::StrContains(Message("a", "Degraded"), "checkpoints"))
+        << Message("a", "Degraded");
+    EXPECT_EQ(Notices("CHECKPOINTS_UNREADABLE"), 1);
+  }
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), untold);
+  EXPECT_FALSE(Active("a", "Degraded"));
+}
+
+TEST_F(ReconcilerAttemptTest, StoppedJobIsNotCancelledBecauseItsCheckpointsCannotBeRead) {
+  const std::string name = StartRunning("a");
+  Command(jobs_->Stop(Stop("a"), "t"));
+  const std::string untold = Checkpoint("a", 4, "", /*event=*/false);
+  {
+    const UnreadableFolder gone(RunDir("a") + "/checkpoints");
+    executor_.WorkerEnds(name, v1::Attempt::STOPPED_OK, 4);
+    Rounds(30);
+    EXPECT_EQ(Get("a").state(), Job::STOPPING);
+    // A daemon that starts now is not held up by it.
+    Crash();
+    Start();
+    EXPECT_EQ(Get("a").state(), Job::STOPPING);
+  }
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::STOPPED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), untold);
+}
+
+TEST_F(ReconcilerAttemptTest, DroppedJobEndsAlsoWhenItsCheckpointsCannotBeRead) {
+  const std::string name = StartRunning("a");
+  Checkpoint("a", 4);
+  Rounds(2);
+  const UnreadableFolder gone(RunDir("a") + "/checkpoints");
+  executor_.WorkerCrashes(name);
+  Rounds(30);
+  EXPECT_EQ(Get("a").state(), Job::RUNNING);
+  Command(jobs_->Stop(Stop("a", "DISCARD"), "t"));
+  ASSERT_TRUE(Until("a", Job::CANCELLED));
+  EXPECT_FALSE(Active("a", "Degraded"));
+}
+
+TEST_F(ReconcilerAttemptTest, CheckpointThatCannotBeReadNowIsAdoptedLaterAndScansAreSpacedOut) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  Rounds(2);
+  const std::string untold = Checkpoint("a", 4, first, /*event=*/false);
+  {
+    const IoFault fault(IoFaults::Call::kRead, "step-00000004-a1/model.safetensors", EIO);
+    executor_.WorkerCrashes(name);
+    Rounds(60);
+    EXPECT_EQ(Get("a").state(), Job::RUNNING);
+    EXPECT_TRUE(absl::StrContains(Message("a", "Degraded"), "step-00000004-a1/model.safetensors"))
+        << Message("a", "Degraded");
+    // 12 s: after 0, 2, 6 s, each with a first and a second look.
+    EXPECT_GE(IoFaults::Get().hits(), 2);
+    EXPECT_LE(IoFaults::Get().hits(), 8);
+  }
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), untold);
+}
+
+TEST_F(ReconcilerAttemptTest, FinalModelThatCannotBeReadNowIsNoFailure) {
+  const std::string name = StartRunning("a");
+  Spool("a", {Step(1)});
+  WriteFolder(RunDir("a") + "/final", "a", 1, 1, "", "final");
+  {
+    const IoFault fault(IoFaults::Call::kRead, "/final/model.safetensors", EIO);
+    executor_.WorkerEnds(name, v1::Attempt::COMPLETED, 1);
+    Rounds(20);
+    EXPECT_EQ(Get("a").state(), Job::RUNNING);
+  }
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::SUCCEEDED));
+  EXPECT_EQ(Get("a").attempt(), 1);
+}
+
+// The table that it begins from cannot be read: as with no descriptor left.
+TEST_F(ReconcilerAttemptTest, SpoolThatCouldNotBeOpenedAtTheLaunchIsReadLater) {
+  Sql("ALTER TABLE spool_positions RENAME TO hidden");
+  const std::string name = Submit("a");
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  std::filesystem::create_directories(AttemptDir(RunDir("a"), 1));
+  Spool("a", {Step(1)});
+  executor_.WorkerCrashes(name);
+  Rounds(5);
+  EXPECT_EQ(Get("a").state(), Job::STARTING);
+  Sql("ALTER TABLE hidden RENAME TO spool_positions");
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").error().code(), "WORKER_CRASHED");
+  EXPECT_EQ(Get("a").progress().step(), 1);
+}
+
+// A job that begins from another one's checkpoint stands there, not at step 0.
+class JobFromAnotherTest : public ReconcilerTest {
+ protected:
+  // A job of 30 steps that was stopped, and one that begins from it; answers the second one's name.
+  std::string SubmitFrom(const std::string& state) {
+    const std::string base = StartRunning("a");
+    Spool("a", {"metrics {step: 30 loss: 1 tokens: 300}"});
+    Checkpoint("a", 30);
+    Command(jobs_->Stop(Stop("a"), "t"));
+    executor_.WorkerEnds(base, v1::Attempt::STOPPED_OK, 30);
+    EXPECT_TRUE(Until("a", Job::STOPPED));
+    v1::SubmitJobRequest request;
+    request.set_job_id("b");
+    request.set_from("jobs/a");
+    request.mutable_config()->mutable_checkpoint()->set_every_steps(5);
+    request.mutable_config()->mutable_init_from()->set_state(state);
+    auto response = jobs_->Submit(request, "t");
+    EXPECT_TRUE(response.ok()) << response.status();
+    return "jobs/b";
+  }
+};
+
+TEST_F(JobFromAnotherTest, StandsAtItsBaseAlsoWhenNoStepIsLeftToDo) {
+  const std::string name = SubmitFrom("full");
+  EXPECT_EQ(Get("b").progress().step(), 30) << "before it starts";
+  EXPECT_EQ(Get("b").progress().tokens(), 300);
+  ASSERT_TRUE(Until("b", Job::STARTING));
+  EXPECT_EQ(Get("b").progress().step(), 30);
+  WriteFolder(RunDir("b") + "/final", "b", 30, 1, "", "final");
+  executor_.WorkerEnds(name, v1::Attempt::COMPLETED);
+  ASSERT_TRUE(Until("b", Job::SUCCEEDED)) << Get("b").error().code();
+  EXPECT_EQ(Get("b").progress().step(), 30);
+  EXPECT_EQ(Get("b").progress().tokens(), 300);
+}
+
+TEST_F(JobFromAnotherTest, CountsFromItsBase) {
+  const std::string name = SubmitFrom("full");
+  ASSERT_TRUE(Until("b", Job::STARTING));
+  Spool("b", {"stage {stage: 'Train'}", Step(31), Step(32)});
+  Rounds(2);
+  EXPECT_EQ(Get("b").progress().tokens(), 320);
+  EXPECT_FALSE(Active("b", "CheckpointStale")) << "two steps since its base";
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("b", Job::QUEUED));
+  EXPECT_TRUE(absl::StrContains(Reason(), "; 2 steps are lost")) << Reason();
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("b", Job::STARTING));
+  EXPECT_EQ(Get("b").progress().step(), 30);
+  EXPECT_EQ(Get("b").progress().tokens(), 300);
+}
+
+TEST_F(JobFromAnotherTest, BeginsAtZeroFromWeightsAlone) {
+  SubmitFrom("weights");
+  EXPECT_EQ(Get("b").progress().step(), 0);
+  ASSERT_TRUE(Until("b", Job::STARTING));
+  EXPECT_EQ(Get("b").progress().step(), 0);
+  EXPECT_EQ(Get("b").progress().tokens(), 0);
+}
+
+}  // namespace
+}  // namespace trainerd::server

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// Queued jobs: who starts, from which checkpoint, and what keeps them waiting.
+#include <fstream>
+
+#include "absl/strings/match.h"
+#include "server/ledger/ledger.h"
+#include "tests/io_faults.h"
+#include "tests/server/reconcile/reconciler_fixture.h"
+
+namespace trainerd::server {
+namespace {
+
+using ReconcilerQueueTest = ReconcilerTest;
+
+TEST_F(ReconcilerQueueTest, DamagedCheckpointIsPassedOverAndWhatLiesBeyondIsSuperseded) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  const std::string second = Checkpoint("a", 4, first);
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), second);
+  std::filesystem::remove(RunDir("a") + "/checkpoints/step-00000004-a1/model.safetensors");
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), first);
+  EXPECT_EQ(CheckpointEvents(v1::CheckpointEvent::SUPERSEDED).size(), 1u);
+}
+
+// Sizes are right, only the worker that compared the hashes knows: the next attempt starts from an
+// older one.
+TEST_F(ReconcilerQueueTest, CheckpointThatTheWorkerFoundDamagedIsNotResumedFromAgain) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  const std::string second = Checkpoint("a", 4, first);
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  std::ofstream(RunDir("a") + "/checkpoints/step-00000004-a1/model.safetensors")
+      << "weights of step 5";
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), second);
+  executor_.WorkerFails(name, "CHECKPOINT_DAMAGED");
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), first);
+}
+
+// No other attempt can help a job whose start, which another job wrote, is damaged: its user is
+// told what to start from instead.
+TEST_F(ReconcilerQueueTest, DamagedStartOfAnotherJobEndsTheJobAndNamesTheOlderOne) {
+  const std::string name = StartRunning("a");
+  const std::string first = Checkpoint("a", 2);
+  const std::string second = Checkpoint("a", 4, first);
+  executor_.WorkerEnds(name, v1::Attempt::COMPLETED, 4);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").latest_checkpoint(), second);
+  Command(jobs_->Pause(Pause("a"), "t"));
+  const std::string other =
+      Submit("b", absl::StrCat("init_from: {checkpoint: ", second, ", state: full}"));
+  ASSERT_TRUE(Until("b", Job::STARTING));
+  executor_.WorkerFails(other, "CHECKPOINT_DAMAGED", /*retryable=*/false);
+  ASSERT_TRUE(Until("b", Job::FAILED));
+  EXPECT_EQ(Get("b").attempt(), 1);
+  EXPECT_TRUE(absl::StrContains(Get("b").error().message(), "--from " + first))
+      << Get("b").error().message();
+  EXPECT_EQ(Get("a").latest_checkpoint(), first);
+  EXPECT_EQ(CheckpointEvents(v1::CheckpointEvent::FAILED).size(), 1u);
+}
+
+TEST_F(ReconcilerQueueTest, JobWhoseCheckpointsAreAllLostFailsInsteadOfSilentlyBeginningAgain) {
+  const std::string name = StartRunning("a");
+  Checkpoint("a", 2);
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  std::filesystem::remove_all(RunDir("a") + "/checkpoints");
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::FAILED));
+  EXPECT_EQ(Get("a").error().code(), "CHECKPOINTS_LOST");
+}
+
+TEST_F(ReconcilerQueueTest, MissingProgramKeepsJobsInTheQueueAndSaysWhy) {
+  missing_ = "worker";
+  Submit("a");
+  Rounds(2);
+  EXPECT_EQ(Get("a").wait_reason(), Job::EXECUTOR_UNREACHABLE);
+  ASSERT_TRUE(Active("a", "Degraded"));
+  EXPECT_TRUE(absl::StrContains(Get("a").conditions(0).message(), "program worker is missing"));
+  missing_ = "";
+  Rounds(30);
+  EXPECT_EQ(Get("a").state(), Job::STARTING);
+  EXPECT_FALSE(Active("a", "Degraded"));
+}
+
+TEST_F(ReconcilerQueueTest, JobForADeviceThatTheMachineLacksFails) {
+  // As if submitted before the machine was known: the command itself would refuse it.
+  AddJob(*store_, "a", RunDir("a"), "resources: {device: 'cuda:3'}");
+  ASSERT_TRUE(Until("a", Job::FAILED));
+  EXPECT_EQ(Get("a").error().code(), "DEVICE_NOT_FOUND");
+  EXPECT_EQ(Get("a").error().cause(), v1::JobError::USER);
+}
+
+TEST_F(ReconcilerQueueTest, OneJobADeviceInTheOrderOfThePriority) {
+  const std::string first = StartRunning("a");
+  Submit("b");
+  Submit("c", "priority: 7");
+  Rounds(5);
+  EXPECT_EQ(executor_.launches.size(), 1u);
+  Command(jobs_->Stop(Stop("a", "DISCARD"), "t"));
+  executor_.WorkerEnds(first, v1::Attempt::DISCARDED);
+  ASSERT_TRUE(Until("c", Job::STARTING));
+  EXPECT_EQ(Get("b").state(), Job::QUEUED);
+  EXPECT_EQ(Get("a").state(), Job::CANCELLED);
+}
+
+// Two checkpoints, the attempt that wrote them crashed, the job waits. Answers their names.
+class ResumePointTest : public ReconcilerTest {
+ protected:
+  void CrashedAfterTwo() {
+    name_ = StartRunning("a");
+    first_ = Checkpoint("a", 2);
+    second_ = Checkpoint("a", 4, first_);
+    executor_.WorkerCrashes(name_);
+    ASSERT_TRUE(Until("a", Job::QUEUED));
+    ASSERT_EQ(Get("a").latest_checkpoint(), second_);
+  }
+  v1::Checkpoint Row(const std::string& name) {
+    v1::Checkpoint found;
+    EXPECT_OK(store_->Read([&](Connection& db) -> absl::Status {
+      auto row = FindCheckpoint(db, "a", CheckpointId(name));
+      if (row.ok() && row->has_value()) found = (*row)->checkpoint;
+      return row.status();
+    }));
+    return found;
+  }
+  // What a pass over the checkpoints does first with one that does not hold.
+  void Condemn(const std::string& name) {
+    ASSERT_OK(store_->Change([&](Transaction& t) { return MarkCorrupt(t, Row(name), "damaged"); }));
+  }
+  std::string name_, first_, second_;
+};
+
+TEST_F(ResumePointTest, ReadErrorsDoNotCondemnACheckpoint) {
+  CrashedAfterTwo();
+  clock_.Advance(absl::Minutes(1));
+  {
+    const IoFault fault(IoFaults::Call::kRead, "step-00000004-a1/MANIFEST.json", EIO);
+    Rounds(20);
+    EXPECT_GT(IoFaults::Get().hits(), 0);
+  }
+  {
+    const IoFault fault(IoFaults::Call::kOpen, "step-00000004-a1/MANIFEST.json", EACCES);
+    Rounds(1);
+    EXPECT_TRUE(Row(second_).verified());
+    EXPECT_EQ(Get("a").state(), Job::QUEUED);
+    EXPECT_TRUE(absl::StrContains(Message("a", "Degraded"), "step-00000004-a1/MANIFEST.json"))
+        << Message("a", "Degraded");
+    EXPECT_EQ(Notices("CHECKPOINTS_UNREADABLE"), 1) << "said once, not in every round";
+    Rounds(20);
+    EXPECT_EQ(executor_.launches.size(), 1u);
+  }
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), second_);
+  EXPECT_FALSE(Active("a", "Degraded"));
+}
+
+// The worker cannot tell an I/O error from damage; the daemon meets the same error and waits.
+TEST_F(ResumePointTest, CheckpointThatTheWorkerCouldNotReadIsNotCondemned) {
+  CrashedAfterTwo();
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  {
+    const IoFault fault(IoFaults::Call::kRead, "step-00000004-a1/model.safetensors", EIO);
+    executor_.WorkerFails(name_, "CHECKPOINT_DAMAGED");
+    Rounds(20);
+    EXPECT_EQ(Get("a").state(), Job::STARTING);
+  }
+  clock_.Advance(absl::Minutes(1));
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_TRUE(Row(second_).verified());
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), second_);
+}
+
+TEST_F(ResumePointTest, DaemonKilledAfterItMarkedTheNewestGoesOnWithTheOlderOne) {
+  CrashedAfterTwo();
+  Condemn(second_);
+  Crash();
+  Start();
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(executor_.launches.back().resume_name(), first_);
+  EXPECT_EQ(Get("a").progress().step(), 2);
+}
+
+TEST_F(ResumePointTest, DaemonKilledAfterItMarkedAllDoesNotStartTheJobFromTheBeginning) {
+  CrashedAfterTwo();
+  Condemn(second_);
+  Condemn(first_);
+  Crash();
+  Start();
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::FAILED));
+  EXPECT_EQ(Get("a").error().code(), "CHECKPOINTS_LOST");
+  EXPECT_EQ(executor_.launches.size(), 1u);
+}
+
+// What could not be stored (as on a full disk) is done again.
+TEST_F(ReconcilerQueueTest, JobForADeviceThatTheMachineLacksFailsOnceThatCanBeStored) {
+  AddJob(*store_, "a", RunDir("a"), "resources: {device: 'cuda:3'}");
+  Sql("CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'no space'); END");
+  Rounds(10);
+  EXPECT_EQ(Get("a").state(), Job::QUEUED);
+  Sql("DROP TRIGGER full");
+  ASSERT_TRUE(Until("a", Job::FAILED));
+  EXPECT_EQ(Get("a").error().code(), "DEVICE_NOT_FOUND");
+}
+
+TEST_F(ReconcilerQueueTest, JobThatNeedsAProgramWaitsForTheDeviceAgainOnceThatCanBeStored) {
+  missing_ = "worker";
+  Submit("a", "priority: 1");
+  Submit("b");
+  Rounds(2);
+  EXPECT_EQ(Get("b").wait_reason(), Job::EXECUTOR_UNREACHABLE);
+  missing_ = "";
+  Sql("CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'no space'); END");
+  Rounds(40);
+  Sql("DROP TRIGGER full");
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(Get("b").wait_reason(), Job::RESOURCES);
+  EXPECT_FALSE(Active("b", "Degraded"));
+}
+
+}  // namespace
+}  // namespace trainerd::server
