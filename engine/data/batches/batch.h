@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Token rows as the training loop sees them: flat, without padding, documents isolated by
+// Sequences as the training loop receives them: flat, without padding, documents isolated by
 // cu_seqlens.
 #pragma once
 
@@ -12,14 +12,14 @@ namespace trainerd::engine {
 // Label of a token that carries no loss.
 inline constexpr int32_t kIgnoreIndex = -100;
 
-// One tokenised conversation. labels has the size of ids, unshifted: labels[t] is ids[t] or
+// One tokenized conversation. labels has the size of ids, unshifted: labels[t] is ids[t] or
 // kIgnoreIndex.
 struct TokenExample {
-  int64_t index = 0;  // 0-based position among the rows read, over all files in order
+  int64_t index = 0;  // 0-based position among the records read, over all files
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;
-  // Of what the template renderer said is to be trained, and of this row after truncation: runs of
-  // bytes, and tokens that overlap them. masking_check.h compares them with the labels that reach a
+  // What the template renderer recorded as trained, after truncation: stretches of bytes, and
+  // tokens that overlap them. masking_check.h compares them with the labels that reach a
   // microbatch.
   int32_t target_spans = 0;
   int32_t span_tokens = 0;
@@ -33,7 +33,7 @@ struct TokenExample {
   }
 };
 
-// Several documents (examples) behind each other.
+// Several documents (examples), one after another.
 // Shapes: ids, labels, positions hold T values; cu_seqlens holds documents + 1 values, from 0 to T.
 // targets[t] = label of the NEXT token of the same document (labels shifted left by one inside each
 // document; the last token of a document has kIgnoreIndex).

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a job's `data.profile` does to each conversation before the chat template sees it. Pure
+// What a job's `data.profile` does to each conversation before the chat template is rendered. Pure
 // functions of (conversation, index, system prompt): applying one twice gives the same as once.
 #pragma once
 
@@ -16,8 +16,8 @@ namespace trainerd::engine {
 class Profile {
  public:
   virtual ~Profile() = default;
-  // Changes `messages` (checked by ConversationParser) in place. `index` is the row's 0-based
-  // position in its set: it decides what is drawn at random. An empty `system_prompt` adds and
+  // Changes `messages` (checked by ConversationParser) in place. `index` is the record's 0-based
+  // position in its set: random choices depend on it. An empty `system_prompt` adds and
   // changes no system message.
   virtual void Transform(int64_t index, const std::string& system_prompt,
                          nlohmann::ordered_json* messages) const = 0;
