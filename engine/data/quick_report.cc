@@ -105,7 +105,7 @@ void QuickCheck::CheckModel() {
   if (chat_template.empty() || chat_template == "model" || chat_template == "chatml") return;
   if (!Exists(chat_template)) {
     findings_.AddElsewhere("TEMPLATE_FILE", true, chat_template,
-                           absl::StrCat("data.chat_template: ", chat_template, " is not there"));
+                           absl::StrCat("data.chat_template: ", chat_template, " does not exist"));
   }
 }
 
@@ -152,7 +152,7 @@ void QuickCheck::CheckTail(const std::string& path, int64_t size) {
       fault->code, bad_rows_fail_, absl::StrCat(path, ":last line"),
       absl::StrCat(
           fault->message,
-          terminated ? "" : "; the file ends inside this row: it was cut off, copy it again"));
+          terminated ? "" : "; the file ends inside this record: it is truncated, copy it again"));
 }
 
 FileEstimate QuickCheck::CheckFile(const std::string& path, int32_t file) {
@@ -188,7 +188,7 @@ absl::StatusOr<FileEstimate> QuickCheck::ReadRows(const std::string& path, int32
   formats_.emplace_back(path, format_);
   if (estimate.rows_read == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": has only blank lines; it needs one JSON object a line"));
+        absl::StrCat(path, ": has only blank lines; it needs one JSON object per line"));
   }
   estimate.rows = static_cast<double>(estimate.rows_read);
   const double done = static_cast<double>(std::max<int64_t>(1, reader->bytes_done()));

@@ -75,7 +75,7 @@ absl::Status FileReading::ReadFile(int32_t file, const std::string& path, Exampl
   bytes_done_ += FileBytes(path);
   if (status.ok() && set->rows_read() == rows_before) {
     status = absl::InvalidArgumentError(
-        absl::StrCat(path, ": has only blank lines; it needs one JSON object a line"));
+        absl::StrCat(path, ": has only blank lines; it needs one JSON object per line"));
   }
   if (!status.ok() && options_.keep_going && !absl::IsCancelled(status) &&
       !absl::IsResourceExhausted(status)) {
@@ -136,7 +136,7 @@ Target OpenTarget(const TokenCache* cache, const std::string& key,
       return target;
     }
     notes->push_back(
-        absl::StrCat("the token rows are not kept for the next job: ", entry.status().message()));
+        absl::StrCat("the tokens are not kept for the next job: ", entry.status().message()));
   }
   target.file = StoreFile::Unnamed(fallback);
   return target;
@@ -187,7 +187,7 @@ absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const 
     }
     if (absl::IsDataLoss(found.status())) {
       result.notes.push_back(
-          absl::StrCat("cached token rows are made anew: ", found.status().message()));
+          absl::StrCat("cached tokens are recomputed: ", found.status().message()));
     }
   }
 
@@ -214,7 +214,7 @@ absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const 
   const absl::Status kept = KeepEntry(*cache, target, header.key, *result.store, wanted);
   if (!kept.ok() && !errors) {
     result.notes.push_back(
-        absl::StrCat("the token rows are not kept for the next job: ", kept.message()));
+        absl::StrCat("the tokens are not kept for the next job: ", kept.message()));
   }
   return result;
 }

@@ -76,13 +76,12 @@ class PackedSource : public ByteSource {
   }
   absl::Status Damaged(const char* reason) const {
     return absl::InvalidArgumentError(absl::StrCat(
-        file_->path(), ": the compressed data is damaged: ", reason, "; make the file again"));
+        file_->path(), ": the compressed data is corrupt: ", reason, "; create the file again"));
   }
   absl::Status CutOff() const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file_->path(),
-                     ": the compressed data ends too early: it was cut off, copy it "
-                     "again"));
+    return absl::InvalidArgumentError(absl::StrCat(file_->path(),
+                                                   ": the compressed data is truncated, copy it "
+                                                   "again"));
   }
 
   const std::unique_ptr<PlainSource> file_;
@@ -180,7 +179,7 @@ absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& pa
   auto file = std::make_unique<PlainSource>(path, fd, info.st_size);
   if (S_ISDIR(info.st_mode)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": is a folder; name a JSONL file, one conversation a line"));
+        absl::StrCat(path, ": is a folder; name a JSONL file, one conversation per line"));
   }
   const std::string start = file->Peek(kZstdMagic.size());
   if (std::string_view(start).substr(0, kGzipMagic.size()) == kGzipMagic) {

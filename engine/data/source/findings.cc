@@ -126,8 +126,8 @@ absl::Status Findings::ConfiguredErrors() const {
                     kind.finding.count() == 1 ? " time" : " times", ")");
   }
   if (text.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      text, "; data.findings makes this an error: repair the data, or set it to warn"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(text, "; data.findings makes this an error: fix the data, or set it to warn"));
 }
 
 }  // namespace trainerd::engine

@@ -37,7 +37,7 @@ absl::Status JsonlReader::CheckStart() {
   const std::string_view start(buffer_.data() + begin_, end_ - begin_);
   if (start.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path_, ": is empty; it needs one JSON object a line"));
+        absl::StrCat(path_, ": is empty; it needs one JSON object per line"));
   }
   if (StartsWith(start, "\xff\xfe") || StartsWith(start, "\xfe\xff")) {
     return absl::InvalidArgumentError(

@@ -28,7 +28,7 @@ absl::StatusOr<std::string> HashOpenFile(int fd, const std::string& path, const 
   struct stat info;
   if (fstat(fd, &info) != 0) return ErrnoStatus(errno, absl::StrCat("cannot read ", path));
   if (!S_ISREG(info.st_mode)) {
-    return absl::FailedPreconditionError(absl::StrCat(path, ": is no regular file"));
+    return absl::FailedPreconditionError(absl::StrCat(path, ": is not a regular file"));
   }
   Xxh3Stream hash;
   std::string block(kReadBytes, '\0');

@@ -81,7 +81,7 @@ TEST_F(PreviewTest, RowsWithoutTokensAreShownToo) {
 
 TEST_F(PreviewTest, ABadRowIsSaidAsTheJobSaysIt) {
   const std::string row = folder_.path() + "/a.jsonl:2:2: the line is not JSON";
-  const std::string advice = "; data.bad_rows: skip leaves such rows out";
+  const std::string advice = "; fix the record, or set data.bad_rows: skip";
   const auto fail = [&](const std::string& message) {
     folder_.Write("trainerd-inspect", "#!/bin/sh\necho '" + message + "' >&2\nexit 2\n", 0700);
   };

@@ -14,9 +14,9 @@ TEST_F(PrepareFindingsTest, NamesFileAndLineOfBadInput) {
                                 "\n")),
             "train.jsonl:2: unknown role \"assitant\" in messages[0]; did you mean \"assistant\"? "
             "Roles are "
-            "system, user, assistant and tool; data.bad_rows: skip leaves such rows out");
+            "system, user, assistant and tool; fix the record, or set data.bad_rows: skip");
   EXPECT_NE(Fault(Config(good + good.substr(0, good.size() / 2)))
-                .find("the file ends inside this row, without a newline: it was cut off"),
+                .find("the file ends inside this record, without a newline: it is truncated"),
             std::string::npos);
   EXPECT_NE(Fault(Config("")).find("train.jsonl: is empty"), std::string::npos);
   EXPECT_NE(Fault(Config("\n  \n")).find("train.jsonl: has only blank lines"), std::string::npos);
@@ -54,7 +54,7 @@ TEST_F(PrepareFindingsTest, LeavesRowsWithoutTargetOutAndFailsWhenNoneIsLeft) {
   EXPECT_EQ(Find(*data, "NO_ASSISTANT")->count(), 1);
   EXPECT_EQ(
       Fault(Config(no_assistant + off)),
-      "data.train: no row can be trained on: 2 rows read, 2 without a token to train (1 of them "
+      "data.train: no record can be trained: 2 records read, 2 without a token to train (1 of them "
       "without an assistant message); check the roles of the messages, data.train_on and "
       "data.max_length");
 }
@@ -100,7 +100,7 @@ TEST_F(PrepareFindingsTest, WarnsOfWhatIsTrainedButHardlyMeant) {
   EXPECT_EQ(Find(*data, "CONTROL_TOKENS")->count(), 2);
   EXPECT_EQ(Find(*data, "DUPLICATE")->count(), 2);
   EXPECT_EQ(Find(*data, "DUPLICATE")->message(),
-            "the same conversation stands at " + folder_.path() + "/train.jsonl:4");
+            "the same conversation as " + folder_.path() + "/train.jsonl:4");
 }
 
 TEST_F(PrepareFindingsTest, SaysWhichTemplateErrorStandsAtWhichRow) {
@@ -121,8 +121,8 @@ TEST_F(PrepareFindingsTest, FindingsAreErrorsWarningsOrNothingAsTheJobSays) {
   EXPECT_NE(Find(*data, "DUPLICATE"), nullptr);
   config.mutable_data()->mutable_findings()->set_duplicate("error");
   EXPECT_EQ(Fault(config),
-            "train.jsonl:3: the same conversation stands at train.jsonl:2 (DUPLICATE, 1 time); "
-            "data.findings makes this an error: repair the data, or set it to warn");
+            "train.jsonl:3: the same conversation as train.jsonl:2 (DUPLICATE, 1 time); "
+            "data.findings makes this an error: fix the data, or set it to warn");
   data = Prepare(config, {.keep_going = true});
   ASSERT_TRUE(data.ok());
   EXPECT_TRUE(Find(*data, "DUPLICATE")->error());

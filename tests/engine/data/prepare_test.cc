@@ -84,7 +84,8 @@ TEST_F(PrepareTest, ReadsEachFileInTheFormOfItsFirstRow) {
   folder_.Write("train.jsonl", R"({"instruction":"Hi","output":"Yo"})"
                                "\n" +
                                    Row("a", "b"));
-  EXPECT_NE(Fault(config).find("train.jsonl:2: the row has no \"instruction\""), std::string::npos);
+  EXPECT_NE(Fault(config).find("train.jsonl:2: the record has no \"instruction\""),
+            std::string::npos);
 }
 
 TEST_F(PrepareTest, TheResultDoesNotDependOnTheThreads) {

@@ -120,7 +120,7 @@ TEST(PackingTest, RejectsDocumentsThatCannotStandInARow) {
   const std::vector<int32_t> too_long = {3, 9}, empty = {3, 0};
   const auto long_status = PackBestFitDecreasing(too_long, 8).status();
   EXPECT_EQ(long_status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(long_status.message(), "document 1 has 9 tokens; a row takes 1 to 8");
+  EXPECT_EQ(long_status.message(), "document 1 has 9 tokens; a sequence holds 1 to 8");
   EXPECT_FALSE(PackBestFitDecreasing(empty, 8).ok());
   EXPECT_FALSE(PackBestFitDecreasing({}, 0).ok());
   EXPECT_TRUE(PackBestFitDecreasing({}, 8)->empty());

@@ -53,7 +53,7 @@ TEST(FindingsTest, EachKeyDecidesWhatItsKindIs) {
       if (word != "error") continue;
       EXPECT_EQ(std::string(findings.ConfiguredErrors().message()),
                 "f:7: something odd (" + code +
-                    ", 1 time); data.findings makes this an error: repair the data, or set it to "
+                    ", 1 time); data.findings makes this an error: fix the data, or set it to "
                     "warn");
     }
   }

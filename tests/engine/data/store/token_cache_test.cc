@@ -157,7 +157,7 @@ TEST_F(TokenCacheTest, DamagedEntriesAreMadeAnew) {
     const PreparedData again = Prepare(config_);
     EXPECT_FALSE(again.from_cache) << what;
     ASSERT_EQ(again.notes.size(), 1u) << what;
-    EXPECT_EQ(again.notes[0].find("cached token rows are made anew: "), 0u) << again.notes[0];
+    EXPECT_EQ(again.notes[0].find("cached tokens are recomputed: "), 0u) << again.notes[0];
     EXPECT_EQ(again.report.SerializeAsString(), first.report.SerializeAsString());
     EXPECT_TRUE(Prepare(config_).from_cache) << what;
   };
@@ -239,7 +239,7 @@ TEST_F(TokenCacheTest, AFolderThatCannotBeWrittenIsSaidAndTheRunGoesOn) {
   folder_.Write("cache", "a file where the folder should be");
   const PreparedData data = Prepare(config_);
   ASSERT_EQ(data.notes.size(), 1u);
-  EXPECT_EQ(data.notes[0].find("the token rows are not kept for the next job: "), 0u);
+  EXPECT_EQ(data.notes[0].find("the tokens are not kept for the next job: "), 0u);
   EXPECT_EQ(data.train.size(), 302u);
 }
 
