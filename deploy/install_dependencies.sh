@@ -54,7 +54,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   "${as_root[@]}" apt-get update -q >/dev/null || die "apt-get update failed: check the network and /etc/apt/sources.list"
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
-    die "apt-get could not install: ${missing[*]}. Look at its message above; free space on /: $(df -h --output=avail / | tail -1)"
+    die "apt-get could not install: ${missing[*]}. See its message above; free space on /: $(df -h --output=avail / | tail -1)"
 fi
 
 # ---------------------------------------------------------------- the cache
@@ -65,7 +65,7 @@ need_space() { # GiB, for what
 }
 
 tools=$cache/venv-tools
-# A current pip: it goes on with an interrupted download and checks every hash.
+# A current pip: it continues an interrupted download and checks every hash.
 if ! "$tools/bin/pip" --version 2>/dev/null | grep -q '^pip 26\.'; then
   rm -rf "$tools"
   python3 -m venv "$tools" || die "python3 -m venv failed: is python3-venv installed?"

@@ -1,5 +1,5 @@
 # trainerd_library(NAME FOLDERS … LINK …): a static library of every .cc in the folders that is not a program's main
-# (*_main.cc, main.cc). A new file needs no CMake edit, only a new configure run, which the glob asks for by itself.
+# (*_main.cc, main.cc). A new file needs no CMake edit, only a new configure run, which the glob requests by itself.
 function(trainerd_library name)
   cmake_parse_arguments(ARG "" "" "FOLDERS;LINK;EXCLUDE" ${ARGN})
   set(sources)

@@ -92,7 +92,7 @@ class Preparation {
   // NO_ROWS when nothing of a set can be trained.
   absl::Status RequireExamples(const internal::TokenSetSummary::Counters& set,
                                const std::string& what, int64_t count);
-  absl::Status FillReport(const SequencePlan& arrangement, PreparedData* data) const;
+  absl::Status FillReport(const SequencePlan& plan, PreparedData* data) const;
 
   const v1::JobConfig& config_;
   const TextPipeline& text_;
@@ -112,7 +112,7 @@ absl::Status Preparation::RequireExamples(const internal::TokenSetSummary::Count
   return absl::OkStatus();
 }
 
-absl::Status Preparation::FillReport(const SequencePlan& arrangement, PreparedData* data) const {
+absl::Status Preparation::FillReport(const SequencePlan& plan, PreparedData* data) const {
   v1::DataReport& report = data->report;
   const internal::TokenSetSummary& summary = data->store->summary();
   report.set_format(Formats(config_.data(), summary));
@@ -123,10 +123,10 @@ absl::Status Preparation::FillReport(const SequencePlan& arrangement, PreparedDa
   report.set_truncated(summary.train().rows_truncated());
   RETURN_IF_ERROR(FillLengths(*data, report.mutable_tokens()));
   ASSIGN_OR_RETURN(*report.mutable_fingerprint(), Fingerprint(*data));
-  report.set_target_tokens(arrangement.target_tokens);
+  report.set_target_tokens(plan.target_tokens);
   if (config_.data().packing() != "none" && !data->train_sequences.empty()) {
     report.set_fill(
-        static_cast<double>(arrangement.row_tokens) /
+        static_cast<double>(plan.row_tokens) /
         (static_cast<double>(data->train_sequences.size()) * config_.data().max_length()));
   }
   report.set_total_steps(
@@ -159,18 +159,18 @@ absl::StatusOr<PreparedData> Preparation::Run() {
     RETURN_IF_ERROR(RequireExamples(summary.validation(), config.validation(),
                                     summary.validation().examples()));
   }
-  ASSIGN_OR_RETURN(SequencePlan arrangement, PlanSequences(config_, *data.store, &findings_));
+  ASSIGN_OR_RETURN(SequencePlan plan, PlanSequences(config_, *data.store, &findings_));
   if (summary.train().examples() > 0) {
     // Every piece of conversations that were cut may be without a target.
-    RETURN_IF_ERROR(RequireExamples(summary.train(), "data.train",
-                                    arrangement.train_sequences.num_documents()));
+    RETURN_IF_ERROR(
+        RequireExamples(summary.train(), "data.train", plan.train_sequences.num_documents()));
   }
-  data.train = std::move(arrangement.train);
-  data.validation = std::move(arrangement.validation);
-  data.train_sequences = std::move(arrangement.train_sequences);
-  data.validation_rows = std::move(arrangement.validation_rows);
+  data.train = std::move(plan.train);
+  data.validation = std::move(plan.validation);
+  data.train_sequences = std::move(plan.train_sequences);
+  data.validation_rows = std::move(plan.validation_rows);
   if (!options_.keep_going) RETURN_IF_ERROR(findings_.ConfiguredErrors());
-  RETURN_IF_ERROR(FillReport(arrangement, &data));
+  RETURN_IF_ERROR(FillReport(plan, &data));
   if (progress_) RETURN_IF_ERROR(progress_(1.0));
   return data;
 }

@@ -56,7 +56,8 @@ std::string ModelAdvice(const std::string& folder) {
   return "download all files of the model into it";
 }
 
-// Whether nothing follows what was read. Of a compressed file only reading on can tell.
+// Whether the file ends after the part that was read. For a compressed file, only further reading
+// shows it.
 absl::StatusOr<bool> IsAtEnd(JsonlReader& reader) {
   if (!reader.compressed()) return reader.bytes_done() >= reader.size_bytes();
   std::vector<JsonlLine> lines;
@@ -134,9 +135,9 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
 void QuickCheck::CheckTail(const std::string& path, int64_t size) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
-  const int64_t wanted = std::min(size, kQuickTailBytes);
-  std::string tail(static_cast<size_t>(wanted) + kJsonPadding, '\0');
-  const ssize_t count = pread(fd, tail.data(), static_cast<size_t>(wanted), size - wanted);
+  const int64_t tail_bytes = std::min(size, kQuickTailBytes);
+  std::string tail(static_cast<size_t>(tail_bytes) + kJsonPadding, '\0');
+  const ssize_t count = pread(fd, tail.data(), static_cast<size_t>(tail_bytes), size - tail_bytes);
   close(fd);
   if (count <= 0) return;
   const bool terminated = tail[static_cast<size_t>(count) - 1] == '\n';

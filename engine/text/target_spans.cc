@@ -224,25 +224,25 @@ absl::StatusOr<std::vector<TextSpan>> TargetSpans(const ChatTemplate& chat_templ
     }
     return WithoutOff(rendered.generation_spans, rendered, messages);
   }
-  std::vector<size_t> wanted;
+  std::vector<size_t> selected;
   for (size_t i = 0; i < messages.size(); ++i) {
-    if (IsAssistant(messages[i])) wanted.push_back(i);
+    if (IsAssistant(messages[i])) selected.push_back(i);
   }
-  if (train_on == TrainOn::kLastAssistant && wanted.size() > 1) {
-    wanted.erase(wanted.begin(), wanted.end() - 1);
+  if (train_on == TrainOn::kLastAssistant && selected.size() > 1) {
+    selected.erase(selected.begin(), selected.end() - 1);
   }
-  wanted.erase(
-      std::remove_if(wanted.begin(), wanted.end(), [&](size_t i) { return IsOff(messages[i]); }),
-      wanted.end());
+  selected.erase(std::remove_if(selected.begin(), selected.end(),
+                                [&](size_t i) { return IsOff(messages[i]); }),
+                 selected.end());
   std::vector<TextSpan> spans;
-  if (wanted.empty()) return spans;
+  if (selected.empty()) return spans;
   const auto prompt = GenerationPrompt(chat_template, rendered, messages, options);
   if (!prompt.has_value()) {
-    return Undetermined(wanted[0], "no generation prompt can be distinguished from its text");
+    return Undetermined(selected[0], "no generation prompt can be distinguished from its text");
   }
   const std::vector<Region> regions = FindRegions(rendered, messages.size());
   const std::vector<std::string_view> end_tokens = EndTokens(tokenizer);
-  for (const size_t i : wanted) {
+  for (const size_t i : selected) {
     ASSIGN_OR_RETURN(const TextSpan span,
                      AssistantSpan(rendered.text, regions[i], i, *prompt, end_tokens));
     spans.push_back(span);

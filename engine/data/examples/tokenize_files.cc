@@ -144,9 +144,9 @@ Target OpenTarget(const TokenCache* cache, const std::string& key,
 
 // Ends a new entry: kept, or its temporary file removed and said why.
 absl::Status KeepEntry(const TokenCache& cache, const Target& target, const std::string& key,
-                       const TokenStore& store, const absl::Status& wanted) {
+                       const TokenStore& store, const absl::Status& outcome) {
   absl::Status status = store.file().moved();
-  if (status.ok()) status = wanted;
+  if (status.ok()) status = outcome;
   if (!status.ok()) {
     TokenCache::Discard(*target.entry);
     return status;
@@ -202,16 +202,16 @@ absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const 
   }
   result.store = *std::move(store);
   if (!target.entry.has_value()) return result;
-  absl::Status wanted;
+  absl::Status outcome;
   // A file that was written to meanwhile must not lie under the name of its old contents.
   const auto now = HashDataFiles(data, keep_on);
   if (!now.ok() || *now != hashes) {
-    wanted = absl::AbortedError("a data file was changed while it was read");
+    outcome = absl::AbortedError("a data file was changed while it was read");
   }
   // Not worth a word: the job, or whoever validates, hears of the errors themselves.
   const bool errors = reading.has_errors();
-  if (errors) wanted = absl::AbortedError("the data has errors");
-  const absl::Status kept = KeepEntry(*cache, target, header.key, *result.store, wanted);
+  if (errors) outcome = absl::AbortedError("the data has errors");
+  const absl::Status kept = KeepEntry(*cache, target, header.key, *result.store, outcome);
   if (!kept.ok() && !errors) {
     result.notes.push_back(
         absl::StrCat("the tokens are not kept for the next job: ", kept.message()));

@@ -38,7 +38,7 @@ class PlainSource : public ByteSource {
       return static_cast<size_t>(count);
     }
   }
-  // Reads the first bytes without taking them. A pipe has none to look at.
+  // Reads the first bytes without consuming them. A pipe does not allow that.
   std::string Peek(size_t size) const {
     std::string start(size, '\0');
     const ssize_t count = pread(fd_, start.data(), size, 0);
@@ -110,7 +110,7 @@ class GzipSource : public PackedSource {
       const int result = inflate(&stream_, Z_NO_FLUSH);
       begin_ = end_ - stream_.avail_in;
       if (result == Z_STREAM_END) {
-        // Archives may stand behind each other in one file.
+        // One file may contain several archives, one after another.
         in_member_ = false;
         inflateReset(&stream_);
       } else if (result != Z_OK && result != Z_BUF_ERROR) {
@@ -138,7 +138,7 @@ class ZstdSource : public PackedSource {
     while (out.pos == 0) {
       ASSIGN_OR_RETURN(const bool more, Refill());
       if (!more) {
-        // What the decoder still holds comes out before the end is believed.
+        // The decoder's remaining output comes before the end of the file.
         ZSTD_inBuffer nothing = {nullptr, 0, 0};
         const size_t rest = in_frame_ ? ZSTD_decompressStream(stream_, &out, &nothing) : 0;
         if (ZSTD_isError(rest)) return Damaged(ZSTD_getErrorName(rest));

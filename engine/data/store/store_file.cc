@@ -95,8 +95,8 @@ absl::Status StoreFile::MoveToScratch() {
   return absl::OkStatus();
 }
 
-absl::Status StoreFile::MoveToMemory(int64_t wanted) {
-  if (wanted > fallback_.memory_bytes) {
+absl::Status StoreFile::MoveToMemory(int64_t needed) {
+  if (needed > fallback_.memory_bytes) {
     return absl::ResourceExhaustedError("more than fits into memory");
   }
   std::string bytes(static_cast<size_t>(written_), '\0');

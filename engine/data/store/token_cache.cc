@@ -65,7 +65,7 @@ absl::StatusOr<Descriptor> LockFolder(const std::string& folder) {
       absl::StrCat(path, ": another process holds the lock for too long"));
 }
 
-// Whether nobody else has the file open as reader or writer; then it is gone.
+// Removes the file if no other process has it open; returns whether it did.
 bool RemoveUnused(const std::string& path) {
   const Descriptor file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0 || flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;

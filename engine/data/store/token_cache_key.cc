@@ -77,7 +77,7 @@ absl::StatusOr<std::string> TokenCacheKey(const v1::JobConfig& config, const Tex
     Put(name, file.ok() ? Xxh3(*file) : "", &key);
   }
   Put("template", template_text, &key);
-  // The moment changes nothing unless the template asks for it; system_prompt holds its own date.
+  // The moment changes nothing unless the template uses it; system_prompt holds its own date.
   const bool asks = template_text.find("strftime_now") != std::string::npos;
   Put("now", asks ? data.now() : "", &key);
   Put("profile", data.profile(), &key);

@@ -46,7 +46,7 @@ struct Expression {
     kDict,       // operands: key, value, key, value …
     kAttribute,  // base . text
     kItem,       // base [ operands[0] ]
-    kSlice,      // base [ operands[0] : operands[1] : operands[2] ], null = left out
+    kSlice,      // base [ operands[0] : operands[1] : operands[2] ], null = omitted
     kCall,       // base ( operands, named )
     kFilter,     // base | text ( operands, named ); base is null for a block's filter
     kTest,       // base is text ( operands )

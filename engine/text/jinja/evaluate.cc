@@ -103,28 +103,34 @@ bool Interpreter::Evaluate(const Expression& e, Value* out) {
     case Kind::kConcat:
       return EvaluateConcat(e, out);
     case Kind::kAnd:
-    case Kind::kOr: {
-      Value left;
-      if (!Evaluate(*e.base, &left)) return false;
-      if (IsTrue(left) != (e.kind == Kind::kAnd)) {
-        *out = std::move(left);
-        return true;
-      }
-      return Evaluate(*e.operands[0], out);
-    }
+    case Kind::kOr:
+      return EvaluateAndOr(e, out);
     case Kind::kCompare:
       return EvaluateCompare(e, out);
-    case Kind::kConditional: {
-      Value condition;
-      if (!Evaluate(*e.base, &condition)) return false;
-      if (IsTrue(condition)) return Evaluate(*e.operands[0], out);
-      if (e.operands[1] != nullptr) return Evaluate(*e.operands[1], out);
-      *out = Value::Undefined(
-          "the inline if-expression evaluated to false and no else section was defined");
-      return true;
-    }
+    case Kind::kConditional:
+      return EvaluateConditional(e, out);
   }
   return false;
+}
+
+bool Interpreter::EvaluateAndOr(const Expression& e, Value* out) {
+  Value left;
+  if (!Evaluate(*e.base, &left)) return false;
+  if (IsTrue(left) != (e.kind == Kind::kAnd)) {
+    *out = std::move(left);
+    return true;
+  }
+  return Evaluate(*e.operands[0], out);
+}
+
+bool Interpreter::EvaluateConditional(const Expression& e, Value* out) {
+  Value condition;
+  if (!Evaluate(*e.base, &condition)) return false;
+  if (IsTrue(condition)) return Evaluate(*e.operands[0], out);
+  if (e.operands[1] != nullptr) return Evaluate(*e.operands[1], out);
+  *out = Value::Undefined(
+      "the inline if-expression evaluated to false and no else section was defined");
+  return true;
 }
 
 bool Interpreter::EvaluateName(const Expression& e, Value* out) {

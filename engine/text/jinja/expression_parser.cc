@@ -34,10 +34,10 @@ std::string ExpressionParser::Describe(const Token& token) {
   }
 }
 
-absl::Status ExpressionParser::Unexpected(std::string_view wanted) const {
+absl::Status ExpressionParser::Unexpected(std::string_view expected) const {
   return TemplateError(now().position,
                        absl::StrCat("unexpected ", Describe(now()), ", expected ",
-                                    absl::string_view(wanted.data(), wanted.size())));
+                                    absl::string_view(expected.data(), expected.size())));
 }
 
 absl::Status ExpressionParser::ExpectOperator(std::string_view op) {

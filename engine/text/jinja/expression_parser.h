@@ -51,8 +51,8 @@ class ExpressionParser {
     Next();
     return true;
   }
-  // InvalidArgument at the current token, which is not what was wanted.
-  absl::Status Unexpected(std::string_view wanted) const;
+  // InvalidArgument at the current token, which is not what was expected.
+  absl::Status Unexpected(std::string_view expected) const;
   absl::Status ExpectOperator(std::string_view op);
   absl::Status ExpectBlockEnd();
   absl::StatusOr<std::string> ExpectName();

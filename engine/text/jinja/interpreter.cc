@@ -203,10 +203,10 @@ bool Interpreter::LoopOver(const Statement& s, std::vector<Value> items, int dep
   if (s.condition != nullptr) {
     std::vector<Value> kept;
     for (Value& item : items) {
-      Value wanted;
+      Value holds;
       variables_.resize(base);
-      if (!Assign(s.target, item) || !Evaluate(*s.condition, &wanted)) return false;
-      if (IsTrue(wanted)) kept.push_back(std::move(item));
+      if (!Assign(s.target, item) || !Evaluate(*s.condition, &holds)) return false;
+      if (IsTrue(holds)) kept.push_back(std::move(item));
     }
     items = std::move(kept);
   }

@@ -98,6 +98,8 @@ class Interpreter {
   bool EvaluateTest(const Expression& e, Value* out);
   bool EvaluateCompare(const Expression& e, Value* out);
   bool EvaluateConcat(const Expression& e, Value* out);
+  bool EvaluateAndOr(const Expression& e, Value* out);
+  bool EvaluateConditional(const Expression& e, Value* out);
   bool EvaluateNegate(const Expression& e, Value* out);
 
   bool Call(const Value& function, const Arguments& arguments, Value* out);

@@ -52,7 +52,7 @@ class Lexer {
 
  private:
   Position PositionOf(size_t offset) {
-    // Offsets are asked for in order: count on from the last one.
+    // Offsets are requested in order: count from the last one.
     if (offset < counted_) {
       counted_ = 0;
       line_ = 1;

@@ -286,7 +286,7 @@ bool IsSelection(std::string_view name) {
 bool SelectionFilter(Interpreter& in, std::string_view name, const Value& self,
                      const Arguments& arguments, Value* out) {
   const bool by_attribute = name == "selectattr" || name == "rejectattr";
-  const bool wanted = name == "select" || name == "selectattr";
+  const bool expected = name == "select" || name == "selectattr";
   const size_t first = by_attribute ? 1 : 0;
   if (arguments.positional.size() < first) return in.Fail("missing the name of an attribute");
   std::vector<Value> items, kept;
@@ -308,7 +308,7 @@ bool SelectionFilter(Interpreter& in, std::string_view name, const Value& self,
     if (has_test && !in.ApplyTest(arguments.positional[first].str(), value, rest, &holds)) {
       return false;
     }
-    if (holds == wanted) kept.push_back(item);
+    if (holds == expected) kept.push_back(item);
   }
   *out = Value::List(std::move(kept));
   return true;

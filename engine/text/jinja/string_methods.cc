@@ -198,10 +198,10 @@ bool IsDigit(uint32_t c) {
 }
 bool IsAlnum(uint32_t c) { return IsAlpha(c) || IsNumeric(c); }
 
-template <Case wanted, Case other>
+template <Case expected, Case other>
 bool AllOfCase(Interpreter&, const Value& self, const Bound&, Value* out) {
   const TaggedText& text = self.text();
-  *out = Value::Bool(MapCase(text, wanted).text() == text.text() &&
+  *out = Value::Bool(MapCase(text, expected).text() == text.text() &&
                      MapCase(text, other).text() != text.text());
   return true;
 }

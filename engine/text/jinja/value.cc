@@ -364,7 +364,7 @@ void AppendRepr(const Value& v, TaggedText* out) {
       return;
     }
     case Type::kNamespace:
-      // The fields are left out: a namespace may hold itself.
+      // The fields are omitted: a namespace may contain itself.
       out->Append("<Namespace>", tag);
       return;
     case Type::kLoop: {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What PrepareData says of rows that are bad, left out or odd: kind, count, place and advice.
+// The findings of PrepareData for bad, skipped and odd records: kind, count, location and advice.
 #include "tests/engine/data/prepare_fixture.h"
 
 namespace trainerd::engine {
@@ -43,9 +43,9 @@ TEST_F(PrepareFindingsTest, SkipsAndCountsBadRowsWhenAsked) {
 TEST_F(PrepareFindingsTest, LeavesRowsWithoutTargetOutAndFailsWhenNoneIsLeft) {
   const std::string no_assistant = R"({"messages":[{"role":"user","content":"x"}]})"
                                    "\n";
-  const std::string off =
-      R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y","weight":0}]})"
-      "\n";
+  const std::string off = R"({"messages":[{"role":"user","content":"x"},)"
+                          R"({"role":"assistant","content":"y","weight":0}]})"
+                          "\n";
   const auto data = Prepare(Config(no_assistant + off + Row("a", "b")));
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->train.size(), 1u);

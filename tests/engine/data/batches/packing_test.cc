@@ -35,7 +35,7 @@ std::vector<int32_t> RandomLengths(size_t count, int64_t row_tokens, uint32_t se
   return lengths;
 }
 
-// Fill of each row by looking at every open row: the definition, in O(n²).
+// Fill of each sequence by trying every open sequence: the definition, in O(n²).
 std::vector<int64_t> FillsByDefinition(std::vector<int32_t> lengths, int64_t row_tokens) {
   std::sort(lengths.rbegin(), lengths.rend());
   std::vector<int64_t> fills;

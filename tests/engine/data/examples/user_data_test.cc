@@ -165,7 +165,7 @@ TEST_F(UserDataTest, AnAnswerLongerThanMaxLengthIsCountedDroppedOrContinued) {
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_THAT(Findings(*data), IsEmpty());
   EXPECT_EQ(CountIds(*data, 1, "<|im_end|>"), 2);
-  EXPECT_GT(data->train_sequences.num_documents(), 2) << "it goes on in further rows";
+  EXPECT_GT(data->train_sequences.num_documents(), 2) << "it continues in further sequences";
 }
 
 TEST_F(UserDataTest, APromptLongerThanMaxLengthIsDroppedAndCounted) {

@@ -47,13 +47,12 @@ TEST(SourceFormatTest, AnswersInsideAPromptAreNotTrained) {
 }
 
 TEST(SourceFormatTest, ShareGptRolesAreTranslated) {
-  EXPECT_EQ(
-      Taken(
-          R"({"system":"s","conversations":[{"from":"human","value":"q"},)"
-          R"({"from":"gpt","value":"a","weight":0},{"from":"tool","value":"t"},{"from":"chatgpt","value":"b"}]})"),
-      R"([{"role":"system","content":"s"},{"role":"user","content":"q"},)"
-      R"({"role":"assistant","content":"a","weight":0},{"role":"tool","content":"t"},)"
-      R"({"role":"assistant","content":"b"}])");
+  EXPECT_EQ(Taken(R"({"system":"s","conversations":[{"from":"human","value":"q"},)"
+                  R"({"from":"gpt","value":"a","weight":0},{"from":"tool","value":"t"},)"
+                  R"({"from":"chatgpt","value":"b"}]})"),
+            R"([{"role":"system","content":"s"},{"role":"user","content":"q"},)"
+            R"({"role":"assistant","content":"a","weight":0},{"role":"tool","content":"t"},)"
+            R"({"role":"assistant","content":"b"}])");
   EXPECT_EQ(Taken(R"({"conversations":[{"role":"user","content":"q"}]})"),
             R"([{"role":"user","content":"q"}])");
   EXPECT_EQ(Taken(R"({"conversations":[{"from":"hunan","value":"q"}]})"),

@@ -139,7 +139,7 @@ TEST_F(TokenCacheTest, WhatTheTokensDependOnMakesAnotherEntry) {
       folder_.Write("t.jinja", ChatTemplate::ChatMlSource() +
                                    "{% if false %}{{ strftime_now('%d') }}{% endif %}");
   expect_new("template", [&](v1::DataConfig* data) { data->set_chat_template(path); });
-  expect_new("now, for a template that asks for it", [&](v1::DataConfig* data) {
+  expect_new("now, for a template that uses it", [&](v1::DataConfig* data) {
     data->set_chat_template(path);
     data->set_now("2027-01-01 00:00:00");
   });
