@@ -33,6 +33,13 @@ if(TRAINERD_MOLD AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
 endif()
 
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
+if(TRAINERD_WERROR)
+  add_compile_options(-Werror)
+endif()
+# Checks the ABSL_GUARDED_BY and lock annotations.
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  add_compile_options(-Wthread-safety)
+endif()
 # The default build type of every preset keeps assertions: NDEBUG is never defined by us.
 set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
