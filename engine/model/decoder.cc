@@ -141,7 +141,8 @@ at::Tensor Decoder::ForwardBackward(const DeviceBatch& batch, double gradient_sc
   const LinearCrossEntropyResult head =
       LinearCrossEntropy(hidden, batch.targets.index_select(0, batch.target_rows), head_,
                          {.gradient_scale = gradient_scale, .with_gradient = true});
-  hidden.backward(head.d_hidden_RD);
+  // Undefined if nothing below the head trains.
+  if (head.d_hidden_RD.defined()) hidden.backward(head.d_hidden_RD);
   return head.loss_sum;
 }
 

@@ -14,10 +14,10 @@
 namespace trainerd::engine {
 namespace {
 
-// On CUDA the reference needs another 12 bytes an element for a moment: 3 GiB.
+// On CUDA the reference needs another 12 bytes per element temporarily: 3 GiB.
 int64_t BufferElements(bool is_cuda) { return int64_t{1} << (is_cuda ? 28 : 26); }
 
-// Rows of a chunk: enough that adding to the weight's gradient (V × D elements read and written a
+// Rows per chunk: enough that adding to the weight's gradient (V × D elements read and written per
 // chunk) costs little beside the products, within a bounded buffer of logits. Chunks are of equal
 // size, so that few shapes occur.
 int64_t RowsPerChunk(int64_t rows, int64_t vocabulary, int64_t buffer_elements) {
@@ -38,7 +38,9 @@ LinearCrossEntropyResult LinearCrossEntropy(const at::Tensor& hidden_RD,
 
   LinearCrossEntropyResult result;
   result.loss_sum = at::zeros({}, hidden.options().dtype(at::kFloat));
-  if (options.with_gradient) result.d_hidden_RD = at::empty(hidden.sizes(), hidden.options());
+  const bool with_d_hidden = options.with_gradient && hidden_RD.requires_grad();
+  const bool with_d_head = options.with_gradient && head.grad.defined();
+  if (with_d_hidden) result.d_hidden_RD = at::empty(hidden.sizes(), hidden.options());
   if (rows == 0) return result;
 
   const int64_t chunk = RowsPerChunk(
@@ -51,11 +53,11 @@ LinearCrossEntropyResult LinearCrossEntropy(const at::Tensor& hidden_RD,
     const at::Tensor logits = buffer.narrow(0, 0, count);
     MatMulOut(logits, h, head.weight.t());
     at::Tensor losses = ops.cross_entropy(logits, targets_R.narrow(0, begin, count),
-                                          options.gradient_scale, options.with_gradient);
+                                          options.gradient_scale, with_d_hidden || with_d_head);
     result.loss_sum.add_(losses.sum());
-    if (!options.with_gradient) continue;
-    MatMulOut(result.d_hidden_RD.narrow(0, begin, count), logits, head.weight);
-    AddMatMul(head.grad, logits.t(), h);
+    if (with_d_hidden)
+      MatMulOut(result.d_hidden_RD.narrow(0, begin, count), logits, head.weight);
+    if (with_d_head) AddMatMul(head.grad, logits.t(), h);
   }
   return result;
 }

@@ -60,7 +60,7 @@ struct OpTable {
   at::Tensor (*rms_norm_apply)(const at::Tensor& sum_TD, const at::Tensor& rstd_T,
                                const at::Tensor& weight_D);
   // Gradient of the sum (undefined: 0) plus the gradient through the norm; may overwrite d_sum and
-  // return it. Adds to weight_grad.
+  // return it. Adds to weight_grad, unless it is undefined (a frozen weight).
   at::Tensor (*rms_norm_backward)(const at::Tensor& d_sum_TD, const at::Tensor& d_normed_TD,
                                   const at::Tensor& sum_TD, const at::Tensor& rstd_T,
                                   const at::Tensor& weight_D, const at::Tensor& weight_grad_D);
@@ -73,7 +73,7 @@ struct OpTable {
   // may be strided in T.
   void (*norm_rope_forward)(const at::Tensor& out, const at::Tensor& x, const at::Tensor& weight_H,
                             const at::Tensor& cos, const at::Tensor& sin, double eps);
-  // Overwrites d_out by the gradient of x, adds to weight_grad.
+  // Overwrites d_out by the gradient of x; adds to weight_grad, unless it is undefined.
   void (*norm_rope_backward)(const at::Tensor& d_out, const at::Tensor& x,
                              const at::Tensor& weight_H, const at::Tensor& weight_grad_H,
                              const at::Tensor& cos, const at::Tensor& sin, double eps);

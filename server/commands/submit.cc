@@ -186,6 +186,7 @@ absl::Status MergeBase(Store& store, const v1::SubmitJobRequest& request, v1::Jo
   // Lists are replaced, not appended to; an output folder belongs to one job.
   if (config->data().train_size() > 0) merged.mutable_data()->clear_train();
   if (config->optimizer().betas_size() > 0) merged.mutable_optimizer()->clear_betas();
+  if (config->train().freeze_size() > 0) merged.mutable_train()->clear_freeze();
   merged.clear_output();
   merged.MergeFrom(*config);
   merged.mutable_init_from()->set_checkpoint(base.name());

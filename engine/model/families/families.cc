@@ -42,8 +42,7 @@ constexpr Family kFamilies[] = {
 void AddBlock(const ModelConfig& c, int64_t layer, std::vector<WeightSpec>& out) {
   const std::string prefix = absl::StrCat("model.layers.", layer, ".");
   const auto add = [&](WeightRole role, absl::string_view name, std::vector<int64_t> shape) {
-    const bool decay = shape.size() == 2;
-    out.push_back({role, layer, absl::StrCat(prefix, name), std::move(shape), decay});
+    out.push_back({role, layer, absl::StrCat(prefix, name), std::move(shape)});
   };
   add(WeightRole::kInputNorm, "input_layernorm.weight", {c.hidden_size});
   add(WeightRole::kQuery, "self_attn.q_proj.weight", {c.q_size(), c.hidden_size});
@@ -91,13 +90,12 @@ std::vector<WeightSpec> WeightsOf(const ModelConfig& config) {
   specs.push_back({WeightRole::kEmbedding,
                    -1,
                    "model.embed_tokens.weight",
-                   {config.vocab_size, config.hidden_size},
-                   true});
+                   {config.vocab_size, config.hidden_size}});
   for (int64_t layer = 0; layer < config.num_layers; ++layer) AddBlock(config, layer, specs);
-  specs.push_back({WeightRole::kFinalNorm, -1, "model.norm.weight", {config.hidden_size}, false});
+  specs.push_back({WeightRole::kFinalNorm, -1, "model.norm.weight", {config.hidden_size}});
   if (!config.tie_word_embeddings) {
     specs.push_back(
-        {WeightRole::kHead, -1, "lm_head.weight", {config.vocab_size, config.hidden_size}, true});
+        {WeightRole::kHead, -1, "lm_head.weight", {config.vocab_size, config.hidden_size}});
   }
   return specs;
 }

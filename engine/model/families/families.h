@@ -59,7 +59,6 @@ struct WeightSpec {
   int64_t layer = -1;  // -1: not of a block
   std::string name;    // Hugging Face
   std::vector<int64_t> shape;
-  bool decay = false;  // matrices and embeddings
 };
 
 // Every trained weight of the model, in buffer order. A tied model has no head.

@@ -37,24 +37,25 @@ absl::Status NonFinite(const AttemptContext& context, int64_t step, const StepRe
   for (const Microbatch& batch : batches)
     examples.insert(examples.end(), batch.examples.begin(), batch.examples.end());
   const size_t listed = std::min(examples.size(), kListedExamples);
-  const std::string rows =
+  const std::string conversations =
       absl::StrCat(absl::StrJoin(examples.begin(), examples.begin() + listed, ", "),
                    listed < examples.size() ? ", …" : "");
   const std::string good =
       context.last_checkpoint.has_value()
-          ? absl::StrCat("the last good checkpoint is ", context.last_checkpoint->name(), " (step ",
+          ? absl::StrCat("The last good checkpoint is ", context.last_checkpoint->name(), " (step ",
                          context.last_checkpoint->step(), ")")
-          : "there is no checkpoint yet";
+          : "There is no checkpoint yet";
   return WithCause(
       absl::FailedPreconditionError(absl::StrCat(
-          "step ", step, " is not finite (loss ", result.loss, ", gradient norm ", result.grad_norm,
-          ", learning rate ", result.learning_rate, "): it was not applied; ", good,
-          "; conversations of the step (from 0): ", rows,
-          ". Look at them with `trainctl preview`, or lower optimizer.learning_rate")),
+          "step ", step, " was not applied, because it is not finite (loss ", result.loss,
+          ", gradient norm ", result.grad_norm, ", learning rate ", result.learning_rate, "). ",
+          good, ". Inspect the conversations of the step (counted from 0: ", conversations,
+          ") with `trainctl preview`, or lower optimizer.learning_rate")),
       {.code = "NON_FINITE", .cause = v1::JobError::NUMERICS, .retryable = false});
 }
 
-// Gradients of the step's mean loss, and the sum of its losses (double, on the device).
+// Computes the gradients of the step's mean loss. Returns the sum of its losses (double, on the
+// device).
 absl::StatusOr<at::Tensor> AccumulateGradients(AttemptContext& context,
                                                const std::vector<Microbatch>& batches,
                                                int64_t target_tokens) {

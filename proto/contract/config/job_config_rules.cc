@@ -156,10 +156,19 @@ void ResolveMoment(const ResolveOptions& options, v1::DataConfig* data, Violatio
 
 void CheckTraining(const v1::JobConfig& config, Violations* violations) {
   constexpr int kBetas = 2;
-  if (config.optimizer().betas_size() != kBetas) {
+  if (config.optimizer().type() == "adamw" && config.optimizer().betas_size() != kBetas) {
     violations->push_back(
         {"optimizer.betas", absl::StrCat("adamw takes 2 values, for example [0.9, 0.999]; found ",
                                          config.optimizer().betas_size())});
+  }
+  if (config.optimizer().nesterov() && config.optimizer().momentum() == 0) {
+    violations->push_back({"optimizer.nesterov",
+                           "requires a momentum above 0; set optimizer.momentum or remove it"});
+  }
+  for (int i = 0; i < config.train().freeze_size(); ++i) {
+    if (!config.train().freeze(i).empty()) continue;
+    violations->push_back({absl::StrCat("train.freeze[", i, "]"),
+                           "is empty; give a pattern such as model.embed_tokens.*, or remove it"});
   }
   const int64_t warmup = config.schedule().warmup_steps();
   if (config.train().has_max_steps() && warmup > 0 && warmup >= config.train().max_steps()) {

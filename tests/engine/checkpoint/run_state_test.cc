@@ -38,7 +38,7 @@ RunState Example() {
   return state;
 }
 
-TEST(RunStateTest, EveryFieldComesBack) {
+TEST(RunStateTest, RestoresEachField) {
   const RunState state = Example();
   const auto read = ParseRunState(RunStateToJson(state));
   ASSERT_TRUE(read.ok()) << read.status();
@@ -59,7 +59,7 @@ TEST(RunStateTest, EveryFieldComesBack) {
   EXPECT_EQ(read->monitor.spike_reference, 2.25);
 }
 
-TEST(RunStateTest, EachMissingOrWrongFieldIsNamed) {
+TEST(RunStateTest, NamesMissingOrWrongField) {
   const auto whole = nlohmann::ordered_json::parse(RunStateToJson(Example()));
   for (const auto& [key, value] : whole.items()) {
     // For readers only: a resume computes them.
@@ -76,7 +76,7 @@ TEST(RunStateTest, EachMissingOrWrongFieldIsNamed) {
   EXPECT_TRUE(absl::IsDataLoss(ParseRunState("{\"format\": 1").status()));
 }
 
-TEST(RunStateTest, ANewerFormatIsRefusedWithAdvice) {
+TEST(RunStateTest, RefusesNewerFormatWithAdvice) {
   auto json = nlohmann::ordered_json::parse(RunStateToJson(Example()));
   json["format"] = 2;
   const auto read = ParseRunState(json.dump());
@@ -84,14 +84,14 @@ TEST(RunStateTest, ANewerFormatIsRefusedWithAdvice) {
   EXPECT_THAT(std::string(read.status().message()), HasSubstr("format 2"));
 }
 
-TEST(RunStateTest, DifferencesOfTheEnvironmentAreSaid) {
+TEST(RunStateTest, ReportsDifferencesOfEnvironment) {
   RunEnvironment then = Example().environment, now = then;
   now.threads = 4;
   now.cpu = "other CPU";
   EXPECT_EQ(EnvironmentDifferences(then, now), "CPU CPU → other CPU, threads 2 → 4");
 }
 
-TEST(RunStateTest, ThisProcessHasAnEnvironment) {
+TEST(RunStateTest, ReadsEnvironmentOfThisProcess) {
   const RunEnvironment environment = CurrentEnvironment("cpu", 2, "2.11.0");
   EXPECT_EQ(environment.build.size(), 32u);
   EXPECT_FALSE(environment.cpu.empty());

@@ -168,16 +168,19 @@ TEST_F(ModelFolderTest, FlatBuffersGroupNeighboursAndPublish) {
   EXPECT_TRUE(at::equal(parameters->flat_value(), parameters->flat_master().to(at::kBFloat16)));
 
   int64_t covered = 0;
-  for (const auto& run : parameters->decay_runs()) {
+  for (const auto& run : parameters->group_runs()) {
     EXPECT_EQ(run.begin, covered);
     covered = run.end;
   }
   EXPECT_EQ(covered, parameters->flat_master().numel());
   for (const Parameter& parameter : parameters->parameters()) {
-    EXPECT_EQ(parameter.decay, parameter.master.dim() == 2) << parameter.name;
-    for (const auto& run : parameters->decay_runs()) {
+    const bool is_matrix = parameter.group() == ParameterGroup::kMatrix ||
+                           parameter.group() == ParameterGroup::kEmbedding ||
+                           parameter.group() == ParameterGroup::kHead;
+    EXPECT_EQ(is_matrix, parameter.master.dim() == 2) << parameter.name;
+    for (const auto& run : parameters->group_runs()) {
       if (parameter.offset >= run.begin && parameter.offset < run.end) {
-        EXPECT_EQ(run.decay, parameter.decay) << parameter.name;
+        EXPECT_EQ(run.group, parameter.group()) << parameter.name;
         EXPECT_LE(parameter.offset + parameter.master.numel(), run.end);
       }
     }

@@ -27,7 +27,7 @@ TEST(LrScheduleTest, EqualsTransformers) {
   }
 }
 
-TEST(LrScheduleTest, StaysZeroBehindTheEnd) {
+TEST(LrScheduleTest, StaysZeroAfterTheEnd) {
   EXPECT_EQ(LearningRate({.type = LrSchedule::Type::kLinear}, 1.0, 12, 10), 0.0);
   EXPECT_NEAR(LearningRate({.type = LrSchedule::Type::kCosine}, 1.0, 15, 10), 0.0, 1e-16);
   EXPECT_EQ(LearningRate({.type = LrSchedule::Type::kConstant}, 1.0, 15, 10), 1.0);

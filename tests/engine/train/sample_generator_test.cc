@@ -35,7 +35,7 @@ std::vector<int32_t> RowIds(const v1::JobConfig& config, const TextPipeline& tex
   return row.example.ids;
 }
 
-TEST(SampleGeneratorTest, APromptBeginsAsATrainingRowOfTheSameSettingsDoes) {
+TEST(SampleGeneratorTest, PromptIsPrefixOfTrainingExample) {
   TempDir folder;
   const TinyJob job(folder);
   std::vector<std::vector<int32_t>> prompts;
@@ -83,7 +83,7 @@ void MakeAttentiveModel(const TempDir& folder) {
 // The job's own setting arrives: with as_text the question is another one to the model. (The
 // weights hardly move, and the training data hold no control token, so that only the prompt
 // differs.)
-TEST(SampleGeneratorTest, SamplesOfAJobFollowItsControlTokens) {
+TEST(SampleGeneratorTest, SamplesFollowControlTokens) {
   TempDir folder;
   const TinyJob job(folder);
   MakeAttentiveModel(folder);

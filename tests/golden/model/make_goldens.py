@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Goldens of the decoder, AdamW and the learning-rate schedules from the reference implementations.
+"""Goldens of the decoder, frozen parameters, AdamW, SGD and the learning-rate schedules from the reference implementations.
 
 usage: make_goldens.py [OUT_DIR]        (virtual environment of tests/requirements-peers.txt: torch 2.11.0, transformers 5.23.0)
 
 Weights are not stored: weight i of tensor NAME is an exact function of (NAME, i), see weights() here and tests/engine/model/golden_model.h.
 Documents are run one by one, so the goldens hold what a packed row must give when its documents are isolated.
 """
+import fnmatch
 import json
 import os
 import sys
 
 import numpy as np
 import torch
+import transformers
 from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM,
                           Qwen3Config, Qwen3ForCausalLM, get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup,
                           get_linear_schedule_with_warmup)
@@ -105,6 +107,78 @@ def adamw_golden():
     return {"learning_rate": 1e-2, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, "weight_decay": 0.1, "gradient_factor": 0.25, "steps": steps, "state": state}
 
 
+SGD_CASES = ({"momentum": 0.0, "nesterov": False}, {"momentum": 0.9, "nesterov": False}, {"momentum": 0.9, "nesterov": True})
+
+
+def sgd_golden():
+    """Three steps of torch.optim.SGD per case; tensors, decay and gradients as in adamw_golden."""
+    shapes = {"matrix": (7, 5), "norm": (6,)}
+    cases = []
+    for case in SGD_CASES:
+        params = {n: torch.nn.Parameter(weights(n, s).clone()) for n, s in shapes.items()}
+        optimizer = torch.optim.SGD([{"params": [params["matrix"]], "weight_decay": 0.1}, {"params": [params["norm"]], "weight_decay": 0.0}],
+                                    lr=1e-2, **case)
+        steps = []
+        for step in range(3):
+            for n, p in params.items():
+                p.grad = weights(f"{n}.grad{step}", shapes[n]) * 0.25
+            optimizer.step()
+            steps.append({n: p.detach().flatten().tolist() for n, p in params.items()})
+        state = {n: optimizer.state[p]["momentum_buffer"].flatten().tolist() for n, p in params.items()} if case["momentum"] else {}
+        cases.append({**case, "steps": steps, "momentum_buffer": state})
+    return {"torch": torch.__version__, "learning_rate": 1e-2, "weight_decay": 0.1, "gradient_factor": 0.25, "cases": cases}
+
+
+# Model and the patterns of train.freeze.
+FREEZE_CASES = {
+    "embedding_tied": ("qwen3", ["model.embed_tokens.*"]),
+    "embedding": ("llama3_rope_bias", ["model.embed_tokens.*"]),
+    "lower_layers": ("mistral_sliding", ["model.embed_tokens.*", "model.layers.0.*"]),
+    "k_proj": ("qwen2", ["model.layers.0.self_attn.k_proj.weight", "model.layers.1.self_attn.k_proj.*"]),
+    "matrices_of_groups": ("llama_tied", ["*.gate_proj.weight", "*.q_proj.weight", "*norm.weight"]),
+    "all_but_head": ("llama3_rope_bias", ["model.*"]),
+    "all_but_q_norm": ("qwen3", ["*proj.weight", "*layernorm.weight", "model.norm.weight", "model.embed_tokens.weight", "*k_norm.weight"]),
+}
+FREEZE_STEPS = 10
+
+
+def freeze_golden():
+    """Ten steps of AdamW with clipping over all documents, frozen parameters with requires_grad_(False). Matrices and embeddings decay."""
+    cases = {}
+    for name, (model_name, patterns) in FREEZE_CASES.items():
+        cls, config = MODELS[model_name]
+        config._attn_implementation = "eager"
+        model = cls(config).to(torch.float32).eval()
+        with torch.no_grad():
+            for n, p in model.named_parameters():
+                p.copy_(weights(n, tuple(p.shape)))
+        for n, p in model.named_parameters():
+            p.requires_grad_(not any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns))
+        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        before = {n: p.detach().clone() for n, p in trained.items()}
+        optimizer = torch.optim.AdamW([{"params": [p for p in trained.values() if p.dim() == 2], "weight_decay": 0.1},
+                                       {"params": [p for p in trained.values() if p.dim() < 2], "weight_decay": 0.0}],
+                                      lr=1e-3, betas=(0.9, 0.99), eps=1e-8)
+        targets = sum(sum(y != -100 for y in labels[1:]) for _, labels in DOCUMENTS)
+        losses, norms = [], []
+        for _ in range(FREEZE_STEPS):
+            optimizer.zero_grad()
+            total = 0.0
+            for ids, labels in DOCUMENTS:
+                out = model(input_ids=torch.tensor([ids])).logits[0]
+                loss = torch.nn.functional.cross_entropy(out[:-1], torch.tensor(labels[1:]), ignore_index=-100, reduction="sum") / targets
+                loss.backward()
+                total += loss.item()
+            losses.append(total)
+            norms.append(torch.nn.utils.clip_grad_norm_(trained.values(), 1.0).item())
+            optimizer.step()
+        changes = {n: {"change": (p.detach() - before[n]).double().norm().item(), "first": p.detach().flatten()[:8].tolist()}
+                   for n, p in trained.items()}
+        cases[name] = {"model": model_name, "freeze": patterns, "losses": losses, "grad_norms": norms, "trained": changes}
+    return {"torch": torch.__version__, "transformers": transformers.__version__, "learning_rate": 1e-3, "beta1": 0.9, "beta2": 0.99,
+            "eps": 1e-8, "weight_decay": 0.1, "max_grad_norm": 1.0, "cases": cases}
+
+
 def schedule_golden():
     makers = {"constant": lambda o, w, n: get_constant_schedule_with_warmup(o, w), "linear": get_linear_schedule_with_warmup,
               "cosine": get_cosine_schedule_with_warmup}
@@ -126,7 +200,7 @@ def main():
     out = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     torch.set_num_threads(1)
     goldens = {name: decoder_golden(name) for name in MODELS}
-    goldens["adamw"], goldens["schedules"] = adamw_golden(), schedule_golden()
+    goldens["adamw"], goldens["sgd"], goldens["freeze"], goldens["schedules"] = adamw_golden(), sgd_golden(), freeze_golden(), schedule_golden()
     for name, golden in goldens.items():
         with open(os.path.join(out, name + ".json"), "w") as f:
             json.dump(golden, f)

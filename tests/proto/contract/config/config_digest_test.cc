@@ -39,7 +39,6 @@ TEST(ConfigDigestTest, CanonicalTextIsSortedAndShortest) {
 }
 
 TEST(ConfigDigestTest, EveryKnobAloneChangesItIffItIsPartOfTheIdentity) {
-  const v1::JobConfig base = Resolve(testing::CompleteConfig());
   int in_identity = 0;
   for (const testing::KnobField& knob : testing::AllKnobFields(*v1::JobConfig::descriptor())) {
     const v1::Knob& options = KnobOf(*knob.field);
@@ -47,13 +46,20 @@ TEST(ConfigDigestTest, EveryKnobAloneChangesItIffItIsPartOfTheIdentity) {
     in_identity += identity;
     for (const std::string& value : testing::OtherValues(*knob.field)) {
       v1::JobConfig changed = testing::CompleteConfig();
+      testing::MakeApply(*knob.field, &changed);
+      const v1::JobConfig base = Resolve(changed);
       ASSERT_EQ(ViolationsText(SetField(knob.path, value, &changed).violations), "") << knob.path;
       changed = Resolve(changed);
       EXPECT_EQ(ConfigDigest(changed) != ConfigDigest(base), identity)
           << knob.path << " = " << value;
       // The length of a run is part of the digest but no difference of identity.
       const bool length = knob.path == "train.max_steps" || knob.path == "train.epochs";
-      const std::vector<ConfigDifference> differences = IdentityDifferences(changed, base);
+      std::vector<ConfigDifference> differences = IdentityDifferences(changed, base);
+      // optimizer.type brings and removes the keys that apply only with it.
+      if (knob.path == "optimizer.type") {
+        EXPECT_EQ(differences.size(), 5u);
+        differences.erase(differences.begin() + 1, differences.end());
+      }
       ASSERT_EQ(differences.size(), identity && !length ? 1u : 0u) << knob.path << " = " << value;
       if (identity && !length) {
         EXPECT_EQ(differences[0].path, knob.path);

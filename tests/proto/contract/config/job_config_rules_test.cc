@@ -131,6 +131,41 @@ TEST(ResolveJobConfigTest, SourcesAreGivenAndDistinct) {
               HasSubstr("without control characters"));
 }
 
+TEST(ResolveJobConfigTest, FillsInAndRefusesKeysByOptimizerType) {
+  const v1::OptimizerConfig sgd = Resolve(std::string(kMinimal) + "optimizer: {type: sgd}\n")
+                                      .resolved.config()
+                                      .optimizer();
+  EXPECT_TRUE(sgd.has_momentum() && sgd.has_nesterov());
+  EXPECT_EQ(sgd.momentum(), 0.0);
+  EXPECT_EQ(sgd.betas_size(), 0);
+  EXPECT_FALSE(sgd.has_eps());
+  const v1::OptimizerConfig adamw = Resolve(kMinimal).resolved.config().optimizer();
+  EXPECT_FALSE(adamw.has_momentum() || adamw.has_nesterov());
+  EXPECT_EQ(FaultsWith("optimizer: {momentum: 0.9}\n"),
+            "line 3: optimizer.momentum: applies only with type: sgd; remove it");
+  EXPECT_EQ(FaultsWith("optimizer: {nesterov: true, momentum: 0.5}\n"),
+            "line 3: optimizer.momentum: applies only with type: sgd; remove it\n"
+            "line 3: optimizer.nesterov: applies only with type: sgd; remove it");
+  EXPECT_EQ(FaultsWith("optimizer: {type: sgd, eps: 1.0e-6}\n"),
+            "line 3: optimizer.eps: applies only with type: adamw; remove it");
+  EXPECT_EQ(FaultsWith("optimizer: {type: sgd, nesterov: true}\n"),
+            "line 3: optimizer.nesterov: requires a momentum above 0; set optimizer.momentum or "
+            "remove it");
+  EXPECT_EQ(FaultsWith("train: {freeze: [\"\"]}\n"),
+            "line 3: train.freeze[0]: is empty; give a pattern such as model.embed_tokens.*, or "
+            "remove it");
+}
+
+// The configuration of an existing job is resolved; a job that continues it changes the type alone.
+TEST(ResolveJobConfigTest, DropsResolvedDefaultsOfTheOtherOptimizer) {
+  v1::JobConfig config = Resolve(kMinimal).resolved.config();
+  config.mutable_optimizer()->set_type("sgd");
+  std::vector<ConfigViolation> violations;
+  const v1::ResolvedJobConfig resolved = ResolveJobConfig(config, {.now = kNow}, &violations);
+  EXPECT_EQ(ViolationsText(violations), "");
+  EXPECT_EQ(resolved.config().optimizer().betas_size(), 0);
+}
+
 TEST(ResolveJobConfigTest, NothingIsTooLongForBfdSplit) {
   EXPECT_EQ(
       FaultsWithData("packing: bfd_split, too_long: fail"),

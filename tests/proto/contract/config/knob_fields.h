@@ -52,6 +52,14 @@ inline v1::JobConfig CompleteConfig() {
   return config;
 }
 
+// Gives `config` what the field needs to apply (knob.only_with).
+inline void MakeApply(const google::protobuf::FieldDescriptor& field, v1::JobConfig* config) {
+  if (KnobOf(field).only_with().empty()) return;
+  const std::string& condition = KnobOf(field).only_with(0);
+  config->mutable_optimizer()->set_type(condition.substr(condition.find('=') + 1));
+  if (field.name() == "nesterov") config->mutable_optimizer()->set_momentum(0.25);
+}
+
 // Values as in YAML that the field takes, its default not among them; empty where one word is all
 // that there is.
 inline std::vector<std::string> OtherValues(const google::protobuf::FieldDescriptor& field) {
@@ -64,6 +72,8 @@ inline std::vector<std::string> OtherValues(const google::protobuf::FieldDescrip
   if (field.name() == "checkpoint")
     return {"/c/step-00000001-a1", "jobs/5a/checkpoints/step-00000001-a1"};
   if (field.name() == "betas") return {"[0.5, 0.25]"};
+  if (field.name() == "momentum") return {"0.5"};
+  if (field.name() == "freeze") return {"[model.embed_tokens.*]"};
   if (!knob.choices().empty()) {
     for (const std::string& choice : knob.choices()) {
       if (choice != knob.default_()) values.push_back(choice);

@@ -81,8 +81,10 @@ TEST(KnobRulesTest, EveryScalarIsOptionalAndDefaultsFillIt) {
     EXPECT_TRUE(knob.field->is_repeated() || knob.field->has_presence())
         << knob.path << " must be optional: absent is not zero";
     const bool filled = std::find(paths.begin(), paths.end(), knob.path) != paths.end();
-    if (KnobOf(*knob.field).has_default_()) {
-      EXPECT_TRUE(filled) << knob.path;
+    const v1::Knob& options = KnobOf(*knob.field);
+    const bool applies = options.only_with().empty() || options.only_with(0) == "type=adamw";
+    if (options.has_default_()) {
+      EXPECT_EQ(filled, applies) << knob.path;
     }
   }
 }
@@ -100,6 +102,7 @@ TEST(KnobRulesTest, EveryBoundIsEnforced) {
           Beyond(*knob.field, bound,
                  direction < 0 ? options.min_exclusive() : options.max_exclusive(), direction));
       v1::JobConfig config = CompleteConfig();
+      testing::MakeApply(*knob.field, &config);
       ASSERT_EQ(ViolationsText(SetField(knob.path, outside, &config).violations), "")
           << knob.path << " " << outside;
       const std::vector<std::string> faults = FaultsAt(knob.path, config);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading the prompts file: both forms, the system prompt, and errors with their line.
-#include "engine/train/loop/samples.h"
+#include "engine/train/sample_prompts.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@ using ::testing::HasSubstr;
 using testing::TempDir;
 using testing::WriteText;
 
-TEST(SamplesTest, ReadsBothForms) {
+TEST(SamplePromptsTest, ReadsBothForms) {
   TempDir folder;
   WriteText(folder / "p.jsonl",
             "{\"prompt\": \"a?\", \"expected\": \"b\"}\n\n"
@@ -33,7 +33,7 @@ TEST(SamplesTest, ReadsBothForms) {
   EXPECT_EQ((*prompts)[1].messages.size(), 2u);
 }
 
-TEST(SamplesTest, PutsTheSystemPromptInFrontOfConversationsThatHaveNone) {
+TEST(SamplePromptsTest, AddsSystemPromptToConversationsWithoutOne) {
   TempDir folder;
   WriteText(folder / "p.jsonl",
             "{\"prompt\": \"a?\"}\n{\"messages\": [{\"role\": \"system\", \"content\": \"own\"}, "
@@ -44,7 +44,7 @@ TEST(SamplesTest, PutsTheSystemPromptInFrontOfConversationsThatHaveNone) {
   EXPECT_EQ((*prompts)[1].messages[0]["content"], "own");
 }
 
-TEST(SamplesTest, ErrorsNameFileAndLine) {
+TEST(SamplePromptsTest, ReportsFileAndLine) {
   TempDir folder;
   const std::string path = folder / "p.jsonl";
   const std::pair<const char*, const char*> cases[] = {
@@ -52,9 +52,9 @@ TEST(SamplesTest, ErrorsNameFileAndLine) {
       {"{\"question\": \"a\"}\n", "p.jsonl:1: expected {\"messages\""},
       {"{\"messages\": 3}\n", "p.jsonl:1: \"messages\" is not a list"},
       {"{\"messages\": [{\"role\": \"assistant\", \"content\": \"a\"}]}\n",
-       "no message before the first assistant turn"},
+       "no message before the first assistant message"},
       {"{\"prompt\": \"a\", \"expected\": 1}\n", "\"expected\" is not text"},
-      {"\n", "holds no prompt"},
+      {"\n", "contains no prompt"},
   };
   for (const auto& [text, message] : cases) {
     WriteText(path, text);

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/train/stages/run_identity.h"
-
 #include <ATen/Parallel.h>
 #include <torch/version.h>
 
@@ -13,7 +11,7 @@
 #include "engine/checkpoint/run_folder.h"
 #include "engine/core/job_error.h"
 #include "engine/platform/device.h"
-#include "engine/train/stages/final_model.h"
+#include "engine/train/stages/stages.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_digest.h"
@@ -29,7 +27,7 @@ std::string DifferencesText(const std::vector<ConfigDifference>& differences) {
   });
 }
 
-// Lengths of a run may change on the way; it is said.
+// The length of a job may change between attempts; a notice reports it.
 void NoteLength(AttemptContext& context, const v1::TrainConfig& theirs) {
   const v1::TrainConfig& ours = context.config.train();
   std::vector<std::string> changes;
@@ -40,8 +38,8 @@ void NoteLength(AttemptContext& context, const v1::TrainConfig& theirs) {
     changes.push_back(absl::StrCat("train.epochs ", theirs.epochs(), " → ", ours.epochs()));
   if (changes.empty()) return;
   EmitNotice(context.events, v1::Notice::INFO, "RUN_LENGTH_CHANGED",
-             absl::StrCat("continuing with another length: ", absl::StrJoin(changes, ", "),
-                          " (the schedule follows)"));
+             absl::StrCat("the length of the job changed: ", absl::StrJoin(changes, ", "),
+                          "; the learning-rate schedule follows it"));
 }
 
 absl::Status CompareConfig(AttemptContext& context) {
@@ -66,7 +64,7 @@ absl::Status CompareConfig(AttemptContext& context) {
       DifferencesText(differences), "; set them back, or start a new job from it with init_from"));
 }
 
-// A plain Hugging Face folder has no manifest; one of ours must be undamaged.
+// A plain Hugging Face folder has no manifest. One of ours must match its manifest.
 absl::Status VerifyWeights(const std::string& folder) {
   const absl::StatusOr<Manifest> manifest = ReadManifest(folder);
   if (absl::IsNotFound(manifest.status())) return absl::OkStatus();
@@ -74,8 +72,8 @@ absl::Status VerifyWeights(const std::string& folder) {
   return VerifyFolder(folder, *manifest);
 }
 
-// Opens the checkpoint that init_from names. It is another run's: no older one of it is at hand, so
-// that damage is final, once it is sure that it is damage.
+// Opens the checkpoint that init_from names. It belongs to another job, so there is no older one to
+// fall back to: a confirmed corruption is a permanent error.
 absl::Status OpenInit(AttemptContext& context, const std::string& folder) {
   const absl::Status opened = ConfirmCorruption(ManifestPaths(folder), [&]() -> absl::Status {
     if (context.config.init_from().state() == "weights") return VerifyWeights(folder);
@@ -119,9 +117,9 @@ void NoteEnvironment(AttemptContext& context) {
       EnvironmentDifferences(context.start->state.environment, context.environment);
   if (differences.empty()) return;
   EmitNotice(context.events, v1::Notice::WARNING, "RESUME_ENVIRONMENT",
-             absl::StrCat("the checkpoint was made in another environment (", differences,
-                          "): the run continues, but its numbers may differ in the last bits "
-                          "from an undisturbed run's"));
+             absl::StrCat("the checkpoint was written in another environment (", differences,
+                          "), so the numbers may differ in the last bits from those of an "
+                          "uninterrupted job"));
 }
 
 }  // namespace
@@ -151,8 +149,8 @@ absl::Status CheckDataIdentity(AttemptContext& context) {
   const std::string& theirs = context.start->state.data_fingerprint;
   if (ours == theirs) return absl::OkStatus();
   const std::string what = absl::StrCat(
-      "the training data gives other tokens or labels than those that the checkpoint was trained "
-      "on (fingerprint ",
+      "the training data has other tokens or labels than the checkpoint was trained on "
+      "(fingerprint ",
       ToHex(theirs), " → ", ToHex(ours), ")");
   if (!context.start_is_resume) {
     EmitNotice(context.events, v1::Notice::INFO, "INIT_FROM_DATA_DIFFERS", what);

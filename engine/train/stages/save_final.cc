@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/train/stages/final_model.h"
-
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -13,6 +11,7 @@
 #include "engine/checkpoint/run_folder.h"
 #include "engine/core/job_error.h"
 #include "engine/train/loop/checkpointing.h"
+#include "engine/train/stages/stages.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/attempt_files.h"
@@ -30,7 +29,7 @@ Manifest FinalManifest(const AttemptContext& context) {
           .create_time = TimestampText()};
 }
 
-// What lies at `folder` is the model that this run would write there.
+// Whether `folder` already holds the model that this job would write there.
 bool IsDone(const AttemptContext& context, const std::string& folder) {
   const absl::StatusOr<Manifest> manifest = ReadManifest(folder);
   return manifest.ok() && manifest->kind == "final" && manifest->job == context.spec.job() &&
@@ -47,7 +46,7 @@ absl::Status Fence(const AttemptContext& context) {
 absl::Status WriteFinal(const AttemptContext& context) {
   const std::string final_path = FinalFolder(context.spec.run_dir());
   if (IsDone(context, final_path)) return absl::OkStatus();
-  RETURN_IF_ERROR(CheckSpace(context.spec.run_dir(), EstimateCheckpointBytes(*context.parameters)));
+  RETURN_IF_ERROR(CheckSpace(context.spec.run_dir(), EstimateModelBytes(*context.parameters)));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<FolderWriter> writer,
       FolderWriter::Create(absl::StrCat(context.spec.run_dir(), "/",
@@ -109,7 +108,8 @@ absl::Status CheckOutputPath(const std::string& path, const std::string& job) {
   if (manifest.ok() && manifest->job == job && manifest->kind == "final") return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("output.path ", path,
-                   " exists already and is not this job's; choose another path, or move it away"));
+                   " already exists and does not belong to this job; choose another path, or move "
+                   "it away"));
 }
 
 }  // namespace trainerd::engine
