@@ -38,7 +38,8 @@ absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir,
 }
 
 absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
-                        const ParameterSet& parameters, Optimizer& optimizer, FolderWriter& writer) {
+                        const ParameterSet& parameters, Optimizer& optimizer,
+                        FolderWriter& writer) {
   RETURN_IF_ERROR(WriteModelFolder(parameters, target.model_folder, target.chat_template, writer));
   ASSIGN_OR_RETURN(const ManifestFile optimizer_file,
                    WriteOptimizerFile(writer.path(), parameters, optimizer));
@@ -70,7 +71,8 @@ absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {
 
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                                                const RunState& state,
-                                               const ParameterSet& parameters, Optimizer& optimizer) {
+                                               const ParameterSet& parameters,
+                                               Optimizer& optimizer) {
   const std::string id = CheckpointName({.step = state.step, .attempt = target.attempt});
   const std::string folder = CheckpointsFolder(target.run_dir);
   const std::string final_path = absl::StrCat(folder, "/", id);

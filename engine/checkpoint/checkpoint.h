@@ -36,7 +36,8 @@ struct CheckpointTarget {
 // remain.
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                                                const RunState& state,
-                                               const ParameterSet& parameters, Optimizer& optimizer);
+                                               const ParameterSet& parameters,
+                                               Optimizer& optimizer);
 
 // Writes the model as a Hugging Face folder into `writer`: weights in the source's dtype, and the
 // other files of `source`. `chat_template`: as in CheckpointTarget.

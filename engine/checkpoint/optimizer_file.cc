@@ -35,8 +35,7 @@ std::vector<Entry> EntriesOf(const ParameterSet& parameters, Optimizer& optimize
   };
   for (const OptimizerState& state : optimizer.State()) {
     for (size_t i = 0; i < state.tensors.size(); ++i) {
-      if (state.tensors[i].defined())
-        add(parameters.parameters()[i], state.name, state.tensors[i]);
+      if (state.tensors[i].defined()) add(parameters.parameters()[i], state.name, state.tensors[i]);
     }
   }
   for (const Parameter& parameter : parameters.parameters()) {
@@ -77,8 +76,8 @@ bool NeedsMaster(const Parameter& parameter) {
 int64_t EstimateModelBytes(const ParameterSet& parameters) {
   int64_t bytes = 0;
   for (const Parameter& parameter : parameters.parameters()) {
-    bytes += parameter.value.numel() *
-             static_cast<int64_t>(c10::elementSize(parameter.source_dtype));
+    bytes +=
+        parameter.value.numel() * static_cast<int64_t>(c10::elementSize(parameter.source_dtype));
   }
   return bytes;
 }

@@ -59,9 +59,8 @@ absl::StatusOr<ManifestFile> WriteShard(const std::string& path, const Shard& sh
                                         const WriteWeightsOptions& options) {
   std::vector<SafetensorsWriter::Declared> declared;
   for (const Parameter* parameter : shard) {
-    declared.push_back(
-        {parameter->name, StoredDtypeOf(TargetType(*parameter, options.dtype)),
-         parameter->value.sizes().vec()});
+    declared.push_back({parameter->name, StoredDtypeOf(TargetType(*parameter, options.dtype)),
+                        parameter->value.sizes().vec()});
   }
   ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsWriter> writer,
                    SafetensorsWriter::Create(path, declared));

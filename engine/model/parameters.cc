@@ -146,16 +146,16 @@ absl::StatusOr<std::unique_ptr<ParameterSet>> ParameterSet::Create(const ModelCo
 absl::Status ParameterSet::Allocate(int64_t training_size, int64_t frozen_size, at::Device device) {
   const bool is_fp32 = precision_ == Precision::kFp32;
   const int64_t bytes = training_size * (is_fp32 ? 8 : 10) + frozen_size * (is_fp32 ? 4 : 2);
-  return Annotate(CatchTorch([&] {
-                    const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
-                    flat_master_ = at::zeros({training_size}, options);
-                    flat_grad_ = at::zeros({training_size}, options);
-                    flat_value_ = is_fp32 ? flat_master_
-                                          : at::zeros({training_size}, options.dtype(at::kBFloat16));
-                    flat_frozen_ = at::zeros({frozen_size}, options.dtype(compute_dtype()));
-                  }),
-                  "parameters and gradients of ", num_parameters_, " weights need ", bytes,
-                  " bytes");
+  return Annotate(
+      CatchTorch([&] {
+        const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
+        flat_master_ = at::zeros({training_size}, options);
+        flat_grad_ = at::zeros({training_size}, options);
+        flat_value_ =
+            is_fp32 ? flat_master_ : at::zeros({training_size}, options.dtype(at::kBFloat16));
+        flat_frozen_ = at::zeros({frozen_size}, options.dtype(compute_dtype()));
+      }),
+      "parameters and gradients of ", num_parameters_, " weights need ", bytes, " bytes");
 }
 
 void ParameterSet::AddParameter(const WeightSpec& spec, int64_t offset, bool is_frozen) {
@@ -193,18 +193,16 @@ absl::Status ParameterSet::LoadParameter(const HfFolder& folder, Parameter& para
   parameter.source_dtype = ScalarTypeOf(folder.Find(parameter.name)->dtype);
   // copy_ and clone only read the mapping; from_blob requires a mutable pointer. Files do not align
   // tensors to their element size.
-  RETURN_IF_ERROR(
-      Annotate(CatchTorch([&] {
-                 const at::Tensor stored =
-                     at::from_blob(const_cast<char*>(bytes.data()), shape,
-                                   at::TensorOptions().dtype(parameter.source_dtype));
-                 (parameter.trains() ? parameter.master : parameter.value).copy_(stored);
-                 const bool is_exact =
-                     compute_dtype() == at::kFloat || parameter.source_dtype == compute_dtype();
-                 parameter.source =
-                     parameter.trains() || is_exact ? at::Tensor() : stored.clone();
-               }),
-               "load tensor \"", parameter.name, "\""));
+  RETURN_IF_ERROR(Annotate(
+      CatchTorch([&] {
+        const at::Tensor stored = at::from_blob(const_cast<char*>(bytes.data()), shape,
+                                                at::TensorOptions().dtype(parameter.source_dtype));
+        (parameter.trains() ? parameter.master : parameter.value).copy_(stored);
+        const bool is_exact =
+            compute_dtype() == at::kFloat || parameter.source_dtype == compute_dtype();
+        parameter.source = parameter.trains() || is_exact ? at::Tensor() : stored.clone();
+      }),
+      "load tensor \"", parameter.name, "\""));
   folder.Release(parameter.name);
   return absl::OkStatus();
 }

@@ -46,7 +46,7 @@ struct Parameter {
   // Only of a parameter that trains. The master has the same storage as `value` in
   // Precision::kFp32.
   at::Tensor master;  // fp32
-  at::Tensor grad;  // fp32
+  at::Tensor grad;    // fp32
 
   // Only of a frozen parameter whose source dtype `value` cannot represent exactly: its bytes as
   // loaded, on the CPU.

@@ -55,8 +55,7 @@ LinearCrossEntropyResult LinearCrossEntropy(const at::Tensor& hidden_RD,
     at::Tensor losses = ops.cross_entropy(logits, targets_R.narrow(0, begin, count),
                                           options.gradient_scale, with_d_hidden || with_d_head);
     result.loss_sum.add_(losses.sum());
-    if (with_d_hidden)
-      MatMulOut(result.d_hidden_RD.narrow(0, begin, count), logits, head.weight);
+    if (with_d_hidden) MatMulOut(result.d_hidden_RD.narrow(0, begin, count), logits, head.weight);
     if (with_d_head) AddMatMul(head.grad, logits.t(), h);
   }
   return result;

@@ -18,7 +18,7 @@ struct LinearCrossEntropyOptions {
 };
 
 struct LinearCrossEntropyResult {
-  at::Tensor loss_sum;     // fp32 scalar: sum of the targets' negative log-likelihoods, not scaled
+  at::Tensor loss_sum;  // fp32 scalar: sum of the targets' negative log-likelihoods, not scaled
   // gradient_scale × its gradient; undefined without gradient, or if hidden requires none.
   at::Tensor d_hidden_RD;
 };

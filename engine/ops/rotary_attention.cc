@@ -58,8 +58,8 @@ at::Tensor RotaryAttention(const at::Tensor& qkv, const RotaryTables& rope,
     result = ops.attention_forward(heads.q_TNH, heads.k_TKH, heads.v_TKH, documents, options.shape);
   }
   at::Tensor out = result.out_TNH.detach().flatten(1);
-  if (!IsRecording() || !(qkv.requires_grad() || options.q_norm.grad.defined() ||
-                          options.k_norm.grad.defined()))
+  if (!IsRecording() ||
+      !(qkv.requires_grad() || options.q_norm.grad.defined() || options.k_norm.grad.defined()))
     return out;
 
   auto backward = [&ops, saved_qkv, heads, result, rope, documents,

@@ -24,9 +24,9 @@ bool Decays(ParameterGroup group, bool decay_norms) {
 OptimizerState FlatState(std::string name, const at::Tensor& flat, const ParameterSet& parameters) {
   OptimizerState state{.name = std::move(name)};
   for (const Parameter& parameter : parameters.parameters()) {
-    state.tensors.push_back(
-        parameter.trains() ? flat.narrow(0, parameter.offset, parameter.value.numel())
-                           : at::Tensor());
+    state.tensors.push_back(parameter.trains()
+                                ? flat.narrow(0, parameter.offset, parameter.value.numel())
+                                : at::Tensor());
   }
   return state;
 }

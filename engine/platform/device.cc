@@ -44,7 +44,8 @@ absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
   std::error_code error;
   if (!fs::exists(path, error)) {
     return absl::NotFoundError(absl::StrCat(
-        path, " does not exist, because this trainerd was built without CUDA (no nvcc 13 was found); "
+        path,
+        " does not exist, because this trainerd was built without CUDA (no nvcc 13 was found); "
         "build trainerd on a machine with nvcc 13, or use device: cpu"));
   }
   void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
@@ -58,8 +59,8 @@ absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
   const TrainerdCudaPlugin* plugin =
       symbol == nullptr ? nullptr : reinterpret_cast<TrainerdCudaPluginFunction>(symbol)();
   if (plugin == nullptr || plugin->abi != kTrainerdCudaAbi) {
-    return absl::NotFoundError(absl::StrCat(
-        path, " and trainerd-worker have different versions; build both together"));
+    return absl::NotFoundError(
+        absl::StrCat(path, " and trainerd-worker have different versions; build both together"));
   }
   return plugin;
 }

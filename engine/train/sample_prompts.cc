@@ -51,7 +51,8 @@ absl::StatusOr<SamplePrompt> ParsePrompt(const std::string& line) {
   prompt.question = record["prompt"].get<std::string>();
   prompt.messages = Json::array({{{"role", "user"}, {"content", prompt.question}}});
   if (record.contains("expected")) {
-    if (!record["expected"].is_string()) return absl::InvalidArgumentError("\"expected\" is not text");
+    if (!record["expected"].is_string())
+      return absl::InvalidArgumentError("\"expected\" is not text");
     prompt.expected = record["expected"].get<std::string>();
   }
   return prompt;
@@ -75,7 +76,9 @@ absl::StatusOr<std::vector<SamplePrompt>> ReadSamplePrompts(const std::string& p
     }
     prompts.push_back(*std::move(prompt));
   }
-  if (prompts.empty()) return absl::InvalidArgumentError(absl::StrCat(path, " contains no prompt; add one or remove samples.prompts"));
+  if (prompts.empty())
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " contains no prompt; add one or remove samples.prompts"));
   return prompts;
 }
 

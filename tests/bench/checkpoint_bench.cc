@@ -83,8 +83,8 @@ absl::StatusOr<double> WriteRaw(const std::string& path, int64_t bytes,
 }
 
 absl::Status Round(const Flags& flags, const CheckpointTarget& target,
-                   const ParameterSet& parameters, Optimizer& optimizer, const std::vector<char>& block,
-                   int64_t* bytes, Times* times) {
+                   const ParameterSet& parameters, Optimizer& optimizer,
+                   const std::vector<char>& block, int64_t* bytes, Times* times) {
   RunState state;
   state.step = 1;
   state.total_steps = 1;

@@ -100,9 +100,9 @@ class ResumeTest : public ::testing::TestWithParam<ResumeCase> {};
 TEST_P(ResumeTest, EndsWithBytesOfUninterruptedJob) {
   TempDir folder;
   TinyJob job(folder, GetParam().dtype);
-  const std::string overrides = absl::StrCat(
-      "train: {precision: ", GetParam().precision, GetParam().train_keys,
-      "}\ndata: {packing: ", GetParam().packing, "}\n", GetParam().sections);
+  const std::string overrides =
+      absl::StrCat("train: {precision: ", GetParam().precision, GetParam().train_keys,
+                   "}\ndata: {packing: ", GetParam().packing, "}\n", GetParam().sections);
   const internal::AttemptSpec undisturbed = job.Spec("undisturbed", 1, overrides);
   Ran whole;
   RunAttempt(undisturbed, &whole);
@@ -146,17 +146,17 @@ constexpr char kMomentum[] =
     "optimizer: {type: sgd, learning_rate: 0.1, momentum: 0.9, nesterov: true}";
 constexpr char kFreeze[] =
     ", freeze: [model.embed_tokens.*, model.layers.0.*, \"*.1.self_attn.k_proj.*\"]";
-INSTANTIATE_TEST_SUITE_P(
-    Sgd, ResumeTest,
-    ::testing::Values(ResumeCase{"fp32", "none", "fp32", "sgd", "", kSgd},
-                      ResumeCase{"bf16", "bfd", "bf16", "sgd_momentum", "", kMomentum}),
-    ResumeName);
-INSTANTIATE_TEST_SUITE_P(
-    Freeze, ResumeTest,
-    ::testing::Values(ResumeCase{"fp32", "none", "bf16", "freeze", kFreeze},
-                      ResumeCase{"bf16", "bfd", "fp32", "freeze", kFreeze},
-                      ResumeCase{"bf16", "none", "bf16", "freeze_sgd", kFreeze, kMomentum}),
-    ResumeName);
+INSTANTIATE_TEST_SUITE_P(Sgd, ResumeTest,
+                         ::testing::Values(ResumeCase{"fp32", "none", "fp32", "sgd", "", kSgd},
+                                           ResumeCase{"bf16", "bfd", "bf16", "sgd_momentum", "",
+                                                      kMomentum}),
+                         ResumeName);
+INSTANTIATE_TEST_SUITE_P(Freeze, ResumeTest,
+                         ::testing::Values(ResumeCase{"fp32", "none", "bf16", "freeze", kFreeze},
+                                           ResumeCase{"bf16", "bfd", "fp32", "freeze", kFreeze},
+                                           ResumeCase{"bf16", "none", "bf16", "freeze_sgd", kFreeze,
+                                                      kMomentum}),
+                         ResumeName);
 
 TEST(RunJobTest, LearnsWithSgd) {
   TempDir folder;
@@ -189,7 +189,8 @@ TEST(RunJobTest, KeepsBytesOfFrozenWeights) {
       for (const std::string& name : (*source)->Names()) {
         const TensorInfo& info = *(*source)->Find(name);
         ASSERT_EQ(info.dtype, (*written)->Find(name)->dtype);
-        const bool same = *(*source)->Bytes(name, info.shape) == *(*written)->Bytes(name, info.shape);
+        const bool same =
+            *(*source)->Bytes(name, info.shape) == *(*written)->Bytes(name, info.shape);
         const bool frozen = name == "model.embed_tokens.weight" ||
                             name.rfind("model.layers.0.", 0) == 0 ||
                             name == "model.layers.1.self_attn.k_proj.weight";
@@ -223,10 +224,9 @@ TEST(RunJobTest, RefusesOptimizerStateOfAnotherOptimizer) {
   RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, StopMode::kStop));
   const std::string checkpoint = first.record.last_checkpoint().path();
   const auto run_from = [&](const std::string& state, Ran* ran) {
-    internal::AttemptSpec spec =
-        job.Spec(state, 1,
-                 absl::StrCat(kMomentum, "\ninit_from: {checkpoint: ", checkpoint,
-                              ", state: ", state, "}"));
+    internal::AttemptSpec spec = job.Spec(
+        state, 1,
+        absl::StrCat(kMomentum, "\ninit_from: {checkpoint: ", checkpoint, ", state: ", state, "}"));
     spec.set_init_path(checkpoint);
     RunAttempt(spec, ran);
   };

@@ -24,7 +24,8 @@ absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder, const TokenStore& 
     for (int64_t begin = 0; begin < num_sequences; begin += batch_size) {
       RETURN_IF_ERROR(CheckStopRequested(control));
       std::vector<int64_t> numbers;
-      for (int64_t i = begin; i < std::min(begin + batch_size, num_sequences); ++i) numbers.push_back(i);
+      for (int64_t i = begin; i < std::min(begin + batch_size, num_sequences); ++i)
+        numbers.push_back(i);
       ASSIGN_OR_RETURN(const Microbatch batch, MakeMicrobatch(store, sequences, numbers));
       sum.add_(decoder.LossSum(ToDevice(batch, device)).to(at::kDouble));
       result.target_tokens += batch.target_tokens;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/data/masking_check.h"
-
 #include <utility>
 
+#include "engine/data/masking_check.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
 

@@ -114,9 +114,8 @@ std::string HeadLine(const FieldDescriptor& field, const std::string& path) {
   if (knob.has_default_())
     parts.push_back(absl::StrCat("default ", knob.default_().empty() ? "\"\"" : knob.default_()));
   if (!knob.only_with().empty()) {
-    parts.push_back(
-        absl::StrCat("only with ", absl::StrReplaceAll(absl::StrJoin(knob.only_with(), " or "),
-                                                       {{"=", ": "}})));
+    parts.push_back(absl::StrCat(
+        "only with ", absl::StrReplaceAll(absl::StrJoin(knob.only_with(), " or "), {{"=", ": "}})));
   }
   if (knob.live()) parts.push_back("can be changed while the job runs");
   return absl::StrCat(path, ": ", absl::StrJoin(parts, ", "), "\n");

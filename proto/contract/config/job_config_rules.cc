@@ -162,8 +162,8 @@ void CheckTraining(const v1::JobConfig& config, Violations* violations) {
                                          config.optimizer().betas_size())});
   }
   if (config.optimizer().nesterov() && config.optimizer().momentum() == 0) {
-    violations->push_back({"optimizer.nesterov",
-                           "requires a momentum above 0; set optimizer.momentum or remove it"});
+    violations->push_back(
+        {"optimizer.nesterov", "requires a momentum above 0; set optimizer.momentum or remove it"});
   }
   for (int i = 0; i < config.train().freeze_size(); ++i) {
     if (!config.train().freeze(i).empty()) continue;

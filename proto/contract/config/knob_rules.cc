@@ -32,15 +32,14 @@ bool IsPresent(const Message& message, const FieldDescriptor& field) {
 bool Applies(const Message& group, const FieldDescriptor& field) {
   const v1::Knob& knob = KnobOf(field);
   if (knob.only_with().empty()) return true;
-  return std::any_of(knob.only_with().begin(), knob.only_with().end(),
-                     [&](const std::string& condition) {
-                       const std::pair<std::string, std::string> key_value =
-                           absl::StrSplit(condition, absl::MaxSplits('=', 1));
-                       const FieldDescriptor* key =
-                           group.GetDescriptor()->FindFieldByName(key_value.first);
-                       TRAINERD_CHECK(key != nullptr);
-                       return ScalarText(group, *key, 0) == key_value.second;
-                     });
+  return std::any_of(
+      knob.only_with().begin(), knob.only_with().end(), [&](const std::string& condition) {
+        const std::pair<std::string, std::string> key_value =
+            absl::StrSplit(condition, absl::MaxSplits('=', 1));
+        const FieldDescriptor* key = group.GetDescriptor()->FindFieldByName(key_value.first);
+        TRAINERD_CHECK(key != nullptr);
+        return ScalarText(group, *key, 0) == key_value.second;
+      });
 }
 
 bool HasItsDefault(const Message& group, const FieldDescriptor& field) {
@@ -48,8 +47,7 @@ bool HasItsDefault(const Message& group, const FieldDescriptor& field) {
   if (!SetFromDefault(field, KnobOf(field).default_(), other.get()).ok()) return false;
   const auto text = [&](const Message& message) {
     std::vector<std::string> values;
-    const int size =
-        field.is_repeated() ? message.GetReflection()->FieldSize(message, &field) : 1;
+    const int size = field.is_repeated() ? message.GetReflection()->FieldSize(message, &field) : 1;
     for (int i = 0; i < size; ++i) values.push_back(ScalarText(message, field, i));
     return values;
   };
@@ -58,9 +56,10 @@ bool HasItsDefault(const Message& group, const FieldDescriptor& field) {
 
 // "type: sgd", or "type: sgd or muon".
 std::string ConditionText(const v1::Knob& knob) {
-  return absl::StrJoin(knob.only_with(), " or ", [](std::string* out, const std::string& condition) {
-    absl::StrAppend(out, absl::StrReplaceAll(condition, {{"=", ": "}}));
-  });
+  return absl::StrJoin(knob.only_with(), " or ",
+                       [](std::string* out, const std::string& condition) {
+                         absl::StrAppend(out, absl::StrReplaceAll(condition, {{"=", ": "}}));
+                       });
 }
 
 bool InRange(double value, const v1::Knob& knob) {

@@ -198,7 +198,8 @@ const OpTable& CountingOps() {
     ++counts.swiglu;
     return CpuOps().swiglu_backward(d, gate_up);
   };
-  table.embedding_backward = [](const at::Tensor& d, const at::Tensor& ids, const at::Tensor& grad) {
+  table.embedding_backward = [](const at::Tensor& d, const at::Tensor& ids,
+                                const at::Tensor& grad) {
     ++counts.embedding;
     CpuOps().embedding_backward(d, ids, grad);
   };
@@ -232,8 +233,8 @@ TEST(FrozenBackwardTest, StopsAtTheLowestLayerThatTrains) {
   EXPECT_EQ(lower.embedding, 0);
   // The second MLP alone, without its norm.
   const BackwardCounts mlp =
-      CountBackward({"model.embed_tokens.*", "model.layers.0.*", "*input_layernorm*",
-                     "*self_attn*", "model.layers.1.post_attention_layernorm.weight"});
+      CountBackward({"model.embed_tokens.*", "model.layers.0.*", "*input_layernorm*", "*self_attn*",
+                     "model.layers.1.post_attention_layernorm.weight"});
   EXPECT_EQ(mlp.norm, 1);
   EXPECT_EQ(mlp.attention, 0);
   EXPECT_EQ(mlp.swiglu, 1);

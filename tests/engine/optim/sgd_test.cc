@@ -73,8 +73,7 @@ TEST_P(SgdTest, EqualsTorch) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, SgdTest,
-                         ::testing::Values(Precision::kFp32, Precision::kBf16),
+INSTANTIATE_TEST_SUITE_P(Precisions, SgdTest, ::testing::Values(Precision::kFp32, Precision::kBf16),
                          [](const auto& info) {
                            return std::string(info.param == Precision::kFp32 ? "fp32" : "bf16");
                          });

@@ -36,7 +36,8 @@ class TrainStepTest : public ::testing::Test {
     context_ = std::make_unique<AttemptContext>(spec_, events_, control_);
     context_->device = testing::TestDevice();
     context_->model = *ReadModelConfig(folder_ / "model");
-    context_->parameters = *ParameterSet::Create(context_->model, Precision::kFp32, context_->device);
+    context_->parameters =
+        *ParameterSet::Create(context_->model, Precision::kFp32, context_->device);
     ASSERT_TRUE(context_->parameters->InitRandom(3).ok());
     context_->decoder = std::make_unique<Decoder>(context_->model, *context_->parameters);
     context_->optimizer = testing::Build(testing::AdamWConfig(), *context_->parameters);
@@ -81,7 +82,8 @@ TEST_F(TrainStepTest, FourMicrobatchesOfOneEqualOneOfFour) {
   EXPECT_NEAR(four.grad_norm, one.grad_norm, 1e-4 * one.grad_norm);
   // AdamW's first update is ± the learning rate wherever the gradient is not tiny: a looser bound
   // than on the gradients.
-  EXPECT_LT(at::sub(context_->parameters->flat_master(), weights).abs().mean().item<double>(), 1e-6);
+  EXPECT_LT(at::sub(context_->parameters->flat_master(), weights).abs().mean().item<double>(),
+            1e-6);
 }
 
 TEST_F(TrainStepTest, LossIsMeanOverTargetTokensOfStep) {

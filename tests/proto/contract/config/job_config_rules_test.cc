@@ -132,9 +132,8 @@ TEST(ResolveJobConfigTest, SourcesAreGivenAndDistinct) {
 }
 
 TEST(ResolveJobConfigTest, FillsInAndRefusesKeysByOptimizerType) {
-  const v1::OptimizerConfig sgd = Resolve(std::string(kMinimal) + "optimizer: {type: sgd}\n")
-                                      .resolved.config()
-                                      .optimizer();
+  const v1::OptimizerConfig sgd =
+      Resolve(std::string(kMinimal) + "optimizer: {type: sgd}\n").resolved.config().optimizer();
   EXPECT_TRUE(sgd.has_momentum() && sgd.has_nesterov());
   EXPECT_EQ(sgd.momentum(), 0.0);
   EXPECT_EQ(sgd.betas_size(), 0);
