@@ -4,9 +4,9 @@
 //   CheckRunIdentity → OpenModel → PrepareData → CheckMasking → LoadWeights → BuildOptimizer →
 //   Restore → Train → SaveFinal
 //
-// The engine's only interfaces to the outside are EventSink and RunControl. The result is a function
-// of (configuration, data, seed): a resumed job ends with the same bytes as an uninterrupted one on
-// the same build, CPU model and thread count. One rank is built.
+// The engine's only interfaces to the outside are EventSink and RunControl. The result is a
+// function of (configuration, data, seed): a resumed job ends with the same bytes as an
+// uninterrupted one on the same build, CPU model and thread count. One rank is built.
 #pragma once
 
 #include <string>
@@ -19,9 +19,9 @@
 
 namespace trainerd::engine {
 
-// Runs the attempt until it is completed, paused, stopped, discarded or failed, and returns its exit
-// record, which the caller writes. A failure is a record with `end` FAILED and the error as data,
-// never an exception.
+// Runs the attempt until it is completed, paused, stopped, discarded or failed, and returns its
+// exit record, which the caller writes. A failure is a record with `end` FAILED and the error as
+// data, never an exception.
 internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& events,
                                   RunControl& control, const RunOptions& options = {});
 

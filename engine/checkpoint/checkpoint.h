@@ -30,8 +30,8 @@ struct CheckpointTarget {
 };
 
 // Writes, publishes and verifies <run_dir>/checkpoints/step-…-a…. On success it is durable and was
-// read back from the disk. Earlier checkpoints are never touched. Errors: ResourceExhausted with the
-// bytes needed and free if the disk is full; FailedPrecondition if a later attempt may publish;
+// read back from the disk. Earlier checkpoints are never touched. Errors: ResourceExhausted with
+// the bytes needed and free if the disk is full; FailedPrecondition if a later attempt may publish;
 // DataLoss if the bytes read back differ; other errors of the file system. After an error no files
 // remain.
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,

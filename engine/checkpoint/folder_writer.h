@@ -18,9 +18,9 @@ namespace trainerd::engine {
 // Its destructor removes the temporary folder unless Publish succeeded. Not thread-safe.
 class FolderWriter {
  public:
-  // Creates `temporary` (absolute), which must be in the same folder as the final name; removes what
-  // exists there. Creates missing parents and makes their names durable, so that a published folder
-  // survives a power cut.
+  // Creates `temporary` (absolute), which must be in the same folder as the final name; removes
+  // what exists there. Creates missing parents and makes their names durable, so that a published
+  // folder survives a power cut.
   static absl::StatusOr<std::unique_ptr<FolderWriter>> Create(const std::string& temporary);
   ~FolderWriter();
   FolderWriter(const FolderWriter&) = delete;

@@ -30,8 +30,8 @@ struct FoundCheckpoint {
   Manifest manifest;
 };
 // Every folder of checkpoints/ that has a readable manifest and the name that matches it, newest
-// first: by attempt, then step. A later attempt always continued from the newest checkpoint, so that
-// order is the lineage.
+// first: by attempt, then step. A later attempt always continued from the newest checkpoint, so
+// that order is the lineage.
 absl::StatusOr<std::vector<FoundCheckpoint>> ListCheckpoints(const std::string& run_dir);
 // First of ListCheckpoints whose files match their manifest. Adds one line to `skipped` for each
 // damaged checkpoint before it.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // From a Status to the error that the job reports: code, cause, and whether a retry may succeed.
-// One table serves all stages. Code that knows more than the table (a full disk, non-finite numbers)
-// overrides it with WithCause.
+// One table serves all stages. Code that knows more than the table (a full disk, non-finite
+// numbers) overrides it with WithCause.
 #pragma once
 
 #include <string>

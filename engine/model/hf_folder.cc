@@ -113,7 +113,7 @@ absl::StatusOr<std::string_view> HfFolder::Bytes(std::string_view name,
   if (absl::MakeConstSpan(entry.info->shape) != shape) {
     return absl::InvalidArgumentError(
         absl::StrCat(entry.file->path(), ": tensor \"", std::string(name), "\" has shape ",
-                     ShapeText(entry.info->shape), ", config.json asks for ", ShapeText(shape)));
+                     ShapeText(entry.info->shape), ", config.json requires ", ShapeText(shape)));
   }
   return entry.file->Bytes(*entry.info);
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The weights of a Hugging Face model folder: model.safetensors, or shards named by
-// model.safetensors.index.json. Headers are read and checked at Open, bytes only when asked for. No
-// LibTorch.
+// model.safetensors.index.json. Headers are read and checked at Open, bytes on demand. No LibTorch.
 #pragma once
 
 #include <memory>
@@ -20,9 +19,9 @@ namespace trainerd::engine {
 // Immutable after Open: any thread may read.
 class HfFolder {
  public:
-  // Errors: NotFound for a folder or weights that are missing (names what was looked for; .bin-only
-  // folders are told to convert); DataLoss for a damaged file, an index that names a missing file
-  // or tensor, or a tensor that two shards hold.
+  // Errors: NotFound for a missing folder or missing weights (the message names the files, and how
+  // to convert a folder that has only .bin files); DataLoss for a damaged file, an index that names
+  // a missing file or tensor, or a tensor that is in two shards.
   static absl::StatusOr<std::unique_ptr<HfFolder>> Open(const std::string& folder);
 
   const std::string& folder() const { return folder_; }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Records an op with a hand-written backward in LibTorch's autograd graph: one function instead of
 // one class per op. The decoder relies on these rules:
-// - Each tensor of the graph has one consumer, so a backward may overwrite the gradient it receives.
+// - Each tensor of the graph has one consumer, so a backward may overwrite the gradient it
+//   receives.
 // - Gradients of weights are added to the main gradients in place; they do not pass through the
 //   graph.
 // - An op records a backward only if an input requires a gradient or one of its weights trains (its

@@ -2,8 +2,8 @@
 // Memory pool for CPU tensors. Each microbatch allocates and frees hundreds of megabytes in sizes
 // that differ a little from sequence to sequence. glibc either returns them to the kernel (each
 // microbatch pays the page faults again, up to half of the time) or keeps them in a heap that
-// fragments and grows. This pool rounds large blocks up to size classes (eight per power of two) and
-// keeps one free list per class. Used and kept memory together never exceed the peak use of the
+// fragments and grows. This pool rounds large blocks up to size classes (eight per power of two)
+// and keeps one free list per class. Used and kept memory together never exceed the peak use of the
 // largest microbatch.
 #pragma once
 
@@ -24,8 +24,8 @@ struct CpuAllocatorStats {
 };
 
 // Makes ATen allocate CPU tensors from the pool. Call it once, before the first tensor; it applies
-// for the life of the process. Thread-safe. Out of memory: the free lists are returned to the kernel
-// and the request is retried; if that fails too, ATen throws c10::Error.
+// for the life of the process. Thread-safe. Out of memory: the free lists are returned to the
+// kernel and the request is retried; if that fails too, ATen throws c10::Error.
 void InstallCpuAllocator();
 CpuAllocatorStats ReadCpuAllocatorStats();
 // Returns the free lists to the kernel, for example between loading and training.

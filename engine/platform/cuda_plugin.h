@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interface between the worker and libtrainerd_cuda.so: a table of C functions behind one symbol, so
-// that the worker itself links no CUDA. Opening the plugin also registers ATen's CUDA backend, so it
-// must be opened before anything queries ATen about CUDA.
+// Interface between the worker and libtrainerd_cuda.so: a table of C functions behind one symbol,
+// so that the worker itself links no CUDA. Opening the plugin also registers ATen's CUDA backend,
+// so it must be opened before anything queries ATen about CUDA.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole jobs of a tiny model: stages, resume to the same bytes, pause, stop, discard, and errors.
-// Expectations come from running the same job without interruption, or from the rules for stopping and resuming.
+// Expectations come from running the same job without interruption, or from the rules for stopping
+// and resuming.
 #include "engine/run_job.h"
 
 #include <gmock/gmock.h>
@@ -26,9 +27,9 @@ using ::testing::HasSubstr;
 using testing::Ran;
 using testing::ReadText;
 using testing::RunAttempt;
+using testing::StopAfterStep;
 using testing::TempDir;
 using testing::TinyJob;
-using testing::WantAfterStep;
 using testing::WriteText;
 
 std::string FinalHash(const internal::AttemptSpec& spec) {
@@ -95,17 +96,17 @@ std::string ResumeName(const ::testing::TestParamInfo<ResumeCase>& info) {
 
 class ResumeTest : public ::testing::TestWithParam<ResumeCase> {};
 
-// Stops after each of several steps (one in the middle of an epoch, one at its end) and resumes. All
-// losses and the final weights must equal those of the uninterrupted job bit for bit.
+// Stops after each of several steps (one in the middle of an epoch, one at its end) and resumes.
+// All losses and the final weights must equal those of the uninterrupted job bit for bit.
 TEST_P(ResumeTest, EndsWithBytesOfUninterruptedJob) {
   TempDir folder;
   TinyJob job(folder, GetParam().dtype);
   const std::string overrides =
       absl::StrCat("train: {precision: ", GetParam().precision, GetParam().train_keys,
                    "}\ndata: {packing: ", GetParam().packing, "}\n", GetParam().sections);
-  const internal::AttemptSpec undisturbed = job.Spec("undisturbed", 1, overrides);
+  const internal::AttemptSpec uninterrupted = job.Spec("uninterrupted", 1, overrides);
   Ran whole;
-  RunAttempt(undisturbed, &whole);
+  RunAttempt(uninterrupted, &whole);
   ASSERT_EQ(whole.record.end(), v1::Attempt::COMPLETED) << whole.record.error().message();
   const int64_t total = whole.record.last_step();
   ASSERT_GE(total, 4);
@@ -115,7 +116,7 @@ TEST_P(ResumeTest, EndsWithBytesOfUninterruptedJob) {
     const internal::AttemptSpec spec = job.Spec("stopped", ++attempt, overrides);
     Ran ran;
     RunAttempt(spec, &ran,
-               WantAfterStep(stop, attempt % 2 == 0 ? StopMode::kPause : StopMode::kStop));
+               StopAfterStep(stop, attempt % 2 == 0 ? StopMode::kPause : StopMode::kStop));
     ASSERT_EQ(ran.record.end(), attempt % 2 == 0 ? v1::Attempt::PAUSED_OK : v1::Attempt::STOPPED_OK)
         << ran.record.error().message();
     EXPECT_EQ(ran.record.last_checkpoint().step(), stop);
@@ -128,7 +129,7 @@ TEST_P(ResumeTest, EndsWithBytesOfUninterruptedJob) {
   EXPECT_EQ(ran.record.first_step(), total);
   for (const auto& [step, loss] : ran.events.Losses()) losses[step] = loss;
   EXPECT_EQ(losses, whole.events.Losses());
-  EXPECT_EQ(FinalHash(last), FinalHash(undisturbed));
+  EXPECT_EQ(FinalHash(last), FinalHash(uninterrupted));
   EXPECT_EQ(ran.events.CountNotices("RESUME_ENVIRONMENT"), 0);
 }
 
@@ -221,7 +222,7 @@ TEST(RunJobTest, RefusesOptimizerStateOfAnotherOptimizer) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(6, StopMode::kStop));
   const std::string checkpoint = first.record.last_checkpoint().path();
   const auto run_from = [&](const std::string& state, Ran* ran) {
     internal::AttemptSpec spec = job.Spec(
@@ -247,7 +248,7 @@ TEST(RunJobTest, RepeatsStepsAfterKillWithEqualLosses) {
   Ran killed;
   // Discard at step 7 leaves what a kill leaves: the checkpoint of step 4, and nothing of steps 5
   // to 7.
-  RunAttempt(job.Spec("run", 1, overrides), &killed, WantAfterStep(7, StopMode::kDiscard));
+  RunAttempt(job.Spec("run", 1, overrides), &killed, StopAfterStep(7, StopMode::kDiscard));
   ASSERT_EQ(killed.record.end(), v1::Attempt::DISCARDED);
   const internal::AttemptSpec spec = job.Spec("run", 2, overrides);
   EXPECT_THAT(spec.resume_path(), HasSubstr("step-00000004-a1"));
@@ -267,7 +268,7 @@ TEST(RunJobTest, ResumedJobRunsInterruptedValidationOnce) {
   TinyJob job(folder);
   const std::string overrides = "evaluation: {every_steps: 3, at_start: true, at_end: true}";
   Ran paused;
-  RunAttempt(job.Spec("run", 1, overrides), &paused, WantAfterStep(3, StopMode::kPause));
+  RunAttempt(job.Spec("run", 1, overrides), &paused, StopAfterStep(3, StopMode::kPause));
   ASSERT_EQ(paused.record.end(), v1::Attempt::PAUSED_OK);
   EXPECT_THAT(paused.events.EvaluatedSteps(), ElementsAre(0));
   Ran resumed;
@@ -329,7 +330,7 @@ TEST(RunJobTest, RefusesResumeWithOtherValuesByName) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   ASSERT_EQ(first.record.end(), v1::Attempt::STOPPED_OK);
   Ran second;
   RunAttempt(job.Spec("run", 2, "optimizer: {learning_rate: 3.0e-3}"), &second);
@@ -344,7 +345,7 @@ TEST(RunJobTest, ReportsChangedLengthAndFollowsIt) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   Ran second;
   RunAttempt(job.Spec("run", 2, "train: {max_steps: 5}"), &second);
   ASSERT_EQ(second.record.end(), v1::Attempt::COMPLETED) << second.record.error().message();
@@ -356,7 +357,7 @@ TEST(RunJobTest, OnlySavesFinalModelIfLengthIsReached) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(6, StopMode::kStop));
   const internal::AttemptSpec spec = job.Spec("run", 2, "train: {max_steps: 4}");
   Ran second;
   RunAttempt(spec, &second);
@@ -371,7 +372,7 @@ TEST(RunJobTest, RefusesChangedData) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   testing::WriteConversations(folder / "train.jsonl", 25);
   Ran second;
   RunAttempt(job.Spec("run", 2), &second);
@@ -384,7 +385,7 @@ TEST(RunJobTest, InitFromStartsWithFullStateOrWeights) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(6, StopMode::kStop));
   const std::string checkpoint = first.record.last_checkpoint().path();
   const auto from = [&](const std::string& run, const std::string& state) {
     internal::AttemptSpec spec = job.Spec(
@@ -410,7 +411,7 @@ TEST(RunJobTest, NamesDamagedCheckpoint) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   const internal::AttemptSpec spec = job.Spec("run", 2);
   std::string bytes = ReadText(spec.resume_path() + "/optimizer.safetensors");
   bytes.back() ^= 1;
@@ -426,7 +427,7 @@ TEST(RunJobTest, DamagedInitFromIsPermanentError) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   const std::string checkpoint = first.record.last_checkpoint().path();
   std::string bytes = ReadText(checkpoint + "/model.safetensors");
   bytes.back() ^= 1;
@@ -468,7 +469,7 @@ TEST(RunJobTest, RemovesTemporaryFoldersOfDeadAttempts) {
   std::filesystem::create_directories(stale);
   WriteText(stale + "/model.safetensors", "half");
   Ran ran;
-  RunAttempt(spec, &ran, WantAfterStep(1, StopMode::kStop));
+  RunAttempt(spec, &ran, StopAfterStep(1, StopMode::kStop));
   EXPECT_FALSE(std::filesystem::exists(stale));
 }
 

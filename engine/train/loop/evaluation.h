@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Validation loss: mean negative log likelihood of all target tokens of the validation sequences, as
-// in training but without gradients.
+// Validation loss: mean negative log likelihood of all target tokens of the validation sequences,
+// as in training but without gradients.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ struct ValidationLoss {
   int64_t target_tokens = 0;
 };
 
-// Evaluates `sequences` (of examples of `store`) in order, `batch_size` sequences at a time. One host
-// sync. Errors: Cancelled if a pause, stop or discard is requested; ResourceExhausted; those of
-// TokenStore::Read.
+// Evaluates `sequences` (of examples of `store`) in order, `batch_size` sequences at a time. One
+// host sync. Errors: Cancelled if a pause, stop or discard is requested; ResourceExhausted; those
+// of TokenStore::Read.
 absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder, const TokenStore& store,
                                             const PackedSequences& sequences, int64_t batch_size,
                                             const RunControl& control);

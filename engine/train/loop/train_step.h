@@ -22,8 +22,8 @@ struct StepResult {
   bool IsFinite() const { return std::isfinite(loss) && std::isfinite(grad_norm); }
 };
 
-// Applies step `step` (1-based) to context.parameters and context.optimizer; one host sync. Fills in
-// `result`, also for a non-finite step. Errors: Cancelled between microbatches if a discard is
+// Applies step `step` (1-based) to context.parameters and context.optimizer; one host sync. Fills
+// in `result`, also for a non-finite step. Errors: Cancelled between microbatches if a discard is
 // requested; cause NUMERICS if loss or gradient is not finite. After both, weights and optimizer
 // state are those before the step.
 absl::Status TrainStep(AttemptContext& context, int64_t step, StepResult* result);

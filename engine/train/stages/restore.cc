@@ -12,7 +12,8 @@ absl::Status Restore(AttemptContext& context) {
     RETURN_IF_ERROR(
         ReadOptimizerFile(context.start->folder, *context.parameters, *context.optimizer));
     context.state = context.start->state;
-    // A job that has become longer or shorter ends at another step: evaluate and sample there again.
+    // A job that has become longer or shorter ends at another step: evaluate and sample there
+    // again.
     if (context.state.total_steps != context.loader->total_steps() &&
         context.state.step >= context.loader->total_steps()) {
       context.state.evaluated_step = context.state.sampled_step = -1;

@@ -18,7 +18,8 @@ namespace trainerd::engine {
 absl::Status CheckRunIdentity(AttemptContext& context);
 
 // Reads config.json, the headers of the weights, the tokenizer, the chat template and the sample
-// prompts, and resolves train.freeze. Reads no weights. Errors: InvalidArgument, NotFound, DataLoss.
+// prompts, and resolves train.freeze. Reads no weights. Errors: InvalidArgument, NotFound,
+// DataLoss.
 absl::Status OpenModel(AttemptContext& context);
 
 // Validates, tokenizes and packs the data and emits the DataReport. Checks that every token has a

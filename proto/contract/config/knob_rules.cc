@@ -137,9 +137,9 @@ void CheckField(const Message& message, const FieldDescriptor& field, const std:
   }
 }
 
-// Defaults of keys that depend on another key, which has its own default by now. A key that does not
-// apply is cleared if it holds its default: a configuration that was resolved with another value of
-// the other key has it.
+// Defaults of keys that depend on another key, which has its own default by now. A key that does
+// not apply is cleared if it holds its default: a configuration that was resolved with another
+// value of the other key has it.
 void ApplyConditionalDefaults(Message* message) {
   for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor& field = *message->GetDescriptor()->field(i);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint restores bit for bit. Any damage to any of its files is detected, and the error names
-// the file. A full disk does not affect earlier checkpoints.
+// A checkpoint restores bit for bit. Any damage to any of its files is detected, and the error
+// names the file. A full disk does not affect earlier checkpoints.
 #include "engine/checkpoint/checkpoint.h"
 
 #include <ATen/core/Tensor.h>

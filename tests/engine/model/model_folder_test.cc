@@ -63,7 +63,7 @@ TEST_F(ModelFolderTest, MissingTensorsAndWrongShapesAreAllNamed) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(Message(status), HasSubstr("no tensor \"model.layers.1.mlp.down_proj.weight\""));
   EXPECT_THAT(Message(status),
-              HasSubstr("\"model.norm.weight\" has shape [33], config.json asks for [32]"));
+              HasSubstr("\"model.norm.weight\" has shape [33], config.json requires [32]"));
   EXPECT_THAT(Message(status), HasSubstr("I32"));
   EXPECT_THAT(Message(status), HasSubstr("3 faults"));
 }

@@ -129,21 +129,21 @@ TEST(AutogradTest, LinearOfSeveralMatricesEqualsOneMatrix) {
             1e-5);
 }
 
-TEST(AutogradTest, LinearRemakesItsInputInsteadOfKeepingIt) {
+TEST(AutogradTest, LinearRecomputesItsInput) {
   const LinearWeights linear{at::randn({5, 3}), at::zeros({5, 3}), at::Tensor(), at::Tensor()};
   at::Tensor x = at::randn({4, 3});
   const at::Tensor copy = x.clone(), d = at::randn({4, 5});
   const c10::weak_intrusive_ptr<c10::StorageImpl> watch(
       c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(x.storage().unsafeGetStorageImpl()));
-  int remade = 0;
+  int recomputed = 0;
   at::Tensor y = Linear(x, linear, [&] {
-    ++remade;
+    ++recomputed;
     return copy;
   });
   x.reset();
   EXPECT_TRUE(watch.expired());
   y.backward(d);
-  EXPECT_EQ(remade, 1);
+  EXPECT_EQ(recomputed, 1);
   EXPECT_LE((linear.weight_grad - at::mm(d.t(), copy)).abs().max().item<float>(), 1e-5);
 }
 

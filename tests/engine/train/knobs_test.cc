@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every key of the job file, changed alone, changes a result that is looked at. The keys come from
-// the message itself: a new one without a case here (or, for what the daemon does, in
+// Every key of the job file, changed alone, changes a result. The keys come from the message
+// itself: a new key without a case here (or, for what the daemon does, in
 // tests/integration/knobs_test.py) fails.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -262,7 +262,7 @@ TEST_F(KnobsTest, EachKeyHasACase) {
     if (!found && !HasOneWordAlone(*knob.field)) missing.push_back(knob.path);
   }
   EXPECT_TRUE(missing.empty())
-      << "keys that change nothing that is looked at: " << absl::StrJoin(missing, ", ")
+      << "keys that change no compared result: " << absl::StrJoin(missing, ", ")
       << "; add a case to knob_cases.h, or to what tests/integration covers";
   EXPECT_TRUE(unknown.empty()) << "cases of keys that do not exist: "
                                << absl::StrJoin(unknown, ", ");

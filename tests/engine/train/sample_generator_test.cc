@@ -63,7 +63,7 @@ TEST(SampleGeneratorTest, PromptIsPrefixOfTrainingExample) {
   EXPECT_NE(prompts[0], prompts[1]);
 }
 
-// A model whose answers depend on the question: random weights so large that attention looks at all
+// A model whose answers depend on the question: random weights so large that attention covers all
 // of it. (With those of a usual start the last token alone decides.)
 void MakeAttentiveModel(const TempDir& folder) {
   Json config =

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tests of whole runs share: a temporary folder, a model of a few thousand random weights with
+// What tests of whole jobs share: a temporary folder, a model of a few thousand random weights with
 // the tokenizer of tests/golden/tiny_tokenizer, conversations, a resolved job configuration, and a
-// sink that keeps the events.
+// sink that stores the events.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -91,8 +91,8 @@ inline void WriteConversations(const std::string& path, int count) {
   WriteText(path, text);
 }
 
-// Defaults of the tests: 24 conversations, 2 epochs, 2 microbatches of 2 rows, cosine with warm-up,
-// shuffled; `overrides` is YAML over them.
+// Defaults of the tests: 24 conversations, 2 epochs, 2 microbatches of 2 sequences, cosine with
+// warm-up, shuffled; `overrides` is YAML over them.
 class TinyJob {
  public:
   explicit TinyJob(const TempDir& folder, const std::string& dtype = "fp32") : folder_(folder) {
@@ -193,7 +193,7 @@ class RecordingSink : public EventSink {
   std::vector<v1::Event> events_;
 };
 
-// Runs an attempt; `on_event` may ask for things through the control while it runs.
+// Runs an attempt; `on_event` may send requests through the control while it runs.
 struct Ran {
   internal::WorkerExitRecord record;
   RecordingSink events;
@@ -206,8 +206,8 @@ inline void RunAttempt(
   ran->record = RunJob(spec, ran->events, control);
 }
 
-// Wants `wanted` once the metrics of `step` are out.
-inline std::function<void(const v1::Event&, RunControl&)> WantAfterStep(int64_t step,
+// Requests `stop_mode` once the metrics of `step` are emitted.
+inline std::function<void(const v1::Event&, RunControl&)> StopAfterStep(int64_t step,
                                                                         StopMode stop_mode) {
   return [step, stop_mode](const v1::Event& event, RunControl& control) {
     if (event.has_metrics() && event.metrics().step() == step) control.RequestStop(stop_mode);
