@@ -16,6 +16,7 @@
 #include "engine/train/loop/train_loop.h"
 #include "engine/train/stages/final_model.h"
 #include "engine/train/stages/run_identity.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -40,10 +41,10 @@ absl::Status OpenModel(AttemptContext& context) {
                                                       context.config.data().system_prompt()));
   ASSIGN_OR_RETURN(
       context.sample_generator,
-      SampleGenerator::Create(
-          folder, *context.text.tokenizer, *context.text.chat_template,
-          {.now = context.config.data().now(),
-           .control_tokens_as_text = context.config.data().control_tokens() == "as_text"}));
+      SampleGenerator::Create(folder, *context.text.tokenizer, *context.text.chat_template,
+                              {.now = context.config.data().now(),
+                               .control_tokens_as_text = context.config.data().control_tokens() ==
+                                                         v1::DataConfig::CONTROL_TOKENS_AS_TEXT}));
   return absl::OkStatus();
 }
 
@@ -115,9 +116,22 @@ absl::Status CheckTheMasking(AttemptContext& context) {
   return MaskingStatus(report);
 }
 
+absl::StatusOr<Precision> PrecisionOf(v1::TrainConfig::Precision precision) {
+  switch (precision) {
+    case v1::TrainConfig::PRECISION_FP32:
+      return Precision::kFp32;
+    case v1::TrainConfig::PRECISION_BF16:
+      return Precision::kBf16;
+    case v1::TrainConfig::PRECISION_UNSPECIFIED:
+      TRAINERD_ENUM_SENTINELS(v1, TrainConfig_Precision) : break;
+  }
+  return absl::InternalError(absl::StrCat("train.precision has the value ",
+                                          static_cast<int>(precision),
+                                          ", which this version does not know"));
+}
+
 absl::Status LoadWeights(AttemptContext& context) {
-  const Precision precision =
-      context.config.train().precision() == "bf16" ? Precision::kBf16 : Precision::kFp32;
+  ASSIGN_OR_RETURN(const Precision precision, PrecisionOf(context.config.train().precision()));
   ASSIGN_OR_RETURN(context.parameters,
                    ParameterSet::Create(context.model, precision, context.device));
   RETURN_IF_ERROR(context.parameters->Load(*context.weights));

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/config/yaml_to_proto.h"
@@ -100,6 +101,24 @@ void RaiseFileLimit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+spdlog::level::level_enum LogLevelOf(v1::ServerConfig::LogLevel level) {
+  switch (level) {
+    case v1::ServerConfig::LOG_LEVEL_TRACE:
+      return spdlog::level::trace;
+    case v1::ServerConfig::LOG_LEVEL_DEBUG:
+      return spdlog::level::debug;
+    case v1::ServerConfig::LOG_LEVEL_INFO:
+      return spdlog::level::info;
+    case v1::ServerConfig::LOG_LEVEL_WARNING:
+      return spdlog::level::warn;
+    case v1::ServerConfig::LOG_LEVEL_ERROR:
+      return spdlog::level::err;
+    case v1::ServerConfig::LOG_LEVEL_UNSPECIFIED:
+      TRAINERD_ENUM_SENTINELS(v1, ServerConfig_LogLevel) : break;
+  }
+  return spdlog::level::info;
+}
+
 int Run(const Flags& flags) {
   // Everything that the daemon makes is its owner's alone.
   ::umask(077);
@@ -115,7 +134,7 @@ int Run(const Flags& flags) {
   absl::StatusOr<v1::ServerConfig> config = LoadConfig(flags);
   if (!config.ok()) return Fail(config.status());
   spdlog::set_default_logger(spdlog::stderr_color_mt("trainerd"));
-  spdlog::set_level(spdlog::level::from_str(config->log_level()));
+  spdlog::set_level(LogLevelOf(config->log_level()));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
 
   absl::StatusOr<std::unique_ptr<Server>> server =

@@ -18,6 +18,7 @@
 #include "client/view/text_width.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::client {
 namespace {
@@ -38,7 +39,8 @@ absl::Status FailedInspect(const ProcessResult& result, const std::string& advic
 // "file:line" of a training file; with too_long: fail it may be one that bad_rows does not leave
 // out.
 std::string BadRowAdvice(const std::string& errors, const v1::DataConfig& data) {
-  if (data.bad_rows() == "skip" || data.too_long() == "fail") return "";
+  if (SkipsBadRecords(data.bad_rows()) || data.too_long() == v1::DataConfig::TOO_LONG_FAIL)
+    return "";
   if (absl::StrContains(errors, "data.bad_rows")) return "";
   for (const v1::DataSource& source : data.train()) {
     const std::string file = source.path() + ":";

@@ -10,8 +10,8 @@
 #include "client/preview/inspect.h"
 #include "client/view/report_text.h"
 #include "client/view/text_width.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::client {
 namespace {

@@ -6,7 +6,8 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
-#include "proto/base/json_output.h"
+#include "proto/contract/config/json_output.h"
+#include "proto/contract/job/revisions.h"
 
 namespace trainerd::client {
 namespace {

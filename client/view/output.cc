@@ -9,7 +9,7 @@
 #include "client/view/text_width.h"
 #include "google/protobuf/descriptor.h"
 #include "proto/base/hash.h"
-#include "proto/base/json_output.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::client {
 namespace {

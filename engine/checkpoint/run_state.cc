@@ -12,8 +12,8 @@
 #include "nlohmann/json.hpp"
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::engine {
 namespace {
@@ -146,7 +146,6 @@ std::string ProgramHash() {
 std::string RunStateToJson(const RunState& state) {
   Json given = Json::array();
   for (const std::string& path : state.config.given()) given.push_back(path);
-  const v1::JobConfig& config = state.config.config();
   const Json json{
       {"format", kFormat},
       {"step", state.step},
@@ -154,10 +153,7 @@ std::string RunStateToJson(const RunState& state) {
       {"epoch", state.epoch},
       {"tokens", state.tokens},
       {"target_tokens", state.target_tokens},
-      {"schedule", {{"type", config.schedule().type()}, {"next_step", state.step + 1}}},
       {"data_cursor", {{"epoch", state.next.epoch}, {"first_row", state.next.first_row}}},
-      // Row order is a function of (seed, epoch); nothing else draws numbers.
-      {"rng", {{"scheme", "counter"}, {"seed", config.train().seed()}, {"counter", state.step}}},
       {"evaluated_step", state.evaluated_step},
       {"sampled_step", state.sampled_step},
       {"monitor", MonitorToJson(state.monitor)},
@@ -165,7 +161,8 @@ std::string RunStateToJson(const RunState& state) {
       {"environment", EnvironmentToJson(state.environment)},
       {"config_digest", ToHex(state.config.config_digest())},
       {"given", given},
-      {"config", Json::parse(MessageToJsonLine(config), nullptr, /*allow_exceptions=*/false)},
+      {"config", Json::parse(MessageToJsonLine(state.config.config()), nullptr,
+                             /*allow_exceptions=*/false)},
   };
   return json.dump(1) + "\n";
 }

@@ -10,7 +10,7 @@
 #include "engine/checkpoint/folder_writer.h"
 #include "engine/cli/spool_sink.h"
 #include "proto/base/atomic_file.h"
-#include "proto/base/json_output.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::engine {
 namespace {

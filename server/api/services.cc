@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "proto/contract/job/revisions.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 
@@ -12,7 +13,6 @@ namespace trainerd::server {
 namespace {
 
 // Grows with every addition to the public API.
-constexpr int kApiRevision = 1;
 
 template <typename Message>
 grpc::Status Answer(absl::StatusOr<Message> result, Message* response) {

@@ -170,8 +170,9 @@ class Intake {
       row->checkpoint.set_verified(true);
       *checkpoint = row->checkpoint;
     }
+    // Workers before API revision 2 do not report the number.
+    if (checkpoint->tokens() == 0) checkpoint->set_tokens(progress()->tokens());
     RETURN_IF_ERROR(StoreCheckpoint(transaction_.db(), *checkpoint));
-    (*record_.ledger.mutable_checkpoint_tokens())[id] = progress()->tokens();
     const int64_t step = checkpoint->step();
     RETURN_IF_ERROR(transaction_.Append(std::move(event)));
     row_changed_ = true;

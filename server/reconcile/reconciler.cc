@@ -110,7 +110,7 @@ absl::Status Reconciler::Attach(const v1::Attempt& attempt, const std::string& r
   const std::string id = JobId(attempt.job());
   Active active;
   active.ref = {.job = attempt.job(), .attempt = attempt.number(), .run_dir = run_dir};
-  devices_.Hold(attempt.device(), attempt.job());
+  devices_.Hold({attempt.devices().begin(), attempt.devices().end()}, attempt.job());
   activity_.Start(attempt.job(), options_.clock());
   Ingest(active);
   spdlog::info("job={} attempt={} open: taken up", JobId(attempt.job()), attempt.number());

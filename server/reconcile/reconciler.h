@@ -140,7 +140,7 @@ class Reconciler {
   void MarkUnreachable(const std::string& why);
   void ClearUnreachable();
   void FailUnknownDevices();
-  void StartJob(const std::string& job_id, const std::string& device);
+  void StartJob(const std::string& job_id, const std::vector<std::string>& devices);
   void ReportUnreadable(const std::string& job_id, const absl::Status& why);
   struct ResumeChoice {
     std::optional<v1::Checkpoint> point;  // nullopt = the beginning
@@ -149,7 +149,7 @@ class Reconciler {
   };
   // Errors: of the database.
   absl::StatusOr<ResumeChoice> ChooseResumePoint(const std::string& job_id);
-  void TellFallback(const std::string& job_id, const std::string& device);
+  void TellFallback(const std::string& job_id, const std::vector<std::string>& devices);
   void ClearBackoff(absl::Time now);
 
   const Options options_;

@@ -18,7 +18,7 @@ struct SchedulerDevice {
 
 struct Assignment {
   std::string job_id;
-  std::string device;
+  std::vector<std::string> devices;  // in rank order; one today
 };
 
 // Names that a job may ask for so that it can run on `device`: the device itself, and "auto" where

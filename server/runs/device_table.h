@@ -23,7 +23,7 @@ class DeviceTable {
   std::string problem() const;
   bool known() const;
 
-  void Hold(const std::string& device, const std::string& job);
+  void Hold(const std::vector<std::string>& devices, const std::string& job);
   // Releases whatever the job holds.
   void Release(const std::string& job);
 

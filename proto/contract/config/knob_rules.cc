@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/contract/config/knob_rules.h"
 
-#include <algorithm>
-
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_paths.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/field_text.h"
-#include "proto/contract/config/nearest_word.h"
 
 namespace trainerd {
 namespace {
@@ -37,8 +34,6 @@ bool InRange(double value, const v1::Knob& knob) {
   return true;
 }
 
-std::string ChoicesText(const v1::Knob& knob) { return absl::StrJoin(knob.choices(), ", "); }
-
 void CheckValue(const Message& message, const FieldDescriptor& field, int index,
                 const std::string& path, std::vector<ConfigViolation>* violations) {
   const v1::Knob& knob = KnobOf(field);
@@ -47,15 +42,9 @@ void CheckValue(const Message& message, const FieldDescriptor& field, int index,
     violations->push_back(
         {path, absl::StrCat(text, " is out of range; allowed: ", RangeText(field))});
   }
-  const bool closed = !knob.choices().empty() && !knob.open_choice();
-  if (!closed ||
-      std::find(knob.choices().begin(), knob.choices().end(), text) != knob.choices().end())
-    return;
-  const std::string nearest = NearestWord(text, {knob.choices().begin(), knob.choices().end()});
-  violations->push_back(
-      {path,
-       absl::StrCat(Quoted(text), " is not one of ", ChoicesText(knob),
-                    nearest.empty() ? "" : absl::StrCat("; did you mean \"", nearest, "\"?"))});
+  // A message that did not come from YAML can hold any number.
+  if (field.enum_type() != nullptr && FindEnumText(*field.enum_type(), text) == nullptr)
+    violations->push_back({path, NoSuchEnumText(*field.enum_type(), text)});
 }
 
 void CheckField(const Message& message, const FieldDescriptor& field, const std::string& path,

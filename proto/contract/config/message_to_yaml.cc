@@ -64,7 +64,9 @@ std::string TextValue(const std::string& text) {
 
 std::string ScalarValue(const Message& message, const FieldDescriptor& field, int index) {
   const std::string text = ScalarText(message, field, index);
-  return field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ? TextValue(text) : text;
+  const bool is_text = field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ||
+                       field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
+  return is_text ? TextValue(text) : text;
 }
 
 class Writer {
@@ -77,9 +79,7 @@ class Writer {
   void WriteFields(const Message& message, const std::string& section, int indent,
                    std::string first_prefix) {
     const std::string prefix(indent, ' ');
-    std::vector<const FieldDescriptor*> fields;
-    message.GetReflection()->ListFields(message, &fields);
-    for (const FieldDescriptor* field : fields) {
+    for (const FieldDescriptor* field : PresentFields(message)) {
       const std::string path = JoinPath(section, std::string(field->name()));
       absl::StrAppend(&out_, first_prefix, std::string(field->name()), ":");
       first_prefix = prefix;
@@ -113,9 +113,7 @@ class Writer {
   }
 
   void WriteGroup(const Message& group, const std::string& path, int indent) {
-    std::vector<const FieldDescriptor*> fields;
-    group.GetReflection()->ListFields(group, &fields);
-    if (fields.empty()) {
+    if (PresentFields(group).empty()) {
       out_ += " {}\n";
       return;
     }

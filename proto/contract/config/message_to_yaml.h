@@ -9,7 +9,7 @@
 
 namespace trainerd {
 
-// The message as YAML with keys in field order; fields that are absent are left out. Comments each
+// The message as YAML with keys in the order of the .proto file; fields that are absent are left out. Comments each
 // default with `# default` when `given` is not null and does not hold the field's path. Reading it
 // back gives an equal message, given map keys of at most 1,000 bytes.
 std::string MessageToYaml(const google::protobuf::Message& message,

@@ -162,11 +162,7 @@ class ReconcilerTest : public ::testing::Test {
     manifest.create_time = "2026-11-24T07:00:00Z";
     manifest.has_optimizer = true;
     manifest.files["model.safetensors"] = {static_cast<int64_t>(bytes.size()), ToHex(Xxh3(bytes))};
-    if (kind == "checkpoint") {
-      const std::string state = absl::StrCat("{\"step\": ", step, ", \"tokens\": ", 10 * step, "}");
-      std::ofstream(path + "/state.json") << state;
-      manifest.files["state.json"] = {static_cast<int64_t>(state.size()), ToHex(Xxh3(state))};
-    }
+    manifest.tokens = 10 * step;
     std::ofstream(path + "/MANIFEST.json") << ManifestToJson(manifest);
   }
   // A checkpoint on disk; its event too if asked for. Answers its resource name.

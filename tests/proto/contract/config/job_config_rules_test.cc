@@ -24,8 +24,7 @@ struct Result {
 Result Resolve(const std::string& yaml) {
   v1::JobConfig config;
   const YamlResult read = YamlToMessage(yaml, &config);
-  EXPECT_EQ(ViolationsText(read.violations), "") << yaml;
-  std::vector<ConfigViolation> violations;
+  std::vector<ConfigViolation> violations = read.violations;
   Result result;
   result.resolved = ResolveJobConfig(config, {.now = kNow, .default_name = "file"}, &violations);
   AttachLines(read.lines, &violations);
@@ -50,7 +49,7 @@ TEST(ResolveJobConfigTest, FillsInDefaultsAndSaysWhatWasGiven) {
   EXPECT_EQ(config.data().train(0).weight(), 1);
   EXPECT_EQ(config.data().now(), "2026-01-02 03:04:05");
   EXPECT_EQ(config.train().max_steps(), 20);
-  EXPECT_EQ(config.train().precision(), "bf16");
+  EXPECT_EQ(config.train().precision(), v1::TrainConfig::PRECISION_BF16);
   EXPECT_THAT(config.optimizer().betas(), ElementsAre(0.9, 0.999));
   EXPECT_EQ(config.limits().stop_grace().seconds(), 300);
   EXPECT_EQ(config.checkpoint().keep_last(), 3);
@@ -224,7 +223,7 @@ TEST(ResolveServerConfigTest, FillsInDefaults) {
   EXPECT_EQ(config.max_queued_jobs(), 100000);
   EXPECT_EQ(config.retry_backoff().seconds(), 5);
   EXPECT_EQ(config.metrics_retention().seconds(), 2592000);
-  EXPECT_EQ(config.log_level(), "info");
+  EXPECT_EQ(config.log_level(), v1::ServerConfig::LOG_LEVEL_INFO);
 }
 
 TEST(ResolveServerConfigTest, OnlyLocalAddressesAreTaken) {
