@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 

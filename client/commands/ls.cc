@@ -8,6 +8,7 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {

@@ -7,6 +7,7 @@
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/json_output.h"
+#include "proto/contract/job/revision.h"
 
 namespace trainerd::client {
 namespace {

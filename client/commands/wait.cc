@@ -14,6 +14,7 @@
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {

@@ -16,12 +16,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "proto/base/atomic_file.h"
+#include "proto/contract/job/state_dir.h"
 
 namespace trainerd::client {
 namespace {
-
-constexpr char kSocketName[] = "trainerd.sock";
-constexpr char kTokenName[] = "token";
 
 std::string Absolute(const std::string& path, const Environment& env) {
   return path.empty() || path[0] == '/' || env.working_dir.empty()

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "client/net/status_details.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/revision.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::client {

@@ -14,9 +14,6 @@
 
 namespace trainerd::client {
 
-// The revision of the API (ServerInfo.api_revision) that this client needs.
-inline constexpr int kApiRevision = 1;
-
 enum class StreamResult { kMessage, kNothingYet, kEnd };
 
 // One server stream. Destroying it cancels the call.

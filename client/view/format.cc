@@ -150,12 +150,6 @@ std::string Bold(std::string_view text, bool color) { return Colored("1", text, 
 std::string Warn(std::string_view text, bool color) { return Colored("33", text, color); }
 std::string Bad(std::string_view text, bool color) { return Colored("31", text, color); }
 
-std::string JobId(std::string_view name) {
-  constexpr std::string_view kPrefix = "jobs/";
-  if (name.substr(0, kPrefix.size()) == kPrefix) name.remove_prefix(kPrefix.size());
-  return std::string(name.substr(0, name.find('/')));
-}
-
 std::string LastSegment(std::string_view name) {
   const size_t slash = name.rfind('/');
   return std::string(slash == std::string_view::npos ? name : name.substr(slash + 1));

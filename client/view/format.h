@@ -36,8 +36,6 @@ std::string Bold(std::string_view text, bool color);
 std::string Warn(std::string_view text, bool color);
 std::string Bad(std::string_view text, bool color);
 
-// "4f1c…" of "jobs/4f1c…" and of "jobs/4f1c…/checkpoints/x".
-std::string JobId(std::string_view name);
 // Last part of a resource name.
 std::string LastSegment(std::string_view name);
 

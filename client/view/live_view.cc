@@ -11,6 +11,7 @@
 #include "client/view/sparkline.h"
 #include "client/view/text_width.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {

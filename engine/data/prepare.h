@@ -13,20 +13,12 @@
 #include "engine/data/batches/batch.h"
 #include "engine/data/batches/data_loader.h"
 #include "engine/data/batches/packing.h"
+#include "engine/data/source/text_pipeline.h"
 #include "engine/data/store/token_store.h"
-#include "engine/text/chat_template.h"
-#include "engine/text/tokenizer/tokenizer.h"
 #include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
-
-// Tokenizer and template of a model folder under the job's settings (data.chat_template).
-struct TextPipeline {
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<ChatTemplate> chat_template;
-};
-absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config);
 
 // Bounds of the resident memory of PrepareData, see there; asserted by a test.
 inline constexpr int64_t kDataMemoryBytes = 200 << 20;

@@ -5,14 +5,12 @@
 
 #include <utility>
 
+#include "proto/contract/job/revision.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 
 namespace trainerd::server {
 namespace {
-
-// Grows with every addition to the public API.
-constexpr int kApiRevision = 1;
 
 template <typename Message>
 grpc::Status Answer(absl::StatusOr<Message> result, Message* response) {

@@ -18,6 +18,7 @@
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/ledger/checkpoint_tokens.h"

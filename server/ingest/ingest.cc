@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 

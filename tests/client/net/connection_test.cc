@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/net/status_details.h"
+#include "proto/contract/job/revision.h"
 #include "tests/client/fake_daemon.h"
 
 namespace trainerd::client {
