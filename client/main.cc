@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl: takes streams, terminal and environment variables from the process; everything else is
-// in command_line.cc.
+// trainctl: reads streams, terminal and environment variables from the process; the rest is in
+// command_line.cc.
 #include <sys/ioctl.h>
 #include <unistd.h>
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/data/examples/prepare_options.h"
 #include "engine/data/source/findings.h"
 #include "engine/data/source/text_pipeline.h"
 #include "engine/data/store/token_store.h"

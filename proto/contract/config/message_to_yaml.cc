@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Block style, two spaces; lists of scalars in one line. Texts are quoted unless every YAML reader
-// takes them as text.
+// Block style, two spaces; lists of scalars in one line. Text is quoted unless every YAML reader
+// reads it as text.
 #include "proto/contract/config/message_to_yaml.h"
 
 #include <algorithm>
@@ -64,7 +64,9 @@ std::string TextValue(const std::string& text) {
 
 std::string ScalarValue(const Message& message, const FieldDescriptor& field, int index) {
   const std::string text = ScalarText(message, field, index);
-  return field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ? TextValue(text) : text;
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) return TextValue(text);
+  // Without quotes, some YAML readers turn a timestamp into their own type.
+  return IsTimestampField(field) ? QuotedText(text) : text;
 }
 
 class Writer {
