@@ -13,6 +13,7 @@
 #include "engine/data/masking_check.h"
 #include "engine/platform/torch_status.h"
 #include "engine/train/attempt_context.h"
+#include "engine/train/loop/samples.h"
 #include "engine/train/loop/train_loop.h"
 #include "engine/train/stages/final_model.h"
 #include "engine/train/stages/run_identity.h"

@@ -20,6 +20,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/state_dir.h"
 #include "server/server.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
@@ -36,11 +37,6 @@ struct Flags {
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-std::string DefaultStateDir() {
-  const std::string xdg = Environment("XDG_STATE_HOME");
-  return xdg.empty() ? Environment("HOME") + "/.local/state/trainerd" : xdg + "/trainerd";
 }
 
 std::string ProgramFolder() {
@@ -72,7 +68,8 @@ absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
     RETURN_IF_ERROR(ViolationsToStatus(violations));
   }
   if (!flags.state_dir.empty()) config.set_state_dir(flags.state_dir);
-  if (config.state_dir().empty()) config.set_state_dir(DefaultStateDir());
+  if (config.state_dir().empty())
+    config.set_state_dir(DefaultStateDir(Environment("XDG_STATE_HOME"), Environment("HOME")));
   config.set_state_dir(Absolute(config.state_dir()));
   if (!flags.listen.empty()) config.set_listen(flags.listen);
   const std::string folder = ProgramFolder();

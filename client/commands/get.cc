@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl get: one job. -o yaml gives its resolved configuration as a job file with the defaults
+// trainctl get: one job. -o yaml prints its resolved configuration as a job file with the defaults
 // marked.
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -8,8 +8,11 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
@@ -92,7 +95,7 @@ absl::Status PrintAttempts(Connection& connection, const std::string& name,
            open ? "-" : v1::Attempt::End_Name(attempt.end()),
            attempt.last_step() > 0 ? absl::StrCat(attempt.first_step(), "-", attempt.last_step())
                                    : "-",
-           attempt.resumed_from().empty() ? "-" : PlainText(LastSegment(attempt.resumed_from())),
+           attempt.resumed_from().empty() ? "-" : PlainText(CheckpointId(attempt.resumed_from())),
            FormatTimestamp(attempt.start_time()), FormatTimestamp(attempt.end_time()),
            PlainText(attempt.error().code())});
     }
@@ -108,7 +111,7 @@ absl::Status PrintAttempts(Connection& connection, const std::string& name,
 void PrintConfig(const v1::Job& job, const Context& context) {
   const std::vector<std::string> given(job.given().begin(), job.given().end());
   context.out() << "# " << PlainText(job.name()) << " " << DescribeState(job)
-                << ": its configuration with the defaults filled in\n"
+                << ": configuration with defaults\n"
                 << MessageToYaml(job.config(), &given);
 }
 

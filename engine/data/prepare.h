@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,20 +12,13 @@
 #include "engine/data/batches/batch.h"
 #include "engine/data/batches/data_loader.h"
 #include "engine/data/batches/packing.h"
+#include "engine/data/examples/prepare_options.h"
+#include "engine/data/source/text_pipeline.h"
 #include "engine/data/store/token_store.h"
-#include "engine/text/chat_template.h"
-#include "engine/text/tokenizer/tokenizer.h"
 #include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
-
-// Tokenizer and template of a model folder under the job's settings (data.chat_template).
-struct TextPipeline {
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<ChatTemplate> chat_template;
-};
-absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config);
 
 // Bounds of the resident memory of PrepareData, see there; asserted by a test.
 inline constexpr int64_t kDataMemoryBytes = 200 << 20;
@@ -43,20 +35,6 @@ struct PreparedData {
   v1::DataReport report;  // with fingerprint, counts and findings (file:line)
   bool from_cache = false;
   std::vector<std::string> notes;  // what went wrong with the cache; the job goes on without it
-};
-
-// Called now and then with the fraction done (0..1); a non-OK status it returns ends the work with
-// that status (a stop was asked for).
-using PrepareProgress = std::function<absl::Status(double)>;
-
-struct PrepareOptions {
-  int num_threads = 0;  // that parse and tokenise; 0 = those of the machine, at most 8. The result
-                        // does not depend on it
-  bool keep_going = false;   // for validate: what would be an error becomes a finding with error =
-                             // true, and reading goes on
-  std::string cache_folder;  // token_cache.h; "" = none
-  std::string scratch_folder =
-      "/tmp";  // for an unnamed file of token rows, where no cache takes them
 };
 
 // The data that the run trains on. What is chosen at random (validation split, share of a weighted

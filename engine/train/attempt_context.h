@@ -25,7 +25,8 @@
 #include "engine/model/parameters.h"
 #include "engine/monitor/live_monitor.h"
 #include "engine/optim/adamw.h"
-#include "engine/train/loop/samples.h"
+#include "engine/platform/run_environment.h"
+#include "engine/train/sample_generator.h"
 #include "trainerd/internal/worker.pb.h"
 #include "trainerd/v1/checkpoint.pb.h"
 

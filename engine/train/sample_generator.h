@@ -17,6 +17,16 @@
 
 namespace trainerd::engine {
 
+// A prompt of `samples.prompts`.
+struct SamplePrompt {
+  // Up to the answer.
+  nlohmann::ordered_json messages;
+  // The last user message.
+  std::string question;
+  // "" = none given.
+  std::string expected;
+};
+
 struct PromptOptions {
   std::string now;  // RenderOptions::now
   // Control tokens that a message's text spells stay text (data.control_tokens: as_text).

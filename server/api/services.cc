@@ -5,14 +5,13 @@
 
 #include <utility>
 
-#include "proto/contract/job/revisions.h"
+#include "proto/contract/job/revision.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
+#include "server/store/names.h"
 
 namespace trainerd::server {
 namespace {
-
-// Grows with every addition to the public API.
 
 template <typename Message>
 grpc::Status Answer(absl::StatusOr<Message> result, Message* response) {

@@ -20,6 +20,7 @@
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/job/field_upgrade.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/ledger/ledger.h"

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/attempt_end.h"

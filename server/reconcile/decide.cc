@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "proto/contract/job/job_state.h"
+
 namespace trainerd::server {
 namespace {
 

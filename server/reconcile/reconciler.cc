@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"

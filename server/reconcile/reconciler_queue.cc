@@ -13,6 +13,7 @@
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/reconciler.h"
+#include "server/reconcile/scheduler.h"
 #include "server/store/run_rows.h"
 #include "spdlog/spdlog.h"
 

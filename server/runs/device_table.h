@@ -9,10 +9,16 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "server/reconcile/scheduler.h"
 #include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::server {
+
+// A device as the scheduler sees it.
+struct SchedulerDevice {
+  std::string name;    // "cpu", "cuda:0"
+  bool usable = true;  // false: the machine has it, but it cannot be used now
+  bool busy = false;
+};
 
 // Thread-safety: all methods may be called from any thread.
 class DeviceTable {

@@ -12,7 +12,7 @@
 
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "proto/contract/job/revisions.h"
+#include "proto/contract/job/revision.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::client {

@@ -15,12 +15,6 @@ namespace trainerd::engine {
 
 struct AttemptContext;
 
-struct SamplePrompt {
-  nlohmann::ordered_json messages;  // up to the answer
-  std::string question;             // the last user message
-  std::string expected;             // "" = none given
-};
-
 // Reads a JSONL file of {"messages": […]} (answered up to the first assistant turn, whose content
 // is what is expected) or {"prompt": …, "expected": …}. `system_prompt` is put in front of
 // conversations that have none; "" = nothing is. Errors: NotFound; InvalidArgument with file:line

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Block style, two spaces; lists of scalars in one line. Texts are quoted unless every YAML reader
-// takes them as text.
+// Block style, two spaces; lists of scalars in one line. Text is quoted unless every YAML reader
+// reads it as text.
 #include "proto/contract/config/message_to_yaml.h"
 
 #include <algorithm>
@@ -64,9 +64,11 @@ std::string TextValue(const std::string& text) {
 
 std::string ScalarValue(const Message& message, const FieldDescriptor& field, int index) {
   const std::string text = ScalarText(message, field, index);
-  const bool is_text = field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ||
-                       field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
-  return is_text ? TextValue(text) : text;
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ||
+      field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM)
+    return TextValue(text);
+  // Without quotes, some YAML readers turn a timestamp into their own type.
+  return IsTimestampField(field) ? QuotedText(text) : text;
 }
 
 class Writer {

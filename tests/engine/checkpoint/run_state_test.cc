@@ -99,18 +99,5 @@ TEST(RunStateTest, ANewerFormatIsRefusedWithAdvice) {
   EXPECT_THAT(std::string(read.status().message()), HasSubstr("format 2"));
 }
 
-TEST(RunStateTest, DifferencesOfTheEnvironmentAreSaid) {
-  RunEnvironment then = Example().environment, now = then;
-  now.threads = 4;
-  now.cpu = "other CPU";
-  EXPECT_EQ(EnvironmentDifferences(then, now), "CPU CPU → other CPU, threads 2 → 4");
-}
-
-TEST(RunStateTest, ThisProcessHasAnEnvironment) {
-  const RunEnvironment environment = CurrentEnvironment("cpu", 2, "2.11.0");
-  EXPECT_EQ(environment.build.size(), 32u);
-  EXPECT_FALSE(environment.cpu.empty());
-}
-
 }  // namespace
 }  // namespace trainerd::engine

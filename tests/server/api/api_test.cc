@@ -12,7 +12,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "proto/base/atomic_file.h"
-#include "proto/contract/job/revisions.h"
+#include "proto/contract/job/revision.h"
 #include "server/server.h"
 #include "tests/server/test_env.h"
 #include "trainerd/v1/trainer.grpc.pb.h"

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "proto/base/hash.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "proto/contract/run_dir/spool_writer.h"
