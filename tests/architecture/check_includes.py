@@ -62,8 +62,8 @@ TRAIN = TORCH + ["engine/checkpoint", "engine/optim", "engine/model", "engine/op
 ARROWS = {
     "proto/base": [],
     "proto/contract/config": ["proto/base"],
-    "proto/contract/job": ["proto/base"],
-    "proto/contract/run_dir": ["proto/base", "proto/contract/job"],
+    "proto/contract/job": ["proto/base", "proto/contract/config"],
+    "proto/contract/run_dir": ["proto/base", "proto/contract/config", "proto/contract/job"],
 
     "client/main": ["client"],
     "client/subprocess": [],

@@ -98,7 +98,7 @@ TEST(ResolveJobConfigTest, AllFaultsAtOnceWithTheirLines) {
       Resolve("model: {}\ndata:\n  train: [a]\n  max_length: 4\ntrain:\n  batch_size: 0\n").faults,
       "line 1: model.path is required\n"
       "line 4: data.max_length: 4 is out of range; allowed: 8 to 1048576 tokens\n"
-      "line 6: train.batch_size: 0 is out of range; allowed: 1 to 65536 rows");
+      "line 6: train.batch_size: 0 is out of range; allowed: 1 to 65536 sequences");
 }
 
 TEST(ResolveJobConfigTest, ValidationComesFromOnePlace) {
