@@ -240,24 +240,24 @@ void Reconciler::StartJob(const std::string& job_id, const std::vector<std::stri
   });
   if (absl::IsAborted(opened)) return;
   if (!opened.ok()) return Log(opened, job_id);
-  Active active;
-  active.ref = {
+  const AttemptRef ref = {
       .job = record.job.name(), .attempt = record.job.attempt(), .run_dir = record.job.run_dir()};
-  active.launches = 1;
+  TrackedAttempt attempt(ref, MakeProbe(ref), /*launches=*/1);
   devices_.Hold(devices, record.job.name());
   activity_.Start(record.job.name(), options_.clock());
-  Ingest(active);
-  TellFallback(job_id, devices);
+  Ingest(attempt);
+  ReportFallback(job_id, devices);
   absl::Status launched = executor_.Launch(MakeSpec(record, resume, options_.launch));
   if (launched.ok()) {
     spdlog::info("job={} attempt={} devices={} launched", job_id, record.job.attempt(),
                  absl::StrJoin(devices, ","));
   } else {
-    // Observed as never started: launched again a few times, then closed without blame.
+    // The attempt is observed as never started. It is launched again up to the limit of decide.cc,
+    // then closed without counting as a failure of the job.
     spdlog::error("job={} attempt={} cannot be launched: {}", job_id, record.job.attempt(),
                   std::string(launched.message()));
   }
-  active_.insert_or_assign(job_id, std::move(active));
+  attempts_.insert_or_assign(job_id, std::move(attempt));
 }
 
 void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status& why) {
@@ -271,7 +271,8 @@ void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status&
   Log(told, job_id);
 }
 
-void Reconciler::TellFallback(const std::string& job_id, const std::vector<std::string>& devices) {
+void Reconciler::ReportFallback(const std::string& job_id,
+                                const std::vector<std::string>& devices) {
   if (devices != std::vector<std::string>{"cpu"}) return;
   for (const v1::Device& other : devices_.List()) {
     if (other.name() == "cpu" || other.unavailable().empty()) continue;

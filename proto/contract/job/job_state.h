@@ -3,7 +3,6 @@
 #pragma once
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "trainerd/v1/job.pb.h"
 
 namespace trainerd {
@@ -14,9 +13,6 @@ bool IsActive(v1::Job::State state);
 // The only edges that a state may take (from = to is allowed for changes of desired_state or
 // wait_reason; never out of a terminal state).
 bool IsTransitionAllowed(v1::Job::State from, v1::Job::State to);
-
-// Time between a forced stop and SIGKILL.
-inline constexpr absl::Duration kForceGrace = absl::Seconds(2);
 
 enum class JobCommand { kPause, kResume, kStopGraceful, kStopDiscard, kStopForce };
 
