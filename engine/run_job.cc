@@ -124,7 +124,9 @@ absl::StatusOr<Precision> PrecisionOf(v1::TrainConfig::Precision precision) {
     case v1::TrainConfig::PRECISION_BF16:
       return Precision::kBf16;
     case v1::TrainConfig::PRECISION_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, TrainConfig_Precision) : break;
+    case kMinSentinel<v1::TrainConfig::Precision>:
+    case kMaxSentinel<v1::TrainConfig::Precision>:
+      break;
   }
   return absl::InternalError(absl::StrCat("train.precision has the value ",
                                           static_cast<int>(precision),

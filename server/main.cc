@@ -111,7 +111,9 @@ spdlog::level::level_enum LogLevelOf(v1::ServerConfig::LogLevel level) {
     case v1::ServerConfig::LOG_LEVEL_ERROR:
       return spdlog::level::err;
     case v1::ServerConfig::LOG_LEVEL_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, ServerConfig_LogLevel) : break;
+    case kMinSentinel<v1::ServerConfig::LogLevel>:
+    case kMaxSentinel<v1::ServerConfig::LogLevel>:
+      break;
   }
   return spdlog::level::info;
 }

@@ -28,7 +28,9 @@ double LearningRate(const v1::ScheduleConfig& schedule, double peak, int64_t ste
       return peak * std::max(0.0, 0.5 * (1.0 + std::cos(M_PI * progress)));
     }
     case v1::ScheduleConfig::TYPE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, ScheduleConfig_Type) : break;
+    case kMinSentinel<v1::ScheduleConfig::Type>:
+    case kMaxSentinel<v1::ScheduleConfig::Type>:
+      break;
   }
   TRAINERD_CHECK(false);
 }

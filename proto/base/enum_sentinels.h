@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Complete switches over proto enums, so that a new value is a compile error where it matters.
-#pragma once
-
-// The two values that protoc adds to every open enum, as `case` labels without the last colon:
+// Complete switches over proto enums, so that a new value does not compile until it is handled. A
+// switch without a default has to list the two values that protoc adds to every enum:
 //
 //   switch (state) {
 //     case v1::Job::QUEUED: …
-//     TRAINERD_ENUM_SENTINELS(v1, Job_State):
+//     case kMinSentinel<v1::Job::State>:
+//     case kMaxSentinel<v1::Job::State>:
 //       break;
 //   }
-#define TRAINERD_ENUM_SENTINELS(space, Enum)                \
-  case space::Enum##_##Enum##_INT_MIN_SENTINEL_DO_NOT_USE_: \
-  case space::Enum##_##Enum##_INT_MAX_SENTINEL_DO_NOT_USE_
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+namespace trainerd {
+
+template <typename Enum>
+inline constexpr Enum kMinSentinel = static_cast<Enum>(std::numeric_limits<int32_t>::min());
+template <typename Enum>
+inline constexpr Enum kMaxSentinel = static_cast<Enum>(std::numeric_limits<int32_t>::max());
+
+}  // namespace trainerd

@@ -35,7 +35,9 @@ absl::StatusOr<TrainOn> TargetConvention(v1::DataConfig::TrainOn train_on) {
     case v1::DataConfig::TRAIN_ON_ALL:
       return TrainOn::kAll;
     case v1::DataConfig::TRAIN_ON_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, DataConfig_TrainOn) : break;
+    case kMinSentinel<v1::DataConfig::TrainOn>:
+    case kMaxSentinel<v1::DataConfig::TrainOn>:
+      break;
   }
   return Unresolved("data.train_on", train_on);
 }
@@ -49,7 +51,9 @@ absl::StatusOr<ControlTokens> ControlTokenRule(v1::DataConfig::ControlTokens con
     case v1::DataConfig::CONTROL_TOKENS_AS_TEXT:
       return ControlTokens::kAsText;
     case v1::DataConfig::CONTROL_TOKENS_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, DataConfig_ControlTokens) : break;
+    case kMinSentinel<v1::DataConfig::ControlTokens>:
+    case kMaxSentinel<v1::DataConfig::ControlTokens>:
+      break;
   }
   return Unresolved("data.control_tokens", control_tokens);
 }
@@ -176,7 +180,9 @@ std::optional<RecordError> ExamplePipeline::Tokenize(const Conversation& convers
         break;
       case v1::DataConfig::TOO_LONG_TRUNCATE:
       case v1::DataConfig::TOO_LONG_UNSPECIFIED:
-        TRAINERD_ENUM_SENTINELS(v1, DataConfig_TooLong) : break;
+      case kMinSentinel<v1::DataConfig::TooLong>:
+      case kMaxSentinel<v1::DataConfig::TooLong>:
+        break;
     }
   }
   LabelTokens(encoding, *spans, max_length, &row->example);

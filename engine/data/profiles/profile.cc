@@ -38,7 +38,9 @@ absl::StatusOr<std::unique_ptr<Profile>> MakeProfile(v1::DataConfig::Profile pro
     case v1::DataConfig::PROFILE_REGIME3:
       return std::make_unique<Regime3Profile>();
     case v1::DataConfig::PROFILE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, DataConfig_Profile) : break;
+    case kMinSentinel<v1::DataConfig::Profile>:
+    case kMaxSentinel<v1::DataConfig::Profile>:
+      break;
   }
   return absl::InternalError(absl::StrCat("data.profile has the value ", static_cast<int>(profile),
                                           ", which this version does not know"));

@@ -21,7 +21,9 @@ Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code) {
       return Severity::kIgnore;
     case Config::REACTION_WARN:
     case Config::REACTION_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, FindingsConfig_Reaction) : return Severity::kWarning;
+    case kMinSentinel<v1::FindingsConfig::Reaction>:
+    case kMaxSentinel<v1::FindingsConfig::Reaction>:
+      return Severity::kWarning;
   }
   return Severity::kWarning;
 }

@@ -90,9 +90,11 @@ absl::Status TrainStep(AttemptContext& context, int64_t step, StepResult* result
     switch (context.config.train().on_non_finite()) {
       case v1::TrainConfig::ON_NON_FINITE_FAIL:
       case v1::TrainConfig::ON_NON_FINITE_UNSPECIFIED:
-        TRAINERD_ENUM_SENTINELS(v1, TrainConfig_OnNonFinite)
-            : return NonFinite(context, step, *result, batches);
+      case kMinSentinel<v1::TrainConfig::OnNonFinite>:
+      case kMaxSentinel<v1::TrainConfig::OnNonFinite>:
+        break;
     }
+    return NonFinite(context, step, *result, batches);
   }
   const double max_norm = context.config.train().max_grad_norm();
   const double clip = max_norm > 0 ? std::min(1.0, max_norm / (result->grad_norm + kClipEps)) : 1.0;

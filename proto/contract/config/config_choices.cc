@@ -15,7 +15,9 @@ bool SkipsBadRecords(DataConfig::BadRows bad_rows) {
       return true;
     case DataConfig::BAD_ROWS_FAIL:
     case DataConfig::BAD_ROWS_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, DataConfig_BadRows) : return false;
+    case kMinSentinel<v1::DataConfig::BadRows>:
+    case kMaxSentinel<v1::DataConfig::BadRows>:
+      return false;
   }
   return false;
 }
@@ -27,7 +29,9 @@ bool PacksDocuments(DataConfig::Packing packing) {
       return true;
     case DataConfig::PACKING_NONE:
     case DataConfig::PACKING_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, DataConfig_Packing) : return false;
+    case kMinSentinel<v1::DataConfig::Packing>:
+    case kMaxSentinel<v1::DataConfig::Packing>:
+      return false;
   }
   return false;
 }
@@ -39,7 +43,9 @@ bool SplitsLongExamples(DataConfig::Packing packing) {
     case DataConfig::PACKING_BFD:
     case DataConfig::PACKING_NONE:
     case DataConfig::PACKING_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, DataConfig_Packing) : return false;
+    case kMinSentinel<v1::DataConfig::Packing>:
+    case kMaxSentinel<v1::DataConfig::Packing>:
+      return false;
   }
   return false;
 }
@@ -52,7 +58,9 @@ bool TrainsAllTokens(DataConfig::TrainOn train_on) {
     case DataConfig::TRAIN_ON_LAST_ASSISTANT:
     case DataConfig::TRAIN_ON_TEMPLATE:
     case DataConfig::TRAIN_ON_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, DataConfig_TrainOn) : return false;
+    case kMinSentinel<v1::DataConfig::TrainOn>:
+    case kMaxSentinel<v1::DataConfig::TrainOn>:
+      return false;
   }
   return false;
 }
@@ -63,7 +71,9 @@ bool ContinuesFromCheckpoint(v1::InitFromConfig::State state) {
       return true;
     case v1::InitFromConfig::STATE_WEIGHTS:
     case v1::InitFromConfig::STATE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, InitFromConfig_State) : return false;
+    case kMinSentinel<v1::InitFromConfig::State>:
+    case kMaxSentinel<v1::InitFromConfig::State>:
+      return false;
   }
   return false;
 }

@@ -68,7 +68,9 @@ absl::StatusOr<CommandEffect> ApplyPause(const CommandInput& input) {
     case Job::FAILED:
       return Refused(JobCommand::kPause, input.state, "it has ended and holds no device");
     case Job::STATE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, Job_State) : break;
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
+      break;
   }
   return Unknown(input.state);
 }
@@ -96,7 +98,9 @@ absl::StatusOr<CommandEffect> ApplyResume(const CommandInput& input) {
     case Job::FAILED:
       return Refused(JobCommand::kResume, input.state, kContinueAdvice);
     case Job::STATE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, Job_State) : break;
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
+      break;
   }
   return Unknown(input.state);
 }
@@ -144,7 +148,9 @@ absl::StatusOr<CommandEffect> ApplyStop(JobCommand command, const CommandInput& 
     case Job::FAILED:
       return Refused(command, input.state, "it has already ended by itself");
     case Job::STATE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, Job_State) : break;
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
+      break;
   }
   return Unknown(input.state);
 }
@@ -165,7 +171,9 @@ bool IsTerminal(Job::State state) {
     case Job::PAUSED:
     case Job::STOPPING:
     case Job::STATE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, Job_State) : return false;
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
+      return false;
   }
   return false;
 }
@@ -184,7 +192,9 @@ bool IsActive(Job::State state) {
     case Job::CANCELLED:
     case Job::FAILED:
     case Job::STATE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, Job_State) : return false;
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
+      return false;
   }
   return false;
 }
@@ -220,7 +230,9 @@ bool IsTransitionAllowed(Job::State from, Job::State to) {
     case Job::STOPPED:
     case Job::CANCELLED:
     case Job::FAILED:
-      TRAINERD_ENUM_SENTINELS(v1, Job_State) : return false;
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
+      return false;
   }
   return false;
 }
@@ -263,7 +275,9 @@ const char* StateName(Job::State state) {
     case Job::FAILED:
       return "FAILED";
     case Job::STATE_UNSPECIFIED:
-      TRAINERD_ENUM_SENTINELS(v1, Job_State) : return "UNSPECIFIED";
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
+      return "UNSPECIFIED";
   }
   return "UNSPECIFIED";
 }
