@@ -346,9 +346,8 @@ TEST_F(CommandsTest, ExitsWithTwoForUsageErrorsAndZeroForHelp) {
 }
 
 TEST_F(CommandsTest, SuggestsTheNearestCommand) {
-  EXPECT_EQ(
-      Run({"frobnicate"}).err,
-      "trainctl: unknown command \"frobnicate\"\n`trainctl --help` lists the commands.\n");
+  EXPECT_EQ(Run({"frobnicate"}).err,
+            "trainctl: unknown command \"frobnicate\"\n`trainctl --help` lists the commands.\n");
   EXPECT_THAT(Run({"-o", "json", "vaildate", "job.yaml", "--set", "name=x"}).err,
               HasSubstr("no command \"vaildate\"; did you mean \"validate\"?"));
   EXPECT_THAT(Run({"checkpoints", "lst", "sft"}).err,

@@ -56,7 +56,8 @@ TEST_F(JobFileTest, ResolvesPathsAgainstTheFileAndNamesTheJobAfterIt) {
 
 TEST_F(JobFileTest, ResolvesDefaultsAndTellsThemFromGivenValues) {
   Write("my-run.yaml", kGood);
-  const auto job = ReadResolvedJob({.path = folder_.File("my-run.yaml"), .default_now = "2026-01-02 03:04:05"});
+  const auto job =
+      ReadResolvedJob({.path = folder_.File("my-run.yaml"), .default_now = "2026-01-02 03:04:05"});
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(job->config().name(), "my-run");
   EXPECT_EQ(job->config().data().now(), "2026-01-02 03:04:05");
