@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The commands and flags; their implementation is in commands/. A command that does not work yet is
-// absent. The only file of the client that catches exceptions: CLI11 reports parse errors with them.
+// absent. The only file of the client that catches exceptions: CLI11 reports parse errors with
+// them.
 #include "client/command_line.h"
 
 #include <CLI/CLI.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commands of trainctl. Each takes its options and returns an exit code. command_line.cc defines
-// their flags.
+// The commands of trainctl. Each takes its options and returns an exit code. command_line.cc
+// defines their flags.
 #pragma once
 
 #include <string>

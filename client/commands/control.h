@@ -11,8 +11,8 @@
 
 namespace trainerd::client {
 
-// Resolves JOB, runs `call(connection, jobs/ID)` and prints the job that it returns. Returns the exit
-// code.
+// Resolves JOB, runs `call(connection, jobs/ID)` and prints the job that it returns. Returns the
+// exit code.
 template <typename Call>
 int ControlJob(const std::string& text, const Context& context, Call call) {
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();

@@ -79,8 +79,8 @@ class LogReader {
     context_.out().flush();
   }
 
-  // A terminal gets no control characters. An incomplete character at the end of the chunk waits for
-  // the next chunk.
+  // A terminal gets no control characters. An incomplete character at the end of the chunk waits
+  // for the next chunk.
   void Print(const std::string& data) {
     if (!context_.env.out_is_terminal) {
       context_.out() << data;

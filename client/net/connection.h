@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon's API as plain calls that return absl::Status, with the google.rpc details as payloads.
-// The only files of the client that use gRPC. Thread-safety: one thread per connection.
+// The daemon's API as plain calls that return absl::Status, with the google.rpc details as
+// payloads. The only files of the client that use gRPC. Thread-safety: one thread per connection.
 #pragma once
 
 #include <memory>

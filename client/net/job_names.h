@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The forms of JOB on the command line: jobs/ID, ID, a unique prefix of it, a display name if unique, or
-// latest.
+// The forms of JOB on the command line: jobs/ID, ID, a unique prefix of it, a display name if
+// unique, or latest.
 #pragma once
 
 #include <string>

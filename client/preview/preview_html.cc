@@ -10,7 +10,7 @@
 namespace trainerd::client {
 namespace {
 
-// Trained text has an underline as well as a color, for paper and for people who do not see the
+// Trained text has an underline as well as a color, for paper and for readers who do not see the
 // color. Marks of newlines and tabs are generated content, so that they are not copied with the
 // text.
 constexpr char kStyle[] = R"css(
@@ -109,7 +109,7 @@ std::string Article(const PreviewItem& item) {
                                   ">\n<p class=\"counts\">", CountsText(CountTraining(item)));
   if (!item.left_out.empty()) {
     absl::StrAppend(&html,
-                    " \xC2\xB7 <span class=\"why\">left out of training: ", HtmlText(item.left_out),
+                    " \xC2\xB7 <span class=\"why\">skipped in training: ", HtmlText(item.left_out),
                     "</span>");
   }
   return absl::StrCat(html, "</p>\n", TextElement(item), "\n</article>\n");
@@ -142,7 +142,7 @@ std::string Header(const PreviewPage& page) {
                    HtmlText(page.extent), ": ", CountsText(sum.counts));
   if (sum.left_out > 0) {
     absl::StrAppend(&html, " in the ", FormatCount(sum.trained_on), " trained on; ",
-                    FormatCount(sum.left_out), " left out");
+                    FormatCount(sum.left_out), " skipped");
   }
   absl::StrAppend(&html, "</p>\n<dl>\n");
   for (const auto& [key, value] : page.settings)

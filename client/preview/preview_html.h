@@ -34,8 +34,8 @@ struct PreviewSummary {
 PreviewSummary SumUp(const std::vector<PreviewItem>& items);
 
 // The page as UTF-8. For each item, an element of class "text" contains the text of its tokens:
-// trained runs in <mark>, each token in a <span> whose title names its id, with class "s" for special
-// tokens. A character that several tokens spell belongs to the first of them.
+// trained runs in <mark>, each token in a <span> whose title names its id, with class "s" for
+// special tokens. A character that several tokens spell belongs to the first of them.
 std::string RenderPreviewPage(const PreviewPage& page);
 
 }  // namespace trainerd::client

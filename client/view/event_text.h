@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An event as one line of a terminal: what `watch` prints on a pipe and above the live view. Without
-// control characters.
+// An event as one line of a terminal: what `watch` prints on a pipe and above the live view.
+// Without control characters.
 #pragma once
 
 #include <string>

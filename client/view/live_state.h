@@ -47,8 +47,8 @@ class LiveState {
   void SetSnapshot(const v1::Job& job);
   // Applies an event after the snapshot.
   void Apply(const v1::Event& event);
-  // Applies an event before the snapshot to the curve, the validation losses, the checkpoint and the
-  // alerts, but not to the job.
+  // Applies an event before the snapshot to the curve, the validation losses, the checkpoint and
+  // the alerts, but not to the job.
   void ApplyHistory(const v1::Event& event);
   const LiveJob* Find(const std::string& name) const;
   const std::map<std::string, LiveJob>& jobs() const { return jobs_; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The forms of -o: tables for people, documents for programs.
+// The forms of -o: human-readable tables, and documents for programs.
 #pragma once
 
 #include <ostream>

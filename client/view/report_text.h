@@ -14,12 +14,12 @@ bool HasErrors(const v1::DataReport& report);
 // Whether every record was read: always for a full report, by its counts for a quick one.
 bool AllWasRead(const v1::DataReport& report);
 
-// Prints one line per finding: "error CODE (12 times): message [file:line …]". With `job`, a finding
-// about a key of the job file lists that line first.
+// Prints one line per finding: "error CODE (12 times): message [file:line …]". With `job`, a
+// finding about a key of the job file lists that line first.
 void PrintFindings(const v1::DataReport& report, std::ostream& out, const JobFile* job = nullptr);
 
-// Prints counts and lengths, then the findings. Estimates of a quick report are marked, and its last
-// line names the part of the data that was not read.
+// Prints counts and lengths, then the findings. Estimates of a quick report are marked, and its
+// last line names the part of the data that was not read.
 void PrintReport(const v1::DataReport& report, std::ostream& out, const JobFile* job = nullptr);
 
 }  // namespace trainerd::client

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the events of a worker go besides the spool: JSON lines for programs, text for a terminal or
-// a log.
+// Where the events of a worker go besides the spool: JSON lines for programs, text for a terminal
+// or a log.
 #pragma once
 
 #include <cstdio>

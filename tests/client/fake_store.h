@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the daemon of the tests (fake_daemon.h) holds and what it is told to do wrong.
+// The state of the fake daemon (fake_daemon.h), and the errors that it injects.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

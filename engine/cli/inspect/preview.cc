@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainerd-inspect preview: the tokens and labels that the training loop reads, produced by the same
-// code.
+// trainerd-inspect preview: the tokens and labels that the training loop reads, produced by the
+// same code.
 #include <memory>
 #include <string>
 #include <utility>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a resolved configuration computes: its canonical text, its digest, and the fields in which
-// two of them differ.
+// Identity of a resolved configuration: its canonical text, its digest, and the differences between
+// two configurations.
 #pragma once
 
 #include <string>

@@ -36,8 +36,8 @@ bool IsDuration(const FieldDescriptor& field) {
          field.message_type()->full_name() == "google.protobuf.Duration";
 }
 
-absl::Status Wrong(const std::string& text, absl::string_view wanted) {
-  return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is not ", wanted));
+absl::Status Wrong(const std::string& text, absl::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is not ", expected));
 }
 
 // Decimal numbers only: no hexadecimal, no "inf", no "nan".

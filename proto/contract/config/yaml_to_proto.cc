@@ -64,7 +64,7 @@ class NodeReader {
   void Fault(const YAML::Node* node, const std::string& path, std::string message) {
     if (result_.violations.size() > kMaxViolations) return;
     if (result_.violations.size() == kMaxViolations)
-      message = "too many faults: the rest is left out";
+      message = "too many violations; the rest is omitted";
     result_.violations.push_back({path, std::move(message), node == nullptr ? 0 : LineOf(*node)});
   }
 

@@ -22,7 +22,7 @@ CommandEffect Unchanged(const CommandInput& input) {
           .changed = false};
 }
 
-// The effect with `changed` told from what differs: a repeated command stores nothing.
+// The effect, with `changed` if anything differs: a repeated command stores nothing.
 CommandEffect Become(const CommandInput& input, Job::State state, Job::DesiredState desired,
                      Job::WaitReason wait) {
   const bool changed =
@@ -138,8 +138,8 @@ absl::StatusOr<CommandEffect> ApplyStop(JobCommand command, const CommandInput& 
     case Job::PAUSING:
       return Become(input, Job::STOPPING, desired, none);
     case Job::STOPPING:
-      // DesiredState is ordered by severity; what is wanted of an attempt that is being ended never
-      // gets milder.
+      // DesiredState is ordered by severity; the action requested of an attempt that is ending only
+      // becomes more severe.
       return SetDesiredState(input, std::max(input.desired_state, desired));
     case Job::STOPPED:
     case Job::CANCELLED:

@@ -60,7 +60,7 @@ std::vector<Segment> SplitByTraining(const PreviewItem& item) {
 
 std::string RenderPreview(const PreviewItem& item, bool color) {
   const std::string left_out =
-      item.left_out.empty() ? "" : absl::StrCat(" (left out: ", PlainText(item.left_out), ")");
+      item.left_out.empty() ? "" : absl::StrCat(" (skipped: ", PlainText(item.left_out), ")");
   std::string result = absl::StrCat(color ? kBold : "", "--- ", ItemTitle(item), left_out, ": ",
                                     CountsText(CountTraining(item)), color ? kOff : "", "\n");
   size_t next = 0;

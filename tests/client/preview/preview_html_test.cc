@@ -81,7 +81,7 @@ TEST(PreviewHtmlTest, EscapesAllData) {
               HasSubstr("<span title=\"token 27: “U+001B”\"><i class=\"c\">U+001B</i></span>"));
   EXPECT_THAT(html, HasSubstr("<title>Preview of &lt;title&gt;</title>"));
   EXPECT_THAT(html, HasSubstr("<h1>What &lt;title&gt; trains on</h1>"));
-  EXPECT_THAT(html, HasSubstr("left out of training: &lt;u&gt;"));
+  EXPECT_THAT(html, HasSubstr("skipped in training: &lt;u&gt;"));
   EXPECT_THAT(html, HasSubstr("<dt>&lt;k&gt;</dt><dd>a\n&lt;v&gt;</dd>"));
   EXPECT_THAT(html, HasSubstr("<p>&lt;em&gt;: "));
 }
@@ -102,11 +102,11 @@ TEST(PreviewHtmlTest, CountsSkippedItemsSeparately) {
       Page({.extent = "all 2 examples", .items = {Item("abcd", {0}), left_out}});
   EXPECT_THAT(html,
               HasSubstr("<p>all 2 examples: 4 tokens, 1 trained (25 %) in the 1 trained on; 1 "
-                        "left out</p>"));
+                        "skipped</p>"));
   EXPECT_THAT(html, HasSubstr("<article>\n<h2>example 0</h2>\n<p class=\"counts\">4 tokens, 1 "
                               "trained (25 %)</p>"));
   EXPECT_THAT(html, HasSubstr("<article class=\"left\">\n<h2>example 1</h2>\n<p class=\"counts\">3 "
-                              "tokens, 1 trained (33 %) · <span class=\"why\">left out of "
+                              "tokens, 1 trained (33 %) · <span class=\"why\">skipped in "
                               "training: too long</span></p>"));
   EXPECT_THAT(Page({.extent = "e", .items = {Item("a", {})}}),
               HasSubstr("<p>e: 1 tokens, 0 trained (0 %)</p>"));

@@ -16,7 +16,7 @@ TEST_F(PreviewTest, MarksTheTrainedPartWithBracketsOnAPipe) {
   EXPECT_EQ(result.code, kDone) << result.err;
   EXPECT_EQ(result.out,
             "--- example 0: 4 tokens, 2 trained (50 %)\nab[[cd]]\n"
-            "--- example 1 (left out: no target): 2 tokens, 0 trained (0 %)\nab\n");
+            "--- example 1 (skipped: no target): 2 tokens, 0 trained (0 %)\nab\n");
   EXPECT_EQ(Calls(), "preview --job " + folder_.path() + "/job.yaml --limit 2 --json\n")
       << "one run of trainerd-inspect";
 }
@@ -74,7 +74,7 @@ TEST_F(PreviewTest, PrintsConversationsWithoutTokens) {
       0700);
   const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml"});
   EXPECT_EQ(result.code, kDone) << result.err;
-  EXPECT_EQ(result.out, "--- example 0 (left out: bad row): 0 tokens, 0 trained (0 %)\n\n");
+  EXPECT_EQ(result.out, "--- example 0 (skipped: bad row): 0 tokens, 0 trained (0 %)\n\n");
   EXPECT_EQ(Trainctl(folder_.path(), {"preview", "job.yaml", "--html", "page.html"}).code, kDone);
 }
 

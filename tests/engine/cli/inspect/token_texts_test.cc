@@ -21,8 +21,8 @@ size_t LengthByLead(unsigned char lead) {
   return lead >= 0xc2 && lead < 0xe0 ? 2 : 0;
 }
 
-// Each longest beginning of a character that does not go on is one U+FFFD. (Over-long forms and
-// surrogates do not occur in these tests.)
+// Each maximal incomplete character is one U+FFFD. (Overlong forms and surrogates do not occur in
+// these tests.)
 std::string Lossy(const std::string& bytes) {
   std::string text;
   for (size_t i = 0; i < bytes.size();) {

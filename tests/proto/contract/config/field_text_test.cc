@@ -75,7 +75,7 @@ TEST(FieldTextTest, TimesEnumsAndBytes) {
   ASSERT_TRUE(SetScalar(Field(job, "state"), "PAUSED", TextStyle::kPlain, &job).ok());
   EXPECT_EQ(job.state(), v1::Job::PAUSED);
   EXPECT_FALSE(SetScalar(Field(job, "state"), "SLEEPING", TextStyle::kPlain, &job).ok());
-  ASSERT_TRUE(SetScalar(Field(job, "config_digest"), "AP8Q", TextStyle::kPlain, &job).ok());
+  ASSERT_TRUE(SetScalar(Field(job, "config_digest"), "00ff10", TextStyle::kPlain, &job).ok());
   EXPECT_EQ(job.config_digest(), std::string("\x00\xff\x10", 3));
   EXPECT_FALSE(SetScalar(Field(job, "config_digest"), "!", TextStyle::kPlain, &job).ok());
 }

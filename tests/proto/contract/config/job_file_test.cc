@@ -56,10 +56,11 @@ TEST_F(JobFileTest, ResolvesPathsAgainstTheFileAndNamesTheJobAfterIt) {
 
 TEST_F(JobFileTest, ResolvesDefaultsAndTellsThemFromGivenValues) {
   Write("my-run.yaml", kGood);
-  const auto job = ReadResolvedJob({.path = folder_.File("my-run.yaml"), .default_now = "then"});
+  const auto job =
+      ReadResolvedJob({.path = folder_.File("my-run.yaml"), .default_now = "2026-01-02 03:04:05"});
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(job->config().name(), "my-run");
-  EXPECT_EQ(job->config().data().now(), "then");
+  EXPECT_EQ(job->config().data().now(), "2026-01-02 03:04:05");
   EXPECT_EQ(job->config().train().max_steps(), 5);
   EXPECT_TRUE(job->config().train().has_seed());
   EXPECT_THAT(job->given(), Not(::testing::Contains("name")));

@@ -36,10 +36,10 @@ TEST(PreviewTextTest, GivesACharacterToItsFirstToken) {
                                    {.begin = 1, .end = 3, .text = "é"},
                                    {.begin = 3, .end = 4, .text = "z\n"}}};
   EXPECT_EQ(RenderPreview(item, /*color=*/false),
-            "--- row 1, example 3 (left out: too?long): 4 tokens, 2 trained (50 %)\n"
+            "--- row 1, example 3 (skipped: too?long): 4 tokens, 2 trained (50 %)\n"
             "a?[é[[z\n]]\n");
   EXPECT_EQ(RenderPreview(item, /*color=*/true),
-            "\x1b[1m--- row 1, example 3 (left out: too?long): 4 tokens, 2 trained (50 %)\x1b[0m\n"
+            "\x1b[1m--- row 1, example 3 (skipped: too?long): 4 tokens, 2 trained (50 %)\x1b[0m\n"
             "a?[é\x1b[32mz\n\x1b[0m\n");
 }
 
