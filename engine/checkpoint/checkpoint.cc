@@ -92,7 +92,8 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                           .kind = "checkpoint",
                           .config_digest_hex = ToHex(state.config.config_digest()),
                           .create_time = TimestampText(),
-                          .has_optimizer = true};
+                          .has_optimizer = true,
+                          .tokens = state.tokens};
   absl::Status status = WriteFiles(target, state, parameters, optimizer, *writer);
   if (status.ok()) {
     status = writer->Publish(manifest, final_path,
@@ -124,6 +125,7 @@ absl::StatusOr<v1::Checkpoint> DescribeCheckpoint(const std::string& folder,
   checkpoint.set_path(folder);
   checkpoint.set_parent(manifest.parent);
   checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  checkpoint.set_tokens(manifest.tokens);
   return checkpoint;
 }
 

@@ -8,20 +8,10 @@
 
 #include "absl/status/statusor.h"
 #include "engine/monitor/step_measurement.h"
+#include "engine/platform/run_environment.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
-
-// What the bytes of a result may depend on besides configuration and data. A resume in another
-// environment continues, and an event reports what differs.
-struct RunEnvironment {
-  std::string engine_version;
-  std::string build;  // XXH3-128 in hex of the program file
-  std::string torch_version;
-  std::string cpu;  // model name
-  std::string device;
-  int64_t threads = 0;
-};
 
 // Position of the next step in the data, for human readers; a resume computes it from `step`.
 struct DataCursor {
@@ -52,13 +42,5 @@ inline constexpr char kStateName[] = "state.json";
 std::string RunStateToJson(const RunState& state);
 // Errors: DataLoss that names the missing or mistyped field; FailedPrecondition for a newer format.
 absl::StatusOr<RunState> ParseRunState(const std::string& json);
-
-// Model name of the first CPU as the kernel reports it; "unknown" if it reports none.
-std::string CpuName();
-// The environment of this process. `threads` is the number of ATen's threads.
-RunEnvironment CurrentEnvironment(const std::string& device, int64_t threads,
-                                  const std::string& torch_version);
-// "threads 2 → 4, cpu … → …"; empty if nothing differs.
-std::string EnvironmentDifferences(const RunEnvironment& then, const RunEnvironment& now);
 
 }  // namespace trainerd::engine

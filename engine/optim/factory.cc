@@ -3,7 +3,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/platform/torch_status.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
+
+// A new value of the enum must not compile until it is handled.
+#pragma GCC diagnostic error "-Wswitch"
 
 namespace trainerd::engine {
 
@@ -13,9 +17,17 @@ Maker MakeAdamW, MakeSgd;
 
 namespace {
 
-Maker* MakerOf(const std::string& type) {
-  if (type == "adamw") return MakeAdamW;
-  if (type == "sgd") return MakeSgd;
+Maker* MakerOf(v1::OptimizerConfig::Type type) {
+  switch (type) {
+    case v1::OptimizerConfig::TYPE_ADAMW:
+      return MakeAdamW;
+    case v1::OptimizerConfig::TYPE_SGD:
+      return MakeSgd;
+    case v1::OptimizerConfig::TYPE_UNSPECIFIED:
+    case kMinSentinel<v1::OptimizerConfig::Type>:
+    case kMaxSentinel<v1::OptimizerConfig::Type>:
+      break;
+  }
   return nullptr;
 }
 
@@ -25,8 +37,8 @@ absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const v1::OptimizerConf
                                                          ParameterSet& parameters) {
   Maker* const make = MakerOf(config.type());
   if (make == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("optimizer.type: \"", config.type(), "\" is not an optimizer"));
+    return absl::InternalError(
+        absl::StrCat("optimizer.type has the unknown value ", static_cast<int>(config.type())));
   }
   std::unique_ptr<Optimizer> optimizer;
   RETURN_IF_ERROR(

@@ -12,7 +12,7 @@
 namespace trainerd::engine {
 
 // Builds the optimizer that `config` (resolved) names, with its state allocated and 0. It keeps a
-// reference to `parameters`, which must outlive it. Errors: InvalidArgument; ResourceExhausted.
+// reference to `parameters`, which must outlive it. Errors: Internal; ResourceExhausted.
 absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const v1::OptimizerConfig& config,
                                                          ParameterSet& parameters);
 

@@ -26,6 +26,7 @@
 #include "engine/model/parameters.h"
 #include "engine/monitor/live_monitor.h"
 #include "engine/optim/optimizer.h"
+#include "engine/platform/run_environment.h"
 #include "engine/train/sample_generator.h"
 #include "engine/train/sample_prompts.h"
 #include "trainerd/internal/worker.pb.h"

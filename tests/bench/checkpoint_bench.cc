@@ -116,7 +116,7 @@ absl::Status Run(const Flags& flags) {
                    ParameterSet::Create(config, precision, at::kCPU));
   RETURN_IF_ERROR(parameters->Load(*weights));
   v1::OptimizerConfig optimizer_config;
-  optimizer_config.set_type("adamw");
+  optimizer_config.set_type(v1::OptimizerConfig::TYPE_ADAMW);
   for (const double beta : {0.9, 0.999}) optimizer_config.add_betas(beta);
   ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,
                    MakeOptimizer(optimizer_config, *parameters));

@@ -106,7 +106,7 @@ void TrainingStep(const Flags& flags) {
   if (!parameters.ok() || !(*parameters)->InitRandom(1).ok()) std::exit(1);
   Decoder decoder(config, **parameters);
   v1::OptimizerConfig optimizer_config;
-  optimizer_config.set_type("adamw");
+  optimizer_config.set_type(v1::OptimizerConfig::TYPE_ADAMW);
   for (const double beta : {0.9, 0.999}) optimizer_config.add_betas(beta);
   optimizer_config.set_eps(1e-8);
   optimizer_config.set_weight_decay(0.01);

@@ -552,7 +552,7 @@ TEST(RunJobTest, ReportsMissingDevice) {
   TempDir folder;
   TinyJob job(folder);
   internal::AttemptSpec spec = job.Spec("run", 1);
-  spec.set_device("cuda:7");
+  spec.add_devices("cuda:7");
   Ran ran;
   RunAttempt(spec, &ran);
   ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);

@@ -14,6 +14,7 @@
 #include "engine/train/stages/stages.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/config_digest.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/read_error.h"
@@ -76,7 +77,7 @@ absl::Status VerifyWeights(const std::string& folder) {
 // fall back to: a confirmed corruption is a permanent error.
 absl::Status OpenInit(AttemptContext& context, const std::string& folder) {
   const absl::Status opened = ConfirmCorruption(ManifestPaths(folder), [&]() -> absl::Status {
-    if (context.config.init_from().state() == "weights") return VerifyWeights(folder);
+    if (!ContinuesFromCheckpoint(context.config.init_from().state())) return VerifyWeights(folder);
     ASSIGN_OR_RETURN(context.start, OpenCheckpoint(folder));
     return absl::OkStatus();
   });
@@ -129,15 +130,19 @@ absl::Status CheckRunIdentity(AttemptContext& context) {
   if (!fence.ok()) return WithCause(fence, WriteCause(fence, "RUN_DIRECTORY"));
   RETURN_IF_ERROR(RemoveTemporaries(context.spec.run_dir(), context.spec.attempt()));
   RETURN_IF_ERROR(CheckOutputPath(context.config.output().path(), context.spec.job()));
-  absl::StatusOr<c10::Device> device = OpenDevice(context.spec.device());
+  if (context.spec.devices_size() != 1) {
+    return absl::InternalError(absl::StrCat("the attempt names ", context.spec.devices_size(),
+                                            " devices, this trainerd-worker trains on one"));
+  }
+  const std::string& device_name = context.spec.devices(0);
+  absl::StatusOr<c10::Device> device = OpenDevice(device_name);
   if (!device.ok()) {
     return WithCause(
         device.status(),
         {.code = "NO_SUCH_DEVICE", .cause = v1::JobError::HARDWARE, .retryable = false});
   }
   context.device = *device;
-  context.environment =
-      CurrentEnvironment(context.spec.device(), at::get_num_threads(), TORCH_VERSION);
+  context.environment = CurrentEnvironment(device_name, at::get_num_threads(), TORCH_VERSION);
   RETURN_IF_ERROR(OpenStart(context));
   NoteEnvironment(context);
   return absl::OkStatus();

@@ -4,13 +4,34 @@
 #include "absl/strings/str_cat.h"
 #include "engine/platform/torch_status.h"
 #include "engine/train/stages/stages.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
 
+// A new value of the enum must not compile until it is handled.
+#pragma GCC diagnostic error "-Wswitch"
+
 namespace trainerd::engine {
+namespace {
+
+absl::StatusOr<Precision> PrecisionOf(v1::TrainConfig::Precision precision) {
+  switch (precision) {
+    case v1::TrainConfig::PRECISION_FP32:
+      return Precision::kFp32;
+    case v1::TrainConfig::PRECISION_BF16:
+      return Precision::kBf16;
+    case v1::TrainConfig::PRECISION_UNSPECIFIED:
+    case kMinSentinel<v1::TrainConfig::Precision>:
+    case kMaxSentinel<v1::TrainConfig::Precision>:
+      break;
+  }
+  return absl::InternalError(
+      absl::StrCat("train.precision has the unknown value ", static_cast<int>(precision)));
+}
+
+}  // namespace
 
 absl::Status LoadWeights(AttemptContext& context) {
-  const Precision precision =
-      context.config.train().precision() == "bf16" ? Precision::kBf16 : Precision::kFp32;
+  ASSIGN_OR_RETURN(const Precision precision, PrecisionOf(context.config.train().precision()));
   ASSIGN_OR_RETURN(context.parameters,
                    ParameterSet::Create(context.model, precision, context.device, context.frozen));
   RETURN_IF_ERROR(context.parameters->Load(*context.weights));

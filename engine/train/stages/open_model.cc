@@ -33,10 +33,10 @@ absl::Status OpenModel(AttemptContext& context) {
                                                       context.config.data().system_prompt()));
   ASSIGN_OR_RETURN(
       context.sample_generator,
-      SampleGenerator::Create(
-          folder, *context.text.tokenizer, *context.text.chat_template,
-          {.now = context.config.data().now(),
-           .control_tokens_as_text = context.config.data().control_tokens() == "as_text"}));
+      SampleGenerator::Create(folder, *context.text.tokenizer, *context.text.chat_template,
+                              {.now = context.config.data().now(),
+                               .control_tokens_as_text = context.config.data().control_tokens() ==
+                                                         v1::DataConfig::CONTROL_TOKENS_AS_TEXT}));
   return absl::OkStatus();
 }
 

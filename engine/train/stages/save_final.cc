@@ -26,7 +26,8 @@ Manifest FinalManifest(const AttemptContext& context) {
           .parent = context.last_checkpoint.has_value() ? context.last_checkpoint->name() : "",
           .kind = "final",
           .config_digest_hex = ToHex(context.spec.config().config_digest()),
-          .create_time = TimestampText()};
+          .create_time = TimestampText(),
+          .tokens = context.state.tokens};
 }
 
 // Whether `folder` already holds the model that this job would write there.

@@ -14,6 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/knob_rules.h"
 
 namespace trainerd {
@@ -113,10 +115,10 @@ void CheckData(const v1::DataConfig& data, Violations* violations) {
     violations->push_back({"data.validation_fraction",
                            "cannot be given together with data.validation; leave one of them out"});
   }
-  if (data.packing() == "bfd_split" && data.too_long() != "truncate") {
+  if (SplitsLongExamples(data.packing()) && data.too_long() != v1::DataConfig::TOO_LONG_TRUNCATE) {
     violations->push_back(
         {"data.too_long",
-         absl::StrCat(Quoted(data.too_long()),
+         absl::StrCat(Quoted(EnumText(data.too_long())),
                       " does not apply with data.packing: bfd_split, which lets long conversations "
                       "continue in further rows; leave it out, or set packing: bfd")});
   }
@@ -156,7 +158,8 @@ void ResolveMoment(const ResolveOptions& options, v1::DataConfig* data, Violatio
 
 void CheckTraining(const v1::JobConfig& config, Violations* violations) {
   constexpr int kBetas = 2;
-  if (config.optimizer().type() == "adamw" && config.optimizer().betas_size() != kBetas) {
+  if (config.optimizer().type() == v1::OptimizerConfig::TYPE_ADAMW &&
+      config.optimizer().betas_size() != kBetas) {
     violations->push_back(
         {"optimizer.betas", absl::StrCat("adamw takes 2 values, for example [0.9, 0.999]; found ",
                                          config.optimizer().betas_size())});

@@ -12,8 +12,8 @@
 #include "absl/strings/str_split.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_paths.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/field_text.h"
-#include "proto/contract/config/nearest_word.h"
 
 namespace trainerd {
 namespace {
@@ -75,8 +75,6 @@ bool InRange(double value, const v1::Knob& knob) {
   return true;
 }
 
-std::string ChoicesText(const v1::Knob& knob) { return absl::StrJoin(knob.choices(), ", "); }
-
 void CheckValue(const Message& message, const FieldDescriptor& field, int index,
                 const std::string& path, std::vector<ConfigViolation>* violations) {
   const v1::Knob& knob = KnobOf(field);
@@ -85,15 +83,9 @@ void CheckValue(const Message& message, const FieldDescriptor& field, int index,
     violations->push_back(
         {path, absl::StrCat(text, " is out of range; allowed: ", RangeText(field))});
   }
-  const bool closed = !knob.choices().empty() && !knob.open_choice();
-  if (!closed ||
-      std::find(knob.choices().begin(), knob.choices().end(), text) != knob.choices().end())
-    return;
-  const std::string nearest = NearestWord(text, {knob.choices().begin(), knob.choices().end()});
-  violations->push_back(
-      {path,
-       absl::StrCat(Quoted(text), " is not one of ", ChoicesText(knob),
-                    nearest.empty() ? "" : absl::StrCat("; did you mean \"", nearest, "\"?"))});
+  // A message that did not come from YAML can hold any number.
+  if (field.enum_type() != nullptr && FindEnumText(*field.enum_type(), text) == nullptr)
+    violations->push_back({path, NoSuchEnumText(*field.enum_type(), text)});
 }
 
 void CheckField(const Message& message, const FieldDescriptor& field, const std::string& path,

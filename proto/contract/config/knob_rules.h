@@ -17,7 +17,7 @@ namespace trainerd {
 void ApplyDefaults(google::protobuf::Message* message);
 
 // Appends a violation for each required field that is absent, each field that does not apply, each
-// number out of its range and each word that is not among its choices.
+// number out of its range and each enum value that is unspecified or unknown.
 void CheckKnobs(const google::protobuf::Message& message, std::vector<ConfigViolation>* violations);
 
 // "8 to 1048576 tokens", "above 0", "at least 0 steps"; "" for an open range.

@@ -61,7 +61,7 @@ class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Pr
     return parameters;
   }
   absl::StatusOr<v1::Checkpoint> Write(int64_t step) {
-    RunState state{.step = step, .total_steps = 100};
+    RunState state{.step = step, .total_steps = 100, .tokens = 100 * step};
     state.config.set_config_digest(kDigest);
     return WriteCheckpoint({.run_dir = folder_.path(),
                             .job = "jobs/x",
@@ -87,6 +87,7 @@ TEST_P(CheckpointTest, RestoresBitForBit) {
   EXPECT_TRUE(written->has_optimizer());
   EXPECT_EQ(written->config_digest(), kDigest);
   EXPECT_EQ(written->manifest_digest().size(), 16u);
+  EXPECT_EQ(written->tokens(), 700);
   EXPECT_GT(written->create_time().seconds(), 0);
   const auto opened = OpenCheckpoint(written->path());
   ASSERT_TRUE(opened.ok()) << opened.status();

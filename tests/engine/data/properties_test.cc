@@ -97,7 +97,7 @@ RandomConversation MakeConversation() {
   return made;
 }
 
-class LabelPropertiesTest : public ::testing::TestWithParam<const char*> {
+class LabelPropertiesTest : public ::testing::TestWithParam<v1::DataConfig::ControlTokens> {
  protected:
   const TempFolder folder_;
 };
@@ -109,7 +109,7 @@ TEST_P(LabelPropertiesTest, ExactlyTheTokensOfTheAnswersAreTrained) {
   v1::JobConfig config = BaseConfig(WriteTokenizer(folder_), "unused");
   config.mutable_data()->set_max_length(1 << 20);
   config.mutable_data()->set_control_tokens(GetParam());
-  const bool as_text = GetParam() == std::string("as_text");
+  const bool as_text = GetParam() == v1::DataConfig::CONTROL_TOKENS_AS_TEXT;
   const TextPipeline text = *OpenTextPipeline(config);
   const std::unique_ptr<ExamplePipeline> pipeline = *ExamplePipeline::Create(config, text);
   EXPECT_TRUE(rc::check("labels", [&] {
@@ -161,7 +161,9 @@ TEST_P(LabelPropertiesTest, ExactlyTheTokensOfTheAnswersAreTrained) {
   }));
 }
 
-INSTANTIATE_TEST_SUITE_P(ControlTokens, LabelPropertiesTest, ::testing::Values("warn", "as_text"));
+INSTANTIATE_TEST_SUITE_P(ControlTokens, LabelPropertiesTest,
+                         ::testing::Values(v1::DataConfig::CONTROL_TOKENS_WARN,
+                                           v1::DataConfig::CONTROL_TOKENS_AS_TEXT));
 
 std::vector<TokenExample> RandomExamples(int longest) {
   std::vector<TokenExample> examples(*rc::gen::inRange<size_t>(1, 60));
@@ -190,13 +192,13 @@ Packed PackExamples(const v1::JobConfig& config, const TokenStore& store) {
   return {*std::move(arrangement), findings.Count("UNTRAINED_PIECE")};
 }
 
-class PackingPropertiesTest : public ::testing::TestWithParam<const char*> {};
+class PackingPropertiesTest : public ::testing::TestWithParam<v1::DataConfig::Packing> {};
 
 TEST_P(PackingPropertiesTest, EveryTokenOnceAnEpochInRowsThatFit) {
   EXPECT_TRUE(rc::check("rows", [&] {
     v1::JobConfig config = BaseConfig("unused", "unused.jsonl");
     const int max_length = *rc::gen::inRange(2, 40);
-    const bool split = GetParam() == std::string("bfd_split");
+    const bool split = GetParam() == v1::DataConfig::PACKING_BFD_SPLIT;
     config.mutable_data()->set_max_length(max_length);
     config.mutable_data()->set_packing(GetParam());
     config.mutable_train()->set_seed(*rc::gen::arbitrary<int32_t>());
@@ -283,7 +285,9 @@ TEST_P(PackingPropertiesTest, EveryTokenOnceAnEpochInRowsThatFit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, PackingPropertiesTest,
-                         ::testing::Values("bfd", "bfd_split", "none"));
+                         ::testing::Values(v1::DataConfig::PACKING_BFD,
+                                           v1::DataConfig::PACKING_BFD_SPLIT,
+                                           v1::DataConfig::PACKING_NONE));
 
 }  // namespace
 }  // namespace trainerd::engine

@@ -15,7 +15,7 @@ namespace trainerd::engine::testing {
 // adamw with the defaults of the job file.
 inline v1::OptimizerConfig AdamWConfig() {
   v1::OptimizerConfig config;
-  config.set_type("adamw");
+  config.set_type(v1::OptimizerConfig::TYPE_ADAMW);
   config.add_betas(0.9);
   config.add_betas(0.999);
   config.set_eps(1e-8);

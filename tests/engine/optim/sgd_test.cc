@@ -33,7 +33,7 @@ TEST_P(SgdTest, EqualsTorch) {
     ASSERT_TRUE(set.ok());
     ParameterSet& parameters = **set;
     v1::OptimizerConfig config;
-    config.set_type("sgd");
+    config.set_type(v1::OptimizerConfig::TYPE_SGD);
     config.set_momentum(c["momentum"]);
     config.set_nesterov(c["nesterov"]);
     config.set_weight_decay(golden["weight_decay"]);

@@ -40,8 +40,7 @@ const std::vector<Case>& Cases() {
 
 // Keys for which one word is all that there is: nothing can change, and any other word is refused.
 bool HasOneWordAlone(const google::protobuf::FieldDescriptor& field) {
-  const v1::Knob& knob = KnobOf(field);
-  return knob.choices_size() == 1 && !knob.open_choice();
+  return field.enum_type() != nullptr && trainerd::testing::ChoicesOf(field).size() == 1;
 }
 
 // Keys that the daemon acts on: the test of the running daemon walks the same file, key by key.
@@ -225,7 +224,7 @@ class KnobsTest : public ::testing::Test {
     spec.set_job("jobs/0123456789ab");
     spec.set_attempt(1);
     spec.set_run_dir(run->folder);
-    spec.set_device("cpu");
+    spec.add_devices("cpu");
     *spec.mutable_config() = Resolve(overrides);
     if (spec.config().config().has_init_from())
       spec.set_init_path(spec.config().config().init_from().checkpoint());
@@ -275,7 +274,7 @@ TEST_F(KnobsTest, EachChoiceHasACase) {
        trainerd::testing::AllKnobFields(*v1::JobConfig::descriptor())) {
     if (HasOneWordAlone(*knob.field) || daemon.count(knob.path) > 0) continue;
     const v1::Knob& options = KnobOf(*knob.field);
-    for (const std::string& word : options.choices()) {
+    for (const std::string& word : trainerd::testing::ChoicesOf(*knob.field)) {
       if (word == options.default_()) continue;
       const std::string given = absl::StrCat(knob.field->name(), ": ", word);
       const bool given_by_a_case = std::any_of(Cases().begin(), Cases().end(), [&](const Case& c) {

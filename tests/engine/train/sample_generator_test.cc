@@ -44,10 +44,11 @@ TEST(SampleGeneratorTest, PromptIsPrefixOfTrainingExample) {
         job.Config(absl::StrCat("data: {control_tokens: ", control_tokens, "}")).config();
     const auto text = OpenTextPipeline(config);
     ASSERT_TRUE(text.ok()) << text.status();
-    const auto sample_generator = SampleGenerator::Create(
-        folder / "model", *text->tokenizer, *text->chat_template,
-        {.now = config.data().now(),
-         .control_tokens_as_text = config.data().control_tokens() == "as_text"});
+    const auto sample_generator =
+        SampleGenerator::Create(folder / "model", *text->tokenizer, *text->chat_template,
+                                {.now = config.data().now(),
+                                 .control_tokens_as_text = config.data().control_tokens() ==
+                                                           v1::DataConfig::CONTROL_TOKENS_AS_TEXT});
     ASSERT_TRUE(sample_generator.ok()) << sample_generator.status();
     Json messages = Json::array({{{"role", "system"}, {"content", "<|endoftext|>"}},
                                  {{"role", "user"}, {"content", kForged}}});

@@ -128,7 +128,7 @@ class TinyJob {
     spec.set_job("jobs/0123456789ab");
     spec.set_attempt(attempt);
     spec.set_run_dir(folder_ / run);
-    spec.set_device(TestDeviceName());
+    spec.add_devices(TestDeviceName());
     *spec.mutable_config() = Config(overrides);
     std::filesystem::create_directories(spec.run_dir());
     EXPECT_TRUE(WritePublisher(spec.run_dir(), attempt).ok());

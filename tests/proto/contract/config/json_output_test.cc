@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Expectations: the example of an event in the architecture, proto3's JSON mapping.
-#include "proto/base/json_output.h"
+#include "proto/contract/config/json_output.h"
 
 #include <gtest/gtest.h>
 
 #include <limits>
 
 #include "trainerd/v1/event.pb.h"
+#include "trainerd/v1/job.pb.h"
 
 namespace trainerd {
 namespace {
@@ -42,6 +43,22 @@ TEST(JsonOutputTest, LineHasNoLineBreakAndPrettyReadsBack) {
     ASSERT_TRUE(JsonToMessage(json, &back).ok());
     EXPECT_EQ(back.SerializeAsString(), event.SerializeAsString());
   }
+}
+
+TEST(JsonOutputTest, PrintsWordsOfAJobFileAndNamesOfOtherEnums) {
+  v1::Job job;
+  job.set_state(v1::Job::RUNNING);
+  job.mutable_config()->mutable_data()->set_packing(v1::DataConfig::PACKING_BFD_SPLIT);
+  job.mutable_config()->mutable_data()->mutable_findings()->set_overlap(
+      v1::FindingsConfig::REACTION_ERROR);
+  job.mutable_config()->mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_ADAMW);
+  const std::string json = MessageToJsonLine(job);
+  EXPECT_EQ(json, R"({"config":{"data":{"findings":{"overlap":"error"},"packing":"bfd_split"},)"
+                  R"("optimizer":{"type":"adamw"}},"state":"RUNNING"})");
+  v1::Job back;
+  ASSERT_TRUE(JsonToMessage(json, &back).ok());
+  EXPECT_EQ(back.SerializeAsString(), job.SerializeAsString());
+  EXPECT_FALSE(JsonToMessage(R"({"config":{"data":{"packing":"bfd_splitt"}}})", &back).ok());
 }
 
 TEST(JsonOutputTest, SaysWhatDoesNotFit) {
