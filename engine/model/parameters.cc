@@ -37,18 +37,20 @@ bool ContinuesGroup(WeightRole role) {
     case WeightRole::kUpBias:
       return true;
     case WeightRole::kEmbedding:
-    case WeightRole::kInputNorm:
+    case WeightRole::kAttentionNorm:
     case WeightRole::kQuery:
     case WeightRole::kQueryBias:
     case WeightRole::kQueryNorm:
     case WeightRole::kKeyNorm:
     case WeightRole::kOutput:
     case WeightRole::kOutputBias:
-    case WeightRole::kPostAttentionNorm:
+    case WeightRole::kAttentionOutputNorm:
+    case WeightRole::kMlpNorm:
     case WeightRole::kGate:
     case WeightRole::kGateBias:
     case WeightRole::kDown:
     case WeightRole::kDownBias:
+    case WeightRole::kMlpOutputNorm:
     case WeightRole::kFinalNorm:
     case WeightRole::kHead:
       return false;
@@ -160,14 +162,15 @@ absl::Status ParameterSet::Load(const HfFolder& folder) {
 absl::Status ParameterSet::InitRandom(uint64_t seed) {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     Parameter& parameter = parameters_[i];
-    const bool is_norm = parameter.role == WeightRole::kInputNorm ||
-                         parameter.role == WeightRole::kPostAttentionNorm ||
-                         parameter.role == WeightRole::kFinalNorm ||
-                         parameter.role == WeightRole::kQueryNorm ||
-                         parameter.role == WeightRole::kKeyNorm;
+    const bool is_norm =
+        parameter.role == WeightRole::kAttentionNorm ||
+        parameter.role == WeightRole::kAttentionOutputNorm ||
+        parameter.role == WeightRole::kMlpNorm || parameter.role == WeightRole::kMlpOutputNorm ||
+        parameter.role == WeightRole::kFinalNorm || parameter.role == WeightRole::kQueryNorm ||
+        parameter.role == WeightRole::kKeyNorm;
     RETURN_IF_ERROR(CatchTorch([&] {
       if (!parameter.decay) {
-        parameter.master.fill_(is_norm ? 1.0 : 0.0);
+        parameter.master.fill_(is_norm ? 1.0 - config_.block.norm_offset : 0.0);
         return;
       }
       std::vector<float> values(static_cast<size_t>(parameter.master.numel()));

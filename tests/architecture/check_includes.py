@@ -39,7 +39,8 @@ EXCEPTIONS = [
     (re.compile(r"^server/(api/.*|server\.(cc|h)|main\.cc)$"), "grpc"),
 ]
 # Parts of the engine that must stay free of LibTorch: trainerd-inspect is made of them.
-NO_TORCH = re.compile(r"^engine/(text|data|monitor|cli/inspect)/|^engine/inspect_main\.cc$|^engine/model/(safetensors|hf_folder|model_config|families)\.")
+NO_TORCH = re.compile(r"^engine/(text|data|monitor|formats|cli/inspect|model/families)/|^engine/inspect_main\.cc$"
+                      r"|^engine/model/(hf_folder|model_config|config_reader|block_spec|weight_spec)\.")
 # Inside the engine: run_job → train → {model, optim, data, monitor, checkpoint}, model → ops, data → text. What a folder may include besides itself.
 ENGINE = {
     "text": set(),

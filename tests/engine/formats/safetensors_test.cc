@@ -84,8 +84,8 @@ TEST_F(SafetensorsTest, DamagedFiles) {
   const std::string data(16, 'x');
   ExpectDamaged("", {"0 bytes"});
   ExpectDamaged("1234567", {"7 bytes"});
-  ExpectDamaged(FileBytes("{}", "").substr(0, 9), {"announce a header of 2 bytes"});
-  ExpectDamaged(std::string(8, '\xff') + "{}", {"announce a header"});
+  ExpectDamaged(FileBytes("{}", "").substr(0, 9), {"give a header of 2 bytes"});
+  ExpectDamaged(std::string(8, '\xff') + "{}", {"give a header"});
   ExpectDamaged(FileBytes("not json", ""), {"not a JSON object"});
   ExpectDamaged(FileBytes("[]", ""), {"not a JSON object"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[4]}})", data), {"\"w\"", "data_offsets"});
@@ -114,7 +114,7 @@ TEST_F(SafetensorsTest, DamagedFiles) {
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})", data),
                 {"\"w\"", "hole"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", data),
-                {"8 bytes behind"});
+                {"8 bytes follow"});
   ExpectDamaged(
       FileBytes(
           R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})",
