@@ -2,6 +2,7 @@
 #include "engine/model/families/families.h"
 
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 
 // One line per family, sorted: the function of families/NAME.cc that returns it.
 #define TRAINERD_FAMILIES(FAMILY) \
@@ -22,21 +23,24 @@ TRAINERD_FAMILIES(TRAINERD_DECLARE)
 
 namespace {
 
+absl::Span<const Family> Families() {
 #define TRAINERD_ENTRY(name) families::name(),
-const Family kFamilies[] = {TRAINERD_FAMILIES(TRAINERD_ENTRY)};
+  static const Family families[] = {TRAINERD_FAMILIES(TRAINERD_ENTRY)};
 #undef TRAINERD_ENTRY
+  return families;
+}
 
 }  // namespace
 
 const Family* FindFamily(std::string_view model_type) {
-  for (const Family& family : kFamilies) {
+  for (const Family& family : Families()) {
     if (family.model_type == model_type) return &family;
   }
   return nullptr;
 }
 
 std::string SupportedFamilies() {
-  return absl::StrJoin(kFamilies, ", ", [](std::string* out, const Family& family) {
+  return absl::StrJoin(Families(), ", ", [](std::string* out, const Family& family) {
     out->append(family.model_type);
   });
 }
