@@ -39,7 +39,7 @@ TEST(LinearCrossEntropyTest, ScalesAndCapsTheLogits) {
     EXPECT_LE(Distance(HeadLogits(data, matrix, logits), expected.detach()), 1e-6);
     // Chunks of 5 rows.
     const LinearCrossEntropyResult result = LinearCrossEntropy(
-        data, targets, head,
+        data.clone().requires_grad_(true), targets, head,
         {.logits = logits, .gradient_scale = 0.25, .buffer_elements = 5 * vocabulary});
     EXPECT_NEAR(result.loss_sum.item<double>(), loss.item<double>(), 1e-5 * loss.item<double>());
     EXPECT_LE(Distance(result.d_hidden_RD, hidden.grad()), 1e-5);
