@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Round trips, and files that lie: every message names the file and, where there is one, the
-// tensor.
+// Round trips and invalid files. Every message names the file and, if there is one, the tensor.
 #include "engine/formats/safetensors.h"
 
 #include <gmock/gmock.h>
@@ -46,7 +45,7 @@ class SafetensorsTest : public ::testing::Test {
   TempDir dir_;
 };
 
-TEST_F(SafetensorsTest, RoundTrip) {
+TEST_F(SafetensorsTest, ReadsWhatWasWritten) {
   auto writer = SafetensorsWriter::Create(Path(),
                                           {{"a", StoredDtype::kFloat32, {2, 3}},
                                            {"empty", StoredDtype::kFloat32, {0, 5}},
@@ -55,7 +54,7 @@ TEST_F(SafetensorsTest, RoundTrip) {
   ASSERT_TRUE(writer.ok()) << writer.status();
   const std::vector<float> a = {1, 2, 3, 4, 5, 6};
   const std::string b = "abcdef";
-  ASSERT_TRUE((*writer)->Append(a.data(), 10).ok());  // pieces need not match tensors
+  ASSERT_TRUE((*writer)->Append(a.data(), 10).ok());  // pieces need not match the tensors
   ASSERT_TRUE((*writer)->Append(reinterpret_cast<const char*>(a.data()) + 10, 14).ok());
   ASSERT_TRUE((*writer)->Append(b.data(), b.size()).ok());
   const auto result = (*writer)->Finish();
@@ -80,7 +79,7 @@ TEST_F(SafetensorsTest, RoundTrip) {
   EXPECT_THAT(std::string((*file)->Bytes("c").status().message()), HasSubstr("\"c\""));
 }
 
-TEST_F(SafetensorsTest, DamagedFiles) {
+TEST_F(SafetensorsTest, RejectsDamagedFiles) {
   const std::string data(16, 'x');
   ExpectDamaged("", {"0 bytes"});
   ExpectDamaged("1234567", {"7 bytes"});
@@ -123,7 +122,7 @@ TEST_F(SafetensorsTest, DamagedFiles) {
   ExpectDamaged(FileBytes(R"({"__metadata__":3})", ""), {"__metadata__"});
 }
 
-TEST_F(SafetensorsTest, EveryTruncationIsFound) {
+TEST_F(SafetensorsTest, DetectsEveryTruncation) {
   const std::string whole =
       FileBytes(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})", std::string(16, 'x'));
   for (size_t size = 0; size < whole.size(); ++size) {
@@ -132,7 +131,7 @@ TEST_F(SafetensorsTest, EveryTruncationIsFound) {
   }
 }
 
-TEST_F(SafetensorsTest, MissingFileAndExistingTarget) {
+TEST_F(SafetensorsTest, ReportsMissingFileAndExistingTarget) {
   EXPECT_EQ(SafetensorsFile::Open(Path()).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(SafetensorsFile::Open(dir_.path()).status().code(), absl::StatusCode::kInvalidArgument);
   WriteFile(Path(), "x");

@@ -49,7 +49,7 @@ class DecoderTest : public ::testing::TestWithParam<Case> {
   std::unique_ptr<Decoder> decoder_;
 };
 
-TEST_P(DecoderTest, LogitsOfPackedDocumentsEqualThoseOfSingleDocuments) {
+TEST_P(DecoderTest, LogitsOfPackedDocumentsEqualTransformers) {
   const at::Tensor logits = decoder_->Logits(Batch({0, 1, 2}));
   int64_t row = -1;
   for (const auto& document : golden_["logits"]) {
