@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// safetensors files: a memory-mapped reader that checks all bounds, because files are untrusted, and
-// a streaming writer that hashes the file. No LibTorch.
+// safetensors files: a memory-mapped reader that checks all bounds, because files are untrusted,
+// and a streaming writer that hashes the file. No LibTorch.
 //
 // Format: u64 little-endian header length, JSON header {"name": {"dtype", "shape", "data_offsets":
 // [begin, end]}, "__metadata__": {…}}, then the data, row-major, without holes. Offsets count from
@@ -56,9 +56,9 @@ std::string ShapeText(absl::Span<const int64_t> shape);
 // One mapped file. Immutable after Open; thread-safe.
 class SafetensorsFile {
  public:
-  // Errors: NotFound; DataLoss, with file and tensor, for a truncated file or an invalid header (not
-  // JSON, wrong length, offsets beyond the file, overlap or hole, size that does not fit shape and
-  // dtype, unknown dtype, duplicate name).
+  // Errors: NotFound; DataLoss, with file and tensor, for a truncated file or an invalid header
+  // (not JSON, wrong length, offsets beyond the file, overlap or hole, size that does not fit shape
+  // and dtype, unknown dtype, duplicate name).
   static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
   ~SafetensorsFile();
   SafetensorsFile(const SafetensorsFile&) = delete;

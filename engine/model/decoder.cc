@@ -26,8 +26,8 @@ namespace {
 
 using Role = WeightRole;
 
-// The lists, concatenated in one tensor on the device. A copy to CUDA is from pinned memory and does
-// not wait, because the device is still busy with the previous microbatch.
+// The lists, concatenated in one tensor on the device. A copy to CUDA is from pinned memory and
+// does not wait, because the device is still busy with the previous microbatch.
 at::Tensor JoinedOnDevice(std::initializer_list<const std::vector<int32_t>*> lists,
                           at::Device device) {
   int64_t count = 0;

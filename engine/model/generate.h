@@ -21,9 +21,10 @@ struct GenerateOptions {
   std::function<bool()> cancelled;
 };
 
-// Returns the tokens after `prompt`: the most likely one each time (the lowest id among equals), until
-// a stop id, max_tokens, or the model's last position. Errors: InvalidArgument for an empty prompt,
-// an id outside the vocabulary, or a prompt that fills all positions; Cancelled; ResourceExhausted.
+// Returns the tokens after `prompt`: the most likely one each time (the lowest id among equals),
+// until a stop id, max_tokens, or the model's last position. Errors: InvalidArgument for an empty
+// prompt, an id outside the vocabulary, or a prompt that fills all positions; Cancelled;
+// ResourceExhausted.
 absl::StatusOr<std::vector<int32_t>> GenerateGreedy(Decoder& decoder,
                                                     absl::Span<const int32_t> prompt,
                                                     const GenerateOptions& options);

@@ -21,17 +21,17 @@ struct WriteWeightsOptions {
 };
 
 // Writes model.safetensors (or model-0000i-of-0000n.safetensors and model.safetensors.index.json)
-// into the existing `folder` and fsyncs every file. Rounds the masters to nearest-even. A tied model
-// gets no lm_head. Returns size and hash of each file. Errors: those of SafetensorsWriter, such as
-// ResourceExhausted (disk full), with the path.
+// into the existing `folder` and fsyncs every file. Rounds the masters to nearest-even. A tied
+// model gets no lm_head. Returns size and hash of each file. Errors: those of SafetensorsWriter,
+// such as ResourceExhausted (disk full), with the path.
 absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
     const std::string& folder, const ParameterSet& parameters,
     const WriteWeightsOptions& options = {});
 
 // Copies config.json and, if they exist, generation_config.json and the tokenizer's files
-// (tokenizer*, chat_template.*, special_tokens_map.json, added_tokens.json, vocab.json, merges.txt),
-// byte for byte, fsynced, mode 0644. Returns size and hash of each. Errors: NotFound if `from` has
-// no config.json.
+// (tokenizer*, chat_template.*, special_tokens_map.json, added_tokens.json, vocab.json,
+// merges.txt), byte for byte, fsynced, mode 0644. Returns size and hash of each. Errors: NotFound
+// if `from` has no config.json.
 absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::string& from,
                                                                    const std::string& to);
 

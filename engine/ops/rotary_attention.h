@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the joint query/key/value projection to the attention's output: optional RMSNorm of queries
-// and keys, optional rotary position embedding by halves, causal attention inside each document with
-// grouped key/value heads. Source: Su et al., "RoFormer" (2021); rotate_half as in transformers; Dao
-// et al., "FlashAttention" (2022) for the tiling of the CPU kernel.
+// and keys, optional rotary position embedding by halves, causal attention inside each document
+// with grouped key/value heads. Source: Su et al., "RoFormer" (2021); rotate_half as in
+// transformers; Dao et al., "FlashAttention" (2022) for the tiling of the CPU kernel.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -97,28 +97,26 @@ TEST_F(SafetensorsTest, RejectsDamagedFiles) {
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[5],"data_offsets":[0,16]}})", data),
                 {"\"w\"", "holds 16 bytes", "F32 [5] needs 20"});
   ExpectDamaged(
-      FileBytes(
-          R"({"w":{"dtype":"F32","shape":[281474976710656,281474976710656,281474976710656],"data_offsets":[0,16]}})",
-          data),
+      FileBytes(R"({"w":{"dtype":"F32","shape":[281474976710656,281474976710656,281474976710656],)"
+                R"("data_offsets":[0,16]}})",
+                data),
       {"\"w\"", "too large"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}})", data),
                 {"\"w\"", "not a range"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[8],"data_offsets":[0,32]}})", data),
                 {"\"w\"", "ends at byte 32 of 16", "truncated"});
-  ExpectDamaged(
-      FileBytes(
-          R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"v":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
-          data),
-      {"\"v\"", "overlap"});
+  ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                          R"("v":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                          data),
+                {"\"v\"", "overlap"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})", data),
                 {"\"w\"", "hole"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", data),
                 {"8 bytes follow"});
-  ExpectDamaged(
-      FileBytes(
-          R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})",
-          data),
-      {"\"w\"", "twice"});
+  ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},)"
+                          R"("w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})",
+                          data),
+                {"\"w\"", "twice"});
   ExpectDamaged(FileBytes(R"({"__metadata__":3})", ""), {"__metadata__"});
 }
 
