@@ -2,7 +2,7 @@
 #include "engine/model/freeze.h"
 
 #include "absl/strings/str_cat.h"
-#include "engine/model/families/families.h"
+#include "engine/model/weight_spec.h"
 
 namespace trainerd::engine {
 

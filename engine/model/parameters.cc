@@ -39,18 +39,20 @@ bool ContinuesGroup(WeightRole role) {
     case WeightRole::kUpBias:
       return true;
     case WeightRole::kEmbedding:
-    case WeightRole::kInputNorm:
+    case WeightRole::kAttentionNorm:
     case WeightRole::kQuery:
     case WeightRole::kQueryBias:
     case WeightRole::kQueryNorm:
     case WeightRole::kKeyNorm:
     case WeightRole::kOutput:
     case WeightRole::kOutputBias:
-    case WeightRole::kPostAttentionNorm:
+    case WeightRole::kAttentionOutputNorm:
+    case WeightRole::kMlpNorm:
     case WeightRole::kGate:
     case WeightRole::kGateBias:
     case WeightRole::kDown:
     case WeightRole::kDownBias:
+    case WeightRole::kMlpOutputNorm:
     case WeightRole::kFinalNorm:
     case WeightRole::kHead:
       return false;
@@ -88,10 +90,12 @@ ParameterGroup GroupOf(WeightRole role) {
       return ParameterGroup::kEmbedding;
     case WeightRole::kHead:
       return ParameterGroup::kHead;
-    case WeightRole::kInputNorm:
+    case WeightRole::kAttentionNorm:
     case WeightRole::kQueryNorm:
     case WeightRole::kKeyNorm:
-    case WeightRole::kPostAttentionNorm:
+    case WeightRole::kAttentionOutputNorm:
+    case WeightRole::kMlpNorm:
+    case WeightRole::kMlpOutputNorm:
     case WeightRole::kFinalNorm:
       return ParameterGroup::kNorm;
     case WeightRole::kQueryBias:
@@ -214,7 +218,7 @@ absl::Status ParameterSet::InitRandom(uint64_t seed) {
     RETURN_IF_ERROR(CatchTorch([&] {
       const ParameterGroup group = parameter.group();
       if (group == ParameterGroup::kNorm || group == ParameterGroup::kBias) {
-        target.fill_(group == ParameterGroup::kNorm ? 1.0 : 0.0);
+        target.fill_(group == ParameterGroup::kNorm ? 1.0 - config_.block.norm_offset : 0.0);
         return;
       }
       std::vector<float> values(static_cast<size_t>(target.numel()));

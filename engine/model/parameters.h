@@ -16,10 +16,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "engine/model/families/families.h"
 #include "engine/model/freeze.h"
 #include "engine/model/hf_folder.h"
 #include "engine/model/model_config.h"
+#include "engine/model/weight_spec.h"
 #include "engine/ops/weights.h"
 
 namespace trainerd::engine {
@@ -73,8 +73,8 @@ class ParameterSet {
   // Reads every weight, remembers its dtype, then calls PublishCompute. Errors: as
   // HfFolder::CheckComplete.
   absl::Status Load(const HfFolder& folder);
-  // Normal(0, initializer_range) matrices and embeddings, norms 1, biases 0; a function of the
-  // seed, whatever the thread count. Then PublishCompute.
+  // Matrices and embeddings from Normal(0, initializer_range), norms that multiply by 1, biases 0.
+  // Depends on the seed, not on the number of threads. Then PublishCompute.
   absl::Status InitRandom(uint64_t seed);
 
   absl::Span<Parameter> parameters() { return absl::MakeSpan(parameters_); }

@@ -11,14 +11,28 @@
 
 namespace trainerd::engine {
 
+// How the logits follow from x = hidden·Wᵀ.
+struct LogitsOptions {
+  double scale = 1.0;
+  // > 0: the scaled x becomes soft_cap × tanh(x / soft_cap).
+  double soft_cap = 0.0;
+};
+
+// Logits [R, V] in the compute dtype.
+at::Tensor HeadLogits(const at::Tensor& hidden_RD, const at::Tensor& weight_VD,
+                      const LogitsOptions& options);
+
 struct LinearCrossEntropyOptions {
+  LogitsOptions logits;
   double gradient_scale = 1.0;
   bool with_gradient = true;
-  int64_t buffer_elements = 0;  // logits that exist at once; 0 = by device
+  // Logits that exist at once; 0 = by device.
+  int64_t buffer_elements = 0;
 };
 
 struct LinearCrossEntropyResult {
-  at::Tensor loss_sum;  // fp32 scalar: sum of the targets' negative log-likelihoods, not scaled
+  // fp32 scalar: sum of the targets' negative log-likelihoods, not scaled.
+  at::Tensor loss_sum;
   // gradient_scale × its gradient; undefined without gradient, or if hidden requires none.
   at::Tensor d_hidden_RD;
 };

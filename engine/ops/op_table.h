@@ -25,7 +25,10 @@ struct AttentionShape {
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
   double scale = 0.0;
-  int64_t window = 0;  // tokens that a position sees, itself included; 0 = all before it
+  // Tokens that a position attends to, itself included; 0 = all before it.
+  int64_t window = 0;
+  // > 0: the scaled scores x become soft_cap × tanh(x / soft_cap).
+  double soft_cap = 0.0;
 };
 
 struct RmsNormResult {

@@ -48,7 +48,8 @@ EXCEPTIONS = [
 ]
 # Parts of the engine without LibTorch: trainerd-inspect is built from them.
 NO_TORCH = re.compile(
-    r"^engine/(core|text|data|formats|monitor|cli/inspect)/|^engine/inspect_main\.cc$")
+    r"^engine/(core|text|data|formats|monitor|cli/inspect|model/families)/|^engine/inspect_main\.cc$"
+    r"|^engine/model/(hf_folder|model_config|config_reader|block_spec|weight_spec|freeze)\.")
 
 # A key is a folder without its sub-folders, or the files of one name (server/server.cc is
 # "server/server"). The value lists what the key may include besides itself. X in a value covers X

@@ -49,20 +49,20 @@ double Now() {
 
 ModelConfig Shape(const std::string& name) {
   ModelConfig c;
+  RopeSpec rope;
   c.rms_norm_eps = 1e-6;
   c.tie_word_embeddings = true;
   c.max_position_embeddings = 8192;
   if (name == "smollm2") {
-    c.model_type = "llama";
     c.vocab_size = 49152, c.hidden_size = 576, c.intermediate_size = 1536, c.num_layers = 30,
     c.num_heads = 9, c.num_kv_heads = 3, c.head_dim = 64;
   } else {
-    c.model_type = "qwen3";
-    c.qk_norm = true;
-    c.rope_theta = 1e6;
+    c.block.qk_norm = QkNorm::kPerHead;
+    rope.theta = 1e6;
     c.vocab_size = 151936, c.hidden_size = 256, c.intermediate_size = 768, c.num_layers = 4,
     c.num_heads = 4, c.num_kv_heads = 2, c.head_dim = 64;
   }
+  c.block.layers.assign(static_cast<size_t>(c.num_layers), {.rope = rope});
   return c;
 }
 

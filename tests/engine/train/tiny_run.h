@@ -67,11 +67,13 @@ inline std::string ReadText(const std::string& path) {
 
 inline std::string FileHash(const std::string& path) { return ToHex(Xxh3(ReadText(path))); }
 
-// A 2-layer Llama with random weights.
+// A model with random weights; by default a 2-layer Llama.
 inline void MakeTinyModel(const std::string& folder, const std::string& dtype = "fp32",
-                          uint64_t seed = 7) {
+                          uint64_t seed = 7,
+                          const std::string& config = TRAINERD_SOURCE_DIR +
+                                                      "/tests/golden/tiny_model/config.json") {
   const absl::Status made =
-      InitModel({.config_path = TRAINERD_SOURCE_DIR + "/tests/golden/tiny_model/config.json",
+      InitModel({.config_path = config,
                  .output = folder,
                  .tokenizer = TRAINERD_SOURCE_DIR + "/tests/golden/tiny_tokenizer",
                  .seed = seed,
@@ -95,8 +97,11 @@ inline void WriteConversations(const std::string& path, int count) {
 // warm-up, shuffled; `overrides` is YAML over them.
 class TinyJob {
  public:
-  explicit TinyJob(const TempDir& folder, const std::string& dtype = "fp32") : folder_(folder) {
-    MakeTinyModel(folder_ / "model", dtype);
+  explicit TinyJob(const TempDir& folder, const std::string& dtype = "fp32",
+                   const std::string& config = TRAINERD_SOURCE_DIR +
+                                               "/tests/golden/tiny_model/config.json")
+      : folder_(folder) {
+    MakeTinyModel(folder_ / "model", dtype, /*seed=*/7, config);
     WriteConversations(folder_ / "train.jsonl", 24);
     WriteConversations(folder_ / "validation.jsonl", 5);
   }
