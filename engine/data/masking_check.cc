@@ -13,6 +13,8 @@
 #include "engine/data/batches/counter_rng.h"
 #include "engine/data/batches/selection.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd::engine {
 namespace {
@@ -166,14 +168,15 @@ void AddStructureChecks(const Sample& sample, bool trains_all, v1::MaskingReport
       report);
 }
 
-void AddWarningChecks(const Sample& sample, const std::string& train_on, double fraction,
+void AddWarningChecks(const Sample& sample, v1::DataConfig::TrainOn train_on, double fraction,
                       v1::MaskingReport* report) {
-  const bool trains_all = train_on == "all";
+  const bool trains_all = TrainsAllTokens(train_on);
   const bool usual = trains_all || (fraction >= kLeastTrained && fraction <= kMostTrained);
   AddCheck(
       "ratio", usual, /*error=*/false, fraction,
       absl::StrFormat(
-          "%.1f %% of the tokens are trained (data.train_on: %s)%s", 100 * fraction, train_on,
+          "%.1f %% of the tokens are trained (data.train_on: %s)%s", 100 * fraction,
+          EnumText(train_on),
           usual ? "" : "; 15 % to 95 % is usual: check some conversations with trainctl preview"),
       report);
   const bool clean = trains_all || sample.runs_with_marker == 0;
@@ -196,7 +199,7 @@ absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
     RETURN_IF_ERROR(sampler.Add(row));
   }
   const Sample& sample = sampler.sample();
-  const bool trains_all = config.data().train_on() == "all";
+  const bool trains_all = TrainsAllTokens(config.data().train_on());
   const double fraction =
       sample.tokens == 0 ? 0.0
                          : static_cast<double>(sample.trained) / static_cast<double>(sample.tokens);

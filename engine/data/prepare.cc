@@ -12,6 +12,8 @@
 #include "engine/data/source/source_format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd::engine {
 namespace {
@@ -124,7 +126,7 @@ absl::Status Preparation::FillReport(const SequencePlan& plan, PreparedData* dat
   RETURN_IF_ERROR(FillLengths(*data, report.mutable_tokens()));
   ASSIGN_OR_RETURN(*report.mutable_fingerprint(), Fingerprint(*data));
   report.set_target_tokens(plan.target_tokens);
-  if (config_.data().packing() != "none" && !data->train_sequences.empty()) {
+  if (PacksDocuments(config_.data().packing()) && !data->train_sequences.empty()) {
     report.set_fill(
         static_cast<double>(plan.row_tokens) /
         (static_cast<double>(data->train_sequences.size()) * config_.data().max_length()));
@@ -142,10 +144,10 @@ absl::StatusOr<PreparedData> Preparation::Run() {
   const v1::DataConfig& config = config_.data();
   ASSIGN_OR_RETURN(TokenizedFiles files,
                    TokenizeFiles(config_, text_, reading, options_, &findings_));
-  if (!config.profile().empty() && config.profile() != "none" &&
+  if (config.profile() != v1::DataConfig::PROFILE_NONE &&
       text_.chat_template->source().find("<think>") != std::string::npos) {
     findings_.AddElsewhere("TWO_THINKING_FORMS", false, "",
-                           absl::StrCat("profile ", config.profile(),
+                           absl::StrCat("profile ", EnumText(config.profile()),
                                         " and a template that writes <think> blocks "
                                         "teach two ways to think; set data.chat_template: chatml"));
   }

@@ -17,6 +17,7 @@
 #include "engine/data/source/findings.h"
 #include "engine/data/source/jsonl_reader.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 namespace {
@@ -69,7 +70,7 @@ class QuickCheck {
  public:
   explicit QuickCheck(const v1::JobConfig& config)
       : config_(config),
-        bad_rows_fail_(config.data().bad_rows() != "skip"),
+        bad_rows_fail_(!SkipsBadRecords(config.data().bad_rows())),
         findings_(config.data()) {}
 
   v1::DataReport Run();
@@ -124,7 +125,7 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
     findings_.Add(fault->code, bad_rows_fail_, place, fault->message);
     return;
   }
-  if (config_.data().train_on() == "all") return;
+  if (TrainsAllTokens(config_.data().train_on())) return;
   for (const auto& message : conversation.messages) {
     if (message["role"] == "assistant") return;
   }

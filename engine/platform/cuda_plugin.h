@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the worker asks of libtrainerd_cuda.so: a table of C functions behind one symbol, so that
-// the worker itself links no CUDA. Opening the plugin also registers ATen's CUDA backend, so it
-// must be opened before anything asks ATen about CUDA.
+// Interface between the worker and libtrainerd_cuda.so: a table of C functions behind one symbol,
+// so that the worker itself links no CUDA. Opening the plugin also registers ATen's CUDA backend,
+// so it must be opened before anything queries ATen about CUDA.
 #pragma once
 
 #include <cstdint>
@@ -12,18 +12,18 @@ struct TrainerdCudaDevice {
   char model[128];  // "NVIDIA H200"
   char uuid[64];    // "GPU-…"
   int64_t memory_bytes;
-  char unavailable[256];  // why it cannot be used; "" = it can
+  char unavailable[256];  // why it cannot be used; "" = it is usable
 };
 
 struct TrainerdCudaPlugin {
-  // kTrainerdCudaAbi of the build; anything else is refused.
+  // kTrainerdCudaAbi of the build; the worker refuses any other value.
   int32_t abi;
-  // Devices that the driver shows; < 0: none can be used, and `error` (of `error_size` bytes) says
-  // why.
+  // Number of devices that the driver reports; < 0: none is usable, and `error` (of `error_size`
+  // bytes) holds the reason.
   int32_t (*device_count)(char* error, int32_t error_size);
-  // 0 = filled in.
+  // 0 = success.
   int32_t (*describe)(int32_t device, TrainerdCudaDevice* description);
-  // Bytes that this process holds on the device now, and at most since its start. 0 = filled in.
+  // Bytes that this process has allocated on the device: now, and its peak. 0 = success.
   int32_t (*memory)(int32_t device, int64_t* bytes, int64_t* peak_bytes);
 };
 

@@ -12,9 +12,9 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "engine/checkpoint/run_state.h"
 #include "engine/platform/cuda_plugin.h"
 #include "engine/platform/process_memory.h"
+#include "engine/platform/run_environment.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/status_macros.h"
 
@@ -31,7 +31,7 @@ std::string FolderOfProgram() {
 
 bool HasNvidiaDevice() {
   std::error_code error;
-  // A container may have another GPU than the first; under WSL it is /dev/dxg.
+  // A container may have a GPU other than the first. Under WSL the device is /dev/dxg.
   for (const char* path : {"/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia", "/dev/dxg"}) {
     if (fs::exists(path, error)) return true;
   }
@@ -43,10 +43,10 @@ absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
   const std::string path = absl::StrCat(FolderOfProgram(), "/", kTrainerdCudaLibrary);
   std::error_code error;
   if (!fs::exists(path, error)) {
-    return absl::NotFoundError(absl::StrCat(path,
-                                            " is not there: this trainerd was built without CUDA "
-                                            "(nvcc 13 was not found); build it where nvcc is, "
-                                            "or use device: cpu"));
+    return absl::NotFoundError(absl::StrCat(
+        path,
+        " does not exist, because this trainerd was built without CUDA (no nvcc 13 was found); "
+        "build trainerd on a machine with nvcc 13, or use device: cpu"));
   }
   void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) {
@@ -59,23 +59,25 @@ absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
   const TrainerdCudaPlugin* plugin =
       symbol == nullptr ? nullptr : reinterpret_cast<TrainerdCudaPluginFunction>(symbol)();
   if (plugin == nullptr || plugin->abi != kTrainerdCudaAbi) {
-    return absl::NotFoundError(absl::StrCat(
-        path, " is of another version than this trainerd-worker; build both together"));
+    return absl::NotFoundError(
+        absl::StrCat(path, " and trainerd-worker have different versions; build both together"));
   }
   return plugin;
 }
 
-// What the bytes of a run on CUDA depend on besides its inputs, set before LibTorch computes there.
+// Settings besides the inputs that the bytes of a result on CUDA depend on. Set before LibTorch
+// computes there.
 void MakeRepeatable(c10::Device device) {
   at::Context& context = at::globalContext();
-  // Flash attention's backward and sums by index add in a fixed order; an op without such a form
-  // warns instead of failing.
+  // The backward of flash attention and sums by index add in a fixed order. An op without such an
+  // implementation warns instead of failing.
   context.setDeterministicAlgorithms(true, /*warn_only=*/true);
-  // Would write NaN over every new tensor; ours are written before they are read.
+  // It would write NaN to every new tensor; ours are written before they are read.
   context.setDeterministicFillUninitializedMemory(false);
   // Sums of bf16 products stay in fp32 where cuBLAS splits them.
   context.setAllowBF16ReductionCuBLAS(false);
-  // Else the first call without a device makes a context on cuda:0, which another job may hold.
+  // Otherwise the first call without a device creates a context on cuda:0, which may belong to
+  // another job.
   c10::impl::getDeviceGuardImpl(c10::kCUDA)->setDevice(device);
 }
 
@@ -135,7 +137,7 @@ absl::StatusOr<c10::Device> OpenDevice(const std::string& name) {
     return absl::NotFoundError(absl::StrCat(
         "no such device: ", name, "; this machine has no NVIDIA device, use device: cpu"));
   }
-  // Read when cuBLAS starts: workspaces of a fixed size make its choices repeatable.
+  // cuBLAS reads it when it starts: workspaces of a fixed size make its choices repeatable.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
   if (!plugin.ok())
@@ -160,7 +162,7 @@ std::optional<DeviceMemory> ReadDeviceMemory(c10::Device device) {
     if (!memory.has_value()) return std::nullopt;
     return DeviceMemory{memory->resident_bytes, memory->peak_resident_bytes};
   }
-  // OpenDevice opened it before; a second dlopen only finds it.
+  // OpenDevice has opened it; a second dlopen returns the same handle.
   const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
   DeviceMemory memory;
   if (!plugin.ok() || (*plugin)->memory(device.index(), &memory.bytes, &memory.peak_bytes) != 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The devices of this machine and their memory. CUDA is behind a plugin that is opened only when a
-// cuda device is asked for.
+// cuda device is requested.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -20,23 +20,23 @@ struct DeviceDescription {
   std::string model;  // "AMD EPYC …", "NVIDIA H200"
   std::string uuid;   // "" for the CPU
   int64_t memory_bytes = 0;
-  std::string unavailable;  // why it cannot be used, and what to do; "" = it can
+  std::string unavailable;  // why it cannot be used, and what to do; "" = it is usable
 };
 
-// The CPU first; then the cuda devices. A machine with an NVIDIA device whose plugin or driver does
-// not work has one entry cuda:0 that says what is missing.
+// The CPU first, then the cuda devices. On a machine with an NVIDIA device whose plugin or driver
+// does not work, the entry cuda:0 describes what is missing.
 std::vector<DeviceDescription> ListDevices();
 
 // Opens what the device needs. `name`: cpu, cuda or cuda:N.
-// Errors: InvalidArgument for another name; NotFound when the machine has no such device, or what
-// it needs is not installed (says what).
+// Errors: InvalidArgument for another name; NotFound if the machine has no such device, or if what
+// the device needs is not installed (the message names it).
 absl::StatusOr<c10::Device> OpenDevice(const std::string& name);
 
 struct DeviceMemory {
   int64_t bytes = 0;
   int64_t peak_bytes = 0;
 };
-// In use by this process and its peak: the resident set for the CPU. Absent when it cannot be
+// In use by this process and its peak: the resident set for the CPU. Absent if it cannot be
 // measured.
 std::optional<DeviceMemory> ReadDeviceMemory(c10::Device device);
 

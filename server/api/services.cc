@@ -5,15 +5,13 @@
 
 #include <utility>
 
+#include "proto/contract/job/revision.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 #include "server/store/names.h"
 
 namespace trainerd::server {
 namespace {
-
-// Grows with every addition to the public API.
-constexpr int kApiRevision = 1;
 
 template <typename Message>
 grpc::Status Answer(absl::StatusOr<Message> result, Message* response) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 #include "server/store/errors.h"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "server/ingest/ingest.h"
 #include "spdlog/spdlog.h"

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "trainerd/v1/event.pb.h"
 
 namespace trainerd::server {

@@ -27,8 +27,6 @@ struct RunScan {
   struct Found {
     FoundCheckpoint checkpoint;
     absl::Status verified;  // OK, or evidence that it is damaged
-    // Of those that were read back; nullopt = it does not say.
-    std::optional<int64_t> tokens;
   };
   std::vector<Found> found;
   absl::Status final_status;  // OK, or evidence that there is no whole final model

@@ -25,7 +25,7 @@ void SetTimes(const Transition& transition, absl::Time now, JobRecord* record) {
   if (IsTerminal(transition.to)) *job.mutable_end_time() = ToProto(now);
   if (transition.wait_reason != v1::Job::BACKOFF) job.clear_not_before();
   if (!IsActive(transition.to)) {
-    job.clear_device();
+    job.clear_devices();
     ledger.clear_end_deadline();
     ledger.clear_end_requested();
   }

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/attempt_end.h"
@@ -57,9 +59,6 @@ absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunSc
     checkpoint.set_superseded(!IsOnLineage(rows, checkpoint.parent()));
     RETURN_IF_ERROR(RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::ADOPTED,
                                      "found on disk after its attempt had ended"));
-    if (found.tokens.has_value()) {
-      (*record->ledger.mutable_checkpoint_tokens())[found.checkpoint.id] = *found.tokens;
-    }
   }
   return absl::OkStatus();
 }
@@ -198,7 +197,7 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
   *spec.mutable_config()->mutable_config() = job.config();
   *spec.mutable_config()->mutable_given() = job.given();
   spec.mutable_config()->set_config_digest(job.config_digest());
-  spec.set_device(job.device());
+  *spec.mutable_devices() = job.devices();
   spec.set_cpu_threads(defaults.cpu_threads);
   if (resume) {
     spec.set_resume_path(resume->path());
@@ -257,15 +256,11 @@ absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemp
   const int64_t resume_step = request.resume ? request.resume->step() : 0;
   RETURN_IF_ERROR(SupersedeBeyond(transaction, request.job_id, resume_step));
   job.set_attempt(job.attempt() + 1);
-  job.set_device(request.device);
+  job.mutable_devices()->Assign(request.devices.begin(), request.devices.end());
   job.set_latest_checkpoint(request.resume ? request.resume->name() : "");
   v1::Progress* progress = job.mutable_progress();
   progress->set_step(BaseStep(record, request.resume));
-  const auto& tokens = record.ledger.checkpoint_tokens();
-  auto it = tokens.find(request.resume ? CheckpointId(request.resume->name()) : "");
-  progress->set_tokens(it != tokens.end() ? it->second
-                       : request.resume   ? 0
-                                          : record.ledger.init_tokens());
+  progress->set_tokens(request.resume ? request.resume->tokens() : record.ledger.init_tokens());
   progress->clear_stage();
   record.ledger.set_resume_name(request.resume ? request.resume->name() : "");
   record.ledger.set_save_final_begun(false);
@@ -278,17 +273,18 @@ absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemp
   v1::Attempt attempt;
   attempt.set_job(job.name());
   attempt.set_number(job.attempt());
-  attempt.set_device(request.device);
+  *attempt.mutable_devices() = job.devices();
   attempt.set_executor("local");
   *attempt.mutable_start_time() = ToProto(transaction.now());
   if (request.resume) attempt.set_resumed_from(request.resume->name());
   RETURN_IF_ERROR(StoreAttempt(transaction.db(), attempt));
-  RETURN_IF_ERROR(ApplyTransition(transaction,
-                                  {.to = v1::Job::STARTING,
-                                   .desired_state = job.desired_state(),
-                                   .reason = absl::StrCat("got ", request.device),
-                                   .actor = "scheduler"},
-                                  &record));
+  RETURN_IF_ERROR(
+      ApplyTransition(transaction,
+                      {.to = v1::Job::STARTING,
+                       .desired_state = job.desired_state(),
+                       .reason = absl::StrCat("got ", absl::StrJoin(request.devices, ", ")),
+                       .actor = "scheduler"},
+                      &record));
   RETURN_IF_ERROR(AppendAttempt(transaction, attempt));
   return record;
 }

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/ledger/run_scan.h"
@@ -29,7 +30,7 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
 
 struct OpenAttemptRequest {
   std::string job_id;
-  std::string device;
+  std::vector<std::string> devices;      // in rank order
   std::optional<v1::Checkpoint> resume;  // the resume point; nullopt = the beginning
 };
 // Moves a queued job to STARTING with a new attempt. Errors: Aborted when the job is not waiting

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "proto/contract/job/force_grace.h"
+#include "proto/contract/job/job_state.h"
 
 namespace trainerd::server {
 namespace {

@@ -98,7 +98,7 @@ void Reconciler::StepQueue(absl::Time now) {
   });
   Log(read, "-");
   const std::vector<Assignment> assignments = Schedule(std::move(queue), devices);
-  for (const Assignment& a : assignments) StartJob(a.job_id, a.device);
+  for (const Assignment& a : assignments) StartJob(a.job_id, a.devices);
   ClearBackoff(now);
 }
 
@@ -214,7 +214,7 @@ absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std
   }
 }
 
-void Reconciler::StartJob(const std::string& job_id, const std::string& device) {
+void Reconciler::StartJob(const std::string& job_id, const std::vector<std::string>& devices) {
   absl::StatusOr<ResumeChoice> choice = ChooseResumePoint(job_id);
   if (!choice.ok()) return Log(choice.status(), job_id);
   if (!choice->unreadable.ok()) return ReportUnreadable(job_id, choice->unreadable);
@@ -235,7 +235,7 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
   JobRecord record;
   absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
     ASSIGN_OR_RETURN(record,
-                     OpenAttempt(t, {.job_id = job_id, .device = device, .resume = resume}));
+                     OpenAttempt(t, {.job_id = job_id, .devices = devices, .resume = resume}));
     return absl::OkStatus();
   });
   if (absl::IsAborted(opened)) return;
@@ -243,13 +243,14 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
   const AttemptRef ref = {
       .job = record.job.name(), .attempt = record.job.attempt(), .run_dir = record.job.run_dir()};
   TrackedAttempt attempt(ref, MakeProbe(ref), /*launches=*/1);
-  devices_.Hold(device, record.job.name());
+  devices_.Hold(devices, record.job.name());
   activity_.Start(record.job.name(), options_.clock());
   Ingest(attempt);
-  ReportFallback(job_id, device);
+  ReportFallback(job_id, devices);
   absl::Status launched = executor_.Launch(MakeSpec(record, resume, options_.launch));
   if (launched.ok()) {
-    spdlog::info("job={} attempt={} device={} launched", job_id, record.job.attempt(), device);
+    spdlog::info("job={} attempt={} devices={} launched", job_id, record.job.attempt(),
+                 absl::StrJoin(devices, ","));
   } else {
     // The attempt is observed as never started. It is launched again up to the limit of decide.cc,
     // then closed without counting as a failure of the job.
@@ -270,8 +271,9 @@ void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status&
   Log(told, job_id);
 }
 
-void Reconciler::ReportFallback(const std::string& job_id, const std::string& device) {
-  if (device != "cpu") return;
+void Reconciler::ReportFallback(const std::string& job_id,
+                                const std::vector<std::string>& devices) {
+  if (devices != std::vector<std::string>{"cpu"}) return;
   for (const v1::Device& other : devices_.List()) {
     if (other.name() == "cpu" || other.unavailable().empty()) continue;
     Log(store_.Change([&](Transaction& t) -> absl::Status {

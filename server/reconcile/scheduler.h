@@ -13,7 +13,7 @@ namespace trainerd::server {
 
 struct Assignment {
   std::string job_id;
-  std::string device;
+  std::vector<std::string> devices;  // in rank order; one today
 };
 
 // Names that a job may ask for so that it can run on `device`: the device itself, and "auto" where

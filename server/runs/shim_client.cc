@@ -16,14 +16,11 @@
 #include "absl/time/clock.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/revision.h"
 #include "proto/contract/run_dir/framing.h"
 
 namespace trainerd::server {
 namespace {
-
-// Versions of the protocol in internal/worker.proto that this daemon speaks.
-constexpr int kProtocolMin = 1;
-constexpr int kProtocolMax = 1;
 
 absl::StatusOr<int> ConnectTo(const std::string& attempt_dir) {
   const std::string path = attempt_dir + "/control.sock";

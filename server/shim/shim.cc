@@ -19,8 +19,9 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/base/atomic_file.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
+#include "proto/contract/job/revision.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/shim/attempt_claim.h"
@@ -33,9 +34,6 @@
 namespace trainerd::server {
 namespace {
 
-// Versions of the protocol in internal/worker.proto that this shim speaks.
-constexpr int kProtocolMin = 1;
-constexpr int kProtocolMax = 1;
 // How long an attempt that has just ended may still hold run.lock.
 constexpr absl::Duration kLockPatience = absl::Seconds(2);
 constexpr int kDefaultGraceSeconds = 300;

@@ -35,6 +35,10 @@ class Connection {
 
   // Runs statements without results and without parameters.
   absl::Status Execute(const std::string& sql);
+  // Makes `function` callable from SQL as NAME with so many arguments; its result depends on them
+  // alone.
+  using Function = void (*)(sqlite3_context* context, int count, sqlite3_value** arguments);
+  absl::Status AddFunction(const char* name, int argument_count, Function function);
   // Rows that the last statement changed.
   int changes() const { return sqlite3_changes(db_); }
   bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }

@@ -29,7 +29,7 @@
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/gemm.h"
 #include "engine/ops/op_table.h"
-#include "engine/optim/adamw.h"
+#include "engine/optim/factory.h"
 #include "engine/optim/global_norm.h"
 #include "engine/platform/torch_status.h"
 
@@ -49,20 +49,20 @@ double Now() {
 
 ModelConfig Shape(const std::string& name) {
   ModelConfig c;
+  RopeSpec rope;
   c.rms_norm_eps = 1e-6;
   c.tie_word_embeddings = true;
   c.max_position_embeddings = 8192;
   if (name == "smollm2") {
-    c.model_type = "llama";
     c.vocab_size = 49152, c.hidden_size = 576, c.intermediate_size = 1536, c.num_layers = 30,
     c.num_heads = 9, c.num_kv_heads = 3, c.head_dim = 64;
   } else {
-    c.model_type = "qwen3";
-    c.qk_norm = true;
-    c.rope_theta = 1e6;
+    c.block.qk_norm = QkNorm::kPerHead;
+    rope.theta = 1e6;
     c.vocab_size = 151936, c.hidden_size = 256, c.intermediate_size = 768, c.num_layers = 4,
     c.num_heads = 4, c.num_kv_heads = 2, c.head_dim = 64;
   }
+  c.block.layers.assign(static_cast<size_t>(c.num_layers), {.rope = rope});
   return c;
 }
 
@@ -105,7 +105,13 @@ void TrainingStep(const Flags& flags) {
   auto parameters = ParameterSet::Create(config, precision, at::kCPU);
   if (!parameters.ok() || !(*parameters)->InitRandom(1).ok()) std::exit(1);
   Decoder decoder(config, **parameters);
-  AdamW optimizer(**parameters, {});
+  v1::OptimizerConfig optimizer_config;
+  optimizer_config.set_type(v1::OptimizerConfig::TYPE_ADAMW);
+  for (const double beta : {0.9, 0.999}) optimizer_config.add_betas(beta);
+  optimizer_config.set_eps(1e-8);
+  optimizer_config.set_weight_decay(0.01);
+  auto optimizer = MakeOptimizer(optimizer_config, **parameters);
+  if (!optimizer.ok()) std::exit(1);
 
   std::mt19937_64 random(42);
   double cpu = 0, forward = 0, forward_backward = 0, norm = 0, update = 0;
@@ -127,7 +133,7 @@ void TrainingStep(const Flags& flags) {
     const double t1 = Now();
     const double gradient_norm = GlobalNorm((*parameters)->flat_grad()).item<double>();
     const double t2 = Now();
-    optimizer.Step(1e-4, std::min(1.0, 1.0 / gradient_norm), step + 1);
+    (*optimizer)->Step(1e-4, std::min(1.0, 1.0 / gradient_norm), step + 1);
     const double t3 = Now(), c3 = CpuSeconds();
     if (step == 0) continue;  // first touch of every buffer
     forward_backward += t1 - t0, norm += t2 - t1, update += t3 - t2, cpu += c3 - c0;

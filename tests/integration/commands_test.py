@@ -235,8 +235,8 @@ class CommandsTest(FakeWorkerTest):
             pass
         quick = self.world.run("validate", job)
         self.assertEqual(quick.returncode, 0, quick.stdout + quick.stderr)
-        self.assertIn("no findings in what was read", quick.stdout)
-        self.assertTrue(quick.stdout.endswith("only the beginning and end of each file were read; trainctl validate --full reads all\n"), quick.stdout)
+        self.assertIn("no findings in the data that was read", quick.stdout)
+        self.assertTrue(quick.stdout.endswith("only the beginning and end of each file were read; trainctl validate --full reads all data\n"), quick.stdout)
         full = self.world.run("validate", "--full", job)
         self.assertEqual(full.returncode, 2, full.stderr)
         self.assertIn("error BAD_JSON", full.stdout)

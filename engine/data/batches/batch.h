@@ -3,35 +3,12 @@
 // cu_seqlens.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "engine/data/store/example.h"
+
 namespace trainerd::engine {
-
-// Label of a token that carries no loss.
-inline constexpr int32_t kIgnoreIndex = -100;
-
-// One tokenized conversation. labels has the size of ids, unshifted: labels[t] is ids[t] or
-// kIgnoreIndex.
-struct TokenExample {
-  int64_t index = 0;  // 0-based position among the records read, over all files
-  std::vector<int32_t> ids;
-  std::vector<int32_t> labels;
-  // What the template renderer recorded as trained, after truncation: stretches of bytes, and
-  // tokens that overlap them. masking_check.h compares them with the labels that reach a
-  // microbatch.
-  int32_t target_spans = 0;
-  int32_t span_tokens = 0;
-
-  // Labels that become a target: the first token of a document has no predecessor to be predicted
-  // from.
-  int64_t CountTargets() const {
-    int64_t count = 0;
-    for (size_t i = 1; i < labels.size(); ++i) count += labels[i] != kIgnoreIndex;
-    return count;
-  }
-};
 
 // Several documents (examples), one after another.
 // Shapes: ids, labels, positions hold T values; cu_seqlens holds documents + 1 values, from 0 to T.

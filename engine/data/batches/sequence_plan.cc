@@ -10,6 +10,7 @@
 #include "engine/data/batches/counter_rng.h"
 #include "engine/data/batches/selection.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 namespace {
@@ -171,7 +172,7 @@ absl::Status SequencePlanner::AddPieces(uint32_t example, const ExampleRecord& r
 
 absl::StatusOr<SequencePlanner::Documents> SequencePlanner::MakeDocuments(
     const std::vector<uint32_t>& examples) {
-  const bool split = config_.data().packing() == "bfd_split";
+  const bool split = SplitsLongExamples(config_.data().packing());
   Documents documents;
   documents.examples.reserve(examples.size());
   documents.lengths.reserve(examples.size());
@@ -194,7 +195,7 @@ absl::StatusOr<SequencePlanner::Documents> SequencePlanner::MakeDocuments(
 
 absl::StatusOr<PackedSequences> SequencePlanner::Pack(const Documents& documents) const {
   PackedSequences rows;
-  if (config_.data().packing() == "none") {
+  if (!PacksDocuments(config_.data().packing())) {
     rows = OneDocumentRows(static_cast<int64_t>(documents.examples.size()));
   } else {
     ASSIGN_OR_RETURN(rows, PackBestFitDecreasing(documents.lengths, config_.data().max_length()));

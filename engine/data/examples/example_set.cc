@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 
@@ -21,7 +22,7 @@ ExampleSet::ExampleSet(const v1::DataConfig& config, std::string lost_bytes_exam
 absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place) {
   counters_.set_rows_bad(counters_.rows_bad() + 1);
   place.column = fault.column;
-  const bool fails = fault.fatal || config_.bad_rows() != "skip";
+  const bool fails = fault.fatal || !SkipsBadRecords(config_.bad_rows());
   if (!fails || keep_going_) {
     findings_->Add(fault.code, fails, place, fault.message);
     return absl::OkStatus();

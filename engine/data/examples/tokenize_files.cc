@@ -14,6 +14,7 @@
 #include "engine/data/store/token_cache_key.h"
 #include "engine/data/store/token_store_writer.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 namespace {
@@ -61,7 +62,8 @@ absl::Status FileReading::ReadFile(int32_t file, const std::string& path, Exampl
   const absl::StatusOr<SourceFormat> format = StreamRows(
       path, *pipeline_, options,
       [&](const TokenRow& row, int64_t line) {
-        has_errors_ |= row.fault && (row.fault->fatal || config_.data().bad_rows() != "skip");
+        has_errors_ |=
+            row.fault && (row.fault->fatal || !SkipsBadRecords(config_.data().bad_rows()));
         return set->Add(row, {.file = file, .line = line});
       },
       [&](int64_t bytes) {

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
 
@@ -23,8 +24,8 @@ class Profile {
                          nlohmann::ordered_json* messages) const = 0;
 };
 
-// none | emoji_think | regime3. Errors: InvalidArgument for another name.
-absl::StatusOr<std::unique_ptr<Profile>> MakeProfile(const std::string& name);
+// Errors: Internal for an unspecified or unknown value.
+absl::StatusOr<std::unique_ptr<Profile>> MakeProfile(v1::DataConfig::Profile profile);
 
 // Puts a system message in front of a conversation that has none (no role "system" anywhere).
 void InsertSystemPrompt(const std::string& system_prompt, nlohmann::ordered_json* messages);

@@ -27,7 +27,7 @@ TEST_F(PrepareFindingsTest, NamesFileAndLineOfBadInput) {
 
 TEST_F(PrepareFindingsTest, SkipsAndCountsBadRowsWhenAsked) {
   v1::JobConfig config = Config(Row("a", "1") + "nope\n" + Row("b", "2") + "{}\n[]\n");
-  config.mutable_data()->set_bad_rows("skip");
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->report.examples(), 5);
@@ -75,15 +75,15 @@ TEST_F(PrepareFindingsTest, TooLongRowsAreCutSkippedOrRefused) {
   EXPECT_EQ(Find(*data, "NO_TARGET")->count(), 1) << "the second row lost its answer";
   EXPECT_EQ(data->report.tokens().max(), 122) << "lengths are those before truncation";
 
-  config.mutable_data()->set_too_long("skip");
+  config.mutable_data()->set_too_long(v1::DataConfig::TOO_LONG_SKIP);
   data = Prepare(config);
   ASSERT_TRUE(data.ok());
   EXPECT_EQ(data->train.size(), 1u);
   EXPECT_EQ(data->report.truncated(), 0);
   EXPECT_EQ(Find(*data, "TOO_LONG")->count(), 2);
 
-  config.mutable_data()->set_too_long("fail");
-  config.mutable_data()->set_bad_rows("skip");
+  config.mutable_data()->set_too_long(v1::DataConfig::TOO_LONG_FAIL);
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
   EXPECT_EQ(
       Fault(config),
       "train.jsonl:1: the conversation has 122 tokens, data.max_length is 60; raise it, or set "
@@ -114,12 +114,12 @@ TEST_F(PrepareFindingsTest, SaysWhichTemplateErrorStandsAtWhichRow) {
 
 TEST_F(PrepareFindingsTest, FindingsAreErrorsWarningsOrNothingAsTheJobSays) {
   v1::JobConfig config = Config(Row("a", "") + Row("c", "d") + Row("c", "d"));
-  config.mutable_data()->mutable_findings()->set_empty_answer("ignore");
+  config.mutable_data()->mutable_findings()->set_empty_answer(v1::FindingsConfig::REACTION_IGNORE);
   auto data = Prepare(config);
   ASSERT_TRUE(data.ok());
   EXPECT_EQ(Find(*data, "EMPTY_ANSWER"), nullptr);
   EXPECT_NE(Find(*data, "DUPLICATE"), nullptr);
-  config.mutable_data()->mutable_findings()->set_duplicate("error");
+  config.mutable_data()->mutable_findings()->set_duplicate(v1::FindingsConfig::REACTION_ERROR);
   EXPECT_EQ(Fault(config),
             "train.jsonl:3: the same conversation as train.jsonl:2 (DUPLICATE, 1 time); "
             "data.findings makes this an error: fix the data, or set it to warn");
@@ -144,7 +144,7 @@ TEST_F(PrepareFindingsTest, KeepGoingTurnsErrorsIntoFindings) {
 
 TEST_F(PrepareFindingsTest, WarnsOfAProfileWithATemplateThatThinks) {
   v1::JobConfig config = Config(Row("a", "b"));
-  config.mutable_data()->set_profile("emoji_think");
+  config.mutable_data()->set_profile(v1::DataConfig::PROFILE_EMOJI_THINK);
   EXPECT_EQ(Find(*Prepare(config), "TWO_THINKING_FORMS"), nullptr);
   config.mutable_data()->set_chat_template(
       folder_.Write("t.jinja", ChatTemplate::ChatMlSource() + "{% if false %}<think>{% endif %}"));

@@ -97,7 +97,7 @@ RandomConversation MakeConversation() {
   return made;
 }
 
-class LabelPropertiesTest : public ::testing::TestWithParam<const char*> {
+class LabelPropertiesTest : public ::testing::TestWithParam<v1::DataConfig::ControlTokens> {
  protected:
   const TempFolder folder_;
 };
@@ -109,7 +109,7 @@ TEST_P(LabelPropertiesTest, ExactlyTheTokensOfTheAnswersAreTrained) {
   v1::JobConfig config = BaseConfig(WriteTokenizer(folder_), "unused");
   config.mutable_data()->set_max_length(1 << 20);
   config.mutable_data()->set_control_tokens(GetParam());
-  const bool as_text = GetParam() == std::string("as_text");
+  const bool as_text = GetParam() == v1::DataConfig::CONTROL_TOKENS_AS_TEXT;
   const TextPipeline text = *OpenTextPipeline(config);
   const std::unique_ptr<ExamplePipeline> pipeline = *ExamplePipeline::Create(config, text);
   EXPECT_TRUE(rc::check("labels", [&] {
@@ -161,7 +161,9 @@ TEST_P(LabelPropertiesTest, ExactlyTheTokensOfTheAnswersAreTrained) {
   }));
 }
 
-INSTANTIATE_TEST_SUITE_P(ControlTokens, LabelPropertiesTest, ::testing::Values("warn", "as_text"));
+INSTANTIATE_TEST_SUITE_P(ControlTokens, LabelPropertiesTest,
+                         ::testing::Values(v1::DataConfig::CONTROL_TOKENS_WARN,
+                                           v1::DataConfig::CONTROL_TOKENS_AS_TEXT));
 
 std::vector<TokenExample> RandomExamples(int longest) {
   std::vector<TokenExample> examples(*rc::gen::inRange<size_t>(1, 60));
@@ -190,9 +192,9 @@ Packed PackExamples(const v1::JobConfig& config, const TokenStore& store) {
   return {*std::move(plan), findings.Count("UNTRAINED_PIECE")};
 }
 
-class PackingPropertiesTest : public ::testing::TestWithParam<const char*> {};
+class PackingPropertiesTest : public ::testing::TestWithParam<v1::DataConfig::Packing> {};
 
-v1::JobConfig RandomPackingConfig(const char* packing) {
+v1::JobConfig RandomPackingConfig(v1::DataConfig::Packing packing) {
   v1::JobConfig config = BaseConfig("unused", "unused.jsonl");
   config.mutable_data()->set_max_length(*rc::gen::inRange(2, 40));
   config.mutable_data()->set_packing(packing);
@@ -213,7 +215,7 @@ std::vector<PiecesOfExample> CollectPieces(const TokenStore& store, const Packed
     const Microbatch batch = *MakeMicrobatch(store, rows, {row});
     RC_ASSERT(batch.num_tokens() <= data.max_length());
     RC_ASSERT(batch.num_documents() >= 1);
-    RC_ASSERT(data.packing() != "none" || batch.num_documents() == 1);
+    RC_ASSERT(data.packing() != v1::DataConfig::PACKING_NONE || batch.num_documents() == 1);
     for (int64_t i = 0; i < batch.num_documents(); ++i) {
       const Piece piece = rows.document(row, i);
       const auto begin = batch.cu_seqlens[static_cast<size_t>(i)];
@@ -287,7 +289,7 @@ TEST_P(PackingPropertiesTest, TrainsEveryTokenOncePerEpochInSequencesThatFit) {
   EXPECT_TRUE(rc::check("sequences", [&] {
     const v1::JobConfig config = RandomPackingConfig(GetParam());
     const int max_length = config.data().max_length();
-    const bool split = GetParam() == std::string("bfd_split");
+    const bool split = GetParam() == v1::DataConfig::PACKING_BFD_SPLIT;
     const std::vector<TokenExample> examples = RandomExamples(split ? 4 * max_length : max_length);
     const auto store = StoreOf(examples);
     const Packed packed = PackExamples(config, *store);
@@ -309,7 +311,9 @@ TEST_P(PackingPropertiesTest, TrainsEveryTokenOncePerEpochInSequencesThatFit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, PackingPropertiesTest,
-                         ::testing::Values("bfd", "bfd_split", "none"));
+                         ::testing::Values(v1::DataConfig::PACKING_BFD,
+                                           v1::DataConfig::PACKING_BFD_SPLIT,
+                                           v1::DataConfig::PACKING_NONE));
 
 }  // namespace
 }  // namespace trainerd::engine

@@ -47,7 +47,7 @@ TEST_F(QuickReportTest, NamesBadRowsByLine) {
   EXPECT_EQ(Errors(report), "BAD_JSON ");
   EXPECT_EQ(report.findings(0).first_places(0), folder_.path() + "/train.jsonl:2:2");
   EXPECT_EQ(report.findings(1).code(), "NO_ASSISTANT");
-  config.mutable_data()->set_bad_rows("skip");
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
   EXPECT_EQ(Errors(QuickReport(config)), "");
 }
 

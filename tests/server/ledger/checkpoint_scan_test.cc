@@ -36,6 +36,7 @@ class CheckpointScanTest : public ::testing::Test {
     m.config_digest_hex = std::string(64, 'a');
     m.create_time = "2026-01-02T03:04:05.5Z";
     m.has_optimizer = true;
+    m.tokens = 100 * step;
     const std::string bytes = ReadFile(folder + "/model.safetensors").value();
     m.files["model.safetensors"] = {.size_bytes = static_cast<int64_t>(bytes.size()),
                                     .xxh3_hex = ToHex(Xxh3(bytes))};
@@ -64,6 +65,7 @@ TEST_F(CheckpointScanTest, FindsFoldersWithAManifestOnly) {
   EXPECT_EQ(row.create_time().seconds(), 1767323045);
   EXPECT_EQ(row.create_time().nanos(), 500000000);
   EXPECT_TRUE(row.has_optimizer());
+  EXPECT_EQ(row.tokens(), 500);
   EXPECT_FALSE(row.verified());
 }
 

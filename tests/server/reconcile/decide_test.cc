@@ -4,7 +4,7 @@
 #include "server/reconcile/decide.h"
 
 #include "gtest/gtest.h"
-#include "proto/contract/job/force_grace.h"
+#include "proto/contract/job/job_state.h"
 
 namespace trainerd::server {
 namespace {

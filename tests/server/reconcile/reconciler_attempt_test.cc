@@ -16,7 +16,8 @@ TEST_F(ReconcilerAttemptTest, JobRunsToItsVerifiedFinalModel) {
   const std::string name = StartRunning("a");
   EXPECT_EQ(DeviceHolder(), name);
   const internal::AttemptSpec spec = executor_.launches.at(0);
-  EXPECT_EQ(spec.device(), "cpu") << "auto on a machine without cuda";
+  ASSERT_EQ(spec.devices_size(), 1);
+  EXPECT_EQ(spec.devices(0), "cpu") << "auto on a machine without cuda";
   EXPECT_EQ(spec.cpu_threads(), 2);
   EXPECT_EQ(spec.config().config_digest(), Get("a").config_digest());
   Spool("a", {Step(1), Step(2)});
@@ -373,7 +374,7 @@ TEST_F(ReconcilerAttemptTest, SpoolThatCouldNotBeOpenedAtTheLaunchIsReadLater) {
 class JobFromAnotherTest : public ReconcilerTest {
  protected:
   // A job of 30 steps that was stopped, and one that begins from it; answers the second one's name.
-  std::string SubmitFrom(const std::string& state) {
+  std::string SubmitFrom(v1::InitFromConfig::State state) {
     const std::string base = StartRunning("a");
     Spool("a", {"metrics {step: 30 loss: 1 tokens: 300}"});
     Checkpoint("a", 30);
@@ -392,7 +393,7 @@ class JobFromAnotherTest : public ReconcilerTest {
 };
 
 TEST_F(JobFromAnotherTest, StandsAtItsBaseAlsoWhenNoStepIsLeftToDo) {
-  const std::string name = SubmitFrom("full");
+  const std::string name = SubmitFrom(v1::InitFromConfig::STATE_FULL);
   EXPECT_EQ(Get("b").progress().step(), 30) << "before it starts";
   EXPECT_EQ(Get("b").progress().tokens(), 300);
   ASSERT_TRUE(Until("b", Job::STARTING));
@@ -405,7 +406,7 @@ TEST_F(JobFromAnotherTest, StandsAtItsBaseAlsoWhenNoStepIsLeftToDo) {
 }
 
 TEST_F(JobFromAnotherTest, CountsFromItsBase) {
-  const std::string name = SubmitFrom("full");
+  const std::string name = SubmitFrom(v1::InitFromConfig::STATE_FULL);
   ASSERT_TRUE(Until("b", Job::STARTING));
   Spool("b", {"stage {stage: 'Train'}", Step(31), Step(32)});
   Rounds(2);
@@ -421,7 +422,7 @@ TEST_F(JobFromAnotherTest, CountsFromItsBase) {
 }
 
 TEST_F(JobFromAnotherTest, BeginsAtZeroFromWeightsAlone) {
-  SubmitFrom("weights");
+  SubmitFrom(v1::InitFromConfig::STATE_WEIGHTS);
   EXPECT_EQ(Get("b").progress().step(), 0);
   ASSERT_TRUE(Until("b", Job::STARTING));
   EXPECT_EQ(Get("b").progress().step(), 0);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "proto/base/hash.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "proto/contract/run_dir/spool_writer.h"
@@ -162,11 +163,7 @@ class ReconcilerTest : public ::testing::Test {
     manifest.create_time = "2026-11-24T07:00:00Z";
     manifest.has_optimizer = true;
     manifest.files["model.safetensors"] = {static_cast<int64_t>(bytes.size()), ToHex(Xxh3(bytes))};
-    if (kind == "checkpoint") {
-      const std::string state = absl::StrCat("{\"step\": ", step, ", \"tokens\": ", 10 * step, "}");
-      std::ofstream(path + "/state.json") << state;
-      manifest.files["state.json"] = {static_cast<int64_t>(state.size()), ToHex(Xxh3(state))};
-    }
+    manifest.tokens = 10 * step;
     std::ofstream(path + "/MANIFEST.json") << ManifestToJson(manifest);
   }
   // A checkpoint on disk; its event too if asked for. Answers its resource name.

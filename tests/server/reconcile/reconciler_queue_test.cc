@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "absl/strings/match.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "tests/io_faults.h"
 #include "tests/server/reconcile/reconciler_fixture.h"

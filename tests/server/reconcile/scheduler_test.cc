@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/reconcile/scheduler.h"
 
+#include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
 
 namespace trainerd::server {
@@ -9,7 +10,8 @@ namespace {
 std::string Plan(const std::vector<QueueEntry>& queue,
                  const std::vector<SchedulerDevice>& devices) {
   std::string text;
-  for (const Assignment& a : Schedule(queue, devices)) text += a.job_id + "@" + a.device + " ";
+  for (const Assignment& a : Schedule(queue, devices))
+    text += a.job_id + "@" + absl::StrJoin(a.devices, "+") + " ";
   return text;
 }
 

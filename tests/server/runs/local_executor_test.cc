@@ -62,7 +62,7 @@ class LocalExecutorTest : public ::testing::Test {
     spec.set_job("jobs/abc");
     spec.set_attempt(attempt);
     spec.set_run_dir(run_dir_);
-    spec.set_device("cpu");
+    spec.add_devices("cpu");
     spec.set_worker_path(kWorker);
     v1::JobConfig& config = *spec.mutable_config()->mutable_config();
     config.mutable_train()->set_seed(7);

@@ -7,8 +7,8 @@
 #include <functional>
 #include <sstream>
 
-#include "engine/cli/inspect/job_file.h"
 #include "engine/data/prepare.h"
+#include "proto/contract/config/job_file.h"
 #include "tests/engine/data/test_data.h"
 
 namespace trainerd::engine {
@@ -112,7 +112,7 @@ TEST_F(InspectTest, PackedPreviewIsWhatTrainingSees) {
   });
   ASSERT_TRUE(result.status.ok()) << result.status;
   const std::vector<json> lines = result.lines();
-  const v1::JobConfig config = *ReadJobFile(job);
+  const v1::JobConfig config = ReadResolvedJob({.path = job})->config();
   const TextPipeline text = *OpenTextPipeline(config);
   const PreparedData data = *PrepareData(config, text, nullptr);
   const DataLoader loader(*data.store, data.train_sequences, LoaderOptions(config));

@@ -101,7 +101,7 @@ TEST_F(TokenCacheTest, WhatComesAfterTheTokensSharesAnEntry) {
   v1::JobConfig config = config_;
   config.mutable_train()->set_seed(7);
   config.mutable_train()->set_batch_size(3);
-  config.mutable_data()->set_packing("none");
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_NONE);
   config.mutable_data()->set_shuffle(false);
   config.mutable_data()->set_validation_fraction(0.1);
   config.mutable_data()->mutable_train(0)->set_weight(0.5);
@@ -125,13 +125,20 @@ TEST_F(TokenCacheTest, WhatTheTokensDependOnMakesAnotherEntry) {
     EXPECT_TRUE(Prepare(config).from_cache) << what;
   };
   expect_new("max_length", [](v1::DataConfig* data) { data->set_max_length(64); });
-  expect_new("too_long", [](v1::DataConfig* data) { data->set_too_long("skip"); });
-  expect_new("bfd_split", [](v1::DataConfig* data) { data->set_packing("bfd_split"); });
-  expect_new("train_on", [](v1::DataConfig* data) { data->set_train_on("all"); });
-  expect_new("profile", [](v1::DataConfig* data) { data->set_profile("regime3"); });
+  expect_new("too_long",
+             [](v1::DataConfig* data) { data->set_too_long(v1::DataConfig::TOO_LONG_SKIP); });
+  expect_new("bfd_split",
+             [](v1::DataConfig* data) { data->set_packing(v1::DataConfig::PACKING_BFD_SPLIT); });
+  expect_new("train_on",
+             [](v1::DataConfig* data) { data->set_train_on(v1::DataConfig::TRAIN_ON_ALL); });
+  expect_new("profile",
+             [](v1::DataConfig* data) { data->set_profile(v1::DataConfig::PROFILE_REGIME3); });
   expect_new("system_prompt", [](v1::DataConfig* data) { data->set_system_prompt("s"); });
-  expect_new("bad_rows", [](v1::DataConfig* data) { data->set_bad_rows("skip"); });
-  expect_new("control_tokens", [](v1::DataConfig* data) { data->set_control_tokens("as_text"); });
+  expect_new("bad_rows",
+             [](v1::DataConfig* data) { data->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP); });
+  expect_new("control_tokens", [](v1::DataConfig* data) {
+    data->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_AS_TEXT);
+  });
   const std::string other = folder_.Write("other.jsonl", Row("x", "y"));
   expect_new("second file", [&](v1::DataConfig* data) { data->add_train()->set_path(other); });
   expect_new("validation", [&](v1::DataConfig* data) { data->set_validation(other); });
