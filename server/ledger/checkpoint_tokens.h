@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How many tokens stand in a checkpoint, out of its own state.json: asked where no event told the
-// daemon (a checkpoint that is adopted, or that a job begins from).
+// Number of tokens of a checkpoint, from its own state.json. Read where no event reported the
+// number (an adopted checkpoint, or one that a job starts from).
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@
 
 namespace trainerd::server {
 
-// Tokens trained on in the steps that the checkpoint in `folder` holds. Errors: NotFound without a
-// state.json, DataLoss when it does not say, Unavailable when it cannot be read now. Memory: a file
-// of at most 4 MiB is read, nothing of it is kept.
+// Tokens of the steps up to the checkpoint in `folder`. Errors: NotFound without a state.json,
+// DataLoss when it has no count, Unavailable when it cannot be read now. Memory: reads a file of at
+// most 4 MiB and keeps nothing of it.
 absl::StatusOr<int64_t> CheckpointTokens(const std::string& folder);
 
 }  // namespace trainerd::server
