@@ -19,7 +19,7 @@ absl::Status CheckFinal(const RunScanRequest& request) {
   RETURN_IF_ERROR(Annotate(output.status(), "output.path ", request.output_path));
   if (output->job != request.job) {
     return absl::DataLossError(
-        absl::StrCat("output.path ", request.output_path, " holds the model of ", output->job));
+        absl::StrCat("output.path ", request.output_path, " has the model of ", output->job));
   }
   return absl::OkStatus();
 }

@@ -11,8 +11,8 @@
 namespace trainerd::server {
 namespace {
 
-// trainerd-inspect: 0 = a report without error findings, 2 = a report with some, or no report but a
-// message (usage, configuration, data).
+// Exit code of trainerd-inspect for a report with error findings, or for a message instead of a
+// report (usage, configuration, data). 0 is a report without error findings.
 constexpr int kInvalid = 2;
 constexpr size_t kErrorTailBytes = 4000;
 // The memory file that RunChild hands over, see ChildOptions::input.

@@ -125,7 +125,7 @@ class OutOfMemoryTest(RealWorkerTest):
         ended = self.failed(world, self.large_job(world))
         error = ended["error"]
         self.assertEqual((ended["state"], error["cause"], error["signal"]), ("FAILED", "OUT_OF_MEMORY", 9), error)
-        self.assertIn("lack of memory", error["message"])
+        self.assertIn("OOM killer", error["message"])
         self.assertRegex(error["message"], r"[0-9.]+ [KMGT]iB")
         self.assertIn("lower train.batch_size or data.max_length", error["message"])
         self.check_that_it_serves_on(world)
