@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/contract/job/job_state.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
@@ -38,15 +39,18 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
     }
     entered_ = true;
     v1::StreamStatusRequest request;
-    grpc::ByteBuffer copy = bytes;  // shares the slices; parsing consumes the buffer
+    // Parsing consumes the buffer. The copy shares the slices.
+    grpc::ByteBuffer copy = bytes;
     grpc::Status parsed =
         grpc::SerializationTraits<v1::StreamStatusRequest>::Deserialize(&copy, &request);
-    if (!parsed.ok()) return FinishNow(absl::InvalidArgumentError("the request does not parse"));
+    if (!parsed.ok())
+      return FinishNow(
+          absl::InvalidArgumentError("the request is not a valid StreamStatusRequest"));
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, request);
     if (!options.ok()) return FinishNow(options.status());
     parts_.fan_out.Add(*std::move(options), this);
     added_ = true;
-    // A cancellation before this point had no watcher to end yet.
+    // A cancellation before this point did not find the watcher.
     if (cancelled_) parts_.fan_out.Cancel(watch_id);
   }
 
@@ -92,14 +96,15 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
     const absl::Duration timeout =
         request_.has_timeout() ? FromProto(request_.timeout()) : kDefaultWait;
     if (timeout < absl::ZeroDuration() || timeout > kMaxWait) {
-      return Fail(BadField("timeout", "must be in 0s..3600s"));
+      return Fail(
+          BadField("timeout", absl::StrCat(absl::FormatDuration(timeout), " is not in 0s..3600s")));
     }
     v1::StreamStatusRequest watch;
     watch.set_parent(request_.name());
     watch.set_send_snapshot(true);
     watch.add_event_types("state_changed");
     if (request_.name().empty() || JobId(request_.name()) == "-") {
-      return Fail(BadField("name", "give jobs/ID"));
+      return Fail(BadField("name", "is not the name of a job; use jobs/ID"));
     }
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, watch);
     if (!options.ok()) return Fail(options.status());
@@ -110,8 +115,8 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
     if (cancelled_) parts_.fan_out.Cancel(watch_id);
   }
 
-  // The watcher of this call is the call itself: a message is read here, and the one that decides
-  // ends the watch.
+  // The call is its own watcher: it reads each message here. The message with the state that was
+  // waited for ends the watch.
   void Write(Bytes message) override {
     v1::StreamStatusResponse response;
     response.ParseFromString(*message);
@@ -127,10 +132,7 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
   void Abandon() override {}
   void Finish(const absl::Status& status) override {
     if (absl::IsDeadlineExceeded(status) || reached_) {
-      absl::StatusOr<v1::Job> job = GetJob(parts_.store, request_.name());
-      if (!job.ok()) return Fail(job.status());
-      *response_ = *std::move(job);
-      return grpc::ServerUnaryReactor::Finish(grpc::Status::OK);
+      return parts_.fan_out.PostRead([this] { Reply(); });
     }
     Fail(status);
   }
@@ -145,6 +147,12 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
   }
 
  private:
+  void Reply() {
+    absl::StatusOr<v1::Job> job = GetJob(parts_.store, request_.name());
+    if (!job.ok()) return Fail(job.status());
+    *response_ = *std::move(job);
+    grpc::ServerUnaryReactor::Finish(grpc::Status::OK);
+  }
   bool IsReached(v1::Job::State state) const {
     if (IsTerminal(state)) return true;
     return std::find(request_.states().begin(), request_.states().end(), state) !=
@@ -155,7 +163,8 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
   WatchParts parts_;
   const v1::WaitJobRequest request_;
   v1::Job* const response_;
-  bool reached_ = false;  // fan-out thread only
+  // Fan-out thread only.
+  bool reached_ = false;
   bool entered_ = false;
   std::atomic<bool> added_{false};
   std::atomic<bool> cancelled_{false};
