@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The gRPC services: check, call, convert. What a call does is in jobs/ (commands, queries) and
+// The gRPC services: check, call, convert. The work is in commands/ (commands and queries) and
 // events/ (streams).
 #pragma once
 
@@ -18,8 +18,8 @@
 
 namespace trainerd::server {
 
-// Unary calls run on gRPC's threads and may wait for a commit; StreamStatus and WaitJob are
-// callbacks.
+// Unary calls run on gRPC's threads and may wait for a commit. StreamStatus and WaitJob are
+// callbacks and use no thread.
 class TrainerService final : public v1::Trainer::WithRawCallbackMethod_StreamStatus<
                                  v1::Trainer::WithCallbackMethod_WaitJob<v1::Trainer::Service>> {
  public:

@@ -4,6 +4,7 @@
 #include <grpcpp/impl/codegen/proto_utils.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <utility>
 
@@ -28,16 +29,46 @@ grpc::Slice ShareSlice(Bytes message) {
       [](void* pointer) { delete static_cast<Bytes*>(pointer); }, owner);
 }
 
-class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public WatchSink {
+// What both calls share: a place within the stream limit, and a watcher that a cancellation ends.
+class WatchCall : public WatchSink {
+ public:
+  explicit WatchCall(WatchParts parts) : parts_(parts) {}
+  ~WatchCall() override {
+    if (entered_) parts_.limit.Leave();
+  }
+
+ protected:
+  absl::Status Enter() {
+    absl::Status entered = parts_.limit.Enter();
+    entered_ = entered.ok();
+    return entered;
+  }
+  void AddWatcher(WatchOptions options) {
+    parts_.fan_out.Add(std::move(options), this);
+    added_ = true;
+    // A cancellation before this point did not find the watcher.
+    if (cancelled_) parts_.fan_out.Cancel(watch_id);
+  }
+  void Cancel() {
+    cancelled_ = true;
+    if (added_) parts_.fan_out.Cancel(watch_id);
+  }
+
+  WatchParts parts_;
+
+ private:
+  bool entered_ = false;
+  std::atomic<bool> added_{false};
+  std::atomic<bool> cancelled_{false};
+};
+
+class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public WatchCall {
  public:
   StatusStream(WatchParts parts, grpc::CallbackServerContext* context)
-      : parts_(parts), context_(context) {}
+      : WatchCall(parts), context_(context) {}
 
   void Begin(const grpc::ByteBuffer& bytes) {
-    if (absl::Status entered = parts_.limit.Enter(); !entered.ok()) {
-      return FinishNow(entered);
-    }
-    entered_ = true;
+    if (absl::Status entered = Enter(); !entered.ok()) return FinishNow(entered);
     v1::StreamStatusRequest request;
     // Parsing consumes the buffer. The copy shares the slices.
     grpc::ByteBuffer copy = bytes;
@@ -48,10 +79,7 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
           absl::InvalidArgumentError("the request is not a valid StreamStatusRequest"));
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, request);
     if (!options.ok()) return FinishNow(options.status());
-    parts_.fan_out.Add(*std::move(options), this);
-    added_ = true;
-    // A cancellation before this point did not find the watcher.
-    if (cancelled_) parts_.fan_out.Cancel(watch_id);
+    AddWatcher(*std::move(options));
   }
 
   void Write(Bytes message) override {
@@ -63,36 +91,25 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
   void Abandon() override { context_->TryCancel(); }
 
   void OnWriteDone(bool ok) override { parts_.fan_out.WriteDone(watch_id, ok); }
-  void OnCancel() override {
-    cancelled_ = true;
-    if (added_) parts_.fan_out.Cancel(watch_id);
-  }
-  void OnDone() override {
-    if (entered_) parts_.limit.Leave();
-    delete this;
-  }
+  void OnCancel() override { Cancel(); }
+  void OnDone() override { delete this; }
 
  private:
   void FinishNow(const absl::Status& status) {
     grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpc(status));
   }
 
-  WatchParts parts_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer buffer_;
-  bool entered_ = false;
-  std::atomic<bool> added_{false};
-  std::atomic<bool> cancelled_{false};
 };
 
-class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
+class JobWaiter : public grpc::ServerUnaryReactor, public WatchCall {
  public:
   JobWaiter(WatchParts parts, const v1::WaitJobRequest& request, v1::Job* response)
-      : parts_(parts), request_(request), response_(response) {}
+      : WatchCall(parts), request_(request), response_(response) {}
 
   void Begin() {
-    if (absl::Status entered = parts_.limit.Enter(); !entered.ok()) return Fail(entered);
-    entered_ = true;
+    if (absl::Status entered = Enter(); !entered.ok()) return Fail(entered);
     const absl::Duration timeout =
         request_.has_timeout() ? FromProto(request_.timeout()) : kDefaultWait;
     if (timeout < absl::ZeroDuration() || timeout > kMaxWait) {
@@ -110,9 +127,7 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
     if (!options.ok()) return Fail(options.status());
     options->deadline = absl::Now() + timeout;
     options->bookmark_interval = kMaxWait;
-    parts_.fan_out.Add(*std::move(options), this);
-    added_ = true;
-    if (cancelled_) parts_.fan_out.Cancel(watch_id);
+    AddWatcher(*std::move(options));
   }
 
   // The call is its own watcher: it reads each message here. The message with the state that was
@@ -137,14 +152,8 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
     Fail(status);
   }
 
-  void OnCancel() override {
-    cancelled_ = true;
-    if (added_) parts_.fan_out.Cancel(watch_id);
-  }
-  void OnDone() override {
-    if (entered_) parts_.limit.Leave();
-    delete this;
-  }
+  void OnCancel() override { Cancel(); }
+  void OnDone() override { delete this; }
 
  private:
   void Reply() {
@@ -160,14 +169,10 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
   }
   void Fail(const absl::Status& status) { grpc::ServerUnaryReactor::Finish(ToGrpc(status)); }
 
-  WatchParts parts_;
   const v1::WaitJobRequest request_;
   v1::Job* const response_;
   // Fan-out thread only.
   bool reached_ = false;
-  bool entered_ = false;
-  std::atomic<bool> added_{false};
-  std::atomic<bool> cancelled_{false};
 };
 
 }  // namespace

@@ -64,11 +64,6 @@ void FanOut::Drain(const absl::Status& status) {
   woken_ = true;
 }
 
-int64_t FanOut::watchers() const {
-  absl::MutexLock lock(&mutex_);
-  return watchers_;
-}
-
 void FanOut::Loop() {
   absl::Time wake_at = absl::InfinitePast();
   while (true) {

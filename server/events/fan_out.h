@@ -71,8 +71,6 @@ class FanOut {
   // Runs a database read of a sink on a reader thread. It always runs, also during shutdown.
   void PostRead(std::function<void()> read) { readers_->Post(std::move(read)); }
 
-  int64_t watchers() const;
-
  private:
   struct Entry {
     // shared_ptr: a history read keeps its watch alive when the entry is erased meanwhile.
@@ -114,7 +112,7 @@ class FanOut {
   // Watchers that may have something to do although the log has no new events.
   std::set<int64_t> ready_;
 
-  mutable absl::Mutex mutex_;
+  absl::Mutex mutex_;
   std::vector<Command> inbox_ ABSL_GUARDED_BY(mutex_);
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -31,7 +31,9 @@ class Ingester {
   };
   Ingester(Store& store, std::unique_ptr<SpoolWatcher> watcher, ActivityTable& activity,
            Hooks hooks);
-  ~Ingester();
+  ~Ingester() { Stop(); }
+  // Ends the thread; after that no hook is called.
+  void Stop();
 
   // Begins to read an open attempt where its stored spool position says.
   absl::Status Add(const AttemptRef& attempt);

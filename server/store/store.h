@@ -34,7 +34,6 @@ class Store {
 
   // Runs a change and returns once it is durable. Errors: of Writer::Run.
   absl::Status Change(Writer::Change change) { return writer_->Run(std::move(change)); }
-  Writer& writer() { return *writer_; }
 
   // Runs `read` in one read transaction, so that everything that it reads is of one moment.
   // Returns what `read` returns, an absl::StatusOr<T> or an absl::Status, or the error of the

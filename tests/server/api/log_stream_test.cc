@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// StreamLogs over a real socket, with log files and rows that the test writes.
+// StreamLogs over a real socket. The test writes the log files and the rows.
 #include "server/api/log_stream.h"
 
 #include <fstream>
@@ -53,7 +53,7 @@ class LogStreamTest : public ::testing::Test {
     std::snprintf(name, sizeof name, "/worker.%020lld.log", static_cast<long long>(file_offset));
     std::ofstream(LogDir() + name, std::ios::app) << text;
   }
-  // All that a call without follow gives.
+  // The complete reply to a call without `follow`.
   std::string Read(const std::string& request, int64_t* first_offset = nullptr) {
     grpc::ClientContext context;
     auto reader = stub_->StreamLogs(&context, FromText<v1::StreamLogsRequest>(request));
@@ -77,14 +77,14 @@ class LogStreamTest : public ::testing::Test {
   std::unique_ptr<v1::Runs::Stub> stub_;
 };
 
-TEST_F(LogStreamTest, ReadsWhatIsThereFromAnOffsetOrTheLastLines) {
+TEST_F(LogStreamTest, ReadsFromOffsetOrLastLines) {
   Append("one\ntwo\nthree\n");
   EXPECT_EQ(Read("name: 'jobs/a'"), "one\ntwo\nthree\n");
   EXPECT_EQ(Read("name: 'jobs/a' after_offset: 4"), "two\nthree\n");
   EXPECT_EQ(Read("name: 'jobs/a' tail_lines: 1"), "three\n");
 }
 
-TEST_F(LogStreamTest, OffsetsStayTheSameOverARotation) {
+TEST_F(LogStreamTest, KeepsOffsetsAcrossRotation) {
   Append("old\n", 0);
   Append("new\n", 4);
   EXPECT_EQ(Read("name: 'jobs/a'"), "old\nnew\n");
@@ -94,7 +94,7 @@ TEST_F(LogStreamTest, OffsetsStayTheSameOverARotation) {
   EXPECT_EQ(first, 4);
 }
 
-TEST_F(LogStreamTest, FollowsUntilTheAttemptHasEndedAndMissesNothing) {
+TEST_F(LogStreamTest, FollowsUntilAttemptEndsWithoutGap) {
   Append("begin\n");
   std::string text;
   std::thread follower([&] { text = Read("name: 'jobs/a' follow: true"); });
@@ -109,7 +109,7 @@ TEST_F(LogStreamTest, FollowsUntilTheAttemptHasEndedAndMissesNothing) {
   EXPECT_EQ(text, expected);
 }
 
-TEST_F(LogStreamTest, DrainingEndsFollowers) {
+TEST_F(LogStreamTest, DrainEndsFollowers) {
   Append("x\n");
   grpc::ClientContext context;
   auto reader =
@@ -121,7 +121,7 @@ TEST_F(LogStreamTest, DrainingEndsFollowers) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
-TEST_F(LogStreamTest, FollowerThatLeavesIsForgotten) {
+TEST_F(LogStreamTest, ForgetsDisconnectedFollower) {
   Append("x\n");
   grpc::ClientContext context;
   auto reader =
