@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/force_grace.h"
 #include "server/ledger/transition.h"
-#include "server/reconcile/decide.h"
 #include "server/runs/inspect_client.h"
 #include "server/store/errors.h"
 
