@@ -58,7 +58,8 @@ class ControlPlane {
   const std::string runs_dir_;
 
   // Destroyed in reverse order, so each part outlives the parts that use it. Exception: the
-  // ingester pokes the reconciler, which is destroyed first. Stop ends the ingester's thread before.
+  // ingester pokes the reconciler, which is destroyed first. Stop ends the ingester's thread
+  // before that.
   EventLog event_log_;
   std::unique_ptr<Store> store_;
   DeviceTable devices_;

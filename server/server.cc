@@ -22,33 +22,26 @@ constexpr int kMaxMessageBytes = 16 << 20;
 
 }  // namespace
 
-Server::Server(Options options) : options_(std::move(options)), start_time_(absl::Now()) {}
+Server::Server(Options options) : options_(std::move(options)) {}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
+  const absl::Time start_time = absl::Now();
   std::unique_ptr<Server> server(new Server(std::move(options)));
-  RETURN_IF_ERROR(server->Open());
+  const v1::ServerConfig& config = server->options_.config;
+  ASSIGN_OR_RETURN(server->state_dir_, StateDir::Lock(config.state_dir(), kPredecessorPatience));
+  ASSIGN_OR_RETURN(server->address_, ParseListen(config.listen(), *server->state_dir_));
+  ASSIGN_OR_RETURN(server->control_,
+                   ControlPlane::Open(config, std::make_unique<LocalExecutor>(config.shim_path())));
   RETURN_IF_ERROR(server->control_->Start());
+  ControlPlane& control = *server->control_;
+  server->services_ = std::make_unique<Services>(
+      Services::Parts{control.jobs(), control.store(), control.fan_out(), control.devices()},
+      Services::Info{.version = server->options_.version,
+                     .state_dir = server->state_dir_->path(),
+                     .start_time = start_time,
+                     .max_watchers = config.max_watchers()});
   RETURN_IF_ERROR(server->Serve());
   return server;
-}
-
-absl::Status Server::Open() {
-  const v1::ServerConfig& config = options_.config;
-  ASSIGN_OR_RETURN(state_dir_, StateDir::Lock(config.state_dir(), kPredecessorPatience));
-  ASSIGN_OR_RETURN(address_, ParseListen(config.listen(), *state_dir_));
-  ASSIGN_OR_RETURN(control_,
-                   ControlPlane::Open(config, std::make_unique<LocalExecutor>(config.shim_path())));
-  Store& store = control_->store();
-  streams_ = std::make_unique<StreamLimit>(config.max_watchers());
-  log_poller_ = std::make_unique<LogPoller>();
-  trainer_ = std::make_unique<TrainerService>(control_->jobs(),
-                                              WatchParts{store, control_->fan_out(), *streams_});
-  runs_ = std::make_unique<RunsService>(store, *log_poller_, *streams_);
-  checkpoints_ = std::make_unique<CheckpointsService>(store);
-  admin_ = std::make_unique<AdminService>(
-      AdminService::Info{options_.version, state_dir_->path(), start_time_}, store,
-      control_->devices());
-  return absl::OkStatus();
 }
 
 absl::Status Server::Serve() {
@@ -66,10 +59,7 @@ absl::Status Server::Serve() {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);
-  builder.RegisterService(trainer_.get());
-  builder.RegisterService(runs_.get());
-  builder.RegisterService(checkpoints_.get());
-  builder.RegisterService(admin_.get());
+  services_->Register(&builder);
   grpc_ = builder.BuildAndStart();
   if (grpc_ == nullptr) {
     return absl::UnavailableError(
@@ -88,12 +78,9 @@ Server::~Server() {
   if (state_dir_ != nullptr) state_dir_->AnnounceShutdown();
   if (control_ != nullptr) control_->Stop();
   if (grpc_ == nullptr) return;
-  admin_->SetDraining();
   grpc_->GetHealthCheckService()->SetServingStatus(false);
   // Streams first: a client that does not read would use up the whole grace.
-  control_->fan_out().Drain(
-      absl::UnavailableError("the daemon is shutting down; call again when it has restarted"));
-  log_poller_->Wake(/*draining=*/true);
+  services_->Drain();
   grpc_->Shutdown(absl::ToChronoTime(absl::Now() + kDrainGrace));
 }
 

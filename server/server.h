@@ -7,7 +7,6 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "server/api/listen.h"
 #include "server/api/services.h"
 #include "server/control_plane.h"
@@ -36,22 +35,15 @@ class Server {
 
  private:
   explicit Server(Options options);
-  absl::Status Open();
   absl::Status Serve();
 
   const Options options_;
-  const absl::Time start_time_;
   ListenAddress address_;
 
   // Destroyed in reverse order, so each part outlives the parts that use it.
   std::unique_ptr<StateDir> state_dir_;
   std::unique_ptr<ControlPlane> control_;
-  std::unique_ptr<StreamLimit> streams_;
-  std::unique_ptr<LogPoller> log_poller_;
-  std::unique_ptr<TrainerService> trainer_;
-  std::unique_ptr<RunsService> runs_;
-  std::unique_ptr<CheckpointsService> checkpoints_;
-  std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<Services> services_;
   std::unique_ptr<grpc::Server> grpc_;
 };
 

@@ -39,8 +39,8 @@ std::string RequestHash(const google::protobuf::Message& request);
 absl::Status CheckRequestId(const std::string& request_id);
 
 // Copies the reply to an earlier call with this request_id into `reply`. False: this is the first
-// call. Errors: of CheckRequestId; AlreadyExists with reason REQUEST_ID_REUSED when the earlier call
-// was a different one.
+// call. Errors: of CheckRequestId; AlreadyExists with reason REQUEST_ID_REUSED when the earlier
+// call was a different one.
 absl::StatusOr<bool> FindEarlierReply(Connection& db, const CommandCall& call,
                                       google::protobuf::Message* reply);
 

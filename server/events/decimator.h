@@ -21,8 +21,8 @@ class Decimator {
 
   // Adds the next event of the log. Appends the events to send now to `out`.
   void Add(const EventPtr& event, absl::Time now, std::vector<EventPtr>* out);
-  // Appends the held metrics to `out` if the interval has passed. Then nothing is held, and a cursor
-  // is exact.
+  // Appends the held metrics to `out` if the interval has passed. Then nothing is held, and a
+  // cursor is exact.
   void FlushIfDue(absl::Time now, std::vector<EventPtr>* out);
   void Flush(absl::Time now, std::vector<EventPtr>* out);
 

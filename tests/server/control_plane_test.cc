@@ -16,6 +16,31 @@
 namespace trainerd::server {
 namespace {
 
+// The reconciler calls an executor from several threads.
+class LockedExecutor : public FakeExecutor {
+ public:
+  absl::Status Launch(const internal::AttemptSpec& spec) override {
+    absl::MutexLock lock(&mutex_);
+    return FakeExecutor::Launch(spec);
+  }
+  Observation Observe(const AttemptRef& attempt) override {
+    absl::MutexLock lock(&mutex_);
+    return FakeExecutor::Observe(attempt);
+  }
+  absl::Status Signal(const AttemptRef& attempt, internal::RequestedAction action,
+                      absl::Duration grace) override {
+    absl::MutexLock lock(&mutex_);
+    return FakeExecutor::Signal(attempt, action, grace);
+  }
+  absl::Status Shutdown(const AttemptRef& attempt) override {
+    absl::MutexLock lock(&mutex_);
+    return FakeExecutor::Shutdown(attempt);
+  }
+
+ private:
+  absl::Mutex mutex_;
+};
+
 class CountingSink : public WatchSink {
  public:
   explicit CountingSink(FanOut& fan_out) : fan_out_(fan_out) {}
@@ -52,7 +77,7 @@ class ControlPlaneTest : public ::testing::Test {
     config.set_worker_path("/bin/true");
     config.set_shim_path("/bin/true");
     auto plane = ControlPlane::Open(ResolveServerConfig(config, &violations),
-                                    std::make_unique<FakeExecutor>());
+                                    std::make_unique<LockedExecutor>());
     ASSERT_OK(plane.status());
     plane_ = *std::move(plane);
     ASSERT_OK(plane_->Start());

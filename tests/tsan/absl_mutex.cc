@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// absl::Mutex and absl::Notification over pthread, for ThreadSanitizer: the distribution's Abseil is
-// not instrumented, so TSan would not see that its locks order anything. Linked into tests of the
-// preset `tsan`, these definitions take precedence over those of the shared library. Readers are
+// absl::Mutex and absl::Notification over pthread, for ThreadSanitizer. The distribution's Abseil
+// is not instrumented, so ThreadSanitizer does not see the order that its locks establish. In tests
+// of the preset `tsan`, these definitions override those of the shared library. Readers are
 // exclusive, and each unlock wakes all waiters: slow, but simple.
 #include <pthread.h>
 

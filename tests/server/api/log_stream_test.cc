@@ -6,12 +6,28 @@
 #include <thread>
 
 #include "proto/contract/run_dir/attempt_files.h"
-#include "server/api/services.h"
 #include "server/store/run_rows.h"
 #include "tests/server/test_env.h"
+#include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::server {
 namespace {
+
+// A service with the call under test only.
+class LogService final : public v1::Runs::WithCallbackMethod_StreamLogs<v1::Runs::Service> {
+ public:
+  LogService(Store& store, LogPoller& poller, StreamLimit& limit)
+      : store_(store), poller_(poller), limit_(limit) {}
+  grpc::ServerWriteReactor<v1::LogChunk>* StreamLogs(
+      grpc::CallbackServerContext*, const v1::StreamLogsRequest* request) override {
+    return StartStreamLogs(store_, poller_, limit_, *request);
+  }
+
+ private:
+  Store& store_;
+  LogPoller& poller_;
+  StreamLimit& limit_;
+};
 
 class LogStreamTest : public ::testing::Test {
  protected:
@@ -20,7 +36,7 @@ class LogStreamTest : public ::testing::Test {
     EXPECT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
     poller_ = std::make_unique<LogPoller>();
-    service_ = std::make_unique<RunsService>(*store_, *poller_, limit_);
+    service_ = std::make_unique<LogService>(*store_, *poller_, limit_);
     grpc::ServerBuilder builder;
     const std::string address = "unix:" + (dir_ / "s");
     builder.AddListeningPort(address, grpc::InsecureServerCredentials());
@@ -72,7 +88,7 @@ class LogStreamTest : public ::testing::Test {
   StreamLimit limit_{10};
   std::unique_ptr<Store> store_;
   std::unique_ptr<LogPoller> poller_;
-  std::unique_ptr<RunsService> service_;
+  std::unique_ptr<LogService> service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::Runs::Stub> stub_;
 };
