@@ -13,9 +13,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
-#include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_config_rules.h"
@@ -39,7 +36,7 @@ std::string NewId() {
 }
 
 bool IsValidId(const std::string& id) {
-  // "jobs/-" means all jobs, and clients say "latest" for the newest.
+  // "jobs/-" means all jobs, and clients accept "latest" for the newest job.
   return !id.empty() && id.size() <= kMaxIdLength && id.front() != '-' && id != "latest" &&
          std::all_of(id.begin(), id.end(), [](char c) {
            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
@@ -56,7 +53,7 @@ bool IsFolder(const std::string& path) {
   return std::filesystem::is_directory(path, error);
 }
 
-// Collects what is wrong with the files that a configuration names.
+// Collects the violations of the paths in a configuration.
 class FileCheck {
  public:
   explicit FileCheck(std::vector<ConfigViolation>* violations) : violations_(violations) {}
@@ -74,12 +71,12 @@ class FileCheck {
       Add(field, absl::StrCat("a folder, not a file: ", path));
     }
   }
-  // A folder that will be made; one that is there must be of the job itself.
+  // A folder that the job will create. An existing folder must be the output of the same job.
   void Output(const std::string& field, const std::string& path, const std::string& job) {
     if (!Absolute(field, path) || !Exists(path)) return;
     absl::StatusOr<Manifest> manifest = ReadManifest(path);
     if (manifest.ok() && manifest->job == job) return;
-    Add(field, absl::StrCat(path, " exists already; name a folder that does not, or remove it"));
+    Add(field, absl::StrCat(path, " already exists; use a new folder, or remove this one"));
   }
   void Add(const std::string& field, const std::string& message) {
     violations_->push_back({.path = field, .message = message});
@@ -88,7 +85,7 @@ class FileCheck {
  private:
   bool Absolute(const std::string& field, const std::string& path) {
     if (absl::StartsWith(path, "/")) return true;
-    Add(field, absl::StrCat("\"", path, "\" is a relative path; the client makes paths absolute"));
+    Add(field, absl::StrCat("\"", path, "\" is a relative path; send an absolute path"));
     return false;
   }
   std::vector<ConfigViolation>* violations_;
@@ -117,11 +114,11 @@ void CheckDevice(const DeviceTable& devices, const v1::JobConfig& config,
   std::vector<std::string> names;
   for (const v1::Device& d : devices.List()) names.push_back(d.name());
   violations->push_back({.path = "resources.device",
-                         .message = absl::StrCat("this machine has no \"", device, "\"; it has ",
-                                                 absl::StrJoin(names, ", "))});
+                         .message = absl::StrCat("this machine has no device \"", device,
+                                                 "\"; it has ", absl::StrJoin(names, ", "))});
 }
 
-// The checkpoint that `name` means: itself, or the newest verified one of the job.
+// The checkpoint `name`, or the resume point of the job `name`.
 absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name) {
   const std::string job_id = JobId(name);
   RETURN_IF_ERROR(LoadJob(db, job_id).status());
@@ -131,59 +128,57 @@ absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name)
                      ListCheckpointRows(db, job_id, /*with_deleted=*/false));
     std::optional<v1::Checkpoint> point = ResumePoint(rows);
     if (point.has_value()) return *point;
-    return ErrorWithReason(
-        absl::StatusCode::kFailedPrecondition, "NOTHING_TO_RESUME",
-        absl::StrCat("jobs/", job_id, " has no verified checkpoint to start from"));
+    return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "NOTHING_TO_RESUME",
+                           absl::StrCat("jobs/", job_id,
+                                        " has no verified checkpoint to start from; "
+                                        "start from another job"));
   }
   ASSIGN_OR_RETURN(std::optional<CheckpointRow> row, FindCheckpoint(db, job_id, id));
   if (!row) {
-    return absl::NotFoundError(absl::StrCat("no checkpoint ", name, "; `trainctl checkpoints ls ",
-                                            job_id, "` shows those that there are"));
+    return absl::NotFoundError(absl::StrCat(name, " does not exist; `trainctl checkpoints ls ",
+                                            job_id, "` lists the checkpoints of the job"));
   }
   if (row->checkpoint.deleted()) {
     return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DELETED",
-                           absl::StrCat(name, " has been removed"));
+                           absl::StrCat(name, " was deleted; `trainctl checkpoints ls ", job_id,
+                                        "` lists the checkpoints that are left"));
   }
   if (!row->checkpoint.verified()) {
     return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_NOT_VERIFIED",
-                           absl::StrCat(name, " has not been verified"));
+                           absl::StrCat(name, " is not verified; use a verified checkpoint"));
   }
   return row->checkpoint;
 }
 
-// The same, and it lies on the disk as it was published (hashes are compared by the worker that
-// loads it). One that does not is no longer verified; where `name` means the newest, an older one
-// serves.
+// As FindBase, and the checkpoint passes the quick check (the worker compares the hashes when it
+// loads the checkpoint). A checkpoint that fails is marked corrupt; if `name` is a job, an older
+// checkpoint is used instead.
 absl::StatusOr<v1::Checkpoint> OpenBase(Store& store, const std::string& name) {
   while (true) {
-    v1::Checkpoint base;
-    RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(base, FindBase(db, name));
-      return absl::OkStatus();
-    }));
-    const absl::Status good = QuickCheckCheckpoint(base);
-    if (good.ok()) return base;
-    if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) return Annotate(good, base.name());
+    ASSIGN_OR_RETURN(const v1::Checkpoint base,
+                     store.Read([&](Connection& db) { return FindBase(db, name); }));
+    const absl::Status checked = QuickCheckCheckpoint(base);
+    if (checked.ok()) return base;
+    if (!absl::IsNotFound(checked) && !absl::IsDataLoss(checked)) {
+      return Annotate(checked, base.name());
+    }
     std::string advice;
     RETURN_IF_ERROR(store.Change([&](Transaction& t) -> absl::Status {
-      ASSIGN_OR_RETURN(advice, MarkBaseCorrupt(t, base, std::string(good.message())));
+      ASSIGN_OR_RETURN(advice, MarkBaseCorrupt(t, base, std::string(checked.message())));
       return absl::OkStatus();
     }));
     if (CheckpointId(name).empty()) continue;
     return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DAMAGED",
-                           absl::StrCat(name, " cannot be started from: ", good.message(), advice));
+                           absl::StrCat(name, " is corrupt: ", checked.message(), advice));
   }
 }
 
-// What `from` says, as configuration: that job's, with the differences of the request on top.
+// The configuration of the job `request.from()`, overridden by what the request sets.
 absl::Status MergeBase(Store& store, const v1::SubmitJobRequest& request, v1::JobConfig* config,
                        std::vector<std::string>* given) {
   ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, request.from()));
-  JobRecord record;
-  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(record, LoadJob(db, JobId(request.from())));
-    return absl::OkStatus();
-  }));
+  ASSIGN_OR_RETURN(const JobRecord record,
+                   store.Read([&](Connection& db) { return LoadJob(db, JobId(request.from())); }));
   v1::JobConfig merged = record.job.config();
   // Lists are replaced, not appended to; an output folder belongs to one job.
   if (config->data().train_size() > 0) merged.mutable_data()->clear_train();
@@ -199,8 +194,7 @@ absl::Status MergeBase(Store& store, const v1::SubmitJobRequest& request, v1::Jo
   return absl::OkStatus();
 }
 
-// The job's lineage begins at a checkpoint of `step`, not at step 0: that is its progress until it
-// makes some of its own.
+// The job's lineage begins at a checkpoint of `step`, so its progress does too.
 void BeginFrom(int64_t step, int64_t tokens, PreparedJob* prepared) {
   prepared->ledger.set_init_step(step);
   prepared->ledger.set_init_tokens(tokens);
@@ -209,45 +203,47 @@ void BeginFrom(int64_t step, int64_t tokens, PreparedJob* prepared) {
   prepared->job.mutable_progress()->set_tokens(tokens);
 }
 
-// init_from as a folder on this machine.
+// Resolves init_from to a folder on this machine.
 absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
                              std::vector<ConfigViolation>* violations) {
   const v1::JobConfig& config = prepared->job.config();
   if (!config.has_init_from()) return absl::OkStatus();
-  const std::string& wanted = config.init_from().checkpoint();
+  const std::string& source = config.init_from().checkpoint();
   const bool full = ContinuesFromCheckpoint(config.init_from().state());
-  if (absl::StartsWith(wanted, "jobs/")) {
-    ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, wanted));
+  if (absl::StartsWith(source, "jobs/")) {
+    ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, source));
     if (full) BeginFrom(base.step(), base.tokens(), prepared);
     prepared->ledger.set_init_path(base.path());
     prepared->ledger.set_init_name(base.name());
     if (full && !base.has_optimizer()) {
       violations->push_back(
           {.path = "init_from.state",
-           .message = absl::StrCat(base.name(), " holds no optimizer state; use state: weights")});
+           .message = absl::StrCat(base.name(),
+                                   " has no optimizer state; set init_from.state to weights")});
     }
     return absl::OkStatus();
   }
-  absl::StatusOr<Manifest> manifest = ReadManifest(wanted);
-  if (!IsFolder(wanted)) {
-    violations->push_back({.path = "init_from.checkpoint",
-                           .message = absl::StrCat("no such checkpoint folder: ", wanted)});
-  } else if (full && (!manifest.ok() || !manifest->has_optimizer)) {
+  absl::StatusOr<Manifest> manifest = ReadManifest(source);
+  if (!IsFolder(source)) {
     violations->push_back(
-        {.path = "init_from.state",
-         .message = absl::StrCat(wanted, " holds no optimizer state; use state: weights")});
+        {.path = "init_from.checkpoint",
+         .message = absl::StrCat(source, " does not exist; use a checkpoint folder or jobs/ID")});
+  } else if (full && (!manifest.ok() || !manifest->has_optimizer)) {
+    violations->push_back({.path = "init_from.state",
+                           .message = absl::StrCat(
+                               source, " has no optimizer state; set init_from.state to weights")});
   }
   if (manifest.ok() || absl::IsDataLoss(manifest.status())) {
     v1::Checkpoint folder;
-    folder.set_path(wanted);
-    if (const absl::Status good = QuickCheckCheckpoint(folder); !good.ok()) {
+    folder.set_path(source);
+    if (const absl::Status checked = QuickCheckCheckpoint(folder); !checked.ok()) {
       violations->push_back(
           {.path = "init_from.checkpoint",
-           .message = absl::StrCat(wanted, " cannot be started from: ", good.message())});
+           .message = absl::StrCat(source, ": ", checked.message(), "; use another checkpoint")});
     }
   }
   if (full && manifest.ok()) BeginFrom(manifest->step, manifest->tokens, prepared);
-  prepared->ledger.set_init_path(wanted);
+  prepared->ledger.set_init_path(source);
   return absl::OkStatus();
 }
 
@@ -294,21 +290,6 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   CheckDevice(devices, job.config(), &violations);
   if (!violations.empty()) return ViolationsToStatus(violations);
   return prepared;
-}
-
-std::string RequestHash(const google::protobuf::Message& request) {
-  std::unique_ptr<google::protobuf::Message> copy(request.New());
-  copy->CopyFrom(request);
-  const auto* field = copy->GetDescriptor()->FindFieldByName("request_id");
-  if (field != nullptr) copy->GetReflection()->ClearField(copy.get(), field);
-  std::string bytes = copy->GetTypeName();
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream out(&stream);
-    out.SetSerializationDeterministic(true);
-    copy->SerializeToCodedStream(&out);
-  }
-  return Sha256(bytes);
 }
 
 }  // namespace trainerd::server

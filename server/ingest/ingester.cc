@@ -33,13 +33,13 @@ Ingester::Ingester(Store& store, std::unique_ptr<SpoolWatcher> watcher, Activity
       hooks_(std::move(hooks)),
       thread_([this] { Loop(); }) {}
 
-Ingester::~Ingester() {
+void Ingester::Stop() {
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
   watcher_->Wake();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 absl::Status Ingester::Add(const AttemptRef& attempt) {

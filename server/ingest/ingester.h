@@ -31,7 +31,9 @@ class Ingester {
   };
   Ingester(Store& store, std::unique_ptr<SpoolWatcher> watcher, ActivityTable& activity,
            Hooks hooks);
-  ~Ingester();
+  ~Ingester() { Stop(); }
+  // Ends the thread; after that no hook is called.
+  void Stop();
 
   // Starts reading an open attempt at its stored spool position.
   absl::Status Add(const AttemptRef& attempt);

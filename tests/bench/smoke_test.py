@@ -55,9 +55,11 @@ class BenchSmokeTest(unittest.TestCase):
 
     def test_server(self):
         found = script("server_bench.py", "--smoke")
-        self.assertEqual(set(found), {"start", "submit", "watch_latency", "watchers", "idle_watchers", "pause"})
+        self.assertEqual(set(found), {"start", "submit", "watch_latency", "watchers", "replay", "idle_watchers", "pause"})
         self.assertEqual(found["submit"]["found_after_kill"], found["submit"]["acknowledged"])
         self.assertEqual(found["watchers"]["gaps"], 0)
+        self.assertEqual(found["replay"]["gaps"], 0)
+        self.assertEqual(found["replay"]["completed"], found["replay"]["replayers"])
         self.assertGreater(found["watch_latency"]["lines"], 0)
 
     def test_pause_of_the_real_worker(self):
