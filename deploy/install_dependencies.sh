@@ -1,27 +1,30 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what trainerd needs to build and run, and nothing that is there already:
-#   Debian packages (compiler, gRPC, protobuf, SQLite …)  ·  google.rpc protos  ·  LibTorch out of the pinned wheel.
-# Downloads are pinned by hash and lie in ${TRAINERD_CACHE:-~/.cache/trainerd}, shared by every clone.
-#   --no-engine   without LibTorch: daemon, shim and client only
-#   --cuda        also the NVIDIA libraries and, where no nvcc is found, the CUDA compiler (about 3 GB)
-#   --model       also the quick start's model, as a Hugging Face folder in models/
-#   --tests       also the virtual environment of reference implementations that tests compare with, and clang for the fuzz targets
-#   --browser     also Chromium's headless shell (145 MB with what it needs), in which a test reads the page of trainctl preview --html
-#   --peers       also the one that benchmarks and golden generators use (torch, TRL: several GB)
+# Installs what trainerd needs to build and run, and skips what is already installed:
+#   Debian packages (compiler, gRPC, protobuf, SQLite …), google.rpc protos, LibTorch from the pinned wheel.
+# Downloads are pinned by hash. They are stored in ${TRAINERD_CACHE:-~/.cache/trainerd}, which all clones share.
+#   --no-engine   omit LibTorch: daemon, shim and client only
+#   --nvcc        add the CUDA compiler, unless the machine has nvcc 13 (104 MB): builds the CUDA plugin
+#   --cuda        add the NVIDIA libraries that a GPU machine needs (about 3 GB); implies --nvcc
+#   --model       add the quick start's model, as a Hugging Face folder in models/
+#   --tests       add the reference implementations that tests compare with, and clang for the fuzz targets;
+#                 implies --nvcc unless --no-engine is given
+#   --browser     add Chromium's headless shell (145 MB), in which a test opens the page of trainctl preview --html
+#   --peers       add the packages of benchmarks and golden generators (torch, TRL: several GB)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${TRAINERD_CACHE:-$HOME/.cache/trainerd}
-engine=1 cuda=0 model=0 tests=0 browser=0 peers=0
+engine=1 nvcc=0 cuda=0 model=0 tests=0 browser=0 peers=0
 for argument in "$@"; do
   case $argument in
     --no-engine) engine=0 ;;
-    --cuda) cuda=1 ;;
+    --nvcc) nvcc=1 ;;
+    --cuda) cuda=1 nvcc=1 ;;
     --model) model=1 ;;
-    --tests) tests=1 ;;
+    --tests) tests=1 nvcc=1 ;;
     --browser) browser=1 ;;
     --peers) peers=1 ;;
-    -h|--help) sed -n '3,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '3,15s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "install_dependencies.sh: unknown flag $argument (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -96,6 +99,15 @@ fetch() {
   echo "$stamp" > "$target/.$(basename "$requirements").installed"
 }
 
+# As deploy/cmake/CudaPlugin.cmake searches: PATH, then /usr/local/cuda.
+has_nvcc_13() {
+  local nvcc
+  for nvcc in nvcc /usr/local/cuda/bin/nvcc; do
+    ! "$nvcc" --version 2>/dev/null | grep -q 'release 13\.' || return 0
+  done
+  return 1
+}
+
 # A virtual environment whose requirement files are pinned by version; again = nothing to do.
 make_venv() { # NAME REQUIREMENTS [NODEPS]
   local target=$cache/$1 stamp
@@ -134,10 +146,10 @@ fi
 if [ $cuda = 1 ]; then
   [ -e "$cache/libtorch-2.11.0/.cuda.txt.installed" ] || need_space 8 "the NVIDIA libraries"
   fetch "$here/requirements/cuda.txt" "$cache/libtorch-2.11.0"
-  if ! command -v nvcc >/dev/null && [ ! -x /usr/local/cuda/bin/nvcc ]; then
-    fetch "$here/requirements/nvcc.txt" "$cache/cuda-13.0"
-    chmod -R u+x "$cache/cuda-13.0/nvidia/cu13/bin" "$cache/cuda-13.0/nvidia/cu13/nvvm/bin" 2>/dev/null || true
-  fi
+fi
+if [ $engine = 1 ] && [ $nvcc = 1 ] && ! has_nvcc_13; then
+  fetch "$here/requirements/nvcc.txt" "$cache/cuda-13.0"
+  chmod -R u+x "$cache/cuda-13.0/nvidia/cu13/bin" "$cache/cuda-13.0/nvidia/cu13/nvvm/bin"
 fi
 if [ $model = 1 ]; then
   fetch "$here/requirements/model.txt" "$cache/smollm2-gguf"

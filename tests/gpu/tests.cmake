@@ -20,7 +20,7 @@ if(TRAINERD_ENGINE)
     add_executable(engine_device_tests ${dir}/package_paths.cc ${objects})
     set_target_properties(engine_device_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_include_directories(engine_device_tests PRIVATE ${PROJECT_SOURCE_DIR})
-    target_link_libraries(engine_device_tests PRIVATE trainerd_engine GTest::gtest GTest::gmock GTest::gtest_main)
+    target_link_libraries(engine_device_tests PRIVATE trainerd_cuda_on_host trainerd_engine GTest::gtest GTest::gmock GTest::gtest_main)
   endif()
 
   add_test(NAME integration_package COMMAND ${dir}/package_test.sh ${CMAKE_BINARY_DIR} ${LIBTORCH_ROOT}/torch/lib)

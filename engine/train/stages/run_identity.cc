@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/core/job_error.h"
+#include "engine/ops/op_table.h"
 #include "engine/platform/device.h"
 #include "engine/train/stages/final_model.h"
 #include "proto/base/hash.h"
@@ -138,6 +139,7 @@ absl::Status CheckRunIdentity(AttemptContext& context) {
         {.code = "NO_SUCH_DEVICE", .cause = v1::JobError::HARDWARE, .retryable = false});
   }
   context.device = *device;
+  RegisterDeviceOps(context.device);
   context.environment =
       CurrentEnvironment(context.spec.device(), at::get_num_threads(), TORCH_VERSION);
   RETURN_IF_ERROR(OpenStart(context));
