@@ -7,6 +7,7 @@
 
 #include "server/api/status.h"
 #include "server/commands/queries.h"
+#include "server/store/names.h"
 
 namespace trainerd::server {
 namespace {
