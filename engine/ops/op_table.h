@@ -124,11 +124,13 @@ const OpTable& ReferenceOps();
 // Fused kernels for the CPU.
 const OpTable& CpuOps();
 
-// The table for tensors on `device`: CpuOps on the CPU, what RegisterOps was given for others, else
-// ReferenceOps.
+// The table for tensors on `device`: the registered one, else CpuOps on the CPU and ReferenceOps
+// on every other device.
 const OpTable& OpsFor(at::Device device);
-// Sets the table of a device type (the CUDA plugin; a test or benchmark that wants the reference).
-// Call before any op runs, from one thread.
+// Registers the table of a device type. Call before any op runs, from one thread.
 void RegisterOps(at::DeviceType device, const OpTable& table);
+// Registers the table that the CUDA plugin provides, if `device` is a cuda device that OpenDevice
+// has opened; else no effect. Call before any op runs, from one thread.
+void RegisterDeviceOps(at::Device device);
 
 }  // namespace trainerd::engine

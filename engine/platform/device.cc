@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -38,15 +39,18 @@ bool HasNvidiaDevice() {
   return false;
 }
 
-// Opened once per process and never closed: ATen keeps pointers into it.
+// Set once per process. The plugin is never unloaded, because ATen keeps pointers into it.
+std::atomic<const TrainerdCudaPlugin*> opened_plugin{nullptr};
+
 absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
+  if (OpenedCudaPlugin() != nullptr) return OpenedCudaPlugin();
   const std::string path = absl::StrCat(FolderOfProgram(), "/", kTrainerdCudaLibrary);
   std::error_code error;
   if (!fs::exists(path, error)) {
-    return absl::NotFoundError(absl::StrCat(
-        path,
-        " does not exist, because this trainerd was built without CUDA (no nvcc 13 was found); "
-        "build trainerd on a machine with nvcc 13, or use device: cpu"));
+    return absl::NotFoundError(
+        absl::StrCat(path,
+                     " does not exist, because this trainerd was built without nvcc 13; build it "
+                     "after deploy/install_dependencies.sh --cuda, or use device: cpu"));
   }
   void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) {
@@ -59,29 +63,28 @@ absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
   const TrainerdCudaPlugin* plugin =
       symbol == nullptr ? nullptr : reinterpret_cast<TrainerdCudaPluginFunction>(symbol)();
   if (plugin == nullptr || plugin->abi != kTrainerdCudaAbi) {
-    return absl::NotFoundError(
-        absl::StrCat(path, " and trainerd-worker have different versions; build both together"));
+    return absl::NotFoundError(absl::StrCat(
+        path, " and trainerd-worker are from different builds; build and install them together"));
   }
+  opened_plugin = plugin;
   return plugin;
 }
 
-// Settings besides the inputs that the bytes of a result on CUDA depend on. Set before LibTorch
-// computes there.
+// Makes results on CUDA depend on the inputs alone. Call before LibTorch computes there.
 void MakeRepeatable(c10::Device device) {
   at::Context& context = at::globalContext();
-  // The backward of flash attention and sums by index add in a fixed order. An op without such an
-  // implementation warns instead of failing.
+  // Flash attention's backward and sums by index add in a fixed order. An op without a
+  // deterministic implementation warns instead of failing.
   context.setDeterministicAlgorithms(true, /*warn_only=*/true);
-  // It would write NaN to every new tensor; ours are written before they are read.
+  // Else LibTorch would fill each new tensor with NaN. Ours are written before they are read.
   context.setDeterministicFillUninitializedMemory(false);
-  // Sums of bf16 products stay in fp32 where cuBLAS splits them.
+  // cuBLAS adds partial sums of bf16 products in fp32.
   context.setAllowBF16ReductionCuBLAS(false);
-  // Otherwise the first call without a device creates a context on cuda:0, which may belong to
-  // another job.
+  // Else the first call without a device creates a context on cuda:0, which another job may hold.
   c10::impl::getDeviceGuardImpl(c10::kCUDA)->setDevice(device);
 }
 
-// Number of usable cuda devices. Errors: NotFound with the reason.
+// The number of cuda devices that the driver lists. Errors: NotFound with the reason.
 absl::StatusOr<int32_t> CountCudaDevices(const TrainerdCudaPlugin& plugin) {
   char reason[256] = "";
   const int32_t count = plugin.device_count(reason, sizeof(reason));
@@ -95,6 +98,8 @@ DeviceDescription DescribeCpu() {
 }
 
 }  // namespace
+
+const TrainerdCudaPlugin* OpenedCudaPlugin() { return opened_plugin; }
 
 std::vector<DeviceDescription> ListDevices() {
   std::vector<DeviceDescription> devices{DescribeCpu()};
@@ -131,13 +136,13 @@ absl::StatusOr<c10::Device> OpenDevice(const std::string& name) {
   if (name != "cuda" &&
       (name.substr(0, 5) != "cuda:" || !absl::SimpleAtoi(name.substr(5), &index) || index < 0)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("device \"", name, "\" is not known; use cpu or cuda:N"));
+        absl::StrCat("unknown device \"", name, "\"; use cpu or cuda:N"));
   }
   if (!HasNvidiaDevice()) {
     return absl::NotFoundError(absl::StrCat(
         "no such device: ", name, "; this machine has no NVIDIA device, use device: cpu"));
   }
-  // cuBLAS reads it when it starts: workspaces of a fixed size make its choices repeatable.
+  // cuBLAS reads this when it starts: with workspaces of a fixed size its choices are repeatable.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
   if (!plugin.ok())
@@ -162,10 +167,9 @@ std::optional<DeviceMemory> ReadDeviceMemory(c10::Device device) {
     if (!memory.has_value()) return std::nullopt;
     return DeviceMemory{memory->resident_bytes, memory->peak_resident_bytes};
   }
-  // OpenDevice has opened it; a second dlopen returns the same handle.
-  const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
+  const TrainerdCudaPlugin* plugin = OpenedCudaPlugin();
   DeviceMemory memory;
-  if (!plugin.ok() || (*plugin)->memory(device.index(), &memory.bytes, &memory.peak_bytes) != 0)
+  if (plugin == nullptr || plugin->memory(device.index(), &memory.bytes, &memory.peak_bytes) != 0)
     return std::nullopt;
   return memory;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The half of Interpreter (interpreter.h) that evaluates expressions.
+// The part of Interpreter (interpreter.h) that evaluates expressions.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -88,12 +88,6 @@ bool Interpreter::Evaluate(const Expression& e, Value* out) {
     case Kind::kNegate:
     case Kind::kPlus:
       return EvaluateNegate(e, out);
-    case Kind::kNot: {
-      Value value;
-      if (!Evaluate(*e.base, &value)) return false;
-      *out = Value::Bool(!IsTrue(value));
-      return true;
-    }
     case Kind::kBinary: {
       Value left, right;
       if (!Evaluate(*e.base, &left) || !Evaluate(*e.operands[0], &right)) return false;
@@ -102,34 +96,34 @@ bool Interpreter::Evaluate(const Expression& e, Value* out) {
     }
     case Kind::kConcat:
       return EvaluateConcat(e, out);
+    case Kind::kNot:
     case Kind::kAnd:
     case Kind::kOr:
-      return EvaluateAndOr(e, out);
+    case Kind::kConditional:
+      return EvaluateLogic(e, out);
     case Kind::kCompare:
       return EvaluateCompare(e, out);
-    case Kind::kConditional:
-      return EvaluateConditional(e, out);
   }
   return false;
 }
 
-bool Interpreter::EvaluateAndOr(const Expression& e, Value* out) {
-  Value left;
-  if (!Evaluate(*e.base, &left)) return false;
-  if (IsTrue(left) != (e.kind == Kind::kAnd)) {
-    *out = std::move(left);
+bool Interpreter::EvaluateLogic(const Expression& e, Value* out) {
+  Value base;
+  if (!Evaluate(*e.base, &base)) return false;
+  const bool is_true = IsTrue(base);
+  if (e.kind == Kind::kNot) {
+    *out = Value::Bool(!is_true);
     return true;
   }
-  return Evaluate(*e.operands[0], out);
-}
-
-bool Interpreter::EvaluateConditional(const Expression& e, Value* out) {
-  Value condition;
-  if (!Evaluate(*e.base, &condition)) return false;
-  if (IsTrue(condition)) return Evaluate(*e.operands[0], out);
-  if (e.operands[1] != nullptr) return Evaluate(*e.operands[1], out);
-  *out = Value::Undefined(
-      "the inline if-expression evaluated to false and no else section was defined");
+  if (e.kind == Kind::kConditional) {
+    if (is_true) return Evaluate(*e.operands[0], out);
+    if (e.operands[1] != nullptr) return Evaluate(*e.operands[1], out);
+    *out = Value::Undefined(
+        "the inline if-expression evaluated to false and no else section was defined");
+    return true;
+  }
+  if (is_true == (e.kind == Kind::kAnd)) return Evaluate(*e.operands[0], out);
+  *out = std::move(base);
   return true;
 }
 
@@ -199,7 +193,7 @@ bool Interpreter::EvaluateArguments(const Expression& e, Arguments* out) {
 
 bool Interpreter::EvaluateCall(const Expression& e, Value* out) {
   Arguments arguments;
-  // A method is called without making a value of it.
+  // A method call needs no value for the method itself.
   if (e.base->kind == Kind::kAttribute) {
     Value self;
     if (!Evaluate(*e.base->base, &self)) return false;
@@ -225,7 +219,7 @@ bool Interpreter::EvaluateCall(const Expression& e, Value* out) {
 bool Interpreter::EvaluateFilter(const Expression& e, const Value* base, Value* out) {
   Value self;
   if (e.base != nullptr) {
-    // The innermost filter of a block's chain takes the block's text.
+    // The innermost filter of a block's chain gets the block's text.
     const bool ok = base != nullptr && e.base->kind == Kind::kFilter
                         ? EvaluateFilter(*e.base, base, &self)
                         : Evaluate(*e.base, &self);

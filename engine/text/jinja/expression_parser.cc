@@ -10,7 +10,8 @@ namespace trainerd::engine::jinja {
 namespace {
 
 constexpr int kMaxNesting = 200;
-// Nodes of the longest chain such as a.b.c… or x|f|g…, which nests without recursion here.
+// Limit on the parts of a chain such as a.b.c… or x|f|g…. The parser reads such a chain without
+// recursion, but the interpreter recurses over its nodes.
 constexpr int kMaxChain = 500;
 
 }  // namespace

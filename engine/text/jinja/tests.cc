@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tests of `is` (interpreter.h). Source: Jinja 3.1, jinja2/tests.py.
+// The tests that follow `is` (interpreter.h). Source: Jinja 3.1, jinja2/tests.py.
 #include <algorithm>
 
 #include "engine/text/jinja/arguments.h"
@@ -74,12 +74,11 @@ bool IsDivisible(Interpreter& in, const Value& self, const Bound& a, bool* out) 
   return true;
 }
 
-// str.islower() and str.isupper(): some letter, and none of the other case.
-template <Case expected, Case other>
+// str.islower() and str.isupper(): at least one letter, and no letter of the other case.
+template <Case own, Case other>
 bool IsCase(Interpreter&, const Value& self, const Bound&, bool* out) {
   const TaggedText text = ToText(self);
-  *out =
-      MapCase(text, expected).text() == text.text() && MapCase(text, other).text() != text.text();
+  *out = MapCase(text, own).text() == text.text() && MapCase(text, other).text() != text.text();
   return true;
 }
 
@@ -87,7 +86,8 @@ bool IsFilter(Interpreter& in, const Value& self, const Bound&, bool* out);
 bool IsTest(Interpreter& in, const Value& self, const Bound&, bool* out);
 
 bool IsEscaped(Interpreter&, const Value&, const Bound&, bool* out) {
-  *out = false;  // there is no markup type
+  // Values have no markup type.
+  *out = false;
   return true;
 }
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/core/job_error.h"
+#include "engine/ops/op_table.h"
 #include "engine/platform/device.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/hash.h"
@@ -142,6 +143,7 @@ absl::Status CheckRunIdentity(AttemptContext& context) {
         {.code = "NO_SUCH_DEVICE", .cause = v1::JobError::HARDWARE, .retryable = false});
   }
   context.device = *device;
+  RegisterDeviceOps(context.device);
   context.environment = CurrentEnvironment(device_name, at::get_num_threads(), TORCH_VERSION);
   RETURN_IF_ERROR(OpenStart(context));
   NoteEnvironment(context);

@@ -57,6 +57,21 @@ TEST(AutogradTest, NothingIsRecordedWithoutGradientMode) {
   EXPECT_FALSE(Embedding(Ids({1, 2}), embedding).requires_grad());
 }
 
+TEST(AutogradTest, IsRecordingFollowsGradientMode) {
+  EXPECT_TRUE(IsRecording());
+  const at::NoGradGuard no_grad;
+  EXPECT_FALSE(IsRecording());
+}
+
+TEST(AutogradTest, DetachedSharesStorageWithoutHistory) {
+  const at::Tensor x = at::zeros({2}).set_requires_grad(true);
+  const at::Tensor y = x * 2.0;
+  EXPECT_TRUE(y.requires_grad());
+  EXPECT_FALSE(Detached(y).requires_grad());
+  EXPECT_EQ(Detached(y).data_ptr(), y.data_ptr());
+  EXPECT_FALSE(Detached(at::Tensor()).defined());
+}
+
 TEST(AutogradTest, LinearAddsToTheMainGradientsOverCalls) {
   const WeightAndGrad embedding{at::randn({4, 3}), at::zeros({4, 3})};
   const LinearWeights linear{at::randn({5, 3}), at::zeros({5, 3}), at::randn({5}), at::zeros({5})};
