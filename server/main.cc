@@ -16,9 +16,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/state_dir.h"
 #include "server/server.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
@@ -35,11 +37,6 @@ struct Flags {
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-std::string DefaultStateDir() {
-  const std::string xdg = Environment("XDG_STATE_HOME");
-  return xdg.empty() ? Environment("HOME") + "/.local/state/trainerd" : xdg + "/trainerd";
 }
 
 std::string ProgramFolder() {
@@ -71,7 +68,8 @@ absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
     RETURN_IF_ERROR(ViolationsToStatus(violations));
   }
   if (!flags.state_dir.empty()) config.set_state_dir(flags.state_dir);
-  if (config.state_dir().empty()) config.set_state_dir(DefaultStateDir());
+  if (config.state_dir().empty())
+    config.set_state_dir(DefaultStateDir(Environment("XDG_STATE_HOME"), Environment("HOME")));
   config.set_state_dir(Absolute(config.state_dir()));
   if (!flags.listen.empty()) config.set_listen(flags.listen);
   const std::string folder = ProgramFolder();
@@ -100,6 +98,26 @@ void RaiseFileLimit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+spdlog::level::level_enum LogLevelOf(v1::ServerConfig::LogLevel level) {
+  switch (level) {
+    case v1::ServerConfig::LOG_LEVEL_TRACE:
+      return spdlog::level::trace;
+    case v1::ServerConfig::LOG_LEVEL_DEBUG:
+      return spdlog::level::debug;
+    case v1::ServerConfig::LOG_LEVEL_INFO:
+      return spdlog::level::info;
+    case v1::ServerConfig::LOG_LEVEL_WARNING:
+      return spdlog::level::warn;
+    case v1::ServerConfig::LOG_LEVEL_ERROR:
+      return spdlog::level::err;
+    case v1::ServerConfig::LOG_LEVEL_UNSPECIFIED:
+    case kMinSentinel<v1::ServerConfig::LogLevel>:
+    case kMaxSentinel<v1::ServerConfig::LogLevel>:
+      break;
+  }
+  return spdlog::level::info;
+}
+
 int Run(const Flags& flags) {
   // Only the owner can access what the daemon creates.
   ::umask(077);
@@ -115,7 +133,7 @@ int Run(const Flags& flags) {
   absl::StatusOr<v1::ServerConfig> config = LoadConfig(flags);
   if (!config.ok()) return Fail(config.status());
   spdlog::set_default_logger(spdlog::stderr_color_mt("trainerd"));
-  spdlog::set_level(spdlog::level::from_str(config->log_level()));
+  spdlog::set_level(LogLevelOf(config->log_level()));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
 
   absl::StatusOr<std::unique_ptr<Server>> server =

@@ -11,9 +11,9 @@ absl::StatusOr<ProcessResult> RunInspect(const Environment& env,
                                          const std::vector<std::string>& arguments) {
   absl::StatusOr<ProcessResult> result = RunProgram(env.inspect_path, arguments);
   if (!result.ok() && result.status().code() == absl::StatusCode::kNotFound) {
-    return absl::NotFoundError(absl::StrCat(
-        "trainerd-inspect is needed and not at ", env.inspect_path,
-        ": it is built and installed beside trainctl; TRAINERD_INSPECT names another one"));
+    return absl::NotFoundError(
+        absl::StrCat("trainerd-inspect is not at ", env.inspect_path,
+                     "; install it beside trainctl, or set TRAINERD_INSPECT to its path"));
   }
   return result;
 }

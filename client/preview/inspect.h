@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainerd-inspect, the program that reads data files: run here by preview, and by validate where
-// no daemon is.
+// Runs trainerd-inspect, the program that reads data files: for preview, and for validate without a
+// daemon.
 #pragma once
 
 #include <optional>
@@ -8,17 +8,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/job_file.h"
 #include "client/subprocess.h"
 #include "client/view/environment.h"
+#include "proto/contract/config/job_file.h"
 
 namespace trainerd::client {
 
-// Runs trainerd-inspect. Errors: NotFound with where it was looked for.
+// Errors: NotFound with the path, if the program does not exist.
 absl::StatusOr<ProcessResult> RunInspect(const Environment& env,
                                          const std::vector<std::string>& arguments);
 
-// The path to give as --job: the job file itself, or a temporary one with the --set values in it.
+// The path for --job: the job file itself, or a temporary file with the --set values applied.
 class InspectJob {
  public:
   static absl::StatusOr<InspectJob> Create(const JobFile& job, bool changed);

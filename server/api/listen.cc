@@ -15,13 +15,13 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/state_dir.h"
 
 namespace trainerd::server {
 namespace {
 
 constexpr size_t kTokenBytes = 32;
 constexpr size_t kMinTokenLength = 16;
-constexpr char kSocketName[] = "trainerd.sock";
 
 // Takes the same time for a wrong token as for the right one.
 bool SameToken(absl::string_view a, absl::string_view b) {
@@ -86,7 +86,7 @@ absl::StatusOr<ListenAddress> ParseListen(const std::string& listen, const State
 }
 
 absl::StatusOr<std::string> LoadOrMakeToken(const std::string& state_dir) {
-  const std::string path = state_dir + "/token";
+  const std::string path = absl::StrCat(state_dir, "/", kTokenName);
   absl::StatusOr<std::string> existing = ReadFile(path);
   if (existing.ok()) {
     absl::StripAsciiWhitespace(&*existing);

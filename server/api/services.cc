@@ -6,15 +6,13 @@
 #include <atomic>
 #include <utility>
 
+#include "proto/contract/job/revision.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::server {
 namespace {
-
-// Incremented with each addition to the public API.
-constexpr int kApiRevision = 1;
 
 template <typename Message>
 grpc::Status Reply(absl::StatusOr<Message> result, Message* response) {

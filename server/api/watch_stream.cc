@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 #include "server/store/errors.h"

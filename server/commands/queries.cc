@@ -11,6 +11,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "server/events/cursor.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"

@@ -14,10 +14,12 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/job/field_upgrade.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "server/ledger/checkpoint_scan.h"
-#include "server/ledger/checkpoint_tokens.h"
 #include "server/ledger/ledger.h"
 #include "server/store/errors.h"
 #include "server/store/job_rows.h"
@@ -181,28 +183,24 @@ absl::Status MergeBase(Store& store, const v1::SubmitJobRequest& request, v1::Jo
   // Lists are replaced, not appended to; an output folder belongs to one job.
   if (config->data().train_size() > 0) merged.mutable_data()->clear_train();
   if (config->optimizer().betas_size() > 0) merged.mutable_optimizer()->clear_betas();
+  if (config->train().freeze_size() > 0) merged.mutable_train()->clear_freeze();
   merged.clear_output();
   merged.MergeFrom(*config);
   merged.mutable_init_from()->set_checkpoint(base.name());
-  if (!config->init_from().has_state()) merged.mutable_init_from()->set_state("full");
+  if (!config->init_from().has_state())
+    merged.mutable_init_from()->set_state(v1::InitFromConfig::STATE_FULL);
   given->assign(record.job.given().begin(), record.job.given().end());
   *config = std::move(merged);
   return absl::OkStatus();
 }
 
-// The job's lineage begins at the checkpoint in `folder`, so its progress does too.
-void BeginFrom(int64_t step, std::optional<int64_t> tokens, const std::string& folder,
-               PreparedJob* prepared) {
-  if (!tokens.has_value()) {
-    // The worker refuses a checkpoint without this number, because it needs the whole state.
-    absl::StatusOr<int64_t> stored = CheckpointTokens(folder);
-    tokens = stored.ok() ? *stored : 0;
-  }
+// The job's lineage begins at a checkpoint of `step`, so its progress does too.
+void BeginFrom(int64_t step, int64_t tokens, PreparedJob* prepared) {
   prepared->ledger.set_init_step(step);
-  prepared->ledger.set_init_tokens(*tokens);
+  prepared->ledger.set_init_tokens(tokens);
   prepared->ledger.set_applied_step(step);
   prepared->job.mutable_progress()->set_step(step);
-  prepared->job.mutable_progress()->set_tokens(*tokens);
+  prepared->job.mutable_progress()->set_tokens(tokens);
 }
 
 // Resolves init_from to a folder on this machine.
@@ -211,16 +209,10 @@ absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
   const v1::JobConfig& config = prepared->job.config();
   if (!config.has_init_from()) return absl::OkStatus();
   const std::string& source = config.init_from().checkpoint();
-  const bool full = config.init_from().state() != "weights";
+  const bool full = ContinuesFromCheckpoint(config.init_from().state());
   if (absl::StartsWith(source, "jobs/")) {
     ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, source));
-    ASSIGN_OR_RETURN(const JobRecord record,
-                     store.Read([&](Connection& db) { return LoadJob(db, JobId(source)); }));
-    std::optional<int64_t> tokens;
-    const auto& known = record.ledger.checkpoint_tokens();
-    const auto found = known.find(CheckpointId(base.name()));
-    if (found != known.end()) tokens = found->second;
-    if (full) BeginFrom(base.step(), tokens, base.path(), prepared);
+    if (full) BeginFrom(base.step(), base.tokens(), prepared);
     prepared->ledger.set_init_path(base.path());
     prepared->ledger.set_init_name(base.name());
     if (full && !base.has_optimizer()) {
@@ -250,7 +242,7 @@ absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
            .message = absl::StrCat(source, ": ", checked.message(), "; use another checkpoint")});
     }
   }
-  if (full && manifest.ok()) BeginFrom(manifest->step, std::nullopt, source, prepared);
+  if (full && manifest.ok()) BeginFrom(manifest->step, manifest->tokens, prepared);
   prepared->ledger.set_init_path(source);
   return absl::OkStatus();
 }
@@ -265,7 +257,9 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
                     absl::StrCat("\"", request.job_id(),
                                  "\" must match [a-z0-9][a-z0-9-]{0,39} and not be \"latest\""));
   }
-  v1::JobConfig config = request.config();
+  v1::JobConfig submitted = request.config();
+  RETURN_IF_ERROR(UpgradeFields(&submitted));
+  v1::JobConfig config = submitted;
   std::vector<std::string> base_given;
   if (!request.from().empty()) {
     RETURN_IF_ERROR(MergeBase(store, request, &config, &base_given));
@@ -284,7 +278,7 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   if (request.from().empty()) {
     *job.mutable_given() = resolved.given();
   } else {
-    std::vector<std::string> paths = FieldPaths(request.config());
+    std::vector<std::string> paths = FieldPaths(submitted);
     std::set<std::string> given(base_given.begin(), base_given.end());
     given.insert(paths.begin(), paths.end());
     given.insert({"init_from.checkpoint", "init_from.state"});

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "trainerd/v1/job.pb.h"
 
 namespace trainerd::server {

@@ -2,12 +2,6 @@
 #include "server/store/names.h"
 
 namespace trainerd::server {
-namespace {
-
-constexpr std::string_view kJobs = "jobs/";
-constexpr std::string_view kCheckpoints = "/checkpoints/";
-
-}  // namespace
 
 google::protobuf::Timestamp ToProto(absl::Time time) {
   google::protobuf::Timestamp result;
@@ -29,22 +23,6 @@ absl::Time FromProto(const google::protobuf::Timestamp& time) {
 
 absl::Duration FromProto(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-std::string JobId(std::string_view name) {
-  if (name.substr(0, kJobs.size()) == kJobs) name.remove_prefix(kJobs.size());
-  return std::string(name.substr(0, name.find('/')));
-}
-
-std::string JobName(std::string_view id) { return std::string(kJobs).append(id); }
-
-std::string CheckpointId(std::string_view name) {
-  const size_t at = name.find(kCheckpoints);
-  return at == name.npos ? "" : std::string(name.substr(at + kCheckpoints.size()));
-}
-
-std::string CheckpointName(std::string_view job_name, std::string_view checkpoint_id) {
-  return std::string(job_name).append(kCheckpoints).append(checkpoint_id);
 }
 
 }  // namespace trainerd::server

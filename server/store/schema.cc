@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "server/store/message_functions.h"
 
 namespace trainerd::server {
 namespace {
@@ -61,6 +62,7 @@ absl::StatusOr<int> Migrate(Connection& db, const std::string& path,
         ". Run the newer trainerd, or restore the backup ", path, ".v", newest, ".backup"));
   }
   if (version > 0 && version < newest) RETURN_IF_ERROR(BackUp(db, path, version));
+  if (version < newest) RETURN_IF_ERROR(AddMessageFunctions(db));
   for (; version < newest; ++version) {
     RETURN_IF_ERROR(Step(db, migrations[version], version + 1));
   }

@@ -89,6 +89,13 @@ Connection::~Connection() {
   sqlite3_close(db_);
 }
 
+absl::Status Connection::AddFunction(const char* name, int argument_count, Function function) {
+  const int result =
+      sqlite3_create_function_v2(db_, name, argument_count, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                 nullptr, function, nullptr, nullptr, nullptr);
+  return result == SQLITE_OK ? absl::OkStatus() : Error("add an SQL function");
+}
+
 absl::Status Connection::Execute(const std::string& sql) {
   if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK) {
     return absl::OkStatus();

@@ -35,6 +35,10 @@ class Connection {
 
   // Runs statements without results or parameters.
   absl::Status Execute(const std::string& sql);
+  // Makes `function` callable from SQL as NAME with so many arguments; its result depends on them
+  // alone.
+  using Function = void (*)(sqlite3_context* context, int count, sqlite3_value** arguments);
+  absl::Status AddFunction(const char* name, int argument_count, Function function);
   bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
   int64_t last_insert_rowid() const { return sqlite3_last_insert_rowid(db_); }
   // Status of the last error of this connection. A full disk is ResourceExhausted with reason DISK,

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Each benchmark runs with tiny sizes and prints results that parse. Figures are printed, never asserted: they depend on who else uses the machine.
-usage: smoke_test.py [BenchSmokeTest.test_NAME]     Exit code 77 when what was asked for was skipped; the reason is printed."""
+"""Each benchmark runs with tiny sizes and prints results that parse. Figures are printed, never
+asserted: they depend on the load of the machine.
+
+usage: smoke_test.py [BenchSmokeTest.test_NAME]
+Exit code 77 if the requested tests were skipped; the reason is printed."""
 
 import json
 import os

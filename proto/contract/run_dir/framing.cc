@@ -61,7 +61,7 @@ absl::StatusOr<bool> WaitReady(int fd, short events,
 
 enum class Fill { kDone, kEndOfFile, kTimeout };
 
-// Reads `size` bytes behind *out's `*filled` first ones; *filled tells how far it came.
+// Reads up to `size` bytes into *out after its first `*filled` bytes, and updates *filled.
 absl::StatusOr<Fill> FillBuffer(int fd, const std::optional<Clock::time_point>& deadline,
                                 std::string* out, size_t* filled) {
   while (*filled < out->size()) {

@@ -35,12 +35,12 @@ struct SpoolFrame {
 SpoolFrame ReadSpoolFrame(std::string_view buffer, size_t offset);
 
 // Writes one socket frame; waits where the socket is full, also a non-blocking one; retries short
-// writes and EINTR; never raises SIGPIPE. Errors: Unavailable when the peer is gone,
+// writes and EINTR; never raises SIGPIPE. Errors: Unavailable if the peer closed the socket,
 // InvalidArgument for more than kMaxFrameBytes.
 absl::Status WriteSocketFrame(int fd, std::string_view payload);
 // Reads one socket frame. nullopt = clean end of file between frames. Errors: DataLoss for an
 // impossible length, DeadlineExceeded when `timeout_ms` (< 0: none) passes before a frame begins
-// (calling again is safe), Unavailable when the peer is gone or stalls inside a frame (the
+// (calling again is safe), Unavailable if the peer closed the socket or stalls inside a frame (the
 // connection is then of no further use).
 absl::StatusOr<std::optional<std::string>> ReadSocketFrame(int fd, int timeout_ms);
 

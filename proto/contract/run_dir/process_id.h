@@ -12,7 +12,7 @@
 
 namespace trainerd {
 
-// Identity of this start of the machine; "" when the kernel does not tell.
+// Identity of this start of the machine; "" if the kernel does not report one.
 std::string BootId();
 // The identity of a process now, zombies included (a child that has already ended still has one).
 // NotFound when there is no such process.

@@ -35,15 +35,15 @@ bool IsConclusive(const absl::Status& status) {
 }
 
 absl::Status ConfirmCorruption(const std::vector<std::string>& paths,
-                               const std::function<absl::Status()>& look) {
-  const absl::Status first = look();
+                               const std::function<absl::Status()>& check) {
+  const absl::Status first = check();
   if (!absl::IsDataLoss(first)) return first;
   std::vector<char> buffer(kReadBytes);
   for (const std::string& path : paths) {
     const absl::Status status = ReadToEnd(path, &buffer);
     if (!status.ok() && !absl::IsNotFound(status)) return InconclusiveReadError(status);
   }
-  return look();
+  return check();
 }
 
 absl::Status InconclusiveReadError(const absl::Status& status) {

@@ -65,8 +65,8 @@ absl::Status SpoolWriter::OpenSegment(int64_t segment) {
   const std::string path = SpoolSegmentPath(dir_, segment);
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoStatus(errno, "create spool segment " + path);
-  // A reader goes on to the next segment once it exists, so the old one is made durable with it.
-  // Whatever that says, the new one is ours now.
+  // A reader moves to the next segment once it exists, so the old segment becomes durable first. The
+  // new segment is in use even if that fails.
   int error = 0;
   if (fd_ >= 0) {
     if (fdatasync(fd_) != 0) error = errno;
@@ -91,8 +91,7 @@ absl::Status SpoolWriter::WriteFrame(const std::string& frame) {
     if (n <= 0) {
       const int error = n < 0 ? errno : ENOSPC;
       if (written > 0 && ftruncate(fd_, size_) != 0) {
-        // The tail cannot be cut off: leave it behind as an incomplete frame and go on in a new
-        // segment.
+        // The tail cannot be truncated: it stays as an incomplete frame, and a new segment follows.
         close(fd_);
         fd_ = -1;
       }

@@ -12,6 +12,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "proto/base/atomic_file.h"
+#include "proto/contract/job/revision.h"
 #include "server/server.h"
 #include "tests/server/test_env.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
@@ -274,7 +275,7 @@ TEST_F(ApiTest, ServerInfoHasDatabaseAndApiRevision) {
   v1::ServerInfo info;
   ASSERT_TRUE(admin->GetServerInfo(&context, {}, &info).ok());
   EXPECT_EQ(info.version(), "test");
-  EXPECT_EQ(info.api_revision(), 1);
+  EXPECT_EQ(info.api_revision(), kApiRevision);
   EXPECT_EQ(info.database_id().size(), 16u);
   EXPECT_EQ(info.state_dir(), dir_ / "s");
 }

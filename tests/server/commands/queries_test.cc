@@ -3,6 +3,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "proto/contract/job/names.h"
 #include "server/events/cursor.h"
 #include "server/store/run_rows.h"
 #include "tests/server/test_env.h"

@@ -25,10 +25,10 @@ TEST(ReadErrorTest, WhatIsOnTheDiskIsAndWhatCannotBeLookedAtIsNot) {
   EXPECT_FALSE(IsConclusive(absl::InternalError("")));
 }
 
-class BelieveDamageTest : public ::testing::Test {
+class ConfirmCorruptionTest : public ::testing::Test {
  protected:
-  BelieveDamageTest() { std::ofstream(file_) << "bytes"; }
-  absl::Status Believe(const std::vector<absl::Status>& answers) {
+  ConfirmCorruptionTest() { std::ofstream(file_) << "bytes"; }
+  absl::Status Confirm(const std::vector<absl::Status>& answers) {
     looks_ = 0;
     return ConfirmCorruption({file_, dir_.File("absent")}, [&] { return answers.at(looks_++); });
   }
@@ -37,25 +37,25 @@ class BelieveDamageTest : public ::testing::Test {
   size_t looks_ = 0;
 };
 
-TEST_F(BelieveDamageTest, WhatIsWrongTwiceIsDamaged) {
-  EXPECT_TRUE(absl::IsDataLoss(Believe({absl::DataLossError("1"), absl::DataLossError("2")})));
+TEST_F(ConfirmCorruptionTest, WhatIsWrongTwiceIsDamaged) {
+  EXPECT_TRUE(absl::IsDataLoss(Confirm({absl::DataLossError("1"), absl::DataLossError("2")})));
   EXPECT_EQ(looks_, 2u);
 }
 
-TEST_F(BelieveDamageTest, WhatIsRightAtTheSecondLookWasMisread) {
-  EXPECT_TRUE(Believe({absl::DataLossError("1"), absl::OkStatus()}).ok());
+TEST_F(ConfirmCorruptionTest, WhatIsRightAtTheSecondLookWasMisread) {
+  EXPECT_TRUE(Confirm({absl::DataLossError("1"), absl::OkStatus()}).ok());
 }
 
-TEST_F(BelieveDamageTest, OtherAnswersAreTakenAsTheyAre) {
-  EXPECT_TRUE(Believe({absl::OkStatus()}).ok());
-  EXPECT_TRUE(absl::IsNotFound(Believe({absl::NotFoundError("")})));
+TEST_F(ConfirmCorruptionTest, OtherAnswersAreTakenAsTheyAre) {
+  EXPECT_TRUE(Confirm({absl::OkStatus()}).ok());
+  EXPECT_TRUE(absl::IsNotFound(Confirm({absl::NotFoundError("")})));
   EXPECT_EQ(looks_, 1u);
 }
 
-TEST_F(BelieveDamageTest, WhatCannotBeReadIsNotDamaged) {
+TEST_F(ConfirmCorruptionTest, WhatCannotBeReadIsNotDamaged) {
   for (const IoFaults::Call call : {IoFaults::Call::kRead, IoFaults::Call::kOpen}) {
     const IoFault fault(call, "/looked-at", call == IoFaults::Call::kRead ? EIO : EACCES);
-    const absl::Status status = Believe({absl::DataLossError("1"), absl::DataLossError("2")});
+    const absl::Status status = Confirm({absl::DataLossError("1"), absl::DataLossError("2")});
     EXPECT_TRUE(absl::IsUnavailable(status)) << status;
     EXPECT_TRUE(absl::StrContains(status.message(), file_)) << status;
   }
