@@ -63,7 +63,7 @@ void PrintJob(const v1::Job& job, const Context& context) {
       Line(context, "condition", absl::StrCat(condition.type(), ": ", condition.message()));
   }
   PrintProgress(job.progress(), context);
-  Line(context, "device", job.device());
+  Line(context, "device", absl::StrJoin(job.devices(), ", "));
   if (job.attempt() > 0) Line(context, "attempt", absl::StrCat(job.attempt()));
   Line(context, "checkpoint", job.latest_checkpoint());
   Line(context, "from", job.from());
@@ -91,7 +91,7 @@ absl::Status PrintAttempts(Connection& connection, const std::string& name,
     for (const v1::Attempt& attempt : page.attempts()) {
       const bool open = attempt.end() == v1::Attempt::END_UNSPECIFIED;
       table.AddRow(
-          {absl::StrCat(attempt.number()), PlainText(attempt.device()),
+          {absl::StrCat(attempt.number()), PlainText(absl::StrJoin(attempt.devices(), ", ")),
            open ? "-" : v1::Attempt::End_Name(attempt.end()),
            attempt.last_step() > 0 ? absl::StrCat(attempt.first_step(), "-", attempt.last_step())
                                    : "-",

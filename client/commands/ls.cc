@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/net/status_details.h"
@@ -61,7 +62,7 @@ void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
                         : "-");
       row.push_back(progress.has_eta_seconds() ? FormatSpan(absl::Seconds(progress.eta_seconds()))
                                                : "-");
-      row.push_back(job.device().empty() ? "-" : PlainText(job.device()));
+      row.push_back(job.devices().empty() ? "-" : PlainText(absl::StrJoin(job.devices(), ", ")));
       row.push_back(absl::StrCat(job.attempt()));
       row.push_back(absl::StrCat(job.config().priority()));
       row.push_back(

@@ -15,6 +15,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_file.h"
 #include "proto/contract/job/preview_text.h"
 
@@ -36,14 +37,15 @@ absl::Status FailedInspect(const ProcessResult& result, const std::string& advic
 // Advice for an error about a record, which names "file:line" of a training file. With too_long:
 // fail, the error may be one that bad_rows does not skip.
 std::string BadRowAdvice(const std::string& errors, const v1::DataConfig& data) {
-  if (data.bad_rows() == "skip" || data.too_long() == "fail") return "";
+  if (SkipsBadRecords(data.bad_rows()) || data.too_long() == v1::DataConfig::TOO_LONG_FAIL)
+    return "";
   if (absl::StrContains(errors, "data.bad_rows")) return "";
   for (const v1::DataSource& source : data.train()) {
     const std::string file = source.path() + ":";
     const size_t at = errors.find(file);
     if (at == std::string::npos || at + file.size() >= errors.size()) continue;
     if (absl::ascii_isdigit(static_cast<unsigned char>(errors[at + file.size()])))
-      return "; set data.bad_rows: skip to skip such records";
+      return "; fix the record, or set data.bad_rows: skip";
   }
   return "";
 }

@@ -8,10 +8,10 @@
 #include "client/net/status_details.h"
 #include "client/preview/inspect.h"
 #include "client/view/report_text.h"
-#include "proto/base/json_output.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_file.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::client {
 namespace {

@@ -5,8 +5,8 @@
 #include "client/commands/commands.h"
 #include "client/net/status_details.h"
 #include "proto/base/format.h"
-#include "proto/base/json_output.h"
 #include "proto/base/plain_text.h"
+#include "proto/contract/config/json_output.h"
 #include "proto/contract/job/revision.h"
 
 namespace trainerd::client {

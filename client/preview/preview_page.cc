@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/format.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd::client {
 namespace {
@@ -71,16 +73,16 @@ PreviewPage DescribePage(const JobFile& job, const PreviewOptions& options, size
                    .extent = Extent(options, num_shown),
                    .settings = {{"model and tokenizer", config.model().path()},
                                 {"data.train", Sources(data)},
-                                {"data.train_on", data.train_on()},
+                                {"data.train_on", EnumText(data.train_on())},
                                 {"data.chat_template", data.chat_template()},
-                                {"data.packing", data.packing()},
+                                {"data.packing", EnumText(data.packing())},
                                 {"data.max_length", absl::StrCat(data.max_length(), " tokens")},
-                                {"data.too_long", data.too_long()},
-                                {"data.control_tokens", data.control_tokens()},
-                                {"data.profile", data.profile()}},
+                                {"data.too_long", EnumText(data.too_long())},
+                                {"data.control_tokens", EnumText(data.control_tokens())},
+                                {"data.profile", EnumText(data.profile())}},
                    .items = std::move(items)};
   // Without packing, a sequence is one conversation and has nothing to fill.
-  if (data.packing() != "none") page.max_length = data.max_length();
+  if (PacksDocuments(data.packing())) page.max_length = data.max_length();
   if (!data.system_prompt().empty())
     page.settings.emplace_back("data.system_prompt", data.system_prompt());
   for (const std::string& set : options.sets) page.settings.emplace_back("--set", set);

@@ -32,7 +32,7 @@ void ApplyStateChange(const v1::Event& event, LiveJob* live) {
   }
   if (IsTerminal(change.to())) *job.mutable_end_time() = event.time();
   if (!IsActive(change.to())) {
-    job.clear_device();
+    job.clear_devices();
     live->stage.reset();
   }
 }
@@ -127,7 +127,7 @@ void LiveState::Apply(const v1::Event& event) {
     case v1::Event::kAttemptEvent:
       live.job.set_attempt(event.attempt_event().attempt().number());
       if (event.attempt_event().attempt().end() == v1::Attempt::END_UNSPECIFIED) {
-        live.job.set_device(event.attempt_event().attempt().device());
+        *live.job.mutable_devices() = event.attempt_event().attempt().devices();
       }
       break;
     case v1::Event::kCheckpoint:

@@ -53,8 +53,10 @@ std::string Header(const LiveJob& live, const ViewOptions& options) {
   const v1::Job& job = live.job;
   std::string attempt;
   if (job.attempt() > 0) attempt = absl::StrCat("attempt ", job.attempt());
-  if (!job.device().empty())
-    absl::StrAppend(&attempt, attempt.empty() ? "" : " ", "on ", PlainText(job.device()));
+  if (!job.devices().empty()) {
+    absl::StrAppend(&attempt, attempt.empty() ? "" : " ", "on ",
+                    PlainText(absl::StrJoin(job.devices(), ", ")));
+  }
   const std::string name =
       PlainText(job.config().name().empty() ? job.name() : job.config().name());
   // The state matters more than the end of a long name.

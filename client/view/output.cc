@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "client/view/text_width.h"
-#include "proto/base/json_output.h"
+#include "proto/contract/config/json_output.h"
 #include "proto/contract/config/message_to_yaml.h"
 
 namespace trainerd::client {

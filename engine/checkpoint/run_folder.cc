@@ -19,7 +19,7 @@ absl::Status FileError(const std::error_code& error, const std::string& what) {
   return ErrnoStatus(error.value(), what);
 }
 
-// Names in a folder; none when it is absent.
+// Names in a folder; none if it does not exist.
 absl::StatusOr<std::vector<std::string>> Names(const std::string& folder) {
   std::vector<std::string> names;
   std::error_code error;
@@ -91,7 +91,7 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindResumePoint(const std::string
 absl::Status PruneCheckpoints(const std::string& run_dir, int32_t keep_last) {
   ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, ListCheckpoints(run_dir));
   for (size_t i = std::max<int32_t>(keep_last, 1); i < found.size(); ++i) {
-    // Under a temporary name first: a half-removed checkpoint must not look like one.
+    // Renamed first, because a partly removed checkpoint must not have the name of one.
     const std::string trash = absl::StrCat(
         CheckpointsFolder(run_dir), "/",
         TemporaryName(found[i].id.attempt, absl::StrCat("removed-", found[i].id.step)));

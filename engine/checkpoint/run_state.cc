@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/hash.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::engine {
 namespace {
@@ -17,45 +17,45 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kFormat = 1;
 
-// Reads fields out of an untrusted object and remembers the first fault.
+// Reads fields of an untrusted object and keeps the first error.
 class FieldReader {
  public:
   FieldReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {}
 
   const Json* Get(const char* key) {
-    if (!object_.is_object() || !object_.contains(key)) return Fault(key, "is missing");
+    if (!object_.is_object() || !object_.contains(key)) return Fail(key, "is missing");
     return &object_[key];
   }
   void Read(const char* key, int64_t* value) {
     const Json* field = Get(key);
     if (field == nullptr) return;
-    if (!field->is_number_integer()) return void(Fault(key, "is not an integer"));
+    if (!field->is_number_integer()) return void(Fail(key, "is not an integer"));
     *value = field->get<int64_t>();
   }
   void Read(const char* key, double* value) {
     const Json* field = Get(key);
     if (field == nullptr) return;
-    if (!field->is_number()) return void(Fault(key, "is not a number"));
+    if (!field->is_number()) return void(Fail(key, "is not a number"));
     *value = field->get<double>();
   }
   void Read(const char* key, std::string* value) {
     const Json* field = Get(key);
     if (field == nullptr) return;
-    if (!field->is_string()) return void(Fault(key, "is not text"));
+    if (!field->is_string()) return void(Fail(key, "is not text"));
     *value = field->get<std::string>();
   }
   void ReadHex(const char* key, std::string* bytes) {
     std::string hex;
     Read(key, &hex);
     if (hex.size() % 2 != 0 || hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
-      return void(Fault(key, "is not hexadecimal"));
+      return void(Fail(key, "is not hexadecimal"));
     }
     *bytes = absl::HexStringToBytes(hex);
   }
   const absl::Status& status() const { return status_; }
 
  private:
-  const Json* Fault(const char* key, const char* what) {
+  const Json* Fail(const char* key, const char* what) {
     if (status_.ok()) {
       status_ = absl::DataLossError(absl::StrCat(kStateName, ": ", where_, key, " ", what));
     }
@@ -136,7 +136,6 @@ absl::Status ParseConfig(const Json& json, v1::ResolvedJobConfig* config) {
 std::string RunStateToJson(const RunState& state) {
   Json given = Json::array();
   for (const std::string& path : state.config.given()) given.push_back(path);
-  const v1::JobConfig& config = state.config.config();
   const Json json{
       {"format", kFormat},
       {"step", state.step},
@@ -144,10 +143,7 @@ std::string RunStateToJson(const RunState& state) {
       {"epoch", state.epoch},
       {"tokens", state.tokens},
       {"target_tokens", state.target_tokens},
-      {"schedule", {{"type", config.schedule().type()}, {"next_step", state.step + 1}}},
       {"data_cursor", {{"epoch", state.next.epoch}, {"first_row", state.next.first_row}}},
-      // Row order is a function of (seed, epoch); nothing else draws numbers.
-      {"rng", {{"scheme", "counter"}, {"seed", config.train().seed()}, {"counter", state.step}}},
       {"evaluated_step", state.evaluated_step},
       {"sampled_step", state.sampled_step},
       {"monitor", MonitorToJson(state.monitor)},
@@ -155,7 +151,8 @@ std::string RunStateToJson(const RunState& state) {
       {"environment", EnvironmentToJson(state.environment)},
       {"config_digest", ToHex(state.config.config_digest())},
       {"given", given},
-      {"config", Json::parse(MessageToJsonLine(config), nullptr, /*allow_exceptions=*/false)},
+      {"config", Json::parse(MessageToJsonLine(state.config.config()), nullptr,
+                             /*allow_exceptions=*/false)},
   };
   return json.dump(1) + "\n";
 }

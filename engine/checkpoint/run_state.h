@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// state.json of a checkpoint: everything of a run besides weights and optimizer moments. The data
-// order and all random numbers are functions of (seed, step), so that their state is numbers too.
+// state.json of a checkpoint: all state besides weights and optimizer state. The data order and all
+// random numbers are functions of (seed, step), so that their state is a few numbers.
 #pragma once
 
 #include <cstdint>
@@ -13,22 +13,22 @@
 
 namespace trainerd::engine {
 
-// Place of the step that comes next, for readers; a resume computes it from `step`.
+// Position of the next step in the data, for human readers; a resume computes it from `step`.
 struct DataCursor {
   int64_t epoch = 0;
   int64_t first_row = 0;
 };
 
 struct RunState {
-  int64_t step = 0;  // optimizer steps that are in the weights
+  int64_t step = 0;  // applied optimizer steps
   int64_t total_steps = 0;
   double epoch = 0;
   // Trained on in steps 1 … step.
   int64_t tokens = 0;
   int64_t target_tokens = 0;
   DataCursor next;
-  // Last step at which validation and samples were done; -1 = never. A resume at that step does
-  // not repeat them, a resume at a later due step does them first.
+  // Last step with a validation and with samples; -1 = never. A resume at that step does not repeat
+  // them. A resume at a later step where they are due runs them first.
   int64_t evaluated_step = -1;
   int64_t sampled_step = -1;
   v1::ResolvedJobConfig config;
@@ -40,7 +40,7 @@ struct RunState {
 inline constexpr char kStateName[] = "state.json";
 
 std::string RunStateToJson(const RunState& state);
-// Errors: DataLoss naming the field that is missing or has the wrong type, or a newer format.
+// Errors: DataLoss that names the missing or mistyped field; FailedPrecondition for a newer format.
 absl::StatusOr<RunState> ParseRunState(const std::string& json);
 
 }  // namespace trainerd::engine

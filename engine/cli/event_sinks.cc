@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/cli/spool_sink.h"
 #include "proto/base/atomic_file.h"
-#include "proto/base/json_output.h"
 #include "proto/base/plain_text.h"
+#include "proto/contract/config/json_output.h"
 #include "proto/contract/job/event_text.h"
 
 namespace trainerd::engine {

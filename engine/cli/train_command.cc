@@ -110,7 +110,7 @@ absl::StatusOr<internal::AttemptSpec> MakeSpec(const TrainOptions& options,
   spec.set_run_dir(run_dir);
   *spec.mutable_config() = config;
   ASSIGN_OR_RETURN(const std::string device, ChooseDevice(config.config().resources().device()));
-  spec.set_device(device);
+  spec.add_devices(device);
   ASSIGN_OR_RETURN(const int last, ReadPublisher(run_dir));
   spec.set_attempt(last + 1);
   std::vector<std::string> skipped;

@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kDivergingSteps = 20;
 constexpr int64_t kStaleIntervals = 3;
 
-// One batch being taken: the rows that its events change, loaded once and stored once.
+// Ingests one batch: the rows that its events change are loaded once and stored once.
 class Intake {
  public:
   Intake(Transaction& transaction, const IngestBatch& batch, JobRecord record, v1::Attempt attempt)
@@ -29,7 +29,7 @@ class Intake {
         record_(std::move(record)),
         attempt_(std::move(attempt)) {}
 
-  // Before the first event: where the line's newest verified checkpoint stands.
+  // Loads the step of the newest verified checkpoint on the lineage. Call before the first event.
   absl::Status LoadResumeStep() {
     const std::string id = CheckpointId(record_.job.latest_checkpoint());
     newest_verified_step_ = record_.ledger.init_step();
@@ -62,7 +62,7 @@ class Intake {
       case v1::Event::kStateChanged:
       case v1::Event::kAttemptEvent:
       case v1::Event::kConditionChanged:
-        // Only the daemon knows these: a worker that sends one is of another version.
+        // Only the daemon makes these; a worker of another version may send one.
         return absl::OkStatus();
       default:
         return transaction_.Append(std::move(event));
@@ -147,13 +147,14 @@ class Intake {
     const std::string id = CheckpointId(checkpoint->name());
     ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
                      FindCheckpoint(transaction_.db(), JobId(batch_.job), id));
-    // VERIFIED may carry no more than the name: the row knows the rest.
+    // VERIFIED can have only the name; the row has the other fields.
     if (row && !published) {
       row->checkpoint.set_verified(true);
       *checkpoint = row->checkpoint;
     }
+    // Workers before API revision 2 do not report the number.
+    if (checkpoint->tokens() == 0) checkpoint->set_tokens(record_.job.progress().tokens());
     RETURN_IF_ERROR(StoreCheckpoint(transaction_.db(), *checkpoint));
-    (*record_.ledger.mutable_checkpoint_tokens())[id] = record_.job.progress().tokens();
     const int64_t step = checkpoint->step();
     RETURN_IF_ERROR(transaction_.Append(std::move(event)));
     row_changed_ = true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A folder leaves by a rename into the trash of its parent first, so that a half-removed one is
-// never taken for a checkpoint.
+// A folder is renamed into the trash before it is removed, so that a partly removed folder is never
+// taken for a checkpoint.
 #include "server/ledger/checkpoint_scan.h"
 
 #include <errno.h>
@@ -39,8 +39,7 @@ absl::Status RemoveTree(const std::string& path) {
 std::string NameOf(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 std::string ParentOf(const std::string& path) { return path.substr(0, path.find_last_of('/')); }
 
-// Moves `path` into `trash` and removes it there. What an earlier try left under the name is
-// removed first.
+// Moves `path` into `trash` and removes it there. Removes the rest of an earlier try first.
 absl::Status RemoveThroughTrash(const std::string& path, const std::string& trash) {
   const std::string target = trash + "/" + NameOf(path);
   if (Exists(path)) {
@@ -65,10 +64,10 @@ absl::Status VerifyNow(const std::string& folder, const Manifest& manifest) {
   return ConfirmCorruption(ManifestPaths(folder), [&] { return VerifyFolder(folder, manifest); });
 }
 
-absl::Status LookOnce(const v1::Checkpoint& checkpoint) {
+absl::Status QuickCheckOnce(const v1::Checkpoint& checkpoint) {
   ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
   if (!checkpoint.manifest_digest().empty() && digest != checkpoint.manifest_digest()) {
-    return absl::DataLossError("its manifest is not the one that was published");
+    return absl::DataLossError("its manifest differs from the published one");
   }
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
   for (const auto& [name, file] : manifest.files) {
@@ -95,7 +94,7 @@ absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& 
   if (absl::IsNotFound(names.status())) return found;
   if (!names.ok()) return names.status();
   for (const std::string& name : *names) {
-    // Being written, or left by a worker that died: its rename is what makes a checkpoint.
+    // Unfinished: the rename to a name without the dot makes it a checkpoint.
     if (name.empty() || name.front() == '.') continue;
     const std::string path = folder + "/" + name;
     absl::StatusOr<Manifest> manifest = ReadManifestNow(path);
@@ -117,7 +116,7 @@ absl::Status VerifyCheckpoint(const FoundCheckpoint& found) {
 
 absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint) {
   return ConfirmCorruption({absl::StrCat(checkpoint.path(), "/", kManifestName)},
-                           [&] { return LookOnce(checkpoint); });
+                           [&] { return QuickCheckOnce(checkpoint); });
 }
 
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
@@ -140,6 +139,7 @@ v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
   checkpoint.set_path(found.path);
   checkpoint.set_parent(manifest.parent);
   checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  checkpoint.set_tokens(manifest.tokens);
   return checkpoint;
 }
 
@@ -151,7 +151,7 @@ absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
 
 absl::Status RemoveCheckpoint(const std::string& run_dir, const std::string& id) {
   if (id.empty() || id.front() == '.' || id.find('/') != std::string::npos) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is no checkpoint id"));
+    return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is not a checkpoint id"));
   }
   return RemoveThroughTrash(run_dir + kCheckpoints + "/" + id, run_dir + kTrash);
 }

@@ -116,7 +116,7 @@ absl::Status Reconciler::Recover() {
 void Reconciler::Attach(const v1::Attempt& attempt, const std::string& run_dir) {
   const std::string id = JobId(attempt.job());
   const AttemptRef ref = {.job = attempt.job(), .attempt = attempt.number(), .run_dir = run_dir};
-  devices_.Hold(attempt.device(), attempt.job());
+  devices_.Hold({attempt.devices().begin(), attempt.devices().end()}, attempt.job());
   activity_.Start(attempt.job(), options_.clock());
   const auto [tracked, added] = attempts_.try_emplace(id, ref, MakeProbe(ref), /*launches=*/0);
   Ingest(tracked->second);

@@ -3,8 +3,8 @@
 
 #include <utility>
 
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
 #include "server/runs/child_process.h"
 
 namespace trainerd::server {

@@ -25,12 +25,11 @@ namespace {
 
 constexpr int kControlFd = 3;
 constexpr int kRunLockFd = 4;
-// Makes the kernel's out-of-memory killer prefer the worker to the daemon and the shim; 0 is the
-// usual value, 1000 the first victim.
+// Makes the kernel's OOM killer prefer the worker to the daemon and the shim. The default is 0; a
+// process with 1000 is killed first.
 constexpr char kOomScoreAdjust[] = "300";
 
-// Moves a descriptor above those that the child's descriptors get, so that no dup2 overwrites a
-// source.
+// Moves a descriptor above the child's descriptors, so that no dup2 overwrites a source.
 int MoveHigh(int fd) {
   const int moved = fcntl(fd, F_DUPFD_CLOEXEC, 10);
   close(fd);
@@ -41,7 +40,7 @@ void RaiseOomScore(pid_t pid) {
   const std::string path = absl::StrCat("/proc/", pid, "/oom_score_adj");
   const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
-  // A machine that forbids it keeps its own choice of victim.
+  // Without the permission, the kernel's own choice stays.
   if (write(fd, kOomScoreAdjust, std::strlen(kOomScoreAdjust)) < 0) errno = 0;
   close(fd);
 }
@@ -53,8 +52,9 @@ absl::StatusOr<pid_t> SpawnWith(const WorkerProcess::Options& options, int contr
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, pipe_fd, STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, pipe_fd, STDERR_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, control_fd, kControlFd);
+  // The lock first: its descriptor is not moved high and can be kControlFd.
   posix_spawn_file_actions_adddup2(&actions, options.run_lock_fd, kRunLockFd);
+  posix_spawn_file_actions_adddup2(&actions, control_fd, kControlFd);
   posix_spawn_file_actions_addclosefrom_np(&actions, kRunLockFd + 1);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
@@ -113,7 +113,7 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const Options& options) {
   }
   fcntl(worker.control_fd_, F_SETFL, O_NONBLOCK);
   fcntl(worker.log_fd_, F_SETFL, O_NONBLOCK);
-  // The child is not reaped yet, so its entry in /proc is there even if it has ended.
+  // The child is not reaped yet, so its entry in /proc exists even if it has exited.
   absl::StatusOr<internal::ProcessId> id = IdentifyProcess(*pid);
   if (id.ok()) {
     worker.id_ = *std::move(id);
@@ -129,7 +129,7 @@ WorkerProcess::WorkerProcess(WorkerProcess&& other) noexcept
     : id_(std::move(other.id_)),
       control_fd_(std::exchange(other.control_fd_, -1)),
       log_fd_(std::exchange(other.log_fd_, -1)),
-      left_(other.left_),
+      commands_closed_(other.commands_closed_),
       reaped_(other.reaped_) {}
 
 WorkerProcess::~WorkerProcess() {
@@ -138,7 +138,11 @@ WorkerProcess::~WorkerProcess() {
 }
 
 absl::Status WorkerProcess::Send(internal::RequestedAction action) {
-  if (left_) return absl::UnavailableError("the worker was told to checkpoint and leave");
+  if (commands_closed_) {
+    return absl::UnavailableError(
+        "the shim was terminated and has already requested a checkpoint "
+        "and an exit");
+  }
   internal::WorkerCommand command;
   command.set_action(action);
   const std::string payload = command.SerializeAsString();
@@ -148,13 +152,13 @@ absl::Status WorkerProcess::Send(internal::RequestedAction action) {
   frame += payload;
   const ssize_t n = send(control_fd_, frame.data(), frame.size(), MSG_NOSIGNAL);
   if (n == static_cast<ssize_t>(frame.size())) return absl::OkStatus();
-  if (n < 0 && errno == EPIPE) return absl::UnavailableError("the worker is leaving");
-  // A frame of a few bytes is queued whole or not at all.
+  if (n < 0 && errno == EPIPE) return absl::UnavailableError("the worker is exiting");
+  // The kernel queues a frame of a few bytes completely or not at all.
   return absl::UnavailableError("the worker does not read its commands");
 }
 
-void WorkerProcess::Leave() {
-  left_ = true;
+void WorkerProcess::CloseCommands() {
+  commands_closed_ = true;
   shutdown(control_fd_, SHUT_WR);
 }
 

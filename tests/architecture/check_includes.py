@@ -48,7 +48,8 @@ EXCEPTIONS = [
 ]
 # Parts of the engine without LibTorch: trainerd-inspect is built from them.
 NO_TORCH = re.compile(
-    r"^engine/(core|text|data|formats|monitor|cli/inspect)/|^engine/inspect_main\.cc$")
+    r"^engine/(core|text|data|formats|monitor|cli/inspect|model/families)/|^engine/inspect_main\.cc$"
+    r"|^engine/model/(hf_folder|model_config|config_reader|block_spec|weight_spec|freeze)\.")
 
 # A key is a folder without its sub-folders, or the files of one name (server/server.cc is
 # "server/server"). The value lists what the key may include besides itself. X in a value covers X
@@ -62,8 +63,8 @@ TRAIN = TORCH + ["engine/checkpoint", "engine/optim", "engine/model", "engine/op
 ARROWS = {
     "proto/base": [],
     "proto/contract/config": ["proto/base"],
-    "proto/contract/job": ["proto/base"],
-    "proto/contract/run_dir": ["proto/base", "proto/contract/job"],
+    "proto/contract/job": ["proto/base", "proto/contract/config"],
+    "proto/contract/run_dir": ["proto/base", "proto/contract/config", "proto/contract/job"],
 
     "client/main": ["client"],
     "client/subprocess": [],
@@ -245,8 +246,8 @@ REFUSED = [
     ("engine/train/a.cc", "grpcpp/grpcpp.h"),
     ("engine/train/a.cc", "server/server.h"),
     ("engine/train/a.cc", "engine/train/loop/samples.h"),
-    ("engine/train/a.cc", "engine/train/stages/final_model.h"),
-    ("engine/train/loop/a.cc", "engine/train/stages/final_model.h"),
+    ("engine/train/a.cc", "engine/train/stages/stages.h"),
+    ("engine/train/loop/a.cc", "engine/train/stages/stages.h"),
     ("engine/train/loop/a.cc", "engine/run_job.h"),
     ("engine/train/stages/a.cc", "engine/cli/event_sinks.h"),
     ("engine/run_job.cc", "engine/cli/event_sinks.h"),

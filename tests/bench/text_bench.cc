@@ -28,7 +28,7 @@
 namespace trainerd::engine {
 namespace {
 
-// At least so much is encoded between two looks at the clock.
+// At least so much is encoded between two readings of the clock.
 constexpr size_t kTimedBytes = 8 << 20;
 
 using Json = nlohmann::ordered_json;

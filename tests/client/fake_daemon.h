@@ -220,7 +220,7 @@ class FakeRuns final : public v1::Runs::Service {
     v1::Attempt& attempt = *response->add_attempts();
     attempt.set_job(request->parent());
     attempt.set_number(1);
-    attempt.set_device("cpu");
+    attempt.add_devices("cpu");
     attempt.set_end(v1::Attempt::CRASHED);
     attempt.set_first_step(1);
     attempt.set_last_step(17);

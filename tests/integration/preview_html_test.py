@@ -222,7 +222,7 @@ class PreviewHtmlTest(unittest.TestCase):
                 self.assertEqual(got["text"], row["text"])
                 self.assertEqual(got["trained"], article["trained"])
             self.assertEqual(view.evaluate("document.scripts.length + document.images.length"), 0)
-            # Nothing was asked for but the page, nothing was said, and nothing stands out of a narrow window.
+            # Only the page was requested, nothing was logged, and nothing overflows a narrow window.
             self.assertEqual([request["request"]["url"] for request in view.happened("Network.requestWillBeSent")], ["file://" + self.page])
             for kind in ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Page.javascriptDialogOpening"):
                 self.assertEqual(view.happened(kind), [])

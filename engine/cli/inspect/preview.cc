@@ -16,6 +16,7 @@
 #include "engine/data/prepare.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_file.h"
 
 namespace trainerd::engine {
@@ -64,7 +65,7 @@ absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& te
   int64_t printed = 0;
   for (const v1::DataSource& source : config.data().train()) {
     const auto print = [&](TokenRow row, int64_t line) {
-      if (row.fault && (row.fault->fatal || config.data().bad_rows() != "skip")) {
+      if (row.fault && (row.fault->fatal || !SkipsBadRecords(config.data().bad_rows()))) {
         return absl::InvalidArgumentError(
             absl::StrCat(source.path(), ":", line,
                          row.fault->column > 0 ? absl::StrCat(":", row.fault->column) : "", ": ",

@@ -4,9 +4,9 @@
 #include "engine/data/masking_check.h"
 #include "engine/data/prepare.h"
 #include "engine/data/quick_report.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_file.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::engine {
 namespace {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tokens as the training loop reads them: flat, without padding, documents isolated by cu_seqlens.
+// Sequences as the training loop receives them: flat, without padding, documents isolated by
+// cu_seqlens.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,7 @@
 
 namespace trainerd::engine {
 
-// Several documents, concatenated.
+// Several documents (examples), one after another.
 // Shapes: ids, labels, positions hold T values; cu_seqlens holds documents + 1 values, from 0 to T.
 // targets[t] = label of the NEXT token of the same document (labels shifted left by one inside each
 // document; the last token of a document has kIgnoreIndex).

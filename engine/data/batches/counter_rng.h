@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counter-based random numbers: value i of a stream is a pure function of (seed, purpose, stream,
-// i), so that nothing has to be replayed or stored to resume. Each is the 64-bit finaliser of
+// i), so that nothing has to be replayed or stored to resume. Each is the 64-bit finalizer of
 // SplitMix64 (Steele, Lea, Flood 2014; constants of Vigna's splitmix64.c) over a key plus i times
 // the golden-ratio increment.
 #pragma once

@@ -66,7 +66,7 @@ class ExamplePipeline {
   TokenRow Process(const JsonlLine& line, const RowOptions& options, Scratch* scratch) const;
 
  private:
-  // Settings of `config` that are words, parsed.
+  // Settings of `config`, checked.
   struct Choices {
     TrainOn train_on;
     ControlTokens control_tokens;

@@ -61,10 +61,11 @@ absl::StatusOr<Descriptor> LockFolder(const std::string& folder) {
     const timespec pause{.tv_sec = 0, .tv_nsec = kLockPauseNanoseconds};
     nanosleep(&pause, nullptr);
   }
-  return absl::UnavailableError(absl::StrCat(path, ": another process holds it for too long"));
+  return absl::UnavailableError(
+      absl::StrCat(path, ": another process holds the lock for too long"));
 }
 
-// Whether nobody else has the file open as reader or writer; then it is gone.
+// Removes the file if no other process has it open; returns whether it did.
 bool RemoveUnused(const std::string& path) {
   const Descriptor file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0 || flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;
@@ -147,7 +148,7 @@ absl::Status TokenCache::Publish(const NewEntry& entry, const std::string& key, 
     const int64_t others = ShrinkTo(options_.limit_bytes - size, ToHex(key));
     if (others > options_.limit_bytes - size) {
       status = absl::ResourceExhaustedError(
-          absl::StrCat("the token rows have ", size >> 20, " MB and entries in use ", others >> 20,
+          absl::StrCat("the tokens have ", size >> 20, " MB and entries in use ", others >> 20,
                        " MB, data.cache_limit is ", options_.limit_bytes / 1'000'000, " MB"));
     } else {
       // The stamp first: an entry without one would be the first to go.

@@ -19,8 +19,8 @@ std::string CanonicalJson(const v1::JobConfig& resolved);
 struct ConfigDifference {
   std::string path, ours, theirs;
 };
-// Fields in which two resolved configurations differ and that change the numbers, in field order.
-// train.max_steps and train.epochs are not compared: a job may become longer or shorter.
+// Fields in which two resolved configurations differ and that change the numbers, in the order of
+// the .proto file. Omits train.max_steps and train.epochs: a job may become longer or shorter.
 std::vector<ConfigDifference> IdentityDifferences(const v1::JobConfig& ours,
                                                   const v1::JobConfig& theirs);
 

@@ -16,6 +16,7 @@
 #include "google/protobuf/util/time_util.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_violation.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd {
 namespace {
@@ -148,8 +149,8 @@ absl::Status SetString(const FieldDescriptor& field, std::string text, Message* 
 }
 
 absl::Status SetEnum(const FieldDescriptor& field, const std::string& text, Message* message) {
-  const auto* value = field.enum_type()->FindValueByName(text);
-  if (value == nullptr) return Wrong(text, absl::StrCat("a value of ", field.enum_type()->name()));
+  const auto* value = FindEnumText(*field.enum_type(), text);
+  if (value == nullptr) return absl::InvalidArgumentError(NoSuchEnumText(*field.enum_type(), text));
   const Reflection& reflection = *message->GetReflection();
   if (field.is_repeated()) {
     reflection.AddEnum(message, &field, value);
@@ -270,7 +271,7 @@ std::string ScalarText(const Message& message, const FieldDescriptor& field, int
     case FieldDescriptor::CPPTYPE_BOOL:
       return TRAINERD_GET(Bool) ? "true" : "false";
     case FieldDescriptor::CPPTYPE_ENUM:
-      return std::string(TRAINERD_GET(Enum)->name());
+      return EnumText(*field.enum_type(), TRAINERD_GET(EnumValue));
     case FieldDescriptor::CPPTYPE_STRING: {
       const std::string text = TRAINERD_GET(String);
       return field.type() == FieldDescriptor::TYPE_BYTES ? absl::BytesToHexString(text) : text;

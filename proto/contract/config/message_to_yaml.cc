@@ -64,7 +64,9 @@ std::string TextValue(const std::string& text) {
 
 std::string ScalarValue(const Message& message, const FieldDescriptor& field, int index) {
   const std::string text = ScalarText(message, field, index);
-  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) return TextValue(text);
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ||
+      field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM)
+    return TextValue(text);
   // Without quotes, some YAML readers turn a timestamp into their own type.
   return IsTimestampField(field) ? QuotedText(text) : text;
 }
@@ -79,9 +81,7 @@ class Writer {
   void WriteFields(const Message& message, const std::string& section, int indent,
                    std::string first_prefix) {
     const std::string prefix(indent, ' ');
-    std::vector<const FieldDescriptor*> fields;
-    message.GetReflection()->ListFields(message, &fields);
-    for (const FieldDescriptor* field : fields) {
+    for (const FieldDescriptor* field : PresentFields(message)) {
       const std::string path = JoinPath(section, std::string(field->name()));
       absl::StrAppend(&out_, first_prefix, std::string(field->name()), ":");
       first_prefix = prefix;
@@ -115,9 +115,7 @@ class Writer {
   }
 
   void WriteGroup(const Message& group, const std::string& path, int indent) {
-    std::vector<const FieldDescriptor*> fields;
-    group.GetReflection()->ListFields(group, &fields);
-    if (fields.empty()) {
+    if (PresentFields(group).empty()) {
       out_ += " {}\n";
       return;
     }

@@ -78,7 +78,8 @@ std::string Describe(const v1::Job::Condition& condition) {
 
 std::string Describe(const v1::Attempt& attempt) {
   if (attempt.end() == v1::Attempt::END_UNSPECIFIED) {
-    std::string text = absl::StrCat("attempt ", attempt.number(), " began on ", attempt.device());
+    std::string text = absl::StrCat("attempt ", attempt.number(), " began on ",
+                                    absl::StrJoin(attempt.devices(), ", "));
     if (!attempt.resumed_from().empty())
       absl::StrAppend(&text, ", from ", CheckpointId(attempt.resumed_from()));
     return text;

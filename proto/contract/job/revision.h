@@ -5,8 +5,9 @@
 namespace trainerd {
 
 // Revision of the public API (ServerInfo.api_revision). trainctl refuses a daemon of an older
-// revision. Raise it when a client needs something that older daemons do not have.
-inline constexpr int kApiRevision = 1;
+// revision. Raise it with every addition to the API.
+//   2  Job.devices, Attempt.devices, Checkpoint.tokens; the words of a job file are enums
+inline constexpr int kApiRevision = 2;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work
 // with the shims of the two releases before it.

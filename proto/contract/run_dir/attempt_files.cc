@@ -14,8 +14,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "proto/base/atomic_file.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
+#include "proto/contract/job/field_upgrade.h"
 
 namespace trainerd {
 namespace {
@@ -76,6 +77,8 @@ absl::StatusOr<internal::AttemptSpec> ReadAttemptSpec(const std::string& attempt
   if (!spec.has_value()) {
     return absl::NotFoundError(absl::StrCat(attempt_dir, " holds no spec.pb"));
   }
+  // A daemon that is older than the program that it starts wrote it.
+  RETURN_IF_ERROR(UpgradeFields(&*spec));
   return *std::move(spec);
 }
 

@@ -80,7 +80,7 @@ TEST_F(PreviewTest, PrintsConversationsWithoutTokens) {
 
 TEST_F(PreviewTest, AdvisesHowToSkipABadRecord) {
   const std::string row = folder_.path() + "/a.jsonl:2:2: the line is not JSON";
-  const std::string advice = "; set data.bad_rows: skip to skip such records";
+  const std::string advice = "; fix the record, or set data.bad_rows: skip";
   const auto fail = [&](const std::string& message) {
     folder_.Write("trainerd-inspect", "#!/bin/sh\necho '" + message + "' >&2\nexit 2\n", 0700);
   };

@@ -51,7 +51,7 @@ LiveState RunningState() {
   job.set_state(v1::Job::RUNNING);
   job.set_desired_state(v1::Job::DESIRED_RUN);
   job.set_attempt(2);
-  job.set_device("cuda:0");
+  job.add_devices("cuda:0");
   state.SetSnapshot(job);
   for (int step = 1; step <= 430; ++step) state.Apply(Step(step, 3.0 - step * 0.002));
   v1::Event eval = EventAt(kNow);

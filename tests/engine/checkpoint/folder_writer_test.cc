@@ -50,7 +50,7 @@ TEST(FolderWriterTest, PublishesWithManifestAndVerifies) {
   EXPECT_TRUE(VerifyFromDisk(folder / "step").ok());
 }
 
-TEST(FolderWriterTest, WithoutThePublishNothingStays) {
+TEST(FolderWriterTest, RemovesFolderWithoutPublish) {
   TempDir folder;
   {
     auto writer = Writer(folder);
@@ -62,7 +62,7 @@ TEST(FolderWriterTest, WithoutThePublishNothingStays) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, WhatIsReadBackDifferentlyDisappears) {
+TEST(FolderWriterTest, RemovesFolderThatFailsVerification) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -73,7 +73,7 @@ TEST(FolderWriterTest, WhatIsReadBackDifferentlyDisappears) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, AManifestThatCannotBeReadIsNotPublished) {
+TEST(FolderWriterTest, RefusesUnreadableManifest) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -81,7 +81,7 @@ TEST(FolderWriterTest, AManifestThatCannotBeReadIsNotPublished) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, ReplacesAnOlderFolder) {
+TEST(FolderWriterTest, ReplacesOlderFolder) {
   TempDir folder;
   for (const char* text : {"old", "new"}) {
     auto writer = Writer(folder);
@@ -92,7 +92,7 @@ TEST(FolderWriterTest, ReplacesAnOlderFolder) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
-TEST(FolderWriterTest, CopiesAndNoticesASourceThatChanged) {
+TEST(FolderWriterTest, DetectsChangedSourceWhileCopying) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -109,7 +109,7 @@ TEST(FolderWriterTest, CopiesAndNoticesASourceThatChanged) {
   EXPECT_TRUE(absl::IsDataLoss(CopyFolder(folder / "final", *manifest, **copy)));
 }
 
-TEST(FolderWriterTest, AFileThatCannotGrowIsAnErrorAndLeavesNothing) {
+TEST(FolderWriterTest, FailsAndRemovesFilesAtSizeLimit) {
   std::signal(SIGXFSZ, SIG_IGN);
   TempDir folder;
   rlimit before;
@@ -126,7 +126,7 @@ TEST(FolderWriterTest, AFileThatCannotGrowIsAnErrorAndLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, FreeBytesOfAPathThatDoesNotExistYet) {
+TEST(FolderWriterTest, ReportsFreeBytesOfMissingPath) {
   TempDir folder;
   const auto free = FreeBytes(folder / "not/there/yet");
   ASSERT_TRUE(free.ok()) << free.status();
@@ -134,7 +134,7 @@ TEST(FolderWriterTest, FreeBytesOfAPathThatDoesNotExistYet) {
 }
 
 // A name is durable once the folder that holds it was fsynced: every level that was made.
-TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
+TEST(FolderWriterTest, SyncsNamesOfMissingParents) {
   TempDir folder;
   testing::FsyncLog& log = testing::FsyncLog::Get();
   log.Clear();
@@ -146,7 +146,7 @@ TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
   EXPECT_TRUE(log.Has(folder / "run/checkpoints")) << "step is in it";
 }
 
-TEST(FolderWriterTest, BytesForPeople) {
+TEST(FolderWriterTest, FormatsBytes) {
   EXPECT_EQ(BytesText(999), "999 bytes");
   EXPECT_EQ(BytesText(1'500'000), "1.5 MB");
   EXPECT_EQ(BytesText(1'890'000'000), "1.89 GB");

@@ -219,7 +219,7 @@ TEST_F(InspectTest, TokenizeNamesTheLineOfAFault) {
   EXPECT_NE(
       message("{\"text\":\"a\"}\nnope\n", false).find("in.jsonl:2: column 2: the line is not JSON"),
       std::string::npos);
-  EXPECT_NE(message("{\"text\":3}\n", false).find("in.jsonl:1: the row has no \"text\""),
+  EXPECT_NE(message("{\"text\":3}\n", false).find("in.jsonl:1: the record has no \"text\""),
             std::string::npos);
   EXPECT_NE(message("{\"ids\":[1,-1]}\n", true).find("not a token id"), std::string::npos);
 }
