@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Expectations: the table at the top of job.proto, written again by hand: every command in every
-// state, with and without a verified checkpoint, before and after SaveFinal begins, for each earlier
-// desired state and each wait reason.
+// state, with and without a verified checkpoint, before and after SaveFinal begins, for each
+// earlier desired state and each wait reason.
 #include "proto/contract/job/job_state.h"
 
 #include <gtest/gtest.h>
