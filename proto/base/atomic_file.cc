@@ -84,7 +84,7 @@ absl::Status WriteAll(int fd, std::string_view contents, const std::string& path
   return absl::OkStatus();
 }
 
-// Opens a new file beside `path` and tells its name.
+// Opens a new file beside `path`; sets *temporary to its name.
 absl::StatusOr<int> OpenTemporary(const std::string& path, int mode, std::string* temporary) {
   static std::atomic<uint64_t> counter{0};
   for (int tries = 0; tries < kTemporaryNameTries; ++tries) {

@@ -65,8 +65,8 @@ absl::Status SpoolWriter::OpenSegment(int64_t segment) {
   const std::string path = SpoolSegmentPath(dir_, segment);
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return ErrnoStatus(errno, "create spool segment " + path);
-  // A reader moves to the next segment once it exists, so the old segment becomes durable first. The
-  // new segment is in use even if that fails.
+  // A reader moves to the next segment once it exists, so the old segment becomes durable first.
+  // The new segment is in use even if that fails.
   int error = 0;
   if (fd_ >= 0) {
     if (fdatasync(fd_) != 0) error = errno;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Damage is believed only when the bytes can be read; codes are those of
-// proto/contract/atomic_file.
+// Corruption is confirmed only if the bytes can be read; codes are those of proto/base/atomic_file.
 #include "proto/contract/run_dir/read_error.h"
 
 #include <fstream>
