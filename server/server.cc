@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/runs/devices.h"
 #include "server/store/event_rows.h"
@@ -78,8 +79,7 @@ void Server::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
   executor_ = std::make_unique<LocalExecutor>(config.shim_path());
   housekeeping_ = std::make_unique<Housekeeping>(
       Housekeeping::Options{.runs_dir = runs_dir,
-                            .metrics_retention = FromProto(config.metrics_retention()),
-                            .free_bytes = FreeBytes},
+                            .metrics_retention = FromProto(config.metrics_retention())},
       *store_, *disk_);
   // The ingester runs before the reconciler exists: its hooks find it through the pointer.
   ingester_ = std::make_unique<Ingester>(*store_, std::move(watcher), activity_,

@@ -7,6 +7,7 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
 
 namespace trainerd::client {
 namespace {

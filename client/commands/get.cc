@@ -8,6 +8,7 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
 

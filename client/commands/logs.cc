@@ -12,6 +12,7 @@
 #include "client/net/status_watch.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/job_state.h"
 

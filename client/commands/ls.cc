@@ -8,6 +8,8 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/time.h"
 
 namespace trainerd::client {
 namespace {

@@ -28,10 +28,10 @@ using nlohmann::json;
 constexpr int kPageMode = 0666;
 
 absl::Status FailedInspect(const ProcessResult& result, const std::string& advice = "") {
-  std::string why(absl::StripTrailingAsciiWhitespace(result.errors));
-  if (why.empty()) why = absl::StrCat("trainerd-inspect left with code ", result.exit_code);
+  std::string why(absl::StripTrailingAsciiWhitespace(result.err));
+  if (why.empty()) why = absl::StrCat("trainerd-inspect ended with ", result.exit.ToString());
   absl::StrAppend(&why, advice);
-  return result.exit_code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
+  return result.exit.code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
 }
 
 // What the job itself would say of a row that cannot be used. That it was a row shows in
@@ -57,12 +57,13 @@ DecodeTokens Decoder(const Environment& env, const std::string& tokenizer) {
     std::string lines;
     for (size_t i = 0; i < lists.size(); ++i)
       absl::StrAppend(&lines, "{\"id\":", i, ",\"ids\":[", absl::StrJoin(lists[i], ","), "]}\n");
-    ASSIGN_OR_RETURN(const TemporaryFile input, TemporaryFile::Create(lines, ".jsonl"));
-    ASSIGN_OR_RETURN(const ProcessResult result,
-                     RunInspect(env, {"tokenize", "--tokenizer", tokenizer, "--input", input.path(),
-                                      "--decode"}));
-    if (result.exit_code != 0) return FailedInspect(result);
-    ASSIGN_OR_RETURN(const std::vector<json> rows, ParseJsonLines(result.output));
+    ASSIGN_OR_RETURN(
+        const ProcessResult result,
+        RunInspect(env,
+                   {"tokenize", "--tokenizer", tokenizer, "--input", kChildInputPath, "--decode"},
+                   lines));
+    if (result.exit.code != 0) return FailedInspect(result);
+    ASSIGN_OR_RETURN(const std::vector<json> rows, ParseJsonLines(result.out));
     std::vector<DecodedTokens> decoded;
     for (const json& row : rows)
       decoded.push_back({.text = WordOf(row, "text"), .special = row.contains("special")});
@@ -137,20 +138,19 @@ int RunPreview(const PreviewOptions& options, const Context& context) {
     const absl::Status usable = CheckPagePath(PagePath(*options.html, context.env));
     if (!usable.ok()) return PrintError(usable, context.err());
   }
-  const absl::StatusOr<InspectJob> file = InspectJob::Create(*job, !options.sets.empty());
-  if (!file.ok()) return PrintError(file.status(), context.err());
+  const InspectJob file = JobForInspect(*job, !options.sets.empty());
   std::vector<std::string> arguments = {
-      "preview", "--job", file->path(), "--limit", absl::StrCat(options.limit), "--json"};
+      "preview", "--job", file.path, "--limit", absl::StrCat(options.limit), "--json"};
   if (options.packed) arguments.push_back("--packed");
-  const absl::StatusOr<ProcessResult> result = RunInspect(context.env, arguments);
+  const absl::StatusOr<ProcessResult> result = RunInspect(context.env, arguments, file.input);
   if (!result.ok()) return PrintError(result.status(), context.err());
-  if (result->exit_code != 0) {
-    return PrintError(FailedInspect(*result, BadRowAdvice(result->errors, job->config.data())),
+  if (result->exit.code != 0) {
+    return PrintError(FailedInspect(*result, BadRowAdvice(result->err, job->config.data())),
                       context.err());
   }
   // What it warned of is for the user too.
-  context.err() << PlainTextLines(result->errors);
-  const absl::Status shown = Show(result->output, *job, options, context);
+  context.err() << PlainTextLines(result->err);
+  const absl::Status shown = Show(result->out, *job, options, context);
   context.out().flush();
   return shown.ok() ? kDone : PrintError(shown, context.err());
 }

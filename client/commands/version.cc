@@ -6,6 +6,7 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
 #include "proto/base/json_output.h"
 
 namespace trainerd::client {

@@ -12,7 +12,9 @@
 #include "client/view/live_state.h"
 #include "client/view/live_view.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
 #include "proto/base/json_output.h"
+#include "proto/base/time.h"
 
 namespace trainerd::client {
 namespace {

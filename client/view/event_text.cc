@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
 #include "proto/contract/job/job_state.h"
 
 namespace trainerd::client {

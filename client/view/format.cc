@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/view/format.h"
 
-#include <array>
 #include <cmath>
 #include <vector>
 
@@ -10,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "proto/base/format.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 
 namespace trainerd::client {
@@ -76,33 +77,8 @@ std::string FormatLearningRate(double value) {
   return value == 0 ? "0" : absl::StrFormat("%.2e", value);
 }
 
-std::string FormatBytes(int64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < kUnits.size()) {
-    value /= 1024;
-    ++unit;
-  }
-  return absl::StrFormat(unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
-}
-
-std::string FormatSpan(absl::Duration span) {
-  if (span < absl::ZeroDuration()) span = absl::ZeroDuration();
-  if (span == absl::InfiniteDuration()) return "inf";
-  const int64_t seconds = absl::ToInt64Seconds(span + absl::Milliseconds(500));
-  if (seconds < 60) return absl::StrCat(seconds, "s");
-  if (seconds < 3600) return absl::StrFormat("%dm%02ds", seconds / 60, seconds % 60);
-  if (seconds < 86400) return absl::StrFormat("%dh%02dm", seconds / 3600, seconds / 60 % 60);
-  return absl::StrFormat("%dd%02dh", seconds / 86400, seconds / 3600 % 24);
-}
-
 std::string FormatPercent(double fraction) {
   return absl::StrFormat("%.0f %%", std::floor(fraction * 100));
-}
-
-absl::Time FromProto(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
 }
 
 std::string FormatTimestamp(const google::protobuf::Timestamp& time) {

@@ -17,10 +17,7 @@ namespace trainerd::client {
 std::string FormatCount(int64_t value);        // 12,345
 std::string FormatNumber(double value);        // four significant digits
 std::string FormatLearningRate(double value);  // 1.8e-04
-std::string FormatBytes(int64_t bytes);        // 1.2 GiB
-std::string FormatSpan(absl::Duration span);   // 45s, 3m20s, 2h05m, 3d04h
 std::string FormatPercent(double fraction);    // 43 %
-absl::Time FromProto(const google::protobuf::Timestamp& time);
 // Local date and time to the second, with the offset from UTC; "-" for an absent (zero) timestamp.
 std::string FormatTimestamp(const google::protobuf::Timestamp& time);
 // "5m ago"; "-" for an absent timestamp.

@@ -10,6 +10,8 @@
 #include "client/view/format.h"
 #include "client/view/sparkline.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 
 namespace trainerd::client {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/view/text_width.h"
 #include "google/protobuf/descriptor.h"
+#include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/json_output.h"
 
@@ -24,12 +25,7 @@ template <typename Number>
 std::string ShortestNumber(Number value) {
   if (std::isnan(value)) return ".nan";
   if (std::isinf(value)) return value > 0 ? ".inf" : "-.inf";
-  for (int digits = 6; digits <= 17; ++digits) {
-    char text[64];
-    std::snprintf(text, sizeof(text), "%.*g", digits, static_cast<double>(value));
-    if (static_cast<Number>(std::strtod(text, nullptr)) == value) return text;
-  }
-  return absl::StrCat(value);
+  return FormatShortest(value);
 }
 
 // A double-quoted YAML scalar; JSON's escapes are valid in it.

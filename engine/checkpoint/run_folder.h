@@ -21,8 +21,6 @@ std::string FinalFolder(const std::string& run_dir);
 // Removes what attempts up to and including `attempt` left under temporary names in the run
 // directory and in checkpoints/.
 absl::Status RemoveTemporaries(const std::string& run_dir, int32_t attempt);
-// Removes `path` with all that is in it; absent is fine.
-absl::Status RemoveAll(const std::string& path);
 
 struct FoundCheckpoint {
   CheckpointId id;

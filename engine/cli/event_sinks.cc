@@ -10,6 +10,7 @@
 #include "engine/checkpoint/folder_writer.h"
 #include "engine/cli/spool_sink.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/format.h"
 #include "proto/base/json_output.h"
 
 namespace trainerd::engine {
@@ -49,7 +50,7 @@ std::string CheckpointText(const v1::CheckpointEvent& event) {
     case v1::CheckpointEvent::PUBLISHED:
       return absl::StrFormat(
           "checkpoint %s: %s in %.2f s, verified", event.checkpoint().path(),
-          BytesText(event.checkpoint().size_bytes()),
+          FormatBytes(event.checkpoint().size_bytes()),
           static_cast<double>(event.write_time().seconds()) + 1e-9 * event.write_time().nanos());
     case v1::CheckpointEvent::FAILED:
       return absl::StrCat("checkpoint FAILED: ", event.message());

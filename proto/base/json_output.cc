@@ -14,7 +14,7 @@ std::string ToJson(const google::protobuf::Message& message, bool pretty) {
   options.add_whitespace = pretty;
   std::string json;
   if (google::protobuf::util::MessageToJsonString(message, &json, options).ok()) return json;
-  // Only a time outside of the years 1 to 9999, from a broken peer, comes here.
+  // Reached only for a time outside of the years 1 to 9999, which a broken peer may send.
   return absl::StrCat("{\"unprintable\":\"", message.GetTypeName(), "\"}");
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages as JSON the way trainerd prints them: proto field names, one line, NaN and infinity as
-// strings.
+// Messages as JSON with proto field names. NaN and infinity are strings. Parsers of the JSON mapping
+// of proto3 read it.
 #pragma once
 
 #include <string>
@@ -10,12 +10,12 @@
 
 namespace trainerd {
 
-// One line without a newline at its end. Absent fields, and fields without presence that are 0, are
-// left out. A message that JSON cannot hold (a Timestamp out of range) gives {"unprintable": "its
+// One line, without a newline at the end. Omits absent fields, and fields without presence that are
+// 0. A message that JSON cannot represent (a Timestamp out of range) becomes {"unprintable": "its
 // type"}.
 std::string MessageToJsonLine(const google::protobuf::Message& message);
 std::string MessageToJsonPretty(const google::protobuf::Message& message);
-// Errors: InvalidArgument naming what does not fit, unknown fields included.
+// Errors: InvalidArgument with the field that does not fit, or that is unknown.
 absl::Status JsonToMessage(const std::string& json, google::protobuf::Message* message);
 
 }  // namespace trainerd

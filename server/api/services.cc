@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "proto/base/time.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"

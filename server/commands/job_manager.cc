@@ -8,10 +8,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/stop_limits.h"
 #include "server/commands/submit.h"
 #include "server/ledger/transition.h"
-#include "server/reconcile/decide.h"
 #include "server/runs/inspect_client.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "server/ingest/ingest.h"
@@ -56,7 +57,7 @@ absl::Status Ingester::Add(const AttemptRef& attempt) {
   }
   // Without the kernel's hints (a full disk, too many watches) the spool is still looked at, only
   // later.
-  absl::Status watched = MakeFolders(dir);
+  absl::Status watched = MakeDirectories(dir);
   if (watched.ok()) watched = watcher_->Add(dir);
   if (!watched.ok()) {
     spdlog::warn("job={} attempt={} spool is not watched: {}", JobId(attempt.job), attempt.attempt,

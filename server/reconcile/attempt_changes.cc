@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/attempt_end.h"
@@ -15,9 +16,6 @@
 namespace trainerd::server {
 namespace {
 
-constexpr int64_t kSpoolSegmentBytes = 8 << 20;
-constexpr int64_t kLogFileBytes = 16 << 20;
-constexpr int kLogFiles = 10;
 // A change is bounded; so many checkpoints that no event told of are taken at once, the others at
 // the next attempt's end.
 constexpr int kMaxAdopted = 64;
@@ -207,9 +205,6 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
     spec.set_init_path(record.ledger.init_path());
   }
   spec.set_worker_path(defaults.worker_path);
-  spec.set_spool_segment_bytes(kSpoolSegmentBytes);
-  spec.set_log_file_bytes(kLogFileBytes);
-  spec.set_log_files(kLogFiles);
   return spec;
 }
 

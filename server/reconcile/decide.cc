@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "proto/contract/job/stop_limits.h"
+
 namespace trainerd::server {
 namespace {
 

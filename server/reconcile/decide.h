@@ -49,9 +49,6 @@ struct Decision {
   bool stalled = false;         // condition to show
 };
 
-// Grace between a forced stop and the kill.
-constexpr absl::Duration kForceGrace = absl::Seconds(2);
-
 Decision Decide(const DecideInput& input);
 
 }  // namespace trainerd::server

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/base/fd.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::server {
@@ -37,13 +38,12 @@ class WorkerProcess {
   // has no parent-death signal: the end of the control socket tells it that the shim is gone.
   // Errors: what the exec said, with the program's path.
   static absl::StatusOr<WorkerProcess> Spawn(const Options& options);
-  WorkerProcess(WorkerProcess&& other) noexcept;
+  WorkerProcess(WorkerProcess&& other) = default;
   WorkerProcess& operator=(WorkerProcess&&) = delete;
-  ~WorkerProcess();
 
   const internal::ProcessId& id() const { return id_; }
   // Read end of the log pipe, non-blocking.
-  int log_fd() const { return log_fd_; }
+  int log_fd() const { return log_.get(); }
 
   // Errors: Unavailable when the worker is gone, does not read its commands, or Leave was called.
   absl::Status Send(internal::RequestedAction action);
@@ -58,10 +58,9 @@ class WorkerProcess {
   WorkerProcess() = default;
 
   internal::ProcessId id_;
-  int control_fd_ = -1;
-  int log_fd_ = -1;
+  Fd control_, log_;
   bool left_ = false;
-  bool reaped_ = false;
+  bool reaped_ = true;
 };
 
 }  // namespace trainerd::server

@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resource names and times as the daemon stores them.
+// Resource names as the daemon stores them.
 // jobs/{job_id} and jobs/{job_id}/checkpoints/{checkpoint_id}; the database keeps the bare ids.
 #pragma once
 
 #include <string>
 #include <string_view>
 
-#include "absl/time/time.h"
-#include "google/protobuf/duration.pb.h"
-#include "google/protobuf/timestamp.pb.h"
-
 namespace trainerd::server {
-
-google::protobuf::Timestamp ToProto(absl::Time time);
-absl::Time FromProto(const google::protobuf::Timestamp& time);
-absl::Duration FromProto(const google::protobuf::Duration& duration);
 
 // "jobs/ID" or "ID" → "ID"; "jobs/ID/checkpoints/X" → "ID".
 std::string JobId(std::string_view name);

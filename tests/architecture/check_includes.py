@@ -9,16 +9,18 @@ import os
 import re
 import sys
 
-FOLDERS = ("proto/contract", "client", "server/shim", "server", "engine/cuda", "engine", "tests")
+FOLDERS = ("proto/base", "proto/contract", "client", "server/shim", "server", "engine/cuda", "engine", "tests")
 
 # What an include line stands for, first match wins.
 KINDS = [
     ("grpc", re.compile(r"^(grpcpp|grpc)/|\.grpc\.pb\.h$")),
-    ("messages", re.compile(r"^(trainerd|google)/.*\.pb\.h$|^google/protobuf/")),
+    ("protobuf", re.compile(r"^google/protobuf/")),
+    ("messages", re.compile(r"^(trainerd|google)/.*\.pb\.h$")),
     ("torch", re.compile(r"^(ATen|c10|torch|caffe2)/")),
     ("cuda", re.compile(r"^(cuda|cublas|cudnn|nccl)[^/]*\.h$|^cub/|^c10/cuda/|^ATen/cuda/")),
     ("yaml", re.compile(r"^yaml-cpp/")),
     ("spdlog", re.compile(r"^(spdlog|fmt)/")),
+    ("base", re.compile(r"^proto/base/")),
     ("contract", re.compile(r"^proto/contract/")),
     ("client", re.compile(r"^client/")),
     ("server/shim", re.compile(r"^server/shim/")),
@@ -26,12 +28,13 @@ KINDS = [
     ("engine", re.compile(r"^engine/")),
 ]
 ALLOWED = {
-    "proto/contract": {"messages", "contract"},
-    "client": {"messages", "grpc", "contract", "client"},
-    "server/shim": {"messages", "contract", "server/shim"},
-    "server": {"messages", "contract", "server", "spdlog"},
-    "engine": {"messages", "contract", "engine", "spdlog", "torch"},
-    "engine/cuda": {"messages", "contract", "engine", "torch", "cuda"},
+    "proto/base": {"protobuf", "base"},
+    "proto/contract": {"protobuf", "base", "messages", "contract"},
+    "client": {"protobuf", "base", "messages", "grpc", "contract", "client"},
+    "server/shim": {"protobuf", "base", "messages", "contract", "server/shim"},
+    "server": {"protobuf", "base", "messages", "contract", "server", "spdlog"},
+    "engine": {"protobuf", "base", "messages", "contract", "engine", "spdlog", "torch"},
+    "engine/cuda": {"protobuf", "base", "messages", "contract", "engine", "torch", "cuda"},
 }
 # Exceptions of the table: (path pattern, kind).
 EXCEPTIONS = [
@@ -40,6 +43,8 @@ EXCEPTIONS = [
 ]
 # Parts of the engine that must stay free of LibTorch: trainerd-inspect is made of them.
 NO_TORCH = re.compile(r"^engine/(text|data|monitor|cli/inspect)/|^engine/inspect_main\.cc$|^engine/model/(safetensors|hf_folder|model_config|families)\.")
+# Inside proto/contract: what a folder may include besides itself.
+CONTRACT = {"config": set(), "job": set(), "run_dir": {"job"}}
 # Inside the engine: run_job → train → {model, optim, data, monitor, checkpoint}, model → ops, data → text. What a folder may include besides itself.
 ENGINE = {
     "text": set(),
@@ -70,6 +75,10 @@ def violations_of(path, includes):
             yield f"{path}: {folder} may not include {kind} ({header})"
         if kind == "torch" and NO_TORCH.match(path):
             yield f"{path}: this part of the engine has no LibTorch ({header})"
+        if folder == "proto/contract" and kind == "contract":
+            own, other = path.split("/")[2], header.split("/")[2]
+            if other != own and other not in CONTRACT[own]:
+                yield f"{path}: proto/contract/{own} may not include proto/contract/{other} ({header})"
         if folder == "engine" and kind == "engine":
             own = path.split("/")[1]
             other = header.split("/")[1]
@@ -78,7 +87,7 @@ def violations_of(path, includes):
 
 
 def files(root):
-    for top in ("proto/contract", "client", "server", "engine"):
+    for top in ("proto/base", "proto/contract", "client", "server", "engine"):
         for folder, _, names in os.walk(os.path.join(root, top)):
             for name in sorted(names):
                 if name.endswith((".h", ".cc", ".cu", ".cuh", ".in")):
@@ -113,9 +122,12 @@ def self_test():
         ("engine/model/a.cc", "cuda_runtime.h"),
         ("client/a.cc", "yaml-cpp/yaml.h"),
         ("proto/contract/run_dir/framing.cc", "yaml-cpp/yaml.h"),
+        ("proto/contract/job/job_state.cc", "proto/contract/run_dir/manifest.h"),
+        ("proto/base/fd.h", "proto/contract/run_dir/framing.h"),
+        ("proto/base/time.cc", "trainerd/v1/job.pb.h"),
     ]
     missed = [f"{path} with {header} was not caught" for path, header in cases if not list(violations_of(path, [header]))]
-    for path, header in [("server/api/a.cc", "grpcpp/grpcpp.h"), ("engine/train/a.cc", "engine/model/decoder.h"), ("proto/contract/config/yaml_to_proto.cc", "yaml-cpp/yaml.h")]:
+    for path, header in [("server/api/a.cc", "grpcpp/grpcpp.h"), ("engine/train/a.cc", "engine/model/decoder.h"), ("proto/base/time.h", "google/protobuf/timestamp.pb.h"), ("proto/contract/run_dir/a.cc", "proto/contract/job/job_state.h"), ("proto/contract/config/yaml_to_proto.cc", "yaml-cpp/yaml.h")]:
         missed += [f"{path} with {header} was refused"] if list(violations_of(path, [header])) else []
     return missed
 

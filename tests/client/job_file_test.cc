@@ -31,7 +31,7 @@ class JobFileTest : public ::testing::Test {
     EXPECT_TRUE(job.ok()) << job.status();
     return job.ok() ? *std::move(job) : JobFile();
   }
-  TemporaryFolder folder_;
+  TempDir folder_;
 };
 
 TEST_F(JobFileTest, PathsAreMadeAbsoluteAgainstTheFileAndTheNameIsItsStem) {

@@ -27,7 +27,6 @@ using ::testing::HasSubstr;
 using testing::Ran;
 using testing::ReadText;
 using testing::RunAttempt;
-using testing::TempDir;
 using testing::TinyJob;
 using testing::WantAfterStep;
 using testing::WriteText;

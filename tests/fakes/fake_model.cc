@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/attempt_files.h"
@@ -62,7 +63,7 @@ absl::Status FillManifest(const std::string& folder, Manifest* manifest) {
 absl::Status WriteAndRename(const FakeModel& model, const PublishOptions& options,
                             const std::string& temporary, Manifest* manifest) {
   std::filesystem::remove_all(temporary);
-  RETURN_IF_ERROR(MakeFolders(temporary));
+  RETURN_IF_ERROR(MakeDirectories(temporary));
   RETURN_IF_ERROR(model.WriteFiles(temporary, options.with_state));
   RETURN_IF_ERROR(FillManifest(temporary, manifest));
   RETURN_IF_ERROR(WriteFileAtomic(temporary + "/" + kManifestName, ManifestToJson(*manifest)));

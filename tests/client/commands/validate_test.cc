@@ -43,7 +43,7 @@ class ValidateTest : public ::testing::Test {
     std::ifstream file(folder_.path() + "/calls");
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  TemporaryFolder folder_;
+  TempDir folder_;
 };
 
 TEST_F(ValidateTest, WithoutADaemonInspectLooksAndWhatIsNotCheckedIsSaid) {

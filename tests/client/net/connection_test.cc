@@ -19,7 +19,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(ConnectionTest, WithoutADaemonItSaysHowToStartOne) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   for (const std::vector<std::string>& command : {std::vector<std::string>{"ls"},
                                                   {"get", "latest"},
                                                   {"watch", "x"},
@@ -39,7 +39,7 @@ TEST(ConnectionTest, WithoutADaemonItSaysHowToStartOne) {
 }
 
 TEST(ConnectionTest, ASocketThatNobodyServesIsToldFromAnAbsentOne) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   const std::string path = folder.path() + "/trainerd.sock";
   const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un name{.sun_family = AF_UNIX};
@@ -52,7 +52,7 @@ TEST(ConnectionTest, ASocketThatNobodyServesIsToldFromAnAbsentOne) {
 }
 
 TEST(ConnectionTest, AnOlderDaemonIsRefusedWithBothRevisions) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   FakeStore store;
   store.api_revision = kApiRevision - 1;
   const FakeDaemon daemon(&store, SocketOf(folder.path()));
@@ -67,7 +67,7 @@ TEST(ConnectionTest, AnOlderDaemonIsRefusedWithBothRevisions) {
 }
 
 TEST(ConnectionTest, ADaemonWithoutServerInfoIsAnOlderOne) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   FakeStore store;
   const FakeDaemon daemon(&store, SocketOf(folder.path()), /*with_admin=*/false);
   const RunResult result = Trainctl(folder.path(), {"ls"});
@@ -76,7 +76,7 @@ TEST(ConnectionTest, ADaemonWithoutServerInfoIsAnOlderOne) {
 }
 
 TEST(ConnectionTest, VersionShowsClientAndDaemon) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   RunResult result = Trainctl(folder.path(), {"version"});
   EXPECT_EQ(result.code, kUnreachable);
   EXPECT_THAT(result.out, HasSubstr("trainctl "));
@@ -91,7 +91,7 @@ TEST(ConnectionTest, VersionShowsClientAndDaemon) {
 }
 
 TEST(ConnectionTest, AStateDirectoryOfTwoHundredCharactersWorks) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   const std::string deep = folder.path() + "/" + std::string(200, 'd');
   std::filesystem::create_directory(deep);
   // A server cannot bind so long a path either: it goes through a descriptor of the folder.
@@ -105,7 +105,7 @@ TEST(ConnectionTest, AStateDirectoryOfTwoHundredCharactersWorks) {
 }
 
 TEST(ConnectionTest, TcpSendsTheTokenOfTheFile) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   FakeStore store;
   const FakeDaemon daemon(&store, "127.0.0.1:0");
   const std::string address = "127.0.0.1:" + std::to_string(daemon.port());
@@ -130,14 +130,14 @@ TEST(ConnectionTest, TcpSendsTheTokenOfTheFile) {
 }
 
 TEST(ConnectionTest, AddressesThatAreNone) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   for (const char* address : {"localhost", "host:port", "host:99999", "unix:"}) {
     EXPECT_EQ(Trainctl(folder.path(), {"--address", address, "ls"}).code, kUsage) << address;
   }
 }
 
 TEST(ConnectionTest, ACommandWhoseConnectionBreaksIsRepeatedWithTheSameRequestId) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   folder.Write("job.yaml", "model: {path: m}\ndata: {train: a.jsonl}\n");
   FakeStore store;
   std::atomic<int> calls{0};

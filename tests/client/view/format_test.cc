@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "proto/base/format.h"
+
 namespace trainerd::client {
 namespace {
 

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "proto/base/format.h"
 #include "tests/engine/checkpoint/fsync_log.h"
 #include "tests/engine/train/tiny_run.h"
 
@@ -17,7 +18,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::ReadText;
-using testing::TempDir;
 
 absl::Status Allowed() { return absl::OkStatus(); }
 
@@ -147,9 +147,9 @@ TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
 }
 
 TEST(FolderWriterTest, BytesForPeople) {
-  EXPECT_EQ(BytesText(999), "999 bytes");
-  EXPECT_EQ(BytesText(1'500'000), "1.5 MB");
-  EXPECT_EQ(BytesText(1'890'000'000), "1.89 GB");
+  EXPECT_EQ(FormatBytes(999), "999 bytes");
+  EXPECT_EQ(FormatBytes(1'500'000), "1.5 MB");
+  EXPECT_EQ(FormatBytes(1'890'000'000), "1.89 GB");
 }
 
 }  // namespace

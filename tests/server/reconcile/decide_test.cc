@@ -4,6 +4,7 @@
 #include "server/reconcile/decide.h"
 
 #include "gtest/gtest.h"
+#include "proto/contract/job/stop_limits.h"
 
 namespace trainerd::server {
 namespace {

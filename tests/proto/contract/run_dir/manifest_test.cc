@@ -16,8 +16,6 @@
 namespace trainerd {
 namespace {
 
-using testing::TempDir;
-
 // A folder with two files and the manifest that fits it.
 Manifest WriteFolder(const TempDir& dir) {
   Manifest manifest;
@@ -31,10 +29,10 @@ Manifest WriteFolder(const TempDir& dir) {
   manifest.has_optimizer = true;
   for (const std::string& name : {std::string("model.safetensors"), std::string("config.json")}) {
     const std::string contents(name == "config.json" ? 10 : 3000000, name[0]);
-    EXPECT_TRUE(WriteFileAtomic(dir.File(name), contents).ok());
+    EXPECT_TRUE(WriteFileAtomic(dir / name, contents).ok());
     manifest.files[name] = {static_cast<int64_t>(contents.size()), ToHex(Xxh3(contents))};
   }
-  EXPECT_TRUE(WriteFileAtomic(dir.File(kManifestName), ManifestToJson(manifest)).ok());
+  EXPECT_TRUE(WriteFileAtomic(dir / kManifestName, ManifestToJson(manifest)).ok());
   return manifest;
 }
 
@@ -55,7 +53,7 @@ TEST(ManifestTest, ReadsBackEveryField) {
   EXPECT_EQ(read->total_bytes(), 3000010);
   EXPECT_EQ(ManifestToJson(*read), ManifestToJson(written));
   EXPECT_TRUE(VerifyFolder(dir.path(), *read).ok());
-  EXPECT_EQ(*ManifestDigest(dir.path()), Xxh3(*ReadFile(dir.File(kManifestName))));
+  EXPECT_EQ(*ManifestDigest(dir.path()), Xxh3(*ReadFile(dir / kManifestName)));
 }
 
 TEST(ManifestTest, KeysAreSorted) {
@@ -67,7 +65,7 @@ TEST(ManifestTest, KeysAreSorted) {
 TEST(ManifestTest, VerifyNamesWhatDiffers) {
   TempDir dir;
   const Manifest manifest = WriteFolder(dir);
-  const std::string path = dir.File("model.safetensors");
+  const std::string path = dir / "model.safetensors";
   std::string contents = *ReadFile(path);
   // One bit, in the middle.
   contents[contents.size() / 2] ^= 1;
@@ -91,8 +89,8 @@ TEST(ManifestTest, VerifyNamesWhatDiffers) {
 TEST(ManifestTest, LinkIsNotFollowed) {
   TempDir dir;
   const Manifest manifest = WriteFolder(dir);
-  std::filesystem::rename(dir.File("config.json"), dir.File("elsewhere"));
-  std::filesystem::create_symlink(dir.File("elsewhere"), dir.File("config.json"));
+  std::filesystem::rename(dir / "config.json", dir / "elsewhere");
+  std::filesystem::create_symlink(dir / "elsewhere", dir / "config.json");
   EXPECT_FALSE(VerifyFolder(dir.path(), manifest).ok());
 }
 
@@ -104,7 +102,7 @@ TEST(ManifestTest, AbsentManifestIsNotFound) {
 
 TEST(ManifestTest, HugeManifestIsRefusedUnread) {
   TempDir dir;
-  ASSERT_TRUE(WriteFileAtomic(dir.File(kManifestName), std::string((4 << 20) + 1, ' ')).ok());
+  ASSERT_TRUE(WriteFileAtomic(dir / kManifestName, std::string((4 << 20) + 1, ' ')).ok());
   EXPECT_EQ(ReadManifest(dir.path()).status().code(), absl::StatusCode::kDataLoss);
 }
 

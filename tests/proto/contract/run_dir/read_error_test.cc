@@ -30,10 +30,10 @@ class BelieveDamageTest : public ::testing::Test {
   BelieveDamageTest() { std::ofstream(file_) << "bytes"; }
   absl::Status Believe(const std::vector<absl::Status>& answers) {
     looks_ = 0;
-    return ConfirmCorruption({file_, dir_.File("absent")}, [&] { return answers.at(looks_++); });
+    return ConfirmCorruption({file_, dir_ / "absent"}, [&] { return answers.at(looks_++); });
   }
-  testing::TempDir dir_;
-  const std::string file_ = dir_.File("looked-at");
+  TempDir dir_;
+  const std::string file_ = dir_ / "looked-at";
   size_t looks_ = 0;
 };
 

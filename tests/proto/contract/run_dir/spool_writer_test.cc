@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "proto/base/atomic_file.h"
 #include "proto/contract/run_dir/framing.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd {
 namespace {
@@ -30,13 +31,6 @@ v1::Event Step(int64_t step) {
 
 class SpoolWriterTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-spool-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
-
   // All events of all segments; fails on anything but whole frames.
   std::vector<v1::Event> ReadAll() const {
     std::vector<v1::Event> events;
@@ -55,7 +49,8 @@ class SpoolWriterTest : public ::testing::Test {
     }
     return events;
   }
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
 };
 
 TEST_F(SpoolWriterTest, KeepsOrderOverSegmentsOfBoundedSize) {

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/base/format.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace trainerd {
+namespace {
+
+template <typename Number>
+std::string Shortest(Number value) {
+  std::array<char, 64> buffer;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  return std::string(buffer.data(), end.ptr);
+}
+
+}  // namespace
+
+std::string FormatBytes(int64_t bytes) {
+  constexpr std::array<const char*, 6> kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (std::fabs(value) >= 1024 && unit + 1 < kUnits.size()) {
+    value /= 1024;
+    ++unit;
+  }
+  return absl::StrFormat(unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+}
+
+std::string FormatSpan(absl::Duration span) {
+  if (span < absl::ZeroDuration()) span = absl::ZeroDuration();
+  if (span == absl::InfiniteDuration()) return "inf";
+  const int64_t seconds = absl::ToInt64Seconds(span + absl::Milliseconds(500));
+  if (seconds < 60) return absl::StrCat(seconds, "s");
+  if (seconds < 3600) return absl::StrFormat("%dm%02ds", seconds / 60, seconds % 60);
+  if (seconds < 86400) return absl::StrFormat("%dh%02dm", seconds / 3600, seconds / 60 % 60);
+  return absl::StrFormat("%dd%02dh", seconds / 86400, seconds / 3600 % 24);
+}
+
+std::string FormatShortest(double value) { return Shortest(value); }
+std::string FormatShortest(float value) { return Shortest(value); }
+
+}  // namespace trainerd
