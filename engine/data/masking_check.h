@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Five checks of what is trained, on sampled rows as the training loop will see them, before any
-// weight is loaded. They guard against the fault that costs most and shows least: training on the
-// wrong tokens.
+// Five checks of what is trained, on sampled sequences exactly as the training loop receives them,
+// before any weight is loaded. They guard against the error that costs most and shows least:
+// training on the wrong tokens.
 #pragma once
 
 #include "engine/data/prepare.h"
@@ -11,26 +11,26 @@
 
 namespace trainerd::engine {
 
-// Rows that are looked at: all, or a seeded sample of this many.
+// Sequences that are checked: all, or a seeded sample of this many.
 inline constexpr int64_t kMaskingSampleRows = 64;
 
-// The report, with the digest of the first step's rows (FirstRowsDigest). A failed check with error
-// = true must end the job.
-//   transitions   error: in each row, runs of trained tokens = spans that the template renderer
-//   recorded coverage      error: at least 90 % of the recorded spans' tokens are trained, in each
-//   row distribution  error: no row is untrained, and none is trained from end to end unless
-//   data.train_on is "all" ratio         warning: 15 % to 95 % of all tokens are trained content
-//   warning: trained text does not contain what opens another role's turn
-// Tokens that are the first of their document count as trained here when they carry a label, though
-// nothing predicts them. Source: the replaced system's masking validators, over tokens without
-// padding.
-// A conversation that packing: bfd_split cut into pieces is looked at as a whole. Errors: those of
-// TokenStore::Read.
+// The report, with the digest of the first step's sequences (FirstRowsDigest). A failed check with
+// error = true must end the job.
+//   transitions    error: in each sequence, the stretches of trained tokens are the spans that the
+//                  template renderer recorded
+//   coverage       error: at least 90 % of the recorded spans' tokens are trained, in each sequence
+//   distribution   error: no sequence is untrained, and none is trained from end to end unless
+//                  data.train_on is "all"
+//   ratio          warning: 15 % to 95 % of all tokens are trained
+//   content        warning: trained text does not contain the opening of another role's turn
+// The first token of a document counts as trained here if it carries a label, although no token
+// predicts it. A conversation that packing: bfd_split cut into pieces is checked as a whole.
+// Errors: those of TokenStore::Read.
 absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                                                const v1::JobConfig& config,
                                                const Tokenizer& tokenizer);
 
-// OK, or InvalidArgument that names the checks which failed with error = true.
+// OK, or InvalidArgument that names the failed checks with error = true.
 absl::Status MaskingStatus(const v1::MaskingReport& report);
 
 }  // namespace trainerd::engine

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the job's data files to token examples and rows: read → validate → profile → template →
-// tokenise → target spans → labels → pack. preview, validate and training all call this.
+// From the job's data files to examples and packed sequences: read → validate → profile → template
+// → tokenize → target spans → labels → pack. preview, validate and training all call this.
 #pragma once
 
 #include <cstdint>
@@ -33,50 +33,55 @@ inline constexpr int64_t kDataMemoryBytes = 200 << 20;
 inline constexpr int64_t kDataMemoryPerConversation = 64;
 
 struct PreparedData {
-  std::unique_ptr<TokenStore> store;  // tokens and labels lie in a file
-  // Examples of `store` in file order. Train: those that are trained on, each once (they have a
-  // target token, and a weight chose them). Validation: of data.validation or the seeded split.
+  // Tokens and labels, in a file.
+  std::unique_ptr<TokenStore> store;
+  // Examples of `store` in file order. Train: those with a target token that the file's weight
+  // selected, each once. Validation: of data.validation or the seeded split.
   std::vector<uint32_t> train, validation;
-  PackedSequences
-      train_sequences;  // of examples of `store`; one of a weighted file may stand in several rows
+  // Of examples of `store`. An example of a weighted file may be part of several sequences.
+  PackedSequences train_sequences;
   PackedSequences validation_rows;
-  v1::DataReport report;  // with fingerprint, counts and findings (file:line)
+  // With fingerprint, counts and findings (file:line).
+  v1::DataReport report;
   bool from_cache = false;
-  std::vector<std::string> notes;  // what went wrong with the cache; the job goes on without it
+  // Problems of the cache; the job continues without it.
+  std::vector<std::string> notes;
 };
 
-// Called now and then with the fraction done (0..1); a non-OK status it returns ends the work with
-// that status (a stop was asked for).
+// Called periodically with the fraction done (0..1). A non-OK status ends the work with that status
+// (a stop was requested).
 using PrepareProgress = std::function<absl::Status(double)>;
 
 struct PrepareOptions {
-  int num_threads = 0;  // that parse and tokenise; 0 = those of the machine, at most 8. The result
-                        // does not depend on it
-  bool keep_going = false;   // for validate: what would be an error becomes a finding with error =
-                             // true, and reading goes on
-  std::string cache_folder;  // token_cache.h; "" = none
-  std::string scratch_folder =
-      "/tmp";  // for an unnamed file of token rows, where no cache takes them
+  // Threads that parse and tokenize; 0 = those of the machine, at most 8. The result does not
+  // depend on it.
+  int num_threads = 0;
+  // For validate: an error becomes a finding with error = true, and reading continues.
+  bool keep_going = false;
+  // Folder of the token cache (token_cache.h); "" = none.
+  std::string cache_folder;
+  // For an unnamed file of tokens, if there is no cache.
+  std::string scratch_folder = "/tmp";
 };
 
-// The data that the run trains on. What is chosen at random (validation split, share of a weighted
-// file) depends on train.seed and the files' rows alone. Report: `tokens` are the lengths of the
-// trained examples before truncation; `target_tokens` and `rows` are those of one epoch. Errors:
-// InvalidArgument / NotFound with file, line and advice (missing, empty, truncated, malformed data;
-// unknown role; template error; no row with a target token; a finding that data.findings makes an
-// error …); ResourceExhausted when nothing has room for the rows.
-// Memory, here and in training: kDataMemoryBytes and kDataMemoryPerConversation for each
-// conversation, whatever their length and the files' size, as long as no line is longer than 4 MiB
-// (a longer one is held as a whole, some 20 times).
+// The data that the job trains on. Random choices (validation split, share of a weighted file)
+// depend on train.seed and the files' records alone. Report: `tokens` are the lengths of the
+// trained examples before truncation; `target_tokens` and `rows` describe the sequences of one
+// epoch. Errors: InvalidArgument or NotFound with file, line and advice (missing, empty, truncated
+// or malformed data; unknown role; template error; no record with a target token; a finding that
+// data.findings makes an error …); ResourceExhausted if neither disk nor memory has room. Memory,
+// here and in training: kDataMemoryBytes plus kDataMemoryPerConversation for each conversation,
+// whatever their length and the files' size, as long as no line is longer than 4 MiB (a longer line
+// is held in memory about 20 times).
 absl::StatusOr<PreparedData> PrepareData(const v1::JobConfig& config, const TextPipeline& text,
                                          const PrepareProgress& progress,
                                          const PrepareOptions& options = {});
 
-// The loader's options out of the job's configuration.
+// The loader's options from the job's configuration.
 DataLoaderOptions LoaderOptions(const v1::JobConfig& config);
 
-// XXH3-128 in hex over ids and labels of the first `count` rows in training order of epoch 0 (what
-// the events and `preview --packed` print). Errors: those of TokenStore::Read.
+// XXH3-128 in hex over ids and labels of the first `count` sequences in training order of epoch 0;
+// the masking report and `preview --packed` contain it. Errors: those of TokenStore::Read.
 absl::StatusOr<std::string> FirstRowsDigest(const PreparedData& data, const v1::JobConfig& config,
                                             int64_t count);
 

@@ -8,6 +8,7 @@
 #include "proto/base/time.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
+#include "server/store/names.h"
 
 namespace trainerd::server {
 namespace {

@@ -10,7 +10,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/config/yaml_to_proto.h"
-#include "proto/contract/job/stop_limits.h"
+#include "proto/contract/job/force_grace.h"
 #include "server/commands/submit.h"
 #include "server/ledger/transition.h"
 #include "server/runs/inspect_client.h"

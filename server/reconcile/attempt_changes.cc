@@ -208,7 +208,7 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
   return spec;
 }
 
-bool SaysDamaged(const Observation& observation) {
+bool ReportsDamaged(const Observation& observation) {
   return observation.worker_exit.has_value() &&
          observation.worker_exit->error().code() == "CHECKPOINT_DAMAGED";
 }
@@ -296,7 +296,7 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
                    LoadAttempt(transaction.db(), request.job_id, request.attempt));
   RETURN_IF_ERROR(AdoptCheckpoints(transaction, &record, *request.scan));
   AttemptVerdict verdict = JudgeAttempt(observation, request.attempt, request.boot_changed);
-  if (SaysDamaged(observation)) {
+  if (ReportsDamaged(observation)) {
     if (!attempt.resumed_from().empty()) {
       RETURN_IF_ERROR(CondemnDamaged(transaction, request, attempt.resumed_from()));
     } else if (!verdict.error->retryable()) {

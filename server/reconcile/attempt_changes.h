@@ -48,7 +48,7 @@ struct CloseAttemptRequest {
   double unit_random = 0.5;  // in [0, 1)
 };
 // The worker left because its resume point is damaged.
-bool SaysDamaged(const Observation& observation);
+bool ReportsDamaged(const Observation& observation);
 
 // Conditions of a job whose checkpoints cannot be read at present: set by whoever meets the error,
 // cleared when an attempt is closed or opened.

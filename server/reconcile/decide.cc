@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "proto/contract/job/stop_limits.h"
+#include "proto/contract/job/force_grace.h"
 
 namespace trainerd::server {
 namespace {
@@ -55,19 +55,6 @@ void DecideUnknown(const DecideInput& input, Decision* decision) {
   decision->kill_by_identity = orphan_overdue || end_overdue || forced;
 }
 
-void DecideEnded(const DecideInput& input, Decision* decision) {
-  if (!input.ending) {
-    decision->begin_ending = true;
-    return;
-  }
-  if (!input.drained) return;
-  if (!input.scan_started) {
-    decision->begin_scan = true;
-    return;
-  }
-  decision->finish = input.scanned;
-}
-
 }  // namespace
 
 Decision Decide(const DecideInput& input) {
@@ -89,12 +76,12 @@ Decision Decide(const DecideInput& input) {
         decision.relaunch = true;
         break;
       }
-      if (input.never_started && !input.ending) decision.kill_by_identity = true;  // fences it
-      DecideEnded(input, &decision);
+      if (input.never_started) decision.kill_by_identity = true;  // fences it
+      decision.begin_ending = true;
       break;
     }
     case Observation::Kind::kExited:
-      DecideEnded(input, &decision);
+      decision.begin_ending = true;
       break;
   }
   return decision;

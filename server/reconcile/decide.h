@@ -29,11 +29,7 @@ struct DecideInput {
   // What this daemon has already done for the attempt.
   internal::RequestedAction signalled = internal::REQUESTED_ACTION_UNSPECIFIED;
   absl::Time signalled_at = absl::InfinitePast();
-  int launches = 0;      // by this daemon
-  bool ending = false;   // the ingester was told that the spool is complete
-  bool drained = false;  // all of the spool is in the log
-  bool scan_started = false;
-  bool scanned = false;  // the checkpoints on disk were looked at
+  int launches = 0;  // by this daemon
 };
 
 struct Decision {
@@ -43,8 +39,6 @@ struct Decision {
   bool kill_by_identity = false;
   bool stop_for_limit = false;  // record a graceful stop because of limits.max_run_time
   bool begin_ending = false;    // the worker is gone: the spool is complete
-  bool begin_scan = false;      // look at the checkpoints on disk
-  bool finish = false;          // close the attempt and move the job on
   bool control_lost = false;    // condition to show
   bool stalled = false;         // condition to show
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The thread, its rounds, and the start. One attempt is in reconciler_attempt.cc, the queue in
-// reconciler_queue.cc.
+// The thread, its rounds, and the start of the daemon. One attempt is in reconciler_attempt.cc, the
+// queue in reconciler_queue.cc.
 #include "server/reconcile/reconciler.h"
 
 #include <algorithm>
@@ -23,9 +23,10 @@ constexpr absl::Duration kQueueSoon = absl::Milliseconds(100);
 constexpr absl::Duration kIdleEvery = absl::Seconds(5);
 constexpr absl::Duration kExpireEvery = absl::Hours(1);
 constexpr absl::Duration kRetryEvery = absl::Seconds(10);
-// At start, attempts that have ended are closed before the daemon serves, if their disks answer in
-// this time.
+// The daemon closes the attempts that have already ended before it serves, for at most this time.
 constexpr absl::Duration kRecoverPatience = absl::Seconds(20);
+// One per open attempt whose shim does not answer; more attempts than devices are never open.
+constexpr int kMaxCallThreads = 64;
 
 }  // namespace
 
@@ -37,7 +38,11 @@ Reconciler::Reconciler(Options options, Parts parts)
       activity_(parts.activity),
       devices_(parts.devices),
       disk_(parts.disk),
-      housekeeping_(parts.housekeeping) {}
+      housekeeping_(parts.housekeeping),
+      call_threads_(kMaxCallThreads),
+      run_call_(options_.run_call ? options_.run_call : [this](std::function<void()> call) {
+        call_threads_.Run(std::move(call));
+      }) {}
 
 Reconciler::~Reconciler() { Stop(); }
 
@@ -51,7 +56,8 @@ void Reconciler::Stop() {
     stopping_ = true;
   }
   if (thread_.joinable()) thread_.join();
-  // A scan's task pokes this object.
+  // Their tasks call Poke.
+  call_threads_.Stop();
   disk_.Stop();
 }
 
@@ -89,40 +95,41 @@ absl::Status Reconciler::Recover() {
     }
     return absl::OkStatus();
   }));
-  for (const auto& [attempt, run_dir] : open) RETURN_IF_ERROR(Attach(attempt, run_dir));
+  for (const auto& [attempt, run_dir] : open) Attach(attempt, run_dir);
   KillOrphans();
   const absl::Time deadline = absl::Now() + kRecoverPatience;
-  while (!active_.empty() && absl::Now() < deadline) {
+  while (!attempts_.empty() && absl::Now() < deadline) {
     const absl::Time now = options_.clock();
-    for (auto it = active_.begin(); it != active_.end();) {
+    for (auto it = attempts_.begin(); it != attempts_.end();) {
       auto current = it++;
-      StepAttempt(current->first, current->second, /*poked=*/true, now);
+      StepAttempt(current->first, current->second, /*poked=*/false, now);
     }
-    const bool any_closing = std::any_of(
-        active_.begin(), active_.end(), [](const auto& entry) { return entry.second.IsClosing(); });
-    if (!any_closing) break;
+    const bool any_ends = std::any_of(attempts_.begin(), attempts_.end(),
+                                      [](const auto& entry) { return entry.second.MayEndSoon(); });
+    if (!any_ends) break;
     absl::SleepFor(absl::Milliseconds(2));
   }
   return housekeeping_.Recover();
 }
 
-absl::Status Reconciler::Attach(const v1::Attempt& attempt, const std::string& run_dir) {
+void Reconciler::Attach(const v1::Attempt& attempt, const std::string& run_dir) {
   const std::string id = JobId(attempt.job());
-  Active active;
-  active.ref = {.job = attempt.job(), .attempt = attempt.number(), .run_dir = run_dir};
+  const AttemptRef ref = {.job = attempt.job(), .attempt = attempt.number(), .run_dir = run_dir};
   devices_.Hold(attempt.device(), attempt.job());
   activity_.Start(attempt.job(), options_.clock());
-  Ingest(active);
-  spdlog::info("job={} attempt={} open: taken up", JobId(attempt.job()), attempt.number());
-  active_.emplace(id, std::move(active));
-  return absl::OkStatus();
+  const auto [tracked, added] = attempts_.try_emplace(id, ref, MakeProbe(ref), /*launches=*/0);
+  Ingest(tracked->second);
+  spdlog::info("job={} attempt={} reattached", id, attempt.number());
 }
 
 void Reconciler::KillOrphans() {
   for (const AttemptRef& ref : executor_.ListOwned(options_.runs_dir)) {
-    auto it = active_.find(JobId(ref.job));
-    if (it != active_.end() && it->second.ref.attempt == ref.attempt) continue;
-    spdlog::warn("job={} attempt={} runs without a row: ended", JobId(ref.job), ref.attempt);
+    auto it = attempts_.find(JobId(ref.job));
+    if (it != attempts_.end() && it->second.ref().attempt == ref.attempt) continue;
+    spdlog::warn(
+        "job={} attempt={} is an orphan and is killed: the database has no such open "
+        "attempt",
+        JobId(ref.job), ref.attempt);
     if (!executor_.Signal(ref, internal::KILL, absl::ZeroDuration()).ok()) {
       absl::Status killed = executor_.KillByIdentity(ref);
       if (!killed.ok()) spdlog::error("job={} {}", JobId(ref.job), std::string(killed.message()));
@@ -130,12 +137,16 @@ void Reconciler::KillOrphans() {
   }
 }
 
+std::shared_ptr<AttemptProbe> Reconciler::MakeProbe(const AttemptRef& ref) {
+  return std::make_shared<AttemptProbe>(executor_, ref, run_call_, [this] { Poke(""); });
+}
+
 absl::Time Reconciler::Step() {
   const absl::Time now = options_.clock();
   const std::set<std::string> pokes = TakePokes();
   absl::Time next = now + kIdleEvery;
-  for (auto it = active_.begin(); it != active_.end();) {
-    auto current = it++;  // StepAttempt may erase it
+  for (auto it = attempts_.begin(); it != attempts_.end();) {
+    auto current = it++;  // StepAttempt can erase it
     StepAttempt(current->first, current->second, pokes.count(current->first) > 0, now);
   }
   StepQueue(now);
@@ -147,9 +158,7 @@ absl::Time Reconciler::Step() {
     next_retry_ = now + kRetryEvery;
     housekeeping_.RetryFailed();
   }
-  for (const auto& [id, active] : active_) {
-    next = std::min(next, now + active.ObserveEvery());
-  }
+  for (const auto& [id, attempt] : attempts_) next = std::min(next, now + attempt.StepEvery());
   return std::min(next, std::max(next_queue_check_, now + kQueueSoon));
 }
 

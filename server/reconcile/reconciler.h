@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Moves every job from where it is to what is wanted: one thread that observes open attempts,
-// decides (jobs/decide.h), carries the decision out, and gives free devices to queued jobs. It
-// holds no truth of its own: after a restart it begins again from the database and the run
-// directories.
+// Moves every job from its actual state to its desired state. One thread observes the open
+// attempts, decides what to do (reconcile/decide.h), does it, and gives free devices to queued
+// jobs. It keeps nothing that the database and the run directories do not have: a new daemon
+// continues from those.
 #pragma once
 
 #include <functional>
@@ -25,6 +25,9 @@
 #include "server/reconcile/attempt_changes.h"
 #include "server/reconcile/decide.h"
 #include "server/reconcile/retry_policy.h"
+#include "server/reconcile/tracked_attempt.h"
+#include "server/runs/attempt_probe.h"
+#include "server/runs/call_threads.h"
 #include "server/runs/device_table.h"
 #include "server/runs/executor.h"
 #include "server/store/store.h"
@@ -42,8 +45,11 @@ class Reconciler {
     std::string boot_id;
     // Whether a program of this path can be started; tests without programs replace it.
     std::function<bool(const std::string&)> is_executable;
+    // Runs a call that can wait for a shim. Empty: on threads of the reconciler.
+    AttemptProbe::RunCall run_call;
   };
-  struct Parts {  // all outlive the reconciler
+  // All outlive the reconciler.
+  struct Parts {
     Store& store;
     Executor& executor;
     Ingester& ingester;
@@ -55,84 +61,47 @@ class Reconciler {
   Reconciler(Options options, Parts parts);
   ~Reconciler();
 
-  // Takes up what an earlier daemon left: attempts that still run are reattached, those that ended
-  // meanwhile are closed, and processes of ours without a row are ended. Call before Start.
+  // Continues what an earlier daemon began: reattaches the attempts that still run, closes those
+  // that have ended, and kills orphans. Call before Start.
   absl::Status Recover();
   void Start();
-  // Ends the thread; attempts go on under their shims.
+  // Ends the threads. Attempts keep running under their shims.
   void Stop();
 
-  // Looks at this job (jobs/{id}) at once; empty: at the queue. Thread-safe.
+  // Requests a step of this job (jobs/{id}) at once; empty: of the queue. Thread-safe.
   void Poke(const std::string& job);
-  // One round, as the thread does it. Answers when the next one is due.
+  // One round of the thread. Returns the time when the next one is due.
   absl::Time Step();
 
  private:
-  // What this daemon knows about an open attempt beside the database.
-  struct Active {
-    AttemptRef ref;
-    std::optional<Observation> observation;
-    absl::Time observed_at = absl::InfinitePast();
-    absl::Time unknown_since = absl::InfiniteFuture();
-    internal::RequestedAction signalled = internal::REQUESTED_ACTION_UNSPECIFIED;
-    absl::Time signalled_at = absl::InfinitePast();
-    std::string signal_problem;  // the newest one that was logged
-    absl::Time killed_at = absl::InfinitePast();
-    int launches = 0;
-    bool ingesting = false;  // the ingester reads its spool
-    bool ending = false;
-    bool scan_started = false;
-    int scan_failures = 0;
-    absl::Time next_scan = absl::InfinitePast();
-    // Shared with the disk worker's task, which may outlive the attempt's entry.
-    struct ScanSlot {
-      absl::Mutex mutex;
-      std::optional<RunScan> scan ABSL_GUARDED_BY(mutex);
-    };
-    std::shared_ptr<ScanSlot> slot = std::make_shared<ScanSlot>();
-    std::optional<RunScan> scan;
-    std::string retained_for;  // resume point at which retention ran last
-    absl::Time next_disk_check = absl::InfinitePast();
-    absl::Time finish_after = absl::InfinitePast();  // closing it failed: the disk may be full
-    int finish_failures = 0;
-
-    bool HasEnded() const {
-      return observation.has_value() && (observation->kind == Observation::Kind::kExited ||
-                                         observation->kind == Observation::Kind::kGone);
-    }
-    // It has ended, and nothing keeps it from being closed at once.
-    bool IsClosing() const { return HasEnded() && scan_failures == 0 && finish_failures == 0; }
-    // Often while something is on its way, else only as a check: ends are told by the kernel.
-    absl::Duration ObserveEvery() const {
-      const bool settled = observation.has_value() &&
-                           observation->kind == Observation::Kind::kRunning &&
-                           signalled == internal::REQUESTED_ACTION_UNSPECIFIED;
-      return settled ? absl::Seconds(1) : absl::Milliseconds(100);
-    }
-  };
-
   void Loop();
   bool HasPokes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !pokes_.empty() || stopping_;
   }
   std::set<std::string> TakePokes() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  absl::Status Attach(const v1::Attempt& attempt, const std::string& run_dir);
+  void Attach(const v1::Attempt& attempt, const std::string& run_dir);
   void KillOrphans();
+  std::shared_ptr<AttemptProbe> MakeProbe(const AttemptRef& ref);
 
-  // reconciler_attempt.cc: one open attempt.
-  void StepAttempt(const std::string& job_id, Active& active, bool poked, absl::Time now);
-  void TidyUp(const JobRecord& record, Active& active, absl::Time now);
-  void Ingest(Active& active);
-  void Observe(Active& active, bool poked, absl::Time now);
-  DecideInput InputFor(const JobRecord& record, const Active& active, absl::Time now) const;
-  void CarryOut(const JobRecord& record, const Decision& decision, Active& active, absl::Time now);
+  // reconciler_attempt.cc: one open attempt. The phases' steps return with the attempt in the next
+  // phase when they are done.
+  void StepAttempt(const std::string& job_id, TrackedAttempt& attempt, bool poked, absl::Time now);
+  void Maintain(const JobRecord& record, TrackedAttempt& attempt, absl::Time now);
+  void Ingest(TrackedAttempt& attempt);
+  void StepRunning(const JobRecord& record, TrackedAttempt& attempt, bool poked, absl::Time now);
+  void Observe(const AttemptRef& ref, Running& running, bool poked, absl::Time now);
+  DecideInput InputFor(const JobRecord& record, const Running& running, absl::Time now) const;
   void ShowConditions(const JobRecord& record, const Decision& decision);
   void StopForLimit(const std::string& job_id);
-  void BeginScan(const JobRecord& record, Active& active);
-  void TakeScan(const JobRecord& record, Active& active, absl::Time now);
-  bool Finish(const std::string& job_id, Active& active);
-  void Relaunch(const JobRecord& record, Active& active);
+  void Kill(const AttemptRef& ref, Running& running, absl::Time now);
+  void Relaunch(const JobRecord& record, TrackedAttempt& attempt);
+  void StepScanning(const JobRecord& record, TrackedAttempt& attempt, absl::Time now);
+  void BeginScan(const JobRecord& record, const AttemptRef& ref, Scanning& scanning);
+  // True when the attempt is closed and no longer tracked.
+  bool StepClosing(const std::string& job_id, TrackedAttempt& attempt, absl::Time now);
+  void Forget(const std::string& job_id, const AttemptRef& ref);
+  bool IsFromOtherBoot(const Observation& observation) const;
 
   // reconciler_queue.cc: queued jobs.
   void StepQueue(absl::Time now);
@@ -143,13 +112,16 @@ class Reconciler {
   void StartJob(const std::string& job_id, const std::string& device);
   void ReportUnreadable(const std::string& job_id, const absl::Status& why);
   struct ResumeChoice {
-    std::optional<v1::Checkpoint> point;  // nullopt = the beginning
-    bool lost = false;                    // there were checkpoints, and none can be read back
-    absl::Status unreadable;              // not OK: what is there cannot be told now
+    // nullopt: from the beginning.
+    std::optional<v1::Checkpoint> point;
+    // The job has checkpoints, and none of them can be resumed from.
+    bool lost = false;
+    // Not OK: a checkpoint cannot be read at present, so nothing is decided.
+    absl::Status unreadable;
   };
   // Errors: of the database.
   absl::StatusOr<ResumeChoice> ChooseResumePoint(const std::string& job_id);
-  void TellFallback(const std::string& job_id, const std::string& device);
+  void ReportFallback(const std::string& job_id, const std::string& device);
   void ClearBackoff(absl::Time now);
 
   const Options options_;
@@ -162,13 +134,13 @@ class Reconciler {
   Housekeeping& housekeeping_;
 
   // Reconciler's thread only (and Recover before it).
-  std::map<std::string, Active> active_;  // by job id
+  std::map<std::string, TrackedAttempt> attempts_;  // by job id
   absl::BitGen random_;
   bool devices_checked_ = false;
-  // Why nothing can be started; not empty at first, so that what an earlier daemon marked is
-  // cleared.
+  // Why no job can start. Not empty at first, so that the marks of an earlier daemon are cleared.
   std::string unreachable_why_ = "the daemon has just started";
-  std::set<std::string> unreadable_;  // jobs whose checkpoints cannot be read, and that was told
+  // Jobs whose unreadable checkpoints were reported.
+  std::set<std::string> unreadable_;
   absl::Time next_queue_check_ = absl::InfinitePast();
   absl::Time next_expiry_ = absl::InfinitePast();
   absl::Time next_retry_ = absl::InfinitePast();  // of housekeeping
@@ -177,6 +149,8 @@ class Reconciler {
   std::set<std::string> pokes_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
+  CallThreads call_threads_;
+  const AttemptProbe::RunCall run_call_;
 };
 
 }  // namespace trainerd::server

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One open attempt: observe, decide, carry out.
+// One open attempt: its steps in each phase of tracked_attempt.h.
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -18,25 +18,15 @@ namespace {
 
 constexpr absl::Duration kDiskEvery = absl::Seconds(10);
 constexpr absl::Duration kKillAgain = absl::Seconds(2);
-constexpr absl::Duration kFinishAgain = absl::Seconds(2);
-// A scan that met an I/O error is repeated after this time, doubling.
-constexpr absl::Duration kScanAgain = absl::Seconds(2);
-constexpr absl::Duration kScanAgainMax = absl::Minutes(1);
 
-absl::Duration ScanDelay(int failures) {
-  absl::Duration delay = kScanAgain;
-  for (int i = 1; i < failures && delay < kScanAgainMax; ++i) delay *= 2;
-  return std::min(delay, kScanAgainMax);
-}
-
-// Nothing on the disk matters any more.
-bool IsDropped(const v1::Job& job) {
+// The end of the job does not depend on what is on the disk.
+bool IsDiscarded(const v1::Job& job) {
   return job.state() == v1::Job::STOPPING && job.desired_state() >= v1::Job::DESIRED_DISCARD;
 }
 
 }  // namespace
 
-void Reconciler::StepAttempt(const std::string& job_id, Active& active, bool poked,
+void Reconciler::StepAttempt(const std::string& job_id, TrackedAttempt& attempt, bool poked,
                              absl::Time now) {
   absl::StatusOr<JobRecord> record = absl::InternalError("not read");
   absl::Status read = store_.Read([&](Connection& db) {
@@ -47,71 +37,98 @@ void Reconciler::StepAttempt(const std::string& job_id, Active& active, bool pok
     spdlog::error("job={} cannot be read: {}", job_id, std::string(read.message()));
     return;
   }
-  TidyUp(*record, active, now);
-  Observe(active, poked, now);
-  TakeScan(*record, active, now);
-  CarryOut(*record, Decide(InputFor(*record, active, now)), active, now);
+  Maintain(*record, attempt, now);
+  if (attempt.In<Running>() != nullptr) StepRunning(*record, attempt, poked, now);
+  if (attempt.In<Ending>() != nullptr && attempt.ingesting) {
+    ingester_.MarkEnding(attempt.ref());
+    attempt.BeginDraining();
+  }
+  if (attempt.In<Draining>() != nullptr && ingester_.IsDrained(attempt.ref())) {
+    attempt.BeginScanning();
+  }
+  if (attempt.In<Scanning>() != nullptr) StepScanning(*record, attempt, now);
+  if (attempt.In<Closing>() != nullptr && StepClosing(job_id, attempt, now)) {
+    attempts_.erase(job_id);
+  }
 }
 
-void Reconciler::TidyUp(const JobRecord& record, Active& active, absl::Time now) {
+void Reconciler::Maintain(const JobRecord& record, TrackedAttempt& attempt, absl::Time now) {
   const std::string job_id = JobId(record.job.name());
-  Ingest(active);
-  if (active.retained_for != record.job.latest_checkpoint()) {
-    active.retained_for = record.job.latest_checkpoint();
+  Ingest(attempt);
+  if (attempt.retained_for != record.job.latest_checkpoint()) {
+    attempt.retained_for = record.job.latest_checkpoint();
     housekeeping_.Retain(job_id);
   }
-  if (now >= active.next_disk_check) {
-    active.next_disk_check = now + kDiskEvery;
+  if (now >= attempt.next_disk_check) {
+    attempt.next_disk_check = now + kDiskEvery;
     housekeeping_.CheckDisk(job_id);
   }
 }
 
-void Reconciler::Ingest(Active& active) {
-  if (active.ingesting) return;
-  absl::Status added = ingester_.Add(active.ref);
+void Reconciler::Ingest(TrackedAttempt& attempt) {
+  if (attempt.ingesting) return;
+  absl::Status added = ingester_.Add(attempt.ref());
+  attempt.ingesting = added.ok();
+  // Repeated in every round: without it the attempt would never be closed.
   if (!added.ok()) {
-    // Tried again in the next round: without it the attempt would never be closed.
-    spdlog::error("job={} attempt={} spool is not read yet: {}", JobId(active.ref.job),
-                  active.ref.attempt, std::string(added.message()));
-    return;
-  }
-  active.ingesting = true;
-  if (active.ending) ingester_.MarkEnding(active.ref);
-}
-
-void Reconciler::Observe(Active& active, bool poked, absl::Time now) {
-  // An end does not change any more, except that an attempt that never started may be launched
-  // again.
-  if (active.HasEnded() && active.ending) return;
-  if (!poked && now < active.observed_at + active.ObserveEvery()) return;
-  active.observation = executor_.Observe(active.ref);
-  active.observed_at = now;
-  if (active.observation->kind != Observation::Kind::kUnknown) {
-    active.unknown_since = absl::InfiniteFuture();
-  } else if (active.unknown_since == absl::InfiniteFuture()) {
-    active.unknown_since = now;
-    spdlog::warn("job={} attempt={} does not answer: {}", JobId(active.ref.job), active.ref.attempt,
-                 active.observation->detail);
+    spdlog::error("job={} attempt={} cannot read the spool yet: {}", JobId(attempt.ref().job),
+                  attempt.ref().attempt, std::string(added.message()));
   }
 }
 
-DecideInput Reconciler::InputFor(const JobRecord& record, const Active& active,
+void Reconciler::StepRunning(const JobRecord& record, TrackedAttempt& attempt, bool poked,
+                             absl::Time now) {
+  Running& running = *attempt.In<Running>();
+  Observe(attempt.ref(), running, poked, now);
+  if (!running.observation.has_value()) return;
+  const Decision decision = Decide(InputFor(record, running, now));
+  ShowConditions(record, decision);
+  if (decision.relaunch) return Relaunch(record, attempt);
+  if (decision.stop_for_limit) StopForLimit(JobId(record.job.name()));
+  if (decision.signal.has_value()) {
+    running.probe->RequestDelivery(*decision.signal, decision.signal_grace);
+  }
+  if (decision.kill_by_identity) Kill(attempt.ref(), running, now);
+  if (decision.begin_ending) attempt.BeginEnding();
+}
+
+void Reconciler::Observe(const AttemptRef& ref, Running& running, bool poked, absl::Time now) {
+  const std::optional<AttemptProbe::Delivery> delivery = running.probe->TakeDelivery();
+  if (delivery.has_value() && running.Record(*delivery, now)) {
+    spdlog::warn("job={} attempt={} cannot deliver {}: {}", JobId(ref.job), ref.attempt,
+                 internal::RequestedAction_Name(delivery->action),
+                 std::string(delivery->status.message()));
+  }
+  if (poked || now >= running.observation_requested_at + running.ObserveEvery()) {
+    running.observation_requested_at = now;
+    running.probe->RequestObservation();
+  }
+  std::optional<Observation> newest = running.probe->TakeObservation();
+  if (newest.has_value() && running.Record(*std::move(newest), now)) {
+    spdlog::warn("job={} attempt={} shim does not answer: {}", JobId(ref.job), ref.attempt,
+                 running.observation->detail);
+  }
+}
+
+bool Reconciler::IsFromOtherBoot(const Observation& observation) const {
+  return observation.info.has_value() && observation.info->shim().boot_id() != options_.boot_id;
+}
+
+DecideInput Reconciler::InputFor(const JobRecord& record, const Running& running,
                                  absl::Time now) const {
   const v1::Job& job = record.job;
   const internal::JobLedger& ledger = record.ledger;
-  const Observation& observation = *active.observation;
+  const Observation& observation = *running.observation;
   DecideInput input{.state = job.state(),
                     .desired_state = job.desired_state(),
                     .observed = observation.kind,
                     .never_started = observation.never_started,
+                    .shim_alive = observation.info.has_value() && IsAlive(observation.info->shim()),
+                    .boot_changed = IsFromOtherBoot(observation),
                     .now = now};
-  if (observation.info.has_value()) {
-    input.shim_alive = IsAlive(observation.info->shim());
-    input.boot_changed = observation.info->shim().boot_id() != options_.boot_id;
-  }
   if (ledger.has_end_deadline()) input.end_deadline = FromProto(ledger.end_deadline());
   if (ledger.has_end_requested()) input.end_requested = FromProto(ledger.end_requested());
-  input.unknown_since = active.unknown_since;
+  input.unknown_since = running.unknown_since;
   input.stop_grace = FromProto(job.config().limits().stop_grace());
   const absl::Duration limit = FromProto(job.config().limits().max_run_time());
   if (limit > absl::ZeroDuration() && ledger.has_running_since()) {
@@ -120,63 +137,16 @@ DecideInput Reconciler::InputFor(const JobRecord& record, const Active& active,
     input.run_time_exceeded = ran > limit;
   }
   input.stalled = activity_.IsStalled(job.name(), now);
-  input.signalled = active.signalled;
-  input.signalled_at = active.signalled_at;
-  input.launches = active.launches;
-  input.ending = active.ending;
-  input.drained = active.ending && ingester_.IsDrained(active.ref);
-  input.scan_started = active.scan_started;
-  input.scanned = active.scan.has_value();
+  input.signalled = running.delivered;
+  input.signalled_at = running.delivered_at;
+  input.launches = running.launches;
   return input;
-}
-
-void Reconciler::CarryOut(const JobRecord& record, const Decision& decision, Active& active,
-                          absl::Time now) {
-  const std::string job_id = JobId(record.job.name());
-  if (!active.ending) ShowConditions(record, decision);
-  if (decision.relaunch) Relaunch(record, active);
-  if (decision.stop_for_limit) StopForLimit(job_id);
-  if (decision.signal.has_value()) {
-    absl::Status sent = executor_.Signal(active.ref, *decision.signal, decision.signal_grace);
-    if (sent.ok()) {
-      active.signalled = *decision.signal;
-      active.signalled_at = now;
-      active.signal_problem.clear();
-    } else if (active.signal_problem != sent.message()) {  // sent again in every round
-      active.signal_problem = std::string(sent.message());
-      spdlog::warn("job={} attempt={} signal {}: {}", JobId(record.job.name()), active.ref.attempt,
-                   internal::RequestedAction_Name(*decision.signal), std::string(sent.message()));
-    }
-  }
-  if (decision.kill_by_identity && now >= active.killed_at + kKillAgain) {
-    active.killed_at = now;
-    spdlog::warn("job={} attempt={} killed by identity", JobId(record.job.name()),
-                 active.ref.attempt);
-    absl::Status killed = executor_.KillByIdentity(active.ref);
-    if (!killed.ok()) {
-      spdlog::error("job={} {}", JobId(record.job.name()), std::string(killed.message()));
-    }
-  }
-  if (decision.begin_ending) {
-    active.ending = true;
-    ingester_.MarkEnding(active.ref);
-  }
-  if (decision.begin_scan && (now >= active.next_scan || IsDropped(record.job))) {
-    BeginScan(record, active);
-  }
-  if (!decision.finish || now < active.finish_after) return;
-  active.finish_after = now + kFinishAgain;
-  if (Finish(job_id, active)) {
-    active_.erase(job_id);
-  } else {
-    ++active.finish_failures;
-  }
 }
 
 void Reconciler::ShowConditions(const JobRecord& record, const Decision& decision) {
   const bool lost_shown = IsConditionActive(record.job, "ControlLost");
   const bool stalled_shown = IsConditionActive(record.job, "Stalled");
-  // Stalled is cleared by a step, by whoever takes it.
+  // The ingester clears Stalled when it reads the next step.
   const bool stalled = decision.stalled || stalled_shown;
   if (lost_shown == decision.control_lost && stalled_shown == stalled) return;
   const std::string job_id = JobId(record.job.name());
@@ -222,14 +192,71 @@ void Reconciler::StopForLimit(const std::string& job_id) {
                             .actor = "reconciler"},
                            &record);
   });
-  // One that cannot be stored (a full disk) is tried again in the next round, not at once.
+  // A transition that cannot be stored (a full disk) is repeated in the next round, not at once.
   if (!stopped.ok()) return spdlog::error("job={} {}", job_id, std::string(stopped.message()));
   Poke(job_id);
 }
 
-void Reconciler::BeginScan(const JobRecord& record, Active& active) {
-  RunScanRequest request{.run_dir = active.ref.run_dir, .job = record.job.name()};
-  const auto& worker_exit = active.observation->worker_exit;
+void Reconciler::Kill(const AttemptRef& ref, Running& running, absl::Time now) {
+  if (now < running.killed_at + kKillAgain) return;
+  running.killed_at = now;
+  spdlog::warn("job={} attempt={} is killed by process identity", JobId(ref.job), ref.attempt);
+  absl::Status killed = executor_.KillByIdentity(ref);
+  if (!killed.ok()) {
+    spdlog::error("job={} attempt={} cannot be killed: {}", JobId(ref.job), ref.attempt,
+                  std::string(killed.message()));
+  }
+}
+
+void Reconciler::Relaunch(const JobRecord& record, TrackedAttempt& attempt) {
+  std::optional<v1::Checkpoint> resume;
+  absl::Status launched = store_.Read([&](Connection& db) -> absl::Status {
+    const std::string id = CheckpointId(record.ledger.resume_name());
+    if (id.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
+                     FindCheckpoint(db, JobId(record.job.name()), id));
+    if (row) resume = row->checkpoint;
+    return absl::OkStatus();
+  });
+  if (launched.ok()) launched = executor_.Launch(MakeSpec(record, resume, options_.launch));
+  attempt.RecordLaunch(MakeProbe(attempt.ref()));
+  if (!launched.ok()) {
+    spdlog::error("job={} attempt={} cannot be launched: {}", JobId(record.job.name()),
+                  attempt.ref().attempt, std::string(launched.message()));
+  }
+}
+
+void Reconciler::StepScanning(const JobRecord& record, TrackedAttempt& attempt, absl::Time now) {
+  Scanning& scanning = *attempt.In<Scanning>();
+  const bool discarded = IsDiscarded(record.job);
+  if (scanning.slot == nullptr && (now >= scanning.next_scan || discarded)) {
+    BeginScan(record, attempt.ref(), scanning);
+  }
+  if (scanning.slot == nullptr) return;
+  std::optional<RunScan> scan;
+  {
+    absl::MutexLock lock(&scanning.slot->mutex);
+    scan = std::exchange(scanning.slot->scan, std::nullopt);
+  }
+  if (!scan.has_value()) return;
+  const absl::Status status = scan->status;
+  attempt.TakeScan(*std::move(scan), discarded, now);
+  if (status.ok()) return;
+  const std::string job_id = JobId(record.job.name());
+  if (discarded) {
+    spdlog::warn("job={} is discarded without reading its checkpoints: {}", job_id,
+                 std::string(status.message()));
+    return;
+  }
+  const Scanning& again = *attempt.In<Scanning>();
+  spdlog::error("job={} cannot read its checkpoints and tries again in {} s: {}", job_id,
+                absl::ToInt64Seconds(again.next_scan - now), std::string(status.message()));
+  if (again.failures == 1) ReportUnreadable(job_id, status);
+}
+
+void Reconciler::BeginScan(const JobRecord& record, const AttemptRef& ref, Scanning& scanning) {
+  RunScanRequest request{.run_dir = ref.run_dir, .job = record.job.name()};
+  const auto& worker_exit = scanning.end.worker_exit;
   request.check_final = worker_exit.has_value() && worker_exit->end() == v1::Attempt::COMPLETED;
   request.output_path = record.job.config().output().path();
   absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
@@ -241,13 +268,14 @@ void Reconciler::BeginScan(const JobRecord& record, Active& active) {
     }
     return absl::OkStatus();
   });
-  if (!read.ok()) return;  // tried again in the next round
-  // What its worker says is damaged is looked at here, too: an I/O error is no damage.
-  if (SaysDamaged(*active.observation)) {
+  if (!read.ok()) return;  // repeated in the next round
+  // A checkpoint that the worker reports as damaged is read back again: the worker may have met an
+  // I/O error.
+  if (ReportsDamaged(scanning.end)) {
     request.verified_ids.erase(CheckpointId(record.ledger.resume_name()));
   }
-  active.scan_started = true;
-  disk_.Post([this, request, slot = active.slot, job = record.job.name()] {
+  scanning.slot = std::make_shared<Scanning::Slot>();
+  disk_.Post([this, request, slot = scanning.slot, job = record.job.name()] {
     RunScan scan = ScanRun(request);
     {
       absl::MutexLock lock(&slot->mutex);
@@ -257,82 +285,47 @@ void Reconciler::BeginScan(const JobRecord& record, Active& active) {
   });
 }
 
-void Reconciler::TakeScan(const JobRecord& record, Active& active, absl::Time now) {
-  if (active.scan.has_value()) return;
-  {
-    absl::MutexLock lock(&active.slot->mutex);
-    active.scan = std::exchange(active.slot->scan, std::nullopt);
-  }
-  if (!active.scan.has_value() || active.scan->status.ok()) return;
-  const absl::Status why = active.scan->status;
-  const std::string job_id = JobId(record.job.name());
-  if (IsDropped(record.job)) {
-    // Its end does not depend on what is there: as if nothing had been found.
-    spdlog::warn("job={} is dropped without a look at its checkpoints: {}", job_id,
-                 std::string(why.message()));
-    active.scan = RunScan{};
-    return;
-  }
-  active.scan.reset();
-  active.scan_started = false;
-  active.next_scan = now + ScanDelay(++active.scan_failures);
-  spdlog::error("job={} cannot read its checkpoints, tried again in {} s: {}", job_id,
-                absl::ToInt64Seconds(active.next_scan - now), std::string(why.message()));
-  if (active.scan_failures == 1) ReportUnreadable(job_id, why);
-}
-
-bool Reconciler::Finish(const std::string& job_id, Active& active) {
-  CloseAttemptRequest request{.job_id = job_id,
-                              .attempt = active.ref.attempt,
-                              .observation = &*active.observation,
-                              .scan = &*active.scan,
-                              .had_read_errors = active.scan_failures > 0,
-                              .backoff = options_.backoff,
-                              .unit_random = absl::Uniform(random_, 0.0, 1.0)};
-  if (active.observation->info.has_value()) {
-    request.boot_changed = active.observation->info->shim().boot_id() != options_.boot_id;
-  }
+bool Reconciler::StepClosing(const std::string& job_id, TrackedAttempt& attempt, absl::Time now) {
+  const Closing& closing = *attempt.In<Closing>();
+  if (now < closing.next_try) return false;
+  const CloseAttemptRequest request{.job_id = job_id,
+                                    .attempt = attempt.ref().attempt,
+                                    .observation = &closing.end,
+                                    .scan = &closing.scan,
+                                    .had_read_errors = closing.had_read_errors,
+                                    .boot_changed = IsFromOtherBoot(closing.end),
+                                    .backoff = options_.backoff,
+                                    .unit_random = absl::Uniform(random_, 0.0, 1.0)};
   JobRecord closed;
   absl::Status stored = store_.Change([&](Transaction& t) -> absl::Status {
     ASSIGN_OR_RETURN(closed, CloseAttempt(t, request));
     return absl::OkStatus();
   });
   if (!stored.ok()) {
-    spdlog::error("job={} cannot close attempt {}: {}", job_id, active.ref.attempt,
+    spdlog::error("job={} attempt={} cannot be closed yet: {}", job_id, attempt.ref().attempt,
                   std::string(stored.message()));
+    attempt.RecordCloseFailure(now);
     return false;
   }
-  spdlog::info("job={} attempt={} closed: {}", job_id, active.ref.attempt,
+  spdlog::info("job={} attempt={} closed state={}", job_id, attempt.ref().attempt,
                StateName(closed.job.state()));
-  absl::Status left = executor_.Shutdown(active.ref);
-  if (!left.ok()) spdlog::warn("job={} shim: {}", job_id, std::string(left.message()));
-  ingester_.Remove(active.ref);
-  activity_.Forget(active.ref.job);
-  devices_.Release(active.ref.job);
-  housekeeping_.Retain(job_id);
-  next_queue_check_ = absl::InfinitePast();
+  Forget(job_id, attempt.ref());
   return true;
 }
 
-void Reconciler::Relaunch(const JobRecord& record, Active& active) {
-  std::optional<v1::Checkpoint> resume;
-  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
-    const std::string id = CheckpointId(record.ledger.resume_name());
-    if (id.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
-                     FindCheckpoint(db, JobId(record.job.name()), id));
-    if (row) resume = row->checkpoint;
-    return absl::OkStatus();
+void Reconciler::Forget(const std::string& job_id, const AttemptRef& ref) {
+  run_call_([&executor = executor_, ref] {
+    absl::Status shut_down = executor.Shutdown(ref);
+    if (!shut_down.ok()) {
+      spdlog::warn("job={} attempt={} shim: {}", JobId(ref.job), ref.attempt,
+                   std::string(shut_down.message()));
+    }
   });
-  ++active.launches;
-  // What was seen before the launch says nothing about it.
-  active.observation.reset();
-  active.observed_at = absl::InfinitePast();
-  if (read.ok()) read = executor_.Launch(MakeSpec(record, resume, options_.launch));
-  if (!read.ok()) {
-    spdlog::error("job={} attempt={} cannot be launched: {}", JobId(record.job.name()),
-                  active.ref.attempt, std::string(read.message()));
-  }
+  ingester_.Remove(ref);
+  activity_.Forget(ref.job);
+  devices_.Release(ref.job);
+  housekeeping_.Retain(job_id);
+  next_queue_check_ = absl::InfinitePast();
 }
 
 }  // namespace trainerd::server

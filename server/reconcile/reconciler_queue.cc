@@ -13,6 +13,7 @@
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/reconciler.h"
+#include "server/reconcile/scheduler.h"
 #include "server/store/run_rows.h"
 #include "spdlog/spdlog.h"
 
@@ -239,23 +240,23 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
   });
   if (absl::IsAborted(opened)) return;
   if (!opened.ok()) return Log(opened, job_id);
-  Active active;
-  active.ref = {
+  const AttemptRef ref = {
       .job = record.job.name(), .attempt = record.job.attempt(), .run_dir = record.job.run_dir()};
-  active.launches = 1;
+  TrackedAttempt attempt(ref, MakeProbe(ref), /*launches=*/1);
   devices_.Hold(device, record.job.name());
   activity_.Start(record.job.name(), options_.clock());
-  Ingest(active);
-  TellFallback(job_id, device);
+  Ingest(attempt);
+  ReportFallback(job_id, device);
   absl::Status launched = executor_.Launch(MakeSpec(record, resume, options_.launch));
   if (launched.ok()) {
     spdlog::info("job={} attempt={} device={} launched", job_id, record.job.attempt(), device);
   } else {
-    // Observed as never started: launched again a few times, then closed without blame.
+    // The attempt is observed as never started. It is launched again up to the limit of decide.cc,
+    // then closed without counting as a failure of the job.
     spdlog::error("job={} attempt={} cannot be launched: {}", job_id, record.job.attempt(),
                   std::string(launched.message()));
   }
-  active_.insert_or_assign(job_id, std::move(active));
+  attempts_.insert_or_assign(job_id, std::move(attempt));
 }
 
 void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status& why) {
@@ -269,7 +270,7 @@ void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status&
   Log(told, job_id);
 }
 
-void Reconciler::TellFallback(const std::string& job_id, const std::string& device) {
+void Reconciler::ReportFallback(const std::string& job_id, const std::string& device) {
   if (device != "cpu") return;
   for (const v1::Device& other : devices_.List()) {
     if (other.name() == "cpu" || other.unavailable().empty()) continue;

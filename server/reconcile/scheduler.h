@@ -6,15 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "server/runs/device_table.h"
 #include "server/store/job_rows.h"
 
 namespace trainerd::server {
-
-struct SchedulerDevice {
-  std::string name;    // "cpu", "cuda:0"
-  bool usable = true;  // false: the machine has it, but it cannot be used now
-  bool busy = false;
-};
 
 struct Assignment {
   std::string job_id;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this machine offers and which job holds it. Empty until trainerd-worker has answered.
+// The devices of this machine and the job that holds each of them. Empty until trainerd-worker has
+// reported them.
 #pragma once
 
 #include <map>
@@ -9,26 +10,34 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "server/reconcile/scheduler.h"
 #include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::server {
+
+// What the scheduler needs to know about a device.
+struct SchedulerDevice {
+  // For example "cpu" or "cuda:0".
+  std::string name;
+  // False: the machine has the device, but it cannot be used at present.
+  bool usable = true;
+  bool busy = false;
+};
 
 // Thread-safety: all methods may be called from any thread.
 class DeviceTable {
  public:
   void Set(std::vector<v1::Device> devices);
-  // Why the devices are not known; "" once they are, or while the question is still out.
+  // Why the devices are unknown; empty once they are known, and before the first answer.
   void SetProblem(std::string problem);
   std::string problem() const;
   bool known() const;
 
   void Hold(const std::string& device, const std::string& job);
-  // Releases whatever the job holds.
+  // Releases every device that the job holds.
   void Release(const std::string& job);
 
   std::vector<SchedulerDevice> ForScheduler() const;
-  // With holders filled in.
+  // With Device.job set.
   std::vector<v1::Device> List() const;
   std::optional<v1::Device> Find(const std::string& name) const;
 

@@ -4,7 +4,8 @@ set(dir ${CMAKE_CURRENT_LIST_DIR})
 add_test(NAME architecture_includes COMMAND Python3::Interpreter ${dir}/check_includes.py ${PROJECT_SOURCE_DIR})
 add_test(NAME architecture_includes_self_test COMMAND Python3::Interpreter ${dir}/check_includes.py ${PROJECT_SOURCE_DIR} --self-test)
 add_test(NAME architecture_style COMMAND Python3::Interpreter ${dir}/check_style.py ${PROJECT_SOURCE_DIR})
+add_test(NAME architecture_style_self_test COMMAND Python3::Interpreter ${dir}/check_style.py ${PROJECT_SOURCE_DIR} --self-test)
 add_test(NAME architecture_demo_data COMMAND Python3::Interpreter ${PROJECT_SOURCE_DIR}/deploy/demo/make_data.py --check)
 add_test(NAME architecture_links COMMAND ${dir}/check_links.sh ${CMAKE_BINARY_DIR}/bin ${LIBTORCH_ROOT}/torch/lib)
-set_tests_properties(architecture_includes architecture_includes_self_test architecture_style architecture_demo_data architecture_links
+set_tests_properties(architecture_includes architecture_includes_self_test architecture_style architecture_style_self_test architecture_demo_data architecture_links
   PROPERTIES LABELS unit SKIP_RETURN_CODE 77)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One line → one row of tokens with labels: parse → profile → template → tokenise → target spans →
-// labels. preview, validate and training all go through here; nothing else makes labels.
+// One record → one example: parse → profile → template → tokenize → target spans → labels. preview,
+// validate and training all use this code; nothing else makes labels.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +24,11 @@ namespace trainerd::engine {
 // What becomes of control tokens that a message's text spells (data.control_tokens).
 enum class ControlTokens { kWarn, kError, kAsText };
 
-// Replaces *content by the bytes that came out of the messages' fields, spans that touch joined:
-// what stays text under kAsText (Tokenizer::EncodeWithPlainText).
+// Replaces *content with the bytes that came from the messages' fields, adjacent spans joined: the
+// bytes that stay text under kAsText (Tokenizer::EncodeWithPlainText).
 void FindContent(const RenderedConversation& rendered, std::vector<TextSpan>* content);
 
-// Why a row that is well formed is not trained on.
+// Why a well-formed record is not trained.
 enum class LeftOut { kNo, kNoTarget, kTooLong };
 
 struct TokenRow {
@@ -40,13 +40,13 @@ struct TokenRow {
   bool truncated = false;
   RowNotes notes;
   uint64_t text_hash = 0;  // of the rendered text
-  std::string text;        // the rendered text, if asked for
+  std::string text;        // the rendered text, with keep_text
 };
 
 // Thread-safety: const methods may be called from many threads, each with its own Scratch.
 class ExamplePipeline {
  public:
-  // Buffers that one thread keeps from row to row.
+  // Buffers that one thread reuses.
   struct Scratch {
     ConversationParser parser;
     Encoding encoding;

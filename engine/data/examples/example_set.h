@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One set (training or validation) while it is read: keeps the rows that can be trained, counts the
-// others.
+// One set (training or validation) while it is read: stores the examples that can be trained,
+// counts the other records.
 #pragma once
 
 #include <cstdint>
@@ -24,17 +24,17 @@ class ExampleSet {
   ExampleSet(const v1::DataConfig& config, std::string lost_bytes_example, bool keep_going,
              Findings* findings, TokenStoreWriter* writer);
 
-  // Takes one row, which stands at `place`. Errors: InvalidArgument for a bad row, under
-  // data.bad_rows; those of TokenStoreWriter::Add.
+  // Adds the result of one record, which is at `place`. Errors: InvalidArgument for a bad record,
+  // depending on data.bad_rows; those of TokenStoreWriter::Add.
   absl::Status Add(const TokenRow& row, const RecordLocation& place);
 
-  // Gives back the memory by which duplicates are found. Nothing may be added after it.
+  // Frees the memory by which duplicates are found. Nothing may be added afterwards.
   void ForgetTexts() { absl::flat_hash_set<uint64_t>().swap(texts_); }
 
   int64_t rows_read() const { return counters_.rows_read(); }
-  // Whole once all rows are added.
+  // Complete once all records are added.
   internal::TokenSetSummary::Counters counters() const;
-  // Where the conversation stands of which the first DUPLICATE is one.
+  // Location of the record that the first DUPLICATE finding repeats.
   const std::optional<RecordLocation>& first_of_duplicates() const { return first_of_duplicates_; }
 
  private:
@@ -54,10 +54,10 @@ class ExampleSet {
   std::optional<RecordLocation> first_of_duplicates_;
 };
 
-// What became of the rows, for the message that none is left.
+// The counters as text, for the message that nothing remains to train.
 std::string RowsText(const internal::TokenSetSummary::Counters& counters);
 
-// Ids and labels of an example, little-endian int32, as fingerprints take them.
+// Adds ids and labels of an example, little-endian int32, to a fingerprint.
 void HashExample(const TokenExample& example, Xxh3Stream* hash);
 
 }  // namespace trainerd::engine

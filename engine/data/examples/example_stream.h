@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// All rows of one file through the row pipeline, on a few threads, handed on in file order.
+// All records of one file through the example pipeline, on several threads, passed on in file
+// order.
 #pragma once
 
 #include <cstdint>
@@ -19,15 +20,14 @@ struct RowStreamOptions {
   int64_t max_rows = -1;    // stop after so many; -1 = all
 };
 
-// Takes a row and the line (1-based) that it stands on; a status that is not OK ends the reading
-// with it.
+// Receives a result and its line (1-based). A non-OK status ends the reading with that status.
 using RowSink = std::function<absl::Status(TokenRow row, int64_t line)>;
-// Told the bytes of the file that are done, now and then; a status that is not OK ends the reading
-// with it.
+// Receives the number of bytes of the file that are done, periodically. A non-OK status ends the
+// reading with that status.
 using ByteProgress = std::function<absl::Status(int64_t bytes_done)>;
 
-// Returns the form of the file's rows, decided by the first one that has one (messages if none
-// does). Errors: those of JsonlReader::Open, of reading, of `sink` and of `progress`.
+// Returns the form of the file's records, decided by the first record with a known form (messages
+// if there is none). Errors: those of JsonlReader::Open, of reading, of `sink` and of `progress`.
 absl::StatusOr<SourceFormat> StreamRows(const std::string& path, const ExamplePipeline& pipeline,
                                         const RowStreamOptions& options, const RowSink& sink,
                                         const ByteProgress& progress);

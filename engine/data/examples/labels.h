@@ -11,9 +11,9 @@
 
 namespace trainerd::engine {
 
-// Fills in ids, labels, target_spans and span_tokens of *example out of the first `max_tokens`
-// tokens: a token that overlaps a span is a target. Spans are in order and do not overlap; spans
-// that touch count as one. Cost: O(tokens + spans log tokens).
+// Fills in ids, labels, target_spans and span_tokens of *example from the first `max_tokens`
+// tokens: a token that overlaps a span is a target. Spans are in order and do not overlap; adjacent
+// spans count as one. Cost: O(tokens + spans log tokens).
 void LabelTokens(const Encoding& encoding, const std::vector<TextSpan>& spans, int64_t max_tokens,
                  TokenExample* example);
 

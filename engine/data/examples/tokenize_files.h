@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first half of PrepareData: the job's files → a file of token rows, out of the cache where it
-// has them. What is chosen at random comes after (arrange.h).
+// The first half of PrepareData: the job's files → a token store, from the cache if it has one.
+// Random choices come afterwards (sequence_plan.h).
 #pragma once
 
 #include <memory>
@@ -22,7 +22,7 @@ struct TokenizedFiles {
   std::vector<std::string> notes;  // see PreparedData
 };
 
-// Adds what it finds to `findings`. `progress` gets fractions of this half. Errors: those of
+// Adds its findings to `findings`. `progress` receives fractions of this half. Errors: those of
 // PrepareData.
 absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const TextPipeline& text,
                                              const PrepareProgress& progress,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bytes of a file, unpacked on the way when it is a gzip or zstd file. What it is is told by
-// its first bytes, not its name.
+// The bytes of a file; gzip and zstd files are unpacked. The first bytes of the file decide the
+// kind, not its name.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +17,10 @@ class ByteSource {
  public:
   virtual ~ByteSource() = default;
   // Up to `size` (> 0) further bytes into `buffer`; 0 = the end.
-  // Errors: InvalidArgument for a damaged or cut off archive; those of reading.
+  // Errors: InvalidArgument for a damaged or truncated archive; those of reading.
   virtual absl::StatusOr<size_t> Read(char* buffer, size_t size) = 0;
   virtual bool compressed() const = 0;
-  // Of the file as it lies on the disk, and how much of that has been read.
+  // Size of the file on disk, and how much of it has been read.
   virtual int64_t size_bytes() const = 0;
   virtual int64_t bytes_read() const = 0;
 };

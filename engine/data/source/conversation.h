@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One line of a chat file → one conversation, checked: message list, roles, content types. What the
-// line holds besides is ignored.
+// One line of a chat file → one conversation, checked: message list, roles, content types. Other
+// keys of the record are ignored.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,13 @@ namespace trainerd::engine {
 // or null beside tool_calls. Content given as a list of text parts has been joined to one string.
 struct Conversation {
   nlohmann::ordered_json messages;
-  nlohmann::ordered_json tools;  // null = none
-  nlohmann::ordered_json
-      variables;  // chat_template_kwargs of the row: further template variables; null = none
+  // null = none.
+  nlohmann::ordered_json tools;
+  // chat_template_kwargs of the record: further template variables; null = none.
+  nlohmann::ordered_json variables;
 };
 
-// Reads JSON lines into conversations. Keeps its buffers between calls. Thread-safety: one owner at
-// a time.
+// Reads JSON lines into conversations. Keeps its buffers between calls. Not thread-safe.
 class ConversationParser {
  public:
   ConversationParser();
@@ -33,12 +33,13 @@ class ConversationParser {
   ConversationParser(const ConversationParser&) = delete;
   ConversationParser& operator=(const ConversationParser&) = delete;
 
-  // `line` must be followed by kJsonPadding readable bytes. *conversation is usable only when
-  // nullopt comes back.
+  // `line` must be followed by kJsonPadding readable bytes. *conversation is valid only if the
+  // result is nullopt.
   std::optional<RecordError> Parse(std::string_view line, SourceFormat format,
                                    Conversation* conversation);
 
-  // The form of a row; nullopt when the line does not parse or fits none. The same padding.
+  // The form of a record; nullopt if the line does not parse or has no known form. The same
+  // padding.
   std::optional<SourceFormat> Detect(std::string_view line);
 
  private:
@@ -46,7 +47,7 @@ class ConversationParser {
   std::unique_ptr<Impl> impl_;
 };
 
-// Bytes after a line that the JSON parser may read (and never uses).
+// Bytes after a line that the JSON parser may read but never uses.
 inline constexpr size_t kJsonPadding = 64;
 
 }  // namespace trainerd::engine

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counts of what was found in the data, by kind, with the first places; and which kinds are errors
-// (data.findings).
+// Counts of what was found in the data, by kind, with the first locations, and which kinds are
+// errors (data.findings).
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace trainerd::engine {
 
-// A place in the files of a job, by number: data.train in order, then data.validation.
+// A location in the files of a job. Files have numbers: data.train in order, then data.validation.
 struct RecordLocation {
   int32_t file = 0;
   int64_t line = 0;    // 1-based; 0 = the file as a whole
@@ -22,7 +22,7 @@ struct RecordLocation {
 };
 
 enum class Severity { kIgnore, kWarning, kError };
-// What data.findings says about `code`; kWarning for one that cannot be set there.
+// The severity that data.findings gives `code`; kWarning for a code that cannot be set there.
 Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code);
 
 // The files of a job, in the order of RecordLocation::file.
@@ -31,28 +31,28 @@ std::vector<std::string> DataFiles(const v1::DataConfig& data);
 // Thread-safety: one owner at a time.
 class Findings {
  public:
-  // Places that are kept for each kind.
+  // Locations that are kept for each kind.
   static constexpr int kPlaces = 10;
 
   explicit Findings(const v1::DataConfig& data)
       : config_(data.findings()), files_(DataFiles(data)) {}
 
-  // One more of kind `code`. The first message of a kind is the one that is shown.
+  // Counts one more of kind `code`. The first message of a kind is reported.
   void Add(const std::string& code, bool error, const RecordLocation& place,
            const std::string& message);
-  // The same for what does not stand in a data file ("" = no place).
+  // The same for a finding outside of the data files ("" = no location).
   void AddElsewhere(const std::string& code, bool error, const std::string& place,
                     const std::string& message);
-  // Puts a place behind the message of a kind.
+  // Appends a location to the message of a kind.
   void SetOtherPlace(const std::string& code, const RecordLocation& place);
 
   int64_t Count(const std::string& code) const;
   std::string Text(const RecordLocation& place) const;  // "path:line:column"
 
-  // Without what was added elsewhere, errors left as they were: for the file of token rows.
+  // Without AddElsewhere's findings and without the effect of data.findings: for the token store.
   void AppendTo(internal::TokenSetSummary* summary) const;
   void Take(const internal::TokenSetSummary& summary);
-  // Appends all kinds in the order in which they were first seen, under data.findings.
+  // Appends all kinds in order of first occurrence, with the severity of data.findings.
   void AppendTo(v1::DataReport* report) const;
   // InvalidArgument naming the kinds that data.findings makes errors, with their first places.
   absl::Status ConfiguredErrors() const;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// simdjson's document → nlohmann's ordered tree, which the chat template reads, and the place of a
+// simdjson's document → nlohmann's ordered tree, which the chat template reads; the position of a
 // syntax error.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace trainerd::engine {
 // Keeps key order and the difference between integers and floats.
 nlohmann::ordered_json ToOrderedJson(const simdjson::dom::element& element);
 
-// What is wrong with a line that does not parse. column: 1-based byte.
+// The error of a line that does not parse. column: 1-based byte.
 struct JsonSyntaxError {
   int64_t column = 0;
   std::string message;

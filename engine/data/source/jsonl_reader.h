@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lines of a JSONL file (plain, gzip or zstd), read in blocks: memory use does not depend on the
-// file's size. CRLF and a byte-order mark are taken off, blank lines are left out, the last line
+// file's size. CRLF and a byte-order mark are removed, blank lines are skipped, and the last line
 // may lack its newline.
 #pragma once
 
@@ -16,8 +16,8 @@
 
 namespace trainerd::engine {
 
-// One line. `text` is followed by kJsonPadding readable bytes (example.h) and lives until the next
-// ReadBlock.
+// One line. `text` is followed by kJsonPadding readable bytes (conversation.h) and is valid until
+// the next ReadBlock.
 struct JsonlLine {
   int64_t number = 0;  // 1-based line of the file
   std::string_view text;
@@ -43,14 +43,14 @@ class JsonlReader {
   JsonlReader(const JsonlReader&) = delete;
   JsonlReader& operator=(const JsonlReader&) = delete;
 
-  // Replaces *lines by the next lines, at least one; empty = end of file.
+  // Replaces *lines with the next lines, at least one; empty = end of file.
   absl::Status ReadBlock(std::vector<JsonlLine>* lines);
 
   const std::string& path() const { return path_; }
   bool compressed() const { return source_->compressed(); }
-  // Of the file as it lies on the disk.
+  // Size of the file on disk.
   int64_t size_bytes() const { return source_->size_bytes(); }
-  // Bytes of the file whose lines have been handed out; of a compressed file those that have been
+  // Bytes of the file whose lines have been returned; for a compressed file, bytes that have been
   // read.
   int64_t bytes_done() const;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Why a row of a data file cannot be used.
+// Why a record of a data file cannot be used.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,15 @@
 namespace trainerd::engine {
 
 struct RecordError {
-  std::string code;     // stable word: BAD_JSON, BAD_UTF8, BAD_SCHEMA, NO_MESSAGES, UNKNOWN_ROLE,
-                        // LINE_TOO_LONG, TEMPLATE_ERROR, …
-  std::string message;  // what is wrong, the value, what to do
-  int64_t column = 0;   // 1-based byte in the line; 0 = the row as a whole
-  bool fatal = false;   // fails the job whatever data.bad_rows says (too_long: fail)
+  // Stable word: BAD_JSON, BAD_UTF8, BAD_SCHEMA, NO_MESSAGES, UNKNOWN_ROLE, LINE_TOO_LONG,
+  // TEMPLATE_ERROR, …
+  std::string code;
+  // What is wrong, the value, what to do.
+  std::string message;
+  // 1-based byte in the line; 0 = the record as a whole.
+  int64_t column = 0;
+  // Fails the job whatever data.bad_rows is (too_long: fail).
+  bool fatal = false;
 };
 
 }  // namespace trainerd::engine

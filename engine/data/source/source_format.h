@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The forms of rows that data files come in, and how each becomes a list of messages. Which one a
-// file has is decided by its first row and holds for the whole file.
+// The forms of records in data files, and how each becomes a list of messages. The first record
+// decides the form of its whole file.
 //
 //   messages           {"messages": [{"role", "content"}, …]}
 //   prompt_completion  {"prompt", "completion"}: texts (a question and its answer), or lists of
@@ -28,17 +28,17 @@ const char* FormatName(SourceFormat format);
 
 // The form of each file, by path.
 using FileFormats = std::vector<std::pair<std::string, SourceFormat>>;
-// One word when all files have one form, else a list by file.
+// One word if all files have one form, else a list by file.
 std::string FormatsText(const FileFormats& formats);
 
-// By the keys of a row; nullopt when they fit none.
+// By the keys of a record; nullopt if they match no form.
 std::optional<SourceFormat> DetectFormat(const nlohmann::ordered_json& row);
 
-// Takes the messages out of `row`. They still have to be checked (example.cc).
+// Moves the messages out of `row`. They are not checked here (conversation.cc checks them).
 std::optional<RecordError> TakeMessages(SourceFormat format, nlohmann::ordered_json* row,
                                         nlohmann::ordered_json* messages);
 
-// A value, or the keys of an object, as a short piece of text for a message.
+// A value, or the keys of an object, as short text for a message.
 std::string ShownJson(const nlohmann::ordered_json& value);
 std::string ShownKeys(const nlohmann::ordered_json& object);
 

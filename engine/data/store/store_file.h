@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes that are appended once and then read at any place: a file that the caller opened, and where
-// that fails (no space, no permission, a size limit) an unnamed file elsewhere, and at last a
-// little memory. A reader cannot tell which.
+// Bytes that are appended once and then read at any offset: a file that the caller opened; if that
+// fails (no space, no permission, a size limit), an unnamed file in another folder, or else a
+// bounded piece of memory. Readers need not know which.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ namespace trainerd::engine {
 // Thread-safety: one owner while it is written; ReadAt may be called from many threads.
 class StoreFile {
  public:
-  // Where bytes go when the file at hand cannot take them.
+  // Where bytes go if the current file cannot hold them.
   struct Fallback {
     std::string scratch_folder = "/tmp";  // an unnamed file there; "" = none
     int64_t memory_bytes = 64 << 20;      // at most so many; 0 = none
@@ -32,7 +32,7 @@ class StoreFile {
   StoreFile(const StoreFile&) = delete;
   StoreFile& operator=(const StoreFile&) = delete;
 
-  // Buffered. Errors: the last place's, with what to do.
+  // Buffered. Errors: those of the last location, with what to do.
   absl::Status Append(const void* data, size_t size);
   // Makes all bytes so far readable.
   absl::Status Flush();
@@ -40,7 +40,7 @@ class StoreFile {
   absl::Status ReadAt(int64_t offset, void* data, size_t size) const;
   int64_t size() const { return written_ + static_cast<int64_t>(buffer_.size()); }
 
-  // Why the first place could not be used; OK = it holds everything.
+  // Why the first location could not be used; OK = it holds everything.
   const absl::Status& moved() const { return moved_; }
   int fd() const { return fd_; }  // -1 = memory
   const std::string& name() const { return name_; }
@@ -49,7 +49,7 @@ class StoreFile {
   enum class Place { kGiven, kScratch, kMemory };
   StoreFile(int fd, std::string name, Fallback fallback);
   absl::Status Write(const char* data, size_t size);
-  // Takes everything written so far to the next place. Returns `reason` when there is none.
+  // Moves everything written so far to the next location. Returns `reason` if there is none.
   absl::Status Move(const absl::Status& reason);
   absl::Status MoveToScratch();
   absl::Status MoveToMemory(int64_t wanted);

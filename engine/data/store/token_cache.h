@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files of token rows (token_store.h) that are kept for the next job, in one folder, named by what
-// they were made of (token_cache_key.h).
+// Token stores (token_store.h) that are kept for the next job, in one folder, named by a hash of
+// their sources (token_cache_key.h).
 //
-//   KEY.tokens        a finished entry; whoever reads it holds a shared flock on it
-//   KEY.used          a number, decimal: higher = used later. A counter, not a time: clocks go back
-//   .KEY.tmp-PID-N    an entry that is being written, its writer holds an exclusive flock
+//   KEY.tokens        a finished entry; its readers hold a shared flock
+//   KEY.used          a number, decimal: higher = used later. A counter, because clocks can go back
+//   .KEY.tmp-PID-N    an entry that is being written; its writer holds an exclusive flock
 //   lock              exclusive flock while entries are published or removed
 //
-// Only whole files get an entry's name (fsync, rename), so a process that is killed leaves at most
-// a temporary file, which the next writer removes. Removing never touches a file that a process has
-// locked; one that has it open reads on in any case.
+// Only complete files get an entry's name (fsync, rename). A killed process leaves at most a
+// temporary file, which the next writer removes. A file that a process has locked is never removed;
+// a process that has an entry open can read it to its end in any case.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ class TokenCache {
   };
   explicit TokenCache(Options options) : options_(std::move(options)) {}
 
-  // The entry of a key (kStoreKeyBytes), checked from end to end. Errors: NotFound when there is
-  // none; DataLoss for a damaged one (Publish replaces it); those of reading.
+  // The entry of a key (kStoreKeyBytes), checked completely. Errors: NotFound if there is none;
+  // DataLoss for a corrupt one (Publish replaces it); those of reading.
   absl::StatusOr<std::unique_ptr<TokenStore>> Find(const std::string& key) const;
 
   // An entry that is being written; the file behind `path` is locked.
@@ -43,19 +43,20 @@ class TokenCache {
   };
   // Errors: the folder cannot be made or written.
   absl::StatusOr<NewEntry> Begin(const std::string& key) const;
-  // Makes the finished entry durable and gives it its name; makes room first. `fd` is that of the
-  // file, which stays usable whatever comes back. Errors: ResourceExhausted when it does not fit
-  // under the limit; those of writing. The temporary file is gone in any case.
+  // Makes the finished entry durable and gives it its name, after removing older entries for space.
+  // `fd` is that of the file and stays usable whatever the result. Errors: ResourceExhausted if the
+  // entry does not fit under the limit; those of writing. The temporary file is removed in any
+  // case.
   absl::Status Publish(const NewEntry& entry, const std::string& key, int fd, int64_t size) const;
-  // Removes what Begin made.
+  // Removes what Begin created.
   static void Discard(const NewEntry& entry);
 
  private:
   std::string PathOf(const std::string& key, const char* suffix) const;
-  // Notes that the entry was used just now. Under the lock.
+  // Records that the entry was used just now. Requires the lock.
   absl::Status Touch(const std::string& key) const;
-  // Removes entries that nobody reads, least recently used first, until the others have at most
-  // `bytes`. Under the lock. Returns what they have.
+  // Removes entries that no process reads, least recently used first, until the others have at most
+  // `bytes`. Requires the lock. Returns the size of the remaining entries.
   int64_t ShrinkTo(int64_t bytes, const std::string& keep) const;
 
   const Options options_;

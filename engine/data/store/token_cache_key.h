@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the token rows of a job depend on, as one key: the contents of its data files in their
-// order, the tokenizer's files, the template's text, the settings that change rows or what is said
-// about them, and the code that makes them. Not in it: paths and times of files, seed, weights,
-// shuffling, packing (but bfd_split, which keeps long conversations whole) and batch sizes.
+// Everything that the tokens of a job depend on, as one key: the contents of its data files in
+// their order, the tokenizer's files, the template's text, the settings that change tokens or
+// findings, and the code that makes them. Not part of it: paths and times of files, seed, weights,
+// shuffling, packing (except bfd_split, which keeps long conversations whole) and batch sizes.
 #pragma once
 
 #include <functional>
@@ -16,11 +16,11 @@
 
 namespace trainerd::engine {
 
-// Called now and then; a status that is not OK ends the work with it.
+// Called periodically; a non-OK status ends the work with that status.
 using KeepOn = std::function<absl::Status()>;
 
-// XXH3-128 of each data file's bytes (DataFiles). Errors: FailedPrecondition for what is no regular
-// file (it can be read only once); NotFound; those of reading; those of `keep_on`.
+// XXH3-128 of each data file's bytes (DataFiles). Errors: FailedPrecondition if a file is not
+// regular (it can be read only once); NotFound; those of reading; those of `keep_on`.
 absl::StatusOr<std::vector<std::string>> HashDataFiles(const v1::DataConfig& data,
                                                        const KeepOn& keep_on);
 

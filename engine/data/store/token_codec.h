@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How examples and their records lie in a file of token rows (token_store.h). Little-endian.
-//   example   its ids, 2, 3 or 4 bytes each; then one bit a token, lowest first: 1 = the label is
-//   the
-//             id, 0 = kIgnoreIndex; padded to a byte
+// The encoding of examples and their records in a token store (token_store.h). Little-endian.
+//   example   its ids, 2, 3 or 4 bytes each; then one bit per token, lowest first: 1 = the label is
+//             the id, 0 = kIgnoreIndex; padded to a byte
 //   record    64 bytes: ExampleRecord's fields in order
 #pragma once
 
@@ -14,7 +13,7 @@
 
 namespace trainerd::engine {
 
-// What is known of an example without its tokens.
+// An example's properties without its tokens.
 struct ExampleRecord {
   int64_t offset = 0;      // of its tokens in the file
   uint64_t data_hash = 0;  // XXH3 of their bytes
@@ -34,10 +33,10 @@ inline constexpr size_t kRecordBytes = 64;
 int IdBytesFor(int64_t vocab_size);
 int64_t EncodedBytes(int64_t num_tokens, int id_bytes);
 
-// Replaces *bytes. Errors: Internal for an id that does not fit and for a label that is neither the
-// id nor kIgnoreIndex.
+// Replaces *bytes. Errors: Internal if an id does not fit or a label is neither the id nor
+// kIgnoreIndex.
 absl::Status EncodeExample(const TokenExample& example, int id_bytes, std::string* bytes);
-// Fills ids and labels out of EncodedBytes(num_tokens, id_bytes) bytes.
+// Fills ids and labels from EncodedBytes(num_tokens, id_bytes) bytes.
 void DecodeExample(const char* bytes, int64_t num_tokens, int id_bytes, TokenExample* example);
 
 void EncodeRecord(const ExampleRecord& record, char* bytes);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tokenised examples in a file instead of in memory. Written once, front to back
-// (token_store_writer.h); then examples are read one by one, with pread, so that a damaged file is
-// a status and never a signal.
+// Examples in a file instead of in memory. Written once, front to back (token_store_writer.h). Then
+// examples are read one by one with pread, so that a damaged file is a status and never a signal.
 //
 //   file     := header block* directory summary trailer
 //   header   := "TRNDROWS" u32 version u32 id_bytes key[32] zeros[16]               64 bytes
@@ -35,8 +34,8 @@ inline constexpr size_t kStoreKeyBytes = 32;
 // be called from many threads.
 class TokenStore {
  public:
-  // Reads a whole file and checks it: form, key, hash. Errors: DataLoss saying what is wrong with
-  // it; those of reading.
+  // Reads a whole file and checks it: form, key, hash. Errors: DataLoss with the reason; those of
+  // reading.
   static absl::StatusOr<std::unique_ptr<TokenStore>> Open(std::unique_ptr<StoreFile> file,
                                                           const std::string& key);
 
@@ -44,10 +43,10 @@ class TokenStore {
   const internal::TokenSetSummary& summary() const { return summary_; }
   const StoreFile& file() const { return *file_; }
 
-  // Errors of all: DataLoss when the file has changed since it was checked; those of reading.
+  // Errors of all: DataLoss if the file has changed since it was checked; those of reading.
   absl::StatusOr<ExampleRecord> Record(int64_t example) const;
   absl::StatusOr<TokenExample> Read(int64_t example) const;
-  // Records begin … end − 1, in order, a block at a time. A status that `take` returns ends it.
+  // Records begin … end − 1, in order, one block at a time. A non-OK status of `take` ends it.
   using TakeRecord = std::function<absl::Status(int64_t example, const ExampleRecord& record)>;
   absl::Status ForEachRecord(int64_t begin, int64_t end, const TakeRecord& take) const;
 
@@ -56,7 +55,7 @@ class TokenStore {
   TokenStore(std::unique_ptr<StoreFile> file, int id_bytes, int64_t num_examples,
              std::vector<uint64_t> block_records, internal::TokenSetSummary summary);
   absl::Status Damaged(const std::string& what) const;
-  // Where record `example` must lie; its block's records end before `limit`.
+  // Offset of record `example` in the file.
   absl::StatusOr<int64_t> RecordOffset(int64_t example) const;
 
   const std::unique_ptr<StoreFile> file_;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the file of token_store.h while the rows come in. Memory: the records of one block, and
+// Writes the file of token_store.h, one example at a time. Memory: the records of one block, and
 // 8 bytes for each block.
 #pragma once
 
@@ -29,7 +29,7 @@ class TokenStoreWriter {
  public:
   TokenStoreWriter(std::unique_ptr<StoreFile> file, StoreHeader header);
 
-  // Adds an example. `record` says what the example does not: file, line, tokens_before, text_hash.
+  // Adds an example. `record` supplies file, line, tokens_before and text_hash.
   // Errors: those of StoreFile::Append and EncodeExample; ResourceExhausted for more than 2^32 − 2.
   absl::Status Add(const TokenExample& example, ExampleRecord record);
   int64_t size() const { return num_examples_; }
@@ -37,7 +37,7 @@ class TokenStoreWriter {
   // records. Errors: those of StoreFile.
   absl::StatusOr<std::optional<ExampleRecord>> FindText(uint64_t text_hash, int64_t begin);
 
-  // Ends the file and turns it into what can be read. Nothing else may be called after it.
+  // Completes the file and returns its reader. Nothing else may be called afterwards.
   absl::StatusOr<std::unique_ptr<TokenStore>> Finish(internal::TokenSetSummary summary);
   const StoreFile& file() const { return *file_; }
 
@@ -48,7 +48,7 @@ class TokenStoreWriter {
   std::unique_ptr<StoreFile> file_;
   const StoreHeader header_;
   Xxh3Stream hash_;
-  std::string records_;                  // of the block at hand
+  std::string records_;                  // of the current block
   std::vector<uint64_t> block_records_;  // offsets
   std::string scratch_;
   int64_t num_examples_ = 0;

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/core/job_error.h"
+#include "proto/base/time.h"
 
 namespace trainerd::engine {
 namespace {

@@ -9,7 +9,6 @@
 #include <csignal>
 #include <filesystem>
 
-#include "proto/base/format.h"
 #include "tests/engine/checkpoint/fsync_log.h"
 #include "tests/engine/train/tiny_run.h"
 
@@ -126,13 +125,6 @@ TEST(FolderWriterTest, AFileThatCannotGrowIsAnErrorAndLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, FreeBytesOfAPathThatDoesNotExistYet) {
-  TempDir folder;
-  const auto free = FreeBytes(folder / "not/there/yet");
-  ASSERT_TRUE(free.ok()) << free.status();
-  EXPECT_GT(*free, 0);
-}
-
 // A name is durable once the folder that holds it was fsynced: every level that was made.
 TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
   TempDir folder;
@@ -144,12 +136,6 @@ TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
   EXPECT_TRUE(log.Has(folder / "run")) << "checkpoints is in it";
   ASSERT_TRUE((*writer)->Publish(Example(), folder / "run/checkpoints/step", Allowed).ok());
   EXPECT_TRUE(log.Has(folder / "run/checkpoints")) << "step is in it";
-}
-
-TEST(FolderWriterTest, BytesForPeople) {
-  EXPECT_EQ(FormatBytes(999), "999 bytes");
-  EXPECT_EQ(FormatBytes(1'500'000), "1.5 MB");
-  EXPECT_EQ(FormatBytes(1'890'000'000), "1.89 GB");
 }
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include "server/reconcile/decide.h"
 
 #include "gtest/gtest.h"
-#include "proto/contract/job/stop_limits.h"
+#include "proto/contract/job/force_grace.h"
 
 namespace trainerd::server {
 namespace {
@@ -21,7 +21,7 @@ DecideInput Running(Job::State state = Job::RUNNING, Job::DesiredState desired =
 TEST(DecideTest, NothingToDoForAJobThatRuns) {
   const Decision d = Decide(Running());
   EXPECT_FALSE(d.signal.has_value());
-  EXPECT_FALSE(d.relaunch || d.kill_by_identity || d.begin_ending || d.finish || d.control_lost);
+  EXPECT_FALSE(d.relaunch || d.kill_by_identity || d.begin_ending || d.control_lost);
 }
 
 TEST(DecideTest, PassesOnWhatIsWantedWithTheGraceThatIsLeft) {
@@ -92,7 +92,7 @@ TEST(DecideTest, SilenceOnlyRaisesControlLost) {
   input.unknown_since = kNow - absl::Hours(1);
   const Decision d = Decide(input);
   EXPECT_TRUE(d.control_lost);
-  EXPECT_FALSE(d.kill_by_identity || d.finish || d.begin_ending);
+  EXPECT_FALSE(d.kill_by_identity || d.begin_ending);
 }
 
 TEST(DecideTest, OrphanOfADeadShimIsKilledAfterTheGrace) {
@@ -118,19 +118,11 @@ TEST(DecideTest, StopOfASilentAttemptIsCarriedOutWhenItsGraceIsOver) {
   EXPECT_TRUE(Decide(input).kill_by_identity);
 }
 
-TEST(DecideTest, EndedAttemptIsDrainedThenScannedThenClosed) {
+TEST(DecideTest, BeginsEndingOnceTheEndIsObserved) {
   for (Kind kind : {Kind::kExited, Kind::kGone}) {
     DecideInput input = Running();
     input.observed = kind;
     EXPECT_TRUE(Decide(input).begin_ending);
-    input.ending = true;
-    EXPECT_FALSE(Decide(input).begin_scan) << "first all of the spool";
-    input.drained = true;
-    EXPECT_TRUE(Decide(input).begin_scan);
-    input.scan_started = true;
-    EXPECT_FALSE(Decide(input).finish || Decide(input).begin_scan);
-    input.scanned = true;
-    EXPECT_TRUE(Decide(input).finish);
   }
 }
 

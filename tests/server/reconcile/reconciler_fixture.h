@@ -78,13 +78,13 @@ class ReconcilerTest : public ::testing::Test {
     ingester_ =
         std::make_unique<Ingester>(*store_, *std::move(watcher), *activity_, Ingester::Hooks{});
     reconciler_ = std::make_unique<Reconciler>(
-        Reconciler::Options{
-            .launch = {.worker_path = "worker", .cpu_threads = 2},
-            .shim_path = "shim",
-            .runs_dir = dir_ / "runs",
-            .clock = clock_.Function(),
-            .boot_id = "this boot",
-            .is_executable = [this](const std::string& p) { return p != missing_; }},
+        Reconciler::Options{.launch = {.worker_path = "worker", .cpu_threads = 2},
+                            .shim_path = "shim",
+                            .runs_dir = dir_ / "runs",
+                            .clock = clock_.Function(),
+                            .boot_id = "this boot",
+                            .is_executable = [this](const std::string& p) { return p != missing_; },
+                            .run_call = run_call_},
         Reconciler::Parts{*store_, executor_, *ingester_, *activity_, *devices_, *disk_,
                           *housekeeping_});
     jobs_ = std::make_unique<JobManager>(
@@ -244,6 +244,8 @@ class ReconcilerTest : public ::testing::Test {
   FakeClock clock_;
   EventRecorder recorder_;
   FakeExecutor executor_;
+  // In place, so that a round sees what it requested.
+  AttemptProbe::RunCall run_call_ = [](std::function<void()> call) { call(); };
   std::string missing_;
   int64_t free_bytes_ = -1;
   std::unique_ptr<Store> store_;

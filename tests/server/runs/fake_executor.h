@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// An executor without processes: remembers what it was asked for and answers with what the test
-// says.
+// An executor without processes: records its calls and returns what the test has set.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -22,16 +22,19 @@ class FakeExecutor : public Executor {
     return absl::OkStatus();
   }
   Observation Observe(const AttemptRef& attempt) override {
+    before_call(attempt);
     auto it = observations.find({attempt.job, attempt.attempt});
     if (it != observations.end()) return it->second;
     return {.kind = Observation::Kind::kGone, .never_started = true};
   }
   absl::Status Signal(const AttemptRef& attempt, internal::RequestedAction action,
                       absl::Duration grace) override {
+    before_call(attempt);
     signals.push_back({attempt.job, action, grace});
     return absl::OkStatus();
   }
   absl::Status Shutdown(const AttemptRef& attempt) override {
+    before_call(attempt);
     shutdowns.push_back({attempt.job, attempt.attempt});
     return absl::OkStatus();
   }
@@ -41,7 +44,7 @@ class FakeExecutor : public Executor {
   }
   std::vector<AttemptRef> ListOwned(const std::string&) override { return owned; }
 
-  // The worker of the newest launch of `job` leaves with its own record.
+  // The worker of the newest launch of `job` exits with its own record.
   void WorkerEnds(const std::string& job, v1::Attempt::End end, int64_t last_step = 0) {
     Observation& o = Newest(job);
     o.kind = Observation::Kind::kExited;
@@ -50,7 +53,7 @@ class FakeExecutor : public Executor {
     o.worker_exit->set_first_step(last_step > 0 ? 1 : 0);
     o.worker_exit->set_last_step(last_step);
   }
-  // The worker leaves with an error of its own, for example CHECKPOINT_DAMAGED.
+  // The worker exits with an error of its own, for example CHECKPOINT_DAMAGED.
   void WorkerFails(const std::string& job, const std::string& code, bool retryable = true) {
     WorkerEnds(job, v1::Attempt::FAILED);
     v1::JobError* error = Newest(job).worker_exit->mutable_error();
@@ -77,6 +80,8 @@ class FakeExecutor : public Executor {
     internal::RequestedAction action;
     absl::Duration grace;
   };
+  // Called by each method that sends a request to the shim, for example to block it.
+  std::function<void(const AttemptRef&)> before_call = [](const AttemptRef&) {};
   absl::Status launch_status;
   std::vector<internal::AttemptSpec> launches;
   std::map<Key, Observation> observations;

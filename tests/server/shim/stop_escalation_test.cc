@@ -38,7 +38,7 @@ TEST(StopEscalationTest, WhatWasNotDeliveredIsNotSaidToBeAndStaysToBeTold) {
   EXPECT_EQ(escalation.Undelivered(), STOP);
   escalation.Raise(PAUSE, 1000, 0);  // a milder one does not take its place
   EXPECT_EQ(escalation.Undelivered(), STOP);
-  EXPECT_EQ(ladder.NextDue(), 500) << "the deadline holds all the same";
+  EXPECT_EQ(escalation.NextDue(), 500) << "the deadline holds all the same";
   escalation.Delivered(STOP);
   EXPECT_EQ(escalation.action(), STOP);
   EXPECT_FALSE(escalation.Undelivered().has_value());

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Time limits of a stop that the daemon enforces. The shim's limits are in shim/stop_escalation.h.
+// The time limit of a forced stop, which the command records and the reconciler enforces.
 #pragma once
 
 #include "absl/time/time.h"
 
 namespace trainerd {
 
-// After a force stop: from the request, which discards between two microbatches, to SIGKILL.
+// Time from a forced stop to SIGKILL. Until then the worker is requested to discard its work.
 inline constexpr absl::Duration kForceGrace = absl::Seconds(2);
 
 }  // namespace trainerd

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/runs/call_threads.h"
+
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "absl/synchronization/blocking_counter.h"
+#include "absl/synchronization/notification.h"
+#include "gtest/gtest.h"
+
+namespace trainerd::server {
+namespace {
+
+TEST(CallThreadsTest, RunsACallWhileAnotherOneIsBlocked) {
+  CallThreads threads(2);
+  absl::Notification blocked, release, done;
+  threads.Run([&] {
+    blocked.Notify();
+    release.WaitForNotification();
+  });
+  blocked.WaitForNotification();
+  threads.Run([&] { done.Notify(); });
+  EXPECT_TRUE(done.WaitForNotificationWithTimeout(absl::Seconds(30)));
+  release.Notify();
+}
+
+TEST(CallThreadsTest, NeverRunsMoreCallsAtOnceThanItHasThreads) {
+  constexpr int kCalls = 200;
+  std::atomic<int> running{0}, most{0};
+  absl::BlockingCounter left(kCalls);
+  CallThreads threads(3);
+  for (int i = 0; i < kCalls; ++i) {
+    threads.Run([&] {
+      const int now = ++running;
+      int before = most;
+      while (before < now && !most.compare_exchange_weak(before, now)) {
+      }
+      std::this_thread::yield();
+      --running;
+      left.DecrementCount();
+    });
+  }
+  left.Wait();
+  EXPECT_LE(most, 3);
+}
+
+TEST(CallThreadsTest, StopWaitsForCallsInProgressAndDropsTheOthers) {
+  absl::Notification blocked, release;
+  std::atomic<bool> finished{false}, dropped_ran{false};
+  CallThreads threads(1);
+  threads.Run([&] {
+    blocked.Notify();
+    release.WaitForNotification();
+    finished = true;
+  });
+  blocked.WaitForNotification();
+  auto token = std::make_shared<int>();
+  const std::weak_ptr<int> queued = token;
+  threads.Run([&dropped_ran, token = std::move(token)] { dropped_ran = true; });
+  std::thread stop([&] { threads.Stop(); });
+  while (!queued.expired()) std::this_thread::yield();  // until Stop has dropped the call
+  EXPECT_FALSE(finished);
+  release.Notify();
+  stop.join();
+  EXPECT_TRUE(finished);
+  threads.Run([&] { dropped_ran = true; });
+  threads.Stop();
+  EXPECT_FALSE(dropped_ran);
+}
+
+}  // namespace
+}  // namespace trainerd::server
