@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CRC32C (Castagnoli), the checksum of spool frames. Uses SSE4.2 if the CPU has it, else tables; the
-// values are the same.
+// CRC32C (Castagnoli), the checksum of spool frames. Uses SSE4.2 if the CPU has it, else
+// tables; the values are the same.
 #pragma once
 
 #include <cstdint>

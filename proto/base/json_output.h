@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages as JSON with proto field names. NaN and infinity are strings. Parsers of the JSON mapping
-// of proto3 read it.
+// Messages as JSON: the proto3 mapping with proto field names. NaN and infinity are therefore
+// strings.
 #pragma once
 
 #include <string>

@@ -85,8 +85,8 @@ class Reader {
     return nullptr;
   }
   template <typename T>
-  T Fail(const char* key, absl::string_view wanted) {
-    if (status_.ok()) status_ = Bad(absl::StrCat("\"", key, "\" is not ", wanted));
+  T Fail(const char* key, absl::string_view type) {
+    if (status_.ok()) status_ = Bad(absl::StrCat("\"", key, "\" is not ", type));
     return T{};
   }
 

@@ -39,7 +39,7 @@ inline constexpr char kManifestName[] = "MANIFEST.json";
 
 std::string ManifestToJson(const Manifest& manifest);
 absl::StatusOr<Manifest> ParseManifest(const std::string& json);
-// Reads the manifest of a folder. Errors: NotFound; DataLoss; FailedPrecondition for a newer version.
+// Reads the manifest of a folder. Errors: NotFound; DataLoss; FailedPrecondition if it is newer.
 absl::StatusOr<Manifest> ReadManifest(const std::string& folder);
 // Reads every file and compares size and hash. Errors: DataLoss with the file and the difference.
 absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest);

@@ -18,9 +18,9 @@ std::string BootId();
 absl::StatusOr<internal::ProcessId> IdentifyProcess(pid_t pid);
 // True only if exactly this process exists and is not a zombie.
 bool IsAlive(const internal::ProcessId& id);
-// Sends `signal` to exactly this process: through a pidfd, so a reused pid is never hit. On a kernel
-// without pidfd, checks the identity immediately before kill(2). Errors: NotFound if the process is
-// not alive.
+// Sends `signal` to exactly this process: through a pidfd, so a reused pid is never hit. On a
+// kernel without pidfd, checks the identity immediately before kill(2). Errors: NotFound if the
+// process is not alive.
 absl::Status KillProcess(const internal::ProcessId& id, int signal);
 
 }  // namespace trainerd

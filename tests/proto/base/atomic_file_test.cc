@@ -29,7 +29,7 @@ std::vector<std::string> NamesIn(const std::string& folder) {
   return names;
 }
 
-TEST(AtomicFileTest, WritesAndReplacesAndLeavesNothingElse) {
+TEST(AtomicFileTest, WritesAndReplacesWithoutOtherFiles) {
   TempDir dir;
   const std::string path = dir / "state.json";
   ASSERT_TRUE(WriteFileAtomic(path, "old").ok());
@@ -41,7 +41,7 @@ TEST(AtomicFileTest, WritesAndReplacesAndLeavesNothingElse) {
   EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
-TEST(AtomicFileTest, TakesTheModeThatIsAskedFor) {
+TEST(AtomicFileTest, SetsRequestedMode) {
   TempDir dir;
   const mode_t before = umask(022);
   ASSERT_TRUE(WriteFileAtomic(dir / "f", "x", 0664).ok());
@@ -51,7 +51,7 @@ TEST(AtomicFileTest, TakesTheModeThatIsAskedFor) {
   EXPECT_EQ(info.st_mode & 0777, 0644u);
 }
 
-TEST(AtomicFileTest, FailingRenameKeepsWhatWasThere) {
+TEST(AtomicFileTest, KeepsTargetWhenRenameFails) {
   TempDir dir;
   fs::create_directories(dir / "taken/inner");
   const absl::Status status = WriteFileAtomic(dir / "taken", "x");
@@ -61,7 +61,7 @@ TEST(AtomicFileTest, FailingRenameKeepsWhatWasThere) {
   EXPECT_EQ(NamesIn(dir.path()), std::vector<std::string>{"taken"});
 }
 
-TEST(AtomicFileTest, ParentThatIsMissingOrAFileOrForbidden) {
+TEST(AtomicFileTest, ReportsUnusableParent) {
   TempDir dir;
   EXPECT_EQ(WriteFileAtomic(dir / "no/f", "x").code(), absl::StatusCode::kNotFound);
   ASSERT_TRUE(WriteFileAtomic(dir / "file", "x").ok());
@@ -71,7 +71,7 @@ TEST(AtomicFileTest, ParentThatIsMissingOrAFileOrForbidden) {
   EXPECT_EQ(WriteFileAtomic("", "x").code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST(AtomicFileTest, FailedWriteKeepsTheOldFileAndRemovesTheTemporaryOne) {
+TEST(AtomicFileTest, KeepsOldFileWhenWriteFails) {
   TempDir dir;
   const std::string path = dir / "f";
   ASSERT_TRUE(WriteFileAtomic(path, "old").ok());
@@ -88,7 +88,7 @@ TEST(AtomicFileTest, FailedWriteKeepsTheOldFileAndRemovesTheTemporaryOne) {
   EXPECT_EQ(NamesIn(dir.path()), std::vector<std::string>{"f"});
 }
 
-TEST(AtomicFileTest, FullDiskKeepsTheOldFileAndSaysSo) {
+TEST(AtomicFileTest, KeepsOldFileOnFullDisk) {
   TempDir dir;
   if (mount("trainerd-test", dir.path().c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=64k") != 0) {
     GTEST_SKIP() << "a small tmpfs cannot be mounted here (it needs root)";
@@ -104,14 +104,14 @@ TEST(AtomicFileTest, FullDiskKeepsTheOldFileAndSaysSo) {
   EXPECT_EQ(names, std::vector<std::string>{"f"});
 }
 
-TEST(AtomicFileTest, LongestNameWorks) {
+TEST(AtomicFileTest, WritesFileWithLongestName) {
   TempDir dir;
   const std::string path = dir / std::string(255, 'n');
   ASSERT_TRUE(WriteFileAtomic(path, "x").ok());
   EXPECT_EQ(*ReadFile(path), "x");
 }
 
-TEST(AtomicFileTest, ReadersSeeOneOfTheContentsWhole) {
+TEST(AtomicFileTest, ShowsReadersOnlyCompleteContents) {
   TempDir dir;
   const std::string path = dir / "f";
   const std::string a(20000, 'a'), b(30000, 'b');
@@ -128,7 +128,7 @@ TEST(AtomicFileTest, ReadersSeeOneOfTheContentsWhole) {
   EXPECT_EQ(NamesIn(dir.path()).size(), 1u);
 }
 
-TEST(ReadFileTest, AbsentFolderAndKernelFiles) {
+TEST(ReadFileTest, ReadsKernelFilesAndReportsMissing) {
   TempDir dir;
   const absl::Status absent = ReadFile(dir / "none").status();
   EXPECT_TRUE(absl::IsNotFound(absent));
@@ -137,7 +137,7 @@ TEST(ReadFileTest, AbsentFolderAndKernelFiles) {
   EXPECT_GT(ReadFile("/proc/self/stat")->size(), 10u);
 }
 
-TEST(RenameDurableTest, MovesBetweenFoldersAndReportsFailures) {
+TEST(RenameDurableTest, MovesBetweenDirectories) {
   TempDir dir;
   fs::create_directories(dir / "a");
   fs::create_directories(dir / "b");
@@ -151,7 +151,7 @@ TEST(RenameDurableTest, MovesBetweenFoldersAndReportsFailures) {
   EXPECT_TRUE(absl::IsNotFound(FsyncPath(dir / "none")));
 }
 
-TEST(ErrnoStatusTest, GivesTheCodeThatCallersActOn) {
+TEST(ErrnoStatusTest, MapsErrnoToCode) {
   EXPECT_EQ(ErrnoStatus(ENOSPC, "write /x").code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ErrnoStatus(EDQUOT, "").code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ErrnoStatus(EACCES, "").code(), absl::StatusCode::kPermissionDenied);

@@ -11,7 +11,7 @@
 namespace trainerd {
 namespace {
 
-TEST(JsonOutputTest, UsesProtoNamesAndLeavesAbsentFieldsOut) {
+TEST(JsonOutputTest, UsesProtoNamesAndOmitsAbsentFields) {
   v1::Event event;
   event.set_seq(17);
   event.set_job("jobs/4f");
@@ -25,14 +25,14 @@ TEST(JsonOutputTest, UsesProtoNamesAndLeavesAbsentFieldsOut) {
       R"({"seq":"17","job":"jobs/4f","attempt":1,"metrics":{"step":"3","loss":1.93,"learning_rate":0,"target_tokens":"1711"}})");
 }
 
-TEST(JsonOutputTest, NotFiniteNumbersAreTexts) {
+TEST(JsonOutputTest, PrintsNonFiniteNumbersAsStrings) {
   v1::Metrics metrics;
   metrics.set_loss(std::numeric_limits<double>::quiet_NaN());
   metrics.set_grad_norm(std::numeric_limits<double>::infinity());
   EXPECT_EQ(MessageToJsonLine(metrics), R"({"loss":"NaN","grad_norm":"Infinity"})");
 }
 
-TEST(JsonOutputTest, LineHasNoLineBreakAndPrettyReadsBack) {
+TEST(JsonOutputTest, PrintsOneLineAndReadsPrettyFormBack) {
   v1::Event event;
   event.mutable_notice()->set_message("two\nlines");
   event.mutable_time()->set_seconds(1700000000);
@@ -44,7 +44,7 @@ TEST(JsonOutputTest, LineHasNoLineBreakAndPrettyReadsBack) {
   }
 }
 
-TEST(JsonOutputTest, SaysWhatDoesNotFit) {
+TEST(JsonOutputTest, ReportsFieldThatDoesNotFit) {
   v1::Event event;
   const absl::Status status = JsonToMessage(R"({"sequence": 1})", &event);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
@@ -53,7 +53,7 @@ TEST(JsonOutputTest, SaysWhatDoesNotFit) {
   EXPECT_FALSE(JsonToMessage("{", &event).ok());
 }
 
-TEST(JsonOutputTest, ImpossibleTimeIsStillOneJsonDocument) {
+TEST(JsonOutputTest, PrintsInvalidTimeAsJsonDocument) {
   v1::Event event;
   event.mutable_time()->set_seconds(std::numeric_limits<int64_t>::max());
   EXPECT_EQ(MessageToJsonLine(event), R"({"unprintable":"trainerd.v1.Event"})");

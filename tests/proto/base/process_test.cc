@@ -113,7 +113,7 @@ TEST(RunProcessTest, ReportsFileThatIsNotExecutable) {
   EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
 }
 
-// The child's descriptors 19 and 20 are 20 and 19 here, so a dup2 in the wrong order would lose one.
+// The child's descriptors 19 and 20 are 20 and 19 here: a dup2 in the wrong order would lose one.
 TEST(SpawnProcessTest, GivesDescriptorsTheirNumbers) {
   Pipe one = Pipe::Open().value(), two = Pipe::Open().value();
   ASSERT_EQ(fcntl(19, F_GETFD), -1);

@@ -56,13 +56,13 @@ TEST(ManifestTest, ReadsBackEveryField) {
   EXPECT_EQ(*ManifestDigest(dir.path()), Xxh3(*ReadFile(dir / kManifestName)));
 }
 
-TEST(ManifestTest, KeysAreSorted) {
+TEST(ManifestTest, SortsKeys) {
   const std::string json = ManifestToJson(Manifest{});
   EXPECT_LT(json.find("\"attempt\""), json.find("\"config_digest\""));
   EXPECT_LT(json.find("\"step\""), json.find("\"version\""));
 }
 
-TEST(ManifestTest, VerifyNamesWhatDiffers) {
+TEST(ManifestTest, ReportsWhichFileDiffers) {
   TempDir dir;
   const Manifest manifest = WriteFolder(dir);
   const std::string path = dir / "model.safetensors";
@@ -86,7 +86,7 @@ TEST(ManifestTest, VerifyNamesWhatDiffers) {
   EXPECT_EQ(VerifyFolder(dir.path(), manifest).code(), absl::StatusCode::kDataLoss);
 }
 
-TEST(ManifestTest, LinkIsNotFollowed) {
+TEST(ManifestTest, DoesNotFollowLinks) {
   TempDir dir;
   const Manifest manifest = WriteFolder(dir);
   std::filesystem::rename(dir / "config.json", dir / "elsewhere");
@@ -94,19 +94,19 @@ TEST(ManifestTest, LinkIsNotFollowed) {
   EXPECT_FALSE(VerifyFolder(dir.path(), manifest).ok());
 }
 
-TEST(ManifestTest, AbsentManifestIsNotFound) {
+TEST(ManifestTest, ReportsMissingManifestAsNotFound) {
   TempDir dir;
   EXPECT_TRUE(absl::IsNotFound(ReadManifest(dir.path()).status()));
   EXPECT_TRUE(absl::IsNotFound(ManifestDigest(dir.path()).status()));
 }
 
-TEST(ManifestTest, HugeManifestIsRefusedUnread) {
+TEST(ManifestTest, RefusesHugeManifestUnread) {
   TempDir dir;
   ASSERT_TRUE(WriteFileAtomic(dir / kManifestName, std::string((4 << 20) + 1, ' ')).ok());
   EXPECT_EQ(ReadManifest(dir.path()).status().code(), absl::StatusCode::kDataLoss);
 }
 
-TEST(ManifestTest, EveryTruncationIsRefused) {
+TEST(ManifestTest, RefusesEveryTruncation) {
   TempDir dir;
   const std::string json = ManifestToJson(WriteFolder(dir));
   // The last two bytes are "}\n".
@@ -116,7 +116,7 @@ TEST(ManifestTest, EveryTruncationIsRefused) {
   }
 }
 
-TEST(ManifestTest, ValuesOutOfBoundsAreRefused) {
+TEST(ManifestTest, RefusesValuesOutOfRange) {
   TempDir dir;
   const std::string json = ManifestToJson(WriteFolder(dir));
   const auto refused = [&](const std::string& from, const std::string& to) {
@@ -144,7 +144,7 @@ TEST(ManifestTest, ValuesOutOfBoundsAreRefused) {
   refused("\"files\": {", "\"files\": [], \"more\": {");
 }
 
-TEST(ManifestTest, NewerVersionSaysSo) {
+TEST(ManifestTest, ReportsNewerVersion) {
   Manifest manifest;
   manifest.version = 2;
   const absl::Status status = ParseManifest(ManifestToJson(manifest)).status();
@@ -152,7 +152,7 @@ TEST(ManifestTest, NewerVersionSaysSo) {
   EXPECT_TRUE(absl::StrContains(status.message(), "version 2")) << status;
 }
 
-TEST(ManifestTest, DeepNestingIsRefusedWithoutHarm) {
+TEST(ManifestTest, RefusesDeepNesting) {
   EXPECT_FALSE(ParseManifest(std::string(1 << 20, '[')).ok());
 }
 
