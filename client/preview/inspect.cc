@@ -22,9 +22,9 @@ absl::StatusOr<ProcessResult> RunInspect(const Environment& env, std::vector<std
                                                      .input = input,
                                                      .group = ProcessGroup::kInherit});
   if (absl::IsNotFound(result.status())) {
-    return absl::NotFoundError(absl::StrCat(
-        "trainerd-inspect is needed and not at ", env.inspect_path,
-        ": it is built and installed beside trainctl; TRAINERD_INSPECT names another one"));
+    return absl::NotFoundError(
+        absl::StrCat("trainerd-inspect is not at ", env.inspect_path,
+                     "; install it beside trainctl, or set TRAINERD_INSPECT to its path"));
   }
   if (absl::IsResourceExhausted(result.status())) {
     return absl::ResourceExhaustedError(

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs trainerd-inspect, the program that reads data files: for preview, and for validate where no
-// daemon is reachable.
+// Runs trainerd-inspect, the program that reads data files: for preview, and for validate without a
+// daemon.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/job_file.h"
 #include "client/view/environment.h"
 #include "proto/base/process.h"
+#include "proto/contract/config/job_file.h"
 
 namespace trainerd::client {
 

@@ -1,54 +1,49 @@
-# trainerd_library(NAME FOLDERS … LINK …): a static library of every .cc in the folders that is not a program's main
-# (*_main.cc, main.cc). A new file needs no CMake edit, only a new configure run, which the glob asks for by itself.
+# trainerd_library(NAME FOLDERS … LINK …): a static library of every .cc file in the folders, except
+# main.cc and *_main.cc. A new file needs no change of CMake files: the glob starts a new configure
+# run.
 function(trainerd_library name)
-  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK" ${ARGN})
   set(sources)
   foreach(folder ${ARG_FOLDERS})
     file(GLOB found CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc)
     list(APPEND sources ${found})
   endforeach()
   list(FILTER sources EXCLUDE REGEX "main\\.cc$")
-  foreach(pattern ${ARG_EXCLUDE})
-    list(FILTER sources EXCLUDE REGEX ${pattern})
-  endforeach()
-  if(sources)
-    add_library(${name} STATIC ${sources})
-    target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
-    target_link_libraries(${name} PUBLIC ${ARG_LINK})
-  else()
-    add_library(${name} INTERFACE)
-    target_include_directories(${name} INTERFACE ${PROJECT_SOURCE_DIR})
-    target_link_libraries(${name} INTERFACE ${ARG_LINK})
-  endif()
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK})
 endfunction()
 
-# trainerd_program(NAME MAIN LINK …): one program from one main file; absent main file, no program.
+# trainerd_program(NAME MAIN LINK …): a program with the main file MAIN.
 function(trainerd_program name main)
   cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
-  if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${main})
-    add_executable(${name} ${main})
-    target_link_libraries(${name} PRIVATE ${ARG_LINK})
-  endif()
+  add_executable(${name} ${main})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK})
 endfunction()
 
-# trainerd_precompile(NAME HEADERS …): what most files of a library read is parsed once for the library instead of once a file (it halves
-# the time of a small file). Each file still includes what it uses.
+# trainerd_precompile(NAME HEADERS …): precompiles the headers that most files of a library include,
+# which halves the compile time of a small file. Each file still includes what it uses.
 function(trainerd_precompile name)
-  set(common <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <utility> <vector>
-    <absl/status/statusor.h> <absl/strings/str_cat.h> <absl/strings/str_format.h> <absl/strings/str_join.h> <absl/time/time.h>)
+  set(common <algorithm> <functional> <map> <memory> <optional> <string> <string_view> <utility>
+    <vector>
+    <absl/status/statusor.h> <absl/strings/str_cat.h> <absl/strings/str_format.h>
+    <absl/strings/str_join.h> <absl/time/time.h>)
   target_precompile_headers(${name} PRIVATE ${common} ${ARGN})
-  # What makes a file that uses a precompiled header fit for the compiler cache.
+  # ccache needs it for files that use a precompiled header.
   target_compile_options(${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
 endfunction()
 
-# trainerd_control_plane(NAME …): libraries that wait for disks and sockets, not for the processor. -O1 compiles them in two thirds of the time.
+# trainerd_control_plane(NAME …): libraries that wait for disks and sockets, not for the CPU. They
+# compile with -O1, which takes two thirds of the time.
 function(trainerd_control_plane)
   foreach(name ${ARGN})
     target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   endforeach()
 endfunction()
 
-# trainerd_command_line(FILES …): the command-line parser's templates take longer to optimise than all else in a program, and run once.
+# trainerd_command_line(FILES …): the command-line parser's templates take longer to optimize than
+# the rest of a program, and run once.
 function(trainerd_command_line)
-  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -O0 SKIP_PRECOMPILE_HEADERS ON)
+  set_source_files_properties(${ARGN} PROPERTIES
+    COMPILE_OPTIONS -O0 SKIP_PRECOMPILE_HEADERS ON)
 endfunction()

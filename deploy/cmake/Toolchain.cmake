@@ -22,10 +22,12 @@ if(TRAINERD_CCACHE)
   else()
     set(_ccache_dir ${TRAINERD_CACHE}/ccache)
   endif()
-  # base_dir makes a second clone in another folder reuse the objects of the first.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 CCACHE_DIR=${_ccache_dir}
-      CCACHE_MAXSIZE=5G       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      ${TRAINERD_CCACHE})
+  # With a base directory, a clone in another folder reuses the objects of the first.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+    CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 CCACHE_DIR=${_ccache_dir}
+    CCACHE_MAXSIZE=5G
+    CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+    ${TRAINERD_CCACHE})
 endif()
 find_program(TRAINERD_MOLD mold)
 if(TRAINERD_MOLD AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
@@ -33,7 +35,14 @@ if(TRAINERD_MOLD AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
 endif()
 
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
-# The default build type of every preset keeps assertions: NDEBUG is never defined by us.
+if(TRAINERD_WERROR)
+  add_compile_options(-Werror)
+endif()
+# Checks the ABSL_GUARDED_BY and lock annotations.
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  add_compile_options(-Wthread-safety)
+endif()
+# Every preset keeps assertions: these flags replace CMake's, which define NDEBUG.
 set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
 if(TRAINERD_SANITIZE)
@@ -42,8 +51,8 @@ if(TRAINERD_SANITIZE)
 endif()
 
 if(TRAINERD_PORTABLE)
-  # No path of this machine in a program; as an "install" path, CMake adds none by itself. Nothing is compiled differently: like every
-  # preset it is for any x86-64, and picks the CPU's kernels at run time.
+  # Programs contain no path of this machine: CMake adds none to an install path. The code is the
+  # same as in every preset: it runs on any x86-64 and picks the CPU's kernels at run time.
   set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
   set(CMAKE_INSTALL_RPATH "\$ORIGIN/../lib")
 endif()
@@ -61,9 +70,11 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(OPENSSL_CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 
-set(GOOGLEAPIS_PROTO_DIR ${TRAINERD_CACHE}/googleapis-1.76.0 CACHE PATH "Folder that holds google/rpc/*.proto")
+set(GOOGLEAPIS_PROTO_DIR ${TRAINERD_CACHE}/googleapis-1.76.0 CACHE PATH
+  "Folder that contains google/rpc/*.proto")
 if(NOT EXISTS ${GOOGLEAPIS_PROTO_DIR}/google/rpc/error_details.proto)
-  message(FATAL_ERROR "google/rpc/error_details.proto not found in ${GOOGLEAPIS_PROTO_DIR}: run deploy/install_dependencies.sh")
+  message(FATAL_ERROR "google/rpc/error_details.proto was not found in ${GOOGLEAPIS_PROTO_DIR}; "
+    "run deploy/install_dependencies.sh")
 endif()
 
 if(TRAINERD_ENGINE)

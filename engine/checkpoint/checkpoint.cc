@@ -26,10 +26,11 @@
 namespace trainerd::engine {
 namespace {
 
-constexpr int64_t kSmallFilesBytes = 32 << 20;  // tokenizer, state, headers: with room to spare
+// Tokenizer, state and headers, with a margin.
+constexpr int64_t kSmallFilesBytes = 32 << 20;
 constexpr char kJobConfigName[] = "job_config.yaml";
 
-// Adds what is free now to an error that says that the disk is full.
+// Adds the bytes needed and free to the error for a full disk.
 absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir, int64_t needed) {
   if (!absl::IsResourceExhausted(status)) return status;
   const absl::StatusOr<int64_t> free = FreeBytes(run_dir);
@@ -39,7 +40,8 @@ absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir,
 }
 
 absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
-                        const ParameterSet& parameters, AdamW& optimizer, FolderWriter& writer) {
+                        const ParameterSet& parameters, Optimizer& optimizer,
+                        FolderWriter& writer) {
   RETURN_IF_ERROR(WriteModelFolder(parameters, target.model_folder, target.chat_template, writer));
   ASSIGN_OR_RETURN(const ManifestFile optimizer_file,
                    WriteOptimizerFile(writer.path(), parameters, optimizer));
@@ -71,13 +73,15 @@ absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {
 
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                                                const RunState& state,
-                                               const ParameterSet& parameters, AdamW& optimizer) {
+                                               const ParameterSet& parameters,
+                                               Optimizer& optimizer) {
   const std::string id = CheckpointName({.step = state.step, .attempt = target.attempt});
   const std::string folder = CheckpointsFolder(target.run_dir);
   const std::string final_path = absl::StrCat(folder, "/", id);
-  const int64_t needed = EstimateCheckpointBytes(parameters) + kSmallFilesBytes;
+  const int64_t needed = EstimateModelBytes(parameters) +
+                         EstimateOptimizerBytes(parameters, optimizer) + kSmallFilesBytes;
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
-  // Who made checkpoints/ may have died before its name was durable.
+  // An attempt that created checkpoints/ may have died before its name was durable.
   RETURN_IF_ERROR(MakeDirectories(folder));
   RETURN_IF_ERROR(FsyncPath(target.run_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
@@ -90,7 +94,8 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                           .kind = "checkpoint",
                           .config_digest_hex = ToHex(state.config.config_digest()),
                           .create_time = TimestampText(),
-                          .has_optimizer = true};
+                          .has_optimizer = true,
+                          .tokens = state.tokens};
   absl::Status status = WriteFiles(target, state, parameters, optimizer, *writer);
   if (status.ok()) {
     status = writer->Publish(manifest, final_path,
@@ -122,6 +127,7 @@ absl::StatusOr<v1::Checkpoint> DescribeCheckpoint(const std::string& folder,
   checkpoint.set_path(folder);
   checkpoint.set_parent(manifest.parent);
   checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  checkpoint.set_tokens(manifest.tokens);
   return checkpoint;
 }
 

@@ -61,8 +61,8 @@ absl::StatusOr<ManifestFile> CopyFile(const std::string& from, const std::string
   return file;
 }
 
-// Puts `from` where `to` is or would be. A folder cannot be replaced by rename(2) unless it is
-// empty: the old one steps aside first.
+// Renames `from` to `to`. rename(2) replaces only an empty folder, so an existing `to` is renamed
+// first.
 absl::Status ReplaceFolder(const std::string& from, const std::string& to) {
   std::error_code error;
   if (!fs::exists(to, error)) return RenameDurable(from, to);
@@ -85,7 +85,7 @@ absl::StatusOr<std::unique_ptr<FolderWriter>> FolderWriter::Create(const std::st
 }
 
 FolderWriter::~FolderWriter() {
-  // What cannot be removed here is removed at the next attempt's start.
+  // If this fails, the next attempt removes the folder at its start.
   if (!published_) RemoveAll(path_).IgnoreError();
 }
 
@@ -110,7 +110,7 @@ absl::Status FolderWriter::Publish(Manifest manifest, const std::string& final_p
   published_ = true;
   const absl::Status verified = VerifyFromDisk(final_path);
   if (verified.ok()) return verified;
-  // Damaged under its final name is worse than absent.
+  // A damaged folder must not keep its final name.
   RETURN_IF_ERROR(RenameDurable(final_path, path_));
   RETURN_IF_ERROR(RemoveAll(path_));
   return verified;
@@ -120,8 +120,8 @@ absl::Status VerifyFromDisk(const std::string& folder) {
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
   for (const auto& [name, file] : manifest.files) {
     const Fd fd(::open(absl::StrCat(folder, "/", name).c_str(), O_RDONLY | O_CLOEXEC));
-    // Clean pages only: everything was fsynced. VerifyFolder says what is wrong with a file that
-    // cannot be opened.
+    // All pages are clean, because the files were fsynced. VerifyFolder reports a file that cannot
+    // be opened.
     if (fd.get() >= 0) ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
   }
   return VerifyFolder(folder, manifest);

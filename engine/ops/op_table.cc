@@ -3,10 +3,13 @@
 
 #include <array>
 
+#include "engine/platform/cuda_plugin.h"
+#include "engine/platform/device.h"
+
 namespace trainerd::engine {
 namespace {
 
-// Not locked: written before the first op runs (RegisterOps), read afterwards.
+// Not locked: RegisterOps writes it before the first op runs.
 std::array<const OpTable*, at::COMPILE_TIME_MAX_DEVICE_TYPES>& Tables() {
   static std::array<const OpTable*, at::COMPILE_TIME_MAX_DEVICE_TYPES> tables = [] {
     std::array<const OpTable*, at::COMPILE_TIME_MAX_DEVICE_TYPES> initial{};
@@ -23,6 +26,11 @@ const OpTable& OpsFor(at::Device device) { return *Tables()[static_cast<size_t>(
 
 void RegisterOps(at::DeviceType device, const OpTable& table) {
   Tables()[static_cast<size_t>(device)] = &table;
+}
+
+void RegisterDeviceOps(at::Device device) {
+  const TrainerdCudaPlugin* plugin = device.is_cuda() ? OpenedCudaPlugin() : nullptr;
+  if (plugin != nullptr) RegisterOps(at::kCUDA, *plugin->ops(ReferenceOps()));
 }
 
 }  // namespace trainerd::engine

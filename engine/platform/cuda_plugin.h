@@ -1,38 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the worker asks of libtrainerd_cuda.so: a table of C functions behind one symbol, so that
-// the worker itself links no CUDA. Opening the plugin also registers ATen's CUDA backend, so it
-// must be opened before anything asks ATen about CUDA.
+// The interface of libtrainerd_cuda.so, the plugin that holds everything that links CUDA: one
+// exported function that returns a table of functions. Loading the plugin also registers ATen's
+// CUDA backend, so load it before any call asks ATen about CUDA.
 #pragma once
 
 #include <cstdint>
 
+namespace trainerd::engine {
+struct OpTable;
+}  // namespace trainerd::engine
+
 extern "C" {
 
 struct TrainerdCudaDevice {
-  char model[128];  // "NVIDIA H200"
-  char uuid[64];    // "GPU-…"
+  // For example "NVIDIA H200".
+  char model[128];
+  // "GPU-…", as nvidia-smi prints it.
+  char uuid[64];
   int64_t memory_bytes;
-  char unavailable[256];  // why it cannot be used; "" = it can
+  // Why the device cannot be used and what to do; "" = it can be used.
+  char unavailable[256];
 };
 
 struct TrainerdCudaPlugin {
-  // kTrainerdCudaAbi of the build; anything else is refused.
+  // kTrainerdCudaAbi of the plugin's build. The worker refuses any other value than its own.
   int32_t abi;
-  // Devices that the driver shows; < 0: none can be used, and `error` (of `error_size` bytes) says
-  // why.
+  // The number of devices that the driver lists. < 0: CUDA cannot be used; `error` (`error_size`
+  // bytes) holds the reason.
   int32_t (*device_count)(char* error, int32_t error_size);
-  // 0 = filled in.
+  // Fills `description`. Returns 0 on success.
   int32_t (*describe)(int32_t device, TrainerdCudaDevice* description);
-  // Bytes that this process holds on the device now, and at most since its start. 0 = filled in.
+  // Bytes that tensors of this process occupy on the device, now and at most since its start.
+  // Returns 0 on success.
   int32_t (*memory)(int32_t device, int64_t* bytes, int64_t* peak_bytes);
+  // The op table for cuda devices: a copy of `reference` in which the plugin's kernels replace
+  // entries. It lives as long as the process.
+  const trainerd::engine::OpTable* (*ops)(const trainerd::engine::OpTable& reference);
 };
 
-// Exported by the plugin under the name kTrainerdCudaSymbol. The table lives as long as the
-// process.
+// The type of the exported function kTrainerdCudaSymbol. Its result lives as long as the process.
 typedef const TrainerdCudaPlugin* (*TrainerdCudaPluginFunction)();
 
 }  // extern "C"
 
-inline constexpr int32_t kTrainerdCudaAbi = 1;
+// Increase it with each change of the structs above or of OpTable.
+inline constexpr int32_t kTrainerdCudaAbi = 2;
 inline constexpr char kTrainerdCudaSymbol[] = "trainerd_cuda_plugin";
 inline constexpr char kTrainerdCudaLibrary[] = "libtrainerd_cuda.so";

@@ -6,15 +6,16 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "engine/checkpoint/run_state.h"
 #include "engine/platform/cuda_plugin.h"
 #include "engine/platform/process_memory.h"
+#include "engine/platform/run_environment.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/status_macros.h"
 
@@ -31,22 +32,25 @@ std::string FolderOfProgram() {
 
 bool HasNvidiaDevice() {
   std::error_code error;
-  // A container may have another GPU than the first; under WSL it is /dev/dxg.
+  // A container may have a GPU other than the first. Under WSL the device is /dev/dxg.
   for (const char* path : {"/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia", "/dev/dxg"}) {
     if (fs::exists(path, error)) return true;
   }
   return false;
 }
 
-// Opened once per process and never closed: ATen keeps pointers into it.
+// Set once per process. The plugin is never unloaded, because ATen keeps pointers into it.
+std::atomic<const TrainerdCudaPlugin*> opened_plugin{nullptr};
+
 absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
+  if (OpenedCudaPlugin() != nullptr) return OpenedCudaPlugin();
   const std::string path = absl::StrCat(FolderOfProgram(), "/", kTrainerdCudaLibrary);
   std::error_code error;
   if (!fs::exists(path, error)) {
-    return absl::NotFoundError(absl::StrCat(path,
-                                            " is not there: this trainerd was built without CUDA "
-                                            "(nvcc 13 was not found); build it where nvcc is, "
-                                            "or use device: cpu"));
+    return absl::NotFoundError(
+        absl::StrCat(path,
+                     " does not exist, because this trainerd was built without nvcc 13; build it "
+                     "after deploy/install_dependencies.sh --cuda, or use device: cpu"));
   }
   void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) {
@@ -60,26 +64,27 @@ absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
       symbol == nullptr ? nullptr : reinterpret_cast<TrainerdCudaPluginFunction>(symbol)();
   if (plugin == nullptr || plugin->abi != kTrainerdCudaAbi) {
     return absl::NotFoundError(absl::StrCat(
-        path, " is of another version than this trainerd-worker; build both together"));
+        path, " and trainerd-worker are from different builds; build and install them together"));
   }
+  opened_plugin = plugin;
   return plugin;
 }
 
-// What the bytes of a run on CUDA depend on besides its inputs, set before LibTorch computes there.
+// Makes results on CUDA depend on the inputs alone. Call before LibTorch computes there.
 void MakeRepeatable(c10::Device device) {
   at::Context& context = at::globalContext();
-  // Flash attention's backward and sums by index add in a fixed order; an op without such a form
-  // warns instead of failing.
+  // Flash attention's backward and sums by index add in a fixed order. An op without a
+  // deterministic implementation warns instead of failing.
   context.setDeterministicAlgorithms(true, /*warn_only=*/true);
-  // Would write NaN over every new tensor; ours are written before they are read.
+  // Else LibTorch would fill each new tensor with NaN. Ours are written before they are read.
   context.setDeterministicFillUninitializedMemory(false);
-  // Sums of bf16 products stay in fp32 where cuBLAS splits them.
+  // cuBLAS adds partial sums of bf16 products in fp32.
   context.setAllowBF16ReductionCuBLAS(false);
-  // Else the first call without a device makes a context on cuda:0, which another job may hold.
+  // Else the first call without a device creates a context on cuda:0, which another job may hold.
   c10::impl::getDeviceGuardImpl(c10::kCUDA)->setDevice(device);
 }
 
-// Number of usable cuda devices. Errors: NotFound with the reason.
+// The number of cuda devices that the driver lists. Errors: NotFound with the reason.
 absl::StatusOr<int32_t> CountCudaDevices(const TrainerdCudaPlugin& plugin) {
   char reason[256] = "";
   const int32_t count = plugin.device_count(reason, sizeof(reason));
@@ -93,6 +98,8 @@ DeviceDescription DescribeCpu() {
 }
 
 }  // namespace
+
+const TrainerdCudaPlugin* OpenedCudaPlugin() { return opened_plugin; }
 
 std::vector<DeviceDescription> ListDevices() {
   std::vector<DeviceDescription> devices{DescribeCpu()};
@@ -129,13 +136,13 @@ absl::StatusOr<c10::Device> OpenDevice(const std::string& name) {
   if (name != "cuda" &&
       (name.substr(0, 5) != "cuda:" || !absl::SimpleAtoi(name.substr(5), &index) || index < 0)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("device \"", name, "\" is not known; use cpu or cuda:N"));
+        absl::StrCat("unknown device \"", name, "\"; use cpu or cuda:N"));
   }
   if (!HasNvidiaDevice()) {
     return absl::NotFoundError(absl::StrCat(
         "no such device: ", name, "; this machine has no NVIDIA device, use device: cpu"));
   }
-  // Read when cuBLAS starts: workspaces of a fixed size make its choices repeatable.
+  // cuBLAS reads this when it starts: with workspaces of a fixed size its choices are repeatable.
   ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
   if (!plugin.ok())
@@ -160,10 +167,9 @@ std::optional<DeviceMemory> ReadDeviceMemory(c10::Device device) {
     if (!memory.has_value()) return std::nullopt;
     return DeviceMemory{memory->resident_bytes, memory->peak_resident_bytes};
   }
-  // OpenDevice opened it before; a second dlopen only finds it.
-  const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
+  const TrainerdCudaPlugin* plugin = OpenedCudaPlugin();
   DeviceMemory memory;
-  if (!plugin.ok() || (*plugin)->memory(device.index(), &memory.bytes, &memory.peak_bytes) != 0)
+  if (plugin == nullptr || plugin->memory(device.index(), &memory.bytes, &memory.peak_bytes) != 0)
     return std::nullopt;
   return memory;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The devices of this machine and their memory. CUDA is behind a plugin that is opened only when a
-// cuda device is asked for.
+// The devices of this machine and their memory. CUDA is in a plugin that is loaded only when a cuda
+// device is requested.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -11,33 +11,41 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "engine/platform/cuda_plugin.h"
 
 namespace trainerd::engine {
 
 // One entry of `trainerd-worker devices`.
 struct DeviceDescription {
-  std::string name;   // "cpu", "cuda:0"
-  std::string model;  // "AMD EPYC …", "NVIDIA H200"
-  std::string uuid;   // "" for the CPU
+  // "cpu" or "cuda:N".
+  std::string name;
+  // For example "AMD EPYC …" or "NVIDIA H200".
+  std::string model;
+  // "" for the CPU.
+  std::string uuid;
   int64_t memory_bytes = 0;
-  std::string unavailable;  // why it cannot be used, and what to do; "" = it can
+  // Why the device cannot be used and what to do; "" = it can be used.
+  std::string unavailable;
 };
 
-// The CPU first; then the cuda devices. A machine with an NVIDIA device whose plugin or driver does
-// not work has one entry cuda:0 that says what is missing.
+// The CPU, then the cuda devices. If the machine has an NVIDIA device but the plugin or the driver
+// does not work, there is one entry cuda:0 whose `unavailable` names what is missing.
 std::vector<DeviceDescription> ListDevices();
 
-// Opens what the device needs. `name`: cpu, cuda or cuda:N.
-// Errors: InvalidArgument for another name; NotFound when the machine has no such device, or what
-// it needs is not installed (says what).
+// Makes a device ready for ATen. `name`: cpu, cuda or cuda:N.
+// Errors: InvalidArgument for another name; NotFound if the machine has no such device or a library
+// that the device needs is not installed (the message names it).
 absl::StatusOr<c10::Device> OpenDevice(const std::string& name);
+
+// The plugin that OpenDevice or ListDevices has loaded; null if none has been.
+const TrainerdCudaPlugin* OpenedCudaPlugin();
 
 struct DeviceMemory {
   int64_t bytes = 0;
   int64_t peak_bytes = 0;
 };
-// In use by this process and its peak: the resident set for the CPU. Absent when it cannot be
-// measured.
+// What this process uses on the device, now and at most since its start: the resident set for the
+// CPU, tensors for a cuda device. Absent if it cannot be measured.
 std::optional<DeviceMemory> ReadDeviceMemory(c10::Device device);
 
 }  // namespace trainerd::engine

@@ -20,6 +20,31 @@ std::string Shortest(Number value) {
 
 }  // namespace
 
+std::string FormatCount(int64_t value) {
+  const std::string digits = absl::StrCat(value < 0 ? -value : value);
+  std::string result = value < 0 ? "-" : "";
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) result += ',';
+    result += digits[i];
+  }
+  return result;
+}
+
+std::string FormatNumber(double value) {
+  if (!std::isfinite(value)) return std::isnan(value) ? "NaN" : (value > 0 ? "inf" : "-inf");
+  const double size = std::fabs(value);
+  if (size != 0 && (size < 1e-3 || size >= 1e6)) return absl::StrFormat("%.3e", value);
+  return absl::StrFormat(size >= 1000 ? "%.0f" : size >= 100 ? "%.1f" : "%.4f", value);
+}
+
+std::string FormatLearningRate(double value) {
+  return value == 0 ? "0" : absl::StrFormat("%.2e", value);
+}
+
+std::string FormatPercent(double fraction) {
+  return absl::StrFormat("%.0f %%", std::floor(fraction * 100));
+}
+
 std::string FormatBytes(int64_t bytes) {
   constexpr std::array<const char*, 6> kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   double value = static_cast<double>(bytes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint or run directory is renamed into the trash before it is removed, so that a partly
-// removed one never looks like a checkpoint.
+// A folder is renamed into the trash before it is removed, so that a partly removed folder is never
+// taken for a checkpoint.
 #include "server/ledger/checkpoint_scan.h"
 
 #include <errno.h>
@@ -37,10 +37,10 @@ absl::Status VerifyNow(const std::string& folder, const Manifest& manifest) {
   return ConfirmCorruption(ManifestPaths(folder), [&] { return VerifyFolder(folder, manifest); });
 }
 
-absl::Status LookOnce(const v1::Checkpoint& checkpoint) {
+absl::Status QuickCheckOnce(const v1::Checkpoint& checkpoint) {
   ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
   if (!checkpoint.manifest_digest().empty() && digest != checkpoint.manifest_digest()) {
-    return absl::DataLossError("its manifest is not the one that was published");
+    return absl::DataLossError("its manifest differs from the published one");
   }
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
   for (const auto& [name, file] : manifest.files) {
@@ -67,7 +67,7 @@ absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& 
   if (absl::IsNotFound(names.status())) return found;
   if (!names.ok()) return names.status();
   for (const std::string& name : *names) {
-    // Being written, or left by a worker that died: its rename is what makes a checkpoint.
+    // Unfinished: the rename to a name without the dot makes it a checkpoint.
     if (name.empty() || name.front() == '.') continue;
     const std::string path = folder + "/" + name;
     absl::StatusOr<Manifest> manifest = ReadManifestNow(path);
@@ -89,7 +89,7 @@ absl::Status VerifyCheckpoint(const FoundCheckpoint& found) {
 
 absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint) {
   return ConfirmCorruption({absl::StrCat(checkpoint.path(), "/", kManifestName)},
-                           [&] { return LookOnce(checkpoint); });
+                           [&] { return QuickCheckOnce(checkpoint); });
 }
 
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
@@ -110,6 +110,7 @@ v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
   checkpoint.set_path(found.path);
   checkpoint.set_parent(manifest.parent);
   checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  checkpoint.set_tokens(manifest.tokens);
   return checkpoint;
 }
 
@@ -121,7 +122,7 @@ absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
 
 absl::Status RemoveCheckpoint(const std::string& run_dir, const std::string& id) {
   if (id.empty() || id.front() == '.' || id.find('/') != std::string::npos) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is no checkpoint id"));
+    return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is not a checkpoint id"));
   }
   return RemoveThrough(absl::StrCat(run_dir, kCheckpoints, "/", id),
                        absl::StrCat(run_dir, kTrash, "/", id));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
@@ -19,7 +20,7 @@
 namespace trainerd::server {
 namespace {
 
-// Answers to repeated calls are kept this long.
+// Replies to repeated requests are kept this long.
 constexpr absl::Duration kRequestRetention = absl::Hours(24 * 30);
 constexpr int kExpireJobsAtOnce = 50;
 // DiskLow: free space below twice the newest checkpoint; cleared above three times.
@@ -125,7 +126,7 @@ absl::Status Housekeeping::RetainNow(const std::string& job_id) {
   });
   if (absl::IsNotFound(read)) return absl::OkStatus();  // deleted in between
   RETURN_IF_ERROR(read);
-  RETURN_IF_ERROR(EmptyTrash(run_dir));  // what a crash left there
+  RETURN_IF_ERROR(EmptyTrash(run_dir));  // after an interrupted removal
   for (const v1::Checkpoint& checkpoint : removals) {
     RETURN_IF_ERROR(RemoveCheckpoint(run_dir, CheckpointId(checkpoint.name())));
     RETURN_IF_ERROR(MarkRemoved(store_, checkpoint));
@@ -141,7 +142,7 @@ absl::Status Housekeeping::DeleteNow(const std::string& job_id) {
     event.set_job(JobName(job_id));
     event.mutable_notice()->set_level(v1::Notice::INFO);
     event.mutable_notice()->set_code("JOB_DELETED");
-    event.mutable_notice()->set_message("the job, its events and its run directory are gone");
+    event.mutable_notice()->set_message("the job, its events and its run directory were deleted");
     return t.Append(std::move(event), kJobDeleted);
   });
 }

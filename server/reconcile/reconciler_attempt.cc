@@ -7,6 +7,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/reconciler.h"

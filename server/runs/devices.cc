@@ -3,9 +3,9 @@
 
 #include <utility>
 
-#include "proto/base/json_output.h"
 #include "proto/base/process.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::server {
 namespace {

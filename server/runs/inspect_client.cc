@@ -3,16 +3,17 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "proto/base/json_output.h"
 #include "proto/base/process.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/utf8.h"
+#include "proto/contract/config/json_output.h"
+#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::server {
 namespace {
 
-// trainerd-inspect: 0 = a report without error findings, 2 = a report with some, or no report but a
-// message (usage, configuration, data).
+// Exit code of trainerd-inspect for a report with error findings, or for a message instead of a
+// report (usage, configuration, data). 0 is a report without error findings.
 constexpr int kInvalid = 2;
 constexpr size_t kErrorTailBytes = 4000;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The files' names carry the offsets; a file that vanishes between the listing and the open was
-// rotated away, and the listing is read again.
+// The names of the files have the offsets. A file that does not exist at the open was removed by
+// rotation after the listing, which is then repeated.
 #include "server/runs/log_reader.h"
 
 #include <errno.h>
@@ -43,7 +43,7 @@ absl::StatusOr<std::map<int64_t, std::string>> ListLogs(const std::string& attem
   return files;
 }
 
-// nullopt: the file was removed meanwhile.
+// nullopt when the file was removed since the listing.
 absl::StatusOr<std::optional<std::string>> ReadPart(const std::string& path, int64_t at,
                                                     int64_t max_bytes) {
   const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -63,14 +63,14 @@ absl::StatusOr<std::optional<std::string>> ReadPart(const std::string& path, int
   return std::optional<std::string>(std::move(data));
 }
 
-// One pass over one listing; nullopt: a file vanished under it.
+// Reads the files of one listing; nullopt when one of them was removed since.
 absl::StatusOr<std::optional<LogSlice>> TryRead(const std::map<int64_t, std::string>& files,
                                                 int64_t offset, int64_t max_bytes) {
   LogSlice slice;
   slice.offset = offset;
   auto file = files.upper_bound(offset);
   if (file == files.begin()) {
-    // Older than what is kept.
+    // Before the oldest byte kept.
     slice.dropped_bytes = file->first - offset;
     slice.offset = file->first;
   } else {
@@ -87,7 +87,7 @@ absl::StatusOr<std::optional<LogSlice>> TryRead(const std::map<int64_t, std::str
     slice.data += *part;
     const auto next = std::next(file);
     if (next == files.end()) {
-      // Less than there was room for: the end of what is there now.
+      // Less than there was room for, so this is the end of the log.
       slice.at_end = static_cast<int64_t>(part->size()) < room;
       if (part->empty() && slice.data.empty() && offset > slice.next_offset) break;
     } else if (slice.next_offset < next->first) {
@@ -111,7 +111,8 @@ absl::StatusOr<LogSlice> ReadLog(const std::string& attempt_dir, int64_t offset,
                                  int64_t max_bytes) {
   if (offset < 0 || max_bytes < 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("log offset ", offset, " and ", max_bytes, " bytes: give 0 and 1 or more"));
+        absl::StrCat("log offset ", offset, " and length ", max_bytes,
+                     " bytes: the offset must be at least 0 and the length at least 1"));
   }
   for (int tries = 0; tries < kListingTries; ++tries) {
     ASSIGN_OR_RETURN(const auto files, ListLogs(attempt_dir));
@@ -135,7 +136,7 @@ absl::StatusOr<int64_t> LogTailOffset(const std::string& attempt_dir, int lines)
   if (end <= begin || lines < 1) return end;
   ASSIGN_OR_RETURN(const LogSlice slice, ReadLog(attempt_dir, begin, end - begin));
   int64_t position = static_cast<int64_t>(slice.data.size());
-  // The newline that ends the last line begins no line.
+  // The newline at the end of the last line starts no other line.
   if (position > 0 && slice.data[position - 1] == '\n') --position;
   for (int line = 0; line < lines; ++line) {
     const size_t newline = position == 0 ? std::string::npos : slice.data.rfind('\n', position - 1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rotation by opening the next file; see the header for the naming.
+// Rotation opens the next file; see the header for the names.
 #include "server/shim/log_capture.h"
 
 #include <errno.h>
@@ -53,7 +53,7 @@ std::string LogCapture::Excerpt() const {
   std::string text = tail_;
   if (text.size() > options_.excerpt_bytes) {
     text.erase(0, text.size() - options_.excerpt_bytes);
-    // A line that the cut went through says nothing, unless it is the only one.
+    // Drops the partial first line, unless it is the only one.
     const size_t newline = text.find('\n');
     if (newline != std::string::npos && newline + 1 < text.size()) text.erase(0, newline + 1);
   }

@@ -23,14 +23,14 @@ namespace trainerd::server {
 namespace {
 
 constexpr int kControlFd = 3;
-// Makes the kernel's out-of-memory killer prefer the worker to the daemon and the shim; 0 is the
-// usual value, 1000 the first victim.
+// Makes the kernel's OOM killer prefer the worker to the daemon and the shim. The default is 0; a
+// process with 1000 is killed first.
 constexpr char kOomScoreAdjust[] = "300";
 
 void RaiseOomScore(pid_t pid) {
   const std::string path = absl::StrCat("/proc/", pid, "/oom_score_adj");
   const Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  // A machine that forbids it keeps its own choice of victim.
+  // Without the permission, the kernel's own choice stays.
   if (fd.is_open() && write(fd.get(), kOomScoreAdjust, std::strlen(kOomScoreAdjust)) < 0) errno = 0;
 }
 
@@ -70,7 +70,11 @@ absl::StatusOr<WorkerProcess> WorkerProcess::Spawn(const Options& options) {
 }
 
 absl::Status WorkerProcess::Send(internal::RequestedAction action) {
-  if (left_) return absl::UnavailableError("the worker was told to checkpoint and leave");
+  if (commands_closed_) {
+    return absl::UnavailableError(
+        "the shim was terminated and has already requested a checkpoint "
+        "and an exit");
+  }
   internal::WorkerCommand command;
   command.set_action(action);
   const std::string payload = command.SerializeAsString();
@@ -80,13 +84,13 @@ absl::Status WorkerProcess::Send(internal::RequestedAction action) {
   frame += payload;
   const ssize_t n = send(control_.get(), frame.data(), frame.size(), MSG_NOSIGNAL);
   if (n == static_cast<ssize_t>(frame.size())) return absl::OkStatus();
-  if (n < 0 && errno == EPIPE) return absl::UnavailableError("the worker is leaving");
-  // A frame of a few bytes is queued whole or not at all.
+  if (n < 0 && errno == EPIPE) return absl::UnavailableError("the worker is exiting");
+  // The kernel queues a frame of a few bytes completely or not at all.
   return absl::UnavailableError("the worker does not read its commands");
 }
 
-void WorkerProcess::Leave() {
-  left_ = true;
+void WorkerProcess::CloseCommands() {
+  commands_closed_ = true;
   shutdown(control_.get(), SHUT_WR);
 }
 

@@ -5,6 +5,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::server {
 namespace {
@@ -56,14 +57,14 @@ absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id) {
   if (query.Bind(id).Step()) return ReadRow(query);
   RETURN_IF_ERROR(query.status());
   return absl::NotFoundError(
-      absl::StrCat("no job jobs/", View(id), "; `trainctl ls` shows the jobs that there are"));
+      absl::StrCat("job jobs/", View(id), " does not exist; `trainctl ls` lists all jobs"));
 }
 
 absl::Status StoreJob(Connection& db, JobRecord* record) {
   ++record->revision;
   record->job.set_etag(absl::StrCat(record->revision));
   const std::string id = JobId(record->job.name());
-  // Progress has a column of its own: it changes with every batch of events.
+  // Progress has its own column, because it changes with each batch of events.
   std::unique_ptr<v1::Progress> progress(record->job.release_progress());
   const v1::Job& job = record->job;
   const std::string job_bytes = job.SerializeAsString();
@@ -117,7 +118,7 @@ absl::Status StoreProgress(Connection& db, std::string_view id, const v1::Progre
 absl::Status DeleteJobRows(Connection& db, std::string_view id) {
   Query events(db, "DELETE FROM events WHERE job = ?");
   RETURN_IF_ERROR(events.Bind(id).Run());
-  // Attempts, spool positions and checkpoints go with it.
+  // This also deletes attempts, spool positions and checkpoints (ON DELETE CASCADE).
   Query job(db, "DELETE FROM jobs WHERE id = ?");
   return job.Bind(id).Run();
 }

@@ -13,7 +13,7 @@ namespace trainerd::server {
 namespace {
 
 constexpr int kBusyTimeoutMs = 10'000;
-// Advice to clients whose change met a full disk.
+// When clients should retry a change that failed on a full disk.
 constexpr absl::Duration kDiskFullRetry = absl::Seconds(10);
 
 absl::StatusCode CodeOf(int result) {
@@ -34,7 +34,7 @@ absl::StatusCode CodeOf(int result) {
   }
 }
 
-// SQLITE_FULL is a failed write; a failed sync or growth of another file says so in errno only.
+// SQLITE_FULL is a failed write. A sync or the growth of another file reports a full disk in errno.
 bool IsDiskFull(sqlite3* db, int code) {
   const int primary = code & 0xff;
   if (primary == SQLITE_FULL) return true;
@@ -71,7 +71,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
   std::unique_ptr<Connection> connection(new Connection(db));
   if (result != SQLITE_OK) return connection->Error(absl::StrCat("open database ", path));
   sqlite3_busy_timeout(db, kBusyTimeoutMs);
-  // FULL syncs the log at each commit: what was acknowledged survives a power cut.
+  // FULL syncs the log at each commit, so acknowledged changes survive a power cut.
   RETURN_IF_ERROR(Annotate(
       connection->Execute(options.read_only ? "PRAGMA query_only=ON; PRAGMA cache_size=-1024"
                                             : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
@@ -85,6 +85,13 @@ Connection::~Connection() {
     for (sqlite3_stmt* statement : statements) sqlite3_finalize(statement);
   }
   sqlite3_close(db_);
+}
+
+absl::Status Connection::AddFunction(const char* name, int argument_count, Function function) {
+  const int result =
+      sqlite3_create_function_v2(db_, name, argument_count, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                 nullptr, function, nullptr, nullptr, nullptr);
+  return result == SQLITE_OK ? absl::OkStatus() : Error("add an SQL function");
 }
 
 absl::Status Connection::Execute(const std::string& sql) {

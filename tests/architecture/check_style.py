@@ -25,7 +25,7 @@ PROSE = CPP + (".proto", ".md", ".sh", ".py", ".cmake", ".txt")
 
 # Generated, or quoted from elsewhere.
 SKIPPED = re.compile(r"^(engine/text/unicode/unicode_tables\.cc|LICENSE|tests/golden/text/templates/"
-                     r"|deploy/demo/.*\.jsonl)")
+                     r"|deploy/demo/)")
 # The only files that may catch exceptions: they wrap a library that throws.
 MAY_CATCH = re.compile(
     r"^(engine/platform/torch_status\.(h|cc)|proto/contract/config/yaml_to_proto\.cc"

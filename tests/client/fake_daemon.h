@@ -75,7 +75,7 @@ class FakeTrainer final : public v1::Trainer::Service {
                         v1::ListJobsResponse* response) override {
     const std::lock_guard lock(store_->mutex);
     size_t at = request->page_token().empty() ? 0 : std::stoul(request->page_token());
-    // Pages of two, whatever is asked for: a client must follow the tokens.
+    // Pages of two, whatever the request: a client must follow the tokens.
     for (int i = 0; i < std::min(2, request->page_size()) && at < store_->jobs.size(); ++i)
       *response->add_jobs() = store_->jobs[at++];
     if (at < store_->jobs.size()) response->set_next_page_token(std::to_string(at));
@@ -200,7 +200,7 @@ class FakeRuns final : public v1::Runs::Service {
     v1::Attempt& attempt = *response->add_attempts();
     attempt.set_job(request->parent());
     attempt.set_number(1);
-    attempt.set_device("cpu");
+    attempt.add_devices("cpu");
     attempt.set_end(v1::Attempt::CRASHED);
     attempt.set_first_step(1);
     attempt.set_last_step(17);

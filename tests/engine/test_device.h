@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "engine/ops/op_table.h"
 #include "engine/platform/device.h"
 
 namespace trainerd::engine::testing {
@@ -32,6 +33,7 @@ class TestDeviceEnvironment : public ::testing::Environment {
     if (!device.ok())
       GTEST_SKIP() << "TRAINERD_TEST_DEVICE=" << TestDeviceName() << ": "
                    << device.status().message();
+    RegisterDeviceOps(*device);
   }
 };
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checks of tests/gpu/run.sh, one function each; every one returns its part of the report, with "ok". run.sh has put LibTorch into the environment."""
+"""The checks of tests/gpu/run.sh, one function each. Each returns its part of the report, with the
+key "ok". run.sh has added LibTorch to LD_LIBRARY_PATH."""
 
 import argparse
 import json
@@ -18,14 +19,14 @@ from throughput import throughput
 # Largest relative difference of a step's loss between CPU and CUDA.
 AGREEMENT = {"fp32": 1e-4, "bf16": 2e-2}
 AGREEMENT_STEPS = 12
-# Long enough that a pause arrives while it runs.
+# Long enough that the pause takes effect before the job ends.
 JOB_STEPS = 400
 PAUSE_AFTER_STEP = 20
 WAIT_S = 600
 
 
 def machine(package, device):
-    """What the figures belong to."""
+    """The machine and versions to which the figures belong."""
     report = {
         "cpu": next(entry["model"] for entry in package.devices() if entry["name"] == "cpu"),
         "cpus": os.cpu_count(),
@@ -36,10 +37,20 @@ def machine(package, device):
         "device": device,
     }
     if device.startswith("cuda"):
-        query = subprocess.run(["nvidia-smi", "--query-gpu=index,name,driver_version,memory.total", "--format=csv,noheader"], capture_output=True, text=True,
-                               check=False)
+        query = subprocess.run(
+            [
+                "nvidia-smi",
+                "--query-gpu=index,name,driver_version,memory.total",
+                "--format=csv,noheader",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         report["gpus"] = query.stdout.strip().split("\n") if query.returncode == 0 else []
-        report["gpu"] = next(entry for entry in package.devices() if entry["name"] == device)["model"]
+        report["gpu"] = next(entry for entry in package.devices() if entry["name"] == device)[
+            "model"
+        ]
     return report
 
 
@@ -58,19 +69,26 @@ def check_device(package, device):
 
 
 def engine_tests(package, device):
-    """Every engine test that computes, on the device; a process for each suite, so that one that dies does not take the others along."""
+    """Runs every engine test that computes, on the device: one process per suite, so that a crash
+    ends only its own suite."""
     program = package.path("tests", "bin", "engine_device_tests")
     if not os.path.exists(program):
-        raise Failed("the package was made without the engine's tests")
+        raise Failed("the package contains no engine tests; build it from a preset with tests")
     environment = {**os.environ, "TRAINERD_TEST_DEVICE": device}
-    listed = subprocess.run([program, "--gtest_list_tests"], env=environment, capture_output=True, text=True, check=True).stdout
-    suites = [line.split("#")[0].strip() for line in listed.splitlines() if line and not line.startswith(" ") and line.split("#")[0].strip().endswith(".")]
+    listed = subprocess.run(
+        [program, "--gtest_list_tests"], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    suites = [
+        line.split("#")[0].strip()
+        for line in listed.splitlines()
+        if line and not line.startswith(" ") and line.split("#")[0].strip().endswith(".")
+    ]
     report = {"ok": True, "passed": 0, "skipped": [], "failed": []}
     for suite in suites:
         say(f"{suite[:-1]} on {device}")
         run_suite(program, suite, environment, report)
     if not report["passed"] and not report["failed"]:
-        report["error"] = f"no test ran: {device} cannot be opened from the tests' program"
+        report["error"] = f"no test ran, because engine_device_tests cannot open {device}"
     report["ok"] = not report["failed"] and report["passed"] > 0
     return report
 
@@ -78,27 +96,61 @@ def engine_tests(package, device):
 def run_suite(program, suite, environment, report):
     with tempfile.TemporaryDirectory() as folder:
         result_file = os.path.join(folder, "result.json")
-        run = subprocess.run([program, f"--gtest_filter={suite}*", f"--gtest_output=json:{result_file}"], env=environment, capture_output=True, text=True,
-                             timeout=1200, cwd=folder, check=False)
+        run = subprocess.run(
+            [program, f"--gtest_filter={suite}*", f"--gtest_output=json:{result_file}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=1200,
+            cwd=folder,
+            check=False,
+        )
         tests = []
         if os.path.exists(result_file):
             with open(result_file) as file:
-                tests = [test for entry in json.load(file).get("testsuites", []) for test in entry["testsuite"]]
+                tests = [
+                    test
+                    for entry in json.load(file).get("testsuites", [])
+                    for test in entry["testsuite"]
+                ]
     failures = [test for test in tests if test.get("failures")]
     for test in failures:
-        report["failed"].append({"test": suite + test["name"], "message": test["failures"][0]["failure"][:1500]})
+        report["failed"].append(
+            {"test": suite + test["name"], "message": test["failures"][0]["failure"][:1500]}
+        )
     report["skipped"] += [suite + test["name"] for test in tests if test.get("result") == "SKIPPED"]
-    report["passed"] += sum(not test.get("failures") and test.get("result") == "COMPLETED" for test in tests)
+    report["passed"] += sum(
+        not test.get("failures") and test.get("result") == "COMPLETED" for test in tests
+    )
     if run.returncode != 0 and not failures:
-        report["failed"].append({"test": suite + "*", "message": f"ended with {run.returncode}: {(run.stdout + run.stderr)[-1500:]}"})
+        report["failed"].append(
+            {
+                "test": suite + "*",
+                "message": f"exit code {run.returncode}: {(run.stdout + run.stderr)[-1500:]}",
+            }
+        )
 
 
 def small_config():
-    """A Qwen3 of four layers: query and key norms, grouped keys, tied head."""
+    """A Qwen3 with four layers: query and key norms, grouped keys, tied head."""
     return {
-        "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 320, "hidden_size": 128, "intermediate_size": 384,
-        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "hidden_act": "silu", "max_position_embeddings": 2048,
-        "initializer_range": 0.02, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0, "tie_word_embeddings": True, "eos_token_id": 2, "pad_token_id": 0,
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "vocab_size": 320,
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 64,
+        "hidden_act": "silu",
+        "max_position_embeddings": 2048,
+        "initializer_range": 0.02,
+        "rms_norm_eps": 1e-06,
+        "rope_theta": 1000000.0,
+        "tie_word_embeddings": True,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
         "torch_dtype": "float32",
     }
 
@@ -106,7 +158,11 @@ def small_config():
 def small_job(package, model, max_length, **train):
     return {
         "model": {"path": model},
-        "data": {"train": [package.path("share", "demo", "commands.train.jsonl")], "max_length": max_length, "packing": "bfd"},
+        "data": {
+            "train": [package.path("share", "demo", "commands.train.jsonl")],
+            "max_length": max_length,
+            "packing": "bfd",
+        },
         "train": {"seed": 1, **train},
         "optimizer": {"learning_rate": 0.0005},
         "schedule": {"type": "cosine", "warmup_steps": 2},
@@ -116,52 +172,107 @@ def small_job(package, model, max_length, **train):
 
 
 def agreement(package, device, work):
-    """One run on the CPU and on the device: the losses of every step."""
+    """Trains the same steps on the CPU and on the device and compares the losses."""
     model = package.make_model(small_config(), os.path.join(work, "agreement-model"))
     report = {"ok": True, "runs": []}
     for precision, limit in AGREEMENT.items():
-        job = write_job(os.path.join(work, f"agreement-{precision}.yaml"), small_job(package, model, 256, precision=precision,
-                                                                                               batch_size=2, gradient_accumulation=2, max_steps=AGREEMENT_STEPS))
+        job = write_job(
+            os.path.join(work, f"agreement-{precision}.yaml"),
+            small_job(
+                package,
+                model,
+                256,
+                precision=precision,
+                batch_size=2,
+                gradient_accumulation=2,
+                max_steps=AGREEMENT_STEPS,
+            ),
+        )
         found = {}
         for side, where in (("cpu", "cpu"), ("device", device)):
             say(f"{AGREEMENT_STEPS} steps in {precision} on {where}")
             events = os.path.join(work, f"agreement-{precision}-{side}.jsonl")
-            package.run("trainerd-worker", "train", "--job", job, "--run-dir", os.path.join(work, f"agreement-{precision}-{side}"), "--events", events,
-                        "--set", f"resources.device={where}")
+            package.run(
+                "trainerd-worker",
+                "train",
+                "--job",
+                job,
+                "--run-dir",
+                os.path.join(work, f"agreement-{precision}-{side}"),
+                "--events",
+                events,
+                "--set",
+                f"resources.device={where}",
+            )
             found[side] = losses(read_events(events))
-        if sorted(found["cpu"]) != list(range(1, AGREEMENT_STEPS + 1)) or found["cpu"].keys() != found["device"].keys():
-            raise Failed(f"steps of the two runs: {sorted(found['cpu'])} and {sorted(found['device'])}")
-        worst = max(abs(found["device"][step] - loss) / abs(loss) for step, loss in found["cpu"].items())
+        if (
+            sorted(found["cpu"]) != list(range(1, AGREEMENT_STEPS + 1))
+            or found["cpu"].keys() != found["device"].keys()
+        ):
+            raise Failed(
+                "the two runs have different steps: "
+                f"{sorted(found['cpu'])} and {sorted(found['device'])}"
+            )
+        worst = max(
+            abs(found["device"][step] - loss) / abs(loss) for step, loss in found["cpu"].items()
+        )
         fell = found["device"][AGREEMENT_STEPS] < found["device"][1]
-        report["runs"].append({"precision": precision, "steps": AGREEMENT_STEPS, "first_loss": found["device"][1], "last_loss": found["device"][AGREEMENT_STEPS],
-                               "largest_relative_difference": worst, "limit": limit, "ok": worst <= limit and fell})
+        report["runs"].append(
+            {
+                "precision": precision,
+                "steps": AGREEMENT_STEPS,
+                "first_loss": found["device"][1],
+                "last_loss": found["device"][AGREEMENT_STEPS],
+                "largest_relative_difference": worst,
+                "limit": limit,
+                "ok": worst <= limit and fell,
+            }
+        )
     report["ok"] = all(run["ok"] for run in report["runs"])
     return report
 
 
 class Daemon:
-    """trainerd of the package in a state directory of its own."""
+    """The package's trainerd, with its own state directory."""
 
     def __init__(self, package, work):
         self.package = package
         self.state_dir = os.path.join(work, "state")
         self.log = os.path.join(work, "trainerd.log")
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen([package.path("bin", "trainerd"), "--state-dir", self.state_dir], stdout=log, stderr=log,
-                                            stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                [package.path("bin", "trainerd"), "--state-dir", self.state_dir],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
 
     def ctl(self, *arguments, check=True):
-        return self.package.run("trainctl", "--address", f"unix:{self.state_dir}/trainerd.sock", *arguments, timeout=WAIT_S + 60, check=check)
+        return self.package.run(
+            "trainctl",
+            "--address",
+            f"unix:{self.state_dir}/trainerd.sock",
+            *arguments,
+            timeout=WAIT_S + 60,
+            check=check,
+        )
 
     def wait_serving(self):
-        self.wait_for(lambda: self.ctl("-o", "json", "ls", check=False).startswith(("{", "[")), "the daemon to serve", 30)
+        self.wait_for(
+            lambda: self.ctl("-o", "json", "ls", check=False).startswith(("{", "[")),
+            "the daemon to serve",
+            30,
+        )
 
     def wait_for(self, condition, what, patience=WAIT_S):
         end = time.monotonic() + patience
         while not condition():
             if self.process.poll() is not None or time.monotonic() > end:
                 with open(self.log) as log:
-                    raise Failed(f"waited for {what}; the daemon's log: {log.read()[-2000:]}")
+                    raise Failed(
+                        f"timeout or daemon exit while waiting for {what}; "
+                        f"the daemon's log: {log.read()[-2000:]}"
+                    )
             time.sleep(0.05)
 
     def stop(self):
@@ -174,8 +285,10 @@ class Daemon:
 
 
 def drive_job(daemon, device, job_file):
-    """Submit, pause, resume to the end; the job's name and the step of the pause."""
-    job = json.loads(daemon.ctl("-o", "json", "submit", job_file, "--set", f"resources.device={device}"))["name"]
+    """Submits, pauses and resumes a job. Returns its name and the step of the pause."""
+    job = json.loads(
+        daemon.ctl("-o", "json", "submit", job_file, "--set", f"resources.device={device}")
+    )["name"]
 
     def get():
         return json.loads(daemon.ctl("-o", "json", "get", job))
@@ -197,28 +310,64 @@ def drive_job(daemon, device, job_file):
 
 
 def daemon_job(package, device, work):
-    """One job through the daemon: submitted, paused, resumed, SUCCEEDED; every step in the events; the final model answers."""
+    """Runs a job through the daemon: submit, pause, resume, SUCCEEDED. Checks that the events have
+    each step once and that the final model generates text."""
     with open(package.path("tests", "golden", "tiny_model", "config.json")) as file:
         model = package.make_model(json.load(file), os.path.join(work, "job-model"))
-    job_file = write_job(os.path.join(work, "job.yaml"), small_job(package, model, 128, precision="fp32", batch_size=1, gradient_accumulation=1, max_steps=JOB_STEPS))
+    job_file = write_job(
+        os.path.join(work, "job.yaml"),
+        small_job(
+            package,
+            model,
+            128,
+            precision="fp32",
+            batch_size=1,
+            gradient_accumulation=1,
+            max_steps=JOB_STEPS,
+        ),
+    )
     daemon = Daemon(package, work)
     try:
         daemon.wait_serving()
         say(f"a job of {JOB_STEPS} steps through the daemon on {device}")
         job, paused_at = drive_job(daemon, device, job_file)
-        events = [json.loads(line) for line in daemon.ctl("-o", "jsonl", "watch", job, "--after", "begin").splitlines()]
+        events = [
+            json.loads(line)
+            for line in daemon.ctl("-o", "jsonl", "watch", job, "--after", "begin").splitlines()
+        ]
         folder = json.loads(daemon.ctl("-o", "json", "get", job))["run_dir"] + "/final"
     finally:
-        # Its attempts outlive a daemon: none may stay when a check failed.
+        # Attempts outlive the daemon: after a failed check, none may keep running.
         daemon.ctl("stop", "--force", "latest", check=False)
         code = daemon.stop()
     steps = sorted(int(event["metrics"]["step"]) for event in events if "metrics" in event)
     if steps != list(range(1, JOB_STEPS + 1)):
-        raise Failed(f"{len(steps)} metrics for {JOB_STEPS} steps: a step is missing or there twice")
-    answer = package.run("trainerd-worker", "sample", "--model", folder, "--prompt", "How do I pause a job?", "--max-tokens", "8")
-    seconds = {event["stage"]["stage"]: event["stage"]["seconds"] for event in events if event.get("stage", {}).get("finished")}
-    return {"ok": code == 0 and 0 < paused_at < JOB_STEPS, "paused_at_step": paused_at, "steps": len(steps), "first_loss": losses(events)[1],
-            "last_loss": losses(events)[JOB_STEPS], "stage_seconds": seconds, "answer_bytes": len(answer.encode()), "daemon_exit_code": code}
+        raise Failed(f"{len(steps)} metrics for {JOB_STEPS} steps: a step is missing or duplicated")
+    answer = package.run(
+        "trainerd-worker",
+        "sample",
+        "--model",
+        folder,
+        "--prompt",
+        "How do I pause a job?",
+        "--max-tokens",
+        "8",
+    )
+    seconds = {
+        event["stage"]["stage"]: event["stage"]["seconds"]
+        for event in events
+        if event.get("stage", {}).get("finished")
+    }
+    return {
+        "ok": code == 0 and 0 < paused_at < JOB_STEPS,
+        "paused_at_step": paused_at,
+        "steps": len(steps),
+        "first_loss": losses(events)[1],
+        "last_loss": losses(events)[JOB_STEPS],
+        "stage_seconds": seconds,
+        "answer_bytes": len(answer.encode()),
+        "daemon_exit_code": code,
+    }
 
 
 def guarded(name, check):
@@ -229,7 +378,7 @@ def guarded(name, check):
     except Failed as failure:
         report = {"ok": False, "error": str(failure)}
     except subprocess.TimeoutExpired as failure:
-        report = {"ok": False, "error": f"{failure.cmd[0]} did not end within {failure.timeout} s"}
+        report = {"ok": False, "error": f"{failure.cmd[0]} did not exit within {failure.timeout} s"}
     report["seconds"] = round(time.monotonic() - begin, 1)
     return report
 
@@ -243,19 +392,27 @@ def main():
     arguments = parser.parse_args()
     parts = arguments.parts.split(",")
     if unknown := set(parts) - {"tests", "agreement", "job"}:
-        parser.error(f"--parts: {', '.join(sorted(unknown))} is not known; there are tests, agreement and job")
+        parser.error(
+            f"--parts: {', '.join(sorted(unknown))} is unknown; use tests, agreement or job"
+        )
     package, device = Package(arguments.package), arguments.device
     work = tempfile.mkdtemp(prefix="trainerd-gpu-")
     report = {"ok": False, "device": guarded("device", lambda: check_device(package, device))}
     try:
         if report["device"]["ok"]:
             report["machine"] = machine(package, device)
-            checks = {"tests": lambda: engine_tests(package, device), "agreement": lambda: agreement(package, device, work),
-                      "job": lambda: daemon_job(package, device, work)}
+            checks = {
+                "tests": lambda: engine_tests(package, device),
+                "agreement": lambda: agreement(package, device, work),
+                "job": lambda: daemon_job(package, device, work),
+            }
             for part in parts:
                 report[part] = guarded(part, checks[part])
             if arguments.bench:
-                report["bench"] = guarded("bench", lambda: throughput(package, device, work, report["machine"].get("gpu", "")))
+                report["bench"] = guarded(
+                    "bench",
+                    lambda: throughput(package, device, work, report["machine"].get("gpu", "")),
+                )
     finally:
         shutil.rmtree(work, ignore_errors=True)
     report["ok"] = all(part.get("ok", True) for part in report.values() if isinstance(part, dict))

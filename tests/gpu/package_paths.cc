@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// tests/paths.h for engine_device_tests, which runs out of the portable package:
-// PACKAGE/tests/bin/engine_device_tests finds the golden files in PACKAGE/tests/golden and the
-// programs in PACKAGE/bin, wherever the package was unpacked.
+// tests/paths.h for engine_device_tests, which runs from the portable package:
+// PACKAGE/tests/bin/engine_device_tests uses the golden files of PACKAGE/tests/golden and the
+// programs of PACKAGE/bin, in any folder.
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>

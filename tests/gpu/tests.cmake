@@ -1,30 +1,36 @@
-# The portable package, and what it checks on a machine with a GPU.
+# The portable package, and its checks on a machine with a GPU.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
 set(dir ${CMAKE_CURRENT_LIST_DIR})
 add_test(NAME gpu_limits COMMAND Python3::Interpreter ${dir}/limits_test.py)
 set_tests_properties(gpu_limits PROPERTIES LABELS unit ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 
 if(TRAINERD_ENGINE)
-  # engine_device_tests: every engine test that links LibTorch in one program, of the objects that are compiled anyway. A package with
-  # one program a test would hold the engine twenty times. It runs in a package, where its paths point (package_paths.cc).
+  # engine_device_tests: all engine tests that link LibTorch in one program, from the objects of
+  # those tests. With one program per test, a package would contain the engine twenty times. The
+  # program runs from an unpacked package (package_paths.cc).
   get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
   set(objects)
   foreach(target ${targets})
     get_target_property(type ${target} TYPE)
     get_target_property(libraries ${target} LINK_LIBRARIES)
-    if(type STREQUAL "EXECUTABLE" AND target MATCHES "^engine_.*_test$" AND "trainerd_engine" IN_LIST libraries)
+    if(type STREQUAL "EXECUTABLE" AND target MATCHES "^engine_.*_test$"
+       AND "trainerd_engine" IN_LIST libraries)
       list(APPEND objects $<TARGET_OBJECTS:${target}>)
     endif()
   endforeach()
   if(objects)
     add_executable(engine_device_tests ${dir}/package_paths.cc ${objects})
-    set_target_properties(engine_device_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    set_target_properties(engine_device_tests PROPERTIES
+      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_include_directories(engine_device_tests PRIVATE ${PROJECT_SOURCE_DIR})
-    target_link_libraries(engine_device_tests PRIVATE trainerd_engine GTest::gtest GTest::gmock GTest::gtest_main)
+    target_link_libraries(engine_device_tests PRIVATE trainerd_cuda_on_host trainerd_engine
+      GTest::gtest GTest::gmock GTest::gtest_main)
   endif()
 
-  add_test(NAME integration_package COMMAND ${dir}/package_test.sh ${CMAKE_BINARY_DIR} ${LIBTORCH_ROOT}/torch/lib)
-  set_tests_properties(integration_package PROPERTIES LABELS integration SKIP_RETURN_CODE 77 TIMEOUT 600)
-  add_test(NAME gpu_machine COMMAND ${dir}/package_test.sh ${CMAKE_BINARY_DIR} ${LIBTORCH_ROOT}/torch/lib --gpu)
+  set(package_test ${dir}/package_test.sh ${CMAKE_BINARY_DIR} ${LIBTORCH_ROOT}/torch/lib)
+  add_test(NAME integration_package COMMAND ${package_test})
+  set_tests_properties(integration_package PROPERTIES
+    LABELS integration SKIP_RETURN_CODE 77 TIMEOUT 600)
+  add_test(NAME gpu_machine COMMAND ${package_test} --gpu)
   set_tests_properties(gpu_machine PROPERTIES LABELS gpu SKIP_RETURN_CODE 77 TIMEOUT 3600)
 endif()

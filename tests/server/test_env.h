@@ -17,6 +17,7 @@
 #include "proto/base/time.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/transition.h"
 #include "server/store/event_rows.h"
 #include "server/store/job_rows.h"

@@ -48,10 +48,11 @@ absl::StatusOr<Fd> LockFolder(const std::string& folder) {
     const timespec pause{.tv_sec = 0, .tv_nsec = kLockPauseNanoseconds};
     nanosleep(&pause, nullptr);
   }
-  return absl::UnavailableError(absl::StrCat(path, ": another process holds it for too long"));
+  return absl::UnavailableError(
+      absl::StrCat(path, ": another process holds the lock for too long"));
 }
 
-// Whether nobody else has the file open as reader or writer; then it is gone.
+// Removes the file if no other process has it open; returns whether it did.
 bool RemoveUnused(const std::string& path) {
   const Fd file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0 || flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;

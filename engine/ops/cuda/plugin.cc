@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// libtrainerd_cuda.so: opening it brings ATen's CUDA backend into the worker; its one symbol tells
-// what the driver shows. Table and rules: engine/platform/cuda_plugin.h.
+// libtrainerd_cuda.so: what the worker needs of CUDA. Loading it registers ATen's CUDA backend; its
+// one exported function returns the table that engine/platform/cuda_plugin.h describes.
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 
+#include "engine/ops/cuda/cuda_ops.h"
 #include "engine/platform/cuda_plugin.h"
+
+namespace trainerd::engine::cuda {
+
+void* CurrentStream(at::Device device) {
+  return c10::cuda::getCurrentCUDAStream(device.index()).stream();
+}
+
+void CheckLaunch() { C10_CUDA_KERNEL_LAUNCH_CHECK(); }
+
+}  // namespace trainerd::engine::cuda
 
 namespace {
 
-// Compute capability that the wheel's kernels (and bf16) need.
+// LibTorch's kernels and bf16 need compute capability 8.0.
 constexpr int kMinimumMajor = 8;
 
 int32_t DeviceCount(char* error, int32_t error_size) {
@@ -45,8 +58,8 @@ int32_t Describe(int32_t device, TrainerdCudaDevice* description) {
   return 0;
 }
 
-// What the caching allocator holds for tensors: the driver's figure would count the context and the
-// cache's free blocks too.
+// What tensors occupy in the caching allocator. The driver's figure would also count the CUDA
+// context and the allocator's free blocks.
 int32_t Memory(int32_t device, int64_t* bytes, int64_t* peak_bytes) {
   c10::cuda::CUDACachingAllocator::CUDAAllocator* allocator =
       c10::cuda::CUDACachingAllocator::get();
@@ -58,7 +71,11 @@ int32_t Memory(int32_t device, int64_t* bytes, int64_t* peak_bytes) {
   return 0;
 }
 
-const TrainerdCudaPlugin kPlugin{kTrainerdCudaAbi, &DeviceCount, &Describe, &Memory};
+constexpr TrainerdCudaPlugin kPlugin{.abi = kTrainerdCudaAbi,
+                                     .device_count = &DeviceCount,
+                                     .describe = &Describe,
+                                     .memory = &Memory,
+                                     .ops = &trainerd::engine::cuda::CudaOps};
 
 }  // namespace
 

@@ -27,17 +27,17 @@ bool Bound::Bind(Interpreter& in, std::string_view function, std::string_view pa
       ++used;
     }
     if (required && values_[count] == nullptr) {
-      return in.Fail(absl::StrCat(name, "() misses its argument '", std::string(parameter), "'"));
+      return in.Fail(absl::StrCat(name, "() needs an argument '", std::string(parameter), "'"));
     }
     ++count;
   }
   if (arguments.positional.size() > count) {
-    return in.Fail(absl::StrCat(name, "() takes at most ", count, " arguments, ",
-                                arguments.positional.size(), " were given"));
+    return in.Fail(absl::StrCat(name, "() takes at most ", count, " arguments but got ",
+                                arguments.positional.size()));
   }
   if (used != arguments.named.size()) {
-    return in.Fail(absl::StrCat(name, "() got an argument of a name that it does not know: '",
-                                arguments.named.back().first, "'"));
+    return in.Fail(
+        absl::StrCat(name, "() got an unexpected argument '", arguments.named.back().first, "'"));
   }
   return true;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A parsed template. Names are numbers (Template::symbols), so that running it compares integers.
+// A parsed template. Names are stored as numbers (Template::symbols), so that the interpreter
+// compares integers.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +47,7 @@ struct Expression {
     kDict,       // operands: key, value, key, value …
     kAttribute,  // base . text
     kItem,       // base [ operands[0] ]
-    kSlice,      // base [ operands[0] : operands[1] : operands[2] ], null = left out
+    kSlice,      // base [ operands[0] : operands[1] : operands[2] ], null = omitted
     kCall,       // base ( operands, named )
     kFilter,     // base | text ( operands, named ); base is null for a block's filter
     kTest,       // base is text ( operands )
@@ -72,7 +73,7 @@ struct Expression {
   std::vector<Operator> comparisons;
 };
 
-// What an assignment writes to: a name, a field of a namespace, or several of them.
+// The target of an assignment: a name, a field of a namespace, or several of these.
 struct Target {
   int symbol = -1;
   std::string attribute;  // not empty: the field `attribute` of the namespace `symbol`

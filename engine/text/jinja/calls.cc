@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of Interpreter (interpreter.h) that calls: macros, call blocks, recursive loops,
+// The part of Interpreter (interpreter.h) that makes calls: macros, call blocks, recursive loops,
 // builtins, methods, filters and tests.
 #include <algorithm>
 
@@ -20,7 +20,7 @@ std::shared_ptr<FunctionObject> Interpreter::MakeFunction(FunctionObject::Kind k
   function->name = s.text;
   function->statement = &s;
   if (kind == FunctionObject::Kind::kMacro && in_top_scope_) {
-    function->top_end = SIZE_MAX;  // whatever the outermost scope holds when it is called
+    function->top_end = SIZE_MAX;  // the whole outermost scope at the time of the call
   } else {
     function->outer_begin = frame_.base;
     function->outer_end = variables_.size();
@@ -90,7 +90,7 @@ bool Interpreter::CallBody(const FunctionObject& function, const Arguments& argu
   const size_t top_end = function.top_end == SIZE_MAX ? TopEnd() : function.top_end;
   if (was_top) top_end_ = base;
   in_top_scope_ = false;
-  // Parameters are bound in the new frame; defaults are evaluated there too, as Jinja does.
+  // As in Jinja, parameters are bound and defaults are evaluated in the new frame.
   frame_ = {base, function.outer_begin, function.outer_end, top_end, base};
   ++depth_;
   bool ok = BindParameters(function, arguments);
@@ -109,8 +109,7 @@ bool Interpreter::BindParameters(const FunctionObject& function, const Arguments
   const Statement& s = *function.statement;
   const size_t count = s.parameters.size();
   if (arguments.positional.size() > count) {
-    return Fail(
-        absl::StrCat("macro '", function.name, "' takes not more than ", count, " argument(s)"));
+    return Fail(absl::StrCat("macro '", function.name, "' takes at most ", count, " arguments"));
   }
   size_t used_names = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -131,7 +130,7 @@ bool Interpreter::BindParameters(const FunctionObject& function, const Arguments
     variables_.push_back({s.parameters[i], std::move(value)});
   }
   if (used_names == arguments.named.size()) return true;
-  return Fail(absl::StrCat("macro '", function.name, "' takes no keyword argument '",
+  return Fail(absl::StrCat("macro '", function.name, "' got an unexpected argument '",
                            arguments.named.back().first, "'"));
 }
 

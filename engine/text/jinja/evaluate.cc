@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The half of Interpreter (interpreter.h) that evaluates expressions.
+// The part of Interpreter (interpreter.h) that evaluates expressions.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -88,12 +88,6 @@ bool Interpreter::Evaluate(const Expression& e, Value* out) {
     case Kind::kNegate:
     case Kind::kPlus:
       return EvaluateNegate(e, out);
-    case Kind::kNot: {
-      Value value;
-      if (!Evaluate(*e.base, &value)) return false;
-      *out = Value::Bool(!IsTrue(value));
-      return true;
-    }
     case Kind::kBinary: {
       Value left, right;
       if (!Evaluate(*e.base, &left) || !Evaluate(*e.operands[0], &right)) return false;
@@ -102,29 +96,35 @@ bool Interpreter::Evaluate(const Expression& e, Value* out) {
     }
     case Kind::kConcat:
       return EvaluateConcat(e, out);
+    case Kind::kNot:
     case Kind::kAnd:
-    case Kind::kOr: {
-      Value left;
-      if (!Evaluate(*e.base, &left)) return false;
-      if (IsTrue(left) != (e.kind == Kind::kAnd)) {
-        *out = std::move(left);
-        return true;
-      }
-      return Evaluate(*e.operands[0], out);
-    }
+    case Kind::kOr:
+    case Kind::kConditional:
+      return EvaluateLogic(e, out);
     case Kind::kCompare:
       return EvaluateCompare(e, out);
-    case Kind::kConditional: {
-      Value condition;
-      if (!Evaluate(*e.base, &condition)) return false;
-      if (IsTrue(condition)) return Evaluate(*e.operands[0], out);
-      if (e.operands[1] != nullptr) return Evaluate(*e.operands[1], out);
-      *out = Value::Undefined(
-          "the inline if-expression evaluated to false and no else section was defined");
-      return true;
-    }
   }
   return false;
+}
+
+bool Interpreter::EvaluateLogic(const Expression& e, Value* out) {
+  Value base;
+  if (!Evaluate(*e.base, &base)) return false;
+  const bool is_true = IsTrue(base);
+  if (e.kind == Kind::kNot) {
+    *out = Value::Bool(!is_true);
+    return true;
+  }
+  if (e.kind == Kind::kConditional) {
+    if (is_true) return Evaluate(*e.operands[0], out);
+    if (e.operands[1] != nullptr) return Evaluate(*e.operands[1], out);
+    *out = Value::Undefined(
+        "the inline if-expression evaluated to false and no else section was defined");
+    return true;
+  }
+  if (is_true == (e.kind == Kind::kAnd)) return Evaluate(*e.operands[0], out);
+  *out = std::move(base);
+  return true;
 }
 
 bool Interpreter::EvaluateName(const Expression& e, Value* out) {
@@ -193,7 +193,7 @@ bool Interpreter::EvaluateArguments(const Expression& e, Arguments* out) {
 
 bool Interpreter::EvaluateCall(const Expression& e, Value* out) {
   Arguments arguments;
-  // A method is called without making a value of it.
+  // A method call needs no value for the method itself.
   if (e.base->kind == Kind::kAttribute) {
     Value self;
     if (!Evaluate(*e.base->base, &self)) return false;
@@ -219,7 +219,7 @@ bool Interpreter::EvaluateCall(const Expression& e, Value* out) {
 bool Interpreter::EvaluateFilter(const Expression& e, const Value* base, Value* out) {
   Value self;
   if (e.base != nullptr) {
-    // The innermost filter of a block's chain takes the block's text.
+    // The innermost filter of a block's chain gets the block's text.
     const bool ok = base != nullptr && e.base->kind == Kind::kFilter
                         ? EvaluateFilter(*e.base, base, &self)
                         : Evaluate(*e.base, &self);

@@ -10,7 +10,8 @@ namespace trainerd::engine::jinja {
 namespace {
 
 constexpr int kMaxNesting = 200;
-// Nodes of the longest chain such as a.b.c… or x|f|g…, which nests without recursion here.
+// Limit on the parts of a chain such as a.b.c… or x|f|g…. The parser reads such a chain without
+// recursion, but the interpreter recurses over its nodes.
 constexpr int kMaxChain = 500;
 
 }  // namespace
@@ -34,10 +35,10 @@ std::string ExpressionParser::Describe(const Token& token) {
   }
 }
 
-absl::Status ExpressionParser::Unexpected(std::string_view wanted) const {
+absl::Status ExpressionParser::Unexpected(std::string_view expected) const {
   return TemplateError(now().position,
                        absl::StrCat("unexpected ", Describe(now()), ", expected ",
-                                    absl::string_view(wanted.data(), wanted.size())));
+                                    absl::string_view(expected.data(), expected.size())));
 }
 
 absl::Status ExpressionParser::ExpectOperator(std::string_view op) {

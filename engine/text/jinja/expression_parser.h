@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The half of the parser (parser.h) that reads tokens and expressions; parser.cc adds statements.
+// The part of the parser (parser.h) that reads tokens and expressions; parser.cc adds statements.
 // Grammar: Jinja 3.1, jinja2/parser.py.
 #pragma once
 
@@ -23,8 +23,8 @@ class ExpressionParser {
   explicit ExpressionParser(std::vector<Token> tokens)
       : template_(std::make_unique<Template>()), tokens_(std::move(tokens)) {}
 
-  // Counts the levels of what is being parsed, which bounds the recursion of parser and
-  // interpreter; each function that recurses holds one and calls CheckNesting.
+  // Counts nesting levels, which bounds the recursion of parser and interpreter. Each function that
+  // recurses holds one and calls CheckNesting.
   struct Nesting {
     explicit Nesting(ExpressionParser* p) : parser(p) { ++parser->nesting_; }
     ~Nesting() { --parser->nesting_; }
@@ -51,20 +51,20 @@ class ExpressionParser {
     Next();
     return true;
   }
-  // InvalidArgument at the current token, which is not what was wanted.
-  absl::Status Unexpected(std::string_view wanted) const;
+  // The error for the current token where the grammar allows only `expected`.
+  absl::Status Unexpected(std::string_view expected) const;
   absl::Status ExpectOperator(std::string_view op);
   absl::Status ExpectBlockEnd();
   absl::StatusOr<std::string> ExpectName();
-  // The number of a name.
+  // The symbol of a name.
   int Symbol(const std::string& name);
 
-  // An expression, or several with commas between.
+  // An expression, or several separated by commas: a tuple.
   absl::StatusOr<ExpressionPtr> ParseTuple(bool with_conditional, bool in_parentheses = false);
   absl::StatusOr<ExpressionPtr> ParseExpression();
   absl::Status ParseArguments(Expression* call);
   absl::StatusOr<ExpressionPtr> ParseOneFilter(ExpressionPtr base);
-  // Filters, tests and calls behind `e`.
+  // The filters, tests and calls that follow `e`.
   absl::StatusOr<ExpressionPtr> ParseFilters(ExpressionPtr e);
 
   std::unique_ptr<Template> template_;
@@ -82,11 +82,11 @@ class ExpressionParser {
   absl::StatusOr<ExpressionPtr> ParseOr();
   absl::StatusOr<ExpressionPtr> ParseAnd();
   absl::StatusOr<ExpressionPtr> ParseNot();
-  // Takes a comparison operator, if one is there.
+  // Consumes a comparison operator if one follows.
   bool SkipComparison(Operator* op);
   absl::StatusOr<ExpressionPtr> ParseCompare();
   ExpressionPtr MakeBinary(Operator op, Position position, ExpressionPtr left, ExpressionPtr right);
-  // Left-associative operators nest one level each in the tree.
+  // Each left-associative operator adds one level to the tree.
   absl::Status CountChain(int* length) const;
   absl::StatusOr<ExpressionPtr> ParseSum();
   absl::StatusOr<ExpressionPtr> ParseConcat();
@@ -96,7 +96,7 @@ class ExpressionParser {
   absl::StatusOr<ExpressionPtr> ParsePrimary();
   absl::StatusOr<ExpressionPtr> ParseList();
   absl::StatusOr<ExpressionPtr> ParseDict();
-  // Attributes, subscripts and calls behind `e`.
+  // The attributes, subscripts and calls that follow `e`.
   absl::StatusOr<ExpressionPtr> ParsePostfix(ExpressionPtr e);
   absl::StatusOr<ExpressionPtr> ParseCall(ExpressionPtr base);
   absl::StatusOr<ExpressionPtr> ParseSubscript(ExpressionPtr base);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Filters on one value (interpreter.h); those over lists are in list_filters.cc.
+// Filters that take one value (interpreter.h). Filters over lists are in list_filters.cc.
 // Source: Jinja 3.1, jinja2/filters.py; tojson as transformers defines it.
 #include "engine/text/jinja/filters.h"
 
@@ -35,31 +35,31 @@ bool ToStringValue(Interpreter&, const Value& self, const Bound&, Value* out) {
   return true;
 }
 
+// The HTML escape of a character; "" = the character itself.
+std::string_view HtmlEscape(char c) {
+  switch (c) {
+    case '&':
+      return "&amp;";
+    case '<':
+      return "&lt;";
+    case '>':
+      return "&gt;";
+    case '\'':
+      return "&#39;";
+    case '"':
+      return "&#34;";
+    default:
+      return "";
+  }
+}
+
 bool Escape(Interpreter&, const Value& self, const Bound&, Value* out) {
   const TaggedText text = ToText(self);
   TaggedText escaped;
   text.ForEachRun([&](size_t begin, size_t end, Tag tag) {
     for (size_t i = begin; i < end; ++i) {
-      const char c = text.text()[i];
-      switch (c) {
-        case '&':
-          escaped.Append("&amp;", tag);
-          break;
-        case '<':
-          escaped.Append("&lt;", tag);
-          break;
-        case '>':
-          escaped.Append("&gt;", tag);
-          break;
-        case '\'':
-          escaped.Append("&#39;", tag);
-          break;
-        case '"':
-          escaped.Append("&#34;", tag);
-          break;
-        default:
-          escaped.Append(std::string_view(&c, 1), tag);
-      }
+      const std::string_view escape = HtmlEscape(text.text()[i]);
+      escaped.Append(escape.empty() ? std::string_view(&text.text()[i], 1) : escape, tag);
     }
   });
   *out = Value::String(std::move(escaped));
@@ -99,7 +99,7 @@ bool ToJson(Interpreter& in, const Value& self, const Bound& a, Value* out) {
   style.ensure_ascii = a.IsTrueOr(0, false);
   style.sort_keys = a.IsTrueOr(3, false);
   if (a.has(1)) {
-    style.item_separator = ",";
+    style.item_separator.assign(1, ',');
     if (a[1]->is(Type::kString)) {
       style.indent = 0;
       style.indent_text = a[1]->str();
@@ -160,7 +160,7 @@ bool Indent(Interpreter& in, const Value& self, const Bound& a, Value* out) {
   return true;
 }
 
-// Python's float(text): white space around is fine.
+// Python's float(text), which ignores surrounding white space.
 bool ParseFloat(const std::string& text, double* out) {
   const TaggedText stripped = Strip(TaggedText(text, {}), nullptr, true, true);
   return absl::SimpleAtod(stripped.text(), out);
@@ -234,7 +234,7 @@ bool Round(Interpreter& in, const Value& self, const Bound& a, Value* out) {
   if (precision < 0 || precision > 300) return in.Fail("round: precision must be 0 to 300");
   double result = self.number();
   if (method == "common") {
-    // Through the decimal digits, which rounds as Python does.
+    // Rounding through decimal digits gives what Python gives.
     char buffer[700];
     const int size =
         std::snprintf(buffer, sizeof(buffer), "%.*f", static_cast<int>(precision), result);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the two files of filters share.
+// What the files that implement filters share.
 #pragma once
 
 #include <string_view>
@@ -10,7 +10,7 @@
 
 namespace trainerd::engine::jinja {
 
-// False after in.Fail().
+// Returns false after in.Fail().
 using Filter = bool (*)(Interpreter& in, const Value& self, const Bound& arguments, Value* out);
 
 struct FilterEntry {
@@ -25,7 +25,7 @@ absl::Span<const FilterEntry> ListFilters();
 // map('filter', …) and map(attribute='…').
 bool MapFilter(Interpreter& in, const Value& self, const Arguments& arguments, Value* out);
 
-// select, reject, selectattr, rejectattr: optional test with arguments.
+// select, reject, selectattr and rejectattr, which take an optional test with arguments.
 bool IsSelection(std::string_view name);
 bool SelectionFilter(Interpreter& in, std::string_view name, const Value& self,
                      const Arguments& arguments, Value* out);

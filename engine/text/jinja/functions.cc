@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Functions that every chat template may call (interpreter.h): Jinja's own and those that
+// The functions that a chat template may call (interpreter.h): Jinja's own and those that
 // transformers adds.
 #include <algorithm>
 #include <cstdio>
@@ -38,7 +38,7 @@ bool Range(Interpreter& in, const Arguments& arguments, Value* out) {
   return true;
 }
 
-// The entries of namespace(…) and dict(…): a dict, then named arguments.
+// The entries of namespace(…) and dict(…): those of a dict, then the named arguments.
 bool Entries(Interpreter& in, const Arguments& arguments,
              std::vector<std::pair<Value, Value>>* out) {
   if (arguments.positional.size() > 1 ||
@@ -105,7 +105,8 @@ bool StrftimeNow(Interpreter& in, const Arguments& arguments, Value* out) {
   time.tm_year -= 1900;
   time.tm_mon -= 1;
   timegm(&time);  // fills the day of the week and of the year
-  // strftime returns 0 both for "does not fit" and for an empty result: end with a mark.
+  // strftime returns 0 both for a result that is too long and for an empty one. The appended dot
+  // makes every result that fits non-empty.
   std::string marked(format);
   marked.push_back('.');
   char buffer[1024];

@@ -10,7 +10,7 @@ namespace {
 
 absl::string_view View(std::string_view s) { return absl::string_view(s.data(), s.size()); }
 
-// The message that a loop variable is, or is a part of; -1 = none.
+// The message that a loop variable is or belongs to; -1 = none.
 int32_t MessageOf(const Value& v) {
   if (v.is(Type::kString)) return v.text().TagAt(0).message;
   if (!v.is(Type::kTuple)) return v.tag().message;
@@ -41,7 +41,7 @@ Interpreter::Interpreter(const Template& source, std::string now, const Limits& 
 }
 
 Interpreter::~Interpreter() {
-  // Namespaces may hold each other, or themselves.
+  // Namespaces may refer to each other or to themselves.
   for (const auto& ns : namespaces_) ns->fields.clear();
 }
 
@@ -203,10 +203,10 @@ bool Interpreter::LoopOver(const Statement& s, std::vector<Value> items, int dep
   if (s.condition != nullptr) {
     std::vector<Value> kept;
     for (Value& item : items) {
-      Value wanted;
+      Value condition;
       variables_.resize(base);
-      if (!Assign(s.target, item) || !Evaluate(*s.condition, &wanted)) return false;
-      if (IsTrue(wanted)) kept.push_back(std::move(item));
+      if (!Assign(s.target, item) || !Evaluate(*s.condition, &condition)) return false;
+      if (IsTrue(condition)) kept.push_back(std::move(item));
     }
     items = std::move(kept);
   }
@@ -227,7 +227,8 @@ bool Interpreter::LoopOver(const Statement& s, std::vector<Value> items, int dep
     if (ok) flow = Execute(s.body);
     ok = ok && flow != Flow::kFailed;
   }
-  loop->last_changed.clear();  // may hold the loop itself
+  // May refer to the loop itself.
+  loop->last_changed.clear();
   variables_.resize(base);
   message_ = outer_message;
   if (ok && count == 0) ok = Execute(s.otherwise) != Flow::kFailed;
@@ -258,7 +259,7 @@ bool Interpreter::Assign(const Target& target, const Value& value) {
   }
   if (value.depth() > kMaxValueDepth) return Fail("value is nested too deeply");
   Value stored = value;
-  // What the template wrote itself while at a message stays with that message.
+  // Text that the template itself writes while it handles a message keeps that message's tag.
   if (message_ >= 0 && value.is(Type::kString)) {
     const auto& runs = value.text().runs();
     const bool unclaimed = std::any_of(runs.begin(), runs.end(),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs a parsed template. There is nothing a template can reach but the values that it is given:
-// no files, no imports, no attributes of the host; and steps, depth and text sizes are bounded.
-// Provenance: emitted text that no message claims yet belongs to the message that the innermost
-// loop over messages is at.
+// Runs a parsed template. A template can access only the values that it is given: no files, no
+// imports, no attributes of the host. Steps, depth and text sizes are bounded. Provenance: text
+// that carries no message's tag gets the tag of the message that the innermost loop over messages
+// has reached.
 #pragma once
 
 #include <cstdint>
@@ -23,16 +23,16 @@ struct Limits {
   size_t max_output_bytes = kMaxTextBytes;
 };
 
-// Arguments of a call.
+// The arguments of a call.
 struct Arguments {
   std::vector<Value> positional;
   std::vector<std::pair<std::string, Value>> named;
 };
 
-// One run of a template. Functions return false after Fail(); not reusable, one thread.
+// One run of a template. Functions return false after Fail(). Use an object once, from one thread.
 class Interpreter {
  public:
-  // `now` is what strftime_now prints, "YYYY-MM-DD HH:MM:SS"; empty = it fails.
+  // `now` is the time that strftime_now formats, "YYYY-MM-DD HH:MM:SS"; empty: strftime_now fails.
   Interpreter(const Template& source, std::string now, const Limits& limits = {});
   ~Interpreter();
   Interpreter(const Interpreter&) = delete;
@@ -40,7 +40,7 @@ class Interpreter {
 
   void SetVariable(std::string_view name, Value value);
 
-  // Errors: InvalidArgument with template line and column.
+  // Errors: InvalidArgument with the template's line and column.
   absl::Status Run(TaggedText* out);
 
   // For filters, tests, methods and functions.
@@ -48,7 +48,7 @@ class Interpreter {
   bool ApplyFilter(std::string_view name, const Value& self, const Arguments& arguments,
                    Value* out);
   bool ApplyTest(std::string_view name, const Value& self, const Arguments& arguments, bool* out);
-  // base.name as attribute lookup does it: methods first, then items.
+  // base.name: a method if there is one, else an item.
   bool GetAttribute(const Value& base, std::string_view name, Value* out);
   bool GetItem(const Value& base, const Value& key, Value* out);
   // The values that a loop over `v` visits.
@@ -65,10 +65,11 @@ class Interpreter {
     int symbol;
     Value value;
   };
-  // Which variables are seen: [base, end), then [outer_begin, outer_end), then [0, top_end).
+  // The visible variables: [base, end), then [outer_begin, outer_end), then [0, top_end).
   struct Frame {
     size_t base = 0, outer_begin = 0, outer_end = 0, top_end = 0;
-    size_t scope = 0;  // where the innermost scope begins
+    // Begin of the innermost scope.
+    size_t scope = 0;
   };
 
   bool Step(Position position);
@@ -83,10 +84,12 @@ class Interpreter {
   Flow ExecuteGeneration(const Statement& s);
   bool Assign(const Target& target, const Value& value);
   void Emit(const Value& value);
-  // Runs `body` with the output going to *out.
+  // Runs `body` with *out as its output.
   Flow Capture(const Body& body, TaggedText* out);
 
   bool Evaluate(const Expression& e, Value* out);
+  // not, and, or, and a conditional expression.
+  bool EvaluateLogic(const Expression& e, Value* out);
   bool EvaluateName(const Expression& e, Value* out);
   bool EvaluateMany(const std::vector<ExpressionPtr>& operands, std::vector<Value>* out);
   bool EvaluateDict(const Expression& e, Value* out);
@@ -121,7 +124,8 @@ class Interpreter {
   size_t top_end_ = 0;  // end of the outermost scope's variables while an inner one is open
   std::vector<std::shared_ptr<NamespaceObject>> namespaces_;
   TaggedText* out_ = nullptr;
-  int32_t message_ = -1;  // the message that the innermost loop over messages is at
+  // The message that the innermost loop over messages has reached; -1 = none.
+  int32_t message_ = -1;
   bool generation_ = false;
   int64_t steps_ = 0;
   int depth_ = 0;
@@ -130,14 +134,14 @@ class Interpreter {
   absl::Status status_;
 };
 
-// Operators (operators.cc). False after in.Fail().
+// Operators (operators.cc). They return false after in.Fail().
 bool ApplyBinary(Interpreter& in, Operator op, const Value& left, const Value& right, Value* out);
 bool Compare(Interpreter& in, Operator op, const Value& left, const Value& right, bool* out);
-// Python's left < right for sorting. False after in.Fail().
+// Python's left < right, for sorting. Returns false after in.Fail().
 bool Less(Interpreter& in, const Value& left, const Value& right, bool* out);
 bool SliceValue(Interpreter& in, const Value& base, const Value& start, const Value& stop,
                 const Value& step, Value* out);
-// The text of one code point at index `at` of a string, or false when it is out of range.
+// The code point at index `at` of a string. Returns false if `at` is out of range.
 bool CharacterAt(const TaggedText& text, int64_t at, Value* out);
 int64_t CountCodePoints(std::string_view text);
 

@@ -55,7 +55,7 @@ class JsonWriter {
     return FloatRepr(d);
   }
 
-  // What stands for a character inside quotes; "" = itself.
+  // The escape for a character inside quotes; "" = the character itself.
   std::string Escape(uint32_t c) const {
     char buffer[16];
     switch (c) {

@@ -24,7 +24,7 @@ bool IsNameStart(char c) {
 bool IsNameChar(char c) { return IsNameStart(c) || (c >= '0' && c <= '9'); }
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// \r\n and \r become \n, and one newline at the very end goes.
+// Replaces \r\n and \r by \n and removes one newline at the end.
 std::string NormalizeNewlines(std::string_view source) {
   std::string out;
   out.reserve(source.size());
@@ -52,7 +52,7 @@ class Lexer {
 
  private:
   Position PositionOf(size_t offset) {
-    // Offsets are asked for in order: count on from the last one.
+    // Offsets arrive in ascending order, so counting continues from the last one.
     if (offset < counted_) {
       counted_ = 0;
       line_ = 1;
@@ -84,7 +84,7 @@ class Lexer {
     return at;
   }
 
-  // Text from at_ to the next tag, and the tag.
+  // Reads the text from at_ to the next tag, and the tag.
   absl::Status LexData() {
     size_t open = at_;
     for (;; ++open) {
@@ -117,7 +117,7 @@ class Lexer {
     if (end > begin) Push(TokenKind::kData, s_.substr(begin, end - begin), begin);
   }
 
-  // Where the text [begin, end) before a tag ends after white space control.
+  // The end of the text [begin, end) before a tag, after white space control.
   size_t StrippedEnd(size_t begin, size_t end, char sign, bool is_output) {
     if (sign == '-') {
       while (end > begin && IsSpace(s_[end - 1])) --end;
@@ -133,8 +133,8 @@ class Lexer {
     return line;
   }
 
-  // After "%}" or "#}" at `at`, with the newline that trim_blocks takes, all white space after
-  // "-%}", and nothing after "+%}"; kNone if there is no such end at `at`.
+  // The offset after "%}" or "#}" at `at` and after the newline that trim_blocks removes; after all
+  // white space for "-%}", directly after the tag for "+%}". kNone if no tag ends at `at`.
   size_t AfterEnd(size_t at, char mark, bool trim_newline) {
     const char sign = at < s_.size() ? s_[at] : '\0';
     if (sign == '-' || sign == '+') ++at;
@@ -158,7 +158,7 @@ class Lexer {
     return absl::OkStatus();
   }
 
-  // After "NAME %}" at `at`, or kNone.
+  // The offset after "NAME %}" at `at`, or kNone.
   size_t AfterRawTag(size_t at, std::string_view name, bool trim_newline) {
     at = SkipSpace(at);
     if (!StartsWith(at, name)) return kNone;
@@ -185,7 +185,7 @@ class Lexer {
     }
   }
 
-  // Tokens of a tag until its end, which `mark` and '}' make.
+  // Reads the tokens of a tag until its end: `mark`, then '}'.
   absl::Status LexTag(size_t open, char mark) {
     std::string brackets;
     while (true) {
@@ -194,7 +194,7 @@ class Lexer {
         return Error(open, mark == '%' ? "tag without its end %}" : "output without its end }}");
       }
       if (brackets.empty()) {
-        const bool plus = s_[at_] == '+' && mark == '}';  // "+}}" is not an end
+        const bool plus = s_[at_] == '+' && mark == '}';  // "+}}" ends no tag
         const size_t after = plus ? kNone : AfterEnd(at_, mark, /*trim_newline=*/mark == '%');
         if (after != kNone) {
           Push(mark == '%' ? TokenKind::kBlockEnd : TokenKind::kOutputEnd, "", at_);

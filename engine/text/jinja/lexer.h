@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts template source into tokens as Jinja 3.1 does with trim_blocks and lstrip_blocks on:
-// white space control happens here, so the parser never sees it.
+// Splits template source into tokens as Jinja 3.1 does with trim_blocks and lstrip_blocks. The
+// lexer does all white space control, so the parser needs none.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 namespace trainerd::engine::jinja {
 
 struct Position {
-  uint32_t line = 1, column = 1;  // from 1; the column counts bytes
+  uint32_t line = 1, column = 1;  // from 1; columns count bytes
 };
 
 // InvalidArgument "template line L, column C: what".

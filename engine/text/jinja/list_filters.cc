@@ -92,7 +92,7 @@ bool Join(Interpreter& in, const Value& self, const Bound& a, Value* out) {
   return true;
 }
 
-// Sorts indices of `keys`, stably.
+// Sorts the indices of `keys`, stably.
 bool SortOrder(Interpreter& in, const std::vector<Value>& keys, bool reverse,
                std::vector<size_t>* order) {
   order->resize(keys.size());
@@ -259,7 +259,8 @@ bool MapFilter(Interpreter& in, const Value& self, const Arguments& arguments, V
     }
   }
   if (attribute == nullptr) {
-    if (arguments.positional.empty()) return in.Fail("map requires a filter argument");
+    if (arguments.positional.empty())
+      return in.Fail("map: the name of a filter or an attribute is required");
     if (!in.ExpectString(arguments.positional[0], "name of a filter")) return false;
     rest.positional.assign(arguments.positional.begin() + 1, arguments.positional.end());
   } else if (!rest.named.empty()) {
@@ -286,9 +287,9 @@ bool IsSelection(std::string_view name) {
 bool SelectionFilter(Interpreter& in, std::string_view name, const Value& self,
                      const Arguments& arguments, Value* out) {
   const bool by_attribute = name == "selectattr" || name == "rejectattr";
-  const bool wanted = name == "select" || name == "selectattr";
+  const bool keeps = name == "select" || name == "selectattr";
   const size_t first = by_attribute ? 1 : 0;
-  if (arguments.positional.size() < first) return in.Fail("missing the name of an attribute");
+  if (arguments.positional.size() < first) return in.Fail("an attribute name is required");
   std::vector<Value> items, kept;
   if (!in.Iterate(self, &items)) return false;
   Arguments rest;
@@ -308,7 +309,7 @@ bool SelectionFilter(Interpreter& in, std::string_view name, const Value& self,
     if (has_test && !in.ApplyTest(arguments.positional[first].str(), value, rest, &holds)) {
       return false;
     }
-    if (holds == wanted) kept.push_back(item);
+    if (holds == keeps) kept.push_back(item);
   }
   *out = Value::List(std::move(kept));
   return true;

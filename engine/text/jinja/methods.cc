@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Methods of Python's str, dict and list that the immutable sandbox lets a template call
-// (interpreter.h). A method that would change its object is refused by name.
+// The methods of Python's str, dict and list that a template may call in Jinja's immutable sandbox
+// (interpreter.h). Calling a method that would change its object is an error.
 #include "engine/text/jinja/methods.h"
 
 #include <algorithm>
@@ -38,7 +38,7 @@ bool Copy(Interpreter&, const Value& self, const Bound&, Value* out) {
   return true;
 }
 bool Immutable(Interpreter& in, const Value&, const Bound&, Value*) {
-  return in.Fail("access to a method that changes its object is unsafe: values are immutable");
+  return in.Fail("values are immutable; a template cannot call a method that changes one");
 }
 
 constexpr MethodEntry kDictMethods[] = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the two files of methods share.
+// What the files that implement methods share.
 #pragma once
 
 #include <string_view>
@@ -10,12 +10,13 @@
 
 namespace trainerd::engine::jinja {
 
-// False after in.Fail().
+// Returns false after in.Fail().
 using Method = bool (*)(Interpreter& in, const Value& self, const Bound& arguments, Value* out);
 
 struct MethodEntry {
   std::string_view name;
-  Method method;                // null: str.format, which takes any arguments
+  // Null for str.format, which takes any arguments.
+  Method method;
   std::string_view parameters;  // see Bound::Bind
 };
 

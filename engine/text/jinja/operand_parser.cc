@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The half of ExpressionParser (expression_parser.h) that reads operands: literals and names, what
-// may follow them (attributes, subscripts, calls, filters, tests) and arguments.
+// The part of ExpressionParser (expression_parser.h) that reads operands: literals and names, what
+// may follow them (attributes, subscripts, calls, filters, tests), and arguments.
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>

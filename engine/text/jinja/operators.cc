@@ -10,7 +10,7 @@
 namespace trainerd::engine::jinja {
 namespace {
 
-// Elements of the longest list that an operator makes.
+// Limit on the elements of a list that an operator creates.
 constexpr size_t kMaxListItems = 1'000'000;
 
 absl::string_view View(std::string_view s) { return absl::string_view(s.data(), s.size()); }
@@ -74,7 +74,7 @@ bool IntegerArithmetic(Interpreter& in, Operator op, int64_t a, int64_t b, Value
     case Operator::kFloorDivide:
     case Operator::kModulo: {
       if (b == 0) return in.Fail("integer division or modulo by zero");
-      if (b == -1) {  // INT64_MIN / -1 does not fit
+      if (b == -1) {  // INT64_MIN / -1 overflows
         overflow = op == Operator::kFloorDivide && __builtin_sub_overflow(int64_t{0}, a, &result);
         break;
       }
@@ -214,7 +214,7 @@ bool SliceBounds(Interpreter& in, const Value& start, const Value& stop, const V
   }
   out->step = step.is(Type::kNone) ? 1 : step.integer();
   if (out->step == 0) return in.Fail("slice step cannot be zero");
-  out->step = std::clamp(out->step, -size - 1, size + 1);  // no overflow when it is added
+  out->step = std::clamp(out->step, -size - 1, size + 1);  // adding it cannot overflow
   const bool back = out->step < 0;
   const int64_t low = back ? -1 : 0;
   const int64_t high = back ? size - 1 : size;
@@ -289,7 +289,7 @@ bool Less(Interpreter& in, const Value& left, const Value& right, bool* out) {
     return true;
   }
   if (left.is(Type::kString) && right.is(Type::kString)) {
-    *out = left.str() < right.str();  // bytes of UTF-8 order as code points do
+    *out = left.str() < right.str();  // UTF-8 bytes sort as code points do
     return true;
   }
   if (left.is_sequence() && left.type() == right.type()) {

@@ -22,7 +22,7 @@ class StatementParser : ExpressionParser {
   }
 
  private:
-  // Statements until one of the tags `ends`, whose name is left as the current token.
+  // Parses statements up to one of the tags `ends`, whose name becomes the current token.
   absl::Status ParseBody(EndTags ends, Body* body) {
     const Nesting nesting(this);
     RETURN_IF_ERROR(CheckNesting());
@@ -47,7 +47,7 @@ class StatementParser : ExpressionParser {
           body->push_back(std::move(s));
           break;
         }
-        default: {  // kBlockBegin: the lexer puts nothing else outside of tags
+        default: {  // kBlockBegin: the lexer emits nothing else outside of tags
           Next();
           for (const std::string_view end : ends) {
             if (IsName(end)) return absl::OkStatus();
@@ -59,7 +59,7 @@ class StatementParser : ExpressionParser {
     }
   }
 
-  // A body that ends with the tag `end` alone.
+  // Parses a body that only the tag `end` can end.
   absl::Status ParseBlock(std::string_view end, Body* body) {
     RETURN_IF_ERROR(ExpectBlockEnd());
     RETURN_IF_ERROR(ParseBody({end}, body));
@@ -113,7 +113,7 @@ class StatementParser : ExpressionParser {
     if (IsName("elif")) {
       ASSIGN_OR_RETURN(StatementPtr otherwise, ParseIf());
       s->otherwise.push_back(std::move(otherwise));
-      return s;  // the innermost took the endif
+      return s;  // the innermost elif consumed the endif
     }
     if (SkipName("else")) {
       RETURN_IF_ERROR(ParseBlock("endif", &s->otherwise));
@@ -185,7 +185,7 @@ class StatementParser : ExpressionParser {
     return absl::OkStatus();
   }
 
-  // A body outside of the loops around it, for break and continue.
+  // Parses a body in which break and continue cannot refer to the loops around it.
   absl::Status ParseDetachedBlock(std::string_view end, Body* body) {
     const int loops = loops_;
     loops_ = 0;
@@ -278,7 +278,7 @@ class StatementParser : ExpressionParser {
     return all;
   }
 
-  int loops_ = 0;  // for statements around the current tag
+  int loops_ = 0;  // number of for statements around the current tag
 };
 
 }  // namespace

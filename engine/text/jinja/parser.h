@@ -11,7 +11,7 @@
 
 namespace trainerd::engine::jinja {
 
-// Errors: InvalidArgument with template line and column.
+// Errors: InvalidArgument with the template's line and column.
 absl::StatusOr<std::unique_ptr<Template>> Parse(std::string_view source);
 
 }  // namespace trainerd::engine::jinja

@@ -10,7 +10,7 @@
 namespace trainerd::engine::jinja {
 namespace {
 
-// Widest field and highest precision: a template cannot ask for gigabytes of blanks.
+// Limit on width and precision of a field, so that a template cannot produce gigabytes of blanks.
 constexpr int kMaxWidth = 1000;
 
 struct Field {
@@ -20,7 +20,7 @@ struct Field {
   char conversion = 0;
 };
 
-// Reads the field behind '%' at *at. False when it is malformed.
+// Reads the field after the '%' at *at. Returns false if it is malformed.
 bool ReadField(const std::string& s, size_t* at, Field* field) {
   const auto digits = [&](int* value) {
     while (*at < s.size() && s[*at] >= '0' && s[*at] <= '9') {

@@ -8,12 +8,12 @@
 
 namespace trainerd::engine::jinja {
 
-// format % values. False after in.Fail(). %(name)s is not supported.
+// format % values. Returns false after in.Fail(). Does not support %(name)s.
 bool FormatPercent(Interpreter& in, const TaggedText& format, const std::vector<Value>& values,
                    Value* out);
 
-// format.format(arguments): {}, {0}, {name} and {{ }}; conversions and format specifications are
-// refused. False after in.Fail().
+// format.format(arguments): {}, {0}, {name} and {{ }}. Conversions and format specifications are
+// errors. Returns false after in.Fail().
 bool FormatBraces(Interpreter& in, const TaggedText& format, const Arguments& arguments,
                   Value* out);
 

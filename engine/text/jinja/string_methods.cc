@@ -69,7 +69,7 @@ bool Partition(Interpreter& in, const Value& self, const Bound& a, Value* out) {
   return true;
 }
 
-// self[start:end], the range that several methods search in.
+// self[start:end], the range in which several methods search.
 bool Range(Interpreter& in, const Value& self, const Bound& a, size_t first, Value* out) {
   if (!a.has(first) && !a.has(first + 1)) {
     *out = self;
@@ -198,10 +198,10 @@ bool IsDigit(uint32_t c) {
 }
 bool IsAlnum(uint32_t c) { return IsAlpha(c) || IsNumeric(c); }
 
-template <Case wanted, Case other>
+template <Case own, Case other>
 bool AllOfCase(Interpreter&, const Value& self, const Bound&, Value* out) {
   const TaggedText& text = self.text();
-  *out = Value::Bool(MapCase(text, wanted).text() == text.text() &&
+  *out = Value::Bool(MapCase(text, own).text() == text.text() &&
                      MapCase(text, other).text() != text.text());
   return true;
 }
@@ -215,7 +215,7 @@ bool Justify(Interpreter& in, const Value& self, const Bound& a, Value* out) {
   if (CountCodePoints(fill) != 1) return in.Fail("the fill character must be one character long");
   const int64_t missing = std::max<int64_t>(width - CountCodePoints(self.str()), 0);
   if (missing > 0 && !in.CheckTextSize(static_cast<size_t>(missing) * fill.size())) return false;
-  // Python's center puts the odd blank left when the width is odd.
+  // Python's center puts the odd blank on the left if the width is odd.
   const int64_t left = side < 0 ? 0 : (side > 0 ? missing : missing / 2 + (missing & width & 1));
   TaggedText text;
   for (int64_t i = 0; i < left; ++i) text.Append(fill, self.text().TagAt(0));

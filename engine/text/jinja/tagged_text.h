@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text whose bytes know where they came from. The template interpreter has no other kind of string,
-// so that provenance survives concatenation, slicing, filters and macros by construction.
+// Text with a tag for each byte that records its origin. The template interpreter has no other type
+// of string, so provenance survives concatenation, slicing, filters and macros.
 #pragma once
 
 #include <cstddef>
@@ -11,22 +11,25 @@
 
 namespace trainerd::engine::jinja {
 
-// Where a byte of text came from.
+// The origin of a byte of text.
 struct Tag {
-  int32_t message = -1;     // index of the message that it belongs to; -1 = none (yet)
-  bool content = false;     // it is a value out of that message, not the template's own text
-  bool generation = false;  // written inside {% generation %}
+  // Index of the message to which the byte belongs; -1 = none (yet).
+  int32_t message = -1;
+  // Set for a value from that message, not for the template's own text.
+  bool content = false;
+  // Set for text written inside {% generation %}.
+  bool generation = false;
 
   bool operator==(const Tag&) const = default;
 };
 
-// Bytes from `begin` to the next run's begin carry `tag`.
+// A run: the bytes from `begin` to the next run's begin carry `tag`.
 struct TagRun {
   uint32_t begin;
   Tag tag;
 };
 
-// A text and its runs, in order; the first begins at 0 unless the text is empty.
+// A text and its runs in order. The first run begins at 0, unless the text is empty.
 class TaggedText {
  public:
   TaggedText() = default;
@@ -43,8 +46,8 @@ class TaggedText {
   void Append(const TaggedText& other) { AppendRange(other, 0, other.size()); }
   // Appends bytes [begin, end) of `other` with their tags.
   void AppendRange(const TaggedText& other, size_t begin, size_t end);
-  // Marks all of it as written inside {% generation %}, and what no message claims as template
-  // text of `message`.
+  // Marks the whole text as written inside {% generation %}. Bytes without a message become the
+  // template's text in `message`.
   void Claim(int32_t message, bool generation);
 
   TaggedText Slice(size_t begin, size_t end) const {
@@ -52,7 +55,7 @@ class TaggedText {
     out.AppendRange(*this, begin, end);
     return out;
   }
-  // Tag of the byte at `at`; that of the last byte at the end; no message for an empty text.
+  // The tag of the byte at `at`. At the end: the tag of the last byte. Empty text: no message.
   Tag TagAt(size_t at) const;
 
   // Calls visit(begin, end, tag) for each run.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tests of `is` (interpreter.h). Source: Jinja 3.1, jinja2/tests.py.
+// The tests that follow `is` (interpreter.h). Source: Jinja 3.1, jinja2/tests.py.
 #include <algorithm>
 
 #include "engine/text/jinja/arguments.h"
@@ -25,9 +25,9 @@ bool IsNumber(Interpreter&, const Value& self, const Bound&, bool* out) {
   *out = self.is_number();
   return true;
 }
-template <bool wanted>
+template <bool expected>
 bool IsConstant(Interpreter&, const Value& self, const Bound&, bool* out) {
-  *out = self.is_bool() && (self.integer() != 0) == wanted;
+  *out = self.is_bool() && (self.integer() != 0) == expected;
   return true;
 }
 bool IsIterable(Interpreter&, const Value& self, const Bound&, bool* out) {
@@ -59,12 +59,12 @@ bool Remainder(Interpreter& in, const Value& self, int64_t divisor, int64_t* out
   *out = result.is(Type::kFloat) ? static_cast<int64_t>(result.number() != 0) : result.integer();
   return true;
 }
-template <int64_t wanted>
+template <int64_t expected>
 bool IsParity(Interpreter& in, const Value& self, const Bound&, bool* out) {
   int64_t remainder = 0;
   if (!self.is_number()) return in.Fail("not all arguments converted: expected a number");
   if (!Remainder(in, self, 2, &remainder)) return false;
-  *out = remainder == wanted;
+  *out = remainder == expected;
   return true;
 }
 bool IsDivisible(Interpreter& in, const Value& self, const Bound& a, bool* out) {
@@ -74,11 +74,11 @@ bool IsDivisible(Interpreter& in, const Value& self, const Bound& a, bool* out) 
   return true;
 }
 
-// str.islower() and str.isupper(): some letter, and none of the other case.
-template <Case wanted, Case other>
+// str.islower() and str.isupper(): at least one letter, and no letter of the other case.
+template <Case own, Case other>
 bool IsCase(Interpreter&, const Value& self, const Bound&, bool* out) {
   const TaggedText text = ToText(self);
-  *out = MapCase(text, wanted).text() == text.text() && MapCase(text, other).text() != text.text();
+  *out = MapCase(text, own).text() == text.text() && MapCase(text, other).text() != text.text();
   return true;
 }
 
@@ -86,7 +86,8 @@ bool IsFilter(Interpreter& in, const Value& self, const Bound&, bool* out);
 bool IsTest(Interpreter& in, const Value& self, const Bound&, bool* out);
 
 bool IsEscaped(Interpreter&, const Value&, const Bound&, bool* out) {
-  *out = false;  // there is no markup type
+  // Values have no markup type.
+  *out = false;
   return true;
 }
 

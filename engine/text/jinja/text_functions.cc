@@ -40,7 +40,7 @@ void AppendLower(uint32_t c, std::string* out) {
   AppendUtf8(static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))), out);
 }
 
-// Start of the character that ends at `end`.
+// The offset of the character that ends at `end`.
 size_t CharBegin(std::string_view s, size_t end) {
   --end;
   while (end > 0 && (s[end] & 0xC0) == 0x80) --end;
@@ -75,7 +75,7 @@ std::vector<TaggedText> SplitWhiteSpace(const TaggedText& text, int64_t max_spli
       if (max_splits >= 0 && static_cast<int64_t>(parts.size()) == max_splits) {
         begin = 0;
         while (IsPythonSpace(CharAt(s, begin, &size))) begin += size;
-        begin = 0;  // rsplit keeps what is in front, leading white space included
+        begin = 0;  // rsplit keeps the rest in front, with its leading white space
       } else {
         while (begin > 0 && !IsPythonSpace(CharAt(s, CharBegin(s, begin), &size))) {
           begin = CharBegin(s, begin);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Python's string operations on tagged text: each byte of a result keeps the tag of the byte that
-// it was made from.
+// Python's string operations on tagged text: each byte of a result has the tag of the byte from
+// which it was made.
 #pragma once
 
 #include <cstdint>
@@ -20,16 +20,16 @@ enum class Case {
 };
 TaggedText MapCase(const TaggedText& text, Case how);
 
-// Strips characters of `characters` (code points), or white space when it is null.
+// Strips the code points in `characters`, or white space if it is null.
 TaggedText Strip(const TaggedText& text, const std::string_view* characters, bool left, bool right);
 
-// str.split(separator, max_splits), or of white space when `separator` is null. max_splits < 0 =
-// all. From the right: str.rsplit.
+// str.split(separator, max_splits); splits at white space if `separator` is null. max_splits < 0:
+// no limit. From the right: str.rsplit.
 std::vector<TaggedText> Split(const TaggedText& text, const std::string_view* separator,
                               int64_t max_splits, bool from_right);
 std::vector<TaggedText> SplitLines(const TaggedText& text, bool keep_ends);
 
-// str.replace; count < 0 = all.
+// str.replace; count < 0: no limit.
 TaggedText Replace(const TaggedText& text, std::string_view from, const TaggedText& to,
                    int64_t count);
 

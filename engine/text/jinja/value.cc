@@ -11,7 +11,7 @@
 namespace trainerd::engine::jinja {
 namespace {
 
-// A code point as Python prints it inside quotes, or "" when it stands for itself.
+// The escape of a code point in Python's repr; "" = the code point itself.
 std::string EscapeForRepr(uint32_t c, char quote) {
   char buffer[16];
   if (c == '\n') return "\\n";
@@ -364,7 +364,7 @@ void AppendRepr(const Value& v, TaggedText* out) {
       return;
     }
     case Type::kNamespace:
-      // The fields are left out: a namespace may hold itself.
+      // The fields are omitted, because a namespace may refer to itself.
       out->Append("<Namespace>", tag);
       return;
     case Type::kLoop: {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values of the template language: what Python values a chat template can meet, with Python's rules
-// for truth, equality, order and printing. Cheap to copy; contents are shared and never change,
-// but for namespaces and loops.
+// Values of the template language: the Python values that a chat template can use, with Python's
+// rules for truth, equality, order and printing. Values are cheap to copy. Their contents are
+// shared and immutable, except for namespaces and loops.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@
 namespace trainerd::engine::jinja {
 
 enum class Type : uint8_t {
-  kUndefined,  // a name that nothing defines; object: why, as a text
+  // A name that nothing defines; the object holds the reason as text.
+  kUndefined,
   kNone,
   kBool,
   kInt,
@@ -55,7 +56,7 @@ class Value {
   static Value Namespace(std::shared_ptr<NamespaceObject> object);
   static Value Loop(std::shared_ptr<LoopObject> object);
   static Value Function(std::shared_ptr<FunctionObject> object);
-  // With `tag` on every part.
+  // Every part gets `tag`.
   static Value FromJson(const nlohmann::ordered_json& json, Tag tag);
 
   Type type() const { return type_; }
@@ -75,16 +76,16 @@ class Value {
   LoopObject& loop() const;
   FunctionObject& function() const;
 
-  // The message that a value other than a string is a part of.
+  // The message to which a value other than a string belongs.
   const Tag& tag() const { return tag_; }
   bool SameObject(const Value& other) const {
     return type_ == other.type_ && object_ == other.object_ && int_ == other.int_;
   }
 
-  // Levels of lists, tuples and dicts; 0 for other values. Bounds every recursion over a value.
+  // Levels of lists, tuples and dicts; 0 for other values. It bounds each recursion over a value.
   int depth() const;
 
-  // Value of `key` in a dict, or null.
+  // The value of `key` in a dict; null if there is none.
   const Value* Find(std::string_view key) const;
   const Value* Find(const Value& key) const;
 
@@ -122,20 +123,20 @@ struct LoopObject {
   bool has_changed = false;
 };
 
-// Something that a template can call.
+// A function that a template can call.
 struct FunctionObject {
   enum class Kind { kBuiltin, kMethod, kMacro, kCaller };
   Kind kind = Kind::kBuiltin;
   std::string name;                      // of a builtin or method
   Value self;                            // of a method
   const Statement* statement = nullptr;  // of a macro or call block
-  // Variables that the body of a macro or call block sees (interpreter.cc).
+  // The variables that are visible in the body of a macro or call block (interpreter.cc).
   size_t outer_begin = 0, outer_end = 0, top_end = 0;
 };
 
-// No text of a template grows beyond this.
+// Limit on each text that a template creates.
 constexpr size_t kMaxTextBytes = size_t{64} << 20;
-// Nor is a value nested deeper than this.
+// Limit on the nesting of a value.
 constexpr int kMaxValueDepth = 200;
 
 bool IsTrue(const Value& v);
@@ -143,12 +144,12 @@ bool Equal(const Value& a, const Value& b);
 // Python's name of the type ("str", "dict" …), for messages.
 std::string_view TypeName(const Value& v);
 
-// Appends str(v). Parts that carry no tag of their own get the tag of the value around them.
+// Appends str(v). Parts without a tag get the tag of the value around them.
 void AppendStr(const Value& v, TaggedText* out);
 // Appends repr(v). Stops at kMaxTextBytes.
 void AppendRepr(const Value& v, TaggedText* out);
 TaggedText ToText(const Value& v);
-// repr of a Python float.
+// repr(d) of a Python float.
 std::string FloatRepr(double d);
 
 }  // namespace trainerd::engine::jinja

@@ -21,7 +21,7 @@
 namespace trainerd::engine {
 namespace {
 
-// What one call of Encode works in; kept for the next call, because the word cache is warm.
+// The work space of one call of Encode; kept for the next call, because the word cache is warm.
 struct Scratch {
   Bpe::Scratch bpe;
   TokenSink sink;
@@ -31,11 +31,11 @@ struct Scratch {
   std::string prefixed;
 };
 
-// Scratch spaces that are kept while nobody uses them: one for each thread that usually encodes.
+// Unused scratch spaces that are kept: one for each thread that usually encodes.
 constexpr size_t kMaxIdleScratch = 16;
 
 // The bytes of `normalized` that came from a byte of `plain`, spans of the text in which the
-// normalised piece begins at `offset`.
+// normalized piece begins at `offset`.
 std::vector<TextSpan> PlainOf(const NormalizedText& normalized, uint32_t offset,
                               absl::Span<const TextSpan> plain) {
   std::vector<TextSpan> spans;
@@ -133,7 +133,7 @@ void Tokenizer::Impl::BuildMatchers() {
         contents.push_back(std::make_unique<NormalizedText>());
         NormalizeNfc(content, contents.back().get());
         content = contents.back()->text;
-        vocabulary.SetMeaning(t.id, content);  // the reference decodes to the normalised text
+        vocabulary.SetMeaning(t.id, content);  // the reference decodes to the normalized text
       }
       (t.normalized ? normalized : raw)
           .push_back({content, t.id, t.special, t.lstrip, t.rstrip, t.single_word});

@@ -13,7 +13,7 @@
 namespace trainerd::engine {
 namespace {
 
-// A name for the events in front of the one that has the whole description.
+// The checkpoint's identity, for events before its full description exists.
 v1::Checkpoint Announced(const AttemptContext& context) {
   v1::Checkpoint checkpoint;
   const std::string id =

@@ -18,6 +18,7 @@
 #include "proto/base/time.h"
 #include "proto/base/utf8.h"
 #include "proto/contract/config/config_violation.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd {
 namespace {
@@ -30,19 +31,15 @@ using google::protobuf::Reflection;
 constexpr double kMaxDurationSeconds = 315576000000.0;
 // Above it a double no longer holds every whole number.
 constexpr double kMaxExactDouble = 9007199254740992.0;
+constexpr char kHexDigits[] = "0123456789abcdefABCDEF";
 
 bool IsDuration(const FieldDescriptor& field) {
   return field.message_type() != nullptr &&
          field.message_type()->full_name() == "google.protobuf.Duration";
 }
 
-bool IsTimestamp(const FieldDescriptor& field) {
-  return field.message_type() != nullptr &&
-         field.message_type()->full_name() == "google.protobuf.Timestamp";
-}
-
-absl::Status Wrong(const std::string& text, absl::string_view wanted) {
-  return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is not ", wanted));
+absl::Status Wrong(const std::string& text, absl::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is not ", expected));
 }
 
 // Decimal numbers only: no hexadecimal, no "inf", no "nan".
@@ -98,10 +95,6 @@ std::string DurationText(const google::protobuf::Duration& duration) {
                       FractionText(std::abs(duration.nanos())), "s");
 }
 
-std::string TimestampText(const google::protobuf::Timestamp& timestamp) {
-  return absl::FormatTime(absl::RFC3339_full, FromProto(timestamp), absl::UTCTimeZone());
-}
-
 template <typename Real>
 std::string RealText(Real value) {
   if (std::isnan(value)) return ".nan";
@@ -129,9 +122,9 @@ absl::Status SetMessageScalar(const FieldDescriptor& field, const std::string& t
 
 absl::Status SetString(const FieldDescriptor& field, std::string text, Message* message) {
   if (field.type() == FieldDescriptor::TYPE_BYTES) {
-    std::string bytes;
-    if (!absl::Base64Unescape(text, &bytes)) return Wrong(text, "base64");
-    text = std::move(bytes);
+    if (text.size() % 2 != 0 || text.find_first_not_of(kHexDigits) != std::string::npos)
+      return Wrong(text, "an even number of hexadecimal digits");
+    text = absl::HexStringToBytes(text);
   } else if (FindInvalidUtf8(text) != std::string::npos) {
     return absl::InvalidArgumentError("the text is not valid UTF-8; save the file as UTF-8");
   }
@@ -145,8 +138,8 @@ absl::Status SetString(const FieldDescriptor& field, std::string text, Message* 
 }
 
 absl::Status SetEnum(const FieldDescriptor& field, const std::string& text, Message* message) {
-  const auto* value = field.enum_type()->FindValueByName(text);
-  if (value == nullptr) return Wrong(text, absl::StrCat("a value of ", field.enum_type()->name()));
+  const auto* value = FindEnumText(*field.enum_type(), text);
+  if (value == nullptr) return absl::InvalidArgumentError(NoSuchEnumText(*field.enum_type(), text));
   const Reflection& reflection = *message->GetReflection();
   if (field.is_repeated()) {
     reflection.AddEnum(message, &field, value);
@@ -187,8 +180,13 @@ absl::Status ParseBool(const std::string& text, bool* value) {
 
 }  // namespace
 
+bool IsTimestampField(const FieldDescriptor& field) {
+  return field.message_type() != nullptr &&
+         field.message_type()->full_name() == "google.protobuf.Timestamp";
+}
+
 bool IsScalarField(const FieldDescriptor& field) {
-  return field.message_type() == nullptr || IsDuration(field) || IsTimestamp(field);
+  return field.message_type() == nullptr || IsDuration(field) || IsTimestampField(field);
 }
 
 absl::Status SetScalar(const FieldDescriptor& field, const std::string& text, TextStyle style,
@@ -262,17 +260,18 @@ std::string ScalarText(const Message& message, const FieldDescriptor& field, int
     case FieldDescriptor::CPPTYPE_BOOL:
       return TRAINERD_GET(Bool) ? "true" : "false";
     case FieldDescriptor::CPPTYPE_ENUM:
-      return std::string(TRAINERD_GET(Enum)->name());
+      return EnumText(*field.enum_type(), TRAINERD_GET(EnumValue));
     case FieldDescriptor::CPPTYPE_STRING: {
       const std::string text = TRAINERD_GET(String);
-      return field.type() == FieldDescriptor::TYPE_BYTES ? absl::Base64Escape(text) : text;
+      return field.type() == FieldDescriptor::TYPE_BYTES ? absl::BytesToHexString(text) : text;
     }
     case FieldDescriptor::CPPTYPE_MESSAGE: {
       const Message& value = TRAINERD_GET(Message);
       if (IsDuration(field))
         return DurationText(static_cast<const google::protobuf::Duration&>(value));
-      if (IsTimestamp(field))
-        return TimestampText(static_cast<const google::protobuf::Timestamp&>(value));
+      if (IsTimestampField(field))
+        return google::protobuf::util::TimeUtil::ToString(
+            static_cast<const google::protobuf::Timestamp&>(value));
       return "";
     }
   }
@@ -296,7 +295,7 @@ std::string KindOfField(const FieldDescriptor& field) {
       return "text";
     case FieldDescriptor::CPPTYPE_MESSAGE:
       if (IsDuration(field)) return "a duration (300s, 5m, 2h)";
-      return IsTimestamp(field) ? "a time" : "a group of keys";
+      return IsTimestampField(field) ? "a time" : "a group of keys";
   }
   return "a value";
 }

@@ -14,8 +14,9 @@
 #include "absl/strings/str_format.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/fd.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
+#include "proto/contract/job/field_upgrade.h"
 
 namespace trainerd {
 namespace {
@@ -52,6 +53,8 @@ absl::StatusOr<internal::AttemptSpec> ReadAttemptSpec(const std::string& attempt
   if (!spec.has_value()) {
     return absl::NotFoundError(absl::StrCat(attempt_dir, kSpec, " does not exist"));
   }
+  // A daemon that is older than the program that it starts wrote it.
+  RETURN_IF_ERROR(UpgradeFields(&*spec));
   return *std::move(spec);
 }
 

@@ -25,7 +25,8 @@ namespace trainerd {
 
 std::string AttemptDir(const std::string& run_dir, int attempt);
 
-// Errors: NotFound; DataLoss for a file that does not parse.
+// Errors: NotFound, DataLoss for a file that does not parse, InvalidArgument for the specification
+// of an older daemon that has no current form.
 absl::StatusOr<internal::AttemptSpec> ReadAttemptSpec(const std::string& attempt_dir);
 // nullopt if the file does not exist. Errors: DataLoss for a record that does not parse.
 absl::StatusOr<std::optional<internal::ExitRecord>> ReadExitRecord(const std::string& attempt_dir);

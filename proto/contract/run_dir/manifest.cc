@@ -85,8 +85,8 @@ class Reader {
     return nullptr;
   }
   template <typename T>
-  T Fail(const char* key, absl::string_view type) {
-    if (status_.ok()) status_ = Bad(absl::StrCat("\"", key, "\" is not ", type));
+  T Fail(const char* key, absl::string_view expected) {
+    if (status_.ok()) status_ = Bad(absl::StrCat("\"", key, "\" is not ", expected));
     return T{};
   }
 
@@ -182,6 +182,7 @@ std::string ManifestToJson(const Manifest& manifest) {
                      {"config_digest", manifest.config_digest_hex},
                      {"create_time", manifest.create_time},
                      {"has_optimizer", manifest.has_optimizer},
+                     {"tokens", manifest.tokens},
                      {"files", std::move(files)}};
   // A name that is not UTF-8 must not throw. Its replacement does not match the folder, so the
   // verification refuses it.
@@ -209,6 +210,8 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& json) {
   manifest.config_digest_hex = reader.Text("config_digest");
   manifest.create_time = reader.Text("create_time");
   manifest.has_optimizer = reader.Flag("has_optimizer");
+  if (object.contains("tokens"))
+    manifest.tokens = reader.Count("tokens", std::numeric_limits<int64_t>::max());
   const Json* files = reader.Object("files");
   RETURN_IF_ERROR(reader.status());
   RETURN_IF_ERROR(ParseFiles(*files, &manifest));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether an error while reading files is conclusive. An I/O error has the status code of
-// corruption (ErrnoStatus), so corruption must be confirmed: every byte can be read, and the check
-// fails again.
+// Conclusive and inconclusive errors of reading files. An I/O error has the same status code as
+// corruption (ErrnoStatus), so reading distinguishes the two: corruption is confirmed if every byte
+// can be read and the check fails again.
 #pragma once
 
 #include <functional>
@@ -12,13 +12,13 @@
 
 namespace trainerd {
 
-// Whether an error describes what is on the disk: missing, corrupt, of another type or format. Any
-// other error (I/O error, permission, no file descriptors) is temporary and decides nothing.
+// Whether an error is conclusive: the file is missing, corrupt, or of another kind or format. Any
+// other error is temporary and decides nothing.
 bool IsConclusive(const absl::Status& status);
 
-// Result of `check`, which reads `paths`. DataLoss is returned only if every existing path can be
-// read to its end and a second `check` fails too. Errors: those of `check`; Unavailable with the
-// file that cannot be read.
+// Returns the result of `check`, which reads `paths`. If it is DataLoss, each path must be readable
+// to its end and a second check must fail too. Errors: those of `check`; Unavailable with the path
+// that cannot be read.
 absl::Status ConfirmCorruption(const std::vector<std::string>& paths,
                                const std::function<absl::Status()>& check);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/net/status_details.h"
+#include "proto/contract/job/revision.h"
 #include "tests/client/fake_daemon.h"
 
 namespace trainerd::client {
@@ -18,7 +19,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(ConnectionTest, WithoutADaemonItSaysHowToStartOne) {
+TEST(ConnectionTest, ReportsHowToStartADaemon) {
   const TempDir folder;
   for (const std::vector<std::string>& command : {std::vector<std::string>{"ls"},
                                                   {"get", "latest"},
@@ -38,7 +39,7 @@ TEST(ConnectionTest, WithoutADaemonItSaysHowToStartOne) {
   EXPECT_THAT(named.err, HasSubstr("`trainerd --state-dir " + folder.path() + "/other`"));
 }
 
-TEST(ConnectionTest, ASocketThatNobodyServesIsToldFromAnAbsentOne) {
+TEST(ConnectionTest, DistinguishesUnservedFromAbsentSocket) {
   const TempDir folder;
   const std::string path = folder.path() + "/trainerd.sock";
   const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -51,7 +52,7 @@ TEST(ConnectionTest, ASocketThatNobodyServesIsToldFromAnAbsentOne) {
   EXPECT_THAT(result.err, HasSubstr("nobody listens"));
 }
 
-TEST(ConnectionTest, AnOlderDaemonIsRefusedWithBothRevisions) {
+TEST(ConnectionTest, RefusesAnOlderDaemonWithBothRevisions) {
   const TempDir folder;
   FakeStore store;
   store.api_revision = kApiRevision - 1;
@@ -66,7 +67,7 @@ TEST(ConnectionTest, AnOlderDaemonIsRefusedWithBothRevisions) {
   EXPECT_THAT(version.err, HasSubstr("older"));
 }
 
-TEST(ConnectionTest, ADaemonWithoutServerInfoIsAnOlderOne) {
+TEST(ConnectionTest, TreatsADaemonWithoutServerInfoAsOlder) {
   const TempDir folder;
   FakeStore store;
   const FakeDaemon daemon(&store, SocketOf(folder.path()), /*with_admin=*/false);
@@ -90,7 +91,7 @@ TEST(ConnectionTest, VersionShowsClientAndDaemon) {
   EXPECT_THAT(result.out, HasSubstr("\"daemon\":{\"version\":\"0.0.7\""));
 }
 
-TEST(ConnectionTest, AStateDirectoryOfTwoHundredCharactersWorks) {
+TEST(ConnectionTest, ConnectsToAPathOfTwoHundredCharacters) {
   const TempDir folder;
   const std::string deep = folder.path() + "/" + std::string(200, 'd');
   std::filesystem::create_directory(deep);
@@ -104,7 +105,7 @@ TEST(ConnectionTest, AStateDirectoryOfTwoHundredCharactersWorks) {
   EXPECT_EQ(Trainctl(deep + "/none", {"ls"}).code, kUnreachable);
 }
 
-TEST(ConnectionTest, TcpSendsTheTokenOfTheFile) {
+TEST(ConnectionTest, SendsTheTokenOfTheFileOverTcp) {
   const TempDir folder;
   FakeStore store;
   const FakeDaemon daemon(&store, "127.0.0.1:0");
@@ -129,14 +130,14 @@ TEST(ConnectionTest, TcpSendsTheTokenOfTheFile) {
               HasSubstr("is empty"));
 }
 
-TEST(ConnectionTest, AddressesThatAreNone) {
+TEST(ConnectionTest, RefusesMalformedAddresses) {
   const TempDir folder;
   for (const char* address : {"localhost", "host:port", "host:99999", "unix:"}) {
     EXPECT_EQ(Trainctl(folder.path(), {"--address", address, "ls"}).code, kUsage) << address;
   }
 }
 
-TEST(ConnectionTest, ACommandWhoseConnectionBreaksIsRepeatedWithTheSameRequestId) {
+TEST(ConnectionTest, RepeatsABrokenCallWithTheSameRequestId) {
   const TempDir folder;
   folder.Write("job.yaml", "model: {path: m}\ndata: {train: a.jsonl}\n");
   FakeStore store;
@@ -156,7 +157,7 @@ TEST(ConnectionTest, ACommandWhoseConnectionBreaksIsRepeatedWithTheSameRequestId
   EXPECT_EQ(store.submits[0].request_id(), store.submits[1].request_id());
 }
 
-TEST(StatusDetailsTest, CodesReasonsAndDelays) {
+TEST(StatusDetailsTest, ReadsCodesReasonsAndDelays) {
   google::rpc::Status details;
   google::rpc::ErrorInfo info;
   info.set_reason("QUEUE_FULL");

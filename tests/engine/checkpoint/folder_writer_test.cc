@@ -49,7 +49,7 @@ TEST(FolderWriterTest, PublishesWithManifestAndVerifies) {
   EXPECT_TRUE(VerifyFromDisk(folder / "step").ok());
 }
 
-TEST(FolderWriterTest, WithoutThePublishNothingStays) {
+TEST(FolderWriterTest, RemovesFolderWithoutPublish) {
   TempDir folder;
   {
     auto writer = Writer(folder);
@@ -61,7 +61,7 @@ TEST(FolderWriterTest, WithoutThePublishNothingStays) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, WhatIsReadBackDifferentlyDisappears) {
+TEST(FolderWriterTest, RemovesFolderThatFailsVerification) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -72,7 +72,7 @@ TEST(FolderWriterTest, WhatIsReadBackDifferentlyDisappears) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, AManifestThatCannotBeReadIsNotPublished) {
+TEST(FolderWriterTest, RefusesUnreadableManifest) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -80,7 +80,7 @@ TEST(FolderWriterTest, AManifestThatCannotBeReadIsNotPublished) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, ReplacesAnOlderFolder) {
+TEST(FolderWriterTest, ReplacesOlderFolder) {
   TempDir folder;
   for (const char* text : {"old", "new"}) {
     auto writer = Writer(folder);
@@ -91,7 +91,7 @@ TEST(FolderWriterTest, ReplacesAnOlderFolder) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
-TEST(FolderWriterTest, CopiesAndNoticesASourceThatChanged) {
+TEST(FolderWriterTest, DetectsChangedSourceWhileCopying) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -108,7 +108,7 @@ TEST(FolderWriterTest, CopiesAndNoticesASourceThatChanged) {
   EXPECT_TRUE(absl::IsDataLoss(CopyFolder(folder / "final", *manifest, **copy)));
 }
 
-TEST(FolderWriterTest, AFileThatCannotGrowIsAnErrorAndLeavesNothing) {
+TEST(FolderWriterTest, FailsAndRemovesFilesAtSizeLimit) {
   std::signal(SIGXFSZ, SIG_IGN);
   TempDir folder;
   rlimit before;
@@ -126,7 +126,7 @@ TEST(FolderWriterTest, AFileThatCannotGrowIsAnErrorAndLeavesNothing) {
 }
 
 // A name is durable once the folder that holds it was fsynced: every level that was made.
-TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
+TEST(FolderWriterTest, SyncsNamesOfMissingParents) {
   TempDir folder;
   testing::FsyncLog& log = testing::FsyncLog::Get();
   log.Clear();

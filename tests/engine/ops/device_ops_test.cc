@@ -52,6 +52,34 @@ class DeviceOpsTest : public ::testing::TestWithParam<at::ScalarType> {
   const OpTable& reference_ = ReferenceOps();
 };
 
+TEST(DeviceTableTest, ComesFromThePluginOnCuda) {
+  if (!testing::TestDeviceIsCuda()) GTEST_SKIP() << "the CPU has no plugin";
+  const OpTable& ops = OpsFor(TestDevice());
+  EXPECT_STREQ(ops.name, "cuda");
+  EXPECT_NE(ops.rms_norm_forward, ReferenceOps().rms_norm_forward);
+  EXPECT_EQ(ops.swiglu_forward, ReferenceOps().swiglu_forward);
+}
+
+TEST_P(DeviceOpsTest, AddAndRmsNormInManyShapes) {
+  const OpTable& ops = OpsFor(TestDevice());
+  for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{
+           {0, 8}, {1, 1}, {3, 7}, {131, 96}, {5, 1027}, {4, 2560}, {70'000, 16}}) {
+    const at::Tensor x = Rand({rows, columns}), delta = Rand({rows, columns}),
+                     weight = Rand({columns});
+    for (const at::Tensor& addend : {delta, at::Tensor()}) {
+      const RmsNormResult expected = reference_.rms_norm_forward(x, addend, weight, 1e-6);
+      const auto on_device = [&] {
+        return ops.rms_norm_forward(OnDevice(x), OnDevice(addend), OnDevice(weight), 1e-6);
+      };
+      const RmsNormResult actual = on_device(), again = on_device();
+      EXPECT_TRUE(at::equal(actual.sum_TD.cpu(), expected.sum_TD)) << columns;
+      ExpectNear(actual.normed_TD, expected.normed_TD, "normed");
+      ExpectNear(actual.rstd_T, expected.rstd_T, "rstd");
+      EXPECT_TRUE(at::equal(actual.normed_TD, again.normed_TD)) << columns;
+    }
+  }
+}
+
 TEST_P(DeviceOpsTest, Norms) {
   const OpTable& ops = OpsFor(TestDevice());
   const at::Tensor x = Rand({131, 96}), delta = Rand({131, 96}), weight = Rand({96}),
@@ -175,7 +203,7 @@ TEST_P(DeviceOpsTest, HeadInChunks) {
   const auto run = [&](c10::Device device, at::Tensor* grad) {
     const WeightAndGrad head{weight.to(device), at::zeros({997, 48}).to(device)};
     const LinearCrossEntropyResult result =
-        LinearCrossEntropy(hidden.to(device), targets.to(device), head,
+        LinearCrossEntropy(hidden.to(device).requires_grad_(true), targets.to(device), head,
                            {.gradient_scale = 0.01, .buffer_elements = 997 * 128});
     *grad = head.grad;
     return result;

@@ -37,6 +37,9 @@ TEST_P(GemmTest, EveryLayoutAndSize) {
         const at::Tensor expected = at::mm(a.to(at::kDouble), b.to(at::kDouble));
         EXPECT_LE(Distance(MatMul(a, b), expected), tolerance)
             << rows << " " << columns << " " << depth << transpose_a << transpose_b;
+        const at::Tensor out = at::randn({rows, columns}).to(GetParam());
+        MatMulOut(out, a, b);
+        EXPECT_LE(Distance(out, expected), tolerance);
         const at::Tensor sum = at::randn({rows, columns}), before = sum.to(at::kDouble);
         AddMatMul(sum, a, b);
         EXPECT_LE(Distance(sum, before + expected), tolerance);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fused CPU table against the plain ATen reference, op by op, in fp32 and bf16 with sizes that
-// are no multiples of a vector; and the reference's backwards against finite differences of its
-// forwards.
+// Each fused table against the plain ATen reference, op by op, in fp32 and bf16 with sizes that are
+// no multiples of a vector; and the reference's backwards against finite differences of its
+// forwards. Tables: the CPU's, and CUDA's with its kernels compiled for the host. Distances are
+// shares of the expected tensor's norm.
 #include "engine/ops/op_table.h"
 
 #include <ATen/Context.h>
@@ -17,6 +18,10 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <string>
+#include <tuple>
+
+#include "engine/ops/cuda/cuda_ops.h"
 
 namespace trainerd::engine {
 namespace {
@@ -39,23 +44,31 @@ void ExpectNear(const at::Tensor& actual, const at::Tensor& expected, double tol
       << what;
 }
 
-class OpTableTest : public ::testing::TestWithParam<at::ScalarType> {
+const OpTable& FusedTable(const std::string& name) {
+  return name == "cpu" ? CpuOps() : *cuda::CudaOps(ReferenceOps());
+}
+
+class OpTableTest : public ::testing::TestWithParam<std::tuple<const char*, at::ScalarType>> {
  protected:
   void SetUp() override {
     at::set_num_threads(2);
     at::manual_seed(1);
   }
-  at::ScalarType dtype() const { return GetParam(); }
+  at::ScalarType dtype() const { return std::get<1>(GetParam()); }
   // bf16 results differ by a rounding here and there.
   double tolerance() const { return dtype() == at::kFloat ? 2e-6 : 4e-3; }
   at::Tensor Rand(at::IntArrayRef sizes) const { return Random(sizes, dtype()); }
 
-  const OpTable& fused_ = CpuOps();
   const OpTable& reference_ = ReferenceOps();
+  const OpTable& fused_ = FusedTable(std::get<0>(GetParam()));
 };
 
+// Ends a test where the table takes the op from the reference.
+#define SKIP_UNLESS_FUSED(op) \
+  if (fused_.op == reference_.op) GTEST_SKIP() << fused_.name << " has the reference's " #op
+
 TEST_P(OpTableTest, RmsNorm) {
-  for (int64_t columns : {5, 7, 64, 83, 576}) {
+  for (int64_t columns : {5, 7, 64, 83, 576, 1027}) {
     const int64_t rows = 131;
     const at::Tensor x = Rand({rows, columns}), delta = Rand({rows, columns}),
                      weight = Rand({columns}), d_sum = Rand({rows, columns}),
@@ -85,6 +98,7 @@ TEST_P(OpTableTest, RmsNorm) {
 }
 
 TEST_P(OpTableTest, RopeWithAndWithoutNorm) {
+  SKIP_UNLESS_FUSED(rope);
   for (int64_t head_dim : {2, 16, 22, 64, 128}) {
     const int64_t rows = 77, heads = 3;
     // Heads inside a wider row, as in the joint projection.
@@ -118,6 +132,7 @@ TEST_P(OpTableTest, RopeWithAndWithoutNorm) {
 }
 
 TEST_P(OpTableTest, SwiGlu) {
+  SKIP_UNLESS_FUSED(swiglu_forward);
   for (int64_t size : {1, 19, 48, 256}) {
     const at::Tensor gate_up = Rand({65, 2 * size}) * 3.0, d_out = Rand({65, size});
     ExpectNear(fused_.swiglu_forward(gate_up), reference_.swiglu_forward(gate_up), 2 * tolerance(),
@@ -128,6 +143,7 @@ TEST_P(OpTableTest, SwiGlu) {
 }
 
 TEST_P(OpTableTest, CrossEntropy) {
+  SKIP_UNLESS_FUSED(cross_entropy);
   for (int64_t vocabulary : {2, 97, 1024, 5003}) {
     const at::Tensor logits = Rand({37, vocabulary}) * 4.0,
                      targets = at::randint(vocabulary, {37}, at::TensorOptions().dtype(at::kLong));
@@ -145,6 +161,7 @@ TEST_P(OpTableTest, CrossEntropy) {
 }
 
 TEST_P(OpTableTest, CrossEntropyOfHugeLogitsIsFinite) {
+  SKIP_UNLESS_FUSED(cross_entropy);
   const at::Tensor logits = at::full({1, 50}, -1000.0, at::TensorOptions().dtype(dtype()));
   logits[0][3] = 3000.0;
   const at::Tensor targets = at::full({1}, 3, at::TensorOptions().dtype(at::kLong));
@@ -153,6 +170,7 @@ TEST_P(OpTableTest, CrossEntropyOfHugeLogitsIsFinite) {
 }
 
 TEST_P(OpTableTest, NonFiniteValuesAreNotHidden) {
+  SKIP_UNLESS_FUSED(cross_entropy);
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const at::Tensor logits = Rand({2, 40}),
                    targets = at::zeros({2}, at::TensorOptions().dtype(at::kLong));
@@ -181,6 +199,7 @@ Documents MakeDocuments(std::vector<int32_t> boundaries) {
 }
 
 TEST_P(OpTableTest, Attention) {
+  SKIP_UNLESS_FUSED(attention_forward);
   const Documents documents = MakeDocuments({0, 1, 34, 34, 66, 191, 205});
   const int64_t tokens = 205;
   for (const AttentionShape& shape :
@@ -214,6 +233,7 @@ TEST_P(OpTableTest, Attention) {
 }
 
 TEST_P(OpTableTest, EmbeddingColumnSumsAndAccumulate) {
+  SKIP_UNLESS_FUSED(accumulate);
   const at::Tensor d = Rand({150, 70}),
                    ids = at::randint(11, {150}, at::TensorOptions().dtype(at::kLong));
   const at::Tensor grad_expected = at::randn({11, 70}), grad_actual = grad_expected.clone();
@@ -233,6 +253,7 @@ TEST_P(OpTableTest, EmbeddingColumnSumsAndAccumulate) {
 }
 
 TEST_P(OpTableTest, AdamW) {
+  SKIP_UNLESS_FUSED(adamw);
   const int64_t count = 200003;
   const at::Tensor grad = at::randn({count}), master = at::randn({count}),
                    exp_avg = at::randn({count}) * 0.1,
@@ -260,6 +281,7 @@ TEST_P(OpTableTest, AdamW) {
 }
 
 TEST_P(OpTableTest, DoesNotDependOnTheThreadCount) {
+  SKIP_UNLESS_FUSED(rms_norm_backward);
   const at::Tensor x = Rand({300, 65}), weight = Rand({65}), d = Rand({300, 65}),
                    flat = at::randn({1 << 18});
   std::vector<at::Tensor> results;
@@ -274,9 +296,12 @@ TEST_P(OpTableTest, DoesNotDependOnTheThreadCount) {
   for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(results[i], results[i + 3])) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, OpTableTest, ::testing::Values(at::kFloat, at::kBFloat16),
+INSTANTIATE_TEST_SUITE_P(Tables, OpTableTest,
+                         ::testing::Combine(::testing::Values("cpu", "cuda_on_host"),
+                                            ::testing::Values(at::kFloat, at::kBFloat16)),
                          [](const auto& info) {
-                           return std::string(info.param == at::kFloat ? "fp32" : "bf16");
+                           return std::string(std::get<0>(info.param)) +
+                                  (std::get<1>(info.param) == at::kFloat ? "_fp32" : "_bf16");
                          });
 
 // ⟨gradient, direction⟩ against (f(x + h·direction) − f(x − h·direction)) / 2h.
@@ -291,6 +316,17 @@ void ExpectGradient(const std::function<at::Tensor(const at::Tensor&)>& f, const
   const double analytic =
       (gradient.to(at::kDouble) * direction.to(at::kDouble)).sum().item<double>();
   EXPECT_NEAR(analytic, numeric, 2e-3 * std::max(1.0, std::abs(numeric))) << what;
+}
+
+TEST(OpsForTest, ReturnsTheRegisteredTable) {
+  EXPECT_EQ(&OpsFor(at::kCPU), &CpuOps());
+  EXPECT_EQ(&OpsFor(at::kXPU), &ReferenceOps());
+  // Only the CUDA plugin brings a table.
+  RegisterDeviceOps(at::kCPU);
+  EXPECT_EQ(&OpsFor(at::kCPU), &CpuOps());
+  RegisterOps(at::kCPU, ReferenceOps());
+  EXPECT_EQ(&OpsFor(at::kCPU), &ReferenceOps());
+  RegisterOps(at::kCPU, CpuOps());
 }
 
 TEST(ReferenceOpsTest, BackwardsAgreeWithFiniteDifferences) {

@@ -27,7 +27,7 @@ class LogReaderTest : public ::testing::Test {
   const std::string dir_ = temp_.path();
 };
 
-TEST_F(LogReaderTest, NoLogYetIsEmpty) {
+TEST_F(LogReaderTest, ReturnsNothingWithoutALog) {
   const LogSlice slice = ReadLog(dir_, 0, 100).value();
   EXPECT_TRUE(slice.data.empty());
   EXPECT_TRUE(slice.at_end);
@@ -54,7 +54,7 @@ TEST_F(LogReaderTest, ReadsAcrossFilesByAbsoluteOffset) {
   EXPECT_EQ(ReadLog(dir_, 16, 100).value().data, "gh");
 }
 
-TEST_F(LogReaderTest, RotationKeepsOffsetsAndSaysWhatIsGone) {
+TEST_F(LogReaderTest, KeepsOffsetsAcrossRotationAndCountsDroppedBytes) {
   Write(0, "0123456789");
   Write(10, "abcdefghij");
   Write(20, "KLM");
@@ -67,13 +67,13 @@ TEST_F(LogReaderTest, RotationKeepsOffsetsAndSaysWhatIsGone) {
   EXPECT_EQ(ReadLog(dir_, 15, 3).value().data, "fgh");
 }
 
-TEST_F(LogReaderTest, BeyondTheEndIsOutOfRange) {
+TEST_F(LogReaderTest, ReportsAnOffsetBeyondTheEnd) {
   Write(0, "0123");
   EXPECT_TRUE(absl::IsOutOfRange(ReadLog(dir_, 5, 10).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(ReadLog(dir_, -1, 10).status()));
 }
 
-TEST_F(LogReaderTest, TailCountsLinesAcrossFiles) {
+TEST_F(LogReaderTest, CountsTailLinesAcrossFiles) {
   Write(0, "one\ntwo\nth");
   Write(10, "ree\nfour\n");
   EXPECT_EQ(LogTailOffset(dir_, 1).value(), 14);

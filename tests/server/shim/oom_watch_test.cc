@@ -19,7 +19,7 @@ class OomWatchTest : public ::testing::Test {
   const std::string path_ = dir_ / "counts";
 };
 
-TEST_F(OomWatchTest, CountsKillsSinceItBegan) {
+TEST_F(OomWatchTest, CountsKillsSinceItsConstruction) {
   Write("low 0\nhigh 0\nmax 3\noom 2\noom_kill 2\n");
   const OomWatch watch{path_};
   EXPECT_EQ(watch.KillsSince(), 0);
@@ -27,7 +27,7 @@ TEST_F(OomWatchTest, CountsKillsSinceItBegan) {
   EXPECT_EQ(watch.KillsSince(), 1);
 }
 
-TEST_F(OomWatchTest, ReadsTheFormsOfVersion1AndOfTheWholeMachine) {
+TEST_F(OomWatchTest, ReadsCgroupVersion1AndTheWholeMachine) {
   Write("oom_kill_disable 0\nunder_oom 0\noom_kill 7\n");
   const OomWatch version1{path_};
   Write("oom_kill_disable 0\nunder_oom 1\noom_kill 9\n");
@@ -37,7 +37,7 @@ TEST_F(OomWatchTest, ReadsTheFormsOfVersion1AndOfTheWholeMachine) {
   EXPECT_EQ(machine.KillsSince(), 0);
 }
 
-TEST_F(OomWatchTest, WithoutACountNothingIsClaimed) {
+TEST_F(OomWatchTest, ReturnsNothingWithoutACount) {
   EXPECT_EQ(OomWatch{std::string("/nonexistent/memory.events")}.KillsSince(), std::nullopt);
   Write("low 0\nhigh 0\nmax 3\noom 2\n");
   const OomWatch without_line{path_};
@@ -46,7 +46,7 @@ TEST_F(OomWatchTest, WithoutACountNothingIsClaimed) {
   EXPECT_EQ(without_line.KillsSince(), std::nullopt) << "it was not known before";
   const OomWatch watch{path_};
   unlink(path_);
-  EXPECT_EQ(watch.KillsSince(), std::nullopt) << "the cgroup is gone";
+  EXPECT_EQ(watch.KillsSince(), std::nullopt) << "the cgroup was deleted";
 }
 
 }  // namespace

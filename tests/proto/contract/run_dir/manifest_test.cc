@@ -27,6 +27,7 @@ Manifest WriteFolder(const TempDir& dir) {
   manifest.config_digest_hex = ToHex(Sha256("config"));
   manifest.create_time = "2026-01-02T03:04:05Z";
   manifest.has_optimizer = true;
+  manifest.tokens = 123456789012;
   for (const std::string& name : {std::string("model.safetensors"), std::string("config.json")}) {
     const std::string contents(name == "config.json" ? 10 : 3000000, name[0]);
     EXPECT_TRUE(WriteFileAtomic(dir / name, contents).ok());
@@ -50,6 +51,7 @@ TEST(ManifestTest, ReadsBackEveryField) {
   EXPECT_EQ(read->config_digest_hex, written.config_digest_hex);
   EXPECT_EQ(read->create_time, written.create_time);
   EXPECT_TRUE(read->has_optimizer);
+  EXPECT_EQ(read->tokens, 123456789012);
   EXPECT_EQ(read->total_bytes(), 3000010);
   EXPECT_EQ(ManifestToJson(*read), ManifestToJson(written));
   EXPECT_TRUE(VerifyFolder(dir.path(), *read).ok());
@@ -138,10 +140,19 @@ TEST(ManifestTest, RefusesValuesOutOfRange) {
   refused("\"step\": 500", "\"step\": true");
   refused("\"attempt\": 2", "\"attempt\": 3000000000");
   refused("\"has_optimizer\": true", "\"has_optimizer\": 1");
+  refused("\"tokens\": 123456789012", "\"tokens\": -1");
   refused("\"kind\": \"checkpoint\"", "\"kind\": \"other\"");
   refused("\"create_time\": \"2026", "\"create_time\": \"x2026");
   refused("\"job\": \"jobs/4f00\",", "");
   refused("\"files\": {", "\"files\": [], \"more\": {");
+}
+
+TEST(ManifestTest, ReadsManifestWithoutTokens) {
+  TempDir dir;
+  const std::string json = ManifestToJson(WriteFolder(dir));
+  const auto read = ParseManifest(absl::StrReplaceAll(json, {{"\"tokens\": 123456789012,", ""}}));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->tokens, 0);
 }
 
 TEST(ManifestTest, ReportsNewerVersion) {
