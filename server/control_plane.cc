@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/runs/devices.h"
 #include "server/store/event_rows.h"
