@@ -12,12 +12,13 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// --quick: the first part sees a model without weights; the whole: a bad row.
+// --quick reports a model without weights, the full check a bad record.
 constexpr char kInspect[] = R"sh(#!/bin/sh
 echo "$@" >> "$(dirname "$0")/calls"
 case "$*" in
   *--quick*)
-    echo '{"quick":true,"examples":"7","tokens":{"count":"5","total":"99"},"findings":[{"code":"MODEL_FOLDER","error":true,"count":"1","message":"no weights"}]}'
+    echo '{"quick":true,"examples":"7","tokens":{"count":"5","total":"99"},'\
+'"findings":[{"code":"MODEL_FOLDER","error":true,"count":"1","message":"no weights"}]}'
     exit 2 ;;
   *)
     cat "$(dirname "$0")/full"
