@@ -44,7 +44,7 @@ class ValidateTest : public ::testing::Test {
     std::ifstream file(folder_.path() + "/calls");
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  TemporaryFolder folder_;
+  TempDir folder_;
 };
 
 TEST_F(ValidateTest, RunsInspectWithoutADaemonAndListsWhatIsNotChecked) {

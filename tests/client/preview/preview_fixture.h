@@ -40,7 +40,7 @@ class PreviewTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
   std::string Calls() const { return Read("calls"); }
-  TemporaryFolder folder_;
+  TempDir folder_;
 };
 
 }  // namespace trainerd::client

@@ -51,7 +51,7 @@ class InspectTest : public ::testing::Test {
         "  max_length: 64\n" +
             more);
   }
-  const TempFolder folder_;
+  const TempDir folder_;
 };
 
 TEST_F(InspectTest, PreviewPrintsEachExampleInFileOrder) {
