@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the daemon's tests share: a temporary folder, a clock that only moves when told, a store in
-// a folder, small jobs.
+// What the daemon's tests share: a temporary folder, a clock that only moves when advanced, a store
+// in a folder, small jobs.
 #pragma once
 
 #include <stdlib.h>
