@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 
@@ -43,8 +44,8 @@ int64_t MicrosOrZero(bool has, const google::protobuf::Timestamp& time) {
 
 bool HasState(const JobQuery& query, v1::Job::State state) {
   if (query.states.empty()) return true;
-  for (v1::Job::State wanted : query.states) {
-    if (wanted == state) return true;
+  for (v1::Job::State listed : query.states) {
+    if (listed == state) return true;
   }
   return false;
 }
@@ -122,13 +123,13 @@ absl::Status DeleteJobRows(Connection& db, std::string_view id) {
   return job.Bind(id).Run();
 }
 
-absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& wanted) {
+absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& filter) {
   Query query(
       db, "SELECT " TRAINERD_JOB_COLUMNS ", state FROM jobs WHERE number < ? ORDER BY number DESC");
-  query.Bind(wanted.before_number == 0 ? INT64_MAX : wanted.before_number);
+  query.Bind(filter.before_number == 0 ? INT64_MAX : filter.before_number);
   std::vector<JobRecord> records;
-  while (static_cast<int>(records.size()) < wanted.limit && query.Step()) {
-    if (!HasState(wanted, static_cast<v1::Job::State>(query.Int(6)))) continue;
+  while (static_cast<int>(records.size()) < filter.limit && query.Step()) {
+    if (!HasState(filter, static_cast<v1::Job::State>(query.Int(6)))) continue;
     ASSIGN_OR_RETURN(JobRecord record, ReadRow(query));
     records.push_back(std::move(record));
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A thin layer over SQLite: one connection, cached prepared statements, errors as Status. It contains
-// no SQL of its own.
+// A thin layer over SQLite: one connection, cached prepared statements, errors as Status. It
+// contains no SQL of its own.
 #pragma once
 
 #include <sqlite3.h>

@@ -48,8 +48,8 @@ absl::Status HeldBy(const std::string& path, const std::string& holder) {
                    "). Stop that trainerd, or use another directory with --state-dir"));
 }
 
-// A killed daemon's lock is still held for a moment by a child between fork and exec. The holder has
-// exited, so the lock is released soon.
+// A killed daemon's lock is still held for a moment by a child between fork and exec. The holder
+// has exited, so the lock is released soon.
 bool HasExited(const std::string& holder) {
   pid_t pid = 0;
   return absl::SimpleAtoi(holder, &pid) && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The only writer of the database. One thread takes all queued changes, runs each in a savepoint and
-// commits them together, so one fsync acknowledges many changes (group commit). No change is
+// The only writer of the database. One thread takes all queued changes, runs each in a savepoint
+// and commits them together, so one fsync acknowledges many changes (group commit). No change is
 // acknowledged before the commit.
 #pragma once
 
@@ -30,8 +30,8 @@ class Transaction {
  public:
   Connection& db() { return db_; }
   absl::Time now() const { return now_; }
-  // Sets the sequence number of the event (and the time, if it has none) and stores it. Watchers get
-  // it after the commit. Errors: ResourceExhausted beyond the limits of one change.
+  // Sets the sequence number of the event (and the time, if it has none) and stores it. Watchers
+  // get it after the commit. Errors: ResourceExhausted beyond the limits of one change.
   absl::Status Append(v1::Event event, int flags = 0);
 
  private:
@@ -60,9 +60,9 @@ class Writer {
   // Commits the queued changes, then ends the thread.
   ~Writer();
 
-  // Runs `change` and returns once it is durable. A failed change stores nothing and does not affect
-  // the other changes of its group. Errors: of `change`; ResourceExhausted with reason DISK on a full
-  // disk (later changes succeed once there is space).
+  // Runs `change` and returns once it is durable. A failed change stores nothing and does not
+  // affect the other changes of its group. Errors: of `change`; ResourceExhausted with reason DISK
+  // on a full disk (later changes succeed once there is space).
   absl::Status Run(Change change);
   // As Run, without waiting. `done` is called on the writer's thread.
   void Post(Change change, Done done);

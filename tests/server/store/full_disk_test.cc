@@ -77,7 +77,7 @@ class FullDiskTest : public ::testing::Test {
     EXPECT_EQ(Rows(), rows + 1);
     EXPECT_EQ(Events(), rows + 1);
     EXPECT_EQ(Count("SELECT max(seq) FROM events"), rows + 1) << "no number was used up";
-    EXPECT_EQ(recorder_.Events().size(), static_cast<size_t>(rows) + 1) << "nobody was told more";
+    EXPECT_EQ(recorder_.Events().size(), static_cast<size_t>(rows) + 1) << "no further event";
   }
 
   TempDir dir_;
