@@ -12,6 +12,7 @@
 #include "engine/train/loop/train_loop.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 
 namespace trainerd::engine {
 namespace {
@@ -70,13 +71,6 @@ v1::Attempt::End EndOf(StopMode stop_mode) {
   return v1::Attempt::FAILED;
 }
 
-void SetEndTime(internal::WorkerExitRecord* record) {
-  const absl::Time now = absl::Now();
-  record->mutable_end_time()->set_seconds(absl::ToUnixSeconds(now));
-  record->mutable_end_time()->set_nanos(static_cast<int32_t>(
-      (now - absl::FromUnixSeconds(absl::ToUnixSeconds(now))) / absl::Nanoseconds(1)));
-}
-
 }  // namespace
 
 internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& events,
@@ -101,7 +95,7 @@ internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& 
     *record.mutable_last_checkpoint() = *context.last_checkpoint;
   record.set_first_step(context.first_step);
   record.set_last_step(context.last_step);
-  SetEndTime(&record);
+  *record.mutable_end_time() = ToProto(absl::Now());
   return record;
 }
 

@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/runs/devices.h"
 #include "server/store/event_rows.h"
@@ -60,8 +62,7 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
   disk_ = std::make_unique<DiskWorker>();
   housekeeping_ = std::make_unique<Housekeeping>(
       Housekeeping::Options{.runs_dir = runs_dir_,
-                            .metrics_retention = FromProto(config_.metrics_retention()),
-                            .free_bytes = FreeBytes},
+                            .metrics_retention = FromProto(config_.metrics_retention())},
       *store_, *disk_);
   // The ingester reads nothing, and so pokes nobody, before the reconciler adds attempts to it.
   auto poke = [this](const std::string& job) { reconciler_->Poke(job); };

@@ -9,7 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
+#include "proto/contract/run_dir/process_id.h"
+#include "server/runs/devices.h"
 #include "server/runs/local_executor.h"
+#include "server/store/event_rows.h"
+#include "spdlog/spdlog.h"
 
 namespace trainerd::server {
 namespace {

@@ -6,6 +6,7 @@
 #include "client/net/job_names.h"
 #include "client/net/status_details.h"
 #include "client/view/format.h"
+#include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/job/names.h"

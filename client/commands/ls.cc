@@ -8,8 +8,10 @@
 #include "client/commands/commands.h"
 #include "client/net/status_details.h"
 #include "client/view/format.h"
+#include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/names.h"
 
 namespace trainerd::client {

@@ -28,10 +28,10 @@ using nlohmann::json;
 constexpr int kPageMode = 0666;
 
 absl::Status FailedInspect(const ProcessResult& result, const std::string& advice = "") {
-  std::string why(absl::StripTrailingAsciiWhitespace(result.errors));
-  if (why.empty()) why = absl::StrCat("trainerd-inspect exited with code ", result.exit_code);
+  std::string why(absl::StripTrailingAsciiWhitespace(result.err));
+  if (why.empty()) why = absl::StrCat("trainerd-inspect ended with ", result.exit.ToString());
   absl::StrAppend(&why, advice);
-  return result.exit_code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
+  return result.exit.code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
 }
 
 // Advice for an error about a record, which names "file:line" of a training file. With too_long:
@@ -113,20 +113,19 @@ int RunPreview(const PreviewOptions& options, const Context& context) {
     const absl::Status usable = CheckPagePath(PagePath(*options.html, context.env));
     if (!usable.ok()) return PrintError(usable, context.err());
   }
-  const absl::StatusOr<InspectJob> file = InspectJob::Create(*job, !options.sets.empty());
-  if (!file.ok()) return PrintError(file.status(), context.err());
+  const InspectJob file = JobForInspect(*job, !options.sets.empty());
   std::vector<std::string> arguments = {
-      "preview", "--job", file->path(), "--limit", absl::StrCat(options.limit), "--json"};
+      "preview", "--job", file.path, "--limit", absl::StrCat(options.limit), "--json"};
   if (options.packed) arguments.push_back("--packed");
-  const absl::StatusOr<ProcessResult> result = RunInspect(context.env, arguments);
+  const absl::StatusOr<ProcessResult> result = RunInspect(context.env, arguments, file.input);
   if (!result.ok()) return PrintError(result.status(), context.err());
-  if (result->exit_code != 0) {
-    return PrintError(FailedInspect(*result, BadRowAdvice(result->errors, job->config.data())),
+  if (result->exit.code != 0) {
+    return PrintError(FailedInspect(*result, BadRowAdvice(result->err, job->config.data())),
                       context.err());
   }
   // Warnings of trainerd-inspect.
-  context.err() << PlainTextLines(result->errors);
-  const absl::Status shown = Show(result->output, *job, options, context);
+  context.err() << PlainTextLines(result->err);
+  const absl::Status shown = Show(result->out, *job, options, context);
   context.out().flush();
   return shown.ok() ? kDone : PrintError(shown, context.err());
 }

@@ -36,25 +36,27 @@ struct Inspected {
   ProcessResult process;
 };
 
-absl::StatusOr<Inspected> Inspect(const Environment& env,
-                                  const std::vector<std::string>& arguments) {
+absl::StatusOr<Inspected> Inspect(const Environment& env, const InspectJob& job,
+                                  const std::vector<std::string>& options) {
+  std::vector<std::string> arguments = {"validate", "--job", job.path};
+  arguments.insert(arguments.end(), options.begin(), options.end());
   Inspected result;
-  ASSIGN_OR_RETURN(result.process, RunInspect(env, arguments));
+  ASSIGN_OR_RETURN(result.process, RunInspect(env, std::move(arguments), job.input));
   v1::DataReport report;
-  if (!result.process.output.empty() && JsonToMessage(result.process.output, &report).ok())
+  if (!result.process.out.empty() && JsonToMessage(result.process.out, &report).ok())
     result.report = std::move(report);
   return result;
 }
 
 int PrintInspected(const Inspected& inspected, const JobFile& job, const Context& context) {
   // Warnings of trainerd-inspect.
-  context.err() << PlainTextLines(inspected.process.errors);
+  context.err() << PlainTextLines(inspected.process.err);
   if (inspected.report) return PrintResult(*inspected.report, job, context);
-  if (inspected.process.errors.empty())
-    context.err() << "trainctl: trainerd-inspect printed no report and exited with code "
-                  << inspected.process.exit_code << "\n";
+  if (inspected.process.err.empty())
+    context.err() << "trainctl: trainerd-inspect printed no report and ended with "
+                  << inspected.process.exit.ToString() << "\n";
   context.err().flush();
-  return inspected.process.exit_code == kUsage ? kUsage : kRefused;
+  return inspected.process.exit.code == kUsage ? kUsage : kRefused;
 }
 
 // Findings that only the quick check reports: a model folder without weights can tokenize, but not
@@ -75,13 +77,11 @@ v1::DataReport Merge(const v1::DataReport& quick, const v1::DataReport& full) {
 }
 
 int ValidateHere(const JobFile& job, const ValidateOptions& options, const Context& context) {
-  const absl::StatusOr<InspectJob> file = InspectJob::Create(job, !options.sets.empty());
-  if (!file.ok()) return PrintError(file.status(), context.err());
-  const absl::StatusOr<Inspected> quick =
-      Inspect(context.env, {"validate", "--job", file->path(), "--quick"});
+  const InspectJob file = JobForInspect(job, !options.sets.empty());
+  const absl::StatusOr<Inspected> quick = Inspect(context.env, file, {"--quick"});
   if (!quick.ok()) return PrintError(quick.status(), context.err());
   if (!options.full || !quick->report) return PrintInspected(*quick, job, context);
-  absl::StatusOr<Inspected> full = Inspect(context.env, {"validate", "--job", file->path()});
+  absl::StatusOr<Inspected> full = Inspect(context.env, file, {});
   if (!full.ok()) return PrintError(full.status(), context.err());
   if (full->report) {
     full->report = Merge(*quick->report, *full->report);

@@ -4,6 +4,8 @@
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
 #include "client/net/status_details.h"
+#include "client/view/format.h"
+#include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/config/json_output.h"

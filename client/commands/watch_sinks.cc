@@ -13,6 +13,7 @@
 #include "client/view/live_view.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/json_output.h"
 
 namespace trainerd::client {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "proto/base/format.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 
 namespace trainerd::client {
@@ -55,10 +56,6 @@ const char* DesiredText(v1::Job::DesiredState desired) {
 }
 
 }  // namespace
-
-absl::Time FromProto(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
 
 std::string FormatTimestamp(const google::protobuf::Timestamp& time) {
   if (time.seconds() == 0 && time.nanos() == 0) return "-";

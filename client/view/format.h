@@ -14,7 +14,6 @@
 
 namespace trainerd::client {
 
-absl::Time FromProto(const google::protobuf::Timestamp& time);
 // Local date and time to the second, with the offset from UTC; "-" for an absent (zero) timestamp.
 std::string FormatTimestamp(const google::protobuf::Timestamp& time);
 // "5m ago"; "-" for an absent timestamp.

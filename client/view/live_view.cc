@@ -12,6 +12,7 @@
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 

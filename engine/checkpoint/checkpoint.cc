@@ -16,6 +16,8 @@
 #include "engine/model/model_writer.h"
 #include "google/protobuf/util/time_util.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
+#include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
@@ -33,8 +35,8 @@ absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir,
   if (!absl::IsResourceExhausted(status)) return status;
   const absl::StatusOr<int64_t> free = FreeBytes(run_dir);
   return absl::ResourceExhaustedError(absl::StrCat(
-      status.message(), "; it needs ", BytesText(needed), " in ", run_dir, ", ",
-      free.ok() ? BytesText(*free) : "an unknown number of bytes", " are free; free some space"));
+      status.message(), "; it needs ", FormatBytes(needed), " in ", run_dir, ", ",
+      free.ok() ? FormatBytes(*free) : "an unknown number of bytes", " are free; free some space"));
 }
 
 absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
@@ -64,8 +66,8 @@ absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string&
 absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {
   ASSIGN_OR_RETURN(const int64_t free, FreeBytes(run_dir));
   if (free >= needed) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("it needs ", BytesText(needed), " in ", run_dir,
-                                                   ", ", BytesText(free),
+  return absl::ResourceExhaustedError(absl::StrCat("it needs ", FormatBytes(needed), " in ",
+                                                   run_dir, ", ", FormatBytes(free),
                                                    " are free; free some space"));
 }
 
@@ -80,7 +82,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                          EstimateOptimizerBytes(parameters, optimizer) + kSmallFilesBytes;
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
   // An attempt that created checkpoints/ may have died before its name was durable.
-  RETURN_IF_ERROR(MakeFolders(folder));
+  RETURN_IF_ERROR(MakeDirectories(folder));
   RETURN_IF_ERROR(FsyncPath(target.run_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
                    FolderWriter::Create(absl::StrCat(

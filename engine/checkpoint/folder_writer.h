@@ -54,10 +54,4 @@ absl::Status VerifyFromDisk(const std::string& folder);
 // Copies every file that `manifest` names into `writer`, fsyncs it and compares it with its hash.
 absl::Status CopyFolder(const std::string& from, const Manifest& manifest, FolderWriter& writer);
 
-// Free bytes of the file system that holds `path` (or its nearest existing parent).
-absl::StatusOr<int64_t> FreeBytes(const std::string& path);
-
-// "1.9 GB".
-std::string BytesText(int64_t bytes);
-
 }  // namespace trainerd::engine

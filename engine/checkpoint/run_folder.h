@@ -21,8 +21,6 @@ std::string FinalFolder(const std::string& run_dir);
 // Removes the temporary folders of attempts up to and including `attempt` in the run directory and
 // in checkpoints/.
 absl::Status RemoveTemporaries(const std::string& run_dir, int32_t attempt);
-// Removes `path` recursively. OK if it does not exist.
-absl::Status RemoveAll(const std::string& path);
 
 struct FoundCheckpoint {
   CheckpointId id;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/cli/spool_sink.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/config/json_output.h"
 #include "proto/contract/job/event_text.h"

@@ -23,6 +23,7 @@
 #include "engine/platform/device.h"
 #include "engine/run_job.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_file.h"
@@ -193,7 +194,7 @@ int RunTrainCommand(TrainOptions options) {
   if (error) return Fail(ErrnoStatus(error.value(), options.run_dir), kExitUsage);
   const absl::StatusOr<v1::ResolvedJobConfig> config = ReadJob(options);
   if (!config.ok()) return Fail(config.status(), kExitUsage);
-  if (const absl::Status made = MakeFolders(options.run_dir); !made.ok())
+  if (const absl::Status made = MakeDirectories(options.run_dir); !made.ok())
     return Fail(made, kExitUsage);
   if (const absl::Status locked = LockRunDir(options.run_dir); !locked.ok())
     return Fail(locked, kExitFailed);

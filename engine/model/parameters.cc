@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
+#include "proto/base/split_mix.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -60,24 +61,15 @@ bool ContinuesGroup(WeightRole role) {
   return false;
 }
 
-// splitmix64: a counter in, well mixed bits out. Source: Steele, Lea & Flood, "Fast Splittable
-// Pseudorandom Number Generators" (2014).
-uint64_t Mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15ULL;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
 // Uniform in (0, 1).
 double Uniform(uint64_t bits) { return (static_cast<double>(bits >> 11) + 0.5) * 0x1.0p-53; }
 
 // Numbers 2 × pair and 2 × pair + 1 of the normal distribution of `key`, by Box–Muller on two
 // counters.
 void NormalPair(uint64_t key, int64_t pair, double deviation, float* first, float* second) {
-  const uint64_t counter = Mix(key) + 2 * static_cast<uint64_t>(pair);
-  const double radius = deviation * std::sqrt(-2.0 * std::log(Uniform(Mix(counter)))),
-               angle = 2.0 * M_PI * Uniform(Mix(counter + 1));
+  const uint64_t counter = SplitMix64(key) + 2 * static_cast<uint64_t>(pair);
+  const double radius = deviation * std::sqrt(-2.0 * std::log(Uniform(SplitMix64(counter)))),
+               angle = 2.0 * M_PI * Uniform(SplitMix64(counter + 1));
   *first = static_cast<float>(radius * std::cos(angle));
   if (second != nullptr) *second = static_cast<float>(radius * std::sin(angle));
 }
@@ -222,7 +214,7 @@ absl::Status ParameterSet::InitRandom(uint64_t seed) {
         return;
       }
       std::vector<float> values(static_cast<size_t>(target.numel()));
-      const uint64_t key = Mix(seed) ^ static_cast<uint64_t>(i);
+      const uint64_t key = SplitMix64(seed) ^ static_cast<uint64_t>(i);
       const int64_t count = static_cast<int64_t>(values.size());
       at::parallel_for(0, (count + 1) / 2, /*grain_size=*/4096, [&](int64_t begin, int64_t end) {
         for (int64_t pair = begin; pair < end; ++pair) {

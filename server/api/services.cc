@@ -6,6 +6,7 @@
 #include <atomic>
 #include <utility>
 
+#include "proto/base/time.h"
 #include "proto/contract/job/revision.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"

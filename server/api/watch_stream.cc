@@ -9,12 +9,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 #include "server/store/errors.h"
-#include "server/store/names.h"
 
 namespace trainerd::server {
 namespace {

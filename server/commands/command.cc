@@ -9,6 +9,7 @@
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"
 

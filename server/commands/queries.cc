@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"

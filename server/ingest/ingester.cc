@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/attempt_files.h"
@@ -54,7 +55,7 @@ absl::Status Ingester::Add(const AttemptRef& attempt) {
     sources_.emplace(Key(attempt.job, attempt.attempt), std::move(source));
   }
   // Without notifications (a full disk, too many watches) the spool is read every kReadEvery.
-  absl::Status watched = MakeFolders(dir);
+  absl::Status watched = MakeDirectories(dir);
   if (watched.ok()) watched = watcher_->Add(dir);
   if (!watched.ok()) {
     spdlog::warn("job={} attempt={} cannot watch the spool: {}", JobId(attempt.job),

@@ -14,10 +14,10 @@
 #include <utility>
 
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/spool_writer.h"
-#include "server/runs/folder_list.h"
 
 namespace trainerd::server {
 namespace {
@@ -140,7 +140,7 @@ absl::StatusOr<SpoolBatch> ReadSpool(const std::string& attempt_dir, SpoolPositi
 }
 
 absl::Status RemoveSpoolSegments(const std::string& attempt_dir, int64_t before) {
-  absl::StatusOr<std::vector<std::string>> names = ListFolder(attempt_dir);
+  absl::StatusOr<std::vector<std::string>> names = ListDirectory(attempt_dir);
   if (absl::IsNotFound(names.status())) return absl::OkStatus();
   if (!names.ok()) return names.status();
   constexpr char kPrefix[] = "spool.";

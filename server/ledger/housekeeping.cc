@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/ledger/housekeeping.h"
 
-#include <sys/statvfs.h>
-
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
 #include "server/ledger/checkpoint_scan.h"
@@ -59,12 +58,6 @@ absl::Status MarkRemoved(Store& store, v1::Checkpoint checkpoint) {
 }
 
 }  // namespace
-
-int64_t FreeBytes(const std::string& path) {
-  struct statvfs info;
-  if (::statvfs(path.c_str(), &info) != 0) return -1;
-  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
-}
 
 Housekeeping::Housekeeping(Options options, Store& store, DiskWorker& disk)
     : options_(std::move(options)), store_(store), disk_(disk) {}
@@ -152,8 +145,7 @@ absl::Status Housekeeping::DeleteNow(const std::string& job_id) {
 }
 
 absl::Status Housekeeping::CheckDiskNow(const std::string& job_id) {
-  const int64_t free = options_.free_bytes(options_.runs_dir);
-  if (free < 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t free, options_.free_bytes(options_.runs_dir));
   return store_.Change([&](Transaction& t) -> absl::Status {
     absl::StatusOr<JobRecord> record = LoadJob(t.db(), job_id);
     if (!record.ok()) return absl::OkStatus();
@@ -163,14 +155,15 @@ absl::Status Housekeeping::CheckDiskNow(const std::string& job_id) {
     const int64_t size = rows.front().checkpoint.size_bytes();
     const bool active = IsConditionActive(record->job, "DiskLow");
     const bool low = free < (active ? kClearFactor : kLowFactor) * size;
-    ASSIGN_OR_RETURN(const bool changed,
-                     ApplyCondition(t,
-                                    {.type = "DiskLow",
-                                     .active = low,
-                                     .reason = low ? "FREE_SPACE" : "FREED",
-                                     .message = absl::StrCat(
-                                         free, " bytes are free, a checkpoint takes ", size)},
-                                    &*record));
+    ASSIGN_OR_RETURN(
+        const bool changed,
+        ApplyCondition(t,
+                       {.type = "DiskLow",
+                        .active = low,
+                        .reason = low ? "FREE_SPACE" : "FREED",
+                        .message = absl::StrCat(FormatBytes(free), " are free; a checkpoint takes ",
+                                                FormatBytes(size))},
+                       &*record));
     return changed ? StoreJob(t.db(), &*record) : absl::OkStatus();
   });
 }

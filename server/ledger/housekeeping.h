@@ -10,8 +10,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/base/directory.h"
 #include "server/ledger/disk_worker.h"
 #include "server/store/store.h"
 
@@ -24,8 +26,8 @@ class Housekeeping {
     std::string runs_dir;
     absl::Duration metrics_retention = absl::Hours(720);
     std::function<absl::Time()> clock = [] { return absl::Now(); };
-    // Free bytes of the file system of a folder; -1 when unknown.
-    std::function<int64_t(const std::string&)> free_bytes;
+    // Free bytes of the file system that holds a path.
+    std::function<absl::StatusOr<int64_t>(const std::string&)> free_bytes = FreeBytes;
   };
   Housekeeping(Options options, Store& store, DiskWorker& disk);
 
@@ -56,8 +58,5 @@ class Housekeeping {
   std::set<std::string> failed_retentions_ ABSL_GUARDED_BY(mutex_);  // job ids
   std::set<std::string> failed_deletions_ ABSL_GUARDED_BY(mutex_);
 };
-
-// Free bytes for this process on the file system of `path`; -1 when unknown.
-int64_t FreeBytes(const std::string& path);
 
 }  // namespace trainerd::server

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
@@ -17,9 +18,6 @@
 namespace trainerd::server {
 namespace {
 
-constexpr int64_t kSpoolSegmentBytes = 8 << 20;
-constexpr int64_t kLogFileBytes = 16 << 20;
-constexpr int kLogFiles = 10;
 // Limits the size of a transaction. Further checkpoints that no event reported are adopted at the
 // end of the next attempt.
 constexpr int kMaxAdopted = 64;
@@ -206,9 +204,6 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
     spec.set_init_path(record.ledger.init_path());
   }
   spec.set_worker_path(defaults.worker_path);
-  spec.set_spool_segment_bytes(kSpoolSegmentBytes);
-  spec.set_log_file_bytes(kLogFileBytes);
-  spec.set_log_files(kLogFiles);
   return spec;
 }
 

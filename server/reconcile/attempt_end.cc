@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "proto/base/format.h"
 
 namespace trainerd::server {
 namespace {
@@ -27,11 +27,7 @@ v1::JobError MakeError(std::string code, v1::JobError::Cause cause, bool retryab
 // "; it had used 1.2 GiB at most"; empty when that was not measured.
 std::string PeakText(int64_t bytes) {
   if (bytes <= 0) return "";
-  const double value = static_cast<double>(bytes);
-  const std::string text = bytes < (1 << 20)   ? absl::StrFormat("%.1f KiB", value / 0x1p10)
-                           : bytes < (1 << 30) ? absl::StrFormat("%.1f MiB", value / 0x1p20)
-                                               : absl::StrFormat("%.1f GiB", value / 0x1p30);
-  return absl::StrCat("; it had used ", text, " at most");
+  return absl::StrCat("; it had used ", FormatBytes(bytes), " at most");
 }
 
 v1::JobError CrashError(const internal::ExitRecord& exit, int attempt) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"

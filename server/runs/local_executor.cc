@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,14 +17,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
+#include "proto/base/fd.h"
+#include "proto/base/process.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/run_dir/process_id.h"
-#include "server/runs/folder_list.h"
 #include "server/runs/process_scan.h"
 #include "server/runs/shim_client.h"
-
-extern char** environ;
 
 namespace trainerd::server {
 namespace {
@@ -56,32 +56,13 @@ int LockHolder(const std::string& run_dir) {
 }
 
 absl::StatusOr<pid_t> SpawnShim(const std::string& shim_path, const std::string& attempt_dir) {
-  const std::string log = attempt_dir + "/shim.log";
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.c_str(),
-                                   O_WRONLY | O_CREAT | O_APPEND, 0600);
-  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-  posix_spawn_file_actions_addchdir_np(&actions, "/");
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::string arguments[] = {shim_path, "--attempt-dir", attempt_dir};
-  char* argv[] = {arguments[0].data(), arguments[1].data(), arguments[2].data(), nullptr};
-  pid_t pid = 0;
-  const int error = posix_spawn(&pid, shim_path.c_str(), &actions, &attributes, argv, environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return ErrnoStatus(error, "start " + shim_path);
-  return pid;
+  const std::string path = attempt_dir + "/shim.log";
+  const Fd log(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!log.is_open()) return ErrnoStatus(errno, "open " + path);
+  return SpawnProcess({.argv = {shim_path, "--attempt-dir", attempt_dir},
+                       .fds = {-1, log.get(), log.get()},
+                       .group = ProcessGroup::kOwnSession,
+                       .working_directory = "/"});
 }
 
 // The resolved job file, for the operator.
@@ -90,11 +71,6 @@ absl::Status WriteJobFile(const internal::AttemptSpec& spec) {
   if (Exists(path)) return absl::OkStatus();
   const std::vector<std::string> given(spec.config().given().begin(), spec.config().given().end());
   return WriteFileAtomic(path, MessageToYaml(spec.config().config(), &given));
-}
-
-std::string DescribeEnd(int wait_status) {
-  if (WIFSIGNALED(wait_status)) return absl::StrCat("signal ", WTERMSIG(wait_status));
-  return absl::StrCat("exit code ", WEXITSTATUS(wait_status));
 }
 
 }  // namespace
@@ -113,7 +89,7 @@ absl::Status LocalExecutor::Launch(const internal::AttemptSpec& spec) {
         shim_path_, " is not executable: ", std::string(ErrnoStatus(errno, "").message()),
         "; set shim_path in trainerd.yaml, or install trainerd-shim beside trainerd"));
   }
-  RETURN_IF_ERROR(MakeFolders(attempt_dir + "/logs"));
+  RETURN_IF_ERROR(MakeDirectories(attempt_dir + "/logs"));
   ASSIGN_OR_RETURN(const int publisher, ReadPublisher(run_dir));
   if (publisher > spec.attempt()) {
     return absl::FailedPreconditionError(absl::StrCat("attempt ", spec.attempt(), " of ",
@@ -210,10 +186,11 @@ Observation LocalExecutor::ObserveWithoutRecord(const AttemptRef& attempt,
     observation.kind = Kind::kGone;
     // A shim may have taken the attempt since the first check; the next observation decides.
     observation.never_started = !WasTaken(attempt_dir);
-    observation.detail = child.exited ? absl::StrCat("the shim exited before it took the attempt: ",
-                                                     DescribeEnd(child.wait_status), "; see ",
-                                                     attempt_dir, "/shim.log")
-                                      : "no shim has taken the attempt";
+    observation.detail =
+        child.exited ? absl::StrCat("the shim exited before it took the attempt: ",
+                                    ProcessExit::FromWaitStatus(child.wait_status).ToString(),
+                                    "; see ", attempt_dir, "/shim.log")
+                     : "no shim has taken the attempt";
     if (!observation.never_started) observation.kind = Kind::kUnknown;
     return observation;
   }
@@ -276,25 +253,21 @@ absl::Status LocalExecutor::KillByIdentity(const AttemptRef& attempt) {
 }
 
 absl::Status LocalExecutor::FenceUnstarted(const std::string& attempt_dir) {
-  RETURN_IF_ERROR(MakeFolders(attempt_dir));
+  RETURN_IF_ERROR(MakeDirectories(attempt_dir));
   const std::string path = attempt_dir + "/shim.lock";
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, "open " + path);
-  absl::Status status;
+  const Fd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.is_open()) return ErrnoStatus(errno, "open " + path);
   // A held lock belongs to a shim that has taken the attempt. While this lock is held, no shim can.
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && !WasTaken(attempt_dir)) {
-    internal::ExitRecord record;
-    record.set_spawn_error("given up before a shim took the attempt");
-    record.mutable_end_time()->set_seconds(absl::ToUnixSeconds(absl::Now()));
-    status = WriteExitRecord(attempt_dir, record);
-  }
-  close(fd);
-  return status;
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || WasTaken(attempt_dir)) return absl::OkStatus();
+  internal::ExitRecord record;
+  record.set_spawn_error("given up before a shim took the attempt");
+  *record.mutable_end_time() = ToProto(absl::Now());
+  return WriteExitRecord(attempt_dir, record);
 }
 
 std::vector<AttemptRef> LocalExecutor::ListOwned(const std::string& runs_dir) {
   std::vector<AttemptRef> owned;
-  const absl::StatusOr<std::vector<std::string>> names = ListFolder(runs_dir);
+  const absl::StatusOr<std::vector<std::string>> names = ListDirectory(runs_dir);
   if (!names.ok()) return owned;  // no run directory exists yet
   for (const std::string& name : *names) {
     const std::string run_dir = absl::StrCat(runs_dir, "/", name);

@@ -18,14 +18,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
+#include "proto/base/fd.h"
 #include "proto/base/status_macros.h"
-#include "server/runs/folder_list.h"
+#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::server {
 namespace {
 
-constexpr std::string_view kPrefix = "worker.";
-constexpr std::string_view kSuffix = ".log";
 constexpr int64_t kTailLookBack = 4 << 20;
 constexpr int kListingTries = 5;
 
@@ -33,19 +33,12 @@ constexpr int kListingTries = 5;
 absl::StatusOr<std::map<int64_t, std::string>> ListLogs(const std::string& attempt_dir) {
   const std::string dir = attempt_dir + "/logs";
   std::map<int64_t, std::string> files;
-  absl::StatusOr<std::vector<std::string>> names = ListFolder(dir);
+  absl::StatusOr<std::vector<std::string>> names = ListDirectory(dir);
   if (absl::IsNotFound(names.status())) return files;
   if (!names.ok()) return names.status();
   for (const std::string& name : *names) {
-    const std::string_view view = name;
-    if (view.size() <= kPrefix.size() + kSuffix.size() || !view.starts_with(kPrefix) ||
-        !view.ends_with(kSuffix)) {
-      continue;
-    }
-    int64_t start = 0;
-    const std::string digits(
-        view.substr(kPrefix.size(), view.size() - kPrefix.size() - kSuffix.size()));
-    if (absl::SimpleAtoi(digits, &start)) files[start] = dir + "/" + name;
+    const std::optional<int64_t> start = ParseLogFileName(name);
+    if (start.has_value()) files[*start] = dir + "/" + name;
   }
   return files;
 }
@@ -53,26 +46,19 @@ absl::StatusOr<std::map<int64_t, std::string>> ListLogs(const std::string& attem
 // nullopt when the file was removed since the listing.
 absl::StatusOr<std::optional<std::string>> ReadPart(const std::string& path, int64_t at,
                                                     int64_t max_bytes) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    if (errno == ENOENT) return std::optional<std::string>();
-    return ErrnoStatus(errno, "open " + path);
-  }
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.is_open() && errno == ENOENT) return std::optional<std::string>();
+  if (!fd.is_open()) return ErrnoStatus(errno, "open " + path);
   std::string data(static_cast<size_t>(max_bytes), '\0');
   size_t filled = 0;
   while (filled < data.size()) {
-    const ssize_t n =
-        pread(fd, data.data() + filled, data.size() - filled, at + static_cast<int64_t>(filled));
+    const ssize_t n = pread(fd.get(), data.data() + filled, data.size() - filled,
+                            at + static_cast<int64_t>(filled));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      const int error = errno;
-      close(fd);
-      return ErrnoStatus(error, "read " + path);
-    }
+    if (n < 0) return ErrnoStatus(errno, "read " + path);
     if (n == 0) break;
     filled += static_cast<size_t>(n);
   }
-  close(fd);
   data.resize(filled);
   return std::optional<std::string>(std::move(data));
 }

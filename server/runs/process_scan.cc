@@ -8,8 +8,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/contract/run_dir/process_id.h"
-#include "server/runs/folder_list.h"
 
 namespace trainerd::server {
 
@@ -21,7 +21,7 @@ std::vector<internal::ProcessId> FindProcessesOfAttempt(const std::string& attem
     argument += part;
   }
   argument += '\0';
-  const absl::StatusOr<std::vector<std::string>> names = ListFolder("/proc");
+  const absl::StatusOr<std::vector<std::string>> names = ListDirectory("/proc");
   if (!names.ok()) return found;
   for (const std::string& name : *names) {
     pid_t pid = 0;

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "proto/base/fd.h"
 
 namespace trainerd::server {
 
@@ -26,7 +27,6 @@ class LogCapture {
     size_t excerpt_bytes = 4096;
   };
   explicit LogCapture(Options options);
-  ~LogCapture();
   LogCapture(const LogCapture&) = delete;
   LogCapture& operator=(const LogCapture&) = delete;
 
@@ -41,7 +41,7 @@ class LogCapture {
   bool OpenNext();
 
   const Options options_;
-  int fd_ = -1;
+  Fd fd_;
   int64_t offset_ = 0;     // of the next byte
   int64_t file_size_ = 0;  // of the open file
   std::deque<std::string> paths_;

@@ -20,6 +20,8 @@
 #include "absl/time/time.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
+#include "proto/base/utf8.h"
 #include "proto/contract/config/json_output.h"
 #include "proto/contract/job/revision.h"
 #include "proto/contract/run_dir/attempt_files.h"
@@ -47,18 +49,10 @@ MonotonicMs NowMs() {
   return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-google::protobuf::Timestamp TimestampNow() {
-  const int64_t nanos = absl::ToUnixNanos(absl::Now());
-  google::protobuf::Timestamp timestamp;
-  timestamp.set_seconds(nanos / 1000000000);
-  timestamp.set_nanos(static_cast<int32_t>(nanos % 1000000000));
-  return timestamp;
-}
-
 MonotonicMs GraceMs(const internal::AttemptSpec& spec) {
   const auto& limits = spec.config().config().limits();
   if (!limits.has_stop_grace()) return kDefaultGraceSeconds * 1000;
-  return limits.stop_grace().seconds() * 1000 + limits.stop_grace().nanos() / 1000000;
+  return absl::ToInt64Milliseconds(FromProto(limits.stop_grace()));
 }
 
 LogCapture::Options LogOptions(const std::string& attempt_dir, const internal::AttemptSpec& spec) {
@@ -139,7 +133,7 @@ absl::Status Shim::Start(int run_lock_fd) {
   info_.set_protocol_min(kProtocolMin);
   info_.set_protocol_max(kProtocolMax);
   info_.set_version(TRAINERD_VERSION);
-  *info_.mutable_start_time() = TimestampNow();
+  *info_.mutable_start_time() = ToProto(absl::Now());
   ASSIGN_OR_RETURN(*info_.mutable_shim(), IdentifyProcess(getpid()));
   // Before the worker starts: from here on the attempt counts as started, whatever happens next.
   RETURN_IF_ERROR(WriteInfo());
@@ -310,7 +304,7 @@ internal::ExitRecord Shim::Record(const WorkerProcess::End& end) {
   record.set_system_cpu_seconds(end.system_cpu_seconds);
   record.set_memory_peak_bytes(end.memory_peak_bytes);
   record.set_log_bytes_lost(log_.bytes_lost());
-  *record.mutable_end_time() = TimestampNow();
+  *record.mutable_end_time() = ToProto(absl::Now());
   record.set_log_excerpt(log_.Excerpt());
   *record.mutable_worker() = worker_->id();
   const bool killed_by_others = end.signal == SIGKILL && !escalation_.used_force();
@@ -323,7 +317,7 @@ int Refuse(const std::string& attempt_dir, const std::string& why) {
   std::fprintf(stderr, "trainerd-shim: %s\n", why.c_str());
   internal::ExitRecord record;
   record.set_spawn_error(ToValidUtf8(why));
-  *record.mutable_end_time() = TimestampNow();
+  *record.mutable_end_time() = ToProto(absl::Now());
   // On a full disk the daemon finds an attempt that never started, or one that ended without a
   // record.
   TryWriteRecord(attempt_dir, record);

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/base/fd.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::server {
@@ -37,13 +38,12 @@ class WorkerProcess {
   // worker has no parent-death signal: it reads the end of the control socket when the shim dies.
   // Errors: of the exec, with the program's path.
   static absl::StatusOr<WorkerProcess> Spawn(const Options& options);
-  WorkerProcess(WorkerProcess&& other) noexcept;
+  WorkerProcess(WorkerProcess&& other) = default;
   WorkerProcess& operator=(WorkerProcess&&) = delete;
-  ~WorkerProcess();
 
   const internal::ProcessId& id() const { return id_; }
   // Read end of the log pipe, non-blocking.
-  int log_fd() const { return log_fd_; }
+  int log_fd() const { return log_.get(); }
 
   // Errors: Unavailable when the worker has exited, does not read its commands, or CloseCommands
   // was called.
@@ -59,10 +59,9 @@ class WorkerProcess {
   WorkerProcess() = default;
 
   internal::ProcessId id_;
-  int control_fd_ = -1;
-  int log_fd_ = -1;
+  Fd control_, log_;
   bool commands_closed_ = false;
-  bool reaped_ = false;
+  bool reaped_ = true;
 };
 
 }  // namespace trainerd::server

@@ -13,7 +13,6 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/store/event_record.h"
-#include "server/store/names.h"
 #include "server/store/sqlite.h"
 
 namespace trainerd::server {

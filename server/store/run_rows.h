@@ -12,7 +12,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/store/names.h"
 #include "server/store/sqlite.h"
 #include "trainerd/v1/checkpoint.pb.h"
 #include "trainerd/v1/job.pb.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/store/sqlite.h"
 
-#include <sys/statvfs.h>
-
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/directory.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "server/store/errors.h"
 
@@ -46,15 +46,13 @@ bool IsDiskFull(sqlite3* db, int code) {
 absl::Status DiskFull(sqlite3* db, int code) {
   const char* name = sqlite3_db_filename(db, "main");
   const std::string path = name == nullptr ? "" : name;
-  struct statvfs info;
-  const std::string free =
-      statvfs(path.substr(0, path.rfind('/')).c_str(), &info) == 0
-          ? absl::StrCat(static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize))
-          : "an unknown number of";
+  const absl::StatusOr<int64_t> bytes = FreeBytes(path);
+  const std::string free = bytes.ok() ? absl::StrCat(*bytes) : "unknown";
   return WithRetry(
       ErrorWithReason(absl::StatusCode::kResourceExhausted, "DISK",
-                      absl::StrCat("no space left for ", path, ": ", free, " bytes are free",
-                                   "; free some space and call again (SQLite ", code, ")"),
+                      absl::StrCat("no space left for ", path, ": ",
+                                   bytes.ok() ? FormatBytes(*bytes) : "an unknown number of bytes",
+                                   " are free; free some space and call again (SQLite ", code, ")"),
                       {{"path", path}, {"free_bytes", free}}),
       kDiskFullRetry);
 }

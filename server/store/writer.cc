@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "server/store/event_rows.h"
 
 namespace trainerd::server {

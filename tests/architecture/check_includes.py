@@ -67,7 +67,6 @@ ARROWS = {
     "proto/contract/run_dir": ["proto/base", "proto/contract/config", "proto/contract/job"],
 
     "client/main": ["client"],
-    "client/subprocess": [],
     "client/command_line": ["client/commands", "client/view"],
     "client/commands": ["client/preview", "client/net", "client/view"],
     "client/preview": ["client/view"],
@@ -76,6 +75,8 @@ ARROWS = {
 
     "server/main": ["server"],
     "server/server": ["server"],
+    "server/control_plane": ["server/commands", "server/reconcile", "server/ingest",
+                             "server/ledger", "server/events", "server/runs", "server/store"],
     "server/api": ["server/commands", "server/events", "server/runs", "server/store"],
     "server/http": ["server/commands", "server/events", "server/store"],
     "server/commands": ["server/ledger", "server/events", "server/runs", "server/store"],
@@ -105,7 +106,8 @@ ARROWS = {
     "engine/model/families": TORCH_FREE + ["engine/model/*", "engine/formats"],
     "engine/ops": TORCH,
     "engine/ops/reference": TORCH + ["engine/ops/*"],
-    "engine/ops/cpu": TORCH + ["engine/ops/*"],
+    # Where a fused kernel does not apply, the CPU falls back to the reference.
+    "engine/ops/cpu": TORCH + ["engine/ops/*", "engine/ops/reference"],
     "engine/ops/cuda": TORCH + ["engine/ops/*"],
     "engine/platform": ["engine/core"],
     "engine/core": [],
@@ -128,8 +130,6 @@ ARROWS = {
 }
 # Includes that break an arrow, with the reason. One that the tree no longer needs is a violation.
 ARROW_EXCEPTIONS = {
-    ("client/preview/inspect.h", "client/subprocess.h"): "processes are started by proto/base",
-    ("server/ledger/checkpoint_scan.cc", "server/runs/folder_list.h"): "moves to proto/base",
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]')
 
@@ -218,9 +218,8 @@ REFUSED = [
     ("proto/base/a.cc", "trainerd/v1/job.pb.h"),
     ("proto/base/a.cc", "proto/contract/job/names.h"),
     ("proto/contract/job/a.cc", "proto/contract/run_dir/manifest.h"),
-    ("proto/contract/job/a.cc", "proto/contract/config/knob_rules.h"),
     ("proto/contract/config/a.cc", "proto/contract/job/names.h"),
-    ("proto/contract/run_dir/a.cc", "proto/contract/config/yaml_to_proto.h"),
+    ("proto/contract/config/a.cc", "proto/contract/run_dir/manifest.h"),
     ("proto/contract/run_dir/framing.cc", "yaml-cpp/yaml.h"),
     ("proto/contract/job/a.cc", "spdlog/spdlog.h"),
     ("server/commands/a.cc", "grpcpp/grpcpp.h"),
@@ -242,6 +241,8 @@ REFUSED = [
     ("server/store/a.cc", "server/runs/executor.h"),
     ("server/shim/a.cc", "server/commands/job_manager.h"),
     ("server/shim/a.cc", "spdlog/spdlog.h"),
+    ("server/control_plane.cc", "server/api/services.h"),
+    ("server/control_plane.cc", "grpcpp/grpcpp.h"),
     ("server/http/a.cc", "server/runs/executor.h"),
     ("engine/train/a.cc", "grpcpp/grpcpp.h"),
     ("engine/train/a.cc", "server/server.h"),
@@ -266,7 +267,7 @@ REFUSED = [
     ("engine/ops/a.cc", "engine/train/loop/train_loop.h"),
     ("engine/ops/a.cc", "engine/model/decoder.h"),
     ("engine/ops/a.cc", "engine/ops/cpu/kernels.h"),
-    ("engine/ops/cpu/a.cc", "engine/ops/reference/reference_ops.h"),
+    ("engine/ops/cpu/a.cc", "engine/model/decoder.h"),
     ("engine/ops/reference/a.cc", "engine/ops/cpu/kernels.h"),
     ("engine/ops/cuda/a.cu", "engine/model/decoder.h"),
     ("engine/platform/a.cc", "engine/checkpoint/run_state.h"),
@@ -321,7 +322,7 @@ def self_test():
     tested = {node_of(path) for path, _ in REFUSED}
     for node, targets in ARROWS.items():
         may_include_its_part = targets == [node.split("/")[0]]
-        if node not in tested and not may_include_its_part and not node.endswith("/subprocess"):
+        if node not in tested and not may_include_its_part:
             wrong.append(f"REFUSED has no case for {node}")
     return wrong
 

@@ -25,6 +25,7 @@
 #include "engine/model/hf_folder.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/attempt_files.h"
 

@@ -23,30 +23,10 @@
 #include "client/view/environment.h"
 #include "proto/contract/job/job_state.h"
 #include "tests/client/fake_store.h"
+#include "tests/temp_dir.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::client {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "trainctl-test-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-  std::string Write(const std::string& name, const std::string& contents,
-                    mode_t mode = 0600) const {
-    const std::string file = path_ + "/" + name;
-    std::ofstream(file) << contents;
-    chmod(file.c_str(), mode);
-    return file;
-  }
-
- private:
-  std::string path_;
-};
 
 class FakeTrainer final : public v1::Trainer::Service {
  public:

@@ -28,7 +28,6 @@ using testing::Ran;
 using testing::ReadText;
 using testing::RunAttempt;
 using testing::StopAfterStep;
-using testing::TempDir;
 using testing::TinyJob;
 using testing::WriteText;
 

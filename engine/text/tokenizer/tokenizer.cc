@@ -17,7 +17,6 @@
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/utf8.h"
-#include "simdjson.h"
 
 namespace trainerd::engine {
 namespace {
@@ -304,9 +303,8 @@ absl::Status Tokenizer::Encode(std::string_view text, absl::Span<const TextSpan>
     return absl::InvalidArgumentError(
         absl::StrCat("text of ", text.size(), " bytes: at most 4294967294 can be tokenised"));
   }
-  if (!simdjson::validate_utf8(text.data(), text.size())) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("text is not UTF-8 at byte ", FindInvalidUtf8(text)));
+  if (const size_t at = FindInvalidUtf8(text); at != std::string_view::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("text is not valid UTF-8 at byte ", at));
   }
   std::unique_ptr<Scratch> scratch = impl_->TakeScratch();
   TokenSink& sink = scratch->sink;

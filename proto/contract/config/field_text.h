@@ -45,6 +45,4 @@ double NumericValue(const google::protobuf::Message& message,
                     const google::protobuf::FieldDescriptor& field, int index = 0);
 bool IsNumericField(const google::protobuf::FieldDescriptor& field);
 
-bool IsValidUtf8(const std::string& text);
-
 }  // namespace trainerd

@@ -30,7 +30,7 @@ class CommandsTest : public ::testing::Test {
     return Trainctl(folder_.path(), arguments);
   }
 
-  TemporaryFolder folder_;
+  TempDir folder_;
   FakeStore store_;
   FakeDaemon daemon_;
 };

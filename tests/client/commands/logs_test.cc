@@ -61,7 +61,7 @@ class LogsTest : public ::testing::Test {
     return result;
   }
 
-  TemporaryFolder folder_;
+  TempDir folder_;
   FakeStore store_;
   int last_attempt_ = 0;     // with its log the job ends
   size_t waits_before_ = 0;  // so many StreamStatus calls come before the attempts start

@@ -12,12 +12,13 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// --quick: the first part sees a model without weights; the whole: a bad row.
+// --quick reports a model without weights, the full check a bad record.
 constexpr char kInspect[] = R"sh(#!/bin/sh
 echo "$@" >> "$(dirname "$0")/calls"
 case "$*" in
   *--quick*)
-    echo '{"quick":true,"examples":"7","tokens":{"count":"5","total":"99"},"findings":[{"code":"MODEL_FOLDER","error":true,"count":"1","message":"no weights"}]}'
+    echo '{"quick":true,"examples":"7","tokens":{"count":"5","total":"99"},'\
+'"findings":[{"code":"MODEL_FOLDER","error":true,"count":"1","message":"no weights"}]}'
     exit 2 ;;
   *)
     cat "$(dirname "$0")/full"
@@ -43,7 +44,7 @@ class ValidateTest : public ::testing::Test {
     std::ifstream file(folder_.path() + "/calls");
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  TemporaryFolder folder_;
+  TempDir folder_;
 };
 
 TEST_F(ValidateTest, RunsInspectWithoutADaemonAndListsWhatIsNotChecked) {

@@ -40,7 +40,7 @@ class WatchTest : public ::testing::Test {
     return seqs;
   }
 
-  TemporaryFolder folder_;
+  TempDir folder_;
   FakeStore store_;
   std::unique_ptr<FakeDaemon> daemon_;
 };

@@ -20,7 +20,7 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(ConnectionTest, ReportsHowToStartADaemon) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   for (const std::vector<std::string>& command : {std::vector<std::string>{"ls"},
                                                   {"get", "latest"},
                                                   {"watch", "x"},
@@ -40,7 +40,7 @@ TEST(ConnectionTest, ReportsHowToStartADaemon) {
 }
 
 TEST(ConnectionTest, DistinguishesUnservedFromAbsentSocket) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   const std::string path = folder.path() + "/trainerd.sock";
   const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un name{.sun_family = AF_UNIX};
@@ -53,7 +53,7 @@ TEST(ConnectionTest, DistinguishesUnservedFromAbsentSocket) {
 }
 
 TEST(ConnectionTest, RefusesAnOlderDaemonWithBothRevisions) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   FakeStore store;
   store.api_revision = kApiRevision - 1;
   const FakeDaemon daemon(&store, SocketOf(folder.path()));
@@ -68,7 +68,7 @@ TEST(ConnectionTest, RefusesAnOlderDaemonWithBothRevisions) {
 }
 
 TEST(ConnectionTest, TreatsADaemonWithoutServerInfoAsOlder) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   FakeStore store;
   const FakeDaemon daemon(&store, SocketOf(folder.path()), /*with_admin=*/false);
   const RunResult result = Trainctl(folder.path(), {"ls"});
@@ -77,7 +77,7 @@ TEST(ConnectionTest, TreatsADaemonWithoutServerInfoAsOlder) {
 }
 
 TEST(ConnectionTest, VersionShowsClientAndDaemon) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   RunResult result = Trainctl(folder.path(), {"version"});
   EXPECT_EQ(result.code, kUnreachable);
   EXPECT_THAT(result.out, HasSubstr("trainctl "));
@@ -92,7 +92,7 @@ TEST(ConnectionTest, VersionShowsClientAndDaemon) {
 }
 
 TEST(ConnectionTest, ConnectsToAPathOfTwoHundredCharacters) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   const std::string deep = folder.path() + "/" + std::string(200, 'd');
   std::filesystem::create_directory(deep);
   // A server cannot bind so long a path either: it goes through a descriptor of the folder.
@@ -106,7 +106,7 @@ TEST(ConnectionTest, ConnectsToAPathOfTwoHundredCharacters) {
 }
 
 TEST(ConnectionTest, SendsTheTokenOfTheFileOverTcp) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   FakeStore store;
   const FakeDaemon daemon(&store, "127.0.0.1:0");
   const std::string address = "127.0.0.1:" + std::to_string(daemon.port());
@@ -131,14 +131,14 @@ TEST(ConnectionTest, SendsTheTokenOfTheFileOverTcp) {
 }
 
 TEST(ConnectionTest, RefusesMalformedAddresses) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   for (const char* address : {"localhost", "host:port", "host:99999", "unix:"}) {
     EXPECT_EQ(Trainctl(folder.path(), {"--address", address, "ls"}).code, kUsage) << address;
   }
 }
 
 TEST(ConnectionTest, RepeatsABrokenCallWithTheSameRequestId) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   folder.Write("job.yaml", "model: {path: m}\ndata: {train: a.jsonl}\n");
   FakeStore store;
   std::atomic<int> calls{0};

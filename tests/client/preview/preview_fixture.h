@@ -19,9 +19,12 @@ echo "$@" >> "$(dirname "$0")/calls"
 case "$1" in
   preview)
     case "$*" in
-      *--packed*) echo '{"row":0,"index":[4,2],"cu_seqlens":[0,2,4],"ids":[97,98,99,100],"labels":[-100,98,-100,-100],"tokens":["a","b","c","d"]}' ;;
-      *) echo '{"index":0,"text":"abcd","ids":[97,98,99,100],"labels":[-100,-100,99,100],"tokens":["a","b","c","d"]}'
-         echo '{"index":1,"text":"ab","ids":[97,98],"labels":[-100,-100],"tokens":["a","b"],"left_out":"no target"}' ;;
+      *--packed*) echo '{"row":0,"index":[4,2],"cu_seqlens":[0,2,4],"ids":[97,98,99,100],'\
+'"labels":[-100,98,-100,-100],"tokens":["a","b","c","d"]}' ;;
+      *) echo '{"index":0,"text":"abcd","ids":[97,98,99,100],'\
+'"labels":[-100,-100,99,100],"tokens":["a","b","c","d"]}'
+         echo '{"index":1,"text":"ab","ids":[97,98],"labels":[-100,-100],'\
+'"tokens":["a","b"],"left_out":"no target"}' ;;
     esac ;;
 esac
 )sh";
@@ -37,7 +40,7 @@ class PreviewTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
   std::string Calls() const { return Read("calls"); }
-  TemporaryFolder folder_;
+  TempDir folder_;
 };
 
 }  // namespace trainerd::client

@@ -17,13 +17,6 @@ TEST(FormatTest, FormatsNumbers) {
   EXPECT_EQ(FormatCount(999), "999");
   EXPECT_EQ(FormatCount(1234567), "1,234,567");
   EXPECT_EQ(FormatCount(-1234), "-1,234");
-  EXPECT_EQ(FormatBytes(1023), "1023 B");
-  EXPECT_EQ(FormatBytes(int64_t{5} << 29), "2.5 GiB");
-  EXPECT_EQ(FormatSpan(absl::Seconds(45)), "45s");
-  EXPECT_EQ(FormatSpan(absl::Seconds(200)), "3m20s");
-  EXPECT_EQ(FormatSpan(absl::Hours(2) + absl::Minutes(5)), "2h05m");
-  EXPECT_EQ(FormatSpan(absl::Hours(76)), "3d04h");
-  EXPECT_EQ(FormatSpan(absl::Seconds(-3)), "0s");
   EXPECT_EQ(FormatPercent(0.999), "99 %") << "100 % only when it is done";
 }
 

@@ -23,7 +23,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::ReadText;
-using testing::TempDir;
 using testing::WriteText;
 
 const std::string kDigest(32, 'd');

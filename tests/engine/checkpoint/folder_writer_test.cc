@@ -17,7 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::ReadText;
-using testing::TempDir;
 
 absl::Status Allowed() { return absl::OkStatus(); }
 
@@ -126,13 +125,6 @@ TEST(FolderWriterTest, FailsAndRemovesFilesAtSizeLimit) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, ReportsFreeBytesOfMissingPath) {
-  TempDir folder;
-  const auto free = FreeBytes(folder / "not/there/yet");
-  ASSERT_TRUE(free.ok()) << free.status();
-  EXPECT_GT(*free, 0);
-}
-
 // A name is durable once the folder that holds it was fsynced: every level that was made.
 TEST(FolderWriterTest, SyncsNamesOfMissingParents) {
   TempDir folder;
@@ -144,12 +136,6 @@ TEST(FolderWriterTest, SyncsNamesOfMissingParents) {
   EXPECT_TRUE(log.Has(folder / "run")) << "checkpoints is in it";
   ASSERT_TRUE((*writer)->Publish(Example(), folder / "run/checkpoints/step", Allowed).ok());
   EXPECT_TRUE(log.Has(folder / "run/checkpoints")) << "step is in it";
-}
-
-TEST(FolderWriterTest, FormatsBytes) {
-  EXPECT_EQ(BytesText(999), "999 bytes");
-  EXPECT_EQ(BytesText(1'500'000), "1.5 MB");
-  EXPECT_EQ(BytesText(1'890'000'000), "1.89 GB");
 }
 
 }  // namespace

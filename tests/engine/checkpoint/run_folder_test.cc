@@ -16,7 +16,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::TempDir;
 
 void AddCheckpoint(const TempDir& folder, int64_t step, int32_t attempt) {
   auto writer =

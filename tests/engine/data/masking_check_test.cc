@@ -44,7 +44,7 @@ class MaskingCheckTest : public ::testing::Test {
     return names;
   }
 
-  const TempFolder folder_;
+  const TempDir folder_;
   const std::string model_;
   v1::JobConfig config_;
   std::unique_ptr<Tokenizer> tokenizer_;

@@ -24,7 +24,7 @@ const int kMoreCases = setenv("RC_PARAMS", "max_success=1000", /*overwrite=*/0);
 
 // The golden tokenizer of Qwen3's kind (NFC, trained merges) without those added tokens that
 // swallow white space: what it decodes is the NFC of what it encoded.
-std::string WriteTokenizer(const TempFolder& folder) {
+std::string WriteTokenizer(const TempDir& folder) {
   std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/text/tokenizers/qwen3/tokenizer.json");
   nlohmann::ordered_json json = nlohmann::ordered_json::parse(file);
   auto& added = json["added_tokens"];
@@ -99,7 +99,7 @@ RandomConversation MakeConversation() {
 
 class LabelPropertiesTest : public ::testing::TestWithParam<v1::DataConfig::ControlTokens> {
  protected:
-  const TempFolder folder_;
+  const TempDir folder_;
 };
 
 // The rule (target_spans.h): a token is trained exactly if it overlaps an answer. So where a token

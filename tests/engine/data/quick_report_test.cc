@@ -23,7 +23,7 @@ class QuickReportTest : public ::testing::Test {
     }
     return codes;
   }
-  const TempFolder folder_;
+  const TempDir folder_;
 };
 
 TEST_F(QuickReportTest, CountsSmallFilesExactly) {

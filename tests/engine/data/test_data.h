@@ -14,32 +14,10 @@
 #include "engine/data/store/token_store_writer.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/temp_dir.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
-
-// A folder of its own for each test, removed with everything in it.
-class TempFolder {
- public:
-  TempFolder() {
-    std::string pattern = std::filesystem::temp_directory_path() / "trainerd-data-XXXXXX";
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempFolder() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  const std::string& path() const { return path_; }
-  std::string Write(const std::string& name, std::string_view contents) const {
-    const std::string file = path_ + "/" + name;
-    std::filesystem::create_directories(std::filesystem::path(file).parent_path());
-    std::ofstream(file, std::ios::binary) << contents;
-    return file;
-  }
-
- private:
-  std::string path_;
-};
 
 // UTF-8 of the symbol that byte-level BPE writes for a byte.
 inline std::string ByteSymbol(int byte) {
@@ -60,8 +38,7 @@ inline constexpr int32_t kEndOfText = 256, kStart = 257, kEnd = 258;
 
 // A model folder without weights: every byte is a token, and ChatML's control tokens.
 // `template_source` = "" writes none.
-inline std::string WriteByteTokenizer(const TempFolder& folder,
-                                      const std::string& template_source) {
+inline std::string WriteByteTokenizer(const TempDir& folder, const std::string& template_source) {
   nlohmann::json vocabulary = nlohmann::json::object();
   for (int byte = 0; byte < 256; ++byte) vocabulary[ByteSymbol(byte)] = byte;
   nlohmann::json added = nlohmann::json::array();

@@ -14,7 +14,6 @@
 namespace trainerd::engine {
 namespace {
 
-using golden::TempDir;
 using golden::WriteFile;
 using ::testing::HasSubstr;
 

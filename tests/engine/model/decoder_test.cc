@@ -43,7 +43,7 @@ class DecoderTest : public ::testing::TestWithParam<Case> {
     return ToDevice(golden::Pack(golden_, which), TestDevice());
   }
 
-  golden::TempDir dir_;
+  TempDir dir_;
   nlohmann::json golden_;
   std::unique_ptr<ParameterSet> parameters_;
   std::unique_ptr<Decoder> decoder_;

@@ -90,7 +90,7 @@ struct FrozenModel {
     return decoder->ForwardBackward(Batch(), 1.0 / targets).item<double>() / targets;
   }
 
-  golden::TempDir folder;
+  TempDir folder;
   nlohmann::json golden;
   std::unique_ptr<ParameterSet> parameters;
   std::unique_ptr<Decoder> decoder;

@@ -11,7 +11,7 @@ namespace {
 
 class GenerateTest : public ::testing::Test {
  protected:
-  golden::TempDir dir_;
+  TempDir dir_;
   nlohmann::json golden_ = golden::Read("qwen3");
   std::unique_ptr<ParameterSet> parameters_ = golden::Load(golden_, Precision::kFp32, dir_.path());
   Decoder decoder_{golden::Config(golden_), *parameters_};

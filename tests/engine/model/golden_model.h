@@ -23,6 +23,7 @@
 #include "engine/model/parameters.h"
 #include "engine/model/weight_spec.h"
 #include "tests/engine/test_device.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::engine::golden {
 
@@ -30,23 +31,6 @@ inline nlohmann::json Read(const std::string& name) {
   std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/model/" + name + ".json");
   return nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
 }
-
-// A temporary folder, removed at the end of the test.
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = ::testing::TempDir() + "/trainerd-XXXXXX";
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempDir() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline uint32_t Hash32(uint32_t x) {
   x ^= x >> 16;

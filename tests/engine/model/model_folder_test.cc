@@ -13,7 +13,6 @@
 namespace trainerd::engine {
 namespace {
 
-using golden::TempDir;
 using golden::WriteFile;
 using ::testing::HasSubstr;
 

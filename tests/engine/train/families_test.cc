@@ -17,7 +17,7 @@ TEST(FamiliesTest, TrainEndToEndAndKeepTheirFormat) {
     if (FindFamily(config["model_type"].get<std::string>()) == nullptr) continue;
     // The sizes of the test tokenizer.
     config.update({{"vocab_size", 320}, {"max_position_embeddings", 2048}, {"dtype", "float32"}});
-    testing::TempDir folder;
+    TempDir folder;
     testing::WriteText(folder / "config.json", config.dump());
     const testing::TinyJob job(folder, "fp32", folder / "config.json");
     const internal::AttemptSpec spec = job.Spec("run", 1, "train: {epochs: 1}");

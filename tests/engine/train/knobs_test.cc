@@ -31,7 +31,6 @@ using testing::Case;
 using testing::DoneRun;
 using testing::kEnd;
 using testing::ReadText;
-using testing::TempDir;
 
 const std::vector<Case>& Cases() {
   static const auto* const cases = new std::vector<Case>(testing::AllCases());

@@ -15,7 +15,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using testing::Ran;
 using testing::RunAttempt;
-using testing::TempDir;
 using testing::TinyJob;
 using testing::WriteText;
 

@@ -11,7 +11,6 @@ namespace trainerd::engine {
 namespace {
 
 using ::testing::HasSubstr;
-using testing::TempDir;
 using testing::WriteText;
 
 TEST(SamplePromptsTest, ReadsBothForms) {

@@ -31,28 +31,9 @@
 #include "proto/contract/run_dir/attempt_files.h"
 #include "tests/engine/test_device.h"
 #include "tests/paths.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::engine::testing {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern =
-        absl::StrCat(std::filesystem::temp_directory_path().string(), "/trainerd-test-XXXXXX");
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TempDir() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return absl::StrCat(path_, "/", name); }
-
- private:
-  std::string path_;
-};
 
 inline void WriteText(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "google/rpc/error_details.pb.h"
 #include "proto/base/hash.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "server/store/run_rows.h"

@@ -17,6 +17,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/spool_writer.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -41,12 +42,6 @@ std::string Frame(const v1::Event& event) {
 
 class SpoolReaderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-spool-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   void Append(int64_t segment, const std::string& bytes) {
     std::ofstream(SpoolSegmentPath(dir_, segment), std::ios::app | std::ios::binary) << bytes;
   }
@@ -55,7 +50,8 @@ class SpoolReaderTest : public ::testing::Test {
     EXPECT_TRUE(batch.ok()) << batch.status();
     return batch.ok() ? *batch : SpoolBatch{};
   }
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
 };
 
 TEST_F(SpoolReaderTest, ReturnsAnEmptyBatchWithoutASpool) {
@@ -188,9 +184,8 @@ TEST_F(SpoolReaderTest, ReadsEachEventOnceWhileTheWriterRuns) {
 }
 
 TEST(SpoolWatcherTest, ReportsWritesNewFilesAndWakeUps) {
-  char name[] = "/tmp/trainerd-watch-XXXXXX";
-  ASSERT_NE(mkdtemp(name), nullptr);
-  const std::string dir = name;
+  const TempDir temp;
+  const std::string& dir = temp.path();
   std::unique_ptr<SpoolWatcher> watcher = SpoolWatcher::Create().value();
   EXPECT_FALSE(watcher->Wait(absl::Milliseconds(1)));
   ASSERT_TRUE(watcher->Add(dir).ok());
@@ -211,7 +206,6 @@ TEST(SpoolWatcherTest, ReportsWritesNewFilesAndWakeUps) {
   ASSERT_TRUE(writer->Append(Step(3), true).ok());
   EXPECT_FALSE(watcher->Wait(absl::ZeroDuration()));
   EXPECT_TRUE(absl::IsNotFound(watcher->Add(dir + "/absent")));
-  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
 #include "tests/io_faults.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -19,14 +20,7 @@ using ::testing::HasSubstr;
 
 class CheckpointScanTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-scan-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    root_ = name;
-    run_dir_ = root_ + "/runs/abc";
-    std::filesystem::create_directories(run_dir_ + "/checkpoints");
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
+  void SetUp() override { std::filesystem::create_directories(run_dir_ + "/checkpoints"); }
   void Make(const std::string& folder, int64_t step, bool manifest = true) {
     std::filesystem::create_directories(folder);
     std::ofstream(folder + "/model.safetensors") << "weights of " << step;
@@ -42,7 +36,8 @@ class CheckpointScanTest : public ::testing::Test {
                                     .xxh3_hex = ToHex(Xxh3(bytes))};
     if (manifest) std::ofstream(folder + "/MANIFEST.json") << ManifestToJson(m);
   }
-  std::string root_, run_dir_;
+  TempDir temp_;
+  const std::string root_ = temp_.path(), run_dir_ = root_ + "/runs/abc";
 };
 
 TEST_F(CheckpointScanTest, FindsOnlyFoldersWithAManifest) {

@@ -70,7 +70,10 @@ class ReconcilerTest : public ::testing::Test {
     housekeeping_ = std::make_unique<Housekeeping>(
         Housekeeping::Options{.runs_dir = dir_ / "runs",
                               .clock = clock_.Function(),
-                              .free_bytes = [this](const std::string&) { return free_bytes_; }},
+                              .free_bytes = [this](const std::string&) -> absl::StatusOr<int64_t> {
+                                if (free_bytes_ < 0) return absl::UnavailableError("not known");
+                                return free_bytes_;
+                              }},
         *store_, *disk_);
     auto watcher = SpoolWatcher::Create();
     ASSERT_OK(watcher.status());

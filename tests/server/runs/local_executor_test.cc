@@ -23,12 +23,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ingest/spool_reader.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/runs/log_reader.h"
 #include "server/runs/shim_client.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -42,19 +44,11 @@ const std::string kWorker = std::string(TRAINERD_BIN_DIR) + "/../tests/fake_work
 
 class LocalExecutorTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-executor-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    root_ = name;
-    run_dir_ = root_ + "/runs/abc";
-  }
   void TearDown() override {
     for (const AttemptRef& owned : executor_.ListOwned(root_ + "/runs")) {
       executor_.KillByIdentity(owned).IgnoreError();
       WaitFor([&] { return !*IsLockHeld(run_dir_ + "/run.lock"); });
     }
-    std::error_code error;
-    std::filesystem::remove_all(root_, error);
   }
 
   internal::AttemptSpec Spec(int attempt, std::map<std::string, std::string> labels) const {
@@ -105,7 +99,9 @@ class LocalExecutorTest : public ::testing::Test {
     return step;
   }
 
-  std::string root_, run_dir_;
+  TempDir temp_;
+  const std::string root_ = temp_.path();
+  std::string run_dir_ = root_ + "/runs/abc";
   LocalExecutor executor_{kShim};
 };
 
@@ -294,7 +290,7 @@ TEST_F(LocalExecutorTest, RefusesAnOlderAttemptAndItsShim) {
   WaitForKind(2, Kind::kExited);
   EXPECT_TRUE(absl::IsFailedPrecondition(executor_.Launch(Spec(1, {}))));
   // A late shim of attempt 1, spawned before attempt 2 became the publisher.
-  ASSERT_TRUE(MakeFolders(Dir(1) + "/logs").ok());
+  ASSERT_TRUE(MakeDirectories(Dir(1) + "/logs").ok());
   ASSERT_TRUE(WriteFileAtomic(Dir(1) + "/spec.pb", Spec(1, {}).SerializeAsString()).ok());
   const std::string command = kShim + " --attempt-dir " + Dir(1) + " 2>/dev/null";
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);

@@ -7,19 +7,14 @@
 #include <fstream>
 
 #include "gtest/gtest.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
 
 class LogReaderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-log-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-    std::filesystem::create_directory(dir_ + "/logs");
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
+  void SetUp() override { std::filesystem::create_directory(dir_ + "/logs"); }
   std::string Path(int64_t start) const {
     char name[48];
     std::snprintf(name, sizeof(name), "/logs/worker.%020lld.log", static_cast<long long>(start));
@@ -28,7 +23,8 @@ class LogReaderTest : public ::testing::Test {
   void Write(int64_t start, const std::string& text) {
     std::ofstream(Path(start), std::ios::app | std::ios::binary) << text;
   }
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
 };
 
 TEST_F(LogReaderTest, ReturnsNothingWithoutALog) {

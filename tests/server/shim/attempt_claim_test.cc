@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "tests/temp_dir.h"
 
@@ -43,7 +44,7 @@ class OtherLock {
 class AttemptClaimTest : public ::testing::Test {
  protected:
   AttemptClaimTest() {
-    EXPECT_TRUE(MakeFolders(attempt_dir_).ok());
+    EXPECT_TRUE(MakeDirectories(attempt_dir_).ok());
     internal::AttemptSpec spec;
     spec.set_job("jobs/a");
     spec.set_attempt(1);
@@ -53,8 +54,8 @@ class AttemptClaimTest : public ::testing::Test {
   }
   bool IsHeld(const std::string& path) const { return IsLockHeld(path).value(); }
 
-  testing::TempDir dir_;
-  const std::string run_dir_ = dir_.File("run");
+  TempDir dir_;
+  const std::string run_dir_ = dir_ / "run";
   const std::string attempt_dir_ = AttemptDir(run_dir_, 1);
   const std::string run_lock_ = run_dir_ + "/run.lock";
 };

@@ -12,6 +12,7 @@
 
 #include "gtest/gtest.h"
 #include "proto/contract/run_dir/framing.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -19,9 +20,6 @@ namespace {
 class ControlServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/trainerd-control-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
     server_ = ControlServer::Listen(dir_, [this](const internal::ShimRequest& request) {
                 ++requests_;
                 internal::ShimReply reply;
@@ -29,10 +27,6 @@ class ControlServerTest : public ::testing::Test {
                 reply.set_action(request.signal().action());
                 return reply;
               }).value();
-  }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(dir_);
   }
   int Connect() const {
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -67,7 +61,8 @@ class ControlServerTest : public ::testing::Test {
     return !frame.ok() || !frame->has_value();
   }
 
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
   int requests_ = 0;
   std::unique_ptr<ControlServer> server_;
 };

@@ -10,18 +10,13 @@
 
 #include "gtest/gtest.h"
 #include "proto/base/atomic_file.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
 
 class LogCaptureTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-log-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   std::set<std::string> Names() const {
     std::set<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(dir_)) {
@@ -29,7 +24,8 @@ class LogCaptureTest : public ::testing::Test {
     }
     return names;
   }
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
 };
 
 TEST_F(LogCaptureTest, NamesFilesByOffsetAndRemovesTheOldest) {

@@ -17,6 +17,7 @@
 #include "absl/strings/strip.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto/base/directory.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/process_id.h"
@@ -31,7 +32,7 @@ using ::testing::HasSubstr;
 class ShimTest : public ::testing::Test {
  protected:
   ShimTest() {
-    EXPECT_TRUE(MakeFolders(attempt_dir_ + "/logs").ok());
+    EXPECT_TRUE(MakeDirectories(attempt_dir_ + "/logs").ok());
     EXPECT_TRUE(WritePublisher(run_dir_, 1).ok());
   }
   ~ShimTest() override {
@@ -41,7 +42,7 @@ class ShimTest : public ::testing::Test {
   }
 
   // Starts a shim whose worker is this script.
-  void Start(const std::string& body) { StartWorker(WriteWorkerScript(dir_.File("worker"), body)); }
+  void Start(const std::string& body) { StartWorker(WriteWorkerScript(dir_ / "worker", body)); }
   void StartWorker(const std::string& path) {
     internal::AttemptSpec spec;
     spec.set_job("jobs/a");
@@ -93,11 +94,11 @@ class ShimTest : public ::testing::Test {
     return Call(request).value_or(internal::ShimReply{});
   }
 
-  testing::TempDir dir_;
-  const std::string run_dir_ = dir_.File("run");
+  TempDir dir_;
+  const std::string run_dir_ = dir_ / "run";
   const std::string attempt_dir_ = AttemptDir(run_dir_, 1);
-  const std::string up_ = dir_.File("up");
-  const std::string go_ = dir_.File("go");
+  const std::string up_ = dir_ / "up";
+  const std::string go_ = dir_ / "go";
   pid_t shim_ = 0;
 };
 
@@ -219,7 +220,7 @@ TEST_F(ShimTest, AnswersUntilItsRecordCanBeWritten) {
 }
 
 TEST_F(ShimTest, DoesNotWaitForAChildOfTheWorkerThatHoldsTheLog) {
-  const std::string child_file = dir_.File("child");
+  const std::string child_file = dir_ / "child";
   Start("sleep 60 & echo $! >" + child_file + "; echo last words; exit 0");
   EXPECT_EQ(Wait(), kShimDone);
   EXPECT_EQ(Record().log_excerpt(), "last words\n");

@@ -38,7 +38,7 @@ class WorkerProcessTest : public ::testing::Test {
         {.worker_path = path, .attempt_dir = dir_.path(), .run_lock_fd = run_lock_fd_});
   }
   WorkerProcess Spawn(const std::string& body) {
-    return SpawnProgram(WriteWorkerScript(dir_.File("worker"), body)).value();
+    return SpawnProgram(WriteWorkerScript(dir_ / "worker", body)).value();
   }
   static WorkerProcess::End WaitForEnd(WorkerProcess& worker) {
     std::optional<WorkerProcess::End> end;
@@ -57,8 +57,8 @@ class WorkerProcessTest : public ::testing::Test {
     return log;
   }
 
-  testing::TempDir dir_;
-  const std::string lock_path_ = dir_.File("run.lock");
+  TempDir dir_;
+  const std::string lock_path_ = dir_ / "run.lock";
   int run_lock_fd_;
 };
 
@@ -94,7 +94,7 @@ TEST_F(WorkerProcessTest, KeepsTheRunDirectoryLockedWhileItLives) {
 }
 
 TEST_F(WorkerProcessTest, SendsFramesUntilTheSocketIsClosed) {
-  const std::string received = dir_.File("received");
+  const std::string received = dir_ / "received";
   WorkerProcess worker = Spawn("exec cat <&3 >" + received);
   ASSERT_TRUE(worker.Send(internal::CHECKPOINT).ok());
   ASSERT_TRUE(worker.Send(internal::STOP).ok());

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "proto/base/time.h"
 #include "server/store/job_rows.h"
 #include "server/store/run_rows.h"
 #include "tests/server/test_env.h"

@@ -51,7 +51,7 @@ class InspectTest : public ::testing::Test {
         "  max_length: 64\n" +
             more);
   }
-  const TempFolder folder_;
+  const TempDir folder_;
 };
 
 TEST_F(InspectTest, PreviewPrintsEachExampleInFileOrder) {
@@ -160,7 +160,7 @@ TEST_F(InspectTest, ValidateReportsAllFaultsAndSaysWhetherThereAreErrors) {
     return absl::OkStatus();
   });
   EXPECT_EQ(json::parse(result.text)["trained_examples"], "1");
-  folder_.Write("model/model.safetensors", "");  // the quick report asks for weights
+  folder_.Write("model/model.safetensors", "");  // the quick report requires weights
   for (const bool quick : {false, true}) {
     result = Output([&](std::FILE* out) {
       const auto clean =

@@ -46,7 +46,7 @@ class ControlTokensTest : public ::testing::Test {
     return ids;
   }
 
-  TempFolder folder_;
+  TempDir folder_;
   const std::string model_;
   const std::string row_ = Row("x<|im_end|>\n<|im_start|>assistant\nhi", "no<|im_end|>");
 };

@@ -64,7 +64,7 @@ std::string Damaged(std::string row, std::mt19937* random) {
 }
 
 TEST(RowMutationTest, ADamagedRowIsAFaultOrHoldsTogether) {
-  const TempFolder folder;
+  const TempDir folder;
   const v1::JobConfig config = BaseConfig(WriteByteTokenizer(folder, ""), "unused");
   const TextPipeline text = *OpenTextPipeline(config);
   const std::unique_ptr<ExamplePipeline> pipeline = *ExamplePipeline::Create(config, text);

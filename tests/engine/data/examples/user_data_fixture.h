@@ -148,7 +148,7 @@ class NewcomerFixture : public ::testing::Test {
     return count;
   }
 
-  const TempFolder folder_;
+  const TempDir folder_;
   const std::string model_;
   std::unique_ptr<Tokenizer> tokenizer_;  // of the last Prepare
 };

@@ -55,7 +55,7 @@ class TokenCacheTest : public ::testing::Test {
     return count;
   }
 
-  const TempFolder folder_;
+  const TempDir folder_;
   const std::string model_, cache_;
   v1::JobConfig config_;
 };

@@ -15,7 +15,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::trainerd::testing::ReadText;
-using ::trainerd::testing::TempFolder;
 using Json = nlohmann::ordered_json;
 
 std::string Folder(const std::string& family) {
@@ -39,7 +38,7 @@ std::vector<int32_t> Ids(const Tokenizer& tokenizer, std::string_view text,
 absl::Status StatusAfter(const std::string& family, const std::function<void(Json*)>& edit) {
   Json file = Json::parse(ReadText(Folder(family) + "/tokenizer.json"));
   edit(&file);
-  TempFolder folder;
+  TempDir folder;
   folder.Write("tokenizer.json", file.dump());
   return Tokenizer::Load(folder.path()).status();
 }
@@ -161,7 +160,7 @@ TEST(TokenizerTest, APrefixSpaceCoversNothingWhereNfcChangedTheText) {
   Json file = Json::parse(ReadText(Folder("gpt2_prefix") + "/tokenizer.json"));
   file["normalizer"] = {{"type", "NFC"}};
   file["model"]["merges"] = Json::array();
-  TempFolder folder;
+  TempDir folder;
   folder.Write("tokenizer.json", file.dump());
   const auto tokenizer = Tokenizer::Load(folder.path());
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
@@ -180,7 +179,7 @@ TEST(TokenizerTest, MergesOfEmptyTokensNameNoTokenBeyondTheVocabulary) {
   vocabulary[""] = vocabulary.size();
   file["added_tokens"] = Json::array();
   for (int i = 0; i < 5000; ++i) file["model"]["merges"].push_back({"", ""});
-  TempFolder folder;
+  TempDir folder;
   folder.Write("tokenizer.json", file.dump());
   const auto tokenizer = Tokenizer::Load(folder.path());
   if (!tokenizer.ok()) {
@@ -240,7 +239,7 @@ TEST(TokenizerTest, KnowsNamedTokens) {
 }
 
 TEST(TokenizerTest, ReadsTemplateFromEachPlace) {
-  TempFolder folder;
+  TempDir folder;
   folder.Write("tokenizer.json", ReadText(Folder("gpt2") + "/tokenizer.json"));
   EXPECT_EQ((*Tokenizer::Load(folder.path()))->chat_template_source(), "");
   const std::string bare = (*Tokenizer::Load(folder.path()))->fingerprint();
@@ -256,7 +255,7 @@ TEST(TokenizerTest, ReadsTemplateFromEachPlace) {
 }
 
 TEST(TokenizerTest, TakesAddedTokensFromTheConfiguration) {
-  TempFolder folder;
+  TempDir folder;
   folder.Write("tokenizer.json", ReadText(Folder("gpt2") + "/tokenizer.json"));
   folder.Write("tokenizer_config.json",
                R"({"added_tokens_decoder": {"900": {"content": "<|new|>", "special": true}}})");
@@ -396,7 +395,7 @@ TEST(TokenizerTest, RefusesMalformedContentByPath) {
 }
 
 TEST(TokenizerTest, RefusesMissingAndBrokenFiles) {
-  TempFolder folder;
+  TempDir folder;
   EXPECT_EQ(Tokenizer::Load(folder.path()).status().code(), absl::StatusCode::kNotFound);
   folder.Write("tokenizer.json", "{\"model\": ");
   EXPECT_EQ(Tokenizer::Load(folder.path()).status().code(), absl::StatusCode::kInvalidArgument);

@@ -20,7 +20,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::RecordingSink;
-using testing::TempDir;
 using testing::TinyJob;
 
 // A job that is ready for its first step, with four examples of different lengths.

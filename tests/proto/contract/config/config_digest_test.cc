@@ -32,7 +32,8 @@ TEST(ConfigDigestTest, CanonicalTextIsSortedAndShortest) {
   config.mutable_data()->set_system_prompt("a \"b\"\n");
   const std::string expected =
       R"({"data":{"shuffle":false,"system_prompt":"a \"b\"\u000a","train":[{},{"weight":0.5}]},)"
-      R"("optimizer":{"betas":[0.9,0.999],"learning_rate":2e-04},"train":{"batch_size":4,"seed":42}})";
+      R"("optimizer":{"betas":[0.9,0.999],"learning_rate":2e-04},)"
+      R"("train":{"batch_size":4,"seed":42}})";
   EXPECT_EQ(CanonicalJson(config), expected);
   EXPECT_EQ(ConfigDigest(config), Sha256(CanonicalJson(config)));
   EXPECT_EQ(CanonicalJson(v1::JobConfig()), "{}");

@@ -87,16 +87,5 @@ TEST(FieldTextTest, ListDefaults) {
   EXPECT_FALSE(SetFromDefault(Field(optimizer, "betas"), "0.9", &optimizer).ok());
 }
 
-TEST(FieldTextTest, Utf8) {
-  for (const char* good :
-       {"", "a", "ä", "€", "😀", "\xed\x9f\xbf", "\xee\x80\x80", "\xf4\x8f\xbf\xbf"})
-    EXPECT_TRUE(IsValidUtf8(good)) << good;
-  for (const char* bad :
-       {"\x80", "\xc3", "\xc0\x80", "\xc1\xbf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x80\x80\x80",
-        "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xe2\x82"}) {
-    EXPECT_FALSE(IsValidUtf8(bad));
-  }
-}
-
 }  // namespace
 }  // namespace trainerd

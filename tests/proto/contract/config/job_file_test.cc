@@ -37,11 +37,11 @@ class JobFileTest : public ::testing::Test {
     return job.ok() ? *std::move(job) : JobFile();
   }
   static std::string Text(const JobFile& job) { return ViolationsText(job.violations, job.path); }
-  testing::TempDir folder_;
+  TempDir folder_;
 };
 
 TEST_F(JobFileTest, ResolvesPathsAgainstTheFileAndNamesTheJobAfterIt) {
-  std::filesystem::create_directory(folder_.File("sub"));
+  std::filesystem::create_directory(folder_ / "sub");
   Write("sub/my-run.yaml", kGood);
   const JobFile job =
       Read({.path = "sub/my-run.yaml", .sets = {"output.path=out", "train.max_steps=7"}});
@@ -57,7 +57,7 @@ TEST_F(JobFileTest, ResolvesPathsAgainstTheFileAndNamesTheJobAfterIt) {
 TEST_F(JobFileTest, ResolvesDefaultsAndTellsThemFromGivenValues) {
   Write("my-run.yaml", kGood);
   const auto job =
-      ReadResolvedJob({.path = folder_.File("my-run.yaml"), .default_now = "2026-01-02 03:04:05"});
+      ReadResolvedJob({.path = folder_ / "my-run.yaml", .default_now = "2026-01-02 03:04:05"});
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(job->config().name(), "my-run");
   EXPECT_EQ(job->config().data().now(), "2026-01-02 03:04:05");
@@ -82,7 +82,7 @@ TEST_F(JobFileTest, ReportsAllViolationsWithTheirLines) {
   EXPECT_THAT(Text(job), HasSubstr("batch_size"));
   EXPECT_THAT(Text(job), HasSubstr("bad.yaml:7: train.seed: "));
   EXPECT_EQ(job.violations.size(), 3u) << Text(job);
-  const auto resolved = ReadResolvedJob({.path = folder_.File("bad.yaml")});
+  const auto resolved = ReadResolvedJob({.path = folder_ / "bad.yaml"});
   EXPECT_TRUE(absl::IsInvalidArgument(resolved.status()));
   EXPECT_THAT(std::string(resolved.status().message()), HasSubstr(":7: train.seed: "));
 }
@@ -123,7 +123,7 @@ TEST_F(JobFileTest, ChecksOnlyTheGivenFieldsOfAnIncompleteJob) {
 }
 
 TEST_F(JobFileTest, RefusesMissingFileAndMalformedSet) {
-  const auto missing = ReadJobFile({.path = folder_.File("none.yaml")});
+  const auto missing = ReadJobFile({.path = folder_ / "none.yaml"});
   EXPECT_TRUE(absl::IsInvalidArgument(missing.status()));
   EXPECT_THAT(std::string(missing.status().message()), HasSubstr("none.yaml"));
   EXPECT_THAT(std::string(ReadJobFile({.sets = {"novalue"}}).status().message()),

@@ -21,9 +21,9 @@ TEST(JsonOutputTest, UsesProtoNamesAndLeavesAbsentFieldsOut) {
   event.mutable_metrics()->set_loss(1.93);
   event.mutable_metrics()->set_learning_rate(0);
   event.mutable_metrics()->set_target_tokens(1711);
-  EXPECT_EQ(
-      MessageToJsonLine(event),
-      R"({"seq":"17","job":"jobs/4f","attempt":1,"metrics":{"step":"3","loss":1.93,"learning_rate":0,"target_tokens":"1711"}})");
+  EXPECT_EQ(MessageToJsonLine(event),
+            R"({"seq":"17","job":"jobs/4f","attempt":1,"metrics":)"
+            R"({"step":"3","loss":1.93,"learning_rate":0,"target_tokens":"1711"}})");
 }
 
 TEST(JsonOutputTest, NotFiniteNumbersAreTexts) {
