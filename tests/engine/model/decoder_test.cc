@@ -96,14 +96,13 @@ TEST_P(DecoderTest, LossAndGradientsEqualTransformers) {
 
 // Losses of plain SGD in torch: forward, backward and publication of the weights, several times.
 TEST_P(DecoderTest, TrainingLossesEqualTransformers) {
-  if (!fp32()) GTEST_SKIP() << "the losses are those of fp32";
   const double targets = golden_["targets"].get<double>();
   const double learning_rate = golden_["training"]["learning_rate"].get<double>();
   const DeviceBatch batch = Batch({0, 1, 2});
   for (const double expected : golden_["training"]["losses"]) {
     parameters_->ZeroGrad();
     const double loss = decoder_->ForwardBackward(batch, 1.0 / targets).item<double>() / targets;
-    EXPECT_NEAR(loss, expected, 2e-5 * expected);
+    EXPECT_NEAR(loss, expected, (fp32() ? 2e-5 : 2e-2) * expected);
     for (const Parameter& parameter : parameters_->parameters())
       parameter.master.sub_(parameter.grad, learning_rate);
     parameters_->PublishCompute();
