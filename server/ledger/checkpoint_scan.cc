@@ -10,9 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/attempt_files.h"
@@ -117,30 +115,6 @@ absl::Status VerifyCheckpoint(const FoundCheckpoint& found) {
 absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint) {
   return ConfirmCorruption({absl::StrCat(checkpoint.path(), "/", kManifestName)},
                            [&] { return QuickCheckOnce(checkpoint); });
-}
-
-v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
-  const Manifest& manifest = found.manifest;
-  v1::Checkpoint checkpoint;
-  checkpoint.set_name(absl::StrCat(manifest.job, "/checkpoints/", found.id));
-  checkpoint.set_job(manifest.job);
-  checkpoint.set_step(manifest.step);
-  checkpoint.set_attempt(manifest.attempt);
-  absl::Time created;
-  std::string ignored;
-  if (absl::ParseTime(absl::RFC3339_full, manifest.create_time, &created, &ignored)) {
-    const int64_t nanos = absl::ToUnixNanos(created);
-    checkpoint.mutable_create_time()->set_seconds(nanos / 1000000000);
-    checkpoint.mutable_create_time()->set_nanos(static_cast<int32_t>(nanos % 1000000000));
-  }
-  checkpoint.set_size_bytes(manifest.total_bytes());
-  checkpoint.set_manifest_digest(found.manifest_digest);
-  checkpoint.set_has_optimizer(manifest.has_optimizer);
-  checkpoint.set_path(found.path);
-  checkpoint.set_parent(manifest.parent);
-  checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
-  checkpoint.set_tokens(manifest.tokens);
-  return checkpoint;
 }
 
 absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
