@@ -5,7 +5,6 @@
 #include <memory>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -14,7 +13,6 @@
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/model/model_writer.h"
-#include "google/protobuf/util/time_util.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/format.h"
@@ -22,6 +20,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/run_dir/attempt_files.h"
+#include "proto/contract/run_dir/found_checkpoint.h"
 
 namespace trainerd::engine {
 namespace {
@@ -102,32 +101,9 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                              [&] { return CheckPublisher(target.run_dir, target.attempt); });
   }
   if (!status.ok()) return WithNumbers(status, target.run_dir, needed);
-  ASSIGN_OR_RETURN(const Manifest published, ReadManifest(final_path));
-  return DescribeCheckpoint(final_path, published, absl::StrCat(target.job, "/checkpoints/", id),
-                            /*verified=*/true);
-}
-
-absl::StatusOr<v1::Checkpoint> DescribeCheckpoint(const std::string& folder,
-                                                  const Manifest& manifest, const std::string& name,
-                                                  bool verified) {
-  ASSIGN_OR_RETURN(std::string digest, ManifestDigest(folder));
-  v1::Checkpoint checkpoint;
-  checkpoint.set_name(name);
-  checkpoint.set_job(manifest.job);
-  checkpoint.set_step(manifest.step);
-  checkpoint.set_attempt(manifest.attempt);
-  if (!google::protobuf::util::TimeUtil::FromString(manifest.create_time,
-                                                    checkpoint.mutable_create_time())) {
-    checkpoint.clear_create_time();
-  }
-  checkpoint.set_size_bytes(manifest.total_bytes());
-  checkpoint.set_manifest_digest(std::move(digest));
-  checkpoint.set_verified(verified);
-  checkpoint.set_has_optimizer(manifest.has_optimizer);
-  checkpoint.set_path(folder);
-  checkpoint.set_parent(manifest.parent);
-  checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
-  checkpoint.set_tokens(manifest.tokens);
+  ASSIGN_OR_RETURN(const FoundCheckpoint published, ReadCheckpointFolder(final_path));
+  v1::Checkpoint checkpoint = ToCheckpoint(published);
+  checkpoint.set_verified(true);
   return checkpoint;
 }
 

@@ -48,11 +48,6 @@ absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string&
 // that a full disk is detected before gigabytes are written.
 absl::Status CheckSpace(const std::string& folder, int64_t needed);
 
-// Describes a folder by its manifest; `verified` is copied.
-absl::StatusOr<v1::Checkpoint> DescribeCheckpoint(const std::string& folder,
-                                                  const Manifest& manifest, const std::string& name,
-                                                  bool verified);
-
 // A checkpoint whose files were verified against its manifest.
 struct OpenedCheckpoint {
   std::string folder;

@@ -44,14 +44,16 @@ absl::StatusOr<std::vector<FoundCheckpoint>> ListCheckpoints(const std::string& 
   for (const std::string& name : names) {
     const std::optional<CheckpointId> id = ParseCheckpointName(name);
     if (!id.has_value()) continue;
-    const std::string path = absl::StrCat(folder, "/", name);
-    absl::StatusOr<Manifest> manifest = ReadManifest(path);
-    if (!manifest.ok() || manifest->step != id->step || manifest->attempt != id->attempt) continue;
-    found.push_back({*id, path, *std::move(manifest)});
+    absl::StatusOr<FoundCheckpoint> checkpoint =
+        ReadCheckpointFolder(absl::StrCat(folder, "/", name));
+    if (!checkpoint.ok() || checkpoint->manifest.step != id->step ||
+        checkpoint->manifest.attempt != id->attempt)
+      continue;
+    found.push_back(*std::move(checkpoint));
   }
   std::sort(found.begin(), found.end(), [](const FoundCheckpoint& a, const FoundCheckpoint& b) {
-    if (a.id.attempt != b.id.attempt) return a.id.attempt > b.id.attempt;
-    return a.id.step > b.id.step;
+    if (a.manifest.attempt != b.manifest.attempt) return a.manifest.attempt > b.manifest.attempt;
+    return a.manifest.step > b.manifest.step;
   });
   return found;
 }
@@ -70,11 +72,20 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindResumePoint(const std::string
 absl::Status PruneCheckpoints(const std::string& run_dir, int32_t keep_last) {
   ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, ListCheckpoints(run_dir));
   for (size_t i = std::max<int32_t>(keep_last, 1); i < found.size(); ++i) {
+<<<<<<< HEAD
     // By way of a temporary name: a partly removed checkpoint must not look like one.
     RETURN_IF_ERROR(RemoveThrough(
         found[i].path, absl::StrCat(CheckpointsFolder(run_dir), "/",
                                     TemporaryName(found[i].id.attempt,
                                                   absl::StrCat("removed-", found[i].id.step)))));
+=======
+    // Renamed first, because a partly removed checkpoint must not have the name of one.
+    const std::string trash = absl::StrCat(
+        CheckpointsFolder(run_dir), "/",
+        TemporaryName(found[i].manifest.attempt, absl::StrCat("removed-", found[i].manifest.step)));
+    RETURN_IF_ERROR(RenameDurable(found[i].path, trash));
+    RETURN_IF_ERROR(RemoveAll(trash));
+>>>>>>> contract-checkpoint
   }
   return absl::OkStatus();
 }

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/checkpoint/checkpoint_name.h"
-#include "proto/contract/run_dir/manifest.h"
+#include "proto/contract/run_dir/found_checkpoint.h"
 
 namespace trainerd::engine {
 
@@ -22,11 +22,6 @@ std::string FinalFolder(const std::string& run_dir);
 // in checkpoints/.
 absl::Status RemoveTemporaries(const std::string& run_dir, int32_t attempt);
 
-struct FoundCheckpoint {
-  CheckpointId id;
-  std::string path;
-  Manifest manifest;
-};
 // Every folder of checkpoints/ that has a readable manifest and the name that matches it, newest
 // first: by attempt, then step. A later attempt always continued from the newest checkpoint, so
 // that order is the lineage.

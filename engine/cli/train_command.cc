@@ -119,7 +119,7 @@ absl::StatusOr<internal::AttemptSpec> MakeSpec(const TrainOptions& options,
   for (const std::string& line : skipped) spdlog::warn("not used: {}", line);
   if (resume.has_value()) {
     spec.set_resume_path(resume->path);
-    spec.set_resume_name(absl::StrCat(spec.job(), "/checkpoints/", CheckpointName(resume->id)));
+    spec.set_resume_name(absl::StrCat(spec.job(), "/checkpoints/", resume->id));
   } else {
     spec.set_init_path(config.config().init_from().checkpoint());
   }

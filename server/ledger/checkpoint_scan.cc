@@ -8,9 +8,7 @@
 
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
@@ -92,6 +90,7 @@ absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint) {
                            [&] { return QuickCheckOnce(checkpoint); });
 }
 
+<<<<<<< HEAD
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
   const Manifest& manifest = found.manifest;
   v1::Checkpoint checkpoint;
@@ -114,6 +113,8 @@ v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
   return checkpoint;
 }
 
+=======
+>>>>>>> contract-checkpoint
 absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
   ASSIGN_OR_RETURN(Manifest manifest, ReadManifestNow(final_dir));
   RETURN_IF_ERROR(VerifyNow(final_dir, manifest));

@@ -9,21 +9,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/contract/run_dir/found_checkpoint.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "trainerd/v1/checkpoint.pb.h"
 
 namespace trainerd::server {
-
-// A folder checkpoints/<id> whose MANIFEST.json parses.
-struct FoundCheckpoint {
-  // Name of the folder.
-  std::string id;
-  // Absolute.
-  std::string path;
-  Manifest manifest;
-  // 16 bytes.
-  std::string manifest_digest;
-};
 
 // Folders with a manifest, in no particular order. Skips folders without a valid one (unfinished,
 // `.tmp-…`). Empty when the folder does not exist. Errors: of reading the folder or a manifest;
@@ -38,9 +28,6 @@ absl::Status VerifyCheckpoint(const FoundCheckpoint& found);
 // worker that loads the checkpoint compares the hashes. Errors: as VerifyCheckpoint; NotFound for a
 // missing file.
 absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint);
-
-// The ledger entry of a found folder; verified and superseded are false.
-v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found);
 
 // Reads run_dir/final back and returns its manifest. Errors: NotFound without a manifest, DataLoss
 // when a file differs from it, Unavailable when a file cannot be read now.

@@ -18,6 +18,7 @@
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/config_digest.h"
 #include "proto/contract/run_dir/attempt_files.h"
+#include "proto/contract/run_dir/found_checkpoint.h"
 #include "proto/contract/run_dir/read_error.h"
 
 namespace trainerd::engine {
@@ -107,9 +108,11 @@ absl::Status OpenStart(AttemptContext& context) {
   if (!resumes) return OpenInit(context, folder);
   ASSIGN_OR_RETURN(context.start, OpenCheckpoint(folder));
   context.start_is_resume = true;
-  ASSIGN_OR_RETURN(context.last_checkpoint,
-                   DescribeCheckpoint(folder, context.start->manifest, context.spec.resume_name(),
-                                      /*verified=*/true));
+  ASSIGN_OR_RETURN(const FoundCheckpoint found, ReadCheckpointFolder(folder));
+  v1::Checkpoint checkpoint = ToCheckpoint(found);
+  checkpoint.set_name(context.spec.resume_name());
+  checkpoint.set_verified(true);
+  context.last_checkpoint = std::move(checkpoint);
   return CompareConfig(context);
 }
 

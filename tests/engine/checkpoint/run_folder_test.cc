@@ -39,7 +39,7 @@ std::vector<std::string> Names(const TempDir& folder) {
   std::vector<std::string> names;
   const auto list = ListCheckpoints(folder.path());
   EXPECT_TRUE(list.ok()) << list.status();
-  for (const FoundCheckpoint& found : *list) names.push_back(CheckpointName(found.id));
+  for (const FoundCheckpoint& found : *list) names.push_back(found.id);
   return names;
 }
 
@@ -56,7 +56,7 @@ TEST(RunFolderTest, ResumePointIsHighestStepOfNewestAttempt) {
   const auto resume = FindResumePoint(folder.path(), &skipped);
   ASSERT_TRUE(resume.ok());
   ASSERT_TRUE(resume->has_value());
-  EXPECT_EQ(resume->value().id.step, 150);
+  EXPECT_EQ(resume->value().manifest.step, 150);
   EXPECT_TRUE(skipped.empty());
 }
 
@@ -69,7 +69,7 @@ TEST(RunFolderTest, SkipsAndNamesDamagedCheckpoint) {
   const auto resume = FindResumePoint(folder.path(), &skipped);
   ASSERT_TRUE(resume.ok());
   ASSERT_TRUE(resume->has_value());
-  EXPECT_EQ(resume->value().id.step, 100);
+  EXPECT_EQ(resume->value().manifest.step, 100);
   ASSERT_EQ(skipped.size(), 1u);
   EXPECT_THAT(skipped[0], HasSubstr("step-00000200-a1"));
 }

@@ -123,8 +123,7 @@ class TinyJob {
     EXPECT_TRUE(resume.ok()) << resume.status();
     if (resume.ok() && resume->has_value()) {
       spec.set_resume_path((*resume)->path);
-      spec.set_resume_name(
-          absl::StrCat(spec.job(), "/checkpoints/", CheckpointName((*resume)->id)));
+      spec.set_resume_name(absl::StrCat(spec.job(), "/checkpoints/", (*resume)->id));
     }
     return spec;
   }
