@@ -63,7 +63,7 @@ int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context
   v1::ListCheckpointsResponse all;
   do {
     const absl::StatusOr<v1::ListCheckpointsResponse> page =
-        (*connection)->ListCheckpoints(request);
+        (*connection)->Call<v1::ListCheckpointsResponse>(request);
     if (!page.ok()) return PrintError(page.status(), context.err());
     all.mutable_checkpoints()->MergeFrom(page->checkpoints());
     request.set_page_token(page->next_page_token());

@@ -87,7 +87,8 @@ absl::Status PrintAttempts(Connection& connection, const std::string& name,
   request.set_parent(name);
   request.set_page_size(kPageSize);
   do {
-    ASSIGN_OR_RETURN(const v1::ListAttemptsResponse page, connection.ListAttempts(request));
+    ASSIGN_OR_RETURN(const v1::ListAttemptsResponse page,
+                     connection.Call<v1::ListAttemptsResponse>(request));
     for (const v1::Attempt& attempt : page.attempts()) {
       const bool open = attempt.end() == v1::Attempt::END_UNSPECIFIED;
       table.AddRow(

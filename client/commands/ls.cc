@@ -88,7 +88,8 @@ int RunLs(const LsOptions& options, const Context& context) {
   do {
     const int left = options.limit - all.jobs_size();
     request->set_page_size(options.limit > 0 ? std::min(left, kPageSize) : kPageSize);
-    const absl::StatusOr<v1::ListJobsResponse> page = (*connection)->ListJobs(*request);
+    const absl::StatusOr<v1::ListJobsResponse> page =
+        (*connection)->Call<v1::ListJobsResponse>(*request);
     if (!page.ok()) return PrintError(page.status(), context.err());
     // The cursor of the first page: events during the other pages are repeated rather than missed.
     if (all.cursor().empty()) all.set_cursor(page->cursor());

@@ -11,7 +11,7 @@ int RunPause(const ControlOptions& options, const Context& context) {
     request.set_name(name);
     request.set_request_id(NewRequestId());
     request.set_reason(options.reason);
-    return connection.Pause(request);
+    return connection.Call<v1::Job>(request);
   });
 }
 

@@ -10,7 +10,7 @@ int RunResume(const std::string& job, const Context& context) {
     v1::ResumeRequest request;
     request.set_name(name);
     request.set_request_id(NewRequestId());
-    return connection.Resume(request);
+    return connection.Call<v1::Job>(request);
   });
 }
 

@@ -14,7 +14,7 @@ int RunRm(const std::string& text, const Context& context) {
   v1::DeleteJobRequest request;
   request.set_name(*name);
   request.set_request_id(NewRequestId());
-  const absl::StatusOr<v1::Job> job = (*connection)->DeleteJob(request);
+  const absl::StatusOr<v1::Job> job = (*connection)->Call<v1::Job>(request);
   if (!job.ok()) return PrintError(job.status(), context.err());
   if (IsForPeople(context.form)) {
     context.out() << PlainText(*name) << (job->deleting() ? " is being deleted" : " deleted")

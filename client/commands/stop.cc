@@ -14,7 +14,7 @@ int RunStop(const StopOptions& options, const Context& context) {
     request.set_mode(options.force     ? v1::StopRequest::FORCE
                      : options.discard ? v1::StopRequest::DISCARD
                                        : v1::StopRequest::GRACEFUL);
-    return connection.Stop(request);
+    return connection.Call<v1::Job>(request);
   });
 }
 

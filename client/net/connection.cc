@@ -3,8 +3,10 @@
 // for the backoff of the old one.
 #include "client/net/connection.h"
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <map>
 #include <random>
 #include <utility>
 
@@ -120,21 +122,40 @@ class GrpcStream final : public Stream<Message> {
   Phase phase_ = Phase::kStarting;
 };
 
+// The path of the call with this request type, for example "/trainerd.v1.Trainer/Pause". Each
+// request type belongs to one call.
+const std::string& MethodPath(const google::protobuf::Message& request) {
+  static const auto* const paths = [] {
+    auto* result = new std::map<const google::protobuf::Descriptor*, std::string>;
+    const google::protobuf::FileDescriptor* file = v1::GetJobRequest::descriptor()->file();
+    for (int i = 0; i < file->service_count(); ++i) {
+      const google::protobuf::ServiceDescriptor* service = file->service(i);
+      for (int k = 0; k < service->method_count(); ++k) {
+        const google::protobuf::MethodDescriptor* method = service->method(k);
+        (*result)[method->input_type()] =
+            absl::StrCat("/", service->full_name(), "/", method->name());
+      }
+    }
+    return result;
+  }();
+  const auto found = paths->find(request.GetDescriptor());
+  TRAINERD_CHECK(found != paths->end());
+  return found->second;
+}
+
 }  // namespace
 
 struct Connection::Channel {
   explicit Channel(std::shared_ptr<grpc::Channel> channel, SocketPath socket_path)
       : socket(std::move(socket_path)),
+        unary(channel),
         trainer(v1::Trainer::NewStub(channel)),
-        runs(v1::Runs::NewStub(channel)),
-        checkpoints(v1::Checkpoints::NewStub(channel)),
-        admin(v1::Admin::NewStub(channel)) {}
+        runs(v1::Runs::NewStub(channel)) {}
 
   SocketPath socket;
+  grpc::GenericStub unary;
   std::unique_ptr<v1::Trainer::Stub> trainer;
   std::unique_ptr<v1::Runs::Stub> runs;
-  std::unique_ptr<v1::Checkpoints::Stub> checkpoints;
-  std::unique_ptr<v1::Admin::Stub> admin;
 };
 
 Connection::Connection(Address address) : address_(std::move(address)) {}
@@ -162,22 +183,17 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::OpenAny(const Address& a
   if (absl::Status status = connection->Reconnect(); !status.ok()) {
     return absl::Status(status.code(), NoDaemonMessage(address, std::string(status.message())));
   }
-  absl::StatusOr<v1::ServerInfo> info = connection->Once<v1::ServerInfo>(
-      kCallDeadline, [](Channel& channel, auto* context, auto* response) {
-        return channel.admin->GetServerInfo(context, v1::GetServerInfoRequest(), response);
-      });
+  v1::ServerInfo& info = connection->server_info_;
+  absl::Status status = connection->CallOnce(v1::GetServerInfoRequest(), kCallDeadline, &info);
   // A process listened a moment ago, or replied that it is starting: wait for it.
-  const bool present = !address.socket_path.empty() || !Reason(info.status()).empty();
-  if (!info.ok() && IsConnectionLost(info.status())) {
-    if (!present)
-      return absl::UnavailableError(NoDaemonMessage(address, std::string(info.status().message())));
-    info = connection->GetServerInfo();
+  const bool present = !address.socket_path.empty() || !Reason(status).empty();
+  if (IsConnectionLost(status)) {
+    if (!present) {
+      return absl::UnavailableError(NoDaemonMessage(address, std::string(status.message())));
+    }
+    status = connection->CallUnary(v1::GetServerInfoRequest(), &info);
   }
-  if (info.ok()) {
-    connection->server_info_ = *std::move(info);
-  } else if (info.status().code() != absl::StatusCode::kUnimplemented) {
-    return info.status();
-  }
+  if (!status.ok() && status.code() != absl::StatusCode::kUnimplemented) return status;
   return connection;
 }
 
@@ -193,14 +209,31 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const Address& addr
       "); restart the daemon with the new trainerd, or use the trainctl of its version"));
 }
 
-template <typename Response, typename Call>
-absl::StatusOr<Response> Connection::Once(absl::Duration deadline, Call call) {
+absl::Status Connection::CallOnce(const google::protobuf::Message& request, absl::Duration deadline,
+                                  google::protobuf::Message* response) {
   grpc::ClientContext context;
   context.set_deadline(Deadline(deadline));
   Authorize(address_, &context);
-  Response response;
-  absl::Status status = FromGrpc(call(*channel_, &context, &response));
-  if (status.ok()) return response;
+  const grpc::Slice bytes(request.SerializeAsString());
+  grpc::CompletionQueue queue;
+  const auto call = channel_->unary.PrepareUnaryCall(&context, MethodPath(request),
+                                                     grpc::ByteBuffer(&bytes, 1), &queue);
+  call->StartCall();
+  grpc::ByteBuffer reply;
+  grpc::Status result;
+  call->Finish(&reply, &result, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  absl::Status status = FromGrpc(result);
+  grpc::Slice slice;
+  if (status.ok()) {
+    const bool parsed = reply.DumpToSingleSlice(&slice).ok() &&
+                        response->ParseFromArray(slice.begin(), static_cast<int>(slice.size()));
+    if (parsed) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat("the reply of the daemon at ", address_.display,
+                                            " is not a valid ", response->GetTypeName()));
+  }
   if (status.code() == absl::StatusCode::kDeadlineExceeded && Reason(status).empty()) {
     return absl::UnavailableError(
         absl::StrCat("the daemon at ", address_.display, " did not answer within ",
@@ -209,91 +242,36 @@ absl::StatusOr<Response> Connection::Once(absl::Duration deadline, Call call) {
   return status;
 }
 
-template <typename Response, typename Call>
-absl::StatusOr<Response> Connection::Repeat(absl::Duration deadline, Call call) {
+absl::Status Connection::CallRepeatedly(const google::protobuf::Message& request,
+                                        absl::Duration deadline,
+                                        google::protobuf::Message* response) {
   const absl::Time give_up = absl::Now() + kRepeatFor;
-  absl::StatusOr<Response> result = Once<Response>(deadline, call);
-  while (!result.ok() && IsConnectionLost(result.status()) && absl::Now() < give_up) {
+  absl::Status status = CallOnce(request, deadline, response);
+  while (IsConnectionLost(status) && absl::Now() < give_up) {
     absl::SleepFor(kRepeatPause);
     if (!Reconnect().ok()) continue;
-    result = Once<Response>(deadline, call);
+    status = CallOnce(request, deadline, response);
   }
-  if (result.ok() || result.status().code() != absl::StatusCode::kUnavailable ||
-      !Reason(result.status()).empty())
-    return result;
-  absl::Status status(absl::StatusCode::kUnavailable,
-                      NoDaemonMessage(address_, std::string(result.status().message())));
-  return status;
+  if (status.code() != absl::StatusCode::kUnavailable || !Reason(status).empty()) return status;
+  return absl::UnavailableError(NoDaemonMessage(address_, std::string(status.message())));
+}
+
+absl::Status Connection::CallUnary(const google::protobuf::Message& request,
+                                   google::protobuf::Message* response) {
+  return CallRepeatedly(request, kCallDeadline, response);
 }
 
 absl::StatusOr<v1::SubmitJobResponse> Connection::SubmitJob(const v1::SubmitJobRequest& request) {
-  const absl::Duration deadline = request.validate_only() ? kValidateDeadline : kCallDeadline;
-  return Repeat<v1::SubmitJobResponse>(
-      deadline, [&](Channel& channel, auto* context, auto* response) {
-        return channel.trainer->SubmitJob(context, request, response);
-      });
-}
-
-absl::StatusOr<v1::Job> Connection::Pause(const v1::PauseRequest& request) {
-  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-    return channel.trainer->Pause(context, request, response);
-  });
-}
-
-absl::StatusOr<v1::Job> Connection::Resume(const v1::ResumeRequest& request) {
-  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-    return channel.trainer->Resume(context, request, response);
-  });
-}
-
-absl::StatusOr<v1::Job> Connection::Stop(const v1::StopRequest& request) {
-  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-    return channel.trainer->Stop(context, request, response);
-  });
+  v1::SubmitJobResponse response;
+  RETURN_IF_ERROR(CallRepeatedly(
+      request, request.validate_only() ? kValidateDeadline : kCallDeadline, &response));
+  return response;
 }
 
 absl::StatusOr<v1::Job> Connection::GetJob(const std::string& name) {
   v1::GetJobRequest request;
   request.set_name(name);
-  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-    return channel.trainer->GetJob(context, request, response);
-  });
-}
-
-absl::StatusOr<v1::ListJobsResponse> Connection::ListJobs(const v1::ListJobsRequest& request) {
-  return Repeat<v1::ListJobsResponse>(
-      kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-        return channel.trainer->ListJobs(context, request, response);
-      });
-}
-
-absl::StatusOr<v1::Job> Connection::DeleteJob(const v1::DeleteJobRequest& request) {
-  return Repeat<v1::Job>(kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-    return channel.trainer->DeleteJob(context, request, response);
-  });
-}
-
-absl::StatusOr<v1::ListAttemptsResponse> Connection::ListAttempts(
-    const v1::ListAttemptsRequest& request) {
-  return Repeat<v1::ListAttemptsResponse>(
-      kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-        return channel.runs->ListAttempts(context, request, response);
-      });
-}
-
-absl::StatusOr<v1::ListCheckpointsResponse> Connection::ListCheckpoints(
-    const v1::ListCheckpointsRequest& request) {
-  return Repeat<v1::ListCheckpointsResponse>(
-      kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-        return channel.checkpoints->ListCheckpoints(context, request, response);
-      });
-}
-
-absl::StatusOr<v1::ServerInfo> Connection::GetServerInfo() {
-  return Repeat<v1::ServerInfo>(
-      kCallDeadline, [&](Channel& channel, auto* context, auto* response) {
-        return channel.admin->GetServerInfo(context, v1::GetServerInfoRequest(), response);
-      });
+  return Call<v1::Job>(request);
 }
 
 std::unique_ptr<Stream<v1::StreamStatusResponse>> Connection::StreamStatus(

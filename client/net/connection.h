@@ -46,17 +46,15 @@ class Connection {
   // Unary calls. If the connection breaks, a call is repeated on new connections for up to 5 s;
   // commands carry a request_id, so they take effect once. Errors: those of the daemon; Unavailable
   // if it cannot be reached or does not answer.
+  // The type of the request names the call: Call<v1::Job>(pause_request).
+  template <typename Response>
+  absl::StatusOr<Response> Call(const google::protobuf::Message& request) {
+    Response response;
+    if (absl::Status status = CallUnary(request, &response); !status.ok()) return status;
+    return response;
+  }
   absl::StatusOr<v1::SubmitJobResponse> SubmitJob(const v1::SubmitJobRequest& request);
-  absl::StatusOr<v1::Job> Pause(const v1::PauseRequest& request);
-  absl::StatusOr<v1::Job> Resume(const v1::ResumeRequest& request);
-  absl::StatusOr<v1::Job> Stop(const v1::StopRequest& request);
   absl::StatusOr<v1::Job> GetJob(const std::string& name);
-  absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request);
-  absl::StatusOr<v1::Job> DeleteJob(const v1::DeleteJobRequest& request);
-  absl::StatusOr<v1::ListAttemptsResponse> ListAttempts(const v1::ListAttemptsRequest& request);
-  absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
-      const v1::ListCheckpointsRequest& request);
-  absl::StatusOr<v1::ServerInfo> GetServerInfo();
 
   std::unique_ptr<Stream<v1::StreamStatusResponse>> StreamStatus(
       const v1::StreamStatusRequest& request);
@@ -65,10 +63,12 @@ class Connection {
  private:
   struct Channel;
   explicit Connection(Address address);
-  template <typename Response, typename Call>
-  absl::StatusOr<Response> Repeat(absl::Duration deadline, Call call);
-  template <typename Response, typename Call>
-  absl::StatusOr<Response> Once(absl::Duration deadline, Call call);
+  absl::Status CallUnary(const google::protobuf::Message& request,
+                         google::protobuf::Message* response);
+  absl::Status CallRepeatedly(const google::protobuf::Message& request, absl::Duration deadline,
+                              google::protobuf::Message* response);
+  absl::Status CallOnce(const google::protobuf::Message& request, absl::Duration deadline,
+                        google::protobuf::Message* response);
 
   Address address_;
   v1::ServerInfo server_info_;

@@ -37,7 +37,8 @@ absl::StatusOr<std::string> LatestJob(Connection& connection) {
   v1::ListJobsRequest request;
   request.set_page_size(kLatestPageSize);
   do {
-    ASSIGN_OR_RETURN(const v1::ListJobsResponse response, connection.ListJobs(request));
+    ASSIGN_OR_RETURN(const v1::ListJobsResponse response,
+                     connection.Call<v1::ListJobsResponse>(request));
     for (const v1::Job& job : response.jobs()) {
       if (!job.deleting()) return job.name();
     }
@@ -85,7 +86,8 @@ absl::StatusOr<std::string> ResolveJobName(Connection& connection, std::string_v
   v1::ListJobsRequest request;
   request.set_page_size(kPageSize);
   do {
-    ASSIGN_OR_RETURN(const v1::ListJobsResponse response, connection.ListJobs(request));
+    ASSIGN_OR_RETURN(const v1::ListJobsResponse response,
+                     connection.Call<v1::ListJobsResponse>(request));
     for (const v1::Job& job : response.jobs()) jobs.push_back({job.name(), job.config().name()});
     request.set_page_token(response.next_page_token());
   } while (!request.page_token().empty());
