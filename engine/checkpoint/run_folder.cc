@@ -72,20 +72,12 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindResumePoint(const std::string
 absl::Status PruneCheckpoints(const std::string& run_dir, int32_t keep_last) {
   ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, ListCheckpoints(run_dir));
   for (size_t i = std::max<int32_t>(keep_last, 1); i < found.size(); ++i) {
-<<<<<<< HEAD
-    // By way of a temporary name: a partly removed checkpoint must not look like one.
-    RETURN_IF_ERROR(RemoveThrough(
-        found[i].path, absl::StrCat(CheckpointsFolder(run_dir), "/",
-                                    TemporaryName(found[i].id.attempt,
-                                                  absl::StrCat("removed-", found[i].id.step)))));
-=======
     // Renamed first, because a partly removed checkpoint must not have the name of one.
-    const std::string trash = absl::StrCat(
-        CheckpointsFolder(run_dir), "/",
-        TemporaryName(found[i].manifest.attempt, absl::StrCat("removed-", found[i].manifest.step)));
-    RETURN_IF_ERROR(RenameDurable(found[i].path, trash));
-    RETURN_IF_ERROR(RemoveAll(trash));
->>>>>>> contract-checkpoint
+    RETURN_IF_ERROR(RemoveThrough(
+        found[i].path,
+        absl::StrCat(CheckpointsFolder(run_dir), "/",
+                     TemporaryName(found[i].manifest.attempt,
+                                   absl::StrCat("removed-", found[i].manifest.step)))));
   }
   return absl::OkStatus();
 }

@@ -12,7 +12,6 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
-#include "proto/base/time.h"
 #include "proto/contract/run_dir/read_error.h"
 
 namespace trainerd::server {
@@ -90,31 +89,6 @@ absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint) {
                            [&] { return QuickCheckOnce(checkpoint); });
 }
 
-<<<<<<< HEAD
-v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
-  const Manifest& manifest = found.manifest;
-  v1::Checkpoint checkpoint;
-  checkpoint.set_name(absl::StrCat(manifest.job, "/checkpoints/", found.id));
-  checkpoint.set_job(manifest.job);
-  checkpoint.set_step(manifest.step);
-  checkpoint.set_attempt(manifest.attempt);
-  absl::Time created;
-  std::string ignored;
-  if (absl::ParseTime(absl::RFC3339_full, manifest.create_time, &created, &ignored)) {
-    *checkpoint.mutable_create_time() = ToProto(created);
-  }
-  checkpoint.set_size_bytes(manifest.total_bytes());
-  checkpoint.set_manifest_digest(found.manifest_digest);
-  checkpoint.set_has_optimizer(manifest.has_optimizer);
-  checkpoint.set_path(found.path);
-  checkpoint.set_parent(manifest.parent);
-  checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
-  checkpoint.set_tokens(manifest.tokens);
-  return checkpoint;
-}
-
-=======
->>>>>>> contract-checkpoint
 absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
   ASSIGN_OR_RETURN(Manifest manifest, ReadManifestNow(final_dir));
   RETURN_IF_ERROR(VerifyNow(final_dir, manifest));
