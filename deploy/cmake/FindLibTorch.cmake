@@ -10,7 +10,7 @@ find_library(LIBTORCH_CPU_LIBRARY torch_cpu PATHS ${_torch}/lib NO_DEFAULT_PATH)
 find_library(LIBTORCH_C10_LIBRARY c10 PATHS ${_torch}/lib NO_DEFAULT_PATH)
 find_library(LIBTORCH_CUDA_LIBRARY torch_cuda PATHS ${_torch}/lib NO_DEFAULT_PATH)
 find_library(LIBTORCH_C10_CUDA_LIBRARY c10_cuda PATHS ${_torch}/lib NO_DEFAULT_PATH)
-string(CONCAT _missing "LibTorch ${TRAINERD_TORCH_VERSION} was not found in ${LIBTORCH_ROOT}; run "
+string(CONCAT _missing "LibTorch ${TRAINERD_TORCH_VERSION} was not found in ${LIBTORCH_ROOT}: run "
   "deploy/install_dependencies.sh, or build with -DTRAINERD_ENGINE=OFF")
 find_package_handle_standard_args(LibTorch
   REQUIRED_VARS LIBTORCH_CPU_LIBRARY LIBTORCH_C10_LIBRARY
