@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How commands and flags are written; what they do is in commands/. A command that does not work
-// yet is absent. The only file of the client that catches exceptions: CLI11 reports parse errors
-// with them.
+// The commands and flags; their implementation is in commands/. A command that does not work yet is
+// absent. The only file of the client that catches exceptions: CLI11 reports parse errors with
+// them.
 #include "client/command_line.h"
 
 #include <CLI/CLI.hpp>
@@ -10,19 +10,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
-#include "client/view/text_width.h"
+#include "proto/base/plain_text.h"
 #include "proto/contract/config/nearest_word.h"
 
 namespace trainerd::client {
 namespace {
 
 constexpr char kJobHelp[] =
-    "jobs/ID, ID, the beginning of an ID, a display name that only one job has, or latest";
+    "jobs/ID, ID, a unique prefix of an ID, a unique display name, or latest";
 constexpr char kSetHelp[] =
-    "Set a key over the job file, for example train.max_steps=20; may be repeated; relative paths "
-    "start from the job file's folder";
+    "Override a key of the job file, for example train.max_steps=20; may be repeated; relative "
+    "paths start from the folder of the job file";
 
-// Everything that can be given; the chosen command is what `run` does.
+// All options; `run` executes the selected command.
 struct Arguments {
   AddressChoice address;
   OutputForm form = OutputForm::kTable;
@@ -54,7 +54,7 @@ void AddGlobalOptions(CLI::App& app, Arguments& arguments) {
                                                            {"yaml", OutputForm::kYaml}};
   app.add_option_function<std::string>(
          "-o,--output", [&arguments](const std::string& text) { arguments.form = kForms.at(text); },
-         "Form of the output: table | wide | json (one document) | jsonl (one a line) | yaml")
+         "Output form: table | wide | json (one document) | jsonl (one per line) | yaml")
       ->check(CLI::IsMember({"table", "wide", "json", "jsonl", "yaml"}))
       ->type_name("FORM");
 }
@@ -62,13 +62,13 @@ void AddGlobalOptions(CLI::App& app, Arguments& arguments) {
 CLI::App* AddCommand(CLI::App& app, const char* name, const char* help, Arguments& arguments,
                      std::function<int(const Context&)> run) {
   CLI::App* command = app.add_subcommand(name, help);
-  // -o and --address may stand behind the command as well.
+  // -o and --address may follow the command.
   command->fallthrough();
   command->callback([&arguments, run = std::move(run)] { arguments.run = run; });
   return command;
 }
 
-void AddJobFileCommands(CLI::App& app, Arguments& a) {
+void AddSubmit(CLI::App& app, Arguments& a) {
   CLI::App* submit =
       AddCommand(app, "submit", "Queue a job; prints its name", a,
                  [&a](const Context& context) { return RunSubmit(a.submit, context); });
@@ -79,59 +79,64 @@ void AddJobFileCommands(CLI::App& app, Arguments& a) {
   submit
       ->add_option("--from", a.submit.from,
                    "Continue from JOB or JOB/checkpoints/ID with its configuration; a job file and "
-                   "--set say what differs")
+                   "--set override it")
       ->type_name("JOB");
   submit
       ->add_option("--request-id", a.submit.request_id,
-                   "Makes a repeated call give the first one's job (default: a random one)")
+                   "A repeated submit with the same ID returns the first job (default: random)")
       ->type_name("ID");
   CLI::Option* validate_only = submit->add_flag("--validate-only", a.submit.validate_only,
-                                                "Check configuration and data, store nothing");
+                                                "Check configuration and data, submit nothing");
   CLI::Option* no_validate =
-      submit->add_flag("--no-validate", a.submit.no_validate, "Do not look at the data first");
-  CLI::Option* watch =
-      submit->add_flag("--watch", a.submit.watch, "Watch it to its end; exit code by the end");
-  CLI::Option* wait =
-      submit->add_flag("--wait", a.submit.wait, "Wait for its end; exit code by the end");
+      submit->add_flag("--no-validate", a.submit.no_validate, "Submit without checking the data");
+  CLI::Option* watch = submit->add_flag("--watch", a.submit.watch,
+                                        "Watch the job to its end, which determines the exit code");
+  CLI::Option* wait = submit->add_flag(
+      "--wait", a.submit.wait, "Wait for the end of the job, which determines the exit code");
   no_validate->excludes(validate_only);
   watch->excludes(wait)->excludes(validate_only);
   wait->excludes(validate_only);
+}
 
+void AddDataCommands(CLI::App& app, Arguments& a) {
   CLI::App* validate =
       AddCommand(app, "validate",
-                 "Check a job file and its data: a quick look at the beginning and end of each "
-                 "file; --full: all rows, tokenized",
+                 "Check a job file and its data: the beginning and end of each file; --full: all "
+                 "records, tokenized",
                  a, [&a](const Context& context) { return RunValidate(a.validate, context); });
   validate->add_option("JOB.yaml", a.validate.file, "Job file")->required();
   validate->add_option("--set", a.validate.sets, kSetHelp)
       ->type_name("PATH=VALUE")
       ->allow_extra_args(false);
-  validate->add_flag("--full", a.validate.full,
-                     "Read all rows, with the job's tokenizer and template, here and without the "
-                     "daemon: exact counts and every fault (default: a quick look)");
+  validate->add_flag(
+      "--full", a.validate.full,
+      "Read all records locally, with tokenizer and template of the job, without the "
+      "daemon: exact counts and every error");
 
-  CLI::App* preview =
-      AddCommand(app, "preview", "Show conversations as they are trained, the trained part marked",
-                 a, [&a](const Context& context) { return RunPreview(a.preview, context); });
+  CLI::App* preview = AddCommand(
+      app, "preview", "Print conversations as they are trained, with the trained part marked", a,
+      [&a](const Context& context) { return RunPreview(a.preview, context); });
   preview->add_option("JOB.yaml", a.preview.file, "Job file")->required();
   preview->add_option("--set", a.preview.sets, kSetHelp)
       ->type_name("PATH=VALUE")
       ->allow_extra_args(false);
-  preview->add_option("--limit", a.preview.limit, "How many examples or rows (default 3)")
+  preview
+      ->add_option("--limit", a.preview.limit,
+                   "Number of examples, or packed sequences (default 3)")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000000));
-  preview->add_flag("--packed", a.preview.packed, "Packed rows in the order of the first epoch");
-  CLI::Option* json =
-      preview->add_flag("--json", a.preview.json, "Token ids and labels, one JSON object a line");
+  preview->add_flag("--packed", a.preview.packed,
+                    "Packed sequences in the order of the first epoch");
+  CLI::Option* json = preview->add_flag("--json", a.preview.json,
+                                        "Token ids, labels and texts, one JSON object per line");
   preview
       ->add_option("--html", a.preview.html,
-                   "Write a page that stands alone, for a browser, instead of text; -o json prints "
-                   "what it sums up")
+                   "Write a self-contained HTML page instead of text; -o json prints its summary")
       ->type_name("FILE")
       ->excludes(json);
 }
 
-void AddLookingCommands(CLI::App& app, Arguments& a) {
+void AddReadingCommands(CLI::App& app, Arguments& a) {
   CLI::App* ls = AddCommand(app, "ls", "List jobs, newest first", a,
                             [&a](const Context& context) { return RunLs(a.ls, context); });
   ls->add_option("--state", a.ls.states, "Only jobs in this state; may be repeated")
@@ -140,20 +145,19 @@ void AddLookingCommands(CLI::App& app, Arguments& a) {
   ls->add_option("--label", a.ls.labels, "Only jobs with this label; may be repeated")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  ls->add_option("--limit", a.ls.limit, "At most so many (default: all)")
+  ls->add_option("--limit", a.ls.limit, "Maximum number of jobs (default: all)")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000000));
 
-  CLI::App* get = AddCommand(app, "get",
-                             "Show a job; -o yaml: its configuration with the defaults filled in; "
-                             "-o wide: its attempts too",
-                             a, [&a](const Context& context) { return RunGet(a.job, context); });
+  CLI::App* get = AddCommand(
+      app, "get", "Print a job; -o yaml: its resolved configuration; -o wide: also its attempts", a,
+      [&a](const Context& context) { return RunGet(a.job, context); });
   get->add_option("JOB", a.job, kJobHelp)->required();
 
   CLI::App* watch =
       AddCommand(app, "watch",
-                 "Follow a job, or all jobs: live view on a terminal (-o wide: lines), a line an "
-                 "event on a pipe",
+                 "Follow a job, or all jobs: live view on a terminal, one line per event on a pipe "
+                 "or with -o wide",
                  a, [&a](const Context& context) { return RunWatch(a.watch, context); });
   watch->add_option("JOB", a.watch.job, kJobHelp);
   watch
@@ -166,35 +170,38 @@ void AddLookingCommands(CLI::App& app, Arguments& a) {
   wait->add_option("JOB", a.wait.job, kJobHelp)->required();
   wait->add_option(
           "--for", a.wait.states,
-          "State to wait for; may be repeated (default: the job's end, which gives the exit code)")
+          "State to wait for; may be repeated (default: the end of the job, which determines the "
+          "exit code)")
       ->type_name("STATE")
       ->allow_extra_args(false);
   wait->add_option("--timeout", a.wait.timeout,
                    "Give up after 30s, 5m, 2h … with exit code 4 (default: never)")
       ->type_name("TIME");
+}
 
+void AddRunCommands(CLI::App& app, Arguments& a) {
   CLI::App* logs = AddCommand(app, "logs", "Print the output of a job's worker", a,
                               [&a](const Context& context) { return RunLogs(a.logs, context); });
   logs->add_option("JOB", a.logs.job, kJobHelp)->required();
   logs->add_flag(
       "-f,--follow", a.logs.follow,
-      "Go on until the job has ended, from attempt to attempt; with --attempt, -o json or "
-      "-o yaml until the attempt has ended");
+      "Follow later attempts until the job has ended; with --attempt, -o json or -o yaml, until "
+      "the attempt has ended");
   logs->add_option("--attempt", a.logs.attempt,
-                   "This attempt alone (default: the newest, and with -f those after it)")
+                   "Only this attempt (default: the newest, and with -f the attempts after it)")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000000));
-  logs->add_option("--tail", a.logs.tail, "Begin so many lines before the end")
+  logs->add_option("--tail", a.logs.tail, "Only the last N lines")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000000));
 
   CLI::App* checkpoints = app.add_subcommand("checkpoints", "Checkpoints of a job");
   checkpoints->fallthrough()->require_subcommand(1);
   CLI::App* list =
-      AddCommand(*checkpoints, "ls", "List them, newest first", a,
+      AddCommand(*checkpoints, "ls", "List checkpoints, newest first", a,
                  [&a](const Context& context) { return RunCheckpointsLs(a.checkpoints, context); });
   list->add_option("JOB", a.checkpoints.job, kJobHelp)->required();
-  list->add_flag("--all", a.checkpoints.all, "Deleted ones too");
+  list->add_flag("--all", a.checkpoints.all, "Include deleted checkpoints");
 }
 
 void AddControlCommands(CLI::App& app, Arguments& a) {
@@ -204,30 +211,30 @@ void AddControlCommands(CLI::App& app, Arguments& a) {
   pause->add_option("JOB", a.pause.job, kJobHelp)->required();
   pause->add_option("--reason", a.pause.reason, "Text for the event")->type_name("TEXT");
 
-  CLI::App* resume = AddCommand(app, "resume", "Let a paused job go on", a,
+  CLI::App* resume = AddCommand(app, "resume", "Resume a paused job", a,
                                 [&a](const Context& context) { return RunResume(a.job, context); });
   resume->add_option("JOB", a.job, kJobHelp)->required();
 
-  CLI::App* stop = AddCommand(app, "stop", "End a job with a final checkpoint", a,
+  CLI::App* stop = AddCommand(app, "stop", "Stop a job with a final checkpoint", a,
                               [&a](const Context& context) { return RunStop(a.stop, context); });
   stop->add_option("JOB", a.stop.job, kJobHelp)->required();
   stop->add_option("--reason", a.stop.reason, "Text for the event")->type_name("TEXT");
   CLI::Option* discard = stop->add_flag("--discard", a.stop.discard, "Without a final checkpoint");
-  stop->add_flag("--force", a.stop.force, "As --discard, and kill it after 2 s")->excludes(discard);
+  stop->add_flag("--force", a.stop.force, "As --discard, and kill the worker after 2 s")
+      ->excludes(discard);
 
-  CLI::App* rm = AddCommand(app, "rm", "Remove a job that has ended, with its checkpoints", a,
+  CLI::App* rm = AddCommand(app, "rm", "Delete a job that has ended, with its checkpoints", a,
                             [&a](const Context& context) { return RunRm(a.job, context); });
   rm->add_option("JOB", a.job, kJobHelp)->required();
 
-  CLI::App* config = app.add_subcommand("config", "About job files");
+  CLI::App* config = app.add_subcommand("config", "Documentation of job files");
   config->fallthrough()->require_subcommand(1);
   AddCommand(*config, "reference", "Every key of a job file: type, unit, range, default, meaning",
              a, RunConfigReference);
   AddCommand(app, "version", "Versions of trainctl and of the daemon", a, RunVersion);
 }
 
-// The word that stands where a command was expected, with the command that it may have been; ""
-// when there is none.
+// The error for a word that is not a command, with the nearest command; "" if there is none.
 std::string UnknownCommand(const CLI::App& app) {
   const CLI::App* level = &app;
   while (!level->get_subcommands().empty()) level = level->get_subcommands().front();
@@ -237,10 +244,10 @@ std::string UnknownCommand(const CLI::App& app) {
   if (names.empty()) return "";
   const std::string group = level == &app ? "" : " " + level->get_name();
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
-    // What stands behind an unknown option may be its value.
+    // A word after an unknown option may be the value of that option.
     if (word.empty() || word[0] == '-') return "";
     const std::string nearest = NearestWord(word, names);
-    return absl::StrCat("trainctl", group, ": there is no command \"", PlainText(word), "\"",
+    return absl::StrCat("trainctl", group, ": unknown command \"", PlainText(word), "\"",
                         nearest.empty() ? "" : absl::StrCat("; did you mean \"", nearest, "\"?"),
                         "\n`trainctl", group, " --help` lists the commands.\n");
   }
@@ -251,18 +258,21 @@ std::string UnknownCommand(const CLI::App& app) {
 
 int RunTrainctl(const std::vector<std::string>& arguments, const Environment& env) {
   Arguments parsed;
-  CLI::App app("trainctl drives trainerd, the daemon that fine-tunes language models.", "trainctl");
+  CLI::App app("trainctl controls trainerd, the daemon that fine-tunes language models.",
+               "trainctl");
   app.require_subcommand(1);
   app.footer(
       "Exit codes: 0 done (a waited-for job succeeded), 1 the job failed, 2 usage or invalid "
       "configuration, 3 stopped or cancelled,\n"
-      "4 time-out, 5 cannot reach the daemon, 6 any other refusal.");
+      "4 timeout, 5 cannot reach the daemon, 6 any other refusal.");
   AddGlobalOptions(app, parsed);
-  AddJobFileCommands(app, parsed);
-  AddLookingCommands(app, parsed);
+  AddSubmit(app, parsed);
+  AddDataCommands(app, parsed);
+  AddReadingCommands(app, parsed);
+  AddRunCommands(app, parsed);
   AddControlCommands(app, parsed);
   try {
-    // CLI11 takes the arguments from the back.
+    // CLI11 reads the arguments from the back.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::RequiredError& error) {
     const std::string unknown = UnknownCommand(app);
@@ -275,7 +285,7 @@ int RunTrainctl(const std::vector<std::string>& arguments, const Environment& en
   const int code = parsed.run(Context{.env = env, .address = parsed.address, .form = parsed.form});
   env.out->flush();
   if (env.out->good()) return code;
-  *env.err << "trainctl: the output cannot be written (is the disk full?)" << std::endl;
+  *env.err << "trainctl: cannot write the output; the disk is probably full" << std::endl;
   return code == kDone ? kRefused : code;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl: takes streams, terminal and environment variables from the process; everything else is
-// in command_line.cc.
+// trainctl: reads streams, terminal and environment variables from the process; the rest is in
+// command_line.cc.
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -13,6 +13,7 @@
 
 #include "client/command_line.h"
 #include "client/view/environment.h"
+#include "proto/contract/job/state_dir.h"
 
 namespace trainerd::client {
 namespace {
@@ -20,13 +21,6 @@ namespace {
 std::string Variable(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-// $XDG_STATE_HOME/trainerd, else ~/.local/state/trainerd: the same rule as the daemon's.
-std::string DefaultStateDir() {
-  const std::string state_home = Variable("XDG_STATE_HOME");
-  if (!state_home.empty()) return state_home + "/trainerd";
-  return Variable("HOME") + "/.local/state/trainerd";
 }
 
 std::string BesideThisProgram(const char* name) {
@@ -63,7 +57,7 @@ Environment FromProcess() {
   env.terminal_size = SizeOfTerminal;
   env.address = Variable("TRAINERD_ADDRESS");
   env.token_file = Variable("TRAINERD_TOKEN_FILE");
-  env.state_dir = DefaultStateDir();
+  env.state_dir = DefaultStateDir(Variable("XDG_STATE_HOME"), Variable("HOME"));
   env.inspect_path = Variable("TRAINERD_INSPECT");
   if (env.inspect_path.empty()) env.inspect_path = BesideThisProgram("trainerd-inspect");
   std::error_code error;

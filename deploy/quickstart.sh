@@ -69,10 +69,10 @@ ended=0
 "$bin/trainctl" watch "$job" || ended=$?
 case $ended in
   0) ;;
-  3) say "The job was stopped before its end. It goes on in a new job with:"
+  3) say "The job was stopped before its end. Continue it in a new job with:"
      echo "$bin/trainctl --address $TRAINERD_ADDRESS submit --from $job --watch"
      exit 3 ;;
-  130) say "The job goes on. Look again with:"
+  130) say "The job keeps running. Watch it again with:"
      echo "$bin/trainctl --address $TRAINERD_ADDRESS watch $job"
      exit 130 ;;
   *) die "the job did not succeed; its output: $bin/trainctl --address $TRAINERD_ADDRESS logs $job" ;;
@@ -87,7 +87,7 @@ cat <<TEXT
 The model:         $final  (a Hugging Face folder)
 Ask it:            $bin/trainerd-worker sample --model $final --prompt "How can I put my job on hold?"
 In this shell:     export TRAINERD_ADDRESS=$TRAINERD_ADDRESS PATH=$bin:\$PATH
-Look again:        trainctl watch $job --after begin      trainctl ls      trainctl get $job -o yaml
+Watch again:       trainctl watch $job --after begin      trainctl ls      trainctl get $job -o yaml
 Train once more:   trainctl submit $root/deploy/jobs/quickstart.yaml ${set[*]}
 Control a job:     trainctl pause latest      trainctl resume latest      trainctl stop latest      (latest = submitted last)
 End the daemon:    kill $daemon_pid

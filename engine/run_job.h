@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // One job from configuration to weights: the list of stages. Start reading the engine here.
 //
-//   CheckRunIdentity → OpenModel → PrepareData → CheckMasking → LoadWeights → BuildOptimizer → Restore → Train → SaveFinal
+//   CheckRunIdentity → OpenModel → PrepareData → CheckMasking → LoadWeights → BuildOptimizer →
+//   Restore → Train → SaveFinal
 //
-// The engine's whole outside world is EventSink and RunControl. A run is a function of
-// (configuration, data, seed): a resumed one ends with the same bytes as an undisturbed one on the
-// same build, CPU model and thread count. Runs on one rank.
+// The engine's only interfaces to the outside are EventSink and RunControl. The result is a
+// function of (configuration, data, seed): a resumed job ends with the same bytes as an
+// uninterrupted one on the same build, CPU model and thread count. One rank is built.
 #pragma once
 
 #include <string>
@@ -18,8 +19,8 @@
 
 namespace trainerd::engine {
 
-// Runs the attempt to its end (completed, paused, stopped, discarded or failed) and says how it
-// ended; the caller writes the record. A failure is a record with `end` FAILED and the error as
+// Runs the attempt until it is completed, paused, stopped, discarded or failed, and returns its
+// exit record, which the caller writes. A failure is a record with `end` FAILED and the error as
 // data, never an exception.
 internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& events,
                                   RunControl& control, const RunOptions& options = {});

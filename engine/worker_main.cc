@@ -9,12 +9,12 @@
 #include <cstdlib>
 #include <string>
 
-#include "engine/checkpoint/engine_version.h"
 #include "engine/cli/attempt_command.h"
 #include "engine/cli/devices_command.h"
 #include "engine/cli/init_model_command.h"
 #include "engine/cli/sample_command.h"
 #include "engine/cli/train_command.h"
+#include "engine/core/engine_version.h"
 #include "engine/data/store/token_cache.h"
 #include "engine/platform/cpu_allocator.h"
 #include "spdlog/sinks/stdout_sinks.h"

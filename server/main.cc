@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainerd: the daemon's command line. Reads the settings, starts the server, waits for TERM or
-// INT, drains. Exit code 0 only after a clean stop.
+// trainerd: the daemon's command line. Reads the settings, starts the server, waits for SIGTERM or
+// SIGINT, drains. Exit code 0 only after a clean stop.
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -16,9 +16,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/state_dir.h"
 #include "server/server.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
@@ -35,11 +37,6 @@ struct Flags {
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-std::string DefaultStateDir() {
-  const std::string xdg = Environment("XDG_STATE_HOME");
-  return xdg.empty() ? Environment("HOME") + "/.local/state/trainerd" : xdg + "/trainerd";
 }
 
 std::string ProgramFolder() {
@@ -71,7 +68,8 @@ absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
     RETURN_IF_ERROR(ViolationsToStatus(violations));
   }
   if (!flags.state_dir.empty()) config.set_state_dir(flags.state_dir);
-  if (config.state_dir().empty()) config.set_state_dir(DefaultStateDir());
+  if (config.state_dir().empty())
+    config.set_state_dir(DefaultStateDir(Environment("XDG_STATE_HOME"), Environment("HOME")));
   config.set_state_dir(Absolute(config.state_dir()));
   if (!flags.listen.empty()) config.set_listen(flags.listen);
   const std::string folder = ProgramFolder();
@@ -84,15 +82,15 @@ absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
 int Fail(const absl::Status& status) {
   const char* advice = "";
   if (absl::IsResourceExhausted(status)) {
-    advice = "; free some space, or name another state directory with --state-dir";
+    advice = "; free some space, or use another state directory with --state-dir";
   } else if (absl::IsPermissionDenied(status)) {
-    advice = "; name a state directory that you may write to with --state-dir";
+    advice = "; use a state directory that you can write to with --state-dir";
   }
   std::fprintf(stderr, "trainerd: %s%s\n", std::string(status.message()).c_str(), advice);
   return 1;
 }
 
-// Thousands of watchers are file descriptors: as many as this process may have.
+// Each watcher is a file descriptor, so the limit is raised to the maximum.
 void RaiseFileLimit() {
   rlimit limit;
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -100,10 +98,30 @@ void RaiseFileLimit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+spdlog::level::level_enum LogLevelOf(v1::ServerConfig::LogLevel level) {
+  switch (level) {
+    case v1::ServerConfig::LOG_LEVEL_TRACE:
+      return spdlog::level::trace;
+    case v1::ServerConfig::LOG_LEVEL_DEBUG:
+      return spdlog::level::debug;
+    case v1::ServerConfig::LOG_LEVEL_INFO:
+      return spdlog::level::info;
+    case v1::ServerConfig::LOG_LEVEL_WARNING:
+      return spdlog::level::warn;
+    case v1::ServerConfig::LOG_LEVEL_ERROR:
+      return spdlog::level::err;
+    case v1::ServerConfig::LOG_LEVEL_UNSPECIFIED:
+    case kMinSentinel<v1::ServerConfig::LogLevel>:
+    case kMaxSentinel<v1::ServerConfig::LogLevel>:
+      break;
+  }
+  return spdlog::level::info;
+}
+
 int Run(const Flags& flags) {
-  // Everything that the daemon makes is its owner's alone.
+  // Only the owner can access what the daemon creates.
   ::umask(077);
-  // Blocked in every thread: the main thread takes them with sigwait.
+  // Blocked in all threads; the main thread receives them with sigwait.
   sigset_t ending;
   sigemptyset(&ending);
   sigaddset(&ending, SIGTERM);
@@ -115,7 +133,7 @@ int Run(const Flags& flags) {
   absl::StatusOr<v1::ServerConfig> config = LoadConfig(flags);
   if (!config.ok()) return Fail(config.status());
   spdlog::set_default_logger(spdlog::stderr_color_mt("trainerd"));
-  spdlog::set_level(spdlog::level::from_str(config->log_level()));
+  spdlog::set_level(LogLevelOf(config->log_level()));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
 
   absl::StatusOr<std::unique_ptr<Server>> server =
@@ -125,7 +143,7 @@ int Run(const Flags& flags) {
                ::getpid());
   int signal = 0;
   sigwait(&ending, &signal);
-  spdlog::info("signal={} draining: running attempts go on under their shims", signal);
+  spdlog::info("signal={} draining; running attempts continue under their shims", signal);
   server->reset();
   spdlog::info("stopped");
   return 0;
@@ -136,12 +154,12 @@ int Run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   CLI::App app{
-      "trainerd: fine-tunes language models, one job a device, driven over gRPC (trainctl)."};
+      "trainerd: fine-tunes language models, one job per device, controlled over gRPC (trainctl)."};
   trainerd::server::Flags flags;
-  app.add_option("--config", flags.config, "Settings file (YAML); flags win over it")
+  app.add_option("--config", flags.config, "Settings file (YAML); flags override it")
       ->check(CLI::ExistingFile);
   app.add_option("--state-dir", flags.state_dir,
-                 "State directory, one daemon each (default: $XDG_STATE_HOME/trainerd or "
+                 "State directory of this daemon (default: $XDG_STATE_HOME/trainerd or "
                  "~/.local/state/trainerd)");
   app.add_option(
       "--listen", flags.listen,

@@ -1,29 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon as an object: puts the parts together, serves, drains. Start order: lock, database,
-// open attempts, only then SERVING.
+// The daemon: state directory, control plane and gRPC. Start order: lock, database, open attempts,
+// gRPC, then SERVING.
 #pragma once
 
 #include <memory>
 #include <string>
-#include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "server/api/listen.h"
 #include "server/api/services.h"
-#include "server/commands/job_manager.h"
-#include "server/events/event_log.h"
-#include "server/events/fan_out.h"
-#include "server/ingest/activity.h"
-#include "server/ingest/ingester.h"
-#include "server/ledger/disk_worker.h"
-#include "server/ledger/housekeeping.h"
-#include "server/reconcile/reconciler.h"
-#include "server/runs/device_table.h"
-#include "server/runs/local_executor.h"
+#include "server/control_plane.h"
 #include "server/store/state_dir.h"
-#include "server/store/store.h"
 #include "trainerd/v1/server_config.pb.h"
 
 namespace trainerd::server {
@@ -31,56 +18,33 @@ namespace trainerd::server {
 class Server {
  public:
   struct Options {
-    v1::ServerConfig config;  // resolved; state_dir and the programs are set
+    // Resolved; state_dir and the programs are set.
+    v1::ServerConfig config;
     std::string version;
   };
-  // Starts everything; the health service says SERVING when this returns. Errors:
+  // Starts everything; the health service reports SERVING when this returns. Errors:
   // FailedPrecondition (another daemon, a newer database), PermissionDenied, ResourceExhausted,
-  // InvalidArgument (listen), Unavailable (the port is taken).
+  // InvalidArgument (listen), Unavailable (the port is in use).
   static absl::StatusOr<std::unique_ptr<Server>> Start(Options options);
-  // Drains: no new starts, streams are ended, running attempts are left to their shims.
+  // Drains: starts no more attempts and ends the streams. Running attempts continue under their
+  // shims.
   ~Server();
 
-  // What trainctl's --address takes.
-  const std::string& address() const { return address_.for_people; }
+  // As trainctl's --address accepts it.
+  const std::string& address() const { return address_.display; }
 
  private:
   explicit Server(Options options);
-  absl::Status Open();
-  void MakeParts(std::unique_ptr<SpoolWatcher> watcher);
   absl::Status Serve();
-  void QueryDevicesLoop();
-  bool IsStopping() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; }
 
   const Options options_;
-  const absl::Time start_time_;
   ListenAddress address_;
 
-  // In order of construction; destroyed in the reverse order, so that each part outlives those that
-  // use it.
+  // Destroyed in reverse order, so each part outlives the parts that use it.
   std::unique_ptr<StateDir> state_dir_;
-  EventLog event_log_;
-  std::unique_ptr<Store> store_;
-  DeviceTable devices_;
-  ActivityTable activity_;
-  std::unique_ptr<FanOut> fan_out_;
-  std::unique_ptr<DiskWorker> disk_;
-  std::unique_ptr<LocalExecutor> executor_;
-  std::unique_ptr<Housekeeping> housekeeping_;
-  std::unique_ptr<Ingester> ingester_;
-  std::unique_ptr<Reconciler> reconciler_;
-  std::unique_ptr<JobManager> jobs_;
-  std::unique_ptr<StreamLimit> streams_;
-  std::unique_ptr<LogPoller> log_poller_;
-  std::unique_ptr<TrainerService> trainer_;
-  std::unique_ptr<RunsService> runs_;
-  std::unique_ptr<CheckpointsService> checkpoints_;
-  std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<ControlPlane> control_;
+  std::unique_ptr<Services> services_;
   std::unique_ptr<grpc::Server> grpc_;
-
-  mutable absl::Mutex mutex_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread device_thread_;
 };
 
 }  // namespace trainerd::server

@@ -7,6 +7,9 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
@@ -28,7 +31,7 @@ void PrintTable(const v1::ListCheckpointsResponse& all, const std::string& resum
   if (wide) header.insert(header.end(), {"PARENT", "CREATED", "FOLDER"});
   Table table(std::move(header));
   for (const v1::Checkpoint& checkpoint : all.checkpoints()) {
-    std::vector<std::string> row = {PlainText(LastSegment(checkpoint.name())),
+    std::vector<std::string> row = {PlainText(CheckpointId(checkpoint.name())),
                                     absl::StrCat(checkpoint.step()),
                                     absl::StrCat(checkpoint.attempt()),
                                     FormatBytes(checkpoint.size_bytes()),
@@ -36,7 +39,7 @@ void PrintTable(const v1::ListCheckpointsResponse& all, const std::string& resum
                                     Notes(checkpoint, resume_point)};
     if (wide) {
       row.push_back(checkpoint.parent().empty() ? "-"
-                                                : PlainText(LastSegment(checkpoint.parent())));
+                                                : PlainText(CheckpointId(checkpoint.parent())));
       row.push_back(FormatTimestamp(checkpoint.create_time()));
       row.push_back(PlainText(checkpoint.path()));
     }

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commands of trainctl: each takes its options and gives an exit code. command_line.cc says how
-// they are written.
+// The commands of trainctl. Each takes its options and returns an exit code. command_line.cc
+// defines their flags.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "client/commands/context.h"
+#include "client/preview/preview_page.h"
 
 namespace trainerd::client {
 
 struct SubmitOptions {
-  std::string file;  // empty only with `from`
+  // Empty only with `from`.
+  std::string file;
   std::vector<std::string> sets;
   std::string from;
-  std::string request_id;  // empty: a random one
+  // Empty: a random one.
+  std::string request_id;
   bool validate_only = false;
   bool no_validate = false;
   bool watch = false;
@@ -25,19 +27,23 @@ int RunSubmit(const SubmitOptions& options, const Context& context);
 
 struct LsOptions {
   std::vector<std::string> states;
-  std::vector<std::string> labels;  // key=value
-  int limit = 0;                    // 0 = all
+  // key=value
+  std::vector<std::string> labels;
+  // 0 = all.
+  int limit = 0;
 };
 int RunLs(const LsOptions& options, const Context& context);
 
 int RunGet(const std::string& job, const Context& context);
 
 struct WatchCommandOptions {
-  std::string job;    // empty: all jobs
-  std::string after;  // cursor, begin, or empty
+  // Empty: all jobs.
+  std::string job;
+  // Cursor, begin, or empty.
+  std::string after;
 };
 int RunWatch(const WatchCommandOptions& options, const Context& context);
-// The same for a job that is known already (submit --watch). Exit code by the job's end.
+// The same for a resolved job name (submit --watch). Returns the exit code of the job's end.
 int WatchJob(Connection& connection, const std::string& name, const std::string& after,
              const Context& context);
 
@@ -61,41 +67,39 @@ int RunRm(const std::string& job, const Context& context);
 struct LogsOptions {
   std::string job;
   bool follow = false;
-  int attempt = 0;  // 0 = the newest, and with `follow` those after it until the job has ended
-  int tail = 0;     // 0 = from the beginning
+  // 0 = the newest, and with `follow` the attempts after it until the job has ended.
+  int attempt = 0;
+  // Lines; 0 = all.
+  int tail = 0;
 };
 int RunLogs(const LogsOptions& options, const Context& context);
 
 struct CheckpointsLsOptions {
   std::string job;
-  bool all = false;  // deleted ones too
+  // Include deleted checkpoints.
+  bool all = false;
 };
 int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context);
 
 struct WaitOptions {
   std::string job;
-  std::vector<std::string> states;  // empty: the job's end
-  std::string timeout;              // empty: none
+  // Empty: the end of the job.
+  std::vector<std::string> states;
+  // Empty: none.
+  std::string timeout;
 };
 int RunWait(const WaitOptions& options, const Context& context);
-// Waits for the job's end and prints the job (submit --wait).
+// Waits for the end of the job and prints the job (submit --wait).
 int WaitForEnd(Connection& connection, const std::string& name, const Context& context);
 
 struct ValidateOptions {
   std::string file;
   std::vector<std::string> sets;
-  bool full = false;  // all of the data, tokenized, here; no daemon is asked
+  // Read and tokenize all data locally, without the daemon.
+  bool full = false;
 };
 int RunValidate(const ValidateOptions& options, const Context& context);
 
-struct PreviewOptions {
-  std::string file;
-  std::vector<std::string> sets;
-  int limit = 3;
-  bool packed = false;
-  bool json = false;
-  std::optional<std::string> html;  // a page is written to this path
-};
 int RunPreview(const PreviewOptions& options, const Context& context);
 
 int RunConfigReference(const Context& context);

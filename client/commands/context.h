@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every command gets: the process around it and the options that stand before any command.
+// What every command receives: its environment and the options that all commands share.
 #pragma once
 
 #include <memory>
@@ -20,7 +20,7 @@ struct Context {
 
   std::ostream& out() const { return *env.out; }
   std::ostream& err() const { return *env.err; }
-  // Text for people goes to a terminal only, and not into documents.
+  // Whether to print remarks that are neither data nor errors: only to a person at a terminal.
   bool talks() const { return env.out_is_terminal && IsForPeople(form); }
   int table_columns() const {
     return env.out_is_terminal && form == OutputForm::kTable ? env.terminal_size().columns : 0;

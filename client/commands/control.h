@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What pause, resume, stop and rm have in common: find the job, call, print the job.
+// Shared by pause, resume and stop: find the job, call the daemon, print the job.
 #pragma once
 
 #include <string>
@@ -11,8 +11,8 @@
 
 namespace trainerd::client {
 
-// Resolves JOB, runs `call(connection, jobs/ID)` and prints the job that it gives. Exit code of the
-// command.
+// Resolves JOB, runs `call(connection, jobs/ID)` and prints the job that it returns. Returns the
+// exit code.
 template <typename Call>
 int ControlJob(const std::string& text, const Context& context, Call call) {
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();

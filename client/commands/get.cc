@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl get: one job. -o yaml gives its resolved configuration as a job file with the defaults
+// trainctl get: one job. -o yaml prints its resolved configuration as a job file with the defaults
 // marked.
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -8,8 +8,11 @@
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
@@ -60,7 +63,7 @@ void PrintJob(const v1::Job& job, const Context& context) {
       Line(context, "condition", absl::StrCat(condition.type(), ": ", condition.message()));
   }
   PrintProgress(job.progress(), context);
-  Line(context, "device", job.device());
+  Line(context, "device", absl::StrJoin(job.devices(), ", "));
   if (job.attempt() > 0) Line(context, "attempt", absl::StrCat(job.attempt()));
   Line(context, "checkpoint", job.latest_checkpoint());
   Line(context, "from", job.from());
@@ -88,11 +91,11 @@ absl::Status PrintAttempts(Connection& connection, const std::string& name,
     for (const v1::Attempt& attempt : page.attempts()) {
       const bool open = attempt.end() == v1::Attempt::END_UNSPECIFIED;
       table.AddRow(
-          {absl::StrCat(attempt.number()), PlainText(attempt.device()),
+          {absl::StrCat(attempt.number()), PlainText(absl::StrJoin(attempt.devices(), ", ")),
            open ? "-" : v1::Attempt::End_Name(attempt.end()),
            attempt.last_step() > 0 ? absl::StrCat(attempt.first_step(), "-", attempt.last_step())
                                    : "-",
-           attempt.resumed_from().empty() ? "-" : PlainText(LastSegment(attempt.resumed_from())),
+           attempt.resumed_from().empty() ? "-" : PlainText(CheckpointId(attempt.resumed_from())),
            FormatTimestamp(attempt.start_time()), FormatTimestamp(attempt.end_time()),
            PlainText(attempt.error().code())});
     }
@@ -108,7 +111,7 @@ absl::Status PrintAttempts(Connection& connection, const std::string& name,
 void PrintConfig(const v1::Job& job, const Context& context) {
   const std::vector<std::string> given(job.given().begin(), job.given().end());
   context.out() << "# " << PlainText(job.name()) << " " << DescribeState(job)
-                << ": its configuration with the defaults filled in\n"
+                << ": configuration with defaults\n"
                 << MessageToYaml(job.config(), &given);
 }
 

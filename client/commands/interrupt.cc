@@ -6,7 +6,7 @@
 namespace trainerd::client {
 namespace {
 
-// A signal handler can reach nothing but a global.
+// A signal handler can only access a global.
 std::atomic<bool> g_requested{false};
 static_assert(std::atomic<bool>::is_always_lock_free);
 
@@ -18,7 +18,7 @@ InterruptScope::InterruptScope() {
   g_requested.store(false);
   struct sigaction action = {};
   action.sa_handler = OnSignal;
-  // The second signal meets the default again: a program that hangs can still be ended.
+  // The second signal has its default action, so that a program that hangs can be ended.
   action.sa_flags = SA_RESETHAND | SA_RESTART;
   sigaction(SIGINT, &action, &old_interrupt_);
   sigaction(SIGTERM, &action, &old_terminate_);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ctrl-C while something is watched or waited for: the program leaves in order, the job goes on.
+// Ctrl-C while trainctl watches or waits: trainctl exits cleanly, and the job keeps running.
 #pragma once
 
 #include <signal.h>
 
 namespace trainerd::client {
 
-// While it lives, the first SIGINT or SIGTERM sets a flag; a second one ends the process as usual.
-// One at a time.
+// During its lifetime the first SIGINT or SIGTERM sets a flag; a second one ends the process as
+// usual. Only one instance at a time.
 class InterruptScope {
  public:
   InterruptScope();

@@ -3,17 +3,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/view/format.h"
-#include "client/view/text_width.h"
+#include "proto/base/plain_text.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 
 namespace {
 
-// A job without a checkpoint has nothing that could be continued.
-std::string HowToGoOn(const v1::Job& job, const std::string& id) {
+std::string HowToContinue(const v1::Job& job, const std::string& id) {
   if (job.latest_checkpoint().empty())
-    return "it left no checkpoint: repair the cause and submit its job file again";
-  return absl::StrCat("to continue it after the cause is gone: `trainctl submit --from ", id, "`");
+    return "it has no checkpoint, so fix the cause and submit its job file again";
+  return absl::StrCat("after fixing the cause, continue it with `trainctl submit --from ", id, "`");
 }
 
 }  // namespace
@@ -47,8 +47,8 @@ void PrintEnd(const v1::Job& job, const Context& context) {
     context.err() << "trainctl: " << PlainText(job.name()) << " failed: "
                   << PlainTextLines(absl::StrCat(job.error().code(), ": ", job.error().message()))
                   << "\n"
-                  << "trainctl: its output: `trainctl logs " << id << "`; " << HowToGoOn(job, id)
-                  << std::endl;
+                  << "trainctl: see its output with `trainctl logs " << id << "`; "
+                  << HowToContinue(job, id) << std::endl;
     return;
   }
   if (!context.talks()) return;
@@ -60,7 +60,7 @@ void PrintEnd(const v1::Job& job, const Context& context) {
                                                                   : job.run_dir() + "/final");
       break;
     case v1::Job::STOPPED:
-      context.out() << " at " << PlainText(LastSegment(job.latest_checkpoint()))
+      context.out() << " at " << PlainText(CheckpointId(job.latest_checkpoint()))
                     << ": `trainctl submit --from " << id << "` continues it";
       break;
     default:
@@ -71,9 +71,11 @@ void PrintEnd(const v1::Job& job, const Context& context) {
 
 void ReportConnectionLost(const absl::Status& why, const Context& context) {
   context.err() << "trainctl: connection lost (" << PlainText(std::string(why.message()))
-                << "), trying again" << std::endl;
+                << "); retrying" << std::endl;
 }
 
-void SayBack(const Context& context) { context.err() << "trainctl: connected again" << std::endl; }
+void ReportReconnected(const Context& context) {
+  context.err() << "trainctl: reconnected" << std::endl;
+}
 
 }  // namespace trainerd::client

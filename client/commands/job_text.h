@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What several commands say about a job, and the exit code of its end.
+// Output that several commands share, and the exit code of a job's end.
 #pragma once
 
 #include <string>
@@ -9,17 +9,17 @@
 
 namespace trainerd::client {
 
-// The job after a command: a document, or "jobs/ID STATE".
+// Prints the job after a command: a document, or "jobs/ID STATE".
 void PrintJobResult(const v1::Job& job, const Context& context);
 
 // SUCCEEDED 0, FAILED 1, STOPPED and CANCELLED 3.
 ExitCode ExitCodeOfEnd(v1::Job::State state);
 
-// How the job ended: an error to stderr with what to do; on a terminal where the result is.
+// Prints how the job ended: an error with what to do to stderr; on a terminal where the result is.
 void PrintEnd(const v1::Job& job, const Context& context);
 
-// What every command that outlasts a lost connection says about it, on stderr.
+// For commands that survive a lost connection; on stderr.
 void ReportConnectionLost(const absl::Status& why, const Context& context);
-void SayBack(const Context& context);
+void ReportReconnected(const Context& context);
 
 }  // namespace trainerd::client

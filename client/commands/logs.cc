@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl logs: the worker's output as it wrote it, by byte offset, so that a broken connection
-// loses and repeats nothing. The daemon's stream ends with the attempt; --follow goes on with the
-// next one.
+// trainctl logs: the worker's output byte for byte. After a broken connection it continues at the
+// byte offset. The daemon's stream ends with the attempt; --follow continues with the next attempt.
 #include <algorithm>
 
 #include "absl/time/clock.h"
@@ -10,8 +9,9 @@
 #include "client/net/job_names.h"
 #include "client/net/status_details.h"
 #include "client/net/status_watch.h"
-#include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/job_state.h"
 
@@ -19,7 +19,7 @@ namespace trainerd::client {
 namespace {
 
 constexpr absl::Duration kLongestPause = absl::Seconds(1);
-// Without --follow the whole answer is there: a connection that stays broken is an error.
+// Without --follow, a connection that stays broken for this long is an error.
 constexpr absl::Duration kRetryFor = absl::Seconds(5);
 
 class LogReader {
@@ -42,7 +42,7 @@ class LogReader {
     }
   }
 
-  // Everything that was read, for the forms with one document.
+  // All that was read, for the forms with one document.
   const v1::LogChunk& all() const { return all_; }
 
  private:
@@ -50,7 +50,7 @@ class LogReader {
     const auto stream = connection_.StreamLogs(request_);
     v1::LogChunk chunk;
     while (stream->Next(absl::InfiniteDuration(), &chunk) == StreamResult::kMessage) {
-      if (lost_) SayBack(context_);
+      if (lost_) ReportReconnected(context_);
       lost_ = false;
       Take(chunk);
     }
@@ -62,8 +62,8 @@ class LogReader {
     request_.set_after_offset(chunk.next_offset());
     request_.set_tail_lines(0);
     if (chunk.dropped_bytes() > 0) {
-      context_.err() << "trainctl: " << FormatBytes(chunk.dropped_bytes())
-                     << " before this are gone: rotation removed them" << std::endl;
+      context_.err() << "trainctl: log rotation deleted " << FormatBytes(chunk.dropped_bytes())
+                     << " before this point" << std::endl;
     }
     if (IsForPeople(context_.form)) {
       Print(chunk.data());
@@ -79,8 +79,8 @@ class LogReader {
     context_.out().flush();
   }
 
-  // On a terminal without what could steer it; a character that the chunk cuts waits for the next
-  // one.
+  // A terminal gets no control characters. An incomplete character at the end of the chunk waits
+  // for the next chunk.
   void Print(const std::string& data) {
     if (!context_.env.out_is_terminal) {
       context_.out() << data;
@@ -92,7 +92,7 @@ class LogReader {
     cut_.erase(0, whole);
   }
 
-  // False: not worth more waiting.
+  // False: kRetryFor has passed.
   bool WaitForConnection(const absl::Status& why) {
     if (!lost_) {
       ReportConnectionLost(why, context_);
@@ -125,8 +125,8 @@ class NextAttemptSink : public WatchSink {
 
   void OnSnapshot(const v1::Job& job) override {
     newest_ = std::max(newest_, job.attempt());
-    if (newest_ > last_ || IsTerminal(job.state()) || said_) return;
-    said_ = true;
+    if (newest_ > last_ || IsTerminal(job.state()) || reported_) return;
+    reported_ = true;
     context_.err() << "trainctl: ";
     if (last_ > 0) context_.err() << "attempt " << last_ << " has ended, ";
     context_.err() << "the job is " << StateName(job.state()) << "; waiting for attempt "
@@ -136,7 +136,7 @@ class NextAttemptSink : public WatchSink {
     for (const v1::Event& event : events) newest_ = std::max(newest_, event.attempt());
   }
   void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
-  void OnConnectionBack() override { SayBack(context_); }
+  void OnConnectionBack() override { ReportReconnected(context_); }
   void OnCursorExpired() override {}
   bool OnTick() override { return !found(); }
 
@@ -146,10 +146,10 @@ class NextAttemptSink : public WatchSink {
   const int last_;
   const Context& context_;
   int newest_ = 0;
-  bool said_ = false;
+  bool reported_ = false;
 };
 
-// Reads attempt after attempt, none left out, until the job has ended.
+// Reads every attempt in order until the job has ended.
 absl::Status FollowJob(Connection& connection, const std::string& name, int tail, LogReader* reader,
                        const Context& context) {
   ASSIGN_OR_RETURN(const v1::Job job, connection.GetJob(name));
@@ -161,13 +161,13 @@ absl::Status FollowJob(Connection& connection, const std::string& name, int tail
         Watch(connection,
               {.parent = name, .event_types = {"state_changed"}, .until_terminal = true}, &sink);
     if (end.kind == WatchEnd::Kind::kError) {
-      // Removed after its end: what there was of its log has been read.
+      // The job was deleted after its end: its whole log has been read.
       return attempt > 0 && absl::IsNotFound(end.error) ? absl::OkStatus() : end.error;
     }
     if (!sink.found()) break;
     RETURN_IF_ERROR(reader->Read(name, ++attempt, /*tail=*/0));
   }
-  // Ended before it began: the daemon says that there is no log.
+  // The job ended before its first attempt: the daemon returns that there is no log.
   return attempt > 0 ? absl::OkStatus() : reader->Read(name, /*attempt=*/0, tail);
 }
 
@@ -180,7 +180,7 @@ int RunLogs(const LogsOptions& options, const Context& context) {
   if (!name.ok()) return PrintError(name.status(), context.err());
   LogReader reader(**connection, options, context);
   const bool one_document = context.form == OutputForm::kJson || context.form == OutputForm::kYaml;
-  // A document is of one attempt: its offsets mean nothing in the next one.
+  // A document covers one attempt, because byte offsets are per attempt.
   const bool follow_job = options.follow && options.attempt == 0 && !one_document;
   const absl::Status status = follow_job
                                   ? FollowJob(**connection, *name, options.tail, &reader, context)

@@ -3,11 +3,16 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
+#include "proto/base/time.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
@@ -59,11 +64,11 @@ void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
                         : "-");
       row.push_back(progress.has_eta_seconds() ? FormatSpan(absl::Seconds(progress.eta_seconds()))
                                                : "-");
-      row.push_back(job.device().empty() ? "-" : PlainText(job.device()));
+      row.push_back(job.devices().empty() ? "-" : PlainText(absl::StrJoin(job.devices(), ", ")));
       row.push_back(absl::StrCat(job.attempt()));
       row.push_back(absl::StrCat(job.config().priority()));
       row.push_back(
-          job.latest_checkpoint().empty() ? "-" : PlainText(LastSegment(job.latest_checkpoint())));
+          job.latest_checkpoint().empty() ? "-" : PlainText(CheckpointId(job.latest_checkpoint())));
       row.push_back(FormatTimestamp(job.create_time()));
     }
     table.AddRow(std::move(row));
@@ -85,8 +90,7 @@ int RunLs(const LsOptions& options, const Context& context) {
     request->set_page_size(options.limit > 0 ? std::min(left, kPageSize) : kPageSize);
     const absl::StatusOr<v1::ListJobsResponse> page = (*connection)->ListJobs(*request);
     if (!page.ok()) return PrintError(page.status(), context.err());
-    // The first page's cursor: what happened while the others were read is seen again rather than
-    // missed.
+    // The cursor of the first page: events during the other pages are repeated rather than missed.
     if (all.cursor().empty()) all.set_cursor(page->cursor());
     all.mutable_jobs()->MergeFrom(page->jobs());
     request->set_page_token(page->next_page_token());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl pause: asks for a pause; `trainctl wait JOB --for PAUSED` waits for it.
+// trainctl pause: requests a pause; `trainctl wait JOB --for PAUSED` waits for it.
 #include "client/commands/commands.h"
 #include "client/commands/control.h"
 

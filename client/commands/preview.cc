@@ -1,73 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl preview: what the job trains on. The rows come from trainerd-inspect, the code that
-// trains; here they are only shown. Runs without a daemon.
+// trainctl preview: what the job trains on, as printed by trainerd-inspect, which shares the code
+// with training. Works without a daemon.
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "client/commands/commands.h"
-#include "client/job_file.h"
 #include "client/net/status_details.h"
 #include "client/preview/inspect.h"
 #include "client/preview/preview_html.h"
 #include "client/preview/preview_items.h"
 #include "client/preview/preview_page.h"
-#include "client/preview/preview_text.h"
-#include "client/view/text_width.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/job_file.h"
+#include "proto/contract/job/preview_text.h"
 
 namespace trainerd::client {
 namespace {
 
 using nlohmann::json;
 
-// Made for a reader, like any file that a program is told to write: less the umask.
+// The umask applies, as for any file that a user names.
 constexpr int kPageMode = 0666;
 
 absl::Status FailedInspect(const ProcessResult& result, const std::string& advice = "") {
-  std::string why(absl::StripTrailingAsciiWhitespace(result.errors));
-  if (why.empty()) why = absl::StrCat("trainerd-inspect left with code ", result.exit_code);
+  std::string why(absl::StripTrailingAsciiWhitespace(result.err));
+  if (why.empty()) why = absl::StrCat("trainerd-inspect ended with ", result.exit.ToString());
   absl::StrAppend(&why, advice);
-  return result.exit_code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
+  return result.exit.code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
 }
 
-// What the job itself would say of a row that cannot be used. That it was a row shows in
-// "file:line" of a training file; with too_long: fail it may be one that bad_rows does not leave
-// out.
+// Advice for an error about a record, which names "file:line" of a training file. With too_long:
+// fail, the error may be one that bad_rows does not skip.
 std::string BadRowAdvice(const std::string& errors, const v1::DataConfig& data) {
-  if (data.bad_rows() == "skip" || data.too_long() == "fail") return "";
+  if (SkipsBadRecords(data.bad_rows()) || data.too_long() == v1::DataConfig::TOO_LONG_FAIL)
+    return "";
   if (absl::StrContains(errors, "data.bad_rows")) return "";
   for (const v1::DataSource& source : data.train()) {
     const std::string file = source.path() + ":";
     const size_t at = errors.find(file);
     if (at == std::string::npos || at + file.size() >= errors.size()) continue;
     if (absl::ascii_isdigit(static_cast<unsigned char>(errors[at + file.size()])))
-      return "; data.bad_rows: skip leaves such rows out";
+      return "; fix the record, or set data.bad_rows: skip";
   }
   return "";
-}
-
-// Token ids → text by `trainerd-inspect tokenize --decode`.
-DecodeTokens Decoder(const Environment& env, const std::string& tokenizer) {
-  return [&env, tokenizer](const std::vector<std::vector<int64_t>>& lists)
-             -> absl::StatusOr<std::vector<DecodedTokens>> {
-    std::string lines;
-    for (size_t i = 0; i < lists.size(); ++i)
-      absl::StrAppend(&lines, "{\"id\":", i, ",\"ids\":[", absl::StrJoin(lists[i], ","), "]}\n");
-    ASSIGN_OR_RETURN(const TemporaryFile input, TemporaryFile::Create(lines, ".jsonl"));
-    ASSIGN_OR_RETURN(const ProcessResult result,
-                     RunInspect(env, {"tokenize", "--tokenizer", tokenizer, "--input", input.path(),
-                                      "--decode"}));
-    if (result.exit_code != 0) return FailedInspect(result);
-    ASSIGN_OR_RETURN(const std::vector<json> rows, ParseJsonLines(result.output));
-    std::vector<DecodedTokens> decoded;
-    for (const json& row : rows)
-      decoded.push_back({.text = WordOf(row, "text"), .special = row.contains("special")});
-    return decoded;
-  };
 }
 
 absl::StatusOr<std::vector<PreviewItem>> ReadItems(const std::vector<json>& rows,
@@ -75,15 +55,14 @@ absl::StatusOr<std::vector<PreviewItem>> ReadItems(const std::vector<json>& rows
   return options.packed ? ReadPackedRows(rows) : ReadExamples(rows);
 }
 
-// Writes the page and prints where it lies and what it sums up.
+// Writes the page and prints its path and summary.
 absl::Status WritePage(const std::vector<json>& rows, const JobFile& job,
                        const PreviewOptions& options, const Context& context) {
   ASSIGN_OR_RETURN(std::vector<PreviewItem> items, ReadItems(rows, options));
   const PreviewPage page = DescribePage(job, options, rows.size(), std::move(items));
-  ASSIGN_OR_RETURN(const std::string html,
-                   RenderPreviewPage(page, Decoder(context.env, job.config.model().path())));
   const std::string path = PagePath(*options.html, context.env);
-  RETURN_IF_ERROR(Annotate(WriteFileAtomic(path, html, kPageMode), "cannot write the page"));
+  RETURN_IF_ERROR(
+      Annotate(WriteFileAtomic(path, RenderPreviewPage(page), kPageMode), "cannot write the page"));
   const PreviewSummary sum = SumUp(page.items);
   if (IsForPeople(context.form)) {
     context.out() << PlainText(absl::StrCat(path, ": ", page.extent, ", ", CountsText(sum.counts)))
@@ -96,7 +75,7 @@ absl::Status WritePage(const std::vector<json>& rows, const JobFile& job,
                          {"left_out", sum.left_out},
                          {"tokens", sum.counts.tokens},
                          {"trained_tokens", sum.counts.trained}};
-  // A path may be no UTF-8.
+  // A path may contain bytes that are not UTF-8.
   context.out() << document.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
   return absl::OkStatus();
 }
@@ -110,47 +89,43 @@ absl::Status Show(const std::string& output, const JobFile& job, const PreviewOp
   ASSIGN_OR_RETURN(const std::vector<json> rows, ParseJsonLines(output));
   if (options.html) return WritePage(rows, job, options, context);
   if (!IsForPeople(context.form)) {
-    // One document; JSON is YAML as well.
+    // One document; JSON is also YAML.
     context.out() << json(rows).dump() << "\n";
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const std::vector<PreviewItem> items, ReadItems(rows, options));
-  ASSIGN_OR_RETURN(
-      const std::string text,
-      RenderPreview(items, Decoder(context.env, job.config.model().path()), context.env.color));
-  context.out() << text;
+  for (const PreviewItem& item : items) context.out() << RenderPreview(item, context.env.color);
   return absl::OkStatus();
 }
 
 }  // namespace
 
 int RunPreview(const PreviewOptions& options, const Context& context) {
-  const absl::StatusOr<JobFile> job =
-      LoadJobFile({.path = options.file, .sets = options.sets}, context.env);
+  const absl::StatusOr<JobFile> job = ReadJobFile(
+      {.path = options.file, .sets = options.sets, .working_dir = context.env.working_dir});
   if (!job.ok()) return PrintError(job.status(), context.err());
   if (!job->violations.empty()) {
     PrintViolations(job->violations, job->path, context.err());
     return kUsage;
   }
   if (options.html) {
-    // Before the work, not after it.
+    // An unusable path is reported before the work.
     const absl::Status usable = CheckPagePath(PagePath(*options.html, context.env));
     if (!usable.ok()) return PrintError(usable, context.err());
   }
-  const absl::StatusOr<InspectJob> file = InspectJob::Create(*job, !options.sets.empty());
-  if (!file.ok()) return PrintError(file.status(), context.err());
+  const InspectJob file = JobForInspect(*job, !options.sets.empty());
   std::vector<std::string> arguments = {
-      "preview", "--job", file->path(), "--limit", absl::StrCat(options.limit), "--json"};
+      "preview", "--job", file.path, "--limit", absl::StrCat(options.limit), "--json"};
   if (options.packed) arguments.push_back("--packed");
-  const absl::StatusOr<ProcessResult> result = RunInspect(context.env, arguments);
+  const absl::StatusOr<ProcessResult> result = RunInspect(context.env, arguments, file.input);
   if (!result.ok()) return PrintError(result.status(), context.err());
-  if (result->exit_code != 0) {
-    return PrintError(FailedInspect(*result, BadRowAdvice(result->errors, job->config.data())),
+  if (result->exit.code != 0) {
+    return PrintError(FailedInspect(*result, BadRowAdvice(result->err, job->config.data())),
                       context.err());
   }
-  // What it warned of is for the user too.
-  context.err() << PlainTextLines(result->errors);
-  const absl::Status shown = Show(result->output, *job, options, context);
+  // Warnings of trainerd-inspect.
+  context.err() << PlainTextLines(result->err);
+  const absl::Status shown = Show(result->out, *job, options, context);
   context.out().flush();
   return shown.ok() ? kDone : PrintError(shown, context.err());
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl resume: lets a paused or held job go on.
+// trainctl resume: resumes a paused job, or releases a held one.
 #include "client/commands/commands.h"
 #include "client/commands/control.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl rm: removes a job that has ended, with its run directory and checkpoints.
+// trainctl rm: deletes a job that has ended, with its run directory and checkpoints.
 #include "client/commands/commands.h"
 #include "client/commands/control.h"
-#include "client/view/text_width.h"
+#include "proto/base/plain_text.h"
 
 namespace trainerd::client {
 
@@ -17,7 +17,7 @@ int RunRm(const std::string& text, const Context& context) {
   const absl::StatusOr<v1::Job> job = (*connection)->DeleteJob(request);
   if (!job.ok()) return PrintError(job.status(), context.err());
   if (IsForPeople(context.form)) {
-    context.out() << PlainText(*name) << (job->deleting() ? " is being removed" : " removed")
+    context.out() << PlainText(*name) << (job->deleting() ? " is being deleted" : " deleted")
                   << std::endl;
   } else {
     PrintMessage(*job, context.form, context.out());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl stop: ends a job, by default with a final checkpoint.
+// trainctl stop: stops a job, by default with a final checkpoint.
 #include "client/commands/commands.h"
 #include "client/commands/control.h"
 

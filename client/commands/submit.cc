@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl submit: job file → daemon. The daemon looks at the data first (validate_only), so that a
-// fault is seen before the job waits in a queue.
+// trainctl submit: job file → daemon. The daemon first checks the data (validate_only), so that
+// errors appear before the job waits in the queue.
 #include "client/commands/commands.h"
 #include "client/commands/job_text.h"
-#include "client/job_file.h"
 #include "client/net/job_names.h"
 #include "client/net/status_details.h"
 #include "client/view/report_text.h"
-#include "client/view/text_width.h"
+#include "proto/base/plain_text.h"
+#include "proto/contract/config/job_file.h"
 
 namespace trainerd::client {
 namespace {
@@ -24,22 +24,22 @@ int PrintCheck(const v1::SubmitJobResponse& response, const JobFile& job,
   } else {
     PrintFindings(response.report(), context.err(), &job);
     if (errors)
-      context.err() << "trainctl: not submitted: the data has errors (--no-validate submits "
-                       "without this look)\n";
+      context.err() << "trainctl: not submitted, because the data has errors; correct them, or "
+                       "submit without this check with --no-validate\n";
   }
   return errors ? kUsage : kDone;
 }
 
 int Follow(Connection& connection, const v1::Job& job, const SubmitOptions& options,
            const Context& context) {
-  // The documents of --watch and --wait are the events or the job at its end; its name still has to
-  // be known.
+  // The documents of --watch and --wait are the events, or the job at its end, so the name goes to
+  // stderr.
   if (IsForPeople(context.form)) {
     context.out() << PlainText(job.name()) << std::endl;
   } else {
     context.err() << PlainText(job.name()) << std::endl;
   }
-  // From the submission on: nothing that happened before the stream is open is missed.
+  // From the cursor of the submission, so that no event before the stream opens is missed.
   return options.watch ? WatchJob(connection, job.name(), job.cursor(), context)
                        : WaitForEnd(connection, job.name(), context);
 }
@@ -52,8 +52,10 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
                      "to continue one\n";
     return kUsage;
   }
-  absl::StatusOr<JobFile> job = LoadJobFile(
-      {.path = options.file, .sets = options.sets, .complete = options.from.empty()}, context.env);
+  absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
+                                             .sets = options.sets,
+                                             .working_dir = context.env.working_dir,
+                                             .complete = options.from.empty()});
   if (!job.ok()) return PrintError(job.status(), context.err());
   if (!job->violations.empty()) {
     PrintViolations(job->violations, job->path, context.err());
@@ -81,8 +83,9 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
   if (!submitted.ok()) {
     const int code = PrintError(submitted.status(), context.err(), job->path, job->lines);
     if (code == kUnreachable) {
-      context.err() << "trainctl: the daemon may have taken the job: repeat with --request-id "
-                    << request.request_id() << ", which cannot submit it twice\n";
+      context.err() << "trainctl: the daemon may have accepted the job; repeat the command with "
+                       "--request-id "
+                    << request.request_id() << ", which does not submit it twice\n";
     }
     return code;
   }

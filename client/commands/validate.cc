@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl validate: the configuration here, the data by the daemon, or by trainerd-inspect where
-// no daemon is and for --full.
+// trainctl validate: checks the configuration locally. The daemon checks the data; trainerd-inspect
+// does if no daemon answers, and for --full.
 #include <optional>
 
 #include "absl/status/statusor.h"
 #include "client/commands/commands.h"
-#include "client/job_file.h"
 #include "client/net/status_details.h"
 #include "client/preview/inspect.h"
 #include "client/view/report_text.h"
-#include "client/view/text_width.h"
-#include "proto/base/json_output.h"
+#include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/job_file.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::client {
 namespace {
 
 constexpr char kNotChecked[] =
-    "not checked, as the daemon does it: output.path, resources.device, samples.prompts, init_from";
+    "Not checked: output.path, resources.device, samples.prompts, init_from";
 
 int PrintResult(const v1::DataReport& report, const JobFile& job, const Context& context) {
   if (IsForPeople(context.form)) {
@@ -31,38 +31,41 @@ int PrintResult(const v1::DataReport& report, const JobFile& job, const Context&
 
 // One run of `trainerd-inspect validate`.
 struct Inspected {
-  std::optional<v1::DataReport> report;  // with findings that are errors it leaves with 2
+  // Absent if trainerd-inspect printed none. With errors in it, the exit code is 2.
+  std::optional<v1::DataReport> report;
   ProcessResult process;
 };
 
-absl::StatusOr<Inspected> Inspect(const Environment& env,
-                                  const std::vector<std::string>& arguments) {
+absl::StatusOr<Inspected> Inspect(const Environment& env, const InspectJob& job,
+                                  const std::vector<std::string>& options) {
+  std::vector<std::string> arguments = {"validate", "--job", job.path};
+  arguments.insert(arguments.end(), options.begin(), options.end());
   Inspected result;
-  ASSIGN_OR_RETURN(result.process, RunInspect(env, arguments));
+  ASSIGN_OR_RETURN(result.process, RunInspect(env, std::move(arguments), job.input));
   v1::DataReport report;
-  if (!result.process.output.empty() && JsonToMessage(result.process.output, &report).ok())
+  if (!result.process.out.empty() && JsonToMessage(result.process.out, &report).ok())
     result.report = std::move(report);
   return result;
 }
 
 int PrintInspected(const Inspected& inspected, const JobFile& job, const Context& context) {
-  // What it warned of is for the user too.
-  context.err() << PlainTextLines(inspected.process.errors);
+  // Warnings of trainerd-inspect.
+  context.err() << PlainTextLines(inspected.process.err);
   if (inspected.report) return PrintResult(*inspected.report, job, context);
-  if (inspected.process.errors.empty())
-    context.err() << "trainctl: trainerd-inspect gave no report and left with code "
-                  << inspected.process.exit_code << "\n";
+  if (inspected.process.err.empty())
+    context.err() << "trainctl: trainerd-inspect printed no report and ended with "
+                  << inspected.process.exit.ToString() << "\n";
   context.err().flush();
-  return inspected.process.exit_code == kUsage ? kUsage : kRefused;
+  return inspected.process.exit.code == kUsage ? kUsage : kRefused;
 }
 
-// Findings of the quick look that reading the rows does not give: a folder can tokenize without
-// weights, but not be trained.
+// Findings that only the quick check reports: a model folder without weights can tokenize, but not
+// train.
 bool IsAboutFiles(const v1::DataReport::Finding& finding) {
   return finding.code() == "MODEL_FOLDER" || finding.code() == "TEMPLATE_FILE";
 }
 
-// The full report with what the quick one says of the files that the job needs.
+// The full report, with the findings of the quick one about the files that the job needs.
 v1::DataReport Merge(const v1::DataReport& quick, const v1::DataReport& full) {
   v1::DataReport merged = full;
   merged.clear_findings();
@@ -74,18 +77,16 @@ v1::DataReport Merge(const v1::DataReport& quick, const v1::DataReport& full) {
 }
 
 int ValidateHere(const JobFile& job, const ValidateOptions& options, const Context& context) {
-  const absl::StatusOr<InspectJob> file = InspectJob::Create(job, !options.sets.empty());
-  if (!file.ok()) return PrintError(file.status(), context.err());
-  const absl::StatusOr<Inspected> quick =
-      Inspect(context.env, {"validate", "--job", file->path(), "--quick"});
+  const InspectJob file = JobForInspect(job, !options.sets.empty());
+  const absl::StatusOr<Inspected> quick = Inspect(context.env, file, {"--quick"});
   if (!quick.ok()) return PrintError(quick.status(), context.err());
   if (!options.full || !quick->report) return PrintInspected(*quick, job, context);
-  absl::StatusOr<Inspected> full = Inspect(context.env, {"validate", "--job", file->path()});
+  absl::StatusOr<Inspected> full = Inspect(context.env, file, {});
   if (!full.ok()) return PrintError(full.status(), context.err());
   if (full->report) {
     full->report = Merge(*quick->report, *full->report);
   } else if (HasErrors(*quick->report)) {
-    // It could not begin, and the quick look says best why.
+    // The full check could not start; the quick check found why.
     if (IsForPeople(context.form)) {
       PrintFindings(*quick->report, context.out(), &job);
     } else {
@@ -99,15 +100,15 @@ int ValidateHere(const JobFile& job, const ValidateOptions& options, const Conte
 }  // namespace
 
 int RunValidate(const ValidateOptions& options, const Context& context) {
-  const absl::StatusOr<JobFile> job =
-      LoadJobFile({.path = options.file, .sets = options.sets}, context.env);
+  const absl::StatusOr<JobFile> job = ReadJobFile(
+      {.path = options.file, .sets = options.sets, .working_dir = context.env.working_dir});
   if (!job.ok()) return PrintError(job.status(), context.err());
   if (!job->violations.empty()) {
     PrintViolations(job->violations, job->path, context.err());
     return kUsage;
   }
   if (options.full) {
-    context.err() << "trainctl: all of the data is read here, no daemon is asked; " << kNotChecked
+    context.err() << "trainctl: reading all data locally, without the daemon. " << kNotChecked
                   << std::endl;
     return ValidateHere(*job, options, context);
   }
@@ -115,7 +116,7 @@ int RunValidate(const ValidateOptions& options, const Context& context) {
   if (!connection.ok()) {
     if (connection.status().code() != absl::StatusCode::kUnavailable)
       return PrintError(connection.status(), context.err());
-    context.err() << "trainctl: no daemon answers: the files are read here; " << kNotChecked
+    context.err() << "trainctl: no daemon answers; reading the data locally. " << kNotChecked
                   << std::endl;
     return ValidateHere(*job, options, context);
   }

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl version: this program and the daemon that it reaches. An older daemon is told of, not
+// trainctl version: versions of this program and of the daemon. An older daemon is reported, not
 // refused.
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
-#include "proto/base/json_output.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
+#include "proto/contract/config/json_output.h"
+#include "proto/contract/job/revision.h"
 
 namespace trainerd::client {
 namespace {
 
-void PrintPeople(const Connection* connection, const Context& context) {
+void PrintText(const Connection* connection, const Context& context) {
   context.out() << "trainctl " << TRAINERD_VERSION << " (API revision " << kApiRevision << ")\n";
   if (connection == nullptr) return;
   const v1::ServerInfo& info = connection->server_info();
@@ -59,16 +62,17 @@ int RunVersion(const Context& context) {
                    : absl::StatusOr<std::unique_ptr<Connection>>(address.status());
   const Connection* daemon = connection.ok() ? connection->get() : nullptr;
   if (IsForPeople(context.form)) {
-    PrintPeople(daemon, context);
+    PrintText(daemon, context);
   } else {
     PrintDocument(daemon, context);
   }
   context.out().flush();
   if (!connection.ok()) return PrintError(connection.status(), context.err());
   if (daemon->server_info().api_revision() < kApiRevision) {
-    context.err() << "trainctl: the daemon is older than this trainctl: commands are refused until "
-                     "it is updated and restarted"
-                  << std::endl;
+    context.err()
+        << "trainctl: the daemon is older than this trainctl, which refuses other commands; "
+           "update and restart the daemon"
+        << std::endl;
   }
   return kDone;
 }

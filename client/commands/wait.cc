@@ -12,13 +12,14 @@
 #include "client/net/status_details.h"
 #include "client/net/status_watch.h"
 #include "client/view/format.h"
-#include "client/view/text_width.h"
+#include "proto/base/plain_text.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
 
-// Even `--timeout 0` looks once: the first answer gets this long.
+// Even `--timeout 0` waits this long for the first answer.
 constexpr absl::Duration kFirstAnswer = absl::Seconds(2);
 
 class WaitSink : public WatchSink {
@@ -33,7 +34,7 @@ class WaitSink : public WatchSink {
     }
   }
   void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
-  void OnConnectionBack() override { SayBack(context_); }
+  void OnConnectionBack() override { ReportReconnected(context_); }
   void OnCursorExpired() override {}
 
   bool OnTick() override {
@@ -71,8 +72,8 @@ int WaitFor(Connection& connection, const std::string& name,
             &sink);
   if (end.kind == WatchEnd::Kind::kError) return PrintError(end.error, context.err());
   if (!sink.reached() && !sink.ended() && end.kind == WatchEnd::Kind::kLeft) {
-    context.err() << "trainctl: the time is over before " << PlainText(name)
-                  << " got there; `trainctl get " << PlainText(JobId(name)) << "` shows it"
+    context.err() << "trainctl: timed out before " << PlainText(name)
+                  << " reached the state; see `trainctl get " << PlainText(JobId(name)) << "`"
                   << std::endl;
     return kTimeout;
   }
@@ -89,7 +90,7 @@ int WaitFor(Connection& connection, const std::string& name,
   }
   if (sink.reached()) return kDone;
   context.err() << "trainctl: " << PlainText(name) << " ended as " << StateName(job->state())
-                << ": the state that was waited for can no longer be reached" << std::endl;
+                << " and can no longer reach the requested state" << std::endl;
   return kRefused;
 }
 

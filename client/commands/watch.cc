@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl watch: a live view on a terminal, one line or one JSON document an event elsewhere. Ends
-// with the job; Ctrl-C only ends the looking.
+// trainctl watch: a live view on a terminal, else one line or JSON document per event. Returns when
+// the job has ended. Ctrl-C stops watching; the job keeps running.
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
 #include "client/commands/interrupt.h"
@@ -9,23 +9,25 @@
 #include "client/net/job_names.h"
 #include "client/net/status_details.h"
 #include "client/view/format.h"
-#include "client/view/text_width.h"
+#include "proto/base/plain_text.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
 
 constexpr char kAllJobs[] = "jobs/-";
 
-int SayInterrupted(const std::string& parent, const WatchEnd& end, const Context& context) {
+int ReportInterrupted(const std::string& parent, const WatchEnd& end, const Context& context) {
   const bool all = parent == kAllJobs;
   const std::string id = all ? "" : PlainText(JobId(parent));
   context.err() << "trainctl: "
-                << (all ? "the jobs go on" : absl::StrCat(PlainText(parent), " goes on"))
-                << "; look again: `trainctl watch" << (all ? "" : " ") << id;
+                << (all ? "the jobs keep running"
+                        : absl::StrCat(PlainText(parent), " keeps running"))
+                << "; continue watching with `trainctl watch" << (all ? "" : " ") << id;
   if (!end.cursor.empty()) context.err() << " --after " << PlainText(end.cursor);
   context.err() << "`";
-  if (!all) context.err() << "; end it: `trainctl stop " << id << "`";
+  if (!all) context.err() << "; stop the job with `trainctl stop " << id << "`";
   context.err() << std::endl;
   return kInterrupted;
 }
@@ -36,7 +38,7 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
   const bool one_job = parent != kAllJobs;
   const std::unique_ptr<WatchSink> sink = MakeWatchSink(context, connection, parent, interrupt);
   if (one_job && !after.empty()) {
-    // The stream begins with events: the row that they change comes first.
+    // The stream begins with events, which change an existing snapshot.
     const absl::StatusOr<v1::Job> job = connection.GetJob(parent);
     if (!job.ok()) return PrintError(job.status(), context.err());
     sink->OnSnapshot(*job);
@@ -45,7 +47,7 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
       Watch(connection, {.parent = parent, .after = after, .until_terminal = one_job}, sink.get());
   switch (end.kind) {
     case WatchEnd::Kind::kLeft:
-      return SayInterrupted(parent, end, context);
+      return ReportInterrupted(parent, end, context);
     case WatchEnd::Kind::kError:
       return PrintError(end.error, context.err());
     case WatchEnd::Kind::kEnded:
@@ -69,8 +71,9 @@ int WatchJob(Connection& connection, const std::string& name, const std::string&
 int RunWatch(const WatchCommandOptions& options, const Context& context) {
   if (options.job.empty() &&
       (context.form == OutputForm::kJson || context.form == OutputForm::kYaml)) {
-    context.err()
-        << "trainctl: watching all jobs never ends in one document: use -o jsonl, or name a job\n";
+    context.err() << "trainctl: watching all jobs does not end, so -o json and -o yaml cannot "
+                     "print it; use -o "
+                     "jsonl, or name a job\n";
     return kUsage;
   }
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();

@@ -12,7 +12,9 @@
 #include "client/view/live_state.h"
 #include "client/view/live_view.h"
 #include "client/view/text_width.h"
-#include "proto/base/json_output.h"
+#include "proto/base/format.h"
+#include "proto/base/time.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::client {
 namespace {
@@ -20,7 +22,7 @@ namespace {
 constexpr absl::Duration kDrawInterval = absl::Milliseconds(100);
 // Ages and the ETA move without events.
 constexpr absl::Duration kIdleDrawInterval = absl::Seconds(1);
-// The curve of what was before is a help, not worth a longer wait.
+// The view does not wait longer for the earlier curve.
 constexpr absl::Duration kHistoryTime = absl::Milliseconds(1500);
 
 class PlainSink : public WatchSink {
@@ -39,10 +41,10 @@ class PlainSink : public WatchSink {
   }
 
   void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
-  void OnConnectionBack() override { SayBack(context_); }
+  void OnConnectionBack() override { ReportReconnected(context_); }
   void OnCursorExpired() override {
-    context_.err() << "trainctl: the daemon no longer has what came after the last event seen; "
-                      "going on from now"
+    context_.err() << "trainctl: the daemon deleted events that were not read yet; continuing with "
+                      "new events"
                    << std::endl;
   }
   bool OnTick() override { return !interrupt_.requested(); }
@@ -96,7 +98,7 @@ class LiveSink : public WatchSink {
   void OnCursorExpired() override {
     context_.out()
         << frame_.Erase(context_.env.terminal_size().columns)
-        << "some events are gone from the daemon's log; going on from a new snapshot\r\n";
+        << "the daemon deleted events that were not read yet; continuing from a new snapshot\r\n";
     changed_ = true;
   }
 
@@ -115,7 +117,7 @@ class LiveSink : public WatchSink {
   std::string EventSummaryLine(const v1::Event& event) const {
     const std::string time =
         absl::FormatTime("%H:%M:%S", FromProto(event.time()), absl::LocalTimeZone());
-    return absl::StrCat(Dim(time, context_.env.color), "  ", EventSummary(event));
+    return absl::StrCat(Dim(time, context_.env.color), "  ", EventContent(event));
   }
 
   // The curve, validation losses and alerts from before the snapshot.
@@ -142,7 +144,7 @@ class LiveSink : public WatchSink {
   void Draw() {
     size_ = context_.env.terminal_size();
     ViewOptions options;
-    // The last column stays free: a terminal wraps when it is written to.
+    // A terminal wraps after its last column, so that column stays free.
     options.columns = std::max(1, size_.columns - 1);
     options.rows = std::max(1, size_.rows - 1);
     options.color = context_.env.color;
@@ -150,7 +152,7 @@ class LiveSink : public WatchSink {
     options.now = absl::Now();
     if (connection_lost_ != absl::InfiniteFuture()) {
       options.connection = absl::StrCat("lost ", FormatSpan(absl::Now() - connection_lost_),
-                                        " ago (", why_, "), trying again");
+                                        " ago (", why_, "); retrying");
     }
     const LiveJob* job = state_.Find(parent_);
     std::vector<std::string> lines;

@@ -16,12 +16,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "proto/base/atomic_file.h"
+#include "proto/contract/job/state_dir.h"
 
 namespace trainerd::client {
 namespace {
-
-constexpr char kSocketName[] = "trainerd.sock";
-constexpr char kTokenName[] = "token";
 
 std::string Absolute(const std::string& path, const Environment& env) {
   return path.empty() || path[0] == '/' || env.working_dir.empty()
@@ -43,20 +41,20 @@ absl::StatusOr<std::string> ReadToken(const AddressChoice& choice, const Environ
   if (!choice.token_flag.empty()) path = Absolute(choice.token_flag, env);
   absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        host_port, " needs the daemon's token, which cannot be read: ", text.status().message(),
-        "; the daemon keeps it in <state dir>/token: name that file with --token-file or "
-        "TRAINERD_TOKEN_FILE"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read the token for ", host_port, ": ", text.status().message(),
+                     "; the daemon stores it in <state directory>/token. Set --token-file or "
+                     "TRAINERD_TOKEN_FILE to that file"));
   }
   std::string token(absl::StripAsciiWhitespace(*text));
   for (unsigned char c : token) {
     if (c <= 0x20 || c >= 0x7f)
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, " is not a token file: it holds other than printable characters"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, " is not a token file: it contains characters that are not printable ASCII"));
   }
   if (token.empty())
     return absl::InvalidArgumentError(
-        absl::StrCat(path, " is empty: it should hold the daemon's token"));
+        absl::StrCat(path, " is empty; it must contain the daemon's token"));
   return token;
 }
 
@@ -71,11 +69,11 @@ absl::StatusOr<Address> ResolveAddress(const AddressChoice& choice, const Enviro
   }
   if (absl::StartsWith(text, "unix:")) {
     absl::string_view path = absl::StripPrefix(text, "unix:");
-    // unix:///path is the URI spelling of the same.
+    // unix:///path is the URI form of unix:/path.
     if (absl::StartsWith(path, "//")) path.remove_prefix(2);
     if (path.empty())
       return absl::InvalidArgumentError(
-          absl::StrCat("address \"", text, "\" names no path: write unix:PATH"));
+          absl::StrCat("address \"", text, "\" has no path; write unix:PATH"));
     address.socket_path = Absolute(std::string(path), env);
     address.display = absl::StrCat("unix:", address.socket_path);
     return address;
@@ -125,13 +123,13 @@ absl::Status ProbeSocket(const std::string& path) {
   const int failed =
       connect(fd, reinterpret_cast<const sockaddr*>(&name), sizeof(name)) == 0 ? 0 : errno;
   close(fd);
-  // EAGAIN: a listener is there, its queue is full for the moment.
+  // EAGAIN: a process listens, but its queue is full.
   if (failed == 0 || failed == EAGAIN) return absl::OkStatus();
   if (failed == EACCES || failed == EPERM)
     return absl::PermissionDeniedError("the socket belongs to another user");
-  if (failed == ENOENT) return absl::UnavailableError("there is no such socket");
+  if (failed == ENOENT) return absl::UnavailableError("the socket does not exist");
   if (failed == ECONNREFUSED)
-    return absl::UnavailableError("the socket is left over, nobody listens on it");
+    return absl::UnavailableError("the socket exists, but no process listens on it");
   return absl::UnavailableError(std::strerror(failed));
 }
 
@@ -144,7 +142,7 @@ std::string NoDaemonMessage(const Address& address, const std::string& why) {
                     address.socket_path.substr(0, address.socket_path.rfind('/')));
   }
   return absl::StrCat("no daemon answers at ", address.display, ": ", why, "; start one with `",
-                      command, "`, or name another address with --address or TRAINERD_ADDRESS");
+                      command, "`, or set another address with --address or TRAINERD_ADDRESS");
 }
 
 }  // namespace trainerd::client

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the daemon is: unix:PATH (long paths too) or a loopback HOST:PORT with its token. Also what
-// to tell a user when nothing answers there.
+// Address of the daemon: unix:PATH (of any length), or a loopback HOST:PORT with its token.
 #pragma once
 
 #include <string>
@@ -12,27 +11,33 @@
 namespace trainerd::client {
 
 struct Address {
-  std::string display;      // as the user would write it: unix:/…/trainerd.sock, 127.0.0.1:7070
-  std::string socket_path;  // empty for TCP
-  std::string host_port;    // empty for a unix socket
-  std::string token;        // for TCP
-  bool is_default = false;  // nobody named an address
+  // As a user writes it: unix:/…/trainerd.sock, 127.0.0.1:7070.
+  std::string display;
+  // Empty for TCP.
+  std::string socket_path;
+  // Empty for a unix socket.
+  std::string host_port;
+  // For TCP.
+  std::string token;
+  // Neither --address nor TRAINERD_ADDRESS is set.
+  bool is_default = false;
 };
 
 struct AddressChoice {
-  std::string flag;        // --address
-  std::string token_flag;  // --token-file
+  // --address
+  std::string flag;
+  // --token-file
+  std::string token_flag;
 };
 
-// Flag, else TRAINERD_ADDRESS, else the default state directory's socket. Reads the token for
-// HOST:PORT. Errors: InvalidArgument for text that is neither form, and where no token can be read.
+// Flag, else TRAINERD_ADDRESS, else the socket of the default state directory. Reads the token for
+// HOST:PORT. Errors: InvalidArgument for text of neither form, or if the token cannot be read.
 absl::StatusOr<Address> ResolveAddress(const AddressChoice& choice, const Environment& env);
 
-// A path to connect to that fits into sun_path. Keeps a descriptor of the socket's folder open
-// while it lives.
+// A path to connect to that fits into sun_path. Holds an open descriptor of the socket's folder.
 class SocketPath {
  public:
-  // Errors: Unavailable when the folder of a long path cannot be opened.
+  // Errors: Unavailable if the folder of a long path cannot be opened.
   static absl::StatusOr<SocketPath> Open(const std::string& path);
   SocketPath(SocketPath&& other) noexcept;
   SocketPath& operator=(SocketPath&& other) noexcept;
@@ -45,11 +50,11 @@ class SocketPath {
   int folder_fd_ = -1;
 };
 
-// OK when something listens on the socket now. Errors: Unavailable with errno's text;
+// OK if a process listens on the socket now. Errors: Unavailable with the reason;
 // PermissionDenied.
 absl::Status ProbeSocket(const std::string& path);
 
-// "no daemon answers at …: why. Start one with …"
+// "no daemon answers at …: why; start one with …".
 std::string NoDaemonMessage(const Address& address, const std::string& why);
 
 }  // namespace trainerd::client

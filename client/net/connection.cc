@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every connection has a channel and a subchannel pool of its own: a new one tries at once instead
-// of sitting out the back-off of the old one.
+// Each connection has its own channel and subchannel pool, so that a new connection does not wait
+// for the backoff of the old one.
 #include "client/net/connection.h"
 
 #include <grpcpp/grpcpp.h>
@@ -13,14 +13,14 @@
 #include "absl/time/clock.h"
 #include "client/net/status_details.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/revision.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::client {
 namespace {
 
 constexpr absl::Duration kCallDeadline = absl::Seconds(60);
-// The daemon's own deadline for reading the data (ServerConfig.validate_timeout) is at most an
-// hour.
+// The daemon's deadline for reading the data (ServerConfig.validate_timeout) is at most 1 h.
 constexpr absl::Duration kValidateDeadline = absl::Hours(1);
 constexpr absl::Duration kRepeatFor = absl::Seconds(5);
 constexpr absl::Duration kRepeatPause = absl::Milliseconds(100);
@@ -42,8 +42,7 @@ void Authorize(const Address& address, grpc::ClientContext* context) {
     context->AddMetadata("authorization", absl::StrCat("Bearer ", address.token));
 }
 
-// A stream read through a completion queue: one thread, a wait with a deadline, and no read ahead
-// of the reader.
+// Reads a stream through a completion queue: on one thread, with a deadline, one message at a time.
 template <typename Message>
 class GrpcStream final : public Stream<Message> {
  public:
@@ -84,7 +83,7 @@ class GrpcStream final : public Stream<Message> {
  private:
   enum class Phase { kStarting, kOpen, kReading, kFinishing, kDone };
 
-  // Waits for the operation under way. False: the deadline came first.
+  // Waits for the pending operation. False: the deadline passed first.
   bool Step(absl::Time deadline) {
     if (phase_ == Phase::kOpen) {
       Finish();
@@ -167,7 +166,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::OpenAny(const Address& a
       kCallDeadline, [](Channel& channel, auto* context, auto* response) {
         return channel.admin->GetServerInfo(context, v1::GetServerInfoRequest(), response);
       });
-  // Somebody listened a moment ago, or answered that it is starting: then it is worth waiting for.
+  // A process listened a moment ago, or replied that it is starting: wait for it.
   const bool present = !address.socket_path.empty() || !Reason(info.status()).empty();
   if (!info.ok() && IsConnectionLost(info.status())) {
     if (!present)
@@ -191,7 +190,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const Address& addr
       "the daemon at ", address.display, " (trainerd ", version, ", API revision ",
       info.api_revision(), ") is older than this trainctl (", TRAINERD_VERSION,
       ", which needs API revision ", kApiRevision,
-      "): install the new trainerd and restart the daemon, or use the trainctl that came with it"));
+      "); restart the daemon with the new trainerd, or use the trainctl of its version"));
 }
 
 template <typename Response, typename Call>
@@ -205,7 +204,7 @@ absl::StatusOr<Response> Connection::Once(absl::Duration deadline, Call call) {
   if (status.code() == absl::StatusCode::kDeadlineExceeded && Reason(status).empty()) {
     return absl::UnavailableError(
         absl::StrCat("the daemon at ", address_.display, " did not answer within ",
-                     absl::FormatDuration(deadline), "; its log may say why"));
+                     absl::FormatDuration(deadline), "; see the log of the daemon"));
   }
   return status;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon's API as plain calls with absl::Status (google.rpc details attached as payloads). The
-// only file pair of the client that knows gRPC. A connection is used by one thread.
+// The daemon's API as plain calls that return absl::Status, with the google.rpc details as
+// payloads. The only files of the client that use gRPC. Thread-safety: one thread per connection.
 #pragma once
 
 #include <memory>
@@ -14,9 +14,6 @@
 
 namespace trainerd::client {
 
-// The revision of the API (ServerInfo.api_revision) that this client needs.
-inline constexpr int kApiRevision = 1;
-
 enum class StreamResult { kMessage, kNothingYet, kEnd };
 
 // One server stream. Destroying it cancels the call.
@@ -26,29 +23,29 @@ class Stream {
   virtual ~Stream() = default;
   // Waits at most `wait` for the next message. kEnd: see status().
   virtual StreamResult Next(absl::Duration wait, Message* message) = 0;
-  // How the stream ended; OK before that.
+  // Result of the stream; OK until it ends.
   virtual absl::Status status() const = 0;
 };
 
 class Connection {
  public:
-  // Connects and asks what the daemon is. Waits up to 5 s for a daemon that is starting.
-  // Errors: Unavailable with how to start a daemon; FailedPrecondition when it is older than this
-  // client needs.
+  // Connects and requests the ServerInfo. Waits up to 5 s for a daemon that is starting.
+  // Errors: Unavailable with how to start a daemon; FailedPrecondition if the daemon has an older
+  // API revision than this client needs.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const Address& address);
-  // As Open, without the check of the revision: for `version`.
+  // As Open, but accepts any revision: for `version`.
   static absl::StatusOr<std::unique_ptr<Connection>> OpenAny(const Address& address);
   ~Connection();
 
   const Address& address() const { return address_; }
   const v1::ServerInfo& server_info() const { return server_info_; }
 
-  // A fresh channel to the same address. Errors: Unavailable while nobody listens.
+  // Opens a new channel to the same address. Errors: Unavailable while no process listens.
   absl::Status Reconnect();
 
-  // Unary calls. A call whose connection breaks is repeated for up to 5 s on new connections: reads
-  // always, commands because each carries a request_id. Errors: the daemon's; Unavailable when it
-  // cannot be reached or does not answer.
+  // Unary calls. If the connection breaks, a call is repeated on new connections for up to 5 s;
+  // commands carry a request_id, so they take effect once. Errors: those of the daemon; Unavailable
+  // if it cannot be reached or does not answer.
   absl::StatusOr<v1::SubmitJobResponse> SubmitJob(const v1::SubmitJobRequest& request);
   absl::StatusOr<v1::Job> Pause(const v1::PauseRequest& request);
   absl::StatusOr<v1::Job> Resume(const v1::ResumeRequest& request);

@@ -27,12 +27,12 @@ bool LooksLikeId(std::string_view text) {
 
 absl::Status NoSuchJob(std::string_view text) {
   return absl::NotFoundError(
-      absl::StrCat("no job is called \"", View(text),
-                   "\"; `trainctl ls` shows the jobs (JOB is jobs/ID, ID, the beginning of an "
+      absl::StrCat("no job matches \"", View(text),
+                   "\"; `trainctl ls` lists the jobs (JOB is jobs/ID, ID, the beginning of an "
                    "ID, a display name that only one job has, or latest)"));
 }
 
-// The newest job that is not being removed.
+// The newest job that is not being deleted.
 absl::StatusOr<std::string> LatestJob(Connection& connection) {
   v1::ListJobsRequest request;
   request.set_page_size(kLatestPageSize);
@@ -43,7 +43,7 @@ absl::StatusOr<std::string> LatestJob(Connection& connection) {
     }
     request.set_page_token(response.next_page_token());
   } while (!request.page_token().empty());
-  return absl::NotFoundError("there is no job yet: submit one with `trainctl submit JOB.yaml`");
+  return absl::NotFoundError("there are no jobs; submit one with `trainctl submit JOB.yaml`");
 }
 
 }  // namespace
@@ -67,7 +67,7 @@ absl::StatusOr<std::string> MatchJob(std::string_view text, const std::vector<Jo
     shown.push_back(absl::StrCat(job->name, " (", job->display_name, ")"));
   }
   if (matches.size() > shown.size()) shown.push_back("…");
-  return absl::InvalidArgumentError(absl::StrCat("\"", View(text), "\" could mean ", matches.size(),
+  return absl::InvalidArgumentError(absl::StrCat("\"", View(text), "\" matches ", matches.size(),
                                                  " jobs: ", absl::StrJoin(shown, ", "),
                                                  "; write more of the ID"));
 }

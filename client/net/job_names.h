@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a user may write for JOB: jobs/ID, ID, a unique prefix of it, a display name if unique, or
-// latest.
+// The forms of JOB on the command line: jobs/ID, ID, a unique prefix of it, a display name if
+// unique, or latest.
 #pragma once
 
 #include <string>
@@ -12,19 +12,20 @@
 
 namespace trainerd::client {
 
-// A job as far as its name is concerned.
 struct JobLabel {
-  std::string name;          // jobs/{id}
-  std::string display_name;  // config.name
+  // jobs/{id}
+  std::string name;
+  // config.name
+  std::string display_name;
 };
 
-// Picks the job that `text` means; `jobs` are newest first. An exact id wins; a text that is a
-// prefix of some ids and the display name of others is refused, for a command must not hit a job
-// that was not meant. Errors: NotFound; InvalidArgument with the candidates when several match.
+// Finds the job that `text` names; `jobs` are newest first. An exact id wins. If `text` matches
+// several jobs, by prefix or display name, it is refused, so that a command never affects another
+// job. Errors: NotFound; InvalidArgument with the candidates if several jobs match.
 absl::StatusOr<std::string> MatchJob(std::string_view text, const std::vector<JobLabel>& jobs);
 
-// Asks the daemon: one call for a full id and for latest, else all pages of the list. Gives
-// jobs/{id}.
+// Returns jobs/{id}. Calls the daemon: once for a full id and for latest, else for each page of the
+// list.
 absl::StatusOr<std::string> ResolveJobName(Connection& connection, std::string_view text);
 
 // JOB or JOB/checkpoints/ID for --from.

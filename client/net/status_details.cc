@@ -5,9 +5,9 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "client/view/text_width.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "proto/base/plain_text.h"
 
 namespace trainerd::client {
 namespace {
@@ -22,16 +22,6 @@ std::optional<Detail> FindDetail(const absl::Status& status) {
   Detail detail;
   if (!detail.ParseFromString(std::string(*payload))) return std::nullopt;
   return detail;
-}
-
-// The line of a field, or of the nearest parent that the file names.
-int LineOf(std::string path, const std::map<std::string, int>& lines) {
-  while (!path.empty()) {
-    if (const auto found = lines.find(path); found != lines.end()) return found->second;
-    const size_t cut = path.find_last_of(".[");
-    path = cut == std::string::npos ? "" : path.substr(0, cut);
-  }
-  return 0;
 }
 
 }  // namespace
@@ -66,8 +56,8 @@ std::optional<absl::Duration> RetryDelay(const absl::Status& status) {
 }
 
 bool IsConnectionLost(const absl::Status& status) {
-  // gRPC says UNKNOWN ("Stream removed"), INTERNAL (RST_STREAM) or CANCELLED where a peer dies at a
-  // bad moment; what the daemon itself says carries a reason.
+  // If the peer dies during a call, gRPC may return UNKNOWN ("Stream removed"), INTERNAL
+  // (RST_STREAM) or CANCELLED. An error of the daemon carries a reason.
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
       return true;
@@ -101,14 +91,8 @@ void PrintViolations(std::vector<ConfigViolation> violations, const std::string&
   std::stable_sort(
       violations.begin(), violations.end(),
       [](const ConfigViolation& a, const ConfigViolation& b) { return a.line < b.line; });
-  for (const ConfigViolation& violation : violations) {
-    std::string place;
-    if (!file.empty())
-      place = violation.line > 0 ? absl::StrCat(file, ":", violation.line, ": ")
-                                 : absl::StrCat(file, ": ");
-    const std::string path = violation.path.empty() ? "" : violation.path + ": ";
-    err << PlainText(place + path + violation.message) << "\n";
-  }
+  for (const ConfigViolation& violation : violations)
+    err << PlainText(ViolationsText({violation}, file)) << "\n";
 }
 
 ExitCode PrintError(const absl::Status& status, std::ostream& err, const std::string& file,
@@ -117,7 +101,7 @@ ExitCode PrintError(const absl::Status& status, std::ostream& err, const std::st
   if (violations.empty()) {
     err << "trainctl: " << PlainTextLines(std::string(status.message())) << "\n";
   } else {
-    for (ConfigViolation& violation : violations) violation.line = LineOf(violation.path, lines);
+    AttachLines(lines, &violations);
     PrintViolations(violations, file, err);
   }
   if (const auto delay = RetryDelay(status))

@@ -13,8 +13,8 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr absl::Duration kLongestPause = absl::Seconds(1);
-// INTERNAL and UNKNOWN without a reason may be a broken connection or a broken daemon: so many in a
-// row are the daemon.
+// INTERNAL and UNKNOWN without a reason are a broken connection or a broken daemon; this many in a
+// row are a broken daemon.
 constexpr int kMaxUnclearFailures = 20;
 
 class Watcher {
@@ -28,7 +28,7 @@ class Watcher {
       if (left_) return End(WatchEnd::Kind::kLeft);
       if (status.ok()) {
         if (ended_) return End(WatchEnd::Kind::kEnded);
-        // Closed in order before the job's end: the daemon is going down.
+        // The stream ended without an error before the job did: the daemon is shutting down.
         if (!WaitForConnection(absl::UnavailableError("the daemon closed the stream")))
           return End(WatchEnd::Kind::kLeft);
         continue;
@@ -53,7 +53,7 @@ class Watcher {
   }
 
   bool ShouldRetry(const absl::Status& status) {
-    // Many watchers come back at once after a restart: being one too many passes.
+    // After a restart all watchers reconnect at once; the limit is exceeded only for a moment.
     if (received_ && status.code() == absl::StatusCode::kResourceExhausted) return true;
     if (!IsConnectionLost(status)) return false;
     if (status.code() == absl::StatusCode::kUnavailable ||
@@ -80,8 +80,8 @@ class Watcher {
       if (result == StreamResult::kNothingYet) {
         if (!Tick()) return absl::OkStatus();
         if (absl::Now() - last_message > options_.silence) {
-          return absl::UnavailableError(absl::FormatDuration(options_.silence) +
-                                        " without a sign of life");
+          return absl::UnavailableError("no message from the daemon for " +
+                                        absl::FormatDuration(options_.silence));
         }
         continue;
       }
@@ -113,15 +113,14 @@ class Watcher {
         ended_ = options_.until_terminal;
     }
     if (!response.events().empty()) sink_->OnEvents(response.events());
-    // Before the snapshot is complete there is nothing to continue from: a broken snapshot is taken
-    // again.
+    // A watch continues from a cursor only after a complete snapshot; a broken one is repeated.
     if (*snapshot_done && !response.cursor().empty()) {
       cursor_ = response.cursor();
       received_ = true;
     }
   }
 
-  // The stream ended without a word about the job's end: it had ended before the cursor.
+  // The stream ended without an event about the end of the job: the job ended before the cursor.
   bool IsJobOver() {
     const absl::StatusOr<v1::Job> job = connection_.GetJob(options_.parent);
     return job.ok() ? IsTerminal(job->state()) : job.status().code() == absl::StatusCode::kNotFound;
@@ -132,7 +131,7 @@ class Watcher {
     return !left_;
   }
 
-  // False: the sink wants to leave.
+  // False: the sink stops.
   bool WaitForConnection(const absl::Status& why) {
     if (!lost_) {
       lost_ = true;
@@ -155,7 +154,8 @@ class Watcher {
   const WatchOptions options_;
   WatchSink* const sink_;
   std::string cursor_;
-  bool received_ = false;  // cursor_ came from the daemon
+  // cursor_ came from the daemon.
+  bool received_ = false;
   bool ended_ = false;
   bool left_ = false;
   bool lost_ = false;

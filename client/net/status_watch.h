@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Follows StreamStatus over any number of lost connections: every event once and in order, by
-// cursor.
+// Follows StreamStatus across lost connections: each event once and in order, by cursor.
 #pragma once
 
 #include <string>
@@ -14,16 +13,20 @@
 namespace trainerd::client {
 
 struct WatchOptions {
-  std::string parent;  // jobs/{id}, or jobs/- for all
-  std::string after;   // a cursor or "begin"; empty: a snapshot first, then what follows
-  std::vector<std::string> event_types;  // names of Event.body fields; empty: all
-  bool until_terminal = false;           // end when the job has ended
-  // How long silence may last (the daemon sends a heartbeat every 10 s) before the connection
-  // counts as lost.
+  // jobs/{id}, or jobs/- for all.
+  std::string parent;
+  // A cursor or "begin"; empty: a snapshot, then the events after it.
+  std::string after;
+  // Names of Event.body fields; empty: all.
+  std::vector<std::string> event_types;
+  // Return when the job has ended.
+  bool until_terminal = false;
+  // Without any message for this long, the connection counts as lost. The daemon sends a heartbeat
+  // every 10 s.
   absl::Duration silence = absl::Seconds(45);
 };
 
-// What a watch tells. No call is made from another thread.
+// Receives what the watch reads. All calls come from the thread that called Watch.
 class WatchSink {
  public:
   virtual ~WatchSink() = default;
@@ -33,24 +36,26 @@ class WatchSink {
   virtual void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) = 0;
   virtual void OnConnectionLost(const absl::Status& why) = 0;
   virtual void OnConnectionBack() = 0;
-  // The daemon no longer has what follows the cursor: a new snapshot follows.
+  // The daemon deleted the events after the cursor: a new snapshot follows.
   virtual void OnCursorExpired() = 0;
-  // The watch is over; nothing follows.
+  // The last call.
   virtual void OnEnd() {}
-  // At least ten times a second. False: leave.
+  // At least ten times per second. False: stop watching.
   virtual bool OnTick() = 0;
 };
 
 struct WatchEnd {
   enum class Kind { kEnded, kLeft, kError };
   Kind kind = Kind::kEnded;
-  absl::Status error;  // for kError: what the daemon refused
-  std::string cursor;  // where a later watch continues; empty = from now
+  // For kError: the answer of the daemon.
+  absl::Status error;
+  // Where a later watch continues; empty = from now.
+  std::string cursor;
 };
 
-// Returns when the job has ended (until_terminal), the sink wants to leave, or the daemon refuses.
-// A lost connection is retried for as long as it takes; an expired cursor is replaced by a new
-// snapshot, except the one of `options.after`.
+// Returns when the job has ended (until_terminal), the sink stops, or the daemon refuses. Retries a
+// lost connection without limit. Replaces an expired cursor by a new snapshot, except the cursor of
+// `options.after`.
 WatchEnd Watch(Connection& connection, const WatchOptions& options, WatchSink* sink);
 
 }  // namespace trainerd::client

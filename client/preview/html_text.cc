@@ -17,8 +17,8 @@ struct Range {
 };
 // Controls without \t and \n, bidirectional controls, and what Unicode calls default ignorable,
 // without variation selectors and the joiners U+200C and U+200D: those shape the characters beside
-// them (emoji, Arabic). Carriage returns and NUL do not survive an HTML parser.
-constexpr Range kUnseen[] = {
+// them (emoji, Arabic). An HTML parser drops carriage returns and NUL.
+constexpr Range kInvisible[] = {
     {0x00, 0x08},       {0x0b, 0x1f},       {0x7f, 0x9f},       {0xad, 0xad},
     {0x61c, 0x61c},     {0x115f, 0x1160},   {0x17b4, 0x17b5},   {0x180e, 0x180e},
     {0x200b, 0x200b},   {0x200e, 0x200f},   {0x2028, 0x202e},   {0x2060, 0x206f},
@@ -27,16 +27,16 @@ constexpr Range kUnseen[] = {
     {0xe01f0, 0xe0fff},
 };
 
-bool IsUnseen(int32_t code_point) {
-  // The last two of each plane are no characters.
+bool IsInvisible(int32_t code_point) {
+  // The last two code points of each plane are not characters.
   if ((code_point & 0xfffe) == 0xfffe) return true;
-  for (const Range& range : kUnseen) {
+  for (const Range& range : kInvisible) {
     if (code_point >= range.first && code_point <= range.last) return true;
   }
   return false;
 }
 
-// The first character of `text`, which is taken away from it; U+FFFD for a byte that begins none.
+// Removes the first character of `text` and returns it; U+FFFD for an invalid byte.
 int32_t TakeCharacter(std::string_view* text) {
   utf8proc_int32_t code_point = -1;
   const utf8proc_ssize_t bytes =
@@ -79,7 +79,7 @@ std::string HtmlText(std::string_view text) {
   std::string html;
   while (!text.empty()) {
     const int32_t code_point = TakeCharacter(&text);
-    if (IsUnseen(code_point)) {
+    if (IsInvisible(code_point)) {
       html += Code(code_point);
     } else {
       AppendCharacter(code_point, &html);
@@ -96,7 +96,7 @@ std::string HtmlOfTokens(std::string_view text) {
       html += "<i class=\"n\">\n</i>";
     } else if (code_point == '\t') {
       html += "<i class=\"t\">\t</i>";
-    } else if (IsUnseen(code_point)) {
+    } else if (IsInvisible(code_point)) {
       absl::StrAppend(&html, "<i class=\"c\">", Code(code_point), "</i>");
     } else {
       AppendCharacter(code_point, &html);

@@ -1,32 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/preview/inspect.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
-#include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
 
 namespace trainerd::client {
+namespace {
 
-absl::StatusOr<ProcessResult> RunInspect(const Environment& env,
-                                         const std::vector<std::string>& arguments) {
-  absl::StatusOr<ProcessResult> result = RunProgram(env.inspect_path, arguments);
-  if (!result.ok() && result.status().code() == absl::StatusCode::kNotFound) {
-    return absl::NotFoundError(absl::StrCat(
-        "trainerd-inspect is needed and not at ", env.inspect_path,
-        ": it is built and installed beside trainctl; TRAINERD_INSPECT names another one"));
+constexpr size_t kMaxOutputBytes = size_t{1} << 30;
+
+}  // namespace
+
+absl::StatusOr<ProcessResult> RunInspect(const Environment& env, std::vector<std::string> arguments,
+                                         const std::string& input) {
+  arguments.insert(arguments.begin(), env.inspect_path);
+  absl::StatusOr<ProcessResult> result = RunProcess({.argv = std::move(arguments),
+                                                     .timeout = absl::InfiniteDuration(),
+                                                     .max_output_bytes = kMaxOutputBytes,
+                                                     .input = input,
+                                                     .group = ProcessGroup::kInherit});
+  if (absl::IsNotFound(result.status())) {
+    return absl::NotFoundError(
+        absl::StrCat("trainerd-inspect is not at ", env.inspect_path,
+                     "; install it beside trainctl, or set TRAINERD_INSPECT to its path"));
+  }
+  if (absl::IsResourceExhausted(result.status())) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(result.status().message(), "; request less with --limit"));
   }
   return result;
 }
 
-absl::StatusOr<InspectJob> InspectJob::Create(const JobFile& job, bool changed) {
-  InspectJob result;
-  result.path_ = job.absolute_path;
-  if (changed) {
-    ASSIGN_OR_RETURN(TemporaryFile file, TemporaryFile::Create(MessageToYaml(job.config), ".yaml"));
-    result.temporary_.emplace(std::move(file));
-    result.path_ = result.temporary_->path();
-  }
-  return result;
+InspectJob JobForInspect(const JobFile& job, bool changed) {
+  if (!changed) return {.path = job.absolute_path};
+  return {.path = kChildInputPath, .input = MessageToYaml(job.config)};
 }
 
 }  // namespace trainerd::client

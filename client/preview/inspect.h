@@ -1,32 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainerd-inspect, the program that reads data files: run here by preview, and by validate where
-// no daemon is.
+// Runs trainerd-inspect, the program that reads data files: for preview, and for validate without a
+// daemon.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "client/job_file.h"
-#include "client/subprocess.h"
 #include "client/view/environment.h"
+#include "proto/base/process.h"
+#include "proto/contract/config/job_file.h"
 
 namespace trainerd::client {
 
-// Runs trainerd-inspect. Errors: NotFound with where it was looked for.
-absl::StatusOr<ProcessResult> RunInspect(const Environment& env,
-                                         const std::vector<std::string>& arguments);
+// Runs trainerd-inspect without a deadline, in the process group of trainctl: Ctrl-C ends both. It
+// reads `input` at kChildInputPath. Errors: NotFound with the expected path; ResourceExhausted for
+// more than 1 GiB of output.
+absl::StatusOr<ProcessResult> RunInspect(const Environment& env, std::vector<std::string> arguments,
+                                         const std::string& input = "");
 
-// The path to give as --job: the job file itself, or a temporary one with the --set values in it.
-class InspectJob {
- public:
-  static absl::StatusOr<InspectJob> Create(const JobFile& job, bool changed);
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-  std::optional<TemporaryFile> temporary_;
+// A job file as trainerd-inspect gets it.
+struct InspectJob {
+  // The value of --job: the job file itself if it is unchanged, else kChildInputPath.
+  std::string path;
+  // The input for RunInspect: the job file with the --set values in it, or empty.
+  std::string input;
 };
+InspectJob JobForInspect(const JobFile& job, bool changed);
 
 }  // namespace trainerd::client

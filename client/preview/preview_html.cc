@@ -4,15 +4,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/preview/html_text.h"
-#include "client/view/format.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::client {
 namespace {
 
-// Trained text is told by its underline as well as by its colour, for those who do not see the
-// colour and for paper. Marks of newlines and tabs are generated content, so that they are not
-// copied with the text.
+// Trained text has an underline as well as a color, for paper and for readers who do not see the
+// color. Marks of newlines and tabs are generated content, so that they are not copied with the
+// text.
 constexpr char kStyle[] = R"css(
 :root { color-scheme: light dark; --paper: #fff; --ink: #1a1a1a; --dim: #5c5c5c; --line: #d0d0d0;
   --trained: #d7f2dc; --under: #14743a; --special: #6b3fa0; --hidden: #a33b00; }
@@ -40,7 +40,8 @@ section article { margin-top: .75rem; }
   border-radius: .25rem; white-space: pre-wrap; tab-size: 4;
   font: .9rem/1.6 ui-monospace, monospace; }
 .plain, mark { unicode-bidi: isolate; }
-mark { background: var(--trained); color: inherit; text-decoration: underline solid 2px var(--under);
+mark { background: var(--trained); color: inherit;
+  text-decoration: underline solid 2px var(--under);
   text-underline-offset: .2em; text-decoration-skip-ink: none; -webkit-print-color-adjust: exact;
   print-color-adjust: exact; }
 .left mark { background: none; text-decoration-style: dotted; }
@@ -56,14 +57,17 @@ mark .n::before, mark .t::before { color: var(--under); font-weight: bold; }
 
 constexpr char kLegend[] =
     R"html(<ul class="legend">
-<li><mark>Underlined on colour</mark>: the model is trained to write this. The rest it only reads.</li>
-<li><span class="s">Bold in colour</span>: one token that the tokenizer flags special. The same letters in another style are ordinary text.</li>
-<li><i class="n"></i> stands for a newline and <i class="t"></i> for a tab, copied as such; <i class="c">U+200B</i> for a character that cannot be seen.</li>
+<li><mark>Underlined on color</mark>: the model is trained to write this text. It only reads the
+rest.</li>
+<li><span class="s">Bold in color</span>: one token that the tokenizer flags special. The same
+letters in another style are ordinary text.</li>
+<li><i class="n"></i> marks a newline and <i class="t"></i> a tab, which are copied as such;
+<i class="c">U+200B</i> marks an invisible character.</li>
 <li>Point at text to see where its tokens begin, and their ids.</li>
 </ul>
 )html";
 
-// The tooltip of a part: its token ids, which of them are trained where they differ, and its text.
+// The tooltip of a part: its token ids, how many of them are trained if they differ, and its text.
 std::string Tooltip(const PreviewItem& item, const TokenText& part) {
   std::vector<int64_t> ids;
   size_t trained = 0;
@@ -71,28 +75,26 @@ std::string Tooltip(const PreviewItem& item, const TokenText& part) {
     ids.push_back(item.ids[i]);
     trained += item.labels[i] != kNotTrained ? 1 : 0;
   }
-  const char* kind = part.decoded.special ? "special token "
-                     : ids.size() > 1     ? "tokens "
-                                          : "token ";
+  const char* kind = part.special ? "special token " : ids.size() > 1 ? "tokens " : "token ";
   const std::string partly = trained == 0 || trained == ids.size()
                                  ? ""
                                  : absl::StrCat(" (", trained, " of ", ids.size(), " trained)");
-  return absl::StrCat(kind, absl::StrJoin(ids, " "), partly, ": \xE2\x80\x9C",
-                      HtmlLine(part.decoded.text), "\xE2\x80\x9D");
+  return absl::StrCat(kind, absl::StrJoin(ids, " "), partly, ": \xE2\x80\x9C", HtmlLine(part.text),
+                      "\xE2\x80\x9D");
 }
 
-// No white space between the elements: it would be text.
-std::string TextElement(const PreviewItem& item, const std::vector<TokenText>& parts) {
+// White space between the elements would be text.
+std::string TextElement(const PreviewItem& item) {
   std::string html = "<div class=\"text\" translate=\"no\">";
   size_t next = 0;
   for (const Segment& segment : SplitByTraining(item)) {
     std::string run;
-    for (; next < parts.size() && parts[next].begin < segment.end; ++next) {
-      absl::StrAppend(&run, "<span", parts[next].decoded.special ? " class=\"s\"" : "", " title=\"",
-                      Tooltip(item, parts[next]), "\">", HtmlOfTokens(parts[next].decoded.text),
+    for (; next < item.texts.size() && item.texts[next].begin < segment.end; ++next) {
+      absl::StrAppend(&run, "<span", item.texts[next].special ? " class=\"s\"" : "", " title=\"",
+                      Tooltip(item, item.texts[next]), "\">", HtmlOfTokens(item.texts[next].text),
                       "</span>");
     }
-    // A character may reach over the whole of a segment.
+    // A character that began in the segment before may cover this whole segment.
     if (run.empty()) continue;
     absl::StrAppend(&html, segment.trained ? "<mark>" : "<span class=\"plain\">", run,
                     segment.trained ? "</mark>" : "</span>");
@@ -100,20 +102,20 @@ std::string TextElement(const PreviewItem& item, const std::vector<TokenText>& p
   return html + "</div>";
 }
 
-std::string Article(const PreviewItem& item, const std::vector<TokenText>& parts) {
+std::string Article(const PreviewItem& item) {
   const char* heading = item.row.has_value() ? "h3" : "h2";
   std::string html = absl::StrCat("<article", item.left_out.empty() ? "" : " class=\"left\"",
                                   ">\n<", heading, ">example ", item.example, "</", heading,
                                   ">\n<p class=\"counts\">", CountsText(CountTraining(item)));
   if (!item.left_out.empty()) {
     absl::StrAppend(&html,
-                    " \xC2\xB7 <span class=\"why\">left out of training: ", HtmlText(item.left_out),
+                    " \xC2\xB7 <span class=\"why\">skipped in training: ", HtmlText(item.left_out),
                     "</span>");
   }
-  return absl::StrCat(html, "</p>\n", TextElement(item, parts), "\n</article>\n");
+  return absl::StrCat(html, "</p>\n", TextElement(item), "\n</article>\n");
 }
 
-// The heading of the packed row whose conversations begin at `first`.
+// The heading of the packed sequence whose conversations begin at `first`.
 std::string RowHeading(const PreviewPage& page, size_t first) {
   TrainingCounts counts;
   int64_t documents = 0;
@@ -140,7 +142,7 @@ std::string Header(const PreviewPage& page) {
                    HtmlText(page.extent), ": ", CountsText(sum.counts));
   if (sum.left_out > 0) {
     absl::StrAppend(&html, " in the ", FormatCount(sum.trained_on), " trained on; ",
-                    FormatCount(sum.left_out), " left out");
+                    FormatCount(sum.left_out), " skipped");
   }
   absl::StrAppend(&html, "</p>\n<dl>\n");
   for (const auto& [key, value] : page.settings)
@@ -163,10 +165,7 @@ PreviewSummary SumUp(const std::vector<PreviewItem>& items) {
   return sum;
 }
 
-absl::StatusOr<std::string> RenderPreviewPage(const PreviewPage& page, const DecodeTokens& decode) {
-  std::vector<std::vector<int64_t>> lists;
-  for (const PreviewItem& item : page.items) lists.push_back(item.ids);
-  ASSIGN_OR_RETURN(const std::vector<std::vector<TokenText>> parts, SplitIntoTexts(lists, decode));
+std::string RenderPreviewPage(const PreviewPage& page) {
   std::string html = absl::StrCat(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
@@ -181,7 +180,7 @@ absl::StatusOr<std::string> RenderPreviewPage(const PreviewPage& page, const Dec
     const bool row_ends =
         row.has_value() && (i + 1 == page.items.size() || page.items[i + 1].row != row);
     if (row_begins) html += RowHeading(page, i);
-    html += Article(page.items[i], parts[i]);
+    html += Article(page.items[i]);
     if (row_ends) html += "</section>\n";
   }
   return html + "</main>\n</body>\n</html>\n";

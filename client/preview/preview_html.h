@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A page that shows conversations as they are trained. It stands alone: style inside, no script,
-// and a content security policy that lets nothing be loaded. Everything that comes from data is
-// text in it (html_text.h).
+// A self-contained HTML page that shows conversations as they are trained: inline style, no script,
+// and a content security policy that blocks every load. All data is escaped (html_text.h).
 #pragma once
 
 #include <cstdint>
@@ -9,32 +8,34 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "client/preview/preview_items.h"
-#include "client/preview/token_texts.h"
+#include "proto/contract/job/preview_text.h"
 
 namespace trainerd::client {
 
 struct PreviewPage {
   std::string job_file;
-  std::string extent;  // which part of the data is shown: "the first 3 examples in file order"
-  std::vector<std::pair<std::string, std::string>> settings;  // key and value, in this order
-  int64_t max_length = 0;          // tokens that a packed row has room for
-  std::vector<PreviewItem> items;  // those of one packed row follow each other
+  // Which part of the data is shown: "the first 3 examples in file order".
+  std::string extent;
+  // Keys and values, in this order.
+  std::vector<std::pair<std::string, std::string>> settings;
+  // Tokens per packed sequence; 0 = no limit to show.
+  int64_t max_length = 0;
+  // The items of one packed sequence are adjacent.
+  std::vector<PreviewItem> items;
 };
 
-// What a page sums up: items that are left out of training count only as such.
+// Counts of a page. Skipped items count only in `left_out`.
 struct PreviewSummary {
   TrainingCounts counts;
-  int64_t trained_on = 0;  // items
+  // Items.
+  int64_t trained_on = 0;
   int64_t left_out = 0;
 };
 PreviewSummary SumUp(const std::vector<PreviewItem>& items);
 
-// The page as UTF-8. In it, for each item, an element of class "text" holds exactly the text of its
-// tokens (characters that cannot be seen as in HtmlOfTokens): trained runs in <mark>, each token in
-// a <span> whose title names its id; class "s" where the tokenizer flags it special. A character
-// that several tokens make up stands where the first of them does.
-absl::StatusOr<std::string> RenderPreviewPage(const PreviewPage& page, const DecodeTokens& decode);
+// The page as UTF-8. For each item, an element of class "text" contains the text of its tokens:
+// trained runs in <mark>, each token in a <span> whose title names its id, with class "s" for
+// special tokens. A character that several tokens spell belongs to the first of them.
+std::string RenderPreviewPage(const PreviewPage& page);
 
 }  // namespace trainerd::client

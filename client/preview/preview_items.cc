@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/preview/preview_items.h"
 
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/view/format.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::client {
@@ -42,14 +42,38 @@ absl::Status ListsDoNotFit(const char* what, int64_t number) {
                                           " with lists that do not fit together"));
 }
 
-bool IsTrained(const PreviewItem& item, size_t token) { return item.labels[token] != kNotTrained; }
+// The texts of tokens [begin, end) of a line with `num_tokens` tokens.
+absl::StatusOr<std::vector<TokenText>> Texts(const json& row, size_t num_tokens, size_t begin,
+                                             size_t end) {
+  const auto tokens = row.find("tokens");
+  if (tokens == row.end() || !tokens->is_array() || tokens->size() != num_tokens)
+    return absl::InternalError("trainerd-inspect printed a row without one text per token");
+  std::set<int64_t> special;
+  if (row.contains("special")) {
+    ASSIGN_OR_RETURN(const std::vector<int64_t> positions, Numbers(row, "special"));
+    special.insert(positions.begin(), positions.end());
+  }
+  std::vector<TokenText> texts;
+  for (size_t i = begin; i < end; ++i) {
+    const json& token = (*tokens)[i];
+    if (token.is_string()) {
+      texts.push_back({.begin = i - begin, .text = token.get<std::string>()});
+    } else if (!token.is_null() || texts.empty()) {
+      return absl::InternalError("trainerd-inspect printed other than texts in \"tokens\"");
+    }
+    texts.back().end = i - begin + 1;
+    texts.back().special |= special.count(static_cast<int64_t>(i)) > 0;
+  }
+  return texts;
+}
+
+// Text under `key`; "" if there is none.
+std::string WordOf(const json& row, const char* key) {
+  const auto found = row.find(key);
+  return found == row.end() || !found->is_string() ? "" : found->get<std::string>();
+}
 
 }  // namespace
-
-std::string ItemTitle(const PreviewItem& item) {
-  const std::string example = absl::StrCat("example ", item.example);
-  return item.row.has_value() ? absl::StrCat("row ", *item.row, ", ", example) : example;
-}
 
 absl::StatusOr<std::vector<json>> ParseJsonLines(const std::string& text) {
   std::vector<json> rows;
@@ -63,12 +87,6 @@ absl::StatusOr<std::vector<json>> ParseJsonLines(const std::string& text) {
   return rows;
 }
 
-std::string WordOf(const json& row, const char* key) {
-  const auto found = row.find(key);
-  if (found == row.end()) return "";
-  return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
 absl::StatusOr<std::vector<PreviewItem>> ReadExamples(const std::vector<json>& rows) {
   std::vector<PreviewItem> items;
   for (const json& row : rows) {
@@ -77,6 +95,7 @@ absl::StatusOr<std::vector<PreviewItem>> ReadExamples(const std::vector<json>& r
     ASSIGN_OR_RETURN(item.ids, Numbers(row, "ids"));
     ASSIGN_OR_RETURN(item.labels, Numbers(row, "labels"));
     if (item.ids.size() != item.labels.size()) return ListsDoNotFit("example", item.example);
+    ASSIGN_OR_RETURN(item.texts, Texts(row, item.ids.size(), 0, item.ids.size()));
     items.push_back(std::move(item));
   }
   return items;
@@ -97,44 +116,15 @@ absl::StatusOr<std::vector<PreviewItem>> ReadPackedRows(const std::vector<json>&
       const int64_t end = bounds[k + 1];
       if (begin < 0 || end < begin || end > static_cast<int64_t>(ids.size()))
         return ListsDoNotFit("packed row", number);
-      items.push_back({.example = indices[k],
+      PreviewItem item{.example = indices[k],
                        .row = number,
                        .ids = {ids.begin() + begin, ids.begin() + end},
-                       .labels = {labels.begin() + begin, labels.begin() + end}});
+                       .labels = {labels.begin() + begin, labels.begin() + end}};
+      ASSIGN_OR_RETURN(item.texts, Texts(row, ids.size(), begin, end));
+      items.push_back(std::move(item));
     }
   }
   return items;
-}
-
-void TrainingCounts::Add(const PreviewItem& item) {
-  tokens += static_cast<int64_t>(item.ids.size());
-  for (size_t i = 0; i < item.ids.size(); ++i) trained += IsTrained(item, i) ? 1 : 0;
-}
-
-double TrainingCounts::trained_share() const {
-  return tokens == 0 ? 0 : static_cast<double>(trained) / static_cast<double>(tokens);
-}
-
-TrainingCounts CountTraining(const PreviewItem& item) {
-  TrainingCounts counts;
-  counts.Add(item);
-  return counts;
-}
-
-std::string CountsText(const TrainingCounts& counts) {
-  return absl::StrCat(FormatCount(counts.tokens), " tokens, ", FormatCount(counts.trained),
-                      " trained (", FormatPercent(counts.trained_share()), ")");
-}
-
-std::vector<Segment> SplitByTraining(const PreviewItem& item) {
-  std::vector<Segment> segments;
-  for (size_t i = 0; i < item.ids.size(); ++i) {
-    const bool trained = IsTrained(item, i);
-    if (segments.empty() || segments.back().trained != trained)
-      segments.push_back({.trained = trained, .begin = i});
-    segments.back().end = i + 1;
-  }
-  return segments;
 }
 
 }  // namespace trainerd::client

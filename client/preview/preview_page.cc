@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "client/view/format.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/base/format.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd::client {
 namespace {
@@ -26,7 +26,7 @@ std::string Sources(const v1::DataConfig& data) {
 std::string Extent(const PreviewOptions& options, size_t num_shown) {
   const char* what = options.packed ? "row" : "example";
   const char* order = options.packed ? " in the order of the first epoch" : " in file order";
-  // Fewer than asked for: there are no more.
+  // Fewer than the limit: there are no more.
   const bool all = num_shown < static_cast<size_t>(options.limit);
   if (num_shown == 1) return absl::StrCat(all ? "the only " : "the first ", what, order);
   return absl::StrCat(all ? "all " : "the first ", FormatCount(static_cast<int64_t>(num_shown)),
@@ -45,46 +45,44 @@ std::string PagePath(const std::string& path, const Environment& env) {
 }
 
 absl::Status CheckPagePath(const std::string& path) {
-  if (path.empty()) return absl::InvalidArgumentError("--html needs the name of a file to write");
+  if (path.empty()) return absl::InvalidArgumentError("--html needs the name of a file");
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (fs::is_directory(status)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--html ", path, " is a folder: name a file in it"));
+        absl::StrCat("--html ", path, " is a folder; name a file in it"));
   }
   if (fs::exists(status) && !fs::is_regular_file(status)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--html ", path, " is no regular file, and the page would replace it: name another one"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--html ", path,
+                     " is not a regular file, and the page would replace it; name another file"));
   }
   const std::string folder = fs::path(path).parent_path().string();
   if (!fs::is_directory(folder, error)) {
     return absl::InvalidArgumentError(absl::StrCat("--html ", path, ": there is no folder ", folder,
-                                                   ": make it, or name a file elsewhere"));
+                                                   "; create it, or name another file"));
   }
   return absl::OkStatus();
 }
 
 PreviewPage DescribePage(const JobFile& job, const PreviewOptions& options, size_t num_shown,
                          std::vector<PreviewItem> items) {
-  // The job file was checked when it was loaded.
-  std::vector<ConfigViolation> violations;
-  const v1::JobConfig config =
-      ResolveJobConfig(job.config, {.now = absl::Now()}, &violations).config();
+  const v1::JobConfig& config = job.resolved.config();
   const v1::DataConfig& data = config.data();
   PreviewPage page{.job_file = job.path,
                    .extent = Extent(options, num_shown),
                    .settings = {{"model and tokenizer", config.model().path()},
                                 {"data.train", Sources(data)},
-                                {"data.train_on", data.train_on()},
+                                {"data.train_on", EnumText(data.train_on())},
                                 {"data.chat_template", data.chat_template()},
-                                {"data.packing", data.packing()},
+                                {"data.packing", EnumText(data.packing())},
                                 {"data.max_length", absl::StrCat(data.max_length(), " tokens")},
-                                {"data.too_long", data.too_long()},
-                                {"data.control_tokens", data.control_tokens()},
-                                {"data.profile", data.profile()}},
+                                {"data.too_long", EnumText(data.too_long())},
+                                {"data.control_tokens", EnumText(data.control_tokens())},
+                                {"data.profile", EnumText(data.profile())}},
                    .items = std::move(items)};
-  // A row without packing is one conversation, which fills nothing.
-  if (data.packing() != "none") page.max_length = data.max_length();
+  // Without packing, a sequence is one conversation and has nothing to fill.
+  if (PacksDocuments(data.packing())) page.max_length = data.max_length();
   if (!data.system_prompt().empty())
     page.settings.emplace_back("data.system_prompt", data.system_prompt());
   for (const std::string& set : options.sets) page.settings.emplace_back("--set", set);

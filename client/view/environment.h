@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What trainctl takes from the process around it: streams, terminal, environment variables. Only
-// main.cc fills it from the real process; tests fill it with strings. Exit codes are part of the
-// stable command line.
+// Streams, terminal and environment variables of the process. Only main.cc fills it from the real
+// process. Exit codes are part of the stable command line.
 #pragma once
 
 #include <functional>
@@ -11,14 +10,20 @@
 namespace trainerd::client {
 
 enum ExitCode : int {
-  kDone = 0,  // and a waited-for job succeeded
+  // And a job that was waited for succeeded.
+  kDone = 0,
   kJobFailed = 1,
-  kUsage = 2,       // usage or invalid configuration
-  kJobStopped = 3,  // stopped or cancelled
+  // Usage or invalid configuration.
+  kUsage = 2,
+  // The job was stopped or cancelled.
+  kJobStopped = 3,
   kTimeout = 4,
-  kUnreachable = 5,    // no daemon answers at the address
-  kRefused = 6,        // any other refusal
-  kInterrupted = 130,  // Ctrl-C, as shells report it
+  // No daemon answers at the address.
+  kUnreachable = 5,
+  // Any other refusal.
+  kRefused = 6,
+  // Ctrl-C, as shells report it.
+  kInterrupted = 130,
 };
 
 struct TerminalSize {
@@ -30,14 +35,20 @@ struct Environment {
   std::ostream* out = nullptr;
   std::ostream* err = nullptr;
   bool out_is_terminal = false;
-  bool color = false;  // the terminal shows colours and the user did not switch them off
-  bool utf8 = true;    // the terminal shows characters beyond ASCII
+  // The terminal supports colors, and NO_COLOR is not set.
+  bool color = false;
+  // The terminal shows characters beyond ASCII.
+  bool utf8 = true;
   std::function<TerminalSize()> terminal_size = [] { return TerminalSize{}; };
-  std::string address;       // TRAINERD_ADDRESS, empty = not set
-  std::string token_file;    // TRAINERD_TOKEN_FILE, empty = not set
-  std::string state_dir;     // the default state directory of this user
-  std::string inspect_path;  // trainerd-inspect: TRAINERD_INSPECT, else beside trainctl
-  std::string working_dir;   // what relative paths on the command line start from
+  // TRAINERD_ADDRESS and TRAINERD_TOKEN_FILE; empty = not set.
+  std::string address;
+  std::string token_file;
+  // The default state directory of this user.
+  std::string state_dir;
+  // trainerd-inspect: TRAINERD_INSPECT, else beside trainctl.
+  std::string inspect_path;
+  // Relative paths of the command line start here.
+  std::string working_dir;
 };
 
 }  // namespace trainerd::client

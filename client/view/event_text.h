@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An event as one line for people: what `watch` writes on a pipe and above the live view.
+// An event as one line of a terminal: what `watch` prints on a pipe and above the live view.
+// Without control characters.
 #pragma once
 
 #include <string>
@@ -8,18 +9,14 @@
 
 namespace trainerd::client {
 
-// Name of the event's body ("metrics", "state_changed" …), as in StreamStatusRequest.event_types;
-// "" for none.
-std::string EventKind(const v1::Event& event);
+// The summary and the details of the event, each detail cut to 160 columns.
+std::string EventContent(const v1::Event& event);
 
-// What it says, without time and job: "step 3/100  loss 1.9310 …". No control characters.
-std::string EventSummary(const v1::Event& event);
-
-// Time, job id, attempt, kind and summary: one line without its end.
+// Time, job id, attempt, kind and content: one line without its end.
 std::string EventLine(const v1::Event& event);
 
-// True for what deserves a line of its own above a live view: everything but metrics, progress of
-// stages and the steps of a checkpoint that went well.
+// True for an event that gets a line of its own above a live view: all but metrics, progress of
+// stages and the steps of a checkpoint that succeeds.
 bool IsNotable(const v1::Event& event);
 
 }  // namespace trainerd::client

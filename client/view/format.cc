@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "proto/base/format.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 
 namespace trainerd::client {
@@ -21,8 +23,8 @@ std::string Colored(const char* code, std::string_view text, bool color) {
   return color ? absl::StrCat("\x1b[", code, "m", View(text), "\x1b[0m") : std::string(text);
 }
 
-// The desired state that a state already answers to.
-bool IsOnItsWay(const v1::Job& job) {
+// Whether the state already follows from the desired state.
+bool FollowsDesiredState(const v1::Job& job) {
   switch (job.desired_state()) {
     case v1::Job::DESIRED_PAUSE:
       return job.state() == v1::Job::PAUSING || job.state() == v1::Job::PAUSED ||
@@ -39,71 +41,21 @@ bool IsOnItsWay(const v1::Job& job) {
 const char* DesiredText(v1::Job::DesiredState desired) {
   switch (desired) {
     case v1::Job::DESIRED_PAUSE:
-      return "pause asked for";
+      return "pause requested";
     case v1::Job::DESIRED_STOP:
-      return "stop asked for";
+      return "stop requested";
     case v1::Job::DESIRED_DISCARD:
-      return "stop --discard asked for";
+      return "stop --discard requested";
     case v1::Job::DESIRED_FORCE:
-      return "stop --force asked for";
+      return "stop --force requested";
     case v1::Job::DESIRED_RUN:
-      return "resume asked for";
+      return "resume requested";
     default:
       return "";
   }
 }
 
 }  // namespace
-
-std::string FormatCount(int64_t value) {
-  const std::string digits = absl::StrCat(value < 0 ? -value : value);
-  std::string result = value < 0 ? "-" : "";
-  for (size_t i = 0; i < digits.size(); ++i) {
-    if (i > 0 && (digits.size() - i) % 3 == 0) result += ',';
-    result += digits[i];
-  }
-  return result;
-}
-
-std::string FormatNumber(double value) {
-  if (!std::isfinite(value)) return std::isnan(value) ? "NaN" : (value > 0 ? "inf" : "-inf");
-  const double size = std::fabs(value);
-  if (size != 0 && (size < 1e-3 || size >= 1e6)) return absl::StrFormat("%.3e", value);
-  return absl::StrFormat(size >= 1000 ? "%.0f" : size >= 100 ? "%.1f" : "%.4f", value);
-}
-
-std::string FormatLearningRate(double value) {
-  return value == 0 ? "0" : absl::StrFormat("%.2e", value);
-}
-
-std::string FormatBytes(int64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < kUnits.size()) {
-    value /= 1024;
-    ++unit;
-  }
-  return absl::StrFormat(unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
-}
-
-std::string FormatSpan(absl::Duration span) {
-  if (span < absl::ZeroDuration()) span = absl::ZeroDuration();
-  if (span == absl::InfiniteDuration()) return "inf";
-  const int64_t seconds = absl::ToInt64Seconds(span + absl::Milliseconds(500));
-  if (seconds < 60) return absl::StrCat(seconds, "s");
-  if (seconds < 3600) return absl::StrFormat("%dm%02ds", seconds / 60, seconds % 60);
-  if (seconds < 86400) return absl::StrFormat("%dh%02dm", seconds / 3600, seconds / 60 % 60);
-  return absl::StrFormat("%dd%02dh", seconds / 86400, seconds / 3600 % 24);
-}
-
-std::string FormatPercent(double fraction) {
-  return absl::StrFormat("%.0f %%", std::floor(fraction * 100));
-}
-
-absl::Time FromProto(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
 
 std::string FormatTimestamp(const google::protobuf::Timestamp& time) {
   if (time.seconds() == 0 && time.nanos() == 0) return "-";
@@ -117,12 +69,13 @@ std::string FormatAge(const google::protobuf::Timestamp& time, absl::Time now) {
 
 std::string DescribeState(const v1::Job& job) {
   std::string text = StateName(job.state());
-  if (job.deleting()) return absl::StrCat(text, " (being removed)");
+  if (job.deleting()) return absl::StrCat(text, " (being deleted)");
   std::vector<std::string> notes;
   if (job.state() == v1::Job::QUEUED && job.wait_reason() != v1::Job::WAIT_REASON_UNSPECIFIED) {
     notes.push_back(v1::Job::WaitReason_Name(job.wait_reason()));
   }
-  if (!IsTerminal(job.state()) && !IsOnItsWay(job) && *DesiredText(job.desired_state()) != '\0') {
+  if (!IsTerminal(job.state()) && !FollowsDesiredState(job) &&
+      *DesiredText(job.desired_state()) != '\0') {
     notes.push_back(DesiredText(job.desired_state()));
   }
   return notes.empty() ? text : absl::StrCat(text, " (", absl::StrJoin(notes, ", "), ")");
@@ -150,17 +103,6 @@ std::string Bold(std::string_view text, bool color) { return Colored("1", text, 
 std::string Warn(std::string_view text, bool color) { return Colored("33", text, color); }
 std::string Bad(std::string_view text, bool color) { return Colored("31", text, color); }
 
-std::string JobId(std::string_view name) {
-  constexpr std::string_view kPrefix = "jobs/";
-  if (name.substr(0, kPrefix.size()) == kPrefix) name.remove_prefix(kPrefix.size());
-  return std::string(name.substr(0, name.find('/')));
-}
-
-std::string LastSegment(std::string_view name) {
-  const size_t slash = name.rfind('/');
-  return std::string(slash == std::string_view::npos ? name : name.substr(slash + 1));
-}
-
 absl::StatusOr<absl::Duration> ParseSpan(std::string_view text) {
   double seconds = 0;
   absl::Duration span;
@@ -168,11 +110,11 @@ absl::StatusOr<absl::Duration> ParseSpan(std::string_view text) {
     span = absl::Seconds(seconds);
   } else if (!absl::ParseDuration(View(text), &span)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("\"", View(text), "\" is not a time span: write 30s, 5m, 1h30m or seconds"));
+        absl::StrCat("\"", View(text), "\" is not a time span; write 30s, 5m, 1h30m or seconds"));
   }
   if (span < absl::ZeroDuration() || span == absl::InfiniteDuration()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", View(text), "\" is not a time span that can pass: write 30s, 5m or 2h"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "\"", View(text), "\" is not a finite, positive time span; write 30s, 5m or 2h"));
   }
   return span;
 }

@@ -14,7 +14,7 @@ std::string Frame::Erase(int columns) {
   int rows = 0;
   for (int width : widths_) rows += std::max(1, (width + columns - 1) / columns);
   widths_.clear();
-  // The cursor stands at the beginning of the row below the frame.
+  // The cursor is at the beginning of the line below the frame.
   return absl::StrCat("\r\x1b[", rows, "A\x1b[J");
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lines that are redrawn in place on a terminal, below text that scrolls. Only makes the bytes; it
-// writes nothing.
+// Lines that are redrawn in place on a terminal, below text that scrolls. Returns the bytes; the
+// caller writes them.
 #pragma once
 
 #include <string>
@@ -11,14 +11,15 @@ namespace trainerd::client {
 class Frame {
  public:
   // Bytes that replace the last frame by `lines` on a terminal of `columns`. Each line must be
-  // narrower than the terminal. A terminal that became narrower has wrapped the last frame's lines:
-  // the rows that they take now are counted.
+  // narrower than the terminal. If the terminal became narrower, it wrapped the lines of the last
+  // frame; all their rows are replaced.
   std::string Draw(const std::vector<std::string>& lines, int columns);
-  // Bytes that remove the frame, so that other text can be written where it began.
+  // Bytes that remove the frame, so that other text can be written in its place.
   std::string Erase(int columns);
 
  private:
-  std::vector<int> widths_;  // of the lines on the screen
+  // Of the lines on the screen.
+  std::vector<int> widths_;
 };
 
 }  // namespace trainerd::client

@@ -2,6 +2,7 @@
 #include "client/view/live_state.h"
 
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/progress.h"
 
 namespace trainerd::client {
 namespace {
@@ -31,32 +32,14 @@ void ApplyStateChange(const v1::Event& event, LiveJob* live) {
   }
   if (IsTerminal(change.to())) *job.mutable_end_time() = event.time();
   if (!IsActive(change.to())) {
-    job.clear_device();
+    job.clear_devices();
     live->stage.reset();
   }
-}
-
-void ApplyMetrics(const v1::Event& event, LiveJob* live) {
-  const v1::Metrics& metrics = event.metrics();
-  v1::Progress& progress = *live->job.mutable_progress();
-  progress.set_step(metrics.step());
-  if (metrics.has_total_steps()) progress.set_total_steps(metrics.total_steps());
-  if (metrics.has_epoch()) progress.set_epoch(metrics.epoch());
-  // A value that this step did not measure is not the last step's value.
-  metrics.has_loss() ? progress.set_loss(metrics.loss()) : progress.clear_loss();
-  metrics.has_learning_rate() ? progress.set_learning_rate(metrics.learning_rate())
-                              : progress.clear_learning_rate();
-  metrics.has_tokens_per_second() ? progress.set_tokens_per_second(metrics.tokens_per_second())
-                                  : progress.clear_tokens_per_second();
-  metrics.has_eta_seconds() ? progress.set_eta_seconds(metrics.eta_seconds())
-                            : progress.clear_eta_seconds();
-  *progress.mutable_last_step_time() = event.time();
 }
 
 void ApplyStage(const v1::StageEvent& stage, LiveJob* live) {
   if (!stage.finished()) {
     live->stage = stage;
-    live->job.mutable_progress()->set_stage(stage.stage());
   } else if (live->stage && live->stage->stage() == stage.stage()) {
     live->stage.reset();
   }
@@ -70,7 +53,7 @@ void ApplyCheckpoint(const v1::Event& event, LiveJob* live) {
   }
 }
 
-// The part of an event that is true whether it came before or after the snapshot.
+// The part of an event that does not depend on the snapshot.
 void ApplyCurves(const v1::Event& event, LiveJob* live) {
   switch (event.body_case()) {
     case v1::Event::kMetrics:
@@ -93,7 +76,7 @@ void ApplyCurves(const v1::Event& event, LiveJob* live) {
       }
       break;
     case v1::Event::kStateChanged:
-      // Alerts are of an attempt: the next one measures anew.
+      // Alerts belong to an attempt.
       if (event.state_changed().to() == v1::Job::STARTING) live->alerts.clear();
       break;
     case v1::Event::kRunSummary:
@@ -114,7 +97,7 @@ void LossHistory::Add(int64_t step, double loss) {
   steps_.push_back(step);
   losses_.push_back(loss);
   if (steps_.size() < kMaxPoints) return;
-  // Halves the points: each pair becomes its mean, standing at the later step.
+  // Halves the points: each pair becomes its mean, at the later step.
   const size_t half = steps_.size() / 2;
   for (size_t i = 0; i < half; ++i) {
     steps_[i] = steps_[2 * i + 1];
@@ -130,12 +113,10 @@ void LiveState::Apply(const v1::Event& event) {
   LiveJob& live = jobs_[event.job()];
   live.job.set_name(event.job());
   ApplyCurves(event, &live);
+  ApplyToProgress(event, live.job.mutable_progress());
   switch (event.body_case()) {
     case v1::Event::kStateChanged:
       ApplyStateChange(event, &live);
-      break;
-    case v1::Event::kMetrics:
-      ApplyMetrics(event, &live);
       break;
     case v1::Event::kStage:
       ApplyStage(event.stage(), &live);
@@ -146,12 +127,8 @@ void LiveState::Apply(const v1::Event& event) {
     case v1::Event::kAttemptEvent:
       live.job.set_attempt(event.attempt_event().attempt().number());
       if (event.attempt_event().attempt().end() == v1::Attempt::END_UNSPECIFIED) {
-        live.job.set_device(event.attempt_event().attempt().device());
+        *live.job.mutable_devices() = event.attempt_event().attempt().devices();
       }
-      break;
-    case v1::Event::kEval:
-      if (event.eval().has_loss())
-        live.job.mutable_progress()->set_validation_loss(event.eval().loss());
       break;
     case v1::Event::kCheckpoint:
       if (event.checkpoint().kind() == v1::CheckpointEvent::VERIFIED)

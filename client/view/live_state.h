@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a watcher knows about jobs: a snapshot and every event since, folded together. Pure data: no
-// clock, no terminal.
+// The jobs that a watch shows: a snapshot plus every event since. Pure data: no clock, no terminal.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +13,10 @@
 
 namespace trainerd::client {
 
-// The losses of a run by step, thinned so that a run of any length keeps its shape in bounded
-// memory.
+// The losses of a job by step, thinned to bounded memory. The shape of the curve is kept.
 class LossHistory {
  public:
-  // A step at or before the newest one begins a later attempt's line: what it repeats is replaced.
+  // A step at or before the newest one comes from a later attempt and replaces what it repeats.
   void Add(int64_t step, double loss);
   const std::vector<double>& losses() const { return losses_; }
 
@@ -30,23 +28,27 @@ class LossHistory {
 struct LiveJob {
   v1::Job job;
   LossHistory losses;
-  std::optional<v1::Metrics> metrics;  // newest step
+  // Of the newest step.
+  std::optional<v1::Metrics> metrics;
   std::optional<v1::EvalResult> first_eval;
   std::optional<v1::EvalResult> last_eval;
-  std::optional<v1::Event> checkpoint;      // newest PUBLISHED, VERIFIED or ADOPTED, with its time
-  std::optional<v1::StageEvent> stage;      // the one that runs
-  std::map<std::string, v1::Alert> alerts;  // active ones, by type
+  // The newest PUBLISHED, VERIFIED or ADOPTED, with its time.
+  std::optional<v1::Event> checkpoint;
+  // The stage in progress.
+  std::optional<v1::StageEvent> stage;
+  // The active alerts, by type.
+  std::map<std::string, v1::Alert> alerts;
   std::optional<v1::RunSummary> summary;
 };
 
 class LiveState {
  public:
-  // Replaces what is known of the job's row; curves and alerts stay.
+  // Replaces the job; curves and alerts stay.
   void SetSnapshot(const v1::Job& job);
-  // Folds in an event that follows the snapshot.
+  // Applies an event after the snapshot.
   void Apply(const v1::Event& event);
-  // Folds in an event from before the snapshot: curve, validation losses, checkpoint and alerts,
-  // but not the row.
+  // Applies an event before the snapshot to the curve, the validation losses, the checkpoint and
+  // the alerts, but not to the job.
   void ApplyHistory(const v1::Event& event);
   const LiveJob* Find(const std::string& name) const;
   const std::map<std::string, LiveJob>& jobs() const { return jobs_; }

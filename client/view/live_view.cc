@@ -10,7 +10,11 @@
 #include "client/view/format.h"
 #include "client/view/sparkline.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
@@ -22,8 +26,8 @@ constexpr int kMaxCurveColumns = 60;
 constexpr int kMinCurveColumns = 8;
 constexpr char kGap[] = "   ";
 
-// As many of `parts` as fit beside each other: a narrow terminal shows the first ones whole instead
-// of all of them cut.
+// As many of `parts` as fit on a line. A narrow terminal shows the first parts complete instead of
+// all parts cut.
 std::string JoinFitting(const std::vector<std::string>& parts, int columns) {
   std::string line;
   for (const std::string& part : parts) {
@@ -50,8 +54,10 @@ std::string Header(const LiveJob& live, const ViewOptions& options) {
   const v1::Job& job = live.job;
   std::string attempt;
   if (job.attempt() > 0) attempt = absl::StrCat("attempt ", job.attempt());
-  if (!job.device().empty())
-    absl::StrAppend(&attempt, attempt.empty() ? "" : " ", "on ", PlainText(job.device()));
+  if (!job.devices().empty()) {
+    absl::StrAppend(&attempt, attempt.empty() ? "" : " ", "on ",
+                    PlainText(absl::StrJoin(job.devices(), ", ")));
+  }
   const std::string name =
       PlainText(job.config().name().empty() ? job.name() : job.config().name());
   // The state matters more than the end of a long name.
@@ -85,7 +91,7 @@ std::string ProgressLine(const LiveJob& live, const ViewOptions& options) {
     parts.push_back(absl::StrCat(FormatCount(progress.step()), " steps"));
   }
   if (progress.has_eta_seconds() && live.job.state() == v1::Job::RUNNING) {
-    // The estimate is of the last step's end: it runs down while the next step runs.
+    // The estimate is from the end of the last step, so the time since then is subtracted.
     const absl::Duration since = progress.has_last_step_time()
                                      ? options.now - FromProto(progress.last_step_time())
                                      : absl::ZeroDuration();
@@ -151,14 +157,14 @@ std::string ValidationLine(const LiveJob& live) {
 std::string CheckpointLine(const LiveJob& live, const ViewOptions& options) {
   if (live.checkpoint) {
     const v1::Checkpoint& checkpoint = live.checkpoint->checkpoint().checkpoint();
-    std::string text = absl::StrCat(LastSegment(checkpoint.name()), ", ",
+    std::string text = absl::StrCat(CheckpointId(checkpoint.name()), ", ",
                                     FormatAge(live.checkpoint->time(), options.now));
     if (checkpoint.size_bytes() > 0)
       absl::StrAppend(&text, ", ", FormatBytes(checkpoint.size_bytes()));
     return Labelled("checkpoint", PlainText(text));
   }
   if (!live.job.latest_checkpoint().empty())
-    return Labelled("checkpoint", PlainText(LastSegment(live.job.latest_checkpoint())));
+    return Labelled("checkpoint", PlainText(CheckpointId(live.job.latest_checkpoint())));
   return IsActive(live.job.state()) ? Labelled("checkpoint", "none yet") : "";
 }
 
@@ -220,7 +226,7 @@ std::string JobRow(const LiveJob& live, const ViewOptions& options) {
 
 std::vector<std::string> RenderJob(const LiveJob& live, const ViewOptions& options) {
   std::vector<std::string> lines = {Header(live, options), ProgressLine(live, options)};
-  // Problems come before the figures, so that a low terminal does not hide them.
+  // Problems come before the figures, so that a terminal with few lines shows them.
   for (std::string& line : ProblemLines(live, options)) lines.push_back(std::move(line));
   lines.push_back(LossLine(live, options));
   lines.push_back(RatesLine(live, options));

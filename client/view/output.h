@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The forms of -o: tables for people, messages for programs.
+// The forms of -o: human-readable tables, and documents for programs.
 #pragma once
 
 #include <ostream>
@@ -16,8 +16,8 @@ inline bool IsForPeople(OutputForm form) {
   return form == OutputForm::kTable || form == OutputForm::kWide;
 }
 
-// Rows under a header, columns aligned by display width. Cells may carry colours; other control
-// characters are removed by whoever made the cell.
+// Rows under a header, columns aligned by display width. Cells may contain colors; the caller
+// replaces other control characters (PlainText).
 class Table {
  public:
   explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}
@@ -33,9 +33,5 @@ class Table {
 
 // One document: pretty JSON, one line of JSON, or YAML.
 void PrintMessage(const google::protobuf::Message& message, OutputForm form, std::ostream& out);
-
-// Any message as YAML: proto field names, absent fields left out, times and durations as in the
-// JSON form, bytes in hex.
-std::string AnyMessageToYaml(const google::protobuf::Message& message);
 
 }  // namespace trainerd::client

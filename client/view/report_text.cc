@@ -7,15 +7,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "client/view/format.h"
 #include "client/view/text_width.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
 
 namespace trainerd::client {
 
 namespace {
 
-// "job.yaml:2" for a finding about what that line names; "" where no line is known, as for --set.
-std::string PlaceInJobFile(const v1::DataReport::Finding& finding, const JobFile& job) {
+// "job.yaml:2" for a finding about a key of the job file; "" without a line, as for --set.
+std::string LocationInJobFile(const v1::DataReport::Finding& finding, const JobFile& job) {
   std::string key;
   if (finding.code() == "MODEL_FOLDER") key = "model.path";
   if (finding.code() == "TEMPLATE_FILE") key = "data.chat_template";
@@ -36,21 +37,20 @@ std::string TokensText(const v1::DataReport& report) {
       ", p99 ", FormatCount(std::llround(tokens.p99())), ", at most ", FormatCount(tokens.max()));
 }
 
-// What a quick report leaves open.
-void PrintReach(const v1::DataReport& report, std::ostream& out) {
+// Prints which part of the data a quick report covers.
+void PrintCoverage(const v1::DataReport& report, std::ostream& out) {
   if (report.findings().empty())
-    out << (report.quick() ? "no findings in what was read\n" : "no findings\n");
+    out << (report.quick() ? "no findings in the data that was read\n" : "no findings\n");
   if (!report.quick()) return;
-  // What could not be read is said by its finding; nothing that is true of all files is left to
-  // say.
+  // The finding names the file that could not be read, so nothing here would be true of all files.
   for (const auto& finding : report.findings()) {
     if (finding.code() == "BAD_FILE") return;
   }
   out << (AllWasRead(report)
-              ? "every row was read, without tokenizer and template; trainctl validate --full "
-                "applies them\n"
+              ? "all records were read, but without tokenizer and template; trainctl validate "
+                "--full applies them\n"
               : "only the beginning and end of each file were read; trainctl validate --full reads "
-                "all\n");
+                "all data\n");
 }
 
 }  // namespace
@@ -74,7 +74,7 @@ void PrintFindings(const v1::DataReport& report, std::ostream& out, const JobFil
     absl::StrAppend(&line, ": ", finding.message());
     std::vector<std::string> places(finding.first_places().begin(), finding.first_places().end());
     const bool more = !places.empty() && finding.count() > finding.first_places_size();
-    const std::string in_job = job == nullptr ? "" : PlaceInJobFile(finding, *job);
+    const std::string in_job = job == nullptr ? "" : LocationInJobFile(finding, *job);
     if (!in_job.empty()) places.insert(places.begin(), in_job);
     if (!places.empty()) {
       absl::StrAppend(&line, " [", absl::StrJoin(places, ", "), more ? ", …]" : "]");
@@ -100,14 +100,14 @@ void PrintReport(const v1::DataReport& report, std::ostream& out, const JobFile*
   if (report.target_tokens() > 0) line("target tokens", FormatCount(report.target_tokens()));
   if (report.truncated() > 0) line("truncated", FormatCount(report.truncated()));
   if (report.rows() > 0) {
-    line("rows",
+    line("sequences",
          absl::StrCat(
              FormatCount(report.rows()),
              report.has_fill() ? absl::StrCat(", filled to ", FormatPercent(report.fill())) : ""));
   }
   if (report.has_total_steps()) line("optimizer steps", FormatCount(report.total_steps()));
   PrintFindings(report, out, job);
-  PrintReach(report, out);
+  PrintCoverage(report, out);
 }
 
 }  // namespace trainerd::client

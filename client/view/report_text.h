@@ -4,22 +4,22 @@
 
 #include <ostream>
 
-#include "client/job_file.h"
+#include "proto/contract/config/job_file.h"
 #include "trainerd/v1/event.pb.h"
 
 namespace trainerd::client {
 
 bool HasErrors(const v1::DataReport& report);
 
-// Whether every row of every file was read: of a full report always, of a quick one by its counts.
+// Whether every record was read: always for a full report, by its counts for a quick one.
 bool AllWasRead(const v1::DataReport& report);
 
-// Findings alone, one a line: "error CODE (12 times): message [file:line …]". With `job` the line
-// of the job file stands first among the places of what is cured there.
+// Prints one line per finding: "error CODE (12 times): message [file:line …]". With `job`, a
+// finding about a key of the job file lists that line first.
 void PrintFindings(const v1::DataReport& report, std::ostream& out, const JobFile* job = nullptr);
 
-// Counts and lengths, then the findings. What a quick report only estimates is said to be so, and
-// what it did not look at is its last line.
+// Prints counts and lengths, then the findings. Estimates of a quick report are marked, and its
+// last line names the part of the data that was not read.
 void PrintReport(const v1::DataReport& report, std::ostream& out, const JobFile* job = nullptr);
 
 }  // namespace trainerd::client

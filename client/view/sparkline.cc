@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Columns are means of equal shares of the values, so that a long run keeps its shape.
+// Each column is the mean of an equal share of the values, so that a long curve keeps its shape.
 #include "client/view/sparkline.h"
 
 #include <algorithm>

@@ -16,11 +16,9 @@ struct Piece {
   size_t bytes = 0;
   int columns = 0;
   bool color = false;  // an ESC [ … m sequence
-  bool valid = true;   // false: one byte that begins no UTF-8 character
-  int32_t code_point = 0;
 };
 
-// Length of the colour sequence at the beginning of `text`, 0 when there is none.
+// Length of the color sequence at the beginning of `text`; 0 if there is none.
 size_t ColorSequence(std::string_view text) {
   if (text.size() < 3 || text[0] != '\x1b' || text[1] != '[') return 0;
   size_t i = 2;
@@ -43,47 +41,14 @@ Piece FirstPiece(std::string_view text) {
   if (bytes <= 0) {
     piece.bytes = 1;
     piece.columns = 1;
-    piece.valid = false;
     return piece;
   }
   piece.bytes = static_cast<size_t>(bytes);
-  piece.code_point = code_point;
   piece.columns = std::max(0, utf8proc_charwidth(code_point));
   return piece;
 }
 
-bool IsControl(int32_t code_point) {
-  const bool c0_or_c1 = code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
-  // Direction overrides and line separators can make a line look like another one.
-  const bool direction = (code_point >= 0x202a && code_point <= 0x202e) ||
-                         (code_point >= 0x2066 && code_point <= 0x2069);
-  return c0_or_c1 || direction || code_point == 0x2028 || code_point == 0x2029;
-}
-
-std::string Sanitize(std::string_view text, bool keep_lines) {
-  std::string result;
-  result.reserve(text.size());
-  while (!text.empty()) {
-    Piece piece = FirstPiece(text);
-    if (piece.color) piece = Piece{.bytes = 1, .code_point = 0x1b};
-    const bool line = piece.valid && (piece.code_point == '\n' || piece.code_point == '\t');
-    if (line) {
-      result += keep_lines ? text.front() : ' ';
-    } else if (!piece.valid || IsControl(piece.code_point)) {
-      result += '?';
-    } else {
-      result.append(text.substr(0, piece.bytes));
-    }
-    text.remove_prefix(piece.bytes);
-  }
-  return result;
-}
-
 }  // namespace
-
-std::string PlainText(std::string_view text) { return Sanitize(text, /*keep_lines=*/false); }
-
-std::string PlainTextLines(std::string_view text) { return Sanitize(text, /*keep_lines=*/true); }
 
 size_t WholeCharacters(std::string_view text) {
   constexpr size_t kLongestCharacter = 4;
@@ -114,7 +79,7 @@ std::string FitWidth(std::string_view text, int columns, bool utf8) {
   int used = 0;
   while (!text.empty()) {
     const Piece piece = FirstPiece(text);
-    // One column stays free for the mark of the cut.
+    // One column is for the mark of the cut.
     if (used + piece.columns > columns - 1) break;
     colored = colored || piece.color;
     used += piece.columns;

@@ -2,34 +2,23 @@
 # main.cc and *_main.cc. A new file needs no change of CMake files: the glob starts a new configure
 # run.
 function(trainerd_library name)
-  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "FOLDERS;LINK" ${ARGN})
   set(sources)
   foreach(folder ${ARG_FOLDERS})
     file(GLOB found CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc)
     list(APPEND sources ${found})
   endforeach()
   list(FILTER sources EXCLUDE REGEX "main\\.cc$")
-  foreach(pattern ${ARG_EXCLUDE})
-    list(FILTER sources EXCLUDE REGEX ${pattern})
-  endforeach()
-  if(sources)
-    add_library(${name} STATIC ${sources})
-    target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
-    target_link_libraries(${name} PUBLIC ${ARG_LINK})
-  else()
-    add_library(${name} INTERFACE)
-    target_include_directories(${name} INTERFACE ${PROJECT_SOURCE_DIR})
-    target_link_libraries(${name} INTERFACE ${ARG_LINK})
-  endif()
+  add_library(${name} STATIC ${sources})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK})
 endfunction()
 
-# trainerd_program(NAME MAIN LINK …): a program with the main file MAIN, if that file exists.
+# trainerd_program(NAME MAIN LINK …): a program with the main file MAIN.
 function(trainerd_program name main)
   cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
-  if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${main})
-    add_executable(${name} ${main})
-    target_link_libraries(${name} PRIVATE ${ARG_LINK})
-  endif()
+  add_executable(${name} ${main})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK})
 endfunction()
 
 # trainerd_precompile(NAME HEADERS …): precompiles the headers that most files of a library include,

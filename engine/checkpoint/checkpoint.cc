@@ -16,6 +16,8 @@
 #include "engine/model/model_writer.h"
 #include "google/protobuf/util/time_util.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
+#include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
@@ -24,20 +26,22 @@
 namespace trainerd::engine {
 namespace {
 
-constexpr int64_t kSmallFilesBytes = 32 << 20;  // tokenizer, state, headers: with room to spare
+// Tokenizer, state and headers, with a margin.
+constexpr int64_t kSmallFilesBytes = 32 << 20;
 constexpr char kJobConfigName[] = "job_config.yaml";
 
-// Adds what is free now to an error that says that the disk is full.
+// Adds the bytes needed and free to the error for a full disk.
 absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir, int64_t needed) {
   if (!absl::IsResourceExhausted(status)) return status;
   const absl::StatusOr<int64_t> free = FreeBytes(run_dir);
   return absl::ResourceExhaustedError(absl::StrCat(
-      status.message(), "; it needs ", BytesText(needed), " in ", run_dir, ", ",
-      free.ok() ? BytesText(*free) : "an unknown number of bytes", " are free; free some space"));
+      status.message(), "; it needs ", FormatBytes(needed), " in ", run_dir, ", ",
+      free.ok() ? FormatBytes(*free) : "an unknown number of bytes", " are free; free some space"));
 }
 
 absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
-                        const ParameterSet& parameters, AdamW& optimizer, FolderWriter& writer) {
+                        const ParameterSet& parameters, Optimizer& optimizer,
+                        FolderWriter& writer) {
   RETURN_IF_ERROR(WriteModelFolder(parameters, target.model_folder, target.chat_template, writer));
   ASSIGN_OR_RETURN(const ManifestFile optimizer_file,
                    WriteOptimizerFile(writer.path(), parameters, optimizer));
@@ -62,21 +66,23 @@ absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string&
 absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {
   ASSIGN_OR_RETURN(const int64_t free, FreeBytes(run_dir));
   if (free >= needed) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("it needs ", BytesText(needed), " in ", run_dir,
-                                                   ", ", BytesText(free),
+  return absl::ResourceExhaustedError(absl::StrCat("it needs ", FormatBytes(needed), " in ",
+                                                   run_dir, ", ", FormatBytes(free),
                                                    " are free; free some space"));
 }
 
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                                                const RunState& state,
-                                               const ParameterSet& parameters, AdamW& optimizer) {
+                                               const ParameterSet& parameters,
+                                               Optimizer& optimizer) {
   const std::string id = CheckpointName({.step = state.step, .attempt = target.attempt});
   const std::string folder = CheckpointsFolder(target.run_dir);
   const std::string final_path = absl::StrCat(folder, "/", id);
-  const int64_t needed = EstimateCheckpointBytes(parameters) + kSmallFilesBytes;
+  const int64_t needed = EstimateModelBytes(parameters) +
+                         EstimateOptimizerBytes(parameters, optimizer) + kSmallFilesBytes;
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
-  // Who made checkpoints/ may have died before its name was durable.
-  RETURN_IF_ERROR(MakeFolders(folder));
+  // An attempt that created checkpoints/ may have died before its name was durable.
+  RETURN_IF_ERROR(MakeDirectories(folder));
   RETURN_IF_ERROR(FsyncPath(target.run_dir));
   ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
                    FolderWriter::Create(absl::StrCat(
@@ -88,7 +94,8 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                           .kind = "checkpoint",
                           .config_digest_hex = ToHex(state.config.config_digest()),
                           .create_time = TimestampText(),
-                          .has_optimizer = true};
+                          .has_optimizer = true,
+                          .tokens = state.tokens};
   absl::Status status = WriteFiles(target, state, parameters, optimizer, *writer);
   if (status.ok()) {
     status = writer->Publish(manifest, final_path,
@@ -120,6 +127,7 @@ absl::StatusOr<v1::Checkpoint> DescribeCheckpoint(const std::string& folder,
   checkpoint.set_path(folder);
   checkpoint.set_parent(manifest.parent);
   checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  checkpoint.set_tokens(manifest.tokens);
   return checkpoint;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint folder: model.safetensors in the source's dtype, config.json and tokenizer files (so
-// that Hugging Face tools load it), job_config.yaml, optimizer.safetensors, state.json,
-// MANIFEST.json. Written by FolderWriter: it is there complete or not at all.
+// that Hugging Face tools load it), job_config.yaml, optimizer.safetensors, state.json and
+// MANIFEST.json. FolderWriter writes it, so it exists completely or not at all.
 #pragma once
 
 #include <string>
@@ -10,57 +10,60 @@
 #include "engine/checkpoint/folder_writer.h"
 #include "engine/checkpoint/run_state.h"
 #include "engine/model/parameters.h"
-#include "engine/optim/adamw.h"
+#include "engine/optim/optimizer.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "trainerd/v1/checkpoint.pb.h"
 
 namespace trainerd::engine {
 
-// Where a checkpoint goes and what it belongs to.
+// Where a checkpoint is written, and what it belongs to.
 struct CheckpointTarget {
   std::string run_dir;
-  std::string job;            // jobs/{id}
-  int32_t attempt = 0;        // fencing token
-  std::string parent;         // resource name of the checkpoint before it; "" = none
-  std::string model_folder;   // config.json and tokenizer files are copied from here
-  std::string chat_template;  // written as chat_template.jinja in place of the model's own; "" =
-                              // the model's own
+  std::string job;      // jobs/{id}
+  int32_t attempt = 0;  // fencing token
+  // Resource name of the checkpoint that training continued from; "" = none.
+  std::string parent;
+  // config.json and tokenizer files are copied from here.
+  std::string model_folder;
+  // Written as chat_template.jinja instead of the model's own; "" = the model's own.
+  std::string chat_template;
 };
 
-// Writes, publishes and verifies <run_dir>/checkpoints/step-…-a…; at success it is durable and was
+// Writes, publishes and verifies <run_dir>/checkpoints/step-…-a…. On success it is durable and was
 // read back from the disk. Earlier checkpoints are never touched. Errors: ResourceExhausted with
-// bytes needed and free when the disk is full; FailedPrecondition when another attempt may publish
-// now; DataLoss when what was read back differs; other errors of the file system. Nothing is left
-// behind.
+// the bytes needed and free if the disk is full; FailedPrecondition if a later attempt may publish;
+// DataLoss if the bytes read back differ; other errors of the file system. After an error no files
+// remain.
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                                                const RunState& state,
-                                               const ParameterSet& parameters, AdamW& optimizer);
+                                               const ParameterSet& parameters,
+                                               Optimizer& optimizer);
 
-// Writes the model as a Hugging Face folder into `writer`: weights in the source's dtype, and what
-// `source` has beside its weights. `chat_template`: as CheckpointTarget.
+// Writes the model as a Hugging Face folder into `writer`: weights in the source's dtype, and the
+// other files of `source`. `chat_template`: as in CheckpointTarget.
 absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
                               const std::string& chat_template, FolderWriter& writer);
 
-// ResourceExhausted with both numbers when fewer than `needed` bytes are free in `folder`: a full
-// disk is found before gigabytes are written.
+// Returns ResourceExhausted with both numbers if fewer than `needed` bytes are free in `folder`, so
+// that a full disk is detected before gigabytes are written.
 absl::Status CheckSpace(const std::string& folder, int64_t needed);
 
-// What is known of a folder by its manifest; `verified` as given.
+// Describes a folder by its manifest; `verified` is copied.
 absl::StatusOr<v1::Checkpoint> DescribeCheckpoint(const std::string& folder,
                                                   const Manifest& manifest, const std::string& name,
                                                   bool verified);
 
-// A checkpoint that was read back through its manifest.
+// A checkpoint whose files were verified against its manifest.
 struct OpenedCheckpoint {
   std::string folder;
   Manifest manifest;
   RunState state;
 };
 // Verifies every file and reads state.json. Errors: NotFound; DataLoss naming the file;
-// FailedPrecondition for a folder without run state (a final model) or of a newer format.
+// FailedPrecondition for a folder without run state (a final model) or with a newer format.
 absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& folder);
 
-// RFC 3339 in UTC, now.
+// The current time, RFC 3339 in UTC.
 std::string TimestampText();
 
 }  // namespace trainerd::engine

@@ -2,7 +2,6 @@
 #include "engine/checkpoint/folder_writer.h"
 
 #include <fcntl.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,12 +11,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "engine/checkpoint/run_folder.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
+#include "proto/base/fd.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::engine {
 namespace {
@@ -25,20 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kCopyBytes = 8 << 20;
-
-class OwnedFd {
- public:
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  ~OwnedFd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  OwnedFd(const OwnedFd&) = delete;
-  OwnedFd& operator=(const OwnedFd&) = delete;
-  int get() const { return fd_; }
-
- private:
-  const int fd_;
-};
 
 absl::Status WriteAll(int fd, const char* data, size_t size, const std::string& path) {
   while (size > 0) {
@@ -54,9 +38,9 @@ absl::Status WriteAll(int fd, const char* data, size_t size, const std::string& 
 }
 
 absl::StatusOr<ManifestFile> CopyFile(const std::string& from, const std::string& to) {
-  const OwnedFd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
   if (in.get() < 0) return ErrnoStatus(errno, absl::StrCat("open ", from));
-  const OwnedFd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  const Fd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (out.get() < 0) return ErrnoStatus(errno, absl::StrCat("create ", to));
   ManifestFile file;
   Xxh3Stream hash;
@@ -77,8 +61,8 @@ absl::StatusOr<ManifestFile> CopyFile(const std::string& from, const std::string
   return file;
 }
 
-// Puts `from` where `to` is or would be. A folder cannot be replaced by rename(2) unless it is
-// empty: the old one steps aside first.
+// Renames `from` to `to`. rename(2) replaces only an empty folder, so an existing `to` is renamed
+// first.
 absl::Status ReplaceFolder(const std::string& from, const std::string& to) {
   std::error_code error;
   if (!fs::exists(to, error)) return RenameDurable(from, to);
@@ -93,7 +77,7 @@ absl::Status ReplaceFolder(const std::string& from, const std::string& to) {
 
 absl::StatusOr<std::unique_ptr<FolderWriter>> FolderWriter::Create(const std::string& temporary) {
   RETURN_IF_ERROR(RemoveAll(temporary));
-  RETURN_IF_ERROR(MakeFolders(fs::path(temporary).parent_path().string()));
+  RETURN_IF_ERROR(MakeDirectories(fs::path(temporary).parent_path().string()));
   std::error_code error;
   fs::create_directory(temporary, error);
   if (error) return ErrnoStatus(error.value(), absl::StrCat("create folder ", temporary));
@@ -101,7 +85,7 @@ absl::StatusOr<std::unique_ptr<FolderWriter>> FolderWriter::Create(const std::st
 }
 
 FolderWriter::~FolderWriter() {
-  // What cannot be removed here is removed at the next attempt's start.
+  // If this fails, the next attempt removes the folder at its start.
   if (!published_) RemoveAll(path_).IgnoreError();
 }
 
@@ -126,7 +110,7 @@ absl::Status FolderWriter::Publish(Manifest manifest, const std::string& final_p
   published_ = true;
   const absl::Status verified = VerifyFromDisk(final_path);
   if (verified.ok()) return verified;
-  // Damaged under its final name is worse than absent.
+  // A damaged folder must not keep its final name.
   RETURN_IF_ERROR(RenameDurable(final_path, path_));
   RETURN_IF_ERROR(RemoveAll(path_));
   return verified;
@@ -135,9 +119,9 @@ absl::Status FolderWriter::Publish(Manifest manifest, const std::string& final_p
 absl::Status VerifyFromDisk(const std::string& folder) {
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(folder));
   for (const auto& [name, file] : manifest.files) {
-    const OwnedFd fd(::open(absl::StrCat(folder, "/", name).c_str(), O_RDONLY | O_CLOEXEC));
-    // Clean pages only: everything was fsynced. VerifyFolder says what is wrong with a file that
-    // cannot be opened.
+    const Fd fd(::open(absl::StrCat(folder, "/", name).c_str(), O_RDONLY | O_CLOEXEC));
+    // All pages are clean, because the files were fsynced. VerifyFolder reports a file that cannot
+    // be opened.
     if (fd.get() >= 0) ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
   }
   return VerifyFolder(folder, manifest);
@@ -155,25 +139,6 @@ absl::Status CopyFolder(const std::string& from, const Manifest& manifest, Folde
     writer.Add({{name, copied}});
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
-  fs::path existing(path);
-  std::error_code error;
-  while (!fs::exists(existing, error) && existing.has_parent_path() &&
-         existing != existing.parent_path()) {
-    existing = existing.parent_path();
-  }
-  struct statvfs info;
-  if (::statvfs(existing.c_str(), &info) != 0)
-    return ErrnoStatus(errno, absl::StrCat("statvfs ", existing.string()));
-  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
-}
-
-std::string BytesText(int64_t bytes) {
-  if (bytes < 1'000'000) return absl::StrCat(bytes, " bytes");
-  if (bytes < 1'000'000'000) return absl::StrFormat("%.1f MB", static_cast<double>(bytes) / 1e6);
-  return absl::StrFormat("%.2f GB", static_cast<double>(bytes) / 1e9);
 }
 
 }  // namespace trainerd::engine

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A folder that appears under its final name only complete, hashed and durable: temporary name →
-// files, fsync → MANIFEST.json, fsync → fence → rename → fsync of the parent → read back.
+// Writes a folder that gets its final name only when it is complete, hashed and durable: temporary
+// name → files, fsync → MANIFEST.json, fsync → fence → rename → fsync of the parent → read back.
 // Checkpoints and the final model are written this way.
 #pragma once
 
@@ -15,12 +15,12 @@
 
 namespace trainerd::engine {
 
-// Removes the temporary folder when it is destroyed without a successful Publish. Not thread-safe.
+// Its destructor removes the temporary folder unless Publish succeeded. Not thread-safe.
 class FolderWriter {
  public:
-  // Creates `temporary` (absolute), which must lie beside the final name; removes what is there.
-  // Missing parents are made, and their names are durable, so that a published folder is found
-  // after a power cut.
+  // Creates `temporary` (absolute), which must be in the same folder as the final name; removes
+  // what exists there. Creates missing parents and makes their names durable, so that a published
+  // folder survives a power cut.
   static absl::StatusOr<std::unique_ptr<FolderWriter>> Create(const std::string& temporary);
   ~FolderWriter();
   FolderWriter(const FolderWriter&) = delete;
@@ -29,13 +29,13 @@ class FolderWriter {
   const std::string& path() const { return path_; }
   // Writes one small file, fsynced. `name` is a plain file name.
   absl::Status WriteText(const std::string& name, const std::string& contents);
-  // Takes over files that somebody else wrote into path() and fsynced.
+  // Adds files that were written to path() and fsynced by other code.
   void Add(const std::map<std::string, ManifestFile>& files);
 
-  // Completes `manifest` with the files, runs `fence`, renames to `final_path` (replaced durably if
-  // it exists) and verifies by reading every byte back from the disk. Errors: those of `fence`;
-  // ResourceExhausted when the disk is full; DataLoss when what is read differs, and then
-  // `final_path` is gone.
+  // Adds the files to `manifest`, runs `fence`, renames to `final_path` (replaced durably if it
+  // exists) and verifies it by reading every byte back from the disk. Errors: those of `fence`;
+  // ResourceExhausted if the disk is full; DataLoss if the bytes read back differ: `final_path` is
+  // removed then.
   absl::Status Publish(Manifest manifest, const std::string& final_path,
                        const std::function<absl::Status()>& fence);
 
@@ -47,18 +47,11 @@ class FolderWriter {
   bool published_ = false;
 };
 
-// Reads the manifest of `folder` and every file that it names back from the disk (not from the page
-// cache) and compares them.
+// Reads every file that the manifest of `folder` names from the disk (not from the page cache) and
+// compares it with the manifest.
 absl::Status VerifyFromDisk(const std::string& folder);
 
-// Copies every file that `manifest` names into `writer`, fsynced and compared with the manifest's
-// hashes.
+// Copies every file that `manifest` names into `writer`, fsyncs it and compares it with its hash.
 absl::Status CopyFolder(const std::string& from, const Manifest& manifest, FolderWriter& writer);
-
-// Free bytes of the file system that holds `path` (or its nearest existing parent).
-absl::StatusOr<int64_t> FreeBytes(const std::string& path);
-
-// "1.9 GB".
-std::string BytesText(int64_t bytes);
 
 }  // namespace trainerd::engine

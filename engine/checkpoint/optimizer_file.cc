@@ -4,8 +4,8 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/core/ScalarType.h>
 
-#include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -19,45 +19,49 @@
 namespace trainerd::engine {
 namespace {
 
-std::vector<int64_t> ShapeOf(const Parameter& parameter) { return parameter.master.sizes().vec(); }
-
-// The part of a flat buffer that belongs to one parameter.
-at::Tensor Slice(const at::Tensor& flat, const Parameter& parameter) {
-  return flat.narrow(0, parameter.offset, parameter.master.numel());
-}
-
-// One kind of state: its suffix, and where it lies for each parameter that has it.
-struct Section {
-  const char* suffix;
-  bool (*applies)(const Parameter&);
-  std::function<at::Tensor(const Parameter&)> tensor;
+// A tensor of the file: its name, its contents in memory, and the parameter that it belongs to.
+struct Entry {
+  std::string name;
+  at::Tensor tensor;
+  std::vector<int64_t> shape;
 };
 
-std::vector<Section> Sections(AdamW& optimizer) {
-  const auto always = [](const Parameter&) { return true; };
-  return {
-      {".exp_avg", always, [&](const Parameter& p) { return Slice(optimizer.exp_avg(), p); }},
-      {".exp_avg_sq", always, [&](const Parameter& p) { return Slice(optimizer.exp_avg_sq(), p); }},
-      {".master", NeedsMaster, [](const Parameter& p) { return p.master; }},
+// In the order of the file: one kind of state after the other, then the masters.
+std::vector<Entry> EntriesOf(const ParameterSet& parameters, Optimizer& optimizer) {
+  std::vector<Entry> entries;
+  const auto add = [&](const Parameter& parameter, const std::string& kind, at::Tensor tensor) {
+    entries.push_back({absl::StrCat(parameter.name, ".", kind), std::move(tensor),
+                       parameter.value.sizes().vec()});
   };
+  for (const OptimizerState& state : optimizer.State()) {
+    for (size_t i = 0; i < state.tensors.size(); ++i) {
+      if (state.tensors[i].defined()) add(parameters.parameters()[i], state.name, state.tensors[i]);
+    }
+  }
+  for (const Parameter& parameter : parameters.parameters()) {
+    if (NeedsMaster(parameter)) add(parameter, "master", parameter.master);
+  }
+  return entries;
 }
 
-absl::Status ReadTensor(const SafetensorsFile& file, const std::string& name,
-                        const Parameter& parameter, at::Tensor target) {
-  const TensorInfo* info = file.Find(name);
+absl::Status ReadEntry(const SafetensorsFile& file, const Entry& entry) {
+  const TensorInfo* info = file.Find(entry.name);
   if (info == nullptr) {
-    return absl::DataLossError(absl::StrCat(file.path(), " has no tensor ", name));
+    return absl::FailedPreconditionError(absl::StrCat(
+        file.path(), " has no tensor ", entry.name,
+        ": the checkpoint is from a job with another optimizer or other frozen parameters; start "
+        "from its weights alone with init_from.state: weights"));
   }
-  if (info->dtype != StoredDtype::kFloat32 || info->shape != ShapeOf(parameter)) {
-    return absl::DataLossError(absl::StrCat(file.path(), ": tensor ", name, " has shape ",
+  if (info->dtype != StoredDtype::kFloat32 || info->shape != entry.shape) {
+    return absl::DataLossError(absl::StrCat(file.path(), ": tensor ", entry.name, " has shape ",
                                             ShapeText(info->shape), ", expected fp32 ",
-                                            ShapeText(ShapeOf(parameter))));
+                                            ShapeText(entry.shape)));
   }
   const std::string_view bytes = file.Bytes(*info);
-  // The mapping is read-only; from_blob wants a mutable pointer and copy_ only reads it.
+  // The mapping is read-only; from_blob requires a mutable pointer, and copy_ only reads it.
   const at::Tensor stored =
-      at::from_blob(const_cast<char*>(bytes.data()), {parameter.master.numel()}, at::kFloat);
-  target.view({-1}).copy_(stored);
+      at::from_blob(const_cast<char*>(bytes.data()), {entry.tensor.numel()}, at::kFloat);
+  entry.tensor.view({-1}).copy_(stored);
   file.Release(*info);
   return absl::OkStatus();
 }
@@ -65,41 +69,40 @@ absl::Status ReadTensor(const SafetensorsFile& file, const std::string& name,
 }  // namespace
 
 bool NeedsMaster(const Parameter& parameter) {
-  return parameter.source_dtype == at::kBFloat16 || parameter.source_dtype == at::kHalf;
+  return parameter.trains() &&
+         (parameter.source_dtype == at::kBFloat16 || parameter.source_dtype == at::kHalf);
 }
 
-int64_t EstimateCheckpointBytes(const ParameterSet& parameters) {
+int64_t EstimateModelBytes(const ParameterSet& parameters) {
   int64_t bytes = 0;
   for (const Parameter& parameter : parameters.parameters()) {
-    const int64_t element = static_cast<int64_t>(c10::elementSize(parameter.source_dtype)) + 8 +
-                            (NeedsMaster(parameter) ? 4 : 0);
-    bytes += parameter.master.numel() * element;
+    bytes +=
+        parameter.value.numel() * static_cast<int64_t>(c10::elementSize(parameter.source_dtype));
   }
   return bytes;
 }
 
+int64_t EstimateOptimizerBytes(const ParameterSet& parameters, Optimizer& optimizer) {
+  int64_t bytes = 0;
+  for (const Entry& entry : EntriesOf(parameters, optimizer))
+    bytes += static_cast<int64_t>(entry.tensor.nbytes());
+  return bytes;
+}
+
 absl::StatusOr<ManifestFile> WriteOptimizerFile(const std::string& folder,
-                                                const ParameterSet& parameters, AdamW& optimizer) {
-  const std::vector<Section> sections = Sections(optimizer);
+                                                const ParameterSet& parameters,
+                                                Optimizer& optimizer) {
+  const std::vector<Entry> entries = EntriesOf(parameters, optimizer);
   std::vector<SafetensorsWriter::Declared> declared;
-  for (const Section& section : sections) {
-    for (const Parameter& parameter : parameters.parameters()) {
-      if (!section.applies(parameter)) continue;
-      declared.push_back({.name = absl::StrCat(parameter.name, section.suffix),
-                          .dtype = StoredDtype::kFloat32,
-                          .shape = ShapeOf(parameter)});
-    }
-  }
+  for (const Entry& entry : entries)
+    declared.push_back({.name = entry.name, .dtype = StoredDtype::kFloat32, .shape = entry.shape});
   ASSIGN_OR_RETURN(
       const std::unique_ptr<SafetensorsWriter> writer,
       SafetensorsWriter::Create(absl::StrCat(folder, "/", kOptimizerName), std::move(declared)));
   RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
-    for (const Section& section : sections) {
-      for (const Parameter& parameter : parameters.parameters()) {
-        if (!section.applies(parameter)) continue;
-        const at::Tensor host = section.tensor(parameter).cpu().contiguous();
-        RETURN_IF_ERROR(writer->Append(host.const_data_ptr(), host.nbytes()));
-      }
+    for (const Entry& entry : entries) {
+      const at::Tensor host = entry.tensor.cpu().contiguous();
+      RETURN_IF_ERROR(writer->Append(host.const_data_ptr(), host.nbytes()));
     }
     return absl::OkStatus();
   }));
@@ -108,18 +111,12 @@ absl::StatusOr<ManifestFile> WriteOptimizerFile(const std::string& folder,
 }
 
 absl::Status ReadOptimizerFile(const std::string& folder, ParameterSet& parameters,
-                               AdamW& optimizer) {
+                               Optimizer& optimizer) {
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
                    SafetensorsFile::Open(absl::StrCat(folder, "/", kOptimizerName)));
-  const std::vector<Section> sections = Sections(optimizer);
   return CatchTorch([&]() -> absl::Status {
-    for (const Section& section : sections) {
-      for (const Parameter& parameter : parameters.parameters()) {
-        if (!section.applies(parameter)) continue;
-        RETURN_IF_ERROR(ReadTensor(*file, absl::StrCat(parameter.name, section.suffix), parameter,
-                                   section.tensor(parameter)));
-      }
-    }
+    for (const Entry& entry : EntriesOf(parameters, optimizer))
+      RETURN_IF_ERROR(ReadEntry(*file, entry));
     parameters.PublishCompute();
     return absl::OkStatus();
   });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// optimizer.safetensors of a checkpoint: per parameter NAME.exp_avg and NAME.exp_avg_sq, and
-// NAME.master where the model file keeps the parameter narrower than it is trained. All fp32.
+// optimizer.safetensors of a checkpoint: for each parameter that trains, its optimizer state as
+// NAME.STATE (for AdamW NAME.exp_avg and NAME.exp_avg_sq), and NAME.master where the model file
+// stores the parameter in a narrower type than it is trained in. All fp32.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/model/parameters.h"
-#include "engine/optim/adamw.h"
+#include "engine/optim/optimizer.h"
 #include "proto/contract/run_dir/manifest.h"
 
 namespace trainerd::engine {
@@ -18,18 +19,21 @@ inline constexpr char kOptimizerName[] = "optimizer.safetensors";
 
 // Writes and fsyncs FOLDER/optimizer.safetensors. Errors: those of SafetensorsWriter.
 absl::StatusOr<ManifestFile> WriteOptimizerFile(const std::string& folder,
-                                                const ParameterSet& parameters, AdamW& optimizer);
+                                                const ParameterSet& parameters,
+                                                Optimizer& optimizer);
 
-// Copies moments and masters back, bit for bit, then PublishCompute. `parameters` must have been
-// loaded from the same folder's model file. Errors: NotFound, DataLoss or InvalidArgument naming
-// file and tensor.
+// Copies optimizer state and masters back, bit for bit, then calls PublishCompute. `parameters`
+// must have been loaded from the model file of the same folder. Errors: NotFound, DataLoss or
+// InvalidArgument with file and tensor; FailedPrecondition if the file has no state of this kind
+// (another optimizer, or the parameter was frozen).
 absl::Status ReadOptimizerFile(const std::string& folder, ParameterSet& parameters,
-                               AdamW& optimizer);
+                               Optimizer& optimizer);
 
 // Whether the model file cannot hold the fp32 master of this parameter.
 bool NeedsMaster(const Parameter& parameter);
 
-// Bytes that a checkpoint's two weight files will have, headers apart.
-int64_t EstimateCheckpointBytes(const ParameterSet& parameters);
+// Size of a checkpoint's model file, and of its optimizer file, headers not included.
+int64_t EstimateModelBytes(const ParameterSet& parameters);
+int64_t EstimateOptimizerBytes(const ParameterSet& parameters, Optimizer& optimizer);
 
 }  // namespace trainerd::engine

@@ -2,33 +2,18 @@
 #include "engine/checkpoint/run_folder.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <filesystem>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
 
-namespace fs = std::filesystem;
-
-absl::Status FileError(const std::error_code& error, const std::string& what) {
-  return ErrnoStatus(error.value(), what);
-}
-
-// Names in a folder; none when it is absent.
+// Names in a directory; none if it does not exist.
 absl::StatusOr<std::vector<std::string>> Names(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  if (error == std::errc::no_such_file_or_directory) return names;
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    names.push_back(entry->path().filename().string());
-  }
-  if (error) return FileError(error, absl::StrCat("read folder ", folder));
+  absl::StatusOr<std::vector<std::string>> names = ListDirectory(folder);
+  if (absl::IsNotFound(names.status())) return std::vector<std::string>();
   return names;
 }
 
@@ -39,12 +24,6 @@ std::string CheckpointsFolder(const std::string& run_dir) {
 }
 
 std::string FinalFolder(const std::string& run_dir) { return absl::StrCat(run_dir, "/final"); }
-
-absl::Status RemoveAll(const std::string& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  return error ? FileError(error, absl::StrCat("remove ", path)) : absl::OkStatus();
-}
 
 absl::Status RemoveTemporaries(const std::string& run_dir, int32_t attempt) {
   for (const std::string& folder : {run_dir, CheckpointsFolder(run_dir)}) {
@@ -91,12 +70,11 @@ absl::StatusOr<std::optional<FoundCheckpoint>> FindResumePoint(const std::string
 absl::Status PruneCheckpoints(const std::string& run_dir, int32_t keep_last) {
   ASSIGN_OR_RETURN(const std::vector<FoundCheckpoint> found, ListCheckpoints(run_dir));
   for (size_t i = std::max<int32_t>(keep_last, 1); i < found.size(); ++i) {
-    // Under a temporary name first: a half-removed checkpoint must not look like one.
-    const std::string trash = absl::StrCat(
-        CheckpointsFolder(run_dir), "/",
-        TemporaryName(found[i].id.attempt, absl::StrCat("removed-", found[i].id.step)));
-    RETURN_IF_ERROR(RenameDurable(found[i].path, trash));
-    RETURN_IF_ERROR(RemoveAll(trash));
+    // By way of a temporary name: a partly removed checkpoint must not look like one.
+    RETURN_IF_ERROR(RemoveThrough(
+        found[i].path, absl::StrCat(CheckpointsFolder(run_dir), "/",
+                                    TemporaryName(found[i].id.attempt,
+                                                  absl::StrCat("removed-", found[i].id.step)))));
   }
   return absl::OkStatus();
 }

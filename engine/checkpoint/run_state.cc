@@ -1,19 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/checkpoint/run_state.h"
 
-#include <cstdio>
-#include <string_view>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "engine/checkpoint/engine_version.h"
 #include "nlohmann/json.hpp"
-#include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::engine {
 namespace {
@@ -22,45 +17,45 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kFormat = 1;
 
-// Reads fields out of an untrusted object and remembers the first fault.
+// Reads fields of an untrusted object and keeps the first error.
 class FieldReader {
  public:
   FieldReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {}
 
   const Json* Get(const char* key) {
-    if (!object_.is_object() || !object_.contains(key)) return Fault(key, "is missing");
+    if (!object_.is_object() || !object_.contains(key)) return Fail(key, "is missing");
     return &object_[key];
   }
   void Read(const char* key, int64_t* value) {
     const Json* field = Get(key);
     if (field == nullptr) return;
-    if (!field->is_number_integer()) return void(Fault(key, "is not an integer"));
+    if (!field->is_number_integer()) return void(Fail(key, "is not an integer"));
     *value = field->get<int64_t>();
   }
   void Read(const char* key, double* value) {
     const Json* field = Get(key);
     if (field == nullptr) return;
-    if (!field->is_number()) return void(Fault(key, "is not a number"));
+    if (!field->is_number()) return void(Fail(key, "is not a number"));
     *value = field->get<double>();
   }
   void Read(const char* key, std::string* value) {
     const Json* field = Get(key);
     if (field == nullptr) return;
-    if (!field->is_string()) return void(Fault(key, "is not text"));
+    if (!field->is_string()) return void(Fail(key, "is not text"));
     *value = field->get<std::string>();
   }
   void ReadHex(const char* key, std::string* bytes) {
     std::string hex;
     Read(key, &hex);
     if (hex.size() % 2 != 0 || hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
-      return void(Fault(key, "is not hexadecimal"));
+      return void(Fail(key, "is not hexadecimal"));
     }
     *bytes = absl::HexStringToBytes(hex);
   }
   const absl::Status& status() const { return status_; }
 
  private:
-  const Json* Fault(const char* key, const char* what) {
+  const Json* Fail(const char* key, const char* what) {
     if (status_.ok()) {
       status_ = absl::DataLossError(absl::StrCat(kStateName, ": ", where_, key, " ", what));
     }
@@ -136,17 +131,11 @@ absl::Status ParseConfig(const Json& json, v1::ResolvedJobConfig* config) {
   return absl::OkStatus();
 }
 
-std::string ProgramHash() {
-  const absl::StatusOr<std::string> program = ReadFile("/proc/self/exe");
-  return program.ok() ? ToHex(Xxh3(*program)) : "unknown";
-}
-
 }  // namespace
 
 std::string RunStateToJson(const RunState& state) {
   Json given = Json::array();
   for (const std::string& path : state.config.given()) given.push_back(path);
-  const v1::JobConfig& config = state.config.config();
   const Json json{
       {"format", kFormat},
       {"step", state.step},
@@ -154,10 +143,7 @@ std::string RunStateToJson(const RunState& state) {
       {"epoch", state.epoch},
       {"tokens", state.tokens},
       {"target_tokens", state.target_tokens},
-      {"schedule", {{"type", config.schedule().type()}, {"next_step", state.step + 1}}},
       {"data_cursor", {{"epoch", state.next.epoch}, {"first_row", state.next.first_row}}},
-      // Row order is a function of (seed, epoch); nothing else draws numbers.
-      {"rng", {{"scheme", "counter"}, {"seed", config.train().seed()}, {"counter", state.step}}},
       {"evaluated_step", state.evaluated_step},
       {"sampled_step", state.sampled_step},
       {"monitor", MonitorToJson(state.monitor)},
@@ -165,7 +151,8 @@ std::string RunStateToJson(const RunState& state) {
       {"environment", EnvironmentToJson(state.environment)},
       {"config_digest", ToHex(state.config.config_digest())},
       {"given", given},
-      {"config", Json::parse(MessageToJsonLine(config), nullptr, /*allow_exceptions=*/false)},
+      {"config", Json::parse(MessageToJsonLine(state.config.config()), nullptr,
+                             /*allow_exceptions=*/false)},
   };
   return json.dump(1) + "\n";
 }
@@ -208,49 +195,6 @@ absl::StatusOr<RunState> ParseRunState(const std::string& json) {
     return absl::DataLossError(absl::StrCat(kStateName, ": step ", state.step, " is below 1"));
   }
   return state;
-}
-
-std::string CpuName() {
-  // /proc files have no size, so they are read through stdio.
-  std::FILE* file = std::fopen("/proc/cpuinfo", "re");
-  if (file == nullptr) return "unknown";
-  std::string name = "unknown";
-  char line[512];
-  while (std::fgets(line, sizeof(line), file) != nullptr) {
-    const std::string_view text(line);
-    const size_t colon = text.find(": ");
-    if (text.substr(0, 10) == "model name" && colon != std::string_view::npos) {
-      name = std::string(text.substr(colon + 2));
-      while (!name.empty() && name.back() == '\n') name.pop_back();
-      break;
-    }
-  }
-  std::fclose(file);
-  return name;
-}
-
-RunEnvironment CurrentEnvironment(const std::string& device, int64_t threads,
-                                  const std::string& torch_version) {
-  return {.engine_version = kEngineVersion,
-          .build = ProgramHash(),
-          .torch_version = torch_version,
-          .cpu = CpuName(),
-          .device = device,
-          .threads = threads};
-}
-
-std::string EnvironmentDifferences(const RunEnvironment& then, const RunEnvironment& now) {
-  std::vector<std::string> differences;
-  const auto compare = [&](const char* what, const std::string& a, const std::string& b) {
-    if (a != b) differences.push_back(absl::StrCat(what, " ", a, " → ", b));
-  };
-  compare("engine version", then.engine_version, now.engine_version);
-  compare("build", then.build.substr(0, 8), now.build.substr(0, 8));
-  compare("LibTorch", then.torch_version, now.torch_version);
-  compare("CPU", then.cpu, now.cpu);
-  compare("device", then.device, now.device);
-  compare("threads", absl::StrCat(then.threads), absl::StrCat(now.threads));
-  return absl::StrJoin(differences, ", ");
 }
 
 }  // namespace trainerd::engine

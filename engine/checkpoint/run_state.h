@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// state.json of a checkpoint: everything of a run besides weights and optimizer moments. The data
-// order and all random numbers are functions of (seed, step), so that their state is numbers too.
+// state.json of a checkpoint: all state besides weights and optimizer state. The data order and all
+// random numbers are functions of (seed, step), so that their state is a few numbers.
 #pragma once
 
 #include <cstdint>
@@ -8,37 +8,27 @@
 
 #include "absl/status/statusor.h"
 #include "engine/monitor/step_measurement.h"
+#include "engine/platform/run_environment.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
 
-// What the bytes of a result may depend on besides configuration and data. A resume in another
-// environment continues, and an event says what differs.
-struct RunEnvironment {
-  std::string engine_version;
-  std::string build;  // XXH3-128 in hex of the program file
-  std::string torch_version;
-  std::string cpu;  // model name
-  std::string device;
-  int64_t threads = 0;
-};
-
-// Place of the step that comes next, for readers; a resume computes it from `step`.
+// Position of the next step in the data, for human readers; a resume computes it from `step`.
 struct DataCursor {
   int64_t epoch = 0;
   int64_t first_row = 0;
 };
 
 struct RunState {
-  int64_t step = 0;  // optimizer steps that are in the weights
+  int64_t step = 0;  // applied optimizer steps
   int64_t total_steps = 0;
   double epoch = 0;
   // Trained on in steps 1 … step.
   int64_t tokens = 0;
   int64_t target_tokens = 0;
   DataCursor next;
-  // Last step at which validation and samples were done; -1 = never. A resume at that step does
-  // not repeat them, a resume at a later due step does them first.
+  // Last step with a validation and with samples; -1 = never. A resume at that step does not repeat
+  // them. A resume at a later step where they are due runs them first.
   int64_t evaluated_step = -1;
   int64_t sampled_step = -1;
   v1::ResolvedJobConfig config;
@@ -50,15 +40,7 @@ struct RunState {
 inline constexpr char kStateName[] = "state.json";
 
 std::string RunStateToJson(const RunState& state);
-// Errors: DataLoss naming the field that is missing or has the wrong type, or a newer format.
+// Errors: DataLoss that names the missing or mistyped field; FailedPrecondition for a newer format.
 absl::StatusOr<RunState> ParseRunState(const std::string& json);
-
-// Model name of the first CPU as the kernel prints it; "unknown" where it prints none.
-std::string CpuName();
-// The environment of this process. `threads` are those of the computation.
-RunEnvironment CurrentEnvironment(const std::string& device, int64_t threads,
-                                  const std::string& torch_version);
-// "threads 2 → 4, cpu … → …"; empty when nothing differs.
-std::string EnvironmentDifferences(const RunEnvironment& then, const RunEnvironment& now);
 
 }  // namespace trainerd::engine

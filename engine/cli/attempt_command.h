@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `trainerd-worker attempt`: what the shim starts. Events go to the spool, lines for people to
-// stdout (the log), the end to worker_exit.rec.
+// `trainerd-worker attempt`, which the shim starts. Events go to the spool, human-readable lines to
+// stdout (the log), the result to worker_exit.rec.
 #pragma once
 
 #include <string>

@@ -78,7 +78,8 @@ void ControlListener::ReadCommand() {
       ReadSocketFrame(control_fd_, kFrameTimeoutMs);
   internal::WorkerCommand command;
   if (!frame.ok() || !frame->has_value() || !command.ParseFromString(**frame)) {
-    // The shim is gone (or talks nonsense): an orphan never trains on unseen.
+    // The control socket closed or carried an invalid frame. Checkpoint and exit: a worker without
+    // a shim must not keep training.
     control_fd_ = -1;
     leave_.store(true);
     control_.RequestStop(StopMode::kPause);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The thread through which the outside says what is wanted: frames of the shim's control socket,
-// and SIGINT and SIGTERM.
+// The thread that receives requested actions: frames of the shim's control socket, and SIGINT and
+// SIGTERM.
 #pragma once
 
 #include <atomic>
@@ -31,8 +31,7 @@ class ControlListener {
   ControlListener(const ControlListener&) = delete;
   ControlListener& operator=(const ControlListener&) = delete;
 
-  // The attempt was told to leave by a signal or by the end of the control socket, and by no
-  // command.
+  // A signal or the end of the control socket ends the attempt, and no command does.
   bool preempted() const { return leave_.load() && !commanded_.load(); }
 
  private:

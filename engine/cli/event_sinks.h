@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a worker's events go besides the spool: JSON lines for programs, short lines for people.
+// Where the events of a worker go besides the spool: JSON lines for programs, text for a terminal
+// or a log.
 #pragma once
 
 #include <cstdio>
@@ -13,7 +14,7 @@
 
 namespace trainerd::engine {
 
-// Hands each event to several sinks, in order; they must outlive it.
+// Passes each event to several sinks, in order; they must outlive it.
 class TeeSink : public EventSink {
  public:
   explicit TeeSink(std::vector<EventSink*> sinks) : sinks_(std::move(sinks)) {}
@@ -23,7 +24,7 @@ class TeeSink : public EventSink {
   const std::vector<EventSink*> sinks_;
 };
 
-// One JSON document a line (architecture.md, "Events as JSON"), written at once. Thread-safe.
+// One JSON document per line, flushed at once. Thread-safe.
 class JsonLineSink : public EventSink {
  public:
   // Appends to `path`; "-" = stdout. Errors: those of opening the file.
@@ -43,11 +44,10 @@ class JsonLineSink : public EventSink {
   std::mutex mutex_;  // one line at a time
 };
 
-// Lines for people on `file`: stages, steps (at most ten a second), evaluations, samples,
-// checkpoints, alerts, notices. Thread-safe.
+// Human-readable lines on `file`; at most ten steps per second. Thread-safe.
 class TextSink : public EventSink {
  public:
-  // A log must not hold the text of samples; a terminal shows it.
+  // A log must not contain the text of samples; a terminal shows it.
   enum class Samples { kShow, kHide };
   TextSink(std::FILE* file, Samples samples) : file_(file), samples_(samples) {}
   void Emit(v1::Event event) override;
@@ -58,8 +58,5 @@ class TextSink : public EventSink {
   std::mutex mutex_;
   double last_step_seconds_ = -1;  // guarded by mutex_: when a step was last shown
 };
-
-// The line that TextSink prints for an event; "" = none.
-std::string EventText(const v1::Event& event);
 
 }  // namespace trainerd::engine

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::engine {
@@ -20,12 +20,7 @@ bool IsDroppable(const v1::Event& event) {
 void StampEvent(const std::string& job, int32_t attempt, v1::Event* event) {
   event->set_job(job);
   event->set_attempt(attempt);
-  if (event->has_time()) return;
-  const absl::Time now = absl::Now();
-  const int64_t seconds = absl::ToUnixSeconds(now);
-  event->mutable_time()->set_seconds(seconds);
-  event->mutable_time()->set_nanos(
-      static_cast<int32_t>(absl::ToInt64Nanoseconds(now - absl::FromUnixSeconds(seconds))));
+  if (!event->has_time()) *event->mutable_time() = ToProto(absl::Now());
 }
 
 absl::StatusOr<std::unique_ptr<SpoolSink>> SpoolSink::Open(const Options& options) {

@@ -15,7 +15,6 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/checkpoint/run_folder.h"
@@ -24,10 +23,10 @@
 #include "engine/platform/device.h"
 #include "engine/run_job.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/config_paths.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/job_file.h"
 #include "proto/contract/config/message_to_yaml.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/run_dir/attempt_files.h"
@@ -71,44 +70,28 @@ absl::Status LockRunDir(const std::string& run_dir) {
                                                     "; stop it first, or use another --run-dir"));
 }
 
-// The moment that a job's {date} and strftime_now stand for is fixed when the job begins: a run
-// directory that was used before keeps it.
-void KeepMoment(const std::string& run_dir, v1::JobConfig* config) {
+// data.now of the job that used this run directory before: {date} and strftime_now keep the time
+// at which the job began. "" if there was none.
+std::string FirstNow(const std::string& run_dir) {
   const absl::StatusOr<std::string> yaml = ReadFile(absl::StrCat(run_dir, "/job_config.yaml"));
   v1::JobConfig before;
-  if (!yaml.ok() || !YamlToMessage(*yaml, &before).violations.empty()) return;
-  if (!config->data().has_now() && before.data().has_now())
-    config->mutable_data()->set_now(before.data().now());
+  if (!yaml.ok() || !YamlToMessage(*yaml, &before).violations.empty()) return "";
+  return before.data().now();
 }
 
 absl::StatusOr<v1::ResolvedJobConfig> ReadJob(const TrainOptions& options) {
-  ASSIGN_OR_RETURN(const std::string yaml, ReadFile(options.job_path));
-  v1::JobConfig config;
-  YamlResult read = YamlToMessage(yaml, &config);
-  for (const std::string& set : options.sets) {
-    const std::pair<std::string, std::string> parts = absl::StrSplit(set, absl::MaxSplits('=', 1));
-    for (ConfigViolation& violation : SetField(parts.first, parts.second, &config).violations) {
-      violation.message = absl::StrCat("--set ", set, ": ", violation.message);
-      read.violations.push_back(std::move(violation));
-    }
-  }
-  RETURN_IF_ERROR(ViolationsToStatus(read.violations, options.job_path));
-  std::error_code error;
-  const std::filesystem::path file = std::filesystem::absolute(options.job_path, error);
-  MakePathsAbsolute(file.parent_path().string(), &config);
-  KeepMoment(options.run_dir, &config);
-  std::vector<ConfigViolation> violations;
-  v1::ResolvedJobConfig resolved = ResolveJobConfig(
-      config, {.now = absl::Now(), .default_name = file.stem().string()}, &violations);
-  AttachLines(read.lines, &violations);
-  RETURN_IF_ERROR(ViolationsToStatus(violations, options.job_path));
-  const std::string& init = resolved.config().init_from().checkpoint();
+  ASSIGN_OR_RETURN(v1::ResolvedJobConfig job,
+                   ReadResolvedJob({.path = options.job_path,
+                                    .sets = options.sets,
+                                    .default_now = FirstNow(options.run_dir)}));
+  const std::string& init = job.config().init_from().checkpoint();
   if (!init.empty() && !absl::StartsWith(init, "/")) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "init_from.checkpoint ", init,
-        " is the name of a daemon's checkpoint; without a daemon give a path (./… or /…)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("init_from.checkpoint ", init,
+                     " names a checkpoint of a daemon; without a daemon set it to a path (./… or "
+                     "/…)"));
   }
-  return resolved;
+  return job;
 }
 
 absl::StatusOr<std::string> ChooseDevice(const std::string& stop_mode) {
@@ -128,7 +111,7 @@ absl::StatusOr<internal::AttemptSpec> MakeSpec(const TrainOptions& options,
   spec.set_run_dir(run_dir);
   *spec.mutable_config() = config;
   ASSIGN_OR_RETURN(const std::string device, ChooseDevice(config.config().resources().device()));
-  spec.set_device(device);
+  spec.add_devices(device);
   ASSIGN_OR_RETURN(const int last, ReadPublisher(run_dir));
   spec.set_attempt(last + 1);
   std::vector<std::string> skipped;
@@ -211,7 +194,7 @@ int RunTrainCommand(TrainOptions options) {
   if (error) return Fail(ErrnoStatus(error.value(), options.run_dir), kExitUsage);
   const absl::StatusOr<v1::ResolvedJobConfig> config = ReadJob(options);
   if (!config.ok()) return Fail(config.status(), kExitUsage);
-  if (const absl::Status made = MakeFolders(options.run_dir); !made.ok())
+  if (const absl::Status made = MakeDirectories(options.run_dir); !made.ok())
     return Fail(made, kExitUsage);
   if (const absl::Status locked = LockRunDir(options.run_dir); !locked.ok())
     return Fail(locked, kExitFailed);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the engine's events go: the spool of an attempt, or a file of JSON lines. Half of the
-// engine's outside world (the other is RunControl).
+// Where the engine's events go: the spool of an attempt, or a file of JSON lines. With RunControl,
+// the engine's only interface to the outside.
 #pragma once
 
 #include "trainerd/v1/event.pb.h"
@@ -10,9 +10,9 @@ namespace trainerd::engine {
 class EventSink {
  public:
   virtual ~EventSink() = default;
-  // Takes the event's body; the sink fills in job, attempt and time. Never blocks on a reader.
-  // Metrics, samples and notices may be dropped when the disk is full (the sink counts them and
-  // says so in a later Notice); everything else is retried. Thread-safe.
+  // Receives the event's body; the sink fills in job, attempt and time. Never blocks on a reader.
+  // When the disk is full, metrics, samples and notices may be dropped (the sink counts them and
+  // reports the number in a later Notice); other events are retried. Thread-safe.
   virtual void Emit(v1::Event event) = 0;
 };
 

@@ -10,7 +10,7 @@ namespace {
 
 constexpr char kPayloadUrl[] = "type.trainerd/v1.JobError";
 
-// What a stage's errors mean when they are about what the user gave.
+// What a stage's errors mean when the user's input caused them.
 ErrorCause UserCause(const std::string& stage) {
   if (stage == "PrepareData") return {"DATA_INVALID", v1::JobError::DATA, false};
   if (stage == "CheckMasking") return {"MASKING_FAULT", v1::JobError::DATA, false};
@@ -32,8 +32,8 @@ ErrorCause CauseOf(const std::string& stage, absl::StatusCode code) {
     case absl::StatusCode::kUnimplemented:
       return UserCause(stage);
     case absl::StatusCode::kDataLoss:
-      // A damaged model folder is what the user gave; a damaged checkpoint is ours, and an older
-      // one may serve.
+      // A damaged model folder is the user's input. A damaged checkpoint is ours, and a retry can
+      // use an older one.
       if (stage == "OpenModel" || stage == "PrepareData") return UserCause(stage);
       return {"CHECKPOINT_DAMAGED", v1::JobError::STORAGE, true};
     case absl::StatusCode::kResourceExhausted:

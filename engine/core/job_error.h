@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a Status to the error that the job shows: code, cause and whether running again may cure it.
-// One table for all stages; where a place knows better than the table (a full disk, numbers that
-// are not finite) it says so with WithCause.
+// From a Status to the error that the job reports: code, cause, and whether a retry may succeed.
+// One table serves all stages. Code that knows more than the table (a full disk, non-finite
+// numbers) overrides it with WithCause.
 #pragma once
 
 #include <string>
@@ -17,11 +17,11 @@ struct ErrorCause {
   bool retryable = false;
 };
 
-// Attaches what ToJobError is to say. The message and the Status code stay.
+// Attaches the cause that ToJobError reports. The message and the Status code are unchanged.
 absl::Status WithCause(absl::Status status, const ErrorCause& cause);
 
-// Cause of an error while a checkpoint or the final model was written: the disk, whatever the
-// Status code; or, for FailedPrecondition, the fence.
+// Cause of an error while a checkpoint or the final model was written: the fence for
+// FailedPrecondition, the disk for any other Status code.
 ErrorCause WriteCause(const absl::Status& status, const std::string& code);
 
 // `stage` is the stage's name in event.proto. `status` is not OK.

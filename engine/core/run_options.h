@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run takes from the process around it. Environment variables are read in the programs' main
-// alone.
+// What RunJob takes from its process. Only the programs' main functions read environment variables.
 #pragma once
 
 #include <string>
@@ -8,7 +7,7 @@
 namespace trainerd::engine {
 
 struct RunOptions {
-  std::string cache_folder;  // of token rows (data/token_cache.h); "" = none
+  std::string cache_folder;  // of the token cache (data/store/token_cache.h); "" = no cache
 };
 
 }  // namespace trainerd::engine

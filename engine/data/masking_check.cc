@@ -13,6 +13,8 @@
 #include "engine/data/batches/counter_rng.h"
 #include "engine/data/batches/selection.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd::engine {
 namespace {
@@ -124,7 +126,7 @@ absl::Status Sampler::Add(int64_t row) {
   sample_.rows_all_trained += !has_piece && trained == batch.num_tokens();
   if (sample_.first_fault.empty() && other_runs) {
     sample_.first_fault = absl::StrCat("example ", batch.examples.front(), ": ", counts.runs,
-                                       " trained runs, ", counts.spans, " recorded spans");
+                                       " trained stretches, ", counts.spans, " recorded spans");
   }
   return absl::OkStatus();
 }
@@ -142,42 +144,46 @@ void AddCheck(const std::string& name, bool passed, bool error, double value, st
 void AddStructureChecks(const Sample& sample, bool trains_all, v1::MaskingReport* report) {
   const bool transitions = sample.rows_with_other_runs == 0;
   AddCheck("transitions", transitions, /*error=*/true, static_cast<double>(sample.runs),
-           transitions ? absl::StrCat(sample.runs, " trained runs, as many as recorded spans")
-                       : absl::StrCat("in ", sample.rows_with_other_runs, " of ", sample.rows,
-                                      " rows the trained runs are not the recorded spans (",
-                                      sample.first_fault,
-                                      "); this is a fault of the template or of "
-                                      "trainerd: report it with the template"),
+           transitions
+               ? absl::StrCat(sample.runs, " trained stretches, as many as recorded spans")
+               : absl::StrCat("in ", sample.rows_with_other_runs, " of ", sample.rows,
+                              " sequences the trained stretches are not the recorded spans (",
+                              sample.first_fault,
+                              "); this is an error of the template or of "
+                              "trainerd: report it with the template"),
            report);
   const bool covered = sample.rows_badly_covered == 0;
   AddCheck("coverage", covered, /*error=*/true, sample.worst_coverage,
-           absl::StrFormat("in the worst row %.1f %% of the recorded tokens are trained",
+           absl::StrFormat("in the worst sequence %.1f %% of the recorded tokens are trained",
                            100 * sample.worst_coverage),
            report);
   const int64_t forbidden = sample.rows_untrained + (trains_all ? 0 : sample.rows_all_trained);
-  AddCheck("distribution", forbidden == 0, /*error=*/true, static_cast<double>(forbidden),
-           forbidden == 0
-               ? std::string("every row has trained tokens, and none is against data.train_on")
-               : absl::StrCat(sample.rows_untrained, " rows without and ", sample.rows_all_trained,
-                              " rows with only trained tokens; look at them with: trainerd-inspect "
-                              "preview"),
-           report);
+  AddCheck(
+      "distribution", forbidden == 0, /*error=*/true, static_cast<double>(forbidden),
+      forbidden == 0
+          ? std::string("every sequence has trained tokens, and none is against data.train_on")
+          : absl::StrCat(sample.rows_untrained, " sequences without and ", sample.rows_all_trained,
+                         " with only trained tokens; inspect them with: trainerd-inspect "
+                         "preview"),
+      report);
 }
 
-void AddWarningChecks(const Sample& sample, const std::string& train_on, double fraction,
+void AddWarningChecks(const Sample& sample, v1::DataConfig::TrainOn train_on, double fraction,
                       v1::MaskingReport* report) {
-  const bool trains_all = train_on == "all";
+  const bool trains_all = TrainsAllTokens(train_on);
   const bool usual = trains_all || (fraction >= kLeastTrained && fraction <= kMostTrained);
-  AddCheck("ratio", usual, /*error=*/false, fraction,
-           absl::StrFormat("%.1f %% of the tokens are trained (data.train_on: %s)%s",
-                           100 * fraction, train_on,
-                           usual ? "" : "; 15 % to 95 % is usual: look at some rows with preview"),
-           report);
+  AddCheck(
+      "ratio", usual, /*error=*/false, fraction,
+      absl::StrFormat(
+          "%.1f %% of the tokens are trained (data.train_on: %s)%s", 100 * fraction,
+          EnumText(train_on),
+          usual ? "" : "; 15 % to 95 % is usual: check some conversations with trainctl preview"),
+      report);
   const bool clean = trains_all || sample.runs_with_marker == 0;
   AddCheck("content", clean, /*error=*/false, static_cast<double>(sample.runs_with_marker),
-           clean ? std::string("no trained run opens another turn")
-                 : absl::StrCat(sample.runs_with_marker, " trained runs contain ", sample.marker,
-                                ": the data writes turns into its answers"),
+           clean ? std::string("no trained text opens another turn")
+                 : absl::StrCat(sample.runs_with_marker, " trained stretches contain ",
+                                sample.marker, ": answers in the data contain turns"),
            report);
 }
 
@@ -193,7 +199,7 @@ absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
     RETURN_IF_ERROR(sampler.Add(row));
   }
   const Sample& sample = sampler.sample();
-  const bool trains_all = config.data().train_on() == "all";
+  const bool trains_all = TrainsAllTokens(config.data().train_on());
   const double fraction =
       sample.tokens == 0 ? 0.0
                          : static_cast<double>(sample.trained) / static_cast<double>(sample.tokens);

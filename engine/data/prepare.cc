@@ -12,6 +12,8 @@
 #include "engine/data/source/source_format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd::engine {
 namespace {
@@ -92,7 +94,7 @@ class Preparation {
   // NO_ROWS when nothing of a set can be trained.
   absl::Status RequireExamples(const internal::TokenSetSummary::Counters& set,
                                const std::string& what, int64_t count);
-  absl::Status FillReport(const SequencePlan& arrangement, PreparedData* data) const;
+  absl::Status FillReport(const SequencePlan& plan, PreparedData* data) const;
 
   const v1::JobConfig& config_;
   const TextPipeline& text_;
@@ -105,14 +107,14 @@ absl::Status Preparation::RequireExamples(const internal::TokenSetSummary::Count
                                           const std::string& what, int64_t count) {
   if (count > 0) return absl::OkStatus();
   const std::string message =
-      absl::StrCat(what, ": no row can be trained on: ", RowsText(set),
+      absl::StrCat(what, ": no record can be trained: ", RowsText(set),
                    "; check the roles of the messages, data.train_on and data.max_length");
   if (!options_.keep_going) return absl::InvalidArgumentError(message);
   findings_.AddElsewhere("NO_ROWS", true, "", message);
   return absl::OkStatus();
 }
 
-absl::Status Preparation::FillReport(const SequencePlan& arrangement, PreparedData* data) const {
+absl::Status Preparation::FillReport(const SequencePlan& plan, PreparedData* data) const {
   v1::DataReport& report = data->report;
   const internal::TokenSetSummary& summary = data->store->summary();
   report.set_format(Formats(config_.data(), summary));
@@ -123,10 +125,10 @@ absl::Status Preparation::FillReport(const SequencePlan& arrangement, PreparedDa
   report.set_truncated(summary.train().rows_truncated());
   RETURN_IF_ERROR(FillLengths(*data, report.mutable_tokens()));
   ASSIGN_OR_RETURN(*report.mutable_fingerprint(), Fingerprint(*data));
-  report.set_target_tokens(arrangement.target_tokens);
-  if (config_.data().packing() != "none" && !data->train_sequences.empty()) {
+  report.set_target_tokens(plan.target_tokens);
+  if (PacksDocuments(config_.data().packing()) && !data->train_sequences.empty()) {
     report.set_fill(
-        static_cast<double>(arrangement.row_tokens) /
+        static_cast<double>(plan.row_tokens) /
         (static_cast<double>(data->train_sequences.size()) * config_.data().max_length()));
   }
   report.set_total_steps(
@@ -142,10 +144,10 @@ absl::StatusOr<PreparedData> Preparation::Run() {
   const v1::DataConfig& config = config_.data();
   ASSIGN_OR_RETURN(TokenizedFiles files,
                    TokenizeFiles(config_, text_, reading, options_, &findings_));
-  if (!config.profile().empty() && config.profile() != "none" &&
+  if (config.profile() != v1::DataConfig::PROFILE_NONE &&
       text_.chat_template->source().find("<think>") != std::string::npos) {
     findings_.AddElsewhere("TWO_THINKING_FORMS", false, "",
-                           absl::StrCat("profile ", config.profile(),
+                           absl::StrCat("profile ", EnumText(config.profile()),
                                         " and a template that writes <think> blocks "
                                         "teach two ways to think; set data.chat_template: chatml"));
   }
@@ -159,18 +161,18 @@ absl::StatusOr<PreparedData> Preparation::Run() {
     RETURN_IF_ERROR(RequireExamples(summary.validation(), config.validation(),
                                     summary.validation().examples()));
   }
-  ASSIGN_OR_RETURN(SequencePlan arrangement, PlanSequences(config_, *data.store, &findings_));
+  ASSIGN_OR_RETURN(SequencePlan plan, PlanSequences(config_, *data.store, &findings_));
   if (summary.train().examples() > 0) {
     // Every piece of conversations that were cut may be without a target.
-    RETURN_IF_ERROR(RequireExamples(summary.train(), "data.train",
-                                    arrangement.train_sequences.num_documents()));
+    RETURN_IF_ERROR(
+        RequireExamples(summary.train(), "data.train", plan.train_sequences.num_documents()));
   }
-  data.train = std::move(arrangement.train);
-  data.validation = std::move(arrangement.validation);
-  data.train_sequences = std::move(arrangement.train_sequences);
-  data.validation_rows = std::move(arrangement.validation_rows);
+  data.train = std::move(plan.train);
+  data.validation = std::move(plan.validation);
+  data.train_sequences = std::move(plan.train_sequences);
+  data.validation_rows = std::move(plan.validation_rows);
   if (!options_.keep_going) RETURN_IF_ERROR(findings_.ConfiguredErrors());
-  RETURN_IF_ERROR(FillReport(arrangement, &data));
+  RETURN_IF_ERROR(FillReport(plan, &data));
   if (progress_) RETURN_IF_ERROR(progress_(1.0));
   return data;
 }

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,20 +12,13 @@
 #include "engine/data/batches/batch.h"
 #include "engine/data/batches/data_loader.h"
 #include "engine/data/batches/packing.h"
+#include "engine/data/examples/prepare_options.h"
+#include "engine/data/source/text_pipeline.h"
 #include "engine/data/store/token_store.h"
-#include "engine/text/chat_template.h"
-#include "engine/text/tokenizer/tokenizer.h"
 #include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
-
-// Tokenizer and template of a model folder under the job's settings (data.chat_template).
-struct TextPipeline {
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<ChatTemplate> chat_template;
-};
-absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config);
 
 // Bounds of the resident memory of PrepareData, see there; asserted by a test.
 inline constexpr int64_t kDataMemoryBytes = 200 << 20;
@@ -46,22 +38,6 @@ struct PreparedData {
   bool from_cache = false;
   // Problems of the cache; the job continues without it.
   std::vector<std::string> notes;
-};
-
-// Called periodically with the fraction done (0..1). A non-OK status ends the work with that status
-// (a stop was requested).
-using PrepareProgress = std::function<absl::Status(double)>;
-
-struct PrepareOptions {
-  // Threads that parse and tokenize; 0 = those of the machine, at most 8. The result does not
-  // depend on it.
-  int num_threads = 0;
-  // For validate: an error becomes a finding with error = true, and reading continues.
-  bool keep_going = false;
-  // Folder of the token cache (token_cache.h); "" = none.
-  std::string cache_folder;
-  // For an unnamed file of tokens, if there is no cache.
-  std::string scratch_folder = "/tmp";
 };
 
 // The data that the job trains on. Random choices (validation split, share of a weighted file)

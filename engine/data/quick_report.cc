@@ -17,6 +17,7 @@
 #include "engine/data/source/findings.h"
 #include "engine/data/source/jsonl_reader.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 namespace {
@@ -56,7 +57,8 @@ std::string ModelAdvice(const std::string& folder) {
   return "download all files of the model into it";
 }
 
-// Whether nothing follows what was read. Of a compressed file only reading on can tell.
+// Whether the file ends after the part that was read. For a compressed file, only further reading
+// shows it.
 absl::StatusOr<bool> IsAtEnd(JsonlReader& reader) {
   if (!reader.compressed()) return reader.bytes_done() >= reader.size_bytes();
   std::vector<JsonlLine> lines;
@@ -68,7 +70,7 @@ class QuickCheck {
  public:
   explicit QuickCheck(const v1::JobConfig& config)
       : config_(config),
-        bad_rows_fail_(config.data().bad_rows() != "skip"),
+        bad_rows_fail_(!SkipsBadRecords(config.data().bad_rows())),
         findings_(config.data()) {}
 
   v1::DataReport Run();
@@ -105,7 +107,7 @@ void QuickCheck::CheckModel() {
   if (chat_template.empty() || chat_template == "model" || chat_template == "chatml") return;
   if (!Exists(chat_template)) {
     findings_.AddElsewhere("TEMPLATE_FILE", true, chat_template,
-                           absl::StrCat("data.chat_template: ", chat_template, " is not there"));
+                           absl::StrCat("data.chat_template: ", chat_template, " does not exist"));
   }
 }
 
@@ -123,7 +125,7 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
     findings_.Add(fault->code, bad_rows_fail_, place, fault->message);
     return;
   }
-  if (config_.data().train_on() == "all") return;
+  if (TrainsAllTokens(config_.data().train_on())) return;
   for (const auto& message : conversation.messages) {
     if (message["role"] == "assistant") return;
   }
@@ -134,9 +136,9 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
 void QuickCheck::CheckTail(const std::string& path, int64_t size) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
-  const int64_t wanted = std::min(size, kQuickTailBytes);
-  std::string tail(static_cast<size_t>(wanted) + kJsonPadding, '\0');
-  const ssize_t count = pread(fd, tail.data(), static_cast<size_t>(wanted), size - wanted);
+  const int64_t tail_bytes = std::min(size, kQuickTailBytes);
+  std::string tail(static_cast<size_t>(tail_bytes) + kJsonPadding, '\0');
+  const ssize_t count = pread(fd, tail.data(), static_cast<size_t>(tail_bytes), size - tail_bytes);
   close(fd);
   if (count <= 0) return;
   const bool terminated = tail[static_cast<size_t>(count) - 1] == '\n';
@@ -152,7 +154,7 @@ void QuickCheck::CheckTail(const std::string& path, int64_t size) {
       fault->code, bad_rows_fail_, absl::StrCat(path, ":last line"),
       absl::StrCat(
           fault->message,
-          terminated ? "" : "; the file ends inside this row: it was cut off, copy it again"));
+          terminated ? "" : "; the file ends inside this record: it is truncated, copy it again"));
 }
 
 FileEstimate QuickCheck::CheckFile(const std::string& path, int32_t file) {
@@ -188,7 +190,7 @@ absl::StatusOr<FileEstimate> QuickCheck::ReadRows(const std::string& path, int32
   formats_.emplace_back(path, format_);
   if (estimate.rows_read == 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": has only blank lines; it needs one JSON object a line"));
+        absl::StrCat(path, ": has only blank lines; it needs one JSON object per line"));
   }
   estimate.rows = static_cast<double>(estimate.rows_read);
   const double done = static_cast<double>(std::max<int64_t>(1, reader->bytes_done()));

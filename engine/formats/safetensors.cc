@@ -25,12 +25,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-struct DtypeRow {
+struct DtypeEntry {
   StoredDtype dtype;
   std::string_view name;
   int64_t size;
 };
-constexpr DtypeRow kDtypes[] = {
+constexpr DtypeEntry kDtypes[] = {
     {StoredDtype::kFloat32, "F32", 4},   {StoredDtype::kFloat16, "F16", 2},
     {StoredDtype::kBFloat16, "BF16", 2}, {StoredDtype::kFloat64, "F64", 8},
     {StoredDtype::kInt64, "I64", 8},     {StoredDtype::kInt32, "I32", 4},
@@ -40,7 +40,7 @@ constexpr DtypeRow kDtypes[] = {
 
 constexpr uint64_t kLengthBytes = 8;
 // The limit of the reference implementation.
-constexpr uint64_t kMostHeaderBytes = 100'000'000;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
 // One tensor's entry of the header; every number in it is untrusted.
 absl::Status ReadEntry(const std::string& path, const std::string& name, const Json& entry,
@@ -51,19 +51,19 @@ absl::Status ReadEntry(const std::string& path, const std::string& name, const J
   if (!entry.is_object() || !entry.contains("dtype") || !entry["dtype"].is_string() ||
       !entry.contains("shape") || !entry["shape"].is_array() || !entry.contains("data_offsets") ||
       !entry["data_offsets"].is_array() || entry["data_offsets"].size() != 2) {
-    return fault("its header entry needs dtype, shape and data_offsets");
+    return fault("its header entry must have dtype, shape and data_offsets");
   }
   info.name = name;
   const std::string dtype = entry["dtype"].get<std::string>();
-  const auto* row = std::find_if(std::begin(kDtypes), std::end(kDtypes),
-                                 [&](const DtypeRow& r) { return r.name == dtype; });
-  if (row == std::end(kDtypes)) return fault(absl::StrCat("dtype ", dtype, " is not supported"));
-  info.dtype = row->dtype;
+  const auto* known = std::find_if(std::begin(kDtypes), std::end(kDtypes),
+                                   [&](const DtypeEntry& e) { return e.name == dtype; });
+  if (known == std::end(kDtypes)) return fault(absl::StrCat("dtype ", dtype, " is not supported"));
+  info.dtype = known->dtype;
 
-  unsigned __int128 bytes = row->size;
+  unsigned __int128 bytes = known->size;
   for (const Json& dimension : entry["shape"]) {
     if (!dimension.is_number_unsigned() || dimension.get<uint64_t>() > uint64_t{1} << 48)
-      return fault("a dimension of its shape is not a count");
+      return fault("its shape has a dimension that is not a count");
     info.shape.push_back(dimension.get<int64_t>());
     bytes *= dimension.get<uint64_t>();
     if (bytes > static_cast<unsigned __int128>(std::numeric_limits<int64_t>::max()))
@@ -89,15 +89,15 @@ absl::Status ReadEntry(const std::string& path, const std::string& name, const J
 }  // namespace
 
 int64_t SizeOf(StoredDtype dtype) {
-  for (const DtypeRow& row : kDtypes) {
-    if (row.dtype == dtype) return row.size;
+  for (const DtypeEntry& entry : kDtypes) {
+    if (entry.dtype == dtype) return entry.size;
   }
   return 0;
 }
 
 std::string_view DtypeName(StoredDtype dtype) {
-  for (const DtypeRow& row : kDtypes) {
-    if (row.dtype == dtype) return row.name;
+  for (const DtypeEntry& entry : kDtypes) {
+    if (entry.dtype == dtype) return entry.name;
   }
   return "";
 }
@@ -120,7 +120,7 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std
   if (file->size_ < kLengthBytes) {
     close(fd);
     return absl::DataLossError(
-        absl::StrCat(path, ": ", file->size_, " bytes are no safetensors file"));
+        absl::StrCat(path, ": ", file->size_, " bytes are too few for a safetensors file"));
   }
   void* mapped = mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, fd, 0);
   const int map_error = errno;
@@ -139,13 +139,13 @@ absl::Status SafetensorsFile::ParseHeader() {
   uint64_t header_size = 0;
   for (uint64_t i = 0; i < kLengthBytes; ++i)
     header_size |= static_cast<uint64_t>(static_cast<unsigned char>(data_[i])) << (8 * i);
-  if (header_size > kMostHeaderBytes || header_size > size_ - kLengthBytes) {
-    return absl::DataLossError(absl::StrCat(path_, ": its first 8 bytes announce a header of ",
-                                            header_size, " bytes, the file has ", size_,
-                                            ": truncated, or no safetensors file"));
+  if (header_size > kMaxHeaderBytes || header_size > size_ - kLengthBytes) {
+    return absl::DataLossError(absl::StrCat(path_, ": the first 8 bytes give a header of ",
+                                            header_size, " bytes, but the file has ", size_,
+                                            ": it is truncated or not a safetensors file"));
   }
   const std::string_view text(data_ + kLengthBytes, header_size);
-  // A repeated name would silently win over the first; the callback sees each key.
+  // The parser would keep the last of two equal names; the callback sees each of them.
   std::vector<std::string> names;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
     if (event == Json::parse_event_t::key && depth == 1) names.push_back(parsed.get<std::string>());
@@ -153,7 +153,7 @@ absl::Status SafetensorsFile::ParseHeader() {
   };
   const Json header = Json::parse(text, watch, /*allow_exceptions=*/false);
   if (!header.is_object())
-    return absl::DataLossError(absl::StrCat(path_, ": its header is not a JSON object"));
+    return absl::DataLossError(absl::StrCat(path_, ": the header is not a JSON object"));
   std::sort(names.begin(), names.end());
   if (const auto twice = std::adjacent_find(names.begin(), names.end()); twice != names.end()) {
     return absl::DataLossError(absl::StrCat(path_, ": tensor \"", *twice, "\" is named twice"));
@@ -173,7 +173,7 @@ absl::Status SafetensorsFile::ParseHeader() {
     RETURN_IF_ERROR(ReadEntry(path_, name, entry, data_begin, data_size, info));
     tensors_.push_back(std::move(info));
   }
-  // By place; empty tensors before what begins at the same byte.
+  // In file order; an empty tensor comes before the tensor at the same offset.
   std::sort(tensors_.begin(), tensors_.end(), [](const TensorInfo& a, const TensorInfo& b) {
     return std::tie(a.offset, a.size_bytes, a.name) < std::tie(b.offset, b.size_bytes, b.name);
   });
@@ -182,15 +182,15 @@ absl::Status SafetensorsFile::ParseHeader() {
     if (tensors_[i].offset != expected) {
       return absl::DataLossError(absl::StrCat(path_, ": tensor \"", tensors_[i].name,
                                               "\" begins at byte ", tensors_[i].offset - data_begin,
-                                              " of the data, ", expected - data_begin,
-                                              " was expected: tensors overlap or leave a hole"));
+                                              " of the data instead of ", expected - data_begin,
+                                              ": tensors overlap or leave a hole"));
     }
     expected += tensors_[i].size_bytes;
     by_name_[tensors_[i].name] = i;
   }
   if (expected != static_cast<int64_t>(size_)) {
     return absl::DataLossError(absl::StrCat(path_, ": ", static_cast<int64_t>(size_) - expected,
-                                            " bytes behind the last tensor"));
+                                            " bytes follow the last tensor"));
   }
   return absl::OkStatus();
 }
@@ -212,7 +212,7 @@ absl::StatusOr<std::string_view> SafetensorsFile::Bytes(std::string_view name) c
 }
 
 void SafetensorsFile::Release(const TensorInfo& info) const {
-  // Whole pages inside the tensor only: neighbours may still be needed.
+  // Only whole pages inside the tensor: the adjacent tensors may still be needed.
   const int64_t page = sysconf(_SC_PAGESIZE);
   const int64_t begin = (info.offset + page - 1) / page * page,
                 end = (info.offset + info.size_bytes) / page * page;

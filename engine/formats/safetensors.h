@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// safetensors files: a memory-mapped, bounds-checked reader (files are untrusted) and a streaming
-// writer that hashes what it writes. No LibTorch.
+// safetensors files: a memory-mapped reader that checks all bounds, because files are untrusted,
+// and a streaming writer that hashes the file. No LibTorch.
 //
 // Format: u64 little-endian header length, JSON header {"name": {"dtype", "shape", "data_offsets":
-// [begin, end]}, "__metadata__": {…}}, then the bytes, row-major, without holes; offsets count from
+// [begin, end]}, "__metadata__": {…}}, then the data, row-major, without holes. Offsets count from
 // the end of the header. Source: github.com/huggingface/safetensors, README "Format".
 #pragma once
 
@@ -35,41 +35,46 @@ enum class StoredDtype {
   kBool
 };
 
-int64_t SizeOf(StoredDtype dtype);              // bytes of one element
-std::string_view DtypeName(StoredDtype dtype);  // the format's spelling: "F32", "BF16" …
+// Bytes of one element.
+int64_t SizeOf(StoredDtype dtype);
+// The format's spelling: "F32", "BF16", …
+std::string_view DtypeName(StoredDtype dtype);
 
 struct TensorInfo {
   std::string name;
   StoredDtype dtype = StoredDtype::kFloat32;
   std::vector<int64_t> shape;
-  int64_t offset = 0;      // from the start of the file
-  int64_t size_bytes = 0;  // element count × SizeOf(dtype)
+  // From the start of the file.
+  int64_t offset = 0;
+  // Element count × SizeOf(dtype).
+  int64_t size_bytes = 0;
 };
 
 // "[2, 3]".
 std::string ShapeText(absl::Span<const int64_t> shape);
 
-// One mapped file. Immutable after Open: any thread may read.
+// One mapped file. Immutable after Open; thread-safe.
 class SafetensorsFile {
  public:
-  // Errors: NotFound; DataLoss names file and tensor for a truncated file, a header that is no JSON
-  // or lies (length, offsets beyond the file, overlap or hole, size that does not fit shape and
-  // dtype, unknown dtype, duplicate name).
+  // Errors: NotFound; DataLoss, with file and tensor, for a truncated file or an invalid header
+  // (not JSON, wrong length, offsets beyond the file, overlap or hole, size that does not fit shape
+  // and dtype, unknown dtype, duplicate name).
   static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
   ~SafetensorsFile();
   SafetensorsFile(const SafetensorsFile&) = delete;
   SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
   const std::string& path() const { return path_; }
-  const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in file order
+  // In file order.
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  const TensorInfo* Find(std::string_view name) const;  // nullptr when absent
+  // nullptr if absent.
+  const TensorInfo* Find(std::string_view name) const;
   // The tensor's bytes, inside the mapping. `info` must be one of tensors().
   std::string_view Bytes(const TensorInfo& info) const;
-  // Same by name. NotFound names file and tensor.
+  // The same by name. Errors: NotFound names file and tensor.
   absl::StatusOr<std::string_view> Bytes(std::string_view name) const;
-  // Tells the kernel that the tensor's pages are not needed any more (keeps the process small while
-  // loading).
+  // Lets the kernel drop the tensor's pages, which keeps the process small while it loads.
   void Release(const TensorInfo& info) const;
 
  private:
@@ -84,9 +89,9 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// Writes one file: the header first (so the tensors are declared beforehand), then each tensor's
-// bytes in the declared order. The data begins at a multiple of 64 bytes; declare wide dtypes first
-// and every tensor is aligned to its element size. Not thread-safe.
+// Writes one file: the header of the declared tensors, then their bytes in the same order. The data
+// begins at a multiple of 64 bytes; if wide dtypes are declared first, every tensor is aligned to
+// its element size. Not thread-safe.
 class SafetensorsWriter {
  public:
   struct Declared {
@@ -96,11 +101,13 @@ class SafetensorsWriter {
   };
   struct Result {
     int64_t size_bytes = 0;
-    std::string xxh3;  // 16 bytes, of the whole file
+    // 16 bytes, of the whole file.
+    std::string xxh3;
   };
 
-  // Creates `path` (must not exist) and writes the header. `metadata` gets {"format": "pt"} added.
-  // Errors: AlreadyExists, ResourceExhausted (disk full), PermissionDenied, each with path.
+  // Creates `path`, which must not exist, and writes the header. Adds {"format": "pt"} to
+  // `metadata`. Errors: AlreadyExists, ResourceExhausted (disk full), PermissionDenied, each with
+  // the path.
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
       const std::string& path, std::vector<Declared> tensors,
       std::map<std::string, std::string> metadata = {});
@@ -108,10 +115,10 @@ class SafetensorsWriter {
   SafetensorsWriter(const SafetensorsWriter&) = delete;
   SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
-  // Appends bytes of the data section; calls need not match tensors' borders. Errors:
-  // ResourceExhausted names file, bytes needed and bytes written.
+  // Appends bytes of the data section; calls need not match the tensors' boundaries. Errors:
+  // ResourceExhausted names the file, the bytes written and the bytes of the whole file.
   absl::Status Append(const void* data, size_t size);
-  // Checks that every declared byte came, fsyncs and closes.
+  // Checks that every declared byte was written, fsyncs and closes.
   absl::StatusOr<Result> Finish();
 
  private:
@@ -119,7 +126,8 @@ class SafetensorsWriter {
 
   std::string path_;
   int fd_ = -1;
-  int64_t expected_bytes_ = 0;  // header and data
+  // Header and data.
+  int64_t expected_bytes_ = 0;
   int64_t written_bytes_ = 0;
   Xxh3Stream hash_;
 };

@@ -15,7 +15,7 @@
 namespace trainerd::engine {
 namespace {
 
-// Start of the data: lets a reader use the mapping with vector loads.
+// Of the start of the data, so that a reader can use vector loads on the mapping.
 constexpr size_t kDataAlignment = 64;
 
 std::string HeaderBytes(const std::vector<SafetensorsWriter::Declared>& tensors,
@@ -60,7 +60,7 @@ SafetensorsWriter::~SafetensorsWriter() {
 }
 
 absl::Status SafetensorsWriter::Append(const void* data, size_t size) {
-  // Hashed piece by piece just before it is written, while it is in the cache.
+  // Hashes each piece just before it is written, while it is in the CPU's cache.
   constexpr size_t kPiece = 4 << 20;
   TRAINERD_CHECK(fd_ >= 0);
   const char* at = static_cast<const char*>(data);
@@ -77,8 +77,8 @@ absl::Status SafetensorsWriter::Append(const void* data, size_t size) {
       done += static_cast<size_t>(written);
       written_bytes_ += written;
     }
-    // Starts the write to the disk while the next piece is hashed, so that the fsync at the end has
-    // little left to do. Advice only: a failure shows in fsync.
+    // Starts the write to the disk while the next piece is hashed, which shortens the fsync at the
+    // end. This is advice only: fsync reports a failure.
     sync_file_range(fd_, written_bytes_ - static_cast<int64_t>(piece), static_cast<int64_t>(piece),
                     SYNC_FILE_RANGE_WRITE);
     at += piece;

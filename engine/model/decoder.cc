@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/decoder.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
@@ -14,11 +15,10 @@
 
 #include "engine/model/kv_cache.h"
 #include "engine/model/rope_frequencies.h"
-#include "engine/ops/cross_entropy.h"
 #include "engine/ops/embedding.h"
-#include "engine/ops/gemm.h"
+#include "engine/ops/geglu.h"
 #include "engine/ops/linear.h"
-#include "engine/ops/rms_norm.h"
+#include "engine/ops/residual.h"
 #include "engine/ops/swiglu.h"
 
 namespace trainerd::engine {
@@ -26,8 +26,8 @@ namespace {
 
 using Role = WeightRole;
 
-// The lists on the device, behind each other in one tensor. For CUDA from pinned memory, without
-// waiting: the device is still busy with the microbatch before.
+// The lists, concatenated in one tensor on the device. A copy to CUDA is from pinned memory and
+// does not wait, because the device is still busy with the previous microbatch.
 at::Tensor JoinedOnDevice(std::initializer_list<const std::vector<int32_t>*> lists,
                           at::Device device) {
   int64_t count = 0;
@@ -69,79 +69,132 @@ DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
 }
 
 Decoder::Decoder(const ModelConfig& config, ParameterSet& parameters)
-    : config_(config),
-      parameters_(parameters),
-      inverse_frequencies_(InverseFrequencies(config, parameters.device())) {
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    Block block;
-    block.input_norm = parameters.Weight(Role::kInputNorm, layer);
-    block.qkv = parameters.Linear({Role::kQuery, Role::kValue},
-                                  {Role::kQueryBias, Role::kValueBias}, layer);
-    block.attention.shape = {.num_heads = config.num_heads,
-                             .num_kv_heads = config.num_kv_heads,
-                             .head_dim = config.head_dim,
-                             .scale = 1.0 / std::sqrt(static_cast<double>(config.head_dim)),
-                             .window = config.WindowOf(layer)};
-    block.attention.q_norm = parameters.Weight(Role::kQueryNorm, layer);
-    block.attention.k_norm = parameters.Weight(Role::kKeyNorm, layer);
-    block.attention.norm_eps = config.rms_norm_eps;
-    block.output = parameters.Linear({Role::kOutput, Role::kOutput},
-                                     {Role::kOutputBias, Role::kOutputBias}, layer);
-    block.post_attention_norm = parameters.Weight(Role::kPostAttentionNorm, layer);
-    block.gate_up =
-        parameters.Linear({Role::kGate, Role::kUp}, {Role::kGateBias, Role::kUpBias}, layer);
-    block.down =
-        parameters.Linear({Role::kDown, Role::kDown}, {Role::kDownBias, Role::kDownBias}, layer);
-    blocks_.push_back(std::move(block));
-  }
+    : config_(config), parameters_(parameters) {
+  for (int64_t index = 0; index < config.num_layers; ++index) layers_.push_back(MakeLayer(index));
   embedding_ = parameters.Weight(Role::kEmbedding);
   final_norm_ = parameters.Weight(Role::kFinalNorm);
   head_ = config.tie_word_embeddings ? embedding_ : parameters.Weight(Role::kHead);
 }
 
-at::Tensor Decoder::Mlp(const Block& block, const AddNormed& stream) const {
-  const Activated activated =
-      SwiGlu(Linear(stream.normed_TD, block.gate_up, stream.recompute_normed));
-  return Linear(activated.out, block.down, activated.recompute);
+Decoder::Layer Decoder::MakeLayer(int64_t index) {
+  const BlockSpec& block = config_.block;
+  const LayerSpec& spec = block.layers[static_cast<size_t>(index)];
+  const auto norm = [&](Role role) { return parameters_.Weight(role, index); };
+  const auto linear = [&](Role first, Role last, Role first_bias, Role last_bias) {
+    return parameters_.Linear({first, last}, {first_bias, last_bias}, index);
+  };
+  Layer layer;
+  layer.attention_norm = norm(Role::kAttentionNorm);
+  layer.qkv = linear(Role::kQuery, Role::kValue, Role::kQueryBias, Role::kValueBias);
+  layer.attention.shape = {.num_heads = config_.num_heads,
+                           .num_kv_heads = config_.num_kv_heads,
+                           .head_dim = config_.head_dim,
+                           .scale = block.attention_scale.value_or(
+                               1.0 / std::sqrt(static_cast<double>(config_.head_dim))),
+                           .window = spec.window,
+                           .soft_cap = block.attention_soft_cap.value_or(0.0)};
+  layer.attention.q_norm = norm(Role::kQueryNorm);
+  layer.attention.k_norm = norm(Role::kKeyNorm);
+  layer.attention.norm_eps = config_.rms_norm_eps;
+  if (spec.rope) {
+    const auto known = std::find(ropes_.begin(), ropes_.end(), *spec.rope);
+    layer.rope = static_cast<size_t>(known - ropes_.begin());
+    if (known == ropes_.end()) {
+      ropes_.push_back(*spec.rope);
+      inverse_frequencies_.push_back(
+          InverseFrequencies(*spec.rope, config_.head_dim, parameters_.device()));
+    }
+  }
+  layer.output = linear(Role::kOutput, Role::kOutput, Role::kOutputBias, Role::kOutputBias);
+  layer.attention_output_norm = norm(Role::kAttentionOutputNorm);
+  layer.mlp_norm = norm(Role::kMlpNorm);
+  layer.gate_up = linear(Role::kGate, Role::kUp, Role::kGateBias, Role::kUpBias);
+  layer.down = linear(Role::kDown, Role::kDown, Role::kDownBias, Role::kDownBias);
+  layer.mlp_output_norm = norm(Role::kMlpOutputNorm);
+  return layer;
 }
 
-at::Tensor Decoder::Hidden(const DeviceBatch& batch, const at::Tensor& rows) {
-  const RotaryTables rope =
-      MakeRotaryTables(inverse_frequencies_, batch.positions, parameters_.compute_dtype());
+WeightAndGrad Decoder::WithOffset(const WeightAndGrad& norm) const {
+  const double offset = config_.block.norm_offset;
+  if (offset == 0.0 || !norm.weight.defined()) return norm;
+  return {norm.weight + offset, norm.grad};
+}
+
+AddNormed Decoder::AddBranch(const at::Tensor& x_TD, const at::Tensor& branch_TD,
+                             const WeightAndGrad& branch_norm,
+                             const WeightAndGrad& next_norm) const {
   const double eps = config_.rms_norm_eps;
-  // `stream.normed` always carries the norm that the next matrix wants: each residual addition is
-  // fused with the norm behind it.
+  at::Tensor branch = branch_TD;
+  if (branch_norm.weight.defined())
+    branch = AddRmsNorm(branch, at::Tensor(), WithOffset(branch_norm), eps).normed_TD;
+  if (branch.defined()) branch = Scale(branch, config_.block.residual_scale);
+  return next_norm.weight.defined() ? AddRmsNorm(x_TD, branch, WithOffset(next_norm), eps)
+                                    : AddResidual(x_TD, branch);
+}
+
+at::Tensor Decoder::Mlp(const Layer& layer, const AddNormed& stream) const {
+  const at::Tensor gate_up = Linear(stream.normed_TD, layer.gate_up, stream.recompute_normed);
+  const Activated activated =
+      config_.block.activation == Activation::kSilu ? SwiGlu(gate_up) : GeGlu(gate_up);
+  return Linear(activated.out, layer.down, activated.recompute);
+}
+
+at::Tensor Decoder::Hidden(const at::Tensor& ids, const at::Tensor& positions,
+                           const at::Tensor& rows, Attend attend) const {
+  std::vector<RotaryTables> ropes;
+  for (const at::Tensor& frequencies : inverse_frequencies_)
+    ropes.push_back(MakeRotaryTables(frequencies, positions, parameters_.compute_dtype()));
+  // `stream.normed_TD` is the input of the next matrix: each residual addition is fused with the
+  // norm behind it.
   AddNormed stream =
-      AddRmsNorm(Embedding(batch.ids, embedding_), at::Tensor(), blocks_[0].input_norm, eps);
-  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    const Block& block = blocks_[layer];
-    const bool last = layer + 1 == blocks_.size();
+      AddBranch(Scale(Embedding(ids, embedding_), config_.block.embedding_scale), at::Tensor(),
+                /*branch_norm=*/{}, layers_[0].attention_norm);
+  for (size_t index = 0; index < layers_.size(); ++index) {
+    const Layer& layer = layers_[index];
+    const bool last = index + 1 == layers_.size();
+    RotaryAttentionOptions options = layer.attention;
+    options.q_norm = WithOffset(options.q_norm);
+    options.k_norm = WithOffset(options.k_norm);
     at::Tensor attended =
-        RotaryAttention(Linear(stream.normed_TD, block.qkv, stream.recompute_normed), rope,
-                        batch.documents, block.attention);
+        attend(index, Linear(stream.normed_TD, layer.qkv, stream.recompute_normed),
+               layer.rope ? ropes[*layer.rope] : RotaryTables{}, options);
     if (last && rows.defined()) {
-      // Nothing mixes positions any more: only rows that carry loss go on.
+      // Nothing mixes positions any more: drop the positions that carry no loss.
       attended = SelectRows(attended, rows);
       stream.sum_TD = SelectRows(stream.sum_TD, rows);
     }
-    stream =
-        AddRmsNorm(stream.sum_TD, Linear(attended, block.output), block.post_attention_norm, eps);
-    const at::Tensor mlp = Mlp(block, stream);
-    stream =
-        AddRmsNorm(stream.sum_TD, mlp, last ? final_norm_ : blocks_[layer + 1].input_norm, eps);
+    stream = AddBranch(stream.sum_TD, Linear(attended, layer.output), layer.attention_output_norm,
+                       layer.mlp_norm);
+    const at::Tensor mlp = Mlp(layer, stream);
+    stream = AddBranch(stream.sum_TD, mlp, layer.mlp_output_norm,
+                       last ? final_norm_ : layers_[index + 1].attention_norm);
   }
   return stream.normed_TD;
+}
+
+at::Tensor Decoder::BatchHidden(const DeviceBatch& batch, const at::Tensor& rows) const {
+  return Hidden(batch.ids, batch.positions, rows,
+                [&](size_t, const at::Tensor& qkv, const RotaryTables& rope,
+                    const RotaryAttentionOptions& options) {
+                  return RotaryAttention(qkv, rope, batch.documents, options);
+                });
+}
+
+LogitsOptions Decoder::LogitsShape() const {
+  return {.scale = config_.block.logits_scale,
+          .soft_cap = config_.block.logits_soft_cap.value_or(0.0)};
 }
 
 at::Tensor Decoder::ForwardBackward(const DeviceBatch& batch, double gradient_scale) {
   if (batch.target_rows.numel() == 0)
     return at::zeros({}, at::TensorOptions().device(parameters_.device()).dtype(at::kFloat));
   const at::AutoGradMode recording(true);
-  const at::Tensor hidden = Hidden(batch, batch.target_rows);
-  const LinearCrossEntropyResult head =
-      LinearCrossEntropy(hidden, batch.targets.index_select(0, batch.target_rows), head_,
-                         {.gradient_scale = gradient_scale, .with_gradient = true});
-  hidden.backward(head.d_hidden_RD);
+  const at::Tensor hidden = BatchHidden(batch, batch.target_rows);
+  const LinearCrossEntropyResult head = LinearCrossEntropy(
+      hidden, batch.targets.index_select(0, batch.target_rows), head_,
+      {.logits = LogitsShape(), .gradient_scale = gradient_scale, .with_gradient = true});
+  // Undefined if nothing below the head trains.
+  if (head.d_hidden_RD.defined()) hidden.backward(head.d_hidden_RD);
   return head.loss_sum;
 }
 
@@ -149,42 +202,30 @@ at::Tensor Decoder::LossSum(const DeviceBatch& batch) {
   const at::NoGradGuard no_grad;
   if (batch.target_rows.numel() == 0)
     return at::zeros({}, at::TensorOptions().device(parameters_.device()).dtype(at::kFloat));
-  return LinearCrossEntropy(Hidden(batch, batch.target_rows),
+  return LinearCrossEntropy(BatchHidden(batch, batch.target_rows),
                             batch.targets.index_select(0, batch.target_rows), head_,
-                            {.with_gradient = false})
+                            {.logits = LogitsShape(), .with_gradient = false})
       .loss_sum;
 }
 
 at::Tensor Decoder::Logits(const DeviceBatch& batch) {
   const at::NoGradGuard no_grad;
-  return MatMul(Hidden(batch, at::Tensor()), head_.weight.t()).to(at::kFloat);
+  return HeadLogits(BatchHidden(batch, at::Tensor()), head_.weight, LogitsShape()).to(at::kFloat);
 }
 
 at::Tensor Decoder::NextLogits(const at::Tensor& ids, KvCache& cache) {
   const at::NoGradGuard no_grad;
   const int64_t tokens = ids.size(0);
-  const double eps = config_.rms_norm_eps;
   const at::Tensor positions = at::arange(cache.length(), cache.length() + tokens, ids.options());
-  const RotaryTables rope =
-      MakeRotaryTables(inverse_frequencies_, positions, parameters_.compute_dtype());
-  AddNormed stream =
-      AddRmsNorm(Embedding(ids, embedding_), at::Tensor(), blocks_[0].input_norm, eps);
-  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    const Block& block = blocks_[layer];
-    const QueryKeyValue heads =
-        RotateHeads(Linear(stream.normed_TD, block.qkv), rope, block.attention);
-    const AttentionShape& shape = block.attention.shape;
-    const at::Tensor attended = cache.Attend(static_cast<int64_t>(layer), heads.q_TNH, heads.k_TKH,
-                                             heads.v_TKH, shape.scale, shape.window);
-    stream =
-        AddRmsNorm(stream.sum_TD, Linear(attended, block.output), block.post_attention_norm, eps);
-    const at::Tensor mlp = Mlp(block, stream);
-    stream =
-        AddRmsNorm(stream.sum_TD, mlp,
-                   layer + 1 == blocks_.size() ? final_norm_ : blocks_[layer + 1].input_norm, eps);
-  }
+  const at::Tensor hidden =
+      Hidden(ids, positions, /*rows=*/at::Tensor(),
+             [&](size_t index, const at::Tensor& qkv, const RotaryTables& rope,
+                 const RotaryAttentionOptions& options) {
+               return cache.Attend(static_cast<int64_t>(index), RotateHeads(qkv, rope, options),
+                                   options.shape);
+             });
   cache.Advance(tokens);
-  return MatMul(stream.normed_TD.narrow(0, tokens - 1, 1), head_.weight.t())
+  return HeadLogits(hidden.narrow(0, tokens - 1, 1), head_.weight, LogitsShape())
       .squeeze(0)
       .to(at::kFloat);
 }

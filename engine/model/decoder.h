@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one model: a pre-norm decoder (RMSNorm, rotary attention with grouped keys, SwiGLU) that is
-// Llama, Qwen2, Qwen3 or Mistral by ModelConfig, over the ops of engine/ops. It works on flat rows
-// of tokens: documents are isolated by cu_seqlens, nothing is padded. Legend of shape suffixes: T
-// tokens, D hidden size, N query heads, K key/value heads, H head size, F MLP size, V vocabulary.
+// The decoder of every supported model: layers of attention and gated MLP around a residual stream,
+// as BlockSpec describes them, over the ops of engine/ops. Training and generation share the layer
+// loop. Input is a flat sequence of tokens: cu_seqlens isolates the documents, nothing is padded.
+// Legend of shape suffixes: T tokens, D hidden size, N query heads, K key/value heads, H head size,
+// F MLP size, V vocabulary.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "engine/data/batches/batch.h"
 #include "engine/model/model_config.h"
 #include "engine/model/parameters.h"
+#include "engine/ops/cross_entropy.h"
 #include "engine/ops/op_table.h"
 #include "engine/ops/rms_norm.h"
 #include "engine/ops/rotary_attention.h"
@@ -24,10 +29,13 @@ class KvCache;
 
 // A Microbatch on its device.
 struct DeviceBatch {
-  at::Tensor ids;          // int64 [T]
-  at::Tensor positions;    // int64 [T]
-  at::Tensor targets;      // int64 [T], kIgnoreIndex where no loss is taken
-  at::Tensor target_rows;  // int64 [targets that carry loss], their positions in the row
+  // int64 [T].
+  at::Tensor ids;
+  at::Tensor positions;
+  // int64 [T]; kIgnoreIndex where a token carries no loss.
+  at::Tensor targets;
+  // int64 [target tokens]: their indices in the sequence.
+  at::Tensor target_rows;
   Documents documents;
 };
 
@@ -41,40 +49,64 @@ class Decoder {
   Decoder(const ModelConfig& config, ParameterSet& parameters);
 
   // Adds gradient_scale × d(sum of the targets' negative log-likelihoods)/dθ to each
-  // Parameter::grad; returns that sum (fp32 scalar tensor on the device, not scaled, no host sync).
-  // With gradient_scale = 1 / target tokens of the whole step, the accumulated gradients are those
-  // of the step's mean loss.
+  // Parameter::grad and returns that sum (fp32 scalar tensor on the device, not scaled, no host
+  // sync). With gradient_scale = 1 / target tokens of the whole step, the accumulated gradients are
+  // those of the step's mean loss.
   at::Tensor ForwardBackward(const DeviceBatch& batch, double gradient_scale);
   // The same sum without gradients.
   at::Tensor LossSum(const DeviceBatch& batch);
-  // fp32 [T, V] logits of every position.
+  // fp32 [T, V]: logits of every position. The tests compare them with transformers.
   at::Tensor Logits(const DeviceBatch& batch);
-  // fp32 [V] logits after the last of `ids` ([t], the tokens at positions cache.length() …), which
-  // are appended to the cache.
+  // Appends `ids` [t], the tokens at positions cache.length() …, to the cache and returns the
+  // logits after the last of them, fp32 [V].
   at::Tensor NextLogits(const at::Tensor& ids, KvCache& cache);
 
   const ModelConfig& config() const { return config_; }
   ParameterSet& parameters() { return parameters_; }
 
  private:
-  struct Block {
-    WeightAndGrad input_norm;
+  // Norms that the model does not have are undefined.
+  struct Layer {
+    WeightAndGrad attention_norm;
     LinearWeights qkv;
     RotaryAttentionOptions attention;
+    // Index in inverse_frequencies_; nullopt: no RoPE.
+    std::optional<size_t> rope;
     LinearWeights output;
-    WeightAndGrad post_attention_norm;
+    WeightAndGrad attention_output_norm;
+    WeightAndGrad mlp_norm;
     LinearWeights gate_up;
     LinearWeights down;
+    WeightAndGrad mlp_output_norm;
   };
-  at::Tensor Mlp(const Block& block, const AddNormed& stream) const;
-  // Final-normed hidden states of `rows` (all when undefined).
-  at::Tensor Hidden(const DeviceBatch& batch, const at::Tensor& rows);
+  // Joint projection qkv [T, (N + 2K)·H] of layer `index` → attention's output [T, N·H].
+  using Attend =
+      absl::FunctionRef<at::Tensor(size_t index, const at::Tensor& qkv, const RotaryTables& rope,
+                                   const RotaryAttentionOptions& options)>;
+
+  Layer MakeLayer(int64_t index);
+  // The layer loop: final-normed hidden states of `rows` (all if undefined).
+  at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const at::Tensor& rows,
+                    Attend attend) const;
+  // Hidden with attention inside each document of the batch.
+  at::Tensor BatchHidden(const DeviceBatch& batch, const at::Tensor& rows) const;
+  at::Tensor Mlp(const Layer& layer, const AddNormed& stream) const;
+  // Adds a branch to the residual stream: norms and scales the branch where the model does, then
+  // norms the sum for the matrix that reads it next.
+  AddNormed AddBranch(const at::Tensor& x_TD, const at::Tensor& branch_TD,
+                      const WeightAndGrad& branch_norm, const WeightAndGrad& next_norm) const;
+  // The weight that the norm multiplies by. Its gradient is that of the stored weight.
+  WeightAndGrad WithOffset(const WeightAndGrad& norm) const;
+  LogitsOptions LogitsShape() const;
 
   ModelConfig config_;
   ParameterSet& parameters_;
-  at::Tensor inverse_frequencies_;  // fp32 [H / 2], on the device
-  std::vector<Block> blocks_;
-  WeightAndGrad embedding_, final_norm_, head_;  // head_ is embedding_ when tied
+  // One entry per distinct RopeSpec: fp32 [H / 2], on the device.
+  std::vector<RopeSpec> ropes_;
+  std::vector<at::Tensor> inverse_frequencies_;
+  std::vector<Layer> layers_;
+  // head_ is embedding_ if the model is tied.
+  WeightAndGrad embedding_, final_norm_, head_;
 };
 
 }  // namespace trainerd::engine

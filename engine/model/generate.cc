@@ -26,7 +26,8 @@ absl::StatusOr<std::vector<int32_t>> GenerateGreedy(Decoder& decoder,
                                                     absl::Span<const int32_t> prompt,
                                                     const GenerateOptions& options) {
   const ModelConfig& config = decoder.config();
-  if (prompt.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
+  if (prompt.empty())
+    return absl::InvalidArgumentError("the prompt has no tokens; generation needs at least one");
   for (int32_t id : prompt) {
     if (id < 0 || id >= config.vocab_size) {
       return absl::InvalidArgumentError(
@@ -40,15 +41,15 @@ absl::StatusOr<std::vector<int32_t>> GenerateGreedy(Decoder& decoder,
                                                    " tokens; the model has ",
                                                    config.max_position_embeddings, " positions"));
   }
-  const int64_t most = std::min(options.max_tokens, config.max_position_embeddings - length);
+  const int64_t limit = std::min(options.max_tokens, config.max_position_embeddings - length);
 
   std::vector<int32_t> result;
   RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
     const at::Device device = decoder.parameters().device();
-    KvCache cache(config, length + most,
+    KvCache cache(config, length + limit,
                   at::TensorOptions().device(device).dtype(decoder.parameters().compute_dtype()));
     at::Tensor ids = IdsOnDevice(prompt, device);
-    while (static_cast<int64_t>(result.size()) < most) {
+    while (static_cast<int64_t>(result.size()) < limit) {
       if (options.cancelled && options.cancelled())
         return absl::CancelledError("generation was cancelled");
       const int32_t next =

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Greedy continuation of a token sequence with a key/value cache: samples during training and
+// Greedy generation with a key/value cache, for samples during training and
 // `trainerd-worker sample`.
 #pragma once
 
@@ -15,14 +15,16 @@ namespace trainerd::engine {
 
 struct GenerateOptions {
   int64_t max_tokens = 64;
-  std::vector<int32_t>
-      stop_ids;  // generation ends at any of them; the stop token is not part of the result
-  std::function<bool()> cancelled;  // asked once a token when set
+  // Generation ends at any of them; the stop token is not part of the result.
+  std::vector<int32_t> stop_ids;
+  // Called before each token if set; true ends the generation with Cancelled.
+  std::function<bool()> cancelled;
 };
 
-// Appends the most likely token (the lowest id among equals) until a stop id, max_tokens, or the
-// model's last position. Errors: InvalidArgument for an empty prompt or an id outside the
-// vocabulary; Cancelled; ResourceExhausted.
+// Returns the tokens after `prompt`: the most likely one each time (the lowest id among equals),
+// until a stop id, max_tokens, or the model's last position. Errors: InvalidArgument for an empty
+// prompt, an id outside the vocabulary, or a prompt that fills all positions; Cancelled;
+// ResourceExhausted.
 absl::StatusOr<std::vector<int32_t>> GenerateGreedy(Decoder& decoder,
                                                     absl::Span<const int32_t> prompt,
                                                     const GenerateOptions& options);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/hf_folder.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -9,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/model/families/families.h"
+#include "engine/model/weight_spec.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
@@ -28,10 +27,10 @@ absl::Status NoWeights(const std::string& folder) {
   if (!Exists(folder)) return absl::NotFoundError(absl::StrCat(folder, ": no such folder"));
   std::string advice = "download the model's safetensors files";
   if (Exists(folder + "/pytorch_model.bin") || Exists(folder + "/pytorch_model.bin.index.json")) {
-    advice = "its pytorch_model.bin is not read; convert it with transformers' save_pretrained";
+    advice = "pytorch_model.bin is not supported; convert it with transformers' save_pretrained";
   }
-  return absl::NotFoundError(absl::StrCat(folder, ": no weights: neither ", kSingleFile, " nor ",
-                                          kIndexFile, "; ", advice));
+  return absl::NotFoundError(absl::StrCat(folder, ": the folder has no weights: neither ",
+                                          kSingleFile, " nor ", kIndexFile, "; ", advice));
 }
 
 // tensor → file name of an index.
@@ -39,12 +38,13 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
-    return absl::DataLossError(absl::StrCat(path, ": not a JSON object with \"weight_map\""));
+    return absl::DataLossError(
+        absl::StrCat(path, ": the index is not a JSON object with \"weight_map\""));
   }
   std::map<std::string, std::string> result;
   for (const auto& [tensor, file] : json["weight_map"].items()) {
     if (!file.is_string())
-      return absl::DataLossError(absl::StrCat(path, ": tensor \"", tensor, "\" names no file"));
+      return absl::DataLossError(absl::StrCat(path, ": tensor \"", tensor, "\" has no file name"));
     const std::string name = file.get<std::string>();
     // The index is untrusted: it may name files of this folder only.
     if (name.empty() || name.find('/') != std::string::npos || name == "..") {
@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<HfFolder>> HfFolder::Open(const std::string& fold
   result->folder_ = folder;
   const std::string single = absl::StrCat(folder, "/", kSingleFile),
                     index = absl::StrCat(folder, "/", kIndexFile);
-  // A folder with both has been saved twice; transformers reads the single file.
+  // If both exist, the folder was saved twice; transformers reads the single file.
   if (Exists(single)) {
     ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(single));
     RETURN_IF_ERROR(result->AddFile(std::move(file)));
@@ -113,7 +113,7 @@ absl::StatusOr<std::string_view> HfFolder::Bytes(std::string_view name,
   if (absl::MakeConstSpan(entry.info->shape) != shape) {
     return absl::InvalidArgumentError(
         absl::StrCat(entry.file->path(), ": tensor \"", std::string(name), "\" has shape ",
-                     ShapeText(entry.info->shape), ", config.json asks for ", ShapeText(shape)));
+                     ShapeText(entry.info->shape), ", config.json requires ", ShapeText(shape)));
   }
   return entry.file->Bytes(*entry.info);
 }
@@ -123,44 +123,30 @@ void HfFolder::Release(std::string_view name) const {
   if (it != entries_.end()) it->second.file->Release(*it->second.info);
 }
 
-std::vector<std::string> HfFolder::Names() const {
-  std::vector<std::string> names;
-  names.reserve(entries_.size());
-  for (const auto& [name, entry] : entries_) names.push_back(name);
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-int64_t HfFolder::total_bytes() const {
-  int64_t total = 0;
-  for (const auto& [name, entry] : entries_) total += entry.info->size_bytes;
-  return total;
-}
-
 absl::Status HfFolder::CheckComplete(const ModelConfig& config) const {
-  std::vector<std::string> faults;
+  std::vector<std::string> errors;
   for (const WeightSpec& spec : WeightsOf(config)) {
     absl::StatusOr<std::string_view> bytes = Bytes(spec.name, spec.shape);
     if (!bytes.ok()) {
-      faults.push_back(std::string(bytes.status().message()));
+      errors.push_back(std::string(bytes.status().message()));
       continue;
     }
     const StoredDtype dtype = Find(spec.name)->dtype;
     if (dtype != StoredDtype::kFloat32 && dtype != StoredDtype::kBFloat16 &&
         dtype != StoredDtype::kFloat16) {
-      faults.push_back(absl::StrCat(folder_, ": tensor \"", spec.name, "\" has dtype ",
+      errors.push_back(absl::StrCat(folder_, ": tensor \"", spec.name, "\" has dtype ",
                                     std::string(DtypeName(dtype)), "; supported: F32, BF16, F16"));
     }
   }
-  if (faults.empty()) return absl::OkStatus();
-  constexpr size_t kMostShown = 10;
-  const size_t total = faults.size();
-  if (total > kMostShown) {
-    faults.resize(kMostShown);
-    faults.push_back(absl::StrCat("and ", total - kMostShown, " more"));
+  if (errors.empty()) return absl::OkStatus();
+  constexpr size_t kMaxShown = 10;
+  const size_t total = errors.size();
+  if (total > kMaxShown) {
+    errors.resize(kMaxShown);
+    errors.push_back(absl::StrCat("and ", total - kMaxShown, " more"));
   }
-  return absl::InvalidArgumentError(absl::StrCat("weights do not fit config.json (", total,
-                                                 " faults): ", absl::StrJoin(faults, "; ")));
+  return absl::InvalidArgumentError(absl::StrCat("the weights do not fit config.json (", total,
+                                                 " errors): ", absl::StrJoin(errors, "; ")));
 }
 
 }  // namespace trainerd::engine

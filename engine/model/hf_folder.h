@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The weights of a Hugging Face model folder: model.safetensors, or shards named by
-// model.safetensors.index.json. Headers are read and checked at Open, bytes only when asked for. No
+// The weights of a Hugging Face model folder: model.safetensors, or the shards that
+// model.safetensors.index.json names. Open reads and checks the headers; Bytes reads weights. No
 // LibTorch.
 #pragma once
 
@@ -17,27 +17,26 @@
 
 namespace trainerd::engine {
 
-// Immutable after Open: any thread may read.
+// Immutable after Open; thread-safe.
 class HfFolder {
  public:
-  // Errors: NotFound for a folder or weights that are missing (names what was looked for; .bin-only
-  // folders are told to convert); DataLoss for a damaged file, an index that names a missing file
-  // or tensor, or a tensor that two shards hold.
+  // Errors: NotFound if the folder or the weights do not exist (names the expected files; for a
+  // folder with .bin files only, how to convert them); DataLoss for a damaged file, an index that
+  // names a missing file or tensor, or a tensor that is in two shards.
   static absl::StatusOr<std::unique_ptr<HfFolder>> Open(const std::string& folder);
 
   const std::string& folder() const { return folder_; }
-  // nullptr when absent. The pointer lives as long as this object.
+  // nullptr if absent. The pointer is valid as long as this object.
   const TensorInfo* Find(std::string_view name) const;
-  // Bytes of `name` with exactly that shape. Errors: NotFound names tensor and folder;
+  // Bytes of tensor `name`, which must have that shape. Errors: NotFound names tensor and folder;
   // InvalidArgument names file, tensor, and both shapes.
   absl::StatusOr<std::string_view> Bytes(std::string_view name,
                                          absl::Span<const int64_t> shape) const;
-  void Release(std::string_view name) const;  // SafetensorsFile::Release of that tensor
-  std::vector<std::string> Names() const;     // sorted
-  int64_t total_bytes() const;                // of all tensors
+  // SafetensorsFile::Release of that tensor.
+  void Release(std::string_view name) const;
 
-  // Checks that every weight of `config` is there with its shape and a floating-point dtype, all
-  // violations at once.
+  // Checks that every weight of `config` exists with its shape and a supported dtype. Errors:
+  // InvalidArgument lists the violations.
   absl::Status CheckComplete(const ModelConfig& config) const;
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rotated keys and values of the tokens seen so far, per layer, for generation.
+// Rotated keys and values of the previous tokens, per layer, for generation.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/model/model_config.h"
+#include "engine/ops/rotary_attention.h"
 
 namespace trainerd::engine {
 
@@ -19,11 +20,9 @@ class KvCache {
   int64_t length() const { return length_; }
   int64_t capacity() const { return capacity_; }
 
-  // Stores k and v [t, K, H] of the tokens behind the current length and returns attention's output
-  // [t, N·H] for their queries q [t, N, H] over everything stored. `window` as in AttentionShape.
-  // Advance is called once all layers are done.
-  at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                    double scale, int64_t window);
+  // Appends the keys and values of t tokens to those of the layer and returns the attention's
+  // output [t, N·H] for the queries of these tokens. Call Advance after the last layer.
+  at::Tensor Attend(int64_t layer, const QueryKeyValue& heads, const AttentionShape& shape);
   void Advance(int64_t tokens) { length_ += tokens; }
 
  private:

@@ -43,7 +43,7 @@ std::vector<Shard> SplitIntoShards(const ParameterSet& parameters,
   total_bytes = 0;
   for (const Parameter& parameter : parameters.parameters()) {
     const int64_t bytes =
-        parameter.master.numel() * SizeOf(StoredDtypeOf(TargetType(parameter, options.dtype)));
+        parameter.value.numel() * SizeOf(StoredDtypeOf(TargetType(parameter, options.dtype)));
     if (!shards.back().empty() && shard_bytes + bytes > options.max_shard_bytes) {
       shards.emplace_back();
       shard_bytes = 0;
@@ -59,9 +59,8 @@ absl::StatusOr<ManifestFile> WriteShard(const std::string& path, const Shard& sh
                                         const WriteWeightsOptions& options) {
   std::vector<SafetensorsWriter::Declared> declared;
   for (const Parameter* parameter : shard) {
-    declared.push_back(
-        {parameter->name, StoredDtypeOf(TargetType(*parameter, options.dtype)),
-         std::vector<int64_t>(parameter->master.sizes().begin(), parameter->master.sizes().end())});
+    declared.push_back({parameter->name, StoredDtypeOf(TargetType(*parameter, options.dtype)),
+                        parameter->value.sizes().vec()});
   }
   ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsWriter> writer,
                    SafetensorsWriter::Create(path, declared));
@@ -70,7 +69,7 @@ absl::StatusOr<ManifestFile> WriteShard(const std::string& path, const Shard& sh
     RETURN_IF_ERROR(CatchTorch([&] {
       stored =
           shard[i]
-              ->master
+              ->stored()
               .to(at::TensorOptions().device(at::kCPU).dtype(TargetType(*shard[i], options.dtype)))
               .contiguous();
     }));

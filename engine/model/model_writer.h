@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes a Hugging Face model folder: weights as safetensors (one file, or shards with an index),
-// and the files around them copied from the source model.
+// Writes a Hugging Face model folder: the weights as safetensors (one file, or shards with an
+// index), and copies of the other files of the source model.
 #pragma once
 
 #include <map>
@@ -21,16 +21,17 @@ struct WriteWeightsOptions {
 };
 
 // Writes model.safetensors (or model-0000i-of-0000n.safetensors and model.safetensors.index.json)
-// into the existing `folder`, every file fsynced. Masters are rounded to nearest-even. A tied model
-// has no lm_head. Returns size and hash of each file written. Errors: ResourceExhausted (disk full)
-// and others of the writer, with the path.
+// into the existing `folder` and fsyncs every file. Rounds the masters to nearest-even. A tied
+// model gets no lm_head. Returns size and hash of each file. Errors: those of SafetensorsWriter,
+// such as ResourceExhausted (disk full), with the path.
 absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
     const std::string& folder, const ParameterSet& parameters,
     const WriteWeightsOptions& options = {});
 
-// Copies config.json (required) and, where present, generation_config.json and the tokenizer's
-// files (tokenizer*, chat_template.jinja, special_tokens_map.json, added_tokens.json, vocab.json,
-// merges.txt) byte for byte, fsynced, mode 0644. Returns size and hash of each.
+// Copies config.json and, if they exist, generation_config.json and the tokenizer's files
+// (tokenizer*, chat_template.*, special_tokens_map.json, added_tokens.json, vocab.json,
+// merges.txt), byte for byte, fsynced, mode 0644. Returns size and hash of each. Errors: NotFound
+// if `from` has no config.json.
 absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::string& from,
                                                                    const std::string& to);
 

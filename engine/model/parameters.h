@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The model's trained weights: fp32 masters and fp32 gradients in one flat buffer each, and the
-// copy that the decoder computes with (the same storage in fp32, a bf16 copy otherwise). Weights
-// that the decoder multiplies together (query, key, value; gate, up) are neighbours in the buffer.
+// The model's weights. Those that train have fp32 masters and fp32 gradients in one flat buffer
+// each, and the copy that the decoder computes with (the same storage in fp32, a bf16 copy
+// otherwise). Frozen ones have only the latter, in a buffer of their own. Weights that the decoder
+// multiplies together (query, key, value; gate, up) are neighbors, so that they form one matrix.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,72 +16,94 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "engine/model/families/families.h"
+#include "engine/model/freeze.h"
 #include "engine/model/hf_folder.h"
 #include "engine/model/model_config.h"
+#include "engine/model/weight_spec.h"
 #include "engine/ops/weights.h"
 
 namespace trainerd::engine {
 
-// Number format of the computation; masters, gradients and optimizer state are fp32 always.
+// Number format of the computation. Masters, gradients and optimizer state are always fp32.
 enum class Precision { kFp32, kBf16 };
 
-// One Hugging Face tensor. All tensors are views into the set's flat buffers.
+// What optimizers distinguish: a parameter's role without its position in the model.
+enum class ParameterGroup { kMatrix, kEmbedding, kHead, kNorm, kBias };
+ParameterGroup GroupOf(WeightRole role);
+
+// One Hugging Face tensor. All tensors but `source` are views into the set's flat buffers.
 struct Parameter {
   std::string name;  // Hugging Face
   WeightRole role;
   int64_t layer = -1;
-  int64_t offset = 0;  // first element in the flat buffers
-  at::Tensor value;    // compute dtype
-  at::Tensor master;   // fp32; the same storage as value in Precision::kFp32
-  at::Tensor grad;     // fp32
-  bool decay = false;  // matrices and embeddings
-  at::ScalarType source_dtype =
-      at::kFloat;  // of the file that it was loaded from; what the final model is written in
+  // Element type in the file that it was loaded from; the final model is written in it.
+  at::ScalarType source_dtype = at::kFloat;
+  at::Tensor value;  // compute dtype
+
+  // First element in the flat buffers, or in the buffer of the frozen parameters.
+  int64_t offset = 0;
+
+  // Only of a parameter that trains. The master has the same storage as `value` in
+  // Precision::kFp32.
+  at::Tensor master;  // fp32
+  at::Tensor grad;    // fp32
+
+  // Only of a frozen parameter whose source dtype `value` cannot represent exactly: its bytes as
+  // loaded, on the CPU.
+  at::Tensor source;
+
+  bool trains() const { return grad.defined(); }
+  ParameterGroup group() const { return GroupOf(role); }
+  // What model files are written from: exact in source_dtype for a frozen parameter.
+  const at::Tensor& stored() const {
+    return trains() ? master : (source.defined() ? source : value);
+  }
 };
 
 // Not thread-safe.
 class ParameterSet {
  public:
-  // Allocates; values are 0 until Load or InitRandom. Errors: ResourceExhausted with the bytes
-  // needed.
+  // Allocates; values are 0 until Load or InitRandom. The parameters named in `frozen` do not
+  // train. Errors: ResourceExhausted with the bytes needed.
   static absl::StatusOr<std::unique_ptr<ParameterSet>> Create(const ModelConfig& config,
                                                               Precision precision,
-                                                              at::Device device);
+                                                              at::Device device,
+                                                              const FrozenNames& frozen = {});
 
-  // Reads every weight into the masters (converted to fp32), remembers each one's dtype, then
-  // PublishCompute. Errors: as HfFolder::CheckComplete.
+  // Reads every weight, remembers its dtype, then calls PublishCompute. Errors: as
+  // HfFolder::CheckComplete.
   absl::Status Load(const HfFolder& folder);
-  // Normal(0, initializer_range) matrices and embeddings, norms 1, biases 0; a function of the
-  // seed, whatever the thread count. Then PublishCompute.
+  // Matrices and embeddings from Normal(0, initializer_range), norms that multiply by 1, biases 0.
+  // Depends on the seed, not on the number of threads. Then PublishCompute.
   absl::Status InitRandom(uint64_t seed);
 
   absl::Span<Parameter> parameters() { return absl::MakeSpan(parameters_); }
   absl::Span<const Parameter> parameters() const { return parameters_; }
   const Parameter* Find(std::string_view name) const;
-  // Neighbouring roles that form one matrix (or one bias).
-  struct Group {
+  // Neighboring roles that form one matrix (or one bias).
+  struct RoleRange {
     WeightRole first;
     WeightRole last;
   };
-  // The group of a layer as the decoder multiplies with it; no bias where the model has none.
-  LinearWeights Linear(const Group& weight, const Group& bias, int64_t layer) const;
+  // The matrices of a layer as the decoder multiplies with them; no bias where the model has none.
+  // One matrix, unless some of its members train and others do not (LinearWeights::more).
+  LinearWeights Linear(const RoleRange& weight, const RoleRange& bias, int64_t layer) const;
   // Undefined tensors when the model has no such weight.
   WeightAndGrad Weight(WeightRole role, int64_t layer = -1) const;
 
-  // fp32, 1-D, all parameters with the padding between groups (always 0 in masters and gradients).
+  // fp32, 1-D, all parameters that train, with the padding between groups (always 0 in masters and
+  // gradients).
   const at::Tensor& flat_master() const { return flat_master_; }
   const at::Tensor& flat_grad() const { return flat_grad_; }
   // Compute dtype; the same tensor as flat_master in fp32.
   const at::Tensor& flat_value() const { return flat_value_; }
-  // Runs of elements [begin, end) with the same `decay`, in buffer order, covering the whole
-  // buffer.
-  struct DecayRun {
+  // Runs of elements [begin, end) of one group, in buffer order, covering the whole buffer.
+  struct GroupRun {
     int64_t begin;
     int64_t end;
-    bool decay;
+    ParameterGroup group;
   };
-  const std::vector<DecayRun>& decay_runs() const { return decay_runs_; }
+  const std::vector<GroupRun>& group_runs() const { return group_runs_; }
 
   void ZeroGrad();
   // Master → compute copy (nothing to do in fp32). Call after each change of the masters.
@@ -91,19 +114,28 @@ class ParameterSet {
   at::ScalarType compute_dtype() const {
     return precision_ == Precision::kFp32 ? at::kFloat : at::kBFloat16;
   }
-  int64_t num_parameters() const { return num_parameters_; }  // without padding
+  // Elements of all parameters, and of those that train. Without padding.
+  int64_t num_parameters() const { return num_parameters_; }
+  int64_t num_training() const { return num_training_; }
 
  private:
   ParameterSet() = default;
-  const Parameter* FindRole(WeightRole role, int64_t layer) const;
+  absl::Status Allocate(int64_t training_size, int64_t frozen_size, at::Device device);
+  void AddParameter(const WeightSpec& spec, int64_t offset, bool is_frozen);
+  absl::Status LoadParameter(const HfFolder& folder, Parameter& parameter) const;
+  // Index of the weight in parameters_; -1 if the model has none.
+  int64_t IndexOf(WeightRole role, int64_t layer) const;
+  // The neighbors `first` to `last`, which all train or are all frozen, as one matrix (or vector).
   at::Tensor Joined(const at::Tensor& flat, const Parameter& first, const Parameter& last) const;
+  WeightAndGrad Joined(const Parameter& first, const Parameter& last) const;
 
   Precision precision_ = Precision::kFp32;
   ModelConfig config_;
-  int64_t num_parameters_ = 0;
+  int64_t num_parameters_ = 0, num_training_ = 0;
   at::Tensor flat_master_, flat_grad_, flat_value_;
+  at::Tensor flat_frozen_;  // compute dtype
   std::vector<Parameter> parameters_;
-  std::vector<DecayRun> decay_runs_;
+  std::vector<GroupRun> group_runs_;
 };
 
 }  // namespace trainerd::engine

@@ -12,7 +12,7 @@
 namespace trainerd::engine {
 namespace {
 
-// Long wavelengths are stretched by `factor`, short ones kept, those between interpolated. Source:
+// Stretches long wavelengths by `factor`, keeps short ones, and interpolates between them. Source:
 // Llama 3.1 (Meta, 2024), as in transformers' modeling_rope_utils.py, _compute_llama3_parameters.
 at::Tensor ScaleLlama3(const at::Tensor& frequencies, const Llama3RopeScaling& s) {
   const double context = static_cast<double>(s.original_max_position_embeddings);
@@ -29,13 +29,12 @@ at::Tensor ScaleLlama3(const at::Tensor& frequencies, const Llama3RopeScaling& s
 
 }  // namespace
 
-at::Tensor InverseFrequencies(const ModelConfig& config, at::Device device) {
+at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim, at::Device device) {
   const at::Tensor exponents =
-      at::arange(0, config.head_dim, 2, at::TensorOptions().dtype(at::kLong)).to(at::kFloat) /
-      config.head_dim;
-  at::Tensor frequencies = at::reciprocal(at::pow(config.rope_theta, exponents));
-  if (config.rope_factor != 1.0) frequencies = frequencies / config.rope_factor;
-  if (config.llama3_rope) frequencies = ScaleLlama3(frequencies, *config.llama3_rope);
+      at::arange(0, head_dim, 2, at::TensorOptions().dtype(at::kLong)).to(at::kFloat) / head_dim;
+  at::Tensor frequencies = at::reciprocal(at::pow(rope.theta, exponents));
+  if (rope.factor != 1.0) frequencies = frequencies / rope.factor;
+  if (rope.llama3) frequencies = ScaleLlama3(frequencies, *rope.llama3);
   return frequencies.to(device);
 }
 

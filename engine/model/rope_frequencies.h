@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Angles of the rotary position embedding. Computed in fp32 in the order of transformers' rotary
-// classes, so that both see the same angles.
+// classes, so that the angles are the same.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include "engine/model/model_config.h"
+#include "engine/model/block_spec.h"
 #include "engine/ops/rotary_attention.h"
 
 namespace trainerd::engine {
 
-// fp32 [H / 2]: angle per position of each pair, with the model's scaling.
-at::Tensor InverseFrequencies(const ModelConfig& config, at::Device device);
+// fp32 [H / 2]: angle per position of each pair of elements of a head.
+at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim, at::Device device);
 
-// cos and sin of positions (int64 [T]) × frequencies, rounded to `compute_dtype`, held in fp32.
+// cos and sin of positions (int64 [T]) × frequencies, rounded to `compute_dtype`, stored in fp32.
 RotaryTables MakeRotaryTables(const at::Tensor& inverse_frequencies, const at::Tensor& positions,
                               at::ScalarType compute_dtype);
 

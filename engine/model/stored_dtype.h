@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stored dtypes of safetensors ↔ LibTorch's scalar types, for the floating-point types that weights
-// come in.
+// The dtypes of weights: safetensors ↔ LibTorch.
 #pragma once
 
 #include <c10/core/ScalarType.h>
@@ -9,9 +8,9 @@
 
 namespace trainerd::engine {
 
-// `dtype` must be one of F32, BF16, F16 (HfFolder::CheckComplete).
+// `dtype` must be F32, BF16 or F16 (HfFolder::CheckComplete).
 at::ScalarType ScalarTypeOf(StoredDtype dtype);
-// `type` must be one of kFloat, kBFloat16, kHalf.
+// `type` must be kFloat, kBFloat16 or kHalf.
 StoredDtype StoredDtypeOf(at::ScalarType type);
 
 }  // namespace trainerd::engine

@@ -97,7 +97,7 @@ void AlertRules::CheckFinite(const StepMeasurement& measured, std::vector<v1::Al
                            : measured.loss.value_or(measured.grad_norm.value_or(0));
   Report(bad_loss || bad_norm ? Verdict::kRaise : Verdict::kClear,
          {"non_finite", v1::Alert::CRITICAL, measured.step, value, 0,
-          absl::StrFormat("the %s of step %d is not finite: the step is not applied; look at the "
+          absl::StrFormat("the %s of step %d is not finite: the step is not applied; inspect the "
                           "rows of its batch, lower learning_rate or try precision fp32",
                           bad_loss ? "loss" : "gradient norm", measured.step)},
          alerts);
@@ -148,7 +148,7 @@ void AlertRules::CheckGradient(int64_t step, double grad_norm, std::vector<v1::A
   Report(exploding,
          {"exploding_gradient", v1::Alert::CRITICAL, step, grad_norm, kExplodingNorm,
           absl::StrFormat("gradient norm %.4g is above %g: lower learning_rate, keep "
-                          "train.max_grad_norm at 1 and look at the rows of this step",
+                          "train.max_grad_norm at 1 and inspect the conversations of this step",
                           grad_norm, kExplodingNorm)},
          alerts);
   Verdict vanishing = Verdict::kKeep;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The alert rules: each is raised once when its definition becomes true and cleared once when a
-// weaker one is reached (hysteresis), so that a value on the border does not flutter.
+// The alert rules: each alert is raised once when its condition becomes true and cleared once when
+// a weaker condition holds (hysteresis), so that a value near the limit does not toggle it.
 // Definitions and numbers: README.md of this folder.
 #pragma once
 
@@ -16,7 +16,7 @@
 
 namespace trainerd::engine {
 
-// Speed of the attempt, as Throughput has it.
+// Speed of the attempt, from Throughput.
 struct Speed {
   std::optional<double> tokens_per_second;
   std::optional<double> baseline;
@@ -35,7 +35,7 @@ class AlertRules {
   MonitorState state() const;
 
  private:
-  // What one rule says about a step: raise it, clear it, or leave it as it is.
+  // The result of one rule for a step: raise, clear, or no change.
   enum class Verdict { kRaise, kClear, kKeep };
   struct Finding {
     const char* type;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Turns what the training loop measured at a step into the Metrics event, and raises and clears
-// alerts. Pure: no LibTorch, no clock of its own but the overhead meter, no files.
-// What each alert means, and when it clears: engine/monitor/README.md.
+// Turns the measurements of a step into the Metrics event, and raises and clears alerts. Pure: no
+// LibTorch, no clock of its own but the overhead meter, no files. What each alert means, and when
+// it clears: engine/monitor/README.md.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ namespace trainerd::engine {
 class LiveMonitor {
  public:
   struct Options {
-    int64_t total_steps = 0;  // of the whole run; 0 = not known: no ETA
+    int64_t total_steps = 0;  // of the whole job; 0 = not known: no ETA
     MonitorState state;       // of the checkpoint that the attempt starts from
   };
   explicit LiveMonitor(Options options);

@@ -23,8 +23,8 @@ struct StepMeasurement {
   std::optional<int64_t> memory_peak_bytes;
 };
 
-// What the alerts of later steps depend on besides those steps; a checkpoint keeps it, so that a
-// resumed run raises and clears the same loss alerts as an undisturbed one.
+// The state that alerts of later steps depend on. A checkpoint keeps it, so that a resumed job
+// raises and clears the same loss alerts as an uninterrupted one.
 struct MonitorState {
   std::vector<double> losses;              // the newest ones, oldest first
   std::vector<std::string> active_alerts;  // types that are raised

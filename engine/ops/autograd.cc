@@ -24,7 +24,7 @@ class RecordedNode final : public torch::autograd::Node {
 
  private:
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
-    // Moved out, so that the saved tensors are freed when this call returns and not with the graph.
+    // Moved out, so that the saved tensors are freed when this call returns, not with the graph.
     BackwardFunction backward = std::exchange(backward_, nullptr);
     TRAINERD_CHECK(backward != nullptr);
     return backward(gradients);

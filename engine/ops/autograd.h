@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Puts an op with a hand-written backward into LibTorch's autograd graph: one function instead of
-// one class an op. Rules that the ops keep and the decoder relies on: each tensor of the graph has
-// one consumer, so a backward may overwrite the gradient it is given; gradients of weights are
-// added to the main gradients in place and do not pass through the graph.
+// Records an op with a hand-written backward in LibTorch's autograd graph: one function instead of
+// one class per op. The decoder relies on these rules:
+// - Each tensor of the graph has one consumer, so a backward may overwrite the gradient it
+//   receives.
+// - Gradients of weights are added to the main gradients in place; they do not pass through the
+//   graph.
+// - An op records a backward only if an input requires a gradient or one of its weights trains (its
+//   main gradient is defined). So the backward pass stops at the lowest layer that trains.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,16 +19,17 @@ namespace trainerd::engine {
 // Gradients of the outputs (undefined = 0) → gradients of the inputs, in order.
 using BackwardFunction = std::function<std::vector<at::Tensor>(std::vector<at::Tensor>& gradients)>;
 
-// Makes a tensor again, bit for bit, from tensors that are kept anyway: what is cheap to compute
-// need not be kept until the backward.
+// Recomputes a tensor bit for bit from tensors that are kept anyway: what is cheap to compute need
+// not be kept until the backward.
 using Recompute = std::function<at::Tensor()>;
 
-// True where a backward must be recorded (gradient mode is on).
+// True in gradient mode; without it no op records a backward.
 bool IsRecording();
 
-// Makes `outputs` (fresh tensors without history) depend on `inputs` through `backward`. What the
-// function captures is freed as soon as it has run; capture Detached(tensor), not the tensor: an
-// output that its own node holds would never be freed.
+// Makes `outputs` (fresh tensors without history) depend on `inputs` through `backward`. A gradient
+// that the function returns for an input that requires none is dropped. What the function captures
+// is freed as soon as it has run. Capture Detached(tensor), not the tensor: an output that its own
+// node holds would never be freed.
 void RecordBackward(const char* name, at::ArrayRef<at::Tensor> inputs,
                     at::ArrayRef<at::Tensor> outputs, BackwardFunction backward);
 

@@ -16,7 +16,7 @@ at::Tensor Embedding(const at::Tensor& ids_T, const WeightAndGrad& weight) {
     at::NoGradGuard no_grad;
     out = at::index_select(weight.weight, 0, ids_T);
   }
-  if (!IsRecording()) return out;
+  if (!IsRecording() || !weight.grad.defined()) return out;
   RecordBackward("Embedding", {}, {out}, [weight, ids_T](std::vector<at::Tensor>& gradients) {
     if (gradients[0].defined()) {
       OpsFor(ids_T.device()).embedding_backward(gradients[0], ids_T, weight.grad);
@@ -32,7 +32,7 @@ at::Tensor SelectRows(const at::Tensor& x, const at::Tensor& rows) {
     at::NoGradGuard no_grad;
     out = at::index_select(Detached(x), 0, rows);
   }
-  if (!IsRecording()) return out;
+  if (!IsRecording() || !x.requires_grad()) return out;
   RecordBackward(
       "SelectRows", {x}, {out}, [rows, count = x.size(0)](std::vector<at::Tensor>& gradients) {
         at::Tensor d_x = at::zeros({count, gradients[0].size(1)}, gradients[0].options());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of a matrix: the token embedding, and the choice of the rows that carry loss.
+// Rows of a matrix: the token embedding, and the selection of the rows that carry loss.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,11 +8,12 @@
 
 namespace trainerd::engine {
 
-// weight[ids]. Shapes: ids int64 [T] → [T, D]. The beginning of the graph: needs no input that
-// requires a gradient.
+// weight[ids]. Shapes: ids int64 [T] → [T, D]. The beginning of the graph. A frozen embedding has
+// no history.
 at::Tensor Embedding(const at::Tensor& ids_T, const WeightAndGrad& weight);
 
-// x[rows]; rows int64, each at most once. Gradients of the other rows are 0.
+// x[rows]; rows int64, each at most once. Gradients of the other rows are 0. Records a backward
+// only if x requires a gradient.
 at::Tensor SelectRows(const at::Tensor& x, const at::Tensor& rows);
 
 }  // namespace trainerd::engine

@@ -9,8 +9,9 @@
 
 namespace trainerd::engine {
 
-// x·Wᵀ (+ bias). Shapes: x [T, in] → [T, out]. With `remake`, x is not kept for the backward but
-// made again.
+// x·Wᵀ (+ bias). Shapes: x [T, in] → [T, out]. With `recompute`, x is not kept for the backward but
+// recomputed. Records a backward only if x requires a gradient or a weight trains; computes the
+// gradient of x only in the first case.
 at::Tensor Linear(const at::Tensor& x, const LinearWeights& weights,
                   const Recompute& recompute = nullptr);
 

@@ -25,7 +25,10 @@ struct AttentionShape {
   int64_t num_kv_heads = 0;
   int64_t head_dim = 0;
   double scale = 0.0;
-  int64_t window = 0;  // tokens that a position sees, itself included; 0 = all before it
+  // Tokens that a position attends to, itself included; 0 = all before it.
+  int64_t window = 0;
+  // > 0: the scaled scores x become soft_cap × tanh(x / soft_cap).
+  double soft_cap = 0.0;
 };
 
 struct RmsNormResult {
@@ -60,7 +63,7 @@ struct OpTable {
   at::Tensor (*rms_norm_apply)(const at::Tensor& sum_TD, const at::Tensor& rstd_T,
                                const at::Tensor& weight_D);
   // Gradient of the sum (undefined: 0) plus the gradient through the norm; may overwrite d_sum and
-  // return it. Adds to weight_grad.
+  // return it. Adds to weight_grad, unless it is undefined (a frozen weight).
   at::Tensor (*rms_norm_backward)(const at::Tensor& d_sum_TD, const at::Tensor& d_normed_TD,
                                   const at::Tensor& sum_TD, const at::Tensor& rstd_T,
                                   const at::Tensor& weight_D, const at::Tensor& weight_grad_D);
@@ -73,7 +76,7 @@ struct OpTable {
   // may be strided in T.
   void (*norm_rope_forward)(const at::Tensor& out, const at::Tensor& x, const at::Tensor& weight_H,
                             const at::Tensor& cos, const at::Tensor& sin, double eps);
-  // Overwrites d_out by the gradient of x, adds to weight_grad.
+  // Overwrites d_out by the gradient of x; adds to weight_grad, unless it is undefined.
   void (*norm_rope_backward)(const at::Tensor& d_out, const at::Tensor& x,
                              const at::Tensor& weight_H, const at::Tensor& weight_grad_H,
                              const at::Tensor& cos, const at::Tensor& sin, double eps);

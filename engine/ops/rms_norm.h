@@ -14,10 +14,12 @@ namespace trainerd::engine {
 struct AddNormed {
   at::Tensor sum_TD;  // x + delta: the residual stream
   at::Tensor normed_TD;
-  Recompute recompute_normed;  // for the linear layer that takes normed
+  // For the linear layer that takes `normed`; null if no backward is recorded.
+  Recompute recompute_normed;
 };
 
-// sum = x + delta (delta undefined: x), normed = rms_norm(sum) × weight.
+// sum = x + delta (delta undefined: x), normed = rms_norm(sum) × weight. If neither x nor delta
+// requires a gradient, `sum` has no history, and `normed` has one only if the weight trains.
 AddNormed AddRmsNorm(const at::Tensor& x_TD, const at::Tensor& delta_TD,
                      const WeightAndGrad& weight, double eps);
 

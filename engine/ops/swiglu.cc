@@ -14,13 +14,13 @@ Activated SwiGlu(const at::Tensor& gate_up) {
     at::NoGradGuard no_grad;
     out = ops.swiglu_forward(Detached(gate_up));
   }
-  if (!IsRecording()) return {out, nullptr};
+  if (!IsRecording() || !gate_up.requires_grad()) return {out, nullptr};
   RecordBackward("SwiGlu", {gate_up}, {out},
                  [&ops, saved = Detached(gate_up)](std::vector<at::Tensor>& gradients) {
                    return std::vector<at::Tensor>{ops.swiglu_backward(gradients[0], saved)};
                  });
-  // The node of this op overwrites gate_up only after the layer behind it has remade its input: it
-  // waits for that layer's gradient.
+  // The node of this op overwrites gate_up only after the next layer has recomputed its input,
+  // because it waits for that layer's gradient.
   return {out, [&ops, saved = Detached(gate_up)] { return ops.swiglu_forward(saved); }};
 }
 

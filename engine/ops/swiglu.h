@@ -11,7 +11,7 @@ namespace trainerd::engine {
 // silu(gate) × up. Shapes: [T, 2F], gate in the first half of each row → [T, F].
 struct Activated {
   at::Tensor out;
-  Recompute recompute;  // for the linear layer that takes out
+  Recompute recompute;  // for the linear layer that takes `out`; null if no backward is recorded
 };
 Activated SwiGlu(const at::Tensor& gate_up);
 

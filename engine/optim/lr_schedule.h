@@ -6,15 +6,12 @@
 
 #include <cstdint>
 
+#include "trainerd/v1/job_config.pb.h"
+
 namespace trainerd::engine {
 
-struct LrSchedule {
-  enum class Type { kConstant, kLinear, kCosine };
-  Type type = Type::kCosine;
-  int64_t warmup_steps = 0;
-};
-
-// `step` counts from 1; after total_steps the decaying schedules stay 0.
-double LearningRate(const LrSchedule& schedule, double peak, int64_t step, int64_t total_steps);
+// `step` counts from 1; after total_steps the decaying schedules stay 0. `schedule` is resolved.
+double LearningRate(const v1::ScheduleConfig& schedule, double peak, int64_t step,
+                    int64_t total_steps);
 
 }  // namespace trainerd::engine

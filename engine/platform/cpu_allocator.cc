@@ -22,16 +22,16 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr size_t kPage = 4096;
 
-// A kept block serves a request that is at most this much smaller (size ÷ 4): better than a new
-// block beside it.
+// A kept block serves a request that is at most this much smaller (size ÷ 4); that is better than a
+// new block beside it.
 constexpr size_t kSlackShare = 4;
 
-// Maps blocks and keeps freed ones by class. What it holds in all never exceeds the largest sum
-// that was in use at once: before it maps more, it gives back blocks of the classes that were not
-// asked for the longest. Never destroyed: tensors of static storage may outlive main.
+// Maps blocks and keeps freed ones by class. Its total never exceeds the peak of the memory in use:
+// before it maps more, it unmaps blocks of the least recently requested classes. Never destroyed,
+// because tensors of static storage may outlive main.
 class BlockPool {
  public:
-  // nullptr when the kernel has no more.
+  // nullptr if the kernel is out of memory.
   void* Take(size_t bytes) {
     const size_t stop_mode = SizeClass(bytes);
     std::lock_guard<std::mutex> lock(mutex_);
@@ -50,7 +50,7 @@ class BlockPool {
     return block;
   }
 
-  // False when the block is not of the pool.
+  // False if the block does not belong to the pool.
   bool Return(void* block) {
     std::lock_guard<std::mutex> lock(mutex_);
     const auto it = sizes_.find(block);
@@ -110,7 +110,7 @@ class BlockPool {
     return block == MAP_FAILED ? nullptr : block;
   }
 
-  // Gives one block back; false when none is kept.
+  // Unmaps one kept block; false if none is kept.
   bool UnmapOldest() {
     auto oldest = kept_.end();
     for (auto it = kept_.begin(); it != kept_.end();) {
@@ -142,7 +142,7 @@ BlockPool& Pool() {
 }
 
 // One deleter for both kinds, so that raw_allocate works (oneDNN's wrappers use it). Blocks of the
-// pool start at a page.
+// pool are aligned to pages.
 void Free(void* block) {
   if (block == nullptr) return;
   if (reinterpret_cast<uintptr_t>(block) % kPage == 0 && Pool().Return(block)) return;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory of CPU tensors, owned by the worker. A microbatch's tensors come and go by the hundred
-// megabytes and differ a little in size from row to row: glibc either gives them back to the kernel
-// (every microbatch pays the page faults again, up to half of the time) or keeps them in a heap
-// that fragments and grows. Here large blocks are rounded up to size classes (eight to each power
-// of two) and kept in one free list a class; in use and kept together never exceed what the largest
-// microbatch had in use.
+// Memory pool for CPU tensors. Each microbatch allocates and frees hundreds of megabytes in sizes
+// that differ a little from sequence to sequence. glibc either returns them to the kernel (each
+// microbatch pays the page faults again, up to half of the time) or keeps them in a heap that
+// fragments and grows. This pool rounds large blocks up to size classes (eight per power of two)
+// and keeps one free list per class. Used and kept memory together never exceed the peak use of the
+// largest microbatch.
 #pragma once
 
 #include <cstddef>
@@ -12,23 +12,23 @@
 
 namespace trainerd::engine {
 
-// Blocks of at least this size are kept by class; smaller ones are malloc's.
+// Blocks of at least this size are pooled; malloc serves smaller ones.
 inline constexpr size_t kPooledBytes = 256 << 10;
 
-// Size of the class that a request of `bytes` falls into: at most 12.5 % more, a multiple of 4 KiB.
+// Size of the class that serves a request of `bytes`: at most 12.5 % more, a multiple of 4 KiB.
 size_t SizeClass(size_t bytes);
 
 struct CpuAllocatorStats {
-  int64_t in_use_bytes = 0;  // handed out, in classes
+  int64_t in_use_bytes = 0;  // allocated, in sizes of classes
   int64_t kept_bytes = 0;    // in the free lists
 };
 
-// Makes ATen take the memory of CPU tensors from the pool. Once, before the first tensor; stays for
-// the life of the process. Thread-safe. Out of memory: the free lists are given back to the kernel
-// and the request is tried again, then ATen throws c10::Error.
+// Makes ATen allocate CPU tensors from the pool. Call it once, before the first tensor; it applies
+// for the life of the process. Thread-safe. Out of memory: the free lists are returned to the
+// kernel and the request is retried; if that fails too, ATen throws c10::Error.
 void InstallCpuAllocator();
 CpuAllocatorStats ReadCpuAllocatorStats();
-// Gives the free lists back to the kernel, for example between loading and training.
+// Returns the free lists to the kernel, for example between loading and training.
 void ReleaseKeptMemory();
 
 }  // namespace trainerd::engine

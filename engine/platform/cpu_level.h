@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which vector instructions this CPU has, for the run-time choice between compiled variants of the
-// CPU kernels.
+// The vector instructions of this CPU, for the choice between compiled variants of the CPU kernels
+// at run time.
 #pragma once
 
 namespace trainerd::engine {
 
 enum class CpuLevel { kBaseline, kAvx2, kAvx512 };
 
-// Asked once; the same for the life of the process.
+// Detected once; constant for the life of the process.
 CpuLevel DetectCpuLevel();
 
 }  // namespace trainerd::engine

@@ -13,8 +13,9 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "engine/checkpoint/run_state.h"
+#include "engine/platform/cuda_plugin.h"
 #include "engine/platform/process_memory.h"
+#include "engine/platform/run_environment.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/status_macros.h"
 

@@ -13,9 +13,9 @@ struct ProcessMemory {
   int64_t peak_resident_bytes = 0;
 };
 
-// Reads /proc/self/status. Absent where that cannot be read.
+// Reads /proc/self/status. Absent if it cannot be read.
 std::optional<ProcessMemory> ReadProcessMemory();
-// The same out of the text of a status file; absent when VmRSS or VmHWM is missing.
+// The same from the text of a status file; absent if VmRSS or VmHWM is missing.
 std::optional<ProcessMemory> ParseProcessStatus(std::string_view status);
 
 }  // namespace trainerd::engine

@@ -9,12 +9,12 @@
 
 namespace trainerd::engine {
 
-// Translates the exception in flight. Call from a catch block only.
-// Errors: ResourceExhausted for memory that could not be had (with the allocator's numbers),
-// Internal with the text for people otherwise.
+// Translates the exception in flight. Call it only from a catch block.
+// Errors: ResourceExhausted if memory could not be allocated (with the allocator's numbers),
+// otherwise Internal with the human-readable text.
 absl::Status StatusOfCurrentException();
 
-// Runs `body`, which returns void or absl::Status, and turns what it throws into a Status.
+// Runs `body`, which returns void or absl::Status, and converts what it throws into a Status.
 template <typename Body>
 absl::Status CatchTorch(Body&& body) {
   try {

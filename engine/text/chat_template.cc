@@ -20,8 +20,8 @@ using Json = nlohmann::ordered_json;
 // The fields under which a message's reasoning may come, as transformers knows them.
 constexpr const char* kReasoningFields[] = {"reasoning_content", "thinking", "reasoning"};
 
-// transformers gives templates the reasoning as "reasoning_content" and "thinking", whatever it was
-// called. Returns null when there is none.
+// transformers passes the reasoning to templates as "reasoning_content" and "thinking", whatever
+// its key was. Returns null if there is none.
 const Json* Reasoning(const Json& message) {
   for (const char* field : kReasoningFields) {
     const auto it = message.find(field);
@@ -30,7 +30,7 @@ const Json* Reasoning(const Json& message) {
   return nullptr;
 }
 
-// Message `index` as the template sees it. Its role is the template's business, not its content.
+// Message `index` as the template receives it. Its role does not count as content.
 Value MessageValue(const Json& message, int32_t index) {
   const Tag content{index, true, false};
   std::vector<std::pair<Value, Value>> entries;

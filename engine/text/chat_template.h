@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Renders a conversation through a model's chat template (Jinja), as transformers'
-// apply_chat_template does, and says for each run of the output which message it came from.
+// apply_chat_template does, and records for each stretch of the output which message it came from.
 // Provenance is by construction: strings carry it through the interpreter (jinja/); nothing is ever
 // found by searching the output. target_spans.h makes labels from it.
 #pragma once
@@ -17,8 +17,8 @@
 
 namespace trainerd::engine {
 
-// A run of output that belongs to message `message`: values out of the message's own fields
-// (content), or what the template wrote by itself while a loop was at that message (not content).
+// A stretch of output that belongs to message `message`: values of the message's own fields
+// (content), or text that the template itself wrote while a loop was at that message (not content).
 struct MessageSpan {
   int message = -1;  // index into messages; -1 = no message (system default, generation prompt …)
   uint32_t begin = 0, end = 0;
@@ -37,7 +37,7 @@ struct RenderOptions {
   nlohmann::ordered_json tools;  // null = variable `tools` is none
   nlohmann::ordered_json extra;  // further template variables (enable_thinking …): object or null
   // What strftime_now prints, "YYYY-MM-DD HH:MM:SS"; frozen when the job is submitted.
-  // Empty: a template that asks for the time fails.
+  // Empty: a template that uses the time fails.
   std::string now;
 };
 
@@ -57,7 +57,7 @@ class ChatTemplate {
   ChatTemplate(const ChatTemplate&) = delete;
   ChatTemplate& operator=(const ChatTemplate&) = delete;
 
-  // Renders `messages` (an array of objects with "role" and what else the template reads).
+  // Renders `messages` (an array of objects with "role" and whatever else the template reads).
   // Errors: InvalidArgument with template line and column: raise_exception of the template, a
   // type error, or a limit of the sandbox (output bytes, steps, depth).
   absl::StatusOr<RenderedConversation> Render(const nlohmann::ordered_json& messages,

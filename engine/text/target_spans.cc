@@ -75,10 +75,10 @@ std::string_view Tail(const RenderedConversation& rendered) {
   return std::string_view(rendered.text).substr(end);
 }
 
-// What add_generation_prompt makes of `messages`. Written behind the loop over the messages it has
-// no message, and the template may write something else there without a prompt (Phi 3: the EOS
-// token). Written inside the loop it is what one rendering has and the other has not.
-// Nothing if neither shows it.
+// What add_generation_prompt makes of `messages`. If it is written after the loop over the
+// messages, it belongs to no message, and the template may write something else there without a
+// prompt (Phi 3: the EOS token). If it is written inside the loop, it is the difference between the
+// two renderings. Nothing if neither shows it.
 std::optional<std::string> PromptAfter(const ChatTemplate& chat_template, const Json& messages,
                                        RenderOptions options, std::string_view usual_tail) {
   options.add_generation_prompt = true;
@@ -112,14 +112,14 @@ std::optional<std::string> GenerationPrompt(const ChatTemplate& chat_template,
   return PromptAfter(chat_template, messages, options, usual_tail);
 }
 
-// End of the header of the message in `region`, or nothing if it has none that can be told.
+// End of the header of the message in `region`, or nothing if it cannot be determined.
 std::optional<uint32_t> HeaderEnd(std::string_view text, const Region& region,
                                   std::string_view prompt) {
   const std::string_view written = text.substr(region.begin, region.end - region.begin);
   if (written.substr(0, prompt.size()) == prompt) {
     return region.begin + static_cast<uint32_t>(prompt.size());
   }
-  // The prompt may go on where this message's header ends (Qwen3: an empty think block).
+  // The prompt may continue where this message's header ends (Qwen3: an empty think block).
   const uint32_t literal_end = std::min(region.first_content, region.end);
   const size_t limit = std::min<size_t>(prompt.size(), literal_end - region.begin);
   const auto common = static_cast<uint32_t>(
@@ -224,25 +224,25 @@ absl::StatusOr<std::vector<TextSpan>> TargetSpans(const ChatTemplate& chat_templ
     }
     return WithoutOff(rendered.generation_spans, rendered, messages);
   }
-  std::vector<size_t> wanted;
+  std::vector<size_t> selected;
   for (size_t i = 0; i < messages.size(); ++i) {
-    if (IsAssistant(messages[i])) wanted.push_back(i);
+    if (IsAssistant(messages[i])) selected.push_back(i);
   }
-  if (train_on == TrainOn::kLastAssistant && wanted.size() > 1) {
-    wanted.erase(wanted.begin(), wanted.end() - 1);
+  if (train_on == TrainOn::kLastAssistant && selected.size() > 1) {
+    selected.erase(selected.begin(), selected.end() - 1);
   }
-  wanted.erase(
-      std::remove_if(wanted.begin(), wanted.end(), [&](size_t i) { return IsOff(messages[i]); }),
-      wanted.end());
+  selected.erase(std::remove_if(selected.begin(), selected.end(),
+                                [&](size_t i) { return IsOff(messages[i]); }),
+                 selected.end());
   std::vector<TextSpan> spans;
-  if (wanted.empty()) return spans;
+  if (selected.empty()) return spans;
   const auto prompt = GenerationPrompt(chat_template, rendered, messages, options);
   if (!prompt.has_value()) {
-    return Undetermined(wanted[0], "no generation prompt can be told from its text");
+    return Undetermined(selected[0], "no generation prompt can be distinguished from its text");
   }
   const std::vector<Region> regions = FindRegions(rendered, messages.size());
   const std::vector<std::string_view> end_tokens = EndTokens(tokenizer);
-  for (const size_t i : wanted) {
+  for (const size_t i : selected) {
     ASSIGN_OR_RETURN(const TextSpan span,
                      AssistantSpan(rendered.text, regions[i], i, *prompt, end_tokens));
     spans.push_back(span);

@@ -25,17 +25,17 @@ enum class TrainOn {
   kAll,
 };
 
-// Spans to train, in order, without overlap. A message with `weight: 0` or `train: false` is left
-// out under each convention but kAll, where the bytes of that message are left out.
+// Spans to train, in order, without overlap. A message with `weight: 0` or `train: false` is
+// skipped under each convention except kAll, which omits the bytes of that message.
 //
-// kAssistant and kLastAssistant: of what the template wrote for an assistant message, all after its
-// header (= what add_generation_prompt would have written) through the first special token that
-// the template itself wrote after the message's last content byte. Literals after that ("\n") are
-// not trained. Reasoning and tool calls of the message count as its content.
+// kAssistant and kLastAssistant: the text that the template wrote for an assistant message, from
+// after its header (= what add_generation_prompt would have written) through the first special
+// token that the template itself wrote after the message's last content byte. Literals after that
+// ("\n") are not trained. Reasoning and tool calls of the message count as its content.
 //
 // `options` must be those of the rendering.
-// Errors: InvalidArgument when the region of an assistant message cannot be determined, or when
-// kTemplate is asked for and the template has no marks; the message says what to set.
+// Errors: InvalidArgument if the region of an assistant message cannot be determined, or if
+// kTemplate is requested and the template has no marks; the message names the key to set.
 absl::StatusOr<std::vector<TextSpan>> TargetSpans(const ChatTemplate& chat_template,
                                                   const RenderedConversation& rendered,
                                                   const nlohmann::ordered_json& messages,

@@ -5,7 +5,7 @@ namespace trainerd::engine {
 
 absl::Status CheckStopRequested(const RunControl& control) {
   if (control.stop_mode() == StopMode::kNone) return absl::OkStatus();
-  return absl::CancelledError("a pause or a stop was asked for");
+  return absl::CancelledError("a pause, stop or discard was requested");
 }
 
 absl::Status CheckDiscard(const RunControl& control) {

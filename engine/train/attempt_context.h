@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the stages of a job hand to each other: filled from top to bottom in the order of run_job.h,
-// owned by RunJob, used by one thread.
+// The state that the stages of a job share. It is filled in from top to bottom in the order of
+// run_job.h, owned by RunJob, and used by one thread.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -20,12 +20,15 @@
 #include "engine/data/batches/data_loader.h"
 #include "engine/data/prepare.h"
 #include "engine/model/decoder.h"
+#include "engine/model/freeze.h"
 #include "engine/model/hf_folder.h"
 #include "engine/model/model_config.h"
 #include "engine/model/parameters.h"
 #include "engine/monitor/live_monitor.h"
-#include "engine/optim/adamw.h"
-#include "engine/train/loop/samples.h"
+#include "engine/optim/optimizer.h"
+#include "engine/platform/run_environment.h"
+#include "engine/train/sample_generator.h"
+#include "engine/train/sample_prompts.h"
 #include "trainerd/internal/worker.pb.h"
 #include "trainerd/v1/checkpoint.pb.h"
 
@@ -50,12 +53,14 @@ struct AttemptContext {
   // CheckRunIdentity
   c10::Device device{c10::kCPU};
   RunEnvironment environment;
-  std::optional<OpenedCheckpoint>
-      start;                     // continue from here: resume, or init_from with state full
-  bool start_is_resume = false;  // of this job itself: configuration and data must be the same
+  // The checkpoint to continue from: a resume, or init_from with state full.
+  std::optional<OpenedCheckpoint> start;
+  // The checkpoint is this job's own, so configuration and data must be the same.
+  bool start_is_resume = false;
   // OpenModel
-  std::string weights_folder;  // the model's, or the checkpoint's that the run starts from
+  std::string weights_folder;  // of the model, or of the checkpoint to start from
   ModelConfig model;
+  FrozenNames frozen;
   std::unique_ptr<HfFolder> weights;
   TextPipeline text;
   std::vector<SamplePrompt> prompts;
@@ -65,22 +70,22 @@ struct AttemptContext {
   // LoadWeights, BuildOptimizer
   std::unique_ptr<ParameterSet> parameters;
   std::unique_ptr<Decoder> decoder;
-  std::unique_ptr<AdamW> optimizer;
+  std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<SampleGenerator> sample_generator;
-  // Restore; then kept up to date by Train
+  // Restore; then updated by Train
   RunState state;  // step 0 = nothing applied yet
   std::unique_ptr<LiveMonitor> monitor;
-  std::optional<v1::Checkpoint>
-      last_checkpoint;  // verified: the resume point at its start, then what this attempt published
-  // Train: what this attempt did
+  // Verified: first the resume point, then the last checkpoint that this attempt published.
+  std::optional<v1::Checkpoint> last_checkpoint;
+  // Train: the steps of this attempt
   int64_t first_step = 0;
   int64_t last_step = 0;
   double last_loss = 0;
   double train_seconds = 0;
 };
 
-// Cancelled when a pause, a stop or a discard is wanted. Stages return it between their parts;
-// RunJob reads the control to see how to end.
+// Cancelled if a pause, stop or discard is requested. Stages check it between their parts; RunJob
+// reads the stop mode to end the attempt accordingly.
 absl::Status CheckStopRequested(const RunControl& control);
 // The same for a discard only: between the microbatches of a step.
 absl::Status CheckDiscard(const RunControl& control);

@@ -25,8 +25,8 @@ void AddId(int64_t id, std::vector<int32_t>* ids) {
 // "eos_token_id" of a JSON file: a number, a list of numbers, or nothing.
 void AddEosIds(const std::string& path, std::vector<int32_t>* ids) {
   const absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok())
-    return;  // both files are optional here; config.json was checked when the model was opened
+  // Both files are optional here; config.json was checked when the model was opened.
+  if (!text.ok()) return;
   const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("eos_token_id")) return;
   const Json& value = json["eos_token_id"];
@@ -37,8 +37,8 @@ void AddEosIds(const std::string& path, std::vector<int32_t>* ids) {
   }
 }
 
-// The special token that the template writes at the end of an assistant turn; nullopt when the
-// template has none, or wants a conversation of another kind.
+// The special token that the template writes at the end of an assistant message; nullopt if the
+// template has none, or rejects this conversation.
 std::optional<int32_t> EndOfTurn(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                                  const std::string& now) {
   const Json messages = Json::array(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Questions to the model: conversation → token ids through the chat template, greedy answer, text.
-// Used by the samples of a running job and by `trainerd-worker sample`.
+// Answers of the model: conversation → token ids through the chat template → greedy answer → text.
+// Used for the samples of a running job and by `trainerd-worker sample`.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace trainerd::engine {
 
 struct PromptOptions {
   std::string now;  // RenderOptions::now
-  // Control tokens that a message's text spells stay text (data.control_tokens: as_text).
+  // Control tokens spelled out in a message remain text (data.control_tokens: as_text).
   bool control_tokens_as_text = false;
 };
 
@@ -33,18 +33,18 @@ class SampleGenerator {
                                                                  const ChatTemplate& chat_template,
                                                                  PromptOptions options);
 
-  // Ids of the conversation with the header of the answer behind it, as a training row of the same
-  // settings begins.
+  // Ids of the conversation followed by the header of the answer, as in a training example with the
+  // same settings.
   absl::StatusOr<std::vector<int32_t>> ConversationIds(
       const nlohmann::ordered_json& messages) const;
-  // Ids of plain text, with what the tokenizer's post-processor adds.
+  // Ids of plain text, with the tokens that the tokenizer's post-processor adds.
   absl::StatusOr<std::vector<int32_t>> TextIds(const std::string& text) const;
 
   struct AnswerOptions {
     int64_t max_tokens = 64;
     std::function<bool()> cancelled;
   };
-  // Greedy answer, special tokens left out. Errors: those of GenerateGreedy.
+  // Greedy answer without special tokens. Errors: those of GenerateGreedy.
   absl::StatusOr<std::string> Answer(Decoder& decoder, const std::vector<int32_t>& ids,
                                      const AnswerOptions& options) const;
 

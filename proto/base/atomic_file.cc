@@ -9,16 +9,18 @@
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/fd.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd {
 namespace {
 
-// A crashed process may have left a temporary file under a pid that is ours today.
+// A temporary file of a crashed process may have the name of one of ours: pids are reused.
 constexpr int kTemporaryNameTries = 100;
-// Leaves room for the suffix within NAME_MAX (255).
+// The name and its suffix must fit NAME_MAX (255).
 constexpr size_t kTemporaryBaseBytes = 200;
 
 absl::StatusCode CodeOfErrno(int error) {
@@ -84,16 +86,15 @@ absl::Status WriteAll(int fd, std::string_view contents, const std::string& path
   return absl::OkStatus();
 }
 
-// Opens a new file beside `path` and tells its name.
-absl::StatusOr<int> OpenTemporary(const std::string& path, int mode, std::string* temporary) {
+// Creates a file beside `path`; *temporary is its path.
+absl::StatusOr<Fd> OpenTemporary(const std::string& path, int mode, std::string* temporary) {
   static std::atomic<uint64_t> counter{0};
   for (int tries = 0; tries < kTemporaryNameTries; ++tries) {
     *temporary =
         absl::StrCat(ParentOf(path), "/.", NameOf(path).substr(0, kTemporaryBaseBytes), ".tmp-",
                      getpid(), "-", counter.fetch_add(1, std::memory_order_relaxed));
-    const int fd =
-        open(temporary->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd >= 0) return fd;
+    Fd fd(open(temporary->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+    if (fd.is_open()) return fd;
     if (errno != EEXIST && errno != EINTR)
       return ErrnoStatus(errno, "create a file beside " + path);
   }
@@ -102,12 +103,12 @@ absl::StatusOr<int> OpenTemporary(const std::string& path, int mode, std::string
                                                " names are taken; remove the old ", *temporary));
 }
 
-absl::Status WriteAndSync(int fd, std::string_view contents, const std::string& path) {
-  absl::Status status = WriteAll(fd, contents, path);
-  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus(errno, "fsync " + path);
-  // close reports what some network file systems only find out then.
-  if (close(fd) != 0 && status.ok() && errno != EINTR) status = ErrnoStatus(errno, "close " + path);
-  return status;
+absl::Status WriteAndSync(Fd fd, std::string_view contents, const std::string& path) {
+  RETURN_IF_ERROR(WriteAll(fd.get(), contents, path));
+  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, "fsync " + path);
+  // Some network file systems report write errors only on close.
+  if (close(fd.Release()) != 0 && errno != EINTR) return ErrnoStatus(errno, "close " + path);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -119,10 +120,11 @@ absl::Status ErrnoStatus(int error, std::string_view what) {
 
 absl::Status WriteFileAtomic(const std::string& path, std::string_view contents, int mode) {
   if (path.empty() || path.back() == '/')
-    return absl::InvalidArgumentError(absl::StrCat("write: \"", path, "\" is not a file's path"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("write: \"", path, "\" is not the path of a file"));
   std::string temporary;
-  ASSIGN_OR_RETURN(const int fd, OpenTemporary(path, mode, &temporary));
-  absl::Status status = WriteAndSync(fd, contents, path);
+  ASSIGN_OR_RETURN(Fd fd, OpenTemporary(path, mode, &temporary));
+  absl::Status status = WriteAndSync(std::move(fd), contents, path);
   if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0)
     status = ErrnoStatus(errno, "rename to " + path);
   if (!status.ok()) {
@@ -133,36 +135,27 @@ absl::Status WriteFileAtomic(const std::string& path, std::string_view contents,
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "open " + path);
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.is_open()) return ErrnoStatus(errno, "open " + path);
   std::string contents;
   struct stat info;
-  // The size is a hint only: files of /proc say 0.
-  if (fstat(fd, &info) == 0 && info.st_size > 0)
+  // The size is only a hint: it is 0 for files in /proc.
+  if (fstat(fd.get(), &info) == 0 && info.st_size > 0)
     contents.reserve(static_cast<size_t>(info.st_size) + 1);
   char buffer[64 << 10];
   while (true) {
-    const ssize_t got = read(fd, buffer, sizeof(buffer));
-    if (got == 0) break;
+    const ssize_t got = read(fd.get(), buffer, sizeof(buffer));
+    if (got == 0) return contents;
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      const int error = errno;
-      close(fd);
-      return ErrnoStatus(error, "read " + path);
-    }
+    if (got < 0) return ErrnoStatus(errno, "read " + path);
     contents.append(buffer, static_cast<size_t>(got));
   }
-  close(fd);
-  return contents;
 }
 
 absl::Status FsyncPath(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "open " + path);
-  const int result = fsync(fd);
-  const int error = errno;
-  close(fd);
-  return result == 0 ? absl::OkStatus() : ErrnoStatus(error, "fsync " + path);
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.is_open()) return ErrnoStatus(errno, "open " + path);
+  return fsync(fd.get()) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "fsync " + path);
 }
 
 absl::Status RenameDurable(const std::string& from, const std::string& to) {

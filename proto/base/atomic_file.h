@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files that are either the old or the new one after a crash: temporary file, fsync, rename, fsync
-// of the folder.
+// Durable files: after a crash a file has either its old or its new contents. Write a temporary
+// file, fsync, rename, fsync the directory.
 #pragma once
 
 #include <string>
@@ -11,16 +11,16 @@
 
 namespace trainerd {
 
-// Replaces `path` durably; on any error the old file is untouched and no temporary file is left.
-// `mode` is that of a new file, less the umask. Errors carry path and errno's text;
-// ResourceExhausted for ENOSPC/EDQUOT, PermissionDenied for EACCES/EROFS. Thread-safety: safe from
-// several threads and processes; the last rename wins.
+// Replaces `path` atomically and durably. `mode` is the mode of a new file, less the umask. On an
+// error the old file is unchanged and no temporary file remains. Errors: path and text of errno;
+// ResourceExhausted for ENOSPC/EDQUOT, PermissionDenied for EACCES/EROFS. Thread-safe, also across
+// processes: the last rename wins.
 absl::Status WriteFileAtomic(const std::string& path, std::string_view contents, int mode = 0600);
-absl::StatusOr<std::string> ReadFile(const std::string& path);  // NotFound when absent
-absl::Status FsyncPath(const std::string& path);                // a file or a folder
-// rename(2) and fsync of the parent folder(s).
+absl::StatusOr<std::string> ReadFile(const std::string& path);  // NotFound if it does not exist
+absl::Status FsyncPath(const std::string& path);                // of a file or a directory
+// rename(2) and fsync of the parent directories.
 absl::Status RenameDurable(const std::string& from, const std::string& to);
-// Status of an errno with the right code and "what path: text".
+// An errno as a status: "<what>: <text of the errno>" with the matching code.
 absl::Status ErrnoStatus(int error, std::string_view what);
 
 }  // namespace trainerd

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// XXH3-128 (manifests, fingerprints) and SHA-256 (configuration digest) as bytes and hex.
+// XXH3-128 (manifests, fingerprints) and SHA-256 (configuration digests), as bytes and as hex.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Early return for absl::Status, context for errors on their way up, and checks for programmer
-// errors.
+// Early return for absl::Status, context for errors, and checks for
+// programmer errors.
 #pragma once
 
 #include <cstdio>
@@ -14,7 +14,7 @@
 
 namespace trainerd {
 
-// Returns `status` with `context` in front of its message; code and payloads stay.
+// `status` with "context: " in front of its message; same code and payloads.
 template <typename... Parts>
 absl::Status Annotate(const absl::Status& status, const Parts&... context) {
   if (status.ok()) return status;
@@ -41,7 +41,7 @@ absl::Status Annotate(const absl::Status& status, const Parts&... context) {
   if (!temporary.ok()) return std::move(temporary).status();       \
   declaration = *std::move(temporary)
 
-// Ends the process when a programmer error is found; never for input, files or peers.
+// Aborts the process on a programmer error. Never for input, files or peers.
 #define TRAINERD_CHECK(condition)                                                        \
   do {                                                                                   \
     if (!(condition)) {                                                                  \

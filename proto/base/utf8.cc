@@ -1,107 +1,98 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/base/utf8.h"
 
+#include <utf8proc.h>
+
+#include <algorithm>
 #include <cstring>
 
 namespace trainerd {
 namespace {
 
-// Bytes of the longest prefix of [p, end) that is, or could still become, one character.
-// *complete: it is one. At least 1. Table 3-7 of the Unicode standard.
-size_t CharacterPrefix(const uint8_t* p, const uint8_t* end, bool* complete, bool* unfinished) {
-  *complete = false;
-  *unfinished = false;
-  const uint8_t lead = p[0];
-  if (lead < 0x80) {
-    *complete = true;
-    return 1;
+// Size of the character at the start of `text`, which is not empty; 0 if none is there.
+size_t CharacterSize(std::string_view text) {
+  utf8proc_int32_t code_point;
+  const utf8proc_ssize_t size =
+      utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                       static_cast<utf8proc_ssize_t>(text.size()), &code_point);
+  return size > 0 ? static_cast<size_t>(size) : 0;
+}
+
+// Size of the longest prefix of `text` that more bytes could complete to a character; 0 if none.
+// `text` is not empty and does not start with a character.
+size_t IncompleteSize(std::string_view text) {
+  const auto lead = static_cast<uint8_t>(text[0]);
+  if (lead < 0xC2 || lead > 0xF4) return 0;
+  // Only the second byte of a character has a range that depends on the lead byte (Unicode, table
+  // 3-7), so from two bytes on any continuation bytes complete a prefix that can be completed.
+  for (size_t size = std::min<size_t>(text.size(), 3); size >= 2; --size) {
+    char completed[4] = {'\x80', '\x80', '\x80', '\x80'};
+    std::memcpy(completed, text.data(), size);
+    if (CharacterSize({completed, sizeof(completed)}) > size) return size;
   }
-  size_t size = 0;
-  uint8_t low = 0x80, high = 0xBF;
-  if (lead >= 0xC2 && lead <= 0xDF) {
-    size = 2;
-  } else if (lead >= 0xE0 && lead <= 0xEF) {
-    size = 3;
-    if (lead == 0xE0) low = 0xA0;
-    if (lead == 0xED) high = 0x9F;
-  } else if (lead >= 0xF0 && lead <= 0xF4) {
-    size = 4;
-    if (lead == 0xF0) low = 0x90;
-    if (lead == 0xF4) high = 0x8F;
-  } else {
-    return 1;
-  }
-  for (size_t i = 1; i < size; ++i) {
-    if (p + i == end) {
-      *unfinished = true;
-      return i;
+  return 1;
+}
+
+// Size of the longest valid prefix of `text`.
+size_t ValidPrefix(std::string_view text) {
+  size_t at = 0;
+  while (at < text.size()) {
+    uint64_t eight;
+    if (text.size() - at >= sizeof(eight)) {
+      std::memcpy(&eight, text.data() + at, sizeof(eight));
+      if ((eight & 0x8080808080808080u) == 0) {
+        at += sizeof(eight);
+        continue;
+      }
     }
-    if (p[i] < low || p[i] > high) return i;
-    low = 0x80;
-    high = 0xBF;
+    const bool ascii = static_cast<uint8_t>(text[at]) < 0x80;
+    const size_t size = ascii ? 1 : CharacterSize(text.substr(at));
+    if (size == 0) break;
+    at += size;
   }
-  *complete = true;
-  return size;
+  return at;
+}
+
+void AppendReplacing(std::string_view bytes, std::string_view replacement, std::string* out,
+                     size_t* held) {
+  if (held != nullptr) *held = 0;
+  while (!bytes.empty()) {
+    const size_t valid = ValidPrefix(bytes);
+    out->append(bytes.substr(0, valid));
+    bytes.remove_prefix(valid);
+    if (bytes.empty()) return;
+    const size_t incomplete = IncompleteSize(bytes);
+    if (held != nullptr && incomplete == bytes.size()) {
+      *held = incomplete;
+      return;
+    }
+    out->append(replacement);
+    bytes.remove_prefix(std::max<size_t>(incomplete, 1));
+  }
 }
 
 }  // namespace
 
-void AppendUtf8(uint32_t c, std::string* out) {
-  if (c < 0x80) {
-    out->push_back(static_cast<char>(c));
-  } else if (c < 0x800) {
-    out->push_back(static_cast<char>(0xC0 | (c >> 6)));
-    out->push_back(static_cast<char>(0x80 | (c & 0x3F)));
-  } else if (c < 0x10000) {
-    out->push_back(static_cast<char>(0xE0 | (c >> 12)));
-    out->push_back(static_cast<char>(0x80 | ((c >> 6) & 0x3F)));
-    out->push_back(static_cast<char>(0x80 | (c & 0x3F)));
-  } else {
-    out->push_back(static_cast<char>(0xF0 | (c >> 18)));
-    out->push_back(static_cast<char>(0x80 | ((c >> 12) & 0x3F)));
-    out->push_back(static_cast<char>(0x80 | ((c >> 6) & 0x3F)));
-    out->push_back(static_cast<char>(0x80 | (c & 0x3F)));
-  }
+void AppendUtf8(uint32_t code_point, std::string* out) {
+  utf8proc_uint8_t bytes[4];
+  const utf8proc_ssize_t size =
+      utf8proc_encode_char(static_cast<utf8proc_int32_t>(code_point), bytes);
+  out->append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(size));
 }
 
 size_t FindInvalidUtf8(std::string_view text) {
-  const auto* begin = reinterpret_cast<const uint8_t*>(text.data());
-  const auto* end = begin + text.size();
-  const auto* p = begin;
-  while (p < end) {
-    uint64_t eight;
-    if (end - p >= 8) {
-      std::memcpy(&eight, p, 8);
-      if ((eight & 0x8080808080808080u) == 0) {
-        p += 8;
-        continue;
-      }
-    }
-    bool complete, unfinished;
-    const size_t size = CharacterPrefix(p, end, &complete, &unfinished);
-    if (!complete) return static_cast<size_t>(p - begin);
-    p += size;
-  }
-  return std::string_view::npos;
+  const size_t valid = ValidPrefix(text);
+  return valid == text.size() ? std::string_view::npos : valid;
 }
 
 void AppendLossyUtf8(std::string_view bytes, std::string* out, size_t* held) {
-  if (held != nullptr) *held = 0;
-  const auto* p = reinterpret_cast<const uint8_t*>(bytes.data());
-  const auto* end = p + bytes.size();
-  while (p < end) {
-    bool complete, unfinished;
-    const size_t size = CharacterPrefix(p, end, &complete, &unfinished);
-    if (complete) {
-      out->append(reinterpret_cast<const char*>(p), size);
-    } else if (unfinished && held != nullptr) {
-      *held = size;
-      return;
-    } else {
-      out->append("\xEF\xBF\xBD");
-    }
-    p += size;
-  }
+  AppendReplacing(bytes, "\xEF\xBF\xBD", out, held);
+}
+
+std::string ToValidUtf8(std::string_view bytes) {
+  std::string text;
+  AppendReplacing(bytes, "?", &text, nullptr);
+  return text;
 }
 
 }  // namespace trainerd

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading and writing UTF-8. The readers trust their input: Tokenizer::Encode and the template
-// interpreter check texts once with FindInvalidUtf8, at the edge.
+// Reading, writing and checking UTF-8. DecodeUtf8 trusts its input: check texts once, where they
+// enter the program, with FindInvalidUtf8. utf8proc decides what is valid: no surrogates, no
+// overlong forms, nothing above U+10FFFF.
 #pragma once
 
 #include <cstdint>
@@ -28,15 +29,19 @@ inline uint32_t DecodeUtf8(const char* p, int* size) {
   return ((u[0] & 0x07u) << 18) | ((u[1] & 0x3Fu) << 12) | ((u[2] & 0x3Fu) << 6) | (u[3] & 0x3Fu);
 }
 
+// Appends the UTF-8 form of a code point up to U+10FFFF.
 void AppendUtf8(uint32_t code_point, std::string* out);
 
-// Offset of the first byte that is not UTF-8 (surrogates and overlong forms are not);
-// npos = the whole text is valid.
+// Offset of the first byte that is not valid UTF-8; npos if `text` is valid.
 size_t FindInvalidUtf8(std::string_view text);
 
 // Appends `bytes` with each maximal invalid part replaced by U+FFFD, as Rust's from_utf8_lossy.
-// With `held`, an unfinished character at the end is not replaced: *held is set to its byte count
-// and it is left out.
+// If `held` is given, an incomplete character at the end is omitted instead, and *held is set to
+// its number of bytes.
 void AppendLossyUtf8(std::string_view bytes, std::string* out, size_t* held = nullptr);
+
+// `bytes` with each maximal invalid part replaced by '?', so that a limit on the size still holds:
+// for string fields of a message, which must be valid.
+std::string ToValidUtf8(std::string_view bytes);
 
 }  // namespace trainerd

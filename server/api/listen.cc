@@ -15,15 +15,15 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/state_dir.h"
 
 namespace trainerd::server {
 namespace {
 
 constexpr size_t kTokenBytes = 32;
 constexpr size_t kMinTokenLength = 16;
-constexpr char kSocketName[] = "trainerd.sock";
 
-// Takes as long for a wrong token as for a right one.
+// Takes the same time for a wrong token as for the right one.
 bool SameToken(absl::string_view a, absl::string_view b) {
   if (a.size() != b.size()) return false;
   unsigned char different = 0;
@@ -46,7 +46,7 @@ class TokenCheck final : public grpc::AuthMetadataProcessor {
     }
     return grpc::Status(
         grpc::StatusCode::UNAUTHENTICATED,
-        "this address needs `authorization: Bearer TOKEN` in every call; the token is in the "
+        "this address requires `authorization: Bearer TOKEN` in each call; the token is in the "
         "file `token` of the daemon's state directory (trainctl --token-file)");
   }
 
@@ -66,12 +66,11 @@ absl::Status Refused(const std::string& listen) {
 
 absl::StatusOr<ListenAddress> ParseListen(const std::string& listen, const StateDir& state_dir) {
   if (listen == "unix") {
-    // The path through the descriptor is short whatever the state directory's length (107 bytes is
-    // a socket path's limit).
+    // A socket path is limited to 107 bytes. The path through the descriptor is always short.
     return ListenAddress{
         .is_unix = true,
         .grpc_address = absl::StrCat("unix:", state_dir.short_path(), "/", kSocketName),
-        .for_people = absl::StrCat("unix:", state_dir.path(), "/", kSocketName)};
+        .display = absl::StrCat("unix:", state_dir.path(), "/", kSocketName)};
   }
   const size_t colon = listen.rfind(':');
   int port = -1;
@@ -80,20 +79,21 @@ absl::StatusOr<ListenAddress> ParseListen(const std::string& listen, const State
     return Refused(listen);
   }
   const std::string host = listen.substr(0, colon);
-  // The whole 127/8 is loopback, but only these are spelled one way.
+  // Other addresses of 127/8 are loopback too, but these are the usual spellings.
   if (host != "127.0.0.1" && host != "[::1]" && host != "localhost") return Refused(listen);
   const std::string address = absl::StrCat(host == "localhost" ? "127.0.0.1" : host, ":", port);
-  return ListenAddress{.is_unix = false, .grpc_address = address, .for_people = address};
+  return ListenAddress{.is_unix = false, .grpc_address = address, .display = address};
 }
 
 absl::StatusOr<std::string> LoadOrMakeToken(const std::string& state_dir) {
-  const std::string path = state_dir + "/token";
+  const std::string path = absl::StrCat(state_dir, "/", kTokenName);
   absl::StatusOr<std::string> existing = ReadFile(path);
   if (existing.ok()) {
     absl::StripAsciiWhitespace(&*existing);
     if (existing->size() < kMinTokenLength) {
       return absl::FailedPreconditionError(
-          absl::StrCat(path, " holds no usable token; remove it and a new one is made"));
+          absl::StrCat(path, " has no token of at least ", kMinTokenLength,
+                       " characters; remove the file and restart trainerd to create a new one"));
     }
     ::chmod(path.c_str(), 0600);
     return existing;
@@ -101,7 +101,7 @@ absl::StatusOr<std::string> LoadOrMakeToken(const std::string& state_dir) {
   if (!absl::IsNotFound(existing.status())) return existing.status();
   std::string random(kTokenBytes, '\0');
   if (RAND_bytes(reinterpret_cast<unsigned char*>(random.data()), kTokenBytes) != 1) {
-    return absl::InternalError("no random bytes for a token");
+    return absl::InternalError("cannot get random bytes for a token");
   }
   const std::string token = ToHex(random);
   RETURN_IF_ERROR(WriteFileAtomic(path, token + "\n", 0600));

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "server/api/status.h"
 #include "server/runs/log_reader.h"
@@ -41,16 +42,16 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
     Step(/*draining=*/false);
   }
 
-  // Sends the next piece, waits for more, or ends.
+  // Sends the next chunk, waits for more, or ends the stream.
   void Step(bool draining) {
     if (cancelled_) return Finish(grpc::Status::CANCELLED);
-    // Asked before reading: what is read after an end is all there is.
+    // Checked before the read: a read after the end of the attempt is complete.
     const bool ended = !request_.follow() || HasEnded();
     absl::StatusOr<LogSlice> slice = ReadLog(dir_, offset_, kChunkBytes);
     if (!slice.ok()) return Finish(ToGrpc(slice.status()));
     if (!slice->data.empty()) return Send(*std::move(slice));
     offset_ = slice->next_offset;
-    if (draining) return Finish(ToGrpc(absl::UnavailableError("the daemon is leaving")));
+    if (draining) return Finish(ToGrpc(absl::UnavailableError("the daemon is shutting down")));
     if (ended) return Finish(grpc::Status::OK);
     poller_.Wait(this);
   }
@@ -70,21 +71,13 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
 
  private:
   absl::Status Find() {
-    std::string run_dir;
-    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(request_.name())));
-      run_dir = record.job.run_dir();
-      attempt_ = request_.attempt() > 0 ? request_.attempt() : record.job.attempt();
-      job_id_ = JobId(record.job.name());
-      if (attempt_ == 0) {
-        return ErrorWithReason(
-            absl::StatusCode::kFailedPrecondition, "NOT_STARTED",
-            absl::StrCat(record.job.name(), " has not been started yet: no log"));
-      }
-      return LoadAttempt(db, job_id_, attempt_).status();
-    }));
+    ASSIGN_OR_RETURN(const std::string run_dir,
+                     store_.Read([&](Connection& db) { return FindAttempt(db); }));
     dir_ = AttemptDir(run_dir, attempt_);
-    if (request_.after_offset() < 0) return BadField("after_offset", "must not be negative");
+    if (request_.after_offset() < 0) {
+      return BadField("after_offset",
+                      absl::StrCat(request_.after_offset(), " is negative; use 0 or more"));
+    }
     offset_ = request_.after_offset();
     if (request_.tail_lines() > 0) {
       ASSIGN_OR_RETURN(offset_, LogTailOffset(dir_, request_.tail_lines()));
@@ -92,15 +85,27 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
     return absl::OkStatus();
   }
 
+  // Sets job_id_ and attempt_ and returns the job's run directory.
+  absl::StatusOr<std::string> FindAttempt(Connection& db) {
+    ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(request_.name())));
+    attempt_ = request_.attempt() > 0 ? request_.attempt() : record.job.attempt();
+    job_id_ = JobId(record.job.name());
+    if (attempt_ == 0) {
+      return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "NOT_STARTED",
+                             absl::StrCat(record.job.name(),
+                                          " has no log because it has not started yet; wait for "
+                                          "it to start"));
+    }
+    RETURN_IF_ERROR(LoadAttempt(db, job_id_, attempt_).status());
+    return record.job.run_dir();
+  }
+
   bool HasEnded() {
-    v1::Attempt::End end = v1::Attempt::END_UNSPECIFIED;
-    absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(const v1::Attempt attempt, LoadAttempt(db, job_id_, attempt_));
-      end = attempt.end();
-      return absl::OkStatus();
-    });
-    // A job that was deleted has no more log; what could not be read now is asked again.
-    return absl::IsNotFound(read) || end != v1::Attempt::END_UNSPECIFIED;
+    const absl::StatusOr<v1::Attempt> attempt =
+        store_.Read([&](Connection& db) { return LoadAttempt(db, job_id_, attempt_); });
+    // A deleted job has no more log. After any other error the next step checks again.
+    if (!attempt.ok()) return absl::IsNotFound(attempt.status());
+    return attempt->end() != v1::Attempt::END_UNSPECIFIED;
   }
 
   void Send(LogSlice slice) {

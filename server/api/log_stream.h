@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// StreamLogs: the worker's output by byte offset. Followers hold no thread: one poller looks at the
-// files of all of them.
+// StreamLogs: the worker's output by byte offset. A follower uses no thread; one poller reads the
+// files for all followers.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -18,15 +18,15 @@ namespace trainerd::server {
 
 class LogStream;
 
-// Wakes log streams that have reached the end of what is written so far. Thread-safety: all methods
-// may be called from any thread.
+// Wakes log streams that have reached the current end of the log. Thread-safety: all methods may be
+// called from any thread.
 class LogPoller {
  public:
   LogPoller();
   ~LogPoller();
-  // The stream is looked at again soon; it must not be destroyed before.
+  // Calls the stream's Step soon; the stream must live until then.
   void Wait(LogStream* stream);
-  // Looks at all waiting streams at once; with `draining`, ends them and those that come later.
+  // Calls Step of all waiting streams at once. With `draining`, ends them and all later ones.
   void Wake(bool draining);
 
  private:

@@ -10,7 +10,9 @@ absl::Status StreamLimit::Enter() {
   if (open_.fetch_add(1) < max_) return absl::OkStatus();
   open_.fetch_sub(1);
   return WithRetry(ErrorWithReason(absl::StatusCode::kResourceExhausted, "WATCHERS",
-                                   absl::StrCat(max_, " streams are open already (max_watchers)")),
+                                   absl::StrCat(max_,
+                                                " streams are open, which is the limit "
+                                                "(max_watchers); close some and call again")),
                    absl::Seconds(10));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How many streams are open (watchers, log followers, waiters): one limit for all of them, so that
-// clients cannot use up the daemon.
+// The number of open streams (watchers, log followers, waiters). One limit for all of them protects
+// the daemon from its clients.
 #pragma once
 
 #include <atomic>

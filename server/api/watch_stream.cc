@@ -4,14 +4,17 @@
 #include <grpcpp/impl/codegen/proto_utils.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 #include "server/store/errors.h"
-#include "server/store/names.h"
 
 namespace trainerd::server {
 namespace {
@@ -27,27 +30,57 @@ grpc::Slice ShareSlice(Bytes message) {
       [](void* pointer) { delete static_cast<Bytes*>(pointer); }, owner);
 }
 
-class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public WatchSink {
+// What both calls share: a place within the stream limit, and a watcher that a cancellation ends.
+class WatchCall : public WatchSink {
+ public:
+  explicit WatchCall(WatchParts parts) : parts_(parts) {}
+  ~WatchCall() override {
+    if (entered_) parts_.limit.Leave();
+  }
+
+ protected:
+  absl::Status Enter() {
+    absl::Status entered = parts_.limit.Enter();
+    entered_ = entered.ok();
+    return entered;
+  }
+  void AddWatcher(WatchOptions options) {
+    parts_.fan_out.Add(std::move(options), this);
+    added_ = true;
+    // A cancellation before this point did not find the watcher.
+    if (cancelled_) parts_.fan_out.Cancel(watch_id);
+  }
+  void Cancel() {
+    cancelled_ = true;
+    if (added_) parts_.fan_out.Cancel(watch_id);
+  }
+
+  WatchParts parts_;
+
+ private:
+  bool entered_ = false;
+  std::atomic<bool> added_{false};
+  std::atomic<bool> cancelled_{false};
+};
+
+class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public WatchCall {
  public:
   StatusStream(WatchParts parts, grpc::CallbackServerContext* context)
-      : parts_(parts), context_(context) {}
+      : WatchCall(parts), context_(context) {}
 
   void Begin(const grpc::ByteBuffer& bytes) {
-    if (absl::Status entered = parts_.limit.Enter(); !entered.ok()) {
-      return FinishNow(entered);
-    }
-    entered_ = true;
+    if (absl::Status entered = Enter(); !entered.ok()) return FinishNow(entered);
     v1::StreamStatusRequest request;
-    grpc::ByteBuffer copy = bytes;  // shares the slices; parsing consumes the buffer
+    // Parsing consumes the buffer. The copy shares the slices.
+    grpc::ByteBuffer copy = bytes;
     grpc::Status parsed =
         grpc::SerializationTraits<v1::StreamStatusRequest>::Deserialize(&copy, &request);
-    if (!parsed.ok()) return FinishNow(absl::InvalidArgumentError("the request does not parse"));
+    if (!parsed.ok())
+      return FinishNow(
+          absl::InvalidArgumentError("the request is not a valid StreamStatusRequest"));
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, request);
     if (!options.ok()) return FinishNow(options.status());
-    parts_.fan_out.Add(*std::move(options), this);
-    added_ = true;
-    // A cancellation before this point had no watcher to end yet.
-    if (cancelled_) parts_.fan_out.Cancel(watch_id);
+    AddWatcher(*std::move(options));
   }
 
   void Write(Bytes message) override {
@@ -59,59 +92,47 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
   void Abandon() override { context_->TryCancel(); }
 
   void OnWriteDone(bool ok) override { parts_.fan_out.WriteDone(watch_id, ok); }
-  void OnCancel() override {
-    cancelled_ = true;
-    if (added_) parts_.fan_out.Cancel(watch_id);
-  }
-  void OnDone() override {
-    if (entered_) parts_.limit.Leave();
-    delete this;
-  }
+  void OnCancel() override { Cancel(); }
+  void OnDone() override { delete this; }
 
  private:
   void FinishNow(const absl::Status& status) {
     grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(ToGrpc(status));
   }
 
-  WatchParts parts_;
   grpc::CallbackServerContext* const context_;
   grpc::ByteBuffer buffer_;
-  bool entered_ = false;
-  std::atomic<bool> added_{false};
-  std::atomic<bool> cancelled_{false};
 };
 
-class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
+class JobWaiter : public grpc::ServerUnaryReactor, public WatchCall {
  public:
   JobWaiter(WatchParts parts, const v1::WaitJobRequest& request, v1::Job* response)
-      : parts_(parts), request_(request), response_(response) {}
+      : WatchCall(parts), request_(request), response_(response) {}
 
   void Begin() {
-    if (absl::Status entered = parts_.limit.Enter(); !entered.ok()) return Fail(entered);
-    entered_ = true;
+    if (absl::Status entered = Enter(); !entered.ok()) return Fail(entered);
     const absl::Duration timeout =
         request_.has_timeout() ? FromProto(request_.timeout()) : kDefaultWait;
     if (timeout < absl::ZeroDuration() || timeout > kMaxWait) {
-      return Fail(BadField("timeout", "must be in 0s..3600s"));
+      return Fail(
+          BadField("timeout", absl::StrCat(absl::FormatDuration(timeout), " is not in 0s..3600s")));
     }
     v1::StreamStatusRequest watch;
     watch.set_parent(request_.name());
     watch.set_send_snapshot(true);
     watch.add_event_types("state_changed");
     if (request_.name().empty() || JobId(request_.name()) == "-") {
-      return Fail(BadField("name", "give jobs/ID"));
+      return Fail(BadField("name", "is not the name of a job; use jobs/ID"));
     }
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, watch);
     if (!options.ok()) return Fail(options.status());
     options->deadline = absl::Now() + timeout;
     options->bookmark_interval = kMaxWait;
-    parts_.fan_out.Add(*std::move(options), this);
-    added_ = true;
-    if (cancelled_) parts_.fan_out.Cancel(watch_id);
+    AddWatcher(*std::move(options));
   }
 
-  // The watcher of this call is the call itself: a message is read here, and the one that decides
-  // ends the watch.
+  // The call is its own watcher: it reads each message here. The message with the state that was
+  // waited for ends the watch.
   void Write(Bytes message) override {
     v1::StreamStatusResponse response;
     response.ParseFromString(*message);
@@ -127,24 +148,21 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
   void Abandon() override {}
   void Finish(const absl::Status& status) override {
     if (absl::IsDeadlineExceeded(status) || reached_) {
-      absl::StatusOr<v1::Job> job = GetJob(parts_.store, request_.name());
-      if (!job.ok()) return Fail(job.status());
-      *response_ = *std::move(job);
-      return grpc::ServerUnaryReactor::Finish(grpc::Status::OK);
+      return parts_.fan_out.PostRead([this] { Reply(); });
     }
     Fail(status);
   }
 
-  void OnCancel() override {
-    cancelled_ = true;
-    if (added_) parts_.fan_out.Cancel(watch_id);
-  }
-  void OnDone() override {
-    if (entered_) parts_.limit.Leave();
-    delete this;
-  }
+  void OnCancel() override { Cancel(); }
+  void OnDone() override { delete this; }
 
  private:
+  void Reply() {
+    absl::StatusOr<v1::Job> job = GetJob(parts_.store, request_.name());
+    if (!job.ok()) return Fail(job.status());
+    *response_ = *std::move(job);
+    grpc::ServerUnaryReactor::Finish(grpc::Status::OK);
+  }
   bool IsReached(v1::Job::State state) const {
     if (IsTerminal(state)) return true;
     return std::find(request_.states().begin(), request_.states().end(), state) !=
@@ -152,13 +170,10 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchSink {
   }
   void Fail(const absl::Status& status) { grpc::ServerUnaryReactor::Finish(ToGrpc(status)); }
 
-  WatchParts parts_;
   const v1::WaitJobRequest request_;
   v1::Job* const response_;
-  bool reached_ = false;  // fan-out thread only
-  bool entered_ = false;
-  std::atomic<bool> added_{false};
-  std::atomic<bool> cancelled_{false};
+  // Fan-out thread only.
+  bool reached_ = false;
 };
 
 }  // namespace

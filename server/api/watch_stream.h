@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two calls that wait on the event log: StreamStatus (a stream of pre-serialised messages) and
-// WaitJob (one answer). Both are watchers of the fan-out and hold no thread.
+// The two calls that wait for the event log: StreamStatus (a stream of pre-serialized messages) and
+// WaitJob (one reply). Both are watchers of the fan-out and use no thread.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -12,7 +12,8 @@
 
 namespace trainerd::server {
 
-struct WatchParts {  // all outlive the server
+// All outlive the server.
+struct WatchParts {
   Store& store;
   FanOut& fan_out;
   StreamLimit& limit;

@@ -2,60 +2,26 @@
 #include "server/commands/job_manager.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/yaml_to_proto.h"
-#include "proto/contract/job/force_grace.h"
-#include "server/commands/submit.h"
+#include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/transition.h"
 #include "server/runs/inspect_client.h"
 #include "server/store/errors.h"
-#include "server/store/event_rows.h"
-#include "server/store/job_rows.h"
 
 namespace trainerd::server {
 namespace {
 
-constexpr size_t kMaxRequestId = 128;
 constexpr absl::Duration kQueueFullRetry = absl::Seconds(60);
 
-// The answer that this request_id got before; nullopt when it is new. Errors: AlreadyExists for
-// another call.
-absl::StatusOr<std::optional<std::string>> EarlierAnswer(Connection& db,
-                                                         const std::string& request_id,
-                                                         const std::string& method,
-                                                         const std::string& body_hash) {
-  if (request_id.empty()) return std::optional<std::string>();
-  ASSIGN_OR_RETURN(std::optional<IdempotencyRow> row, FindRequest(db, request_id));
-  if (!row.has_value()) return std::optional<std::string>();
-  if (row->method != method || row->body_hash != body_hash) {
-    return ErrorWithReason(
-        absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
-        absl::StrCat("request_id \"", request_id, "\" was used for another call (", row->method,
-                     "); use a new one"));
-  }
-  return std::optional<std::string>(std::move(row->response));
-}
-
-absl::Status CheckRequestId(const std::string& request_id) {
-  if (request_id.size() <= kMaxRequestId) return absl::OkStatus();
-  return BadField("request_id", absl::StrCat("longer than ", kMaxRequestId, " bytes"));
-}
-
-absl::Status CheckEtag(const std::string& etag, const v1::Job& job) {
-  if (etag.empty() || etag == job.etag()) return absl::OkStatus();
-  return ErrorWithReason(absl::StatusCode::kAborted, "ETAG_CHANGED",
-                         absl::StrCat(job.name(), " has changed since it was read; read it again"));
-}
-
-bool SavesFinal(const JobRecord& record) {
-  return record.ledger.save_final_begun() && !record.ledger.limit_reached();
-}
-
+// When the attempt of this job must have ended: `before` is the desired state that the command
+// replaces. A later command never extends the deadline.
 void SetDeadlines(const v1::Job& job, v1::Job::DesiredState before, absl::Time now,
                   internal::JobLedger* ledger) {
   const bool more_severe = job.desired_state() > before;
@@ -63,15 +29,29 @@ void SetDeadlines(const v1::Job& job, v1::Job::DesiredState before, absl::Time n
   const bool force = job.desired_state() == v1::Job::DESIRED_FORCE;
   *ledger->mutable_end_requested() = ToProto(now);
   absl::Time deadline = now + (force ? kForceGrace : FromProto(job.config().limits().stop_grace()));
-  // A later command never gives an attempt more time than it had.
   if (ledger->has_end_deadline()) {
     deadline = std::min(deadline, FromProto(ledger->end_deadline()));
   }
   *ledger->mutable_end_deadline() = ToProto(deadline);
 }
 
-absl::StatusOr<v1::Job> NoJob(const std::string& name) {
-  return BadField("name", absl::StrCat("\"", name, "\" names no job; give jobs/ID"));
+// What the state table says about `command` for this job. Errors: FailedPrecondition with reason
+// JOB_TERMINAL or JOB_STATE.
+absl::StatusOr<CommandEffect> EffectOf(JobCommand command, const std::string& method,
+                                       const JobRecord& record) {
+  const v1::Job& job = record.job;
+  absl::StatusOr<CommandEffect> effect = ApplyCommand(
+      command,
+      {.state = job.state(),
+       .desired_state = job.desired_state(),
+       .wait_reason = job.wait_reason(),
+       .has_verified_checkpoint = !job.latest_checkpoint().empty(),
+       .save_final_begun = record.ledger.save_final_begun() && !record.ledger.limit_reached()});
+  if (effect.ok()) return effect;
+  return ErrorWithReason(effect.status().code(),
+                         IsTerminal(job.state()) ? "JOB_TERMINAL" : "JOB_STATE",
+                         std::string(effect.status().message()),
+                         {{"state", StateName(job.state())}, {"command", method}});
 }
 
 }  // namespace
@@ -86,73 +66,65 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Submit(const v1::SubmitJobRequ
                                                          const std::string& peer) {
   RETURN_IF_ERROR(CheckRequestId(request.request_id()));
   if (request.validate_only()) return Validate(request);
-  const std::string hash = request.request_id().empty() ? "" : RequestHash(request);
+  const CommandCall call = MakeCall("SubmitJob", request, peer);
   v1::SubmitJobResponse response;
-  std::optional<std::string> earlier;
-  if (!request.request_id().empty()) {
-    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(earlier, EarlierAnswer(db, request.request_id(), "SubmitJob", hash));
-      return absl::OkStatus();
-    }));
-  }
-  if (earlier.has_value()) {
-    response.ParseFromString(*earlier);
-    return response;
-  }
+  // A repeated call gets its reply although its files or its base may no longer exist.
+  ASSIGN_OR_RETURN(const bool repeated, store_.Read([&](Connection& db) {
+    return FindEarlierReply(db, call, &response);
+  }));
+  if (repeated) return response;
   ASSIGN_OR_RETURN(const PreparedJob prepared,
                    PrepareJob(store_, devices_, options_.runs_dir, request, options_.clock()));
-  RETURN_IF_ERROR(store_.Change([&](Transaction& t) -> absl::Status {
-    ASSIGN_OR_RETURN(std::optional<std::string> answer,
-                     EarlierAnswer(t.db(), request.request_id(), "SubmitJob", hash));
-    if (answer.has_value()) {
-      response.ParseFromString(*answer);
-      return absl::OkStatus();
-    }
-    JobRecord record{.job = prepared.job, .ledger = prepared.ledger};
-    const std::string id = JobId(record.job.name());
-    if (!request.job_id().empty() && LoadJob(t.db(), id).ok()) {
-      return ErrorWithReason(absl::StatusCode::kAlreadyExists, "JOB_EXISTS",
-                             absl::StrCat(record.job.name(), " exists already"));
-    }
-    RETURN_IF_ERROR(CheckQueueLength(t.db()));
-    const std::string& output = record.job.config().output().path();
-    if (!output.empty()) {
-      ASSIGN_OR_RETURN(std::vector<std::string> others, JobsWithOutput(t.db(), output));
-      if (!others.empty()) {
-        return BadField("output.path", absl::StrCat(output, " is where jobs/", others.front(),
-                                                    " will write its model"));
-      }
-    }
-    *record.job.mutable_create_time() = ToProto(t.now());
-    RETURN_IF_ERROR(ApplyTransition(t,
-                                    {.to = v1::Job::QUEUED,
-                                     .desired_state = v1::Job::DESIRED_RUN,
-                                     .wait_reason = v1::Job::RESOURCES,
-                                     .reason = "submitted",
-                                     .actor = "user"},
-                                    &record));
-    RETURN_IF_ERROR(StoreAudit(t.db(), {.method = "SubmitJob", .job = id, .peer = peer}, t.now()));
-    *response.mutable_job() = record.job;
-    if (request.request_id().empty()) return absl::OkStatus();
-    return StoreRequest(
-        t.db(), request.request_id(),
-        {.method = "SubmitJob", .body_hash = hash, .response = response.SerializeAsString()},
-        t.now());
-  }));
+  RETURN_IF_ERROR(RunCommand(
+      store_, call, JobId(prepared.job.name()),
+      [&](Transaction& t) -> absl::Status {
+        ASSIGN_OR_RETURN(*response.mutable_job(), InsertJob(t, prepared));
+        return absl::OkStatus();
+      },
+      &response));
   options_.poke(response.job().name());
   return response;
 }
 
+absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob& prepared) {
+  JobRecord record{.job = prepared.job, .ledger = prepared.ledger};
+  if (LoadJob(t.db(), JobId(record.job.name())).ok()) {
+    return ErrorWithReason(absl::StatusCode::kAlreadyExists, "JOB_EXISTS",
+                           absl::StrCat(record.job.name(), " already exists; use another job_id"));
+  }
+  RETURN_IF_ERROR(CheckQueueLength(t.db()));
+  const std::string& output = record.job.config().output().path();
+  if (!output.empty()) {
+    ASSIGN_OR_RETURN(std::vector<std::string> others, JobsWithOutput(t.db(), output));
+    if (!others.empty()) {
+      return BadField("output.path", absl::StrCat(output, " is already the output of jobs/",
+                                                  others.front(), "; use another folder"));
+    }
+  }
+  *record.job.mutable_create_time() = ToProto(t.now());
+  RETURN_IF_ERROR(ApplyTransition(t,
+                                  {.to = v1::Job::QUEUED,
+                                   .desired_state = v1::Job::DESIRED_RUN,
+                                   .wait_reason = v1::Job::RESOURCES,
+                                   .reason = "submitted",
+                                   .actor = "user"},
+                                  &record));
+  return std::move(record.job);
+}
+
 absl::Status JobManager::CheckQueueLength(Connection& db) {
-  // Counting takes time in a long queue: only done when what came since the last count could have
-  // filled it.
+  // A count takes time when the queue is long, so jobs are counted only when the submissions since
+  // the last count could have filled the queue.
   if (++queued_at_most_ <= options_.max_queued_jobs) return absl::OkStatus();
   ASSIGN_OR_RETURN(const int64_t queued, CountJobs(db, v1::Job::QUEUED));
   queued_at_most_ = queued + 1;
   if (queued < options_.max_queued_jobs) return absl::OkStatus();
-  return WithRetry(ErrorWithReason(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
-                                   absl::StrCat(queued, " jobs wait already (max_queued_jobs)")),
-                   kQueueFullRetry);
+  return WithRetry(
+      ErrorWithReason(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
+                      absl::StrCat(queued,
+                                   " jobs are queued, which is the limit "
+                                   "(max_queued_jobs); submit again when some have ended")),
+      kQueueFullRetry);
 }
 
 absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(const v1::SubmitJobRequest& request) {
@@ -168,133 +140,86 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(const v1::SubmitJobRe
   return response;
 }
 
-absl::StatusOr<v1::Job> JobManager::Command(const std::string& name, JobCommand command,
-                                            const Call& call) {
-  RETURN_IF_ERROR(CheckRequestId(call.request_id));
-  const std::string id = JobId(name);
-  if (id.empty()) return NoJob(name);
-  v1::Job answer;
-  RETURN_IF_ERROR(store_.Change([&](Transaction& t) -> absl::Status {
-    ASSIGN_OR_RETURN(std::optional<std::string> earlier,
-                     EarlierAnswer(t.db(), call.request_id, call.method, call.body_hash));
-    if (earlier.has_value()) {
-      answer.ParseFromString(*earlier);
-      return absl::OkStatus();
-    }
-    ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), id));
-    RETURN_IF_ERROR(CheckEtag(call.etag, record.job));
-    const v1::Job::DesiredState before = record.job.desired_state();
-    absl::StatusOr<CommandEffect> effect =
-        ApplyCommand(command, {.state = record.job.state(),
-                               .desired_state = before,
-                               .wait_reason = record.job.wait_reason(),
-                               .has_verified_checkpoint = !record.job.latest_checkpoint().empty(),
-                               .save_final_begun = SavesFinal(record)});
-    if (!effect.ok()) {
-      const bool terminal = IsTerminal(record.job.state());
-      return ErrorWithReason(effect.status().code(), terminal ? "JOB_TERMINAL" : "JOB_STATE",
-                             std::string(effect.status().message()),
-                             {{"state", StateName(record.job.state())}, {"command", call.method}});
-    }
-    if (effect->changed) {
-      if (IsActive(effect->state)) {
-        v1::Job wanted = record.job;
-        wanted.set_desired_state(effect->desired_state);
-        if (command != JobCommand::kResume) {
-          SetDeadlines(wanted, before, t.now(), &record.ledger);
-        }
-      }
-      RETURN_IF_ERROR(ApplyTransition(
-          t,
-          {.to = effect->state,
-           .desired_state = effect->desired_state,
-           .wait_reason = effect->wait_reason,
-           .reason = call.reason.empty() ? absl::StrCat(CommandName(command)) : call.reason,
-           .actor = "user"},
-          &record));
-    }
-    RETURN_IF_ERROR(StoreAudit(
-        t.db(),
-        {.method = CommandName(command), .job = id, .peer = call.peer, .detail = call.reason},
-        t.now()));
-    answer = record.job;
-    if (call.request_id.empty()) return absl::OkStatus();
-    return StoreRequest(t.db(), call.request_id,
-                        {.method = call.method,
-                         .body_hash = call.body_hash,
-                         .response = answer.SerializeAsString()},
-                        t.now());
-  }));
-  options_.poke(answer.name());
-  return answer;
-}
-
 absl::StatusOr<v1::Job> JobManager::Pause(const v1::PauseRequest& request,
                                           const std::string& peer) {
-  return Command(request.name(), JobCommand::kPause,
-                 {"Pause", request.request_id(), RequestHash(request), request.etag(),
-                  request.reason(), peer});
+  CommandCall call = MakeCall("Pause", request, peer);
+  call.reason = request.reason();
+  return Apply(JobCommand::kPause, std::move(call), request.name(), request.etag());
 }
 
 absl::StatusOr<v1::Job> JobManager::Resume(const v1::ResumeRequest& request,
                                            const std::string& peer) {
-  return Command(request.name(), JobCommand::kResume,
-                 {"Resume", request.request_id(), RequestHash(request), request.etag(), "", peer});
+  return Apply(JobCommand::kResume, MakeCall("Resume", request, peer), request.name(),
+               request.etag());
 }
 
 absl::StatusOr<v1::Job> JobManager::Stop(const v1::StopRequest& request, const std::string& peer) {
+  CommandCall call = MakeCall("Stop", request, peer);
+  call.reason = request.reason();
   JobCommand command = JobCommand::kStopGraceful;
   if (request.mode() == v1::StopRequest::DISCARD) command = JobCommand::kStopDiscard;
   if (request.mode() == v1::StopRequest::FORCE) command = JobCommand::kStopForce;
   if (!v1::StopRequest::Mode_IsValid(request.mode())) {
-    return BadField("mode", "not a mode that this daemon knows: GRACEFUL, DISCARD or FORCE");
+    return BadField("mode", absl::StrCat(static_cast<int>(request.mode()),
+                                         " is not a mode that this daemon knows; use GRACEFUL, "
+                                         "DISCARD or FORCE"));
   }
-  return Command(
-      request.name(), command,
-      {"Stop", request.request_id(), RequestHash(request), request.etag(), request.reason(), peer});
+  return Apply(command, std::move(call), request.name(), request.etag());
+}
+
+absl::StatusOr<v1::Job> JobManager::Apply(JobCommand command, CommandCall call,
+                                          const std::string& name, const std::string& etag) {
+  call.action = CommandName(command);
+  ASSIGN_OR_RETURN(
+      v1::Job job,
+      ChangeJob(store_, call, name, etag, [&](Transaction& t, JobRecord* record) -> absl::Status {
+        ASSIGN_OR_RETURN(const CommandEffect effect, EffectOf(command, call.method, *record));
+        if (!effect.changed) return absl::OkStatus();
+        if (IsActive(effect.state) && command != JobCommand::kResume) {
+          v1::Job desired = record->job;
+          desired.set_desired_state(effect.desired_state);
+          SetDeadlines(desired, record->job.desired_state(), t.now(), &record->ledger);
+        }
+        return ApplyTransition(t,
+                               {.to = effect.state,
+                                .desired_state = effect.desired_state,
+                                .wait_reason = effect.wait_reason,
+                                .reason = call.reason.empty() ? call.action : call.reason,
+                                .actor = "user"},
+                               record);
+      }));
+  options_.poke(job.name());
+  return job;
 }
 
 absl::StatusOr<v1::Job> JobManager::Delete(const v1::DeleteJobRequest& request,
                                            const std::string& peer) {
-  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
-  const std::string id = JobId(request.name());
-  if (id.empty()) return NoJob(request.name());
-  const std::string hash = RequestHash(request);
-  v1::Job answer;
-  bool begun = false;
-  RETURN_IF_ERROR(store_.Change([&](Transaction& t) -> absl::Status {
-    ASSIGN_OR_RETURN(std::optional<std::string> earlier,
-                     EarlierAnswer(t.db(), request.request_id(), "DeleteJob", hash));
-    if (earlier.has_value()) {
-      answer.ParseFromString(*earlier);
-      return absl::OkStatus();
-    }
-    ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), id));
-    RETURN_IF_ERROR(CheckEtag(request.etag(), record.job));
-    if (!IsTerminal(record.job.state())) {
-      return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "JOB_ACTIVE",
-                             absl::StrCat(record.job.name(), " is ", StateName(record.job.state()),
-                                          "; stop it first (`trainctl stop ", id, "`)"));
-    }
-    ASSIGN_OR_RETURN(std::vector<std::string> users, JobsBasedOn(t.db(), id));
-    if (!users.empty()) {
-      return ErrorWithReason(
-          absl::StatusCode::kFailedPrecondition, "JOB_IN_USE",
-          absl::StrCat("jobs/", users.front(), " starts from a checkpoint of ", record.job.name()));
-    }
-    begun = true;
-    record.job.set_deleting(true);
-    RETURN_IF_ERROR(StoreJob(t.db(), &record));
-    RETURN_IF_ERROR(StoreAudit(t.db(), {.method = "DeleteJob", .job = id, .peer = peer}, t.now()));
-    answer = record.job;
-    if (request.request_id().empty()) return absl::OkStatus();
-    return StoreRequest(
-        t.db(), request.request_id(),
-        {.method = "DeleteJob", .body_hash = hash, .response = answer.SerializeAsString()},
-        t.now());
-  }));
-  if (begun) options_.remove(id);
-  return answer;
+  bool marked = false;
+  ASSIGN_OR_RETURN(
+      v1::Job job,
+      ChangeJob(store_, MakeCall("DeleteJob", request, peer), request.name(), request.etag(),
+                [&](Transaction& t, JobRecord* record) -> absl::Status {
+                  v1::Job& job = record->job;
+                  const std::string id = JobId(job.name());
+                  if (!IsTerminal(job.state())) {
+                    return ErrorWithReason(
+                        absl::StatusCode::kFailedPrecondition, "JOB_ACTIVE",
+                        absl::StrCat(job.name(), " is ", StateName(job.state()),
+                                     "; stop it first (`trainctl stop ", id, "`)"));
+                  }
+                  ASSIGN_OR_RETURN(std::vector<std::string> users, JobsBasedOn(t.db(), id));
+                  if (!users.empty()) {
+                    return ErrorWithReason(
+                        absl::StatusCode::kFailedPrecondition, "JOB_IN_USE",
+                        absl::StrCat("jobs/", users.front(), " starts from a checkpoint of ",
+                                     job.name(), "; delete it after that job has ended"));
+                  }
+                  marked = true;
+                  job.set_deleting(true);
+                  return StoreJob(t.db(), record);
+                }));
+  if (marked) options_.remove(JobId(job.name()));
+  return job;
 }
 
 }  // namespace trainerd::server

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commands of the API. Each records what is wanted in one transaction, durable before its
-// answer, and leaves the rest to the reconciler. No gRPC here.
+// The commands of the API. Each records the desired state in one transaction, which is durable
+// before the reply; the reconciler does the rest. No gRPC here.
 #pragma once
 
 #include <functional>
@@ -10,12 +10,15 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto/contract/job/job_state.h"
+#include "server/commands/command.h"
+#include "server/commands/submit.h"
 #include "server/runs/device_table.h"
 #include "server/store/store.h"
 #include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::server {
 
+// `peer` is the caller's address, for the audit.
 // Thread-safety: all methods may be called from any thread.
 class JobManager {
  public:
@@ -25,13 +28,13 @@ class JobManager {
     absl::Duration validate_timeout = absl::Seconds(30);
     int64_t max_queued_jobs = 100'000;
     std::function<absl::Time()> clock = [] { return absl::Now(); };
-    // Called after a command is durable: the reconciler has something to do for this job.
+    // Called with "jobs/{id}" once a command is durable, so that the reconciler acts on it.
     std::function<void(const std::string& job)> poke = [](const std::string&) {};
+    // Called once a job is durably marked as being deleted.
     std::function<void(const std::string& job_id)> remove = [](const std::string&) {};
   };
   JobManager(Options options, Store& store, const DeviceTable& devices);
 
-  // `peer` is who calls, for the audit.
   absl::StatusOr<v1::SubmitJobResponse> Submit(const v1::SubmitJobRequest& request,
                                                const std::string& peer);
   absl::StatusOr<v1::Job> Pause(const v1::PauseRequest& request, const std::string& peer);
@@ -40,17 +43,17 @@ class JobManager {
   absl::StatusOr<v1::Job> Delete(const v1::DeleteJobRequest& request, const std::string& peer);
 
  private:
-  struct Call {
-    std::string method, request_id, body_hash, etag, reason, peer;
-  };
   absl::StatusOr<v1::SubmitJobResponse> Validate(const v1::SubmitJobRequest& request);
+  absl::StatusOr<v1::Job> InsertJob(Transaction& t, const PreparedJob& prepared);
   absl::Status CheckQueueLength(Connection& db);
-  absl::StatusOr<v1::Job> Command(const std::string& name, JobCommand command, const Call& call);
+  // Applies a command of the state table to the job `name`.
+  absl::StatusOr<v1::Job> Apply(JobCommand command, CommandCall call, const std::string& name,
+                                const std::string& etag);
 
   const Options options_;
   Store& store_;
   const DeviceTable& devices_;
-  // Jobs that may wait, counting every submission as one; used on the writer's thread only.
+  // Upper bound of the number of queued jobs. Writer thread only.
   int64_t queued_at_most_;
 };
 

@@ -7,9 +7,12 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "server/events/cursor.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"
@@ -21,29 +24,31 @@ namespace {
 
 constexpr int kDefaultPage = 100;
 constexpr int kMaxPage = 1000;
-// Jobs of one message of a snapshot.
+// Jobs per message of a snapshot.
 constexpr int kSnapshotPage = 64;
 constexpr absl::Duration kMinBookmark = absl::Milliseconds(100);
 constexpr absl::Duration kMaxBookmark = absl::Hours(1);
 
-absl::StatusOr<int> PageSize(int wanted) {
-  if (wanted < 0 || wanted > kMaxPage) {
-    return BadField("page_size", absl::StrCat(wanted, " is not in 0..", kMaxPage));
+absl::StatusOr<int> PageSize(int requested) {
+  if (requested < 0 || requested > kMaxPage) {
+    return BadField("page_size", absl::StrCat(requested, " is not in 0..", kMaxPage));
   }
-  return wanted == 0 ? kDefaultPage : wanted;
+  return requested == 0 ? kDefaultPage : requested;
 }
 
 absl::StatusOr<int64_t> PageToken(const std::string& token) {
   int64_t value = 0;
   if (token.empty()) return value;
   if (absl::SimpleAtoi(token, &value) && value > 0) return value;
-  return BadField("page_token", absl::StrCat("\"", token, "\" is not a token of an earlier page"));
+  return BadField(
+      "page_token",
+      absl::StrCat("\"", token, "\" is not a token of an earlier reply; use next_page_token"));
 }
 
 bool HasLabels(const v1::Job& job, const v1::ListJobsRequest& request) {
-  return std::all_of(request.labels().begin(), request.labels().end(), [&](const auto& wanted) {
-    auto it = job.config().labels().find(wanted.first);
-    return it != job.config().labels().end() && it->second == wanted.second;
+  return std::all_of(request.labels().begin(), request.labels().end(), [&](const auto& label) {
+    auto it = job.config().labels().find(label.first);
+    return it != job.config().labels().end() && it->second == label.second;
   });
 }
 
@@ -53,19 +58,20 @@ absl::StatusOr<uint64_t> TypeBits(const v1::StreamStatusRequest& request) {
   const auto* body = descriptor->FindOneofByName("body");
   std::vector<std::string> names;
   for (int i = 0; i < body->field_count(); ++i) names.push_back(body->field(i)->name());
-  for (const std::string& wanted : request.event_types()) {
-    if (std::find(names.begin(), names.end(), wanted) == names.end()) {
-      const std::string near = NearestWord(wanted, names);
-      return BadField("event_types", absl::StrCat("no event type \"", wanted, "\"",
-                                                  near.empty() ? "" : "; did you mean \"", near,
-                                                  near.empty() ? "" : "\"?"));
+  for (const std::string& type : request.event_types()) {
+    if (std::find(names.begin(), names.end(), type) == names.end()) {
+      const std::string near = NearestWord(type, names);
+      return BadField("event_types",
+                      absl::StrCat("\"", type, "\" is not an event type; ",
+                                   near.empty() ? "use one of: " + absl::StrJoin(names, ", ")
+                                                : "did you mean \"" + near + "\"?"));
     }
-    bits |= uint64_t{1} << descriptor->FindFieldByName(wanted)->number();
+    bits |= uint64_t{1} << descriptor->FindFieldByName(type)->number();
   }
   return bits;
 }
 
-// Every job that is not terminal, as of this transaction.
+// Names of all jobs that are not terminal.
 absl::StatusOr<std::set<std::string>> OpenJobs(Connection& db) {
   ASSIGN_OR_RETURN(std::vector<std::string> ids, UnfinishedJobs(db));
   std::set<std::string> names;
@@ -73,24 +79,22 @@ absl::StatusOr<std::set<std::string>> OpenJobs(Connection& db) {
   return names;
 }
 
-// Pages of the snapshot of all jobs; the last message says that it is complete.
+// The snapshot of all jobs, in pages. The last message has snapshot_complete and the cursor.
 class AllJobsSnapshot {
  public:
   AllJobsSnapshot(Store& store, std::string cursor) : store_(store), cursor_(std::move(cursor)) {}
 
   absl::StatusOr<std::optional<std::string>> Next() {
     if (complete_) return std::optional<std::string>();
-    v1::StreamStatusResponse response;
-    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(std::vector<JobRecord> records,
-                       ListJobRows(db, {.before_number = before_, .limit = kSnapshotPage}));
-      for (JobRecord& record : records) {
-        before_ = record.number;
-        *response.add_snapshot() = std::move(record.job);
-      }
-      complete_ = static_cast<int>(records.size()) < kSnapshotPage;
-      return absl::OkStatus();
+    ASSIGN_OR_RETURN(std::vector<JobRecord> records, store_.Read([&](Connection& db) {
+      return ListJobRows(db, {.before_number = before_, .limit = kSnapshotPage});
     }));
+    v1::StreamStatusResponse response;
+    for (JobRecord& record : records) {
+      before_ = record.number;
+      *response.add_snapshot() = std::move(record.job);
+    }
+    complete_ = static_cast<int>(records.size()) < kSnapshotPage;
     if (complete_) {
       response.set_snapshot_complete(true);
       response.set_cursor(cursor_);
@@ -105,16 +109,13 @@ class AllJobsSnapshot {
   bool complete_ = false;
 };
 
-// A snapshot of one job: one message, taken in the same transaction as its cursor.
-std::function<absl::StatusOr<std::optional<std::string>>()> OneJobSnapshot(v1::Job job,
-                                                                           std::string cursor) {
+// The snapshot of one job: one message, of the same transaction as its cursor.
+Bytes OneJobSnapshot(v1::Job job, std::string cursor) {
   v1::StreamStatusResponse response;
   *response.add_snapshot() = std::move(job);
   response.set_snapshot_complete(true);
   response.set_cursor(std::move(cursor));
-  return
-      [bytes = std::optional<std::string>(response.SerializeAsString())]() mutable
-      -> absl::StatusOr<std::optional<std::string>> { return std::exchange(bytes, std::nullopt); };
+  return std::make_shared<const std::string>(response.SerializeAsString());
 }
 
 absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusRequest& request,
@@ -136,10 +137,11 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
     const std::string cursor = FormatCursor(id, last);
     if (record.has_value()) {
       record->job.set_cursor(cursor);
-      watch->preamble = OneJobSnapshot(std::move(record->job), cursor);
+      watch->first_message = OneJobSnapshot(std::move(record->job), cursor);
     } else {
-      // Pages come one by one: a job of a later page may already show changes whose events follow.
-      watch->preamble = [snapshot = std::make_shared<AllJobsSnapshot>(store, cursor)] {
+      // Each page is read when it is sent, so a job of a later page may already include changes
+      // whose events follow.
+      watch->snapshot = [snapshot = std::make_shared<AllJobsSnapshot>(store, cursor)] {
         return snapshot->Next();
       };
     }
@@ -151,7 +153,7 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
   }
   ASSIGN_OR_RETURN(watch->start_seq, ParseCursor(request.after(), id, last));
   if (request.after() != "begin" && watch->start_seq < pruned) {
-    return CursorExpired("metrics after it have been removed (metrics_retention)");
+    return CursorExpired("metrics after it have expired (metrics_retention)");
   }
   return absl::OkStatus();
 }
@@ -159,15 +161,12 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
 }  // namespace
 
 absl::StatusOr<v1::Job> GetJob(Store& store, const std::string& name) {
-  v1::Job job;
-  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+  return store.Read([&](Connection& db) -> absl::StatusOr<v1::Job> {
     ASSIGN_OR_RETURN(JobRecord record, LoadJob(db, JobId(name)));
     ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
-    job = std::move(record.job);
-    job.set_cursor(FormatCursor(store.database_id(), last));
-    return absl::OkStatus();
-  }));
-  return job;
+    record.job.set_cursor(FormatCursor(store.database_id(), last));
+    return std::move(record.job);
+  });
 }
 
 absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRequest& request) {
@@ -175,8 +174,8 @@ absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRe
   ASSIGN_OR_RETURN(int64_t before, PageToken(request.page_token()));
   JobQuery query{.limit = page};
   for (int state : request.states()) query.states.push_back(static_cast<v1::Job::State>(state));
-  v1::ListJobsResponse response;
-  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+  return store.Read([&](Connection& db) -> absl::StatusOr<v1::ListJobsResponse> {
+    v1::ListJobsResponse response;
     ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
     response.set_cursor(FormatCursor(store.database_id(), last));
     bool more = true;
@@ -194,17 +193,16 @@ absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRe
       }
     }
     if (more) response.set_next_page_token(absl::StrCat(before));
-    return absl::OkStatus();
-  }));
-  return response;
+    return response;
+  });
 }
 
 absl::StatusOr<v1::ListAttemptsResponse> ListAttempts(Store& store,
                                                       const v1::ListAttemptsRequest& request) {
   ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(const int64_t after, PageToken(request.page_token()));
-  v1::ListAttemptsResponse response;
-  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+  return store.Read([&](Connection& db) -> absl::StatusOr<v1::ListAttemptsResponse> {
+    v1::ListAttemptsResponse response;
     const std::string id = JobId(request.parent());
     RETURN_IF_ERROR(LoadJob(db, id).status());
     ASSIGN_OR_RETURN(std::vector<v1::Attempt> attempts,
@@ -214,17 +212,16 @@ absl::StatusOr<v1::ListAttemptsResponse> ListAttempts(Store& store,
       response.set_next_page_token(
           absl::StrCat(response.attempts(response.attempts_size() - 1).number()));
     }
-    return absl::OkStatus();
-  }));
-  return response;
+    return response;
+  });
 }
 
 absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
     Store& store, const v1::ListCheckpointsRequest& request) {
   ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(const int64_t before, PageToken(request.page_token()));
-  v1::ListCheckpointsResponse response;
-  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
+  return store.Read([&](Connection& db) -> absl::StatusOr<v1::ListCheckpointsResponse> {
+    v1::ListCheckpointsResponse response;
     const std::string id = JobId(request.parent());
     RETURN_IF_ERROR(LoadJob(db, id).status());
     ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
@@ -239,15 +236,16 @@ absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
       last = row.number;
       *response.add_checkpoints() = std::move(row.checkpoint);
     }
-    return absl::OkStatus();
-  }));
-  return response;
+    return response;
+  });
 }
 
 absl::StatusOr<WatchOptions> MakeWatch(Store& store, const v1::StreamStatusRequest& request) {
   WatchOptions watch;
   if (request.parent() != "jobs/-" && JobId(request.parent()).empty()) {
-    return BadField("parent", "give jobs/ID, or jobs/- for all jobs");
+    return BadField("parent", absl::StrCat("\"", request.parent(),
+                                           "\" is not the name of a job; use jobs/ID, or jobs/- "
+                                           "for all jobs"));
   }
   if (request.parent() != "jobs/-" && request.parent() != "-") {
     watch.filter.job = JobName(JobId(request.parent()));

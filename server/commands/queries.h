@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reading half of the API: one read transaction each, with the cursor that continues exactly
-// after it. No gRPC here.
+// The queries of the API. Each is one read transaction; its cursor continues exactly after it. No
+// gRPC here.
 #pragma once
 
 #include <optional>
@@ -22,8 +22,8 @@ absl::StatusOr<v1::ListAttemptsResponse> ListAttempts(Store& store,
 absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
     Store& store, const v1::ListCheckpointsRequest& request);
 
-// What a StreamStatus request asks of the fan-out: filter, place, snapshot. Errors:
-// InvalidArgument, NotFound, OutOfRange (CURSOR_EXPIRED).
+// StreamStatusRequest → filter, position and snapshot for the fan-out. Errors: InvalidArgument,
+// NotFound, OutOfRange (CURSOR_EXPIRED).
 absl::StatusOr<WatchOptions> MakeWatch(Store& store, const v1::StreamStatusRequest& request);
 
 }  // namespace trainerd::server

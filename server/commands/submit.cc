@@ -13,14 +13,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "google/protobuf/io/coded_stream.h"
-#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
-#include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/job/field_upgrade.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "server/ledger/checkpoint_scan.h"
-#include "server/ledger/checkpoint_tokens.h"
 #include "server/ledger/ledger.h"
 #include "server/store/errors.h"
 #include "server/store/job_rows.h"
@@ -37,7 +36,7 @@ std::string NewId() {
 }
 
 bool IsValidId(const std::string& id) {
-  // "jobs/-" means all jobs, and clients say "latest" for the newest.
+  // "jobs/-" means all jobs, and clients accept "latest" for the newest job.
   return !id.empty() && id.size() <= kMaxIdLength && id.front() != '-' && id != "latest" &&
          std::all_of(id.begin(), id.end(), [](char c) {
            return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
@@ -54,7 +53,7 @@ bool IsFolder(const std::string& path) {
   return std::filesystem::is_directory(path, error);
 }
 
-// Collects what is wrong with the files that a configuration names.
+// Collects the violations of the paths in a configuration.
 class FileCheck {
  public:
   explicit FileCheck(std::vector<ConfigViolation>* violations) : violations_(violations) {}
@@ -72,12 +71,12 @@ class FileCheck {
       Add(field, absl::StrCat("a folder, not a file: ", path));
     }
   }
-  // A folder that will be made; one that is there must be of the job itself.
+  // A folder that the job will create. An existing folder must be the output of the same job.
   void Output(const std::string& field, const std::string& path, const std::string& job) {
     if (!Absolute(field, path) || !Exists(path)) return;
     absl::StatusOr<Manifest> manifest = ReadManifest(path);
     if (manifest.ok() && manifest->job == job) return;
-    Add(field, absl::StrCat(path, " exists already; name a folder that does not, or remove it"));
+    Add(field, absl::StrCat(path, " already exists; use a new folder, or remove this one"));
   }
   void Add(const std::string& field, const std::string& message) {
     violations_->push_back({.path = field, .message = message});
@@ -86,7 +85,7 @@ class FileCheck {
  private:
   bool Absolute(const std::string& field, const std::string& path) {
     if (absl::StartsWith(path, "/")) return true;
-    Add(field, absl::StrCat("\"", path, "\" is a relative path; the client makes paths absolute"));
+    Add(field, absl::StrCat("\"", path, "\" is a relative path; send an absolute path"));
     return false;
   }
   std::vector<ConfigViolation>* violations_;
@@ -115,11 +114,11 @@ void CheckDevice(const DeviceTable& devices, const v1::JobConfig& config,
   std::vector<std::string> names;
   for (const v1::Device& d : devices.List()) names.push_back(d.name());
   violations->push_back({.path = "resources.device",
-                         .message = absl::StrCat("this machine has no \"", device, "\"; it has ",
-                                                 absl::StrJoin(names, ", "))});
+                         .message = absl::StrCat("this machine has no device \"", device,
+                                                 "\"; it has ", absl::StrJoin(names, ", "))});
 }
 
-// The checkpoint that `name` means: itself, or the newest verified one of the job.
+// The checkpoint `name`, or the resume point of the job `name`.
 absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name) {
   const std::string job_id = JobId(name);
   RETURN_IF_ERROR(LoadJob(db, job_id).status());
@@ -129,135 +128,122 @@ absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name)
                      ListCheckpointRows(db, job_id, /*with_deleted=*/false));
     std::optional<v1::Checkpoint> point = ResumePoint(rows);
     if (point.has_value()) return *point;
-    return ErrorWithReason(
-        absl::StatusCode::kFailedPrecondition, "NOTHING_TO_RESUME",
-        absl::StrCat("jobs/", job_id, " has no verified checkpoint to start from"));
+    return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "NOTHING_TO_RESUME",
+                           absl::StrCat("jobs/", job_id,
+                                        " has no verified checkpoint to start from; "
+                                        "start from another job"));
   }
   ASSIGN_OR_RETURN(std::optional<CheckpointRow> row, FindCheckpoint(db, job_id, id));
   if (!row) {
-    return absl::NotFoundError(absl::StrCat("no checkpoint ", name, "; `trainctl checkpoints ls ",
-                                            job_id, "` shows those that there are"));
+    return absl::NotFoundError(absl::StrCat(name, " does not exist; `trainctl checkpoints ls ",
+                                            job_id, "` lists the checkpoints of the job"));
   }
   if (row->checkpoint.deleted()) {
     return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DELETED",
-                           absl::StrCat(name, " has been removed"));
+                           absl::StrCat(name, " was deleted; `trainctl checkpoints ls ", job_id,
+                                        "` lists the checkpoints that are left"));
   }
   if (!row->checkpoint.verified()) {
     return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_NOT_VERIFIED",
-                           absl::StrCat(name, " has not been verified"));
+                           absl::StrCat(name, " is not verified; use a verified checkpoint"));
   }
   return row->checkpoint;
 }
 
-// The same, and it lies on the disk as it was published (hashes are compared by the worker that
-// loads it). One that does not is no longer verified; where `name` means the newest, an older one
-// serves.
+// As FindBase, and the checkpoint passes the quick check (the worker compares the hashes when it
+// loads the checkpoint). A checkpoint that fails is marked corrupt; if `name` is a job, an older
+// checkpoint is used instead.
 absl::StatusOr<v1::Checkpoint> OpenBase(Store& store, const std::string& name) {
   while (true) {
-    v1::Checkpoint base;
-    RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(base, FindBase(db, name));
-      return absl::OkStatus();
-    }));
-    const absl::Status good = QuickCheckCheckpoint(base);
-    if (good.ok()) return base;
-    if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) return Annotate(good, base.name());
+    ASSIGN_OR_RETURN(const v1::Checkpoint base,
+                     store.Read([&](Connection& db) { return FindBase(db, name); }));
+    const absl::Status checked = QuickCheckCheckpoint(base);
+    if (checked.ok()) return base;
+    if (!absl::IsNotFound(checked) && !absl::IsDataLoss(checked)) {
+      return Annotate(checked, base.name());
+    }
     std::string advice;
     RETURN_IF_ERROR(store.Change([&](Transaction& t) -> absl::Status {
-      ASSIGN_OR_RETURN(advice, MarkBaseCorrupt(t, base, std::string(good.message())));
+      ASSIGN_OR_RETURN(advice, MarkBaseCorrupt(t, base, std::string(checked.message())));
       return absl::OkStatus();
     }));
     if (CheckpointId(name).empty()) continue;
     return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DAMAGED",
-                           absl::StrCat(name, " cannot be started from: ", good.message(), advice));
+                           absl::StrCat(name, " is corrupt: ", checked.message(), advice));
   }
 }
 
-// What `from` says, as configuration: that job's, with the differences of the request on top.
+// The configuration of the job `request.from()`, overridden by what the request sets.
 absl::Status MergeBase(Store& store, const v1::SubmitJobRequest& request, v1::JobConfig* config,
                        std::vector<std::string>* given) {
   ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, request.from()));
-  JobRecord record;
-  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(record, LoadJob(db, JobId(request.from())));
-    return absl::OkStatus();
-  }));
+  ASSIGN_OR_RETURN(const JobRecord record,
+                   store.Read([&](Connection& db) { return LoadJob(db, JobId(request.from())); }));
   v1::JobConfig merged = record.job.config();
   // Lists are replaced, not appended to; an output folder belongs to one job.
   if (config->data().train_size() > 0) merged.mutable_data()->clear_train();
   if (config->optimizer().betas_size() > 0) merged.mutable_optimizer()->clear_betas();
+  if (config->train().freeze_size() > 0) merged.mutable_train()->clear_freeze();
   merged.clear_output();
   merged.MergeFrom(*config);
   merged.mutable_init_from()->set_checkpoint(base.name());
-  if (!config->init_from().has_state()) merged.mutable_init_from()->set_state("full");
+  if (!config->init_from().has_state())
+    merged.mutable_init_from()->set_state(v1::InitFromConfig::STATE_FULL);
   given->assign(record.job.given().begin(), record.job.given().end());
   *config = std::move(merged);
   return absl::OkStatus();
 }
 
-// The job's line begins at the checkpoint in `folder`, not at step 0: that is its progress until it
-// makes some of its own.
-void BeginFrom(int64_t step, std::optional<int64_t> tokens, const std::string& folder,
-               PreparedJob* prepared) {
-  if (!tokens.has_value()) {
-    // One that does not say is refused by the worker, which needs all of its state.
-    absl::StatusOr<int64_t> told = CheckpointTokens(folder);
-    tokens = told.ok() ? *told : 0;
-  }
+// The job's lineage begins at a checkpoint of `step`, so its progress does too.
+void BeginFrom(int64_t step, int64_t tokens, PreparedJob* prepared) {
   prepared->ledger.set_init_step(step);
-  prepared->ledger.set_init_tokens(*tokens);
+  prepared->ledger.set_init_tokens(tokens);
   prepared->ledger.set_applied_step(step);
   prepared->job.mutable_progress()->set_step(step);
-  prepared->job.mutable_progress()->set_tokens(*tokens);
+  prepared->job.mutable_progress()->set_tokens(tokens);
 }
 
-// init_from as a folder on this machine.
+// Resolves init_from to a folder on this machine.
 absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
                              std::vector<ConfigViolation>* violations) {
   const v1::JobConfig& config = prepared->job.config();
   if (!config.has_init_from()) return absl::OkStatus();
-  const std::string& wanted = config.init_from().checkpoint();
-  const bool full = config.init_from().state() != "weights";
-  if (absl::StartsWith(wanted, "jobs/")) {
-    ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, wanted));
-    std::optional<int64_t> tokens;
-    RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(wanted)));
-      const auto& known = record.ledger.checkpoint_tokens();
-      const auto found = known.find(CheckpointId(base.name()));
-      if (found != known.end()) tokens = found->second;
-      return absl::OkStatus();
-    }));
-    if (full) BeginFrom(base.step(), tokens, base.path(), prepared);
+  const std::string& source = config.init_from().checkpoint();
+  const bool full = ContinuesFromCheckpoint(config.init_from().state());
+  if (absl::StartsWith(source, "jobs/")) {
+    ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, source));
+    if (full) BeginFrom(base.step(), base.tokens(), prepared);
     prepared->ledger.set_init_path(base.path());
     prepared->ledger.set_init_name(base.name());
     if (full && !base.has_optimizer()) {
       violations->push_back(
           {.path = "init_from.state",
-           .message = absl::StrCat(base.name(), " holds no optimizer state; use state: weights")});
+           .message = absl::StrCat(base.name(),
+                                   " has no optimizer state; set init_from.state to weights")});
     }
     return absl::OkStatus();
   }
-  absl::StatusOr<Manifest> manifest = ReadManifest(wanted);
-  if (!IsFolder(wanted)) {
-    violations->push_back({.path = "init_from.checkpoint",
-                           .message = absl::StrCat("no such checkpoint folder: ", wanted)});
-  } else if (full && (!manifest.ok() || !manifest->has_optimizer)) {
+  absl::StatusOr<Manifest> manifest = ReadManifest(source);
+  if (!IsFolder(source)) {
     violations->push_back(
-        {.path = "init_from.state",
-         .message = absl::StrCat(wanted, " holds no optimizer state; use state: weights")});
+        {.path = "init_from.checkpoint",
+         .message = absl::StrCat(source, " does not exist; use a checkpoint folder or jobs/ID")});
+  } else if (full && (!manifest.ok() || !manifest->has_optimizer)) {
+    violations->push_back({.path = "init_from.state",
+                           .message = absl::StrCat(
+                               source, " has no optimizer state; set init_from.state to weights")});
   }
   if (manifest.ok() || absl::IsDataLoss(manifest.status())) {
     v1::Checkpoint folder;
-    folder.set_path(wanted);
-    if (const absl::Status good = QuickCheckCheckpoint(folder); !good.ok()) {
+    folder.set_path(source);
+    if (const absl::Status checked = QuickCheckCheckpoint(folder); !checked.ok()) {
       violations->push_back(
           {.path = "init_from.checkpoint",
-           .message = absl::StrCat(wanted, " cannot be started from: ", good.message())});
+           .message = absl::StrCat(source, ": ", checked.message(), "; use another checkpoint")});
     }
   }
-  if (full && manifest.ok()) BeginFrom(manifest->step, std::nullopt, wanted, prepared);
-  prepared->ledger.set_init_path(wanted);
+  if (full && manifest.ok()) BeginFrom(manifest->step, manifest->tokens, prepared);
+  prepared->ledger.set_init_path(source);
   return absl::OkStatus();
 }
 
@@ -271,7 +257,9 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
                     absl::StrCat("\"", request.job_id(),
                                  "\" must match [a-z0-9][a-z0-9-]{0,39} and not be \"latest\""));
   }
-  v1::JobConfig config = request.config();
+  v1::JobConfig submitted = request.config();
+  RETURN_IF_ERROR(UpgradeFields(&submitted));
+  v1::JobConfig config = submitted;
   std::vector<std::string> base_given;
   if (!request.from().empty()) {
     RETURN_IF_ERROR(MergeBase(store, request, &config, &base_given));
@@ -290,7 +278,7 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   if (request.from().empty()) {
     *job.mutable_given() = resolved.given();
   } else {
-    std::vector<std::string> paths = FieldPaths(request.config());
+    std::vector<std::string> paths = FieldPaths(submitted);
     std::set<std::string> given(base_given.begin(), base_given.end());
     given.insert(paths.begin(), paths.end());
     given.insert({"init_from.checkpoint", "init_from.state"});
@@ -302,21 +290,6 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   CheckDevice(devices, job.config(), &violations);
   if (!violations.empty()) return ViolationsToStatus(violations);
   return prepared;
-}
-
-std::string RequestHash(const google::protobuf::Message& request) {
-  std::unique_ptr<google::protobuf::Message> copy(request.New());
-  copy->CopyFrom(request);
-  const auto* field = copy->GetDescriptor()->FindFieldByName("request_id");
-  if (field != nullptr) copy->GetReflection()->ClearField(copy.get(), field);
-  std::string bytes = copy->GetTypeName();
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream out(&stream);
-    out.SetSerializationDeterministic(true);
-    copy->SerializeToCodedStream(&out);
-  }
-  return Sha256(bytes);
 }
 
 }  // namespace trainerd::server

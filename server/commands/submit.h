@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a SubmitJobRequest to a job that may be stored: configuration resolved, named files there,
-// the checkpoint to start from found. Nothing is written here, but that a checkpoint is no longer
-// verified that was found damaged.
+// SubmitJobRequest → a job that can be stored: resolves the configuration, checks that the named
+// files exist, finds the checkpoint to start from. Read-only, with one exception: a base checkpoint
+// that fails the quick check is marked corrupt.
 #pragma once
 
 #include <string>
@@ -17,17 +17,15 @@
 namespace trainerd::server {
 
 struct PreparedJob {
-  v1::Job job;  // name, config, given, digest, from, run_dir
+  // With name, config, given, config_digest, from and run_dir.
+  v1::Job job;
   internal::JobLedger ledger;
 };
 
-// Errors: InvalidArgument with every violation at once; NotFound or FailedPrecondition for what it
-// starts from, Unavailable where that cannot be read now.
+// Errors: InvalidArgument with all violations; NotFound or FailedPrecondition for the base
+// checkpoint, Unavailable when an I/O error prevents its check.
 absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
                                        const std::string& runs_dir,
                                        const v1::SubmitJobRequest& request, absl::Time now);
-
-// SHA-256 of a request without its request_id: two calls with the same id must be the same call.
-std::string RequestHash(const google::protobuf::Message& request);
 
 }  // namespace trainerd::server

@@ -9,9 +9,11 @@
 namespace trainerd::server {
 namespace {
 
-constexpr int kReadEvents = 1024;
-// A watcher of a rare type looks at this much of the log before others get their turn.
-constexpr int kMaxReads = 64;
+constexpr int kReadRecentEvents = 1024;
+// As many events as a batch holds: what does not fit would be read from the database again.
+constexpr int kReadOldEvents = kMaxBatchEvents;
+// Limit of one scan for events of a rare type. Then other watchers get their turn.
+constexpr int kMaxReads = 256;
 
 // One element of StreamStatusResponse.events: tag, length, bytes.
 void AppendEvent(const std::string& event, std::string* out) {
@@ -27,7 +29,7 @@ void AppendEvent(const std::string& event, std::string* out) {
   out->append(event);
 }
 
-// Adds the change in [begin, end) to the scan; false when it does not fit any more.
+// Adds the change in [begin, end) to the scan. False: the change does not fit.
 bool AddChange(const WatchFilter& filter, const EventPtr* begin, const EventPtr* end,
                int64_t* bytes, Scan* scan) {
   int64_t change_bytes = 0;
@@ -51,25 +53,40 @@ bool AddChange(const WatchFilter& filter, const EventPtr* begin, const EventPtr*
   return true;
 }
 
+// Adds whole changes of the slice to the scan. True: the batch is still empty and the log may have
+// more.
+bool AddSlice(const WatchFilter& filter, const EventSlice& slice, int64_t* bytes, Scan* scan) {
+  const std::vector<EventPtr>& events = slice.events;
+  for (size_t begin = 0; begin < events.size();) {
+    size_t end = begin + 1;
+    while (end < events.size() && events[end]->change == events[begin]->change) ++end;
+    if (!AddChange(filter, &events[begin], events.data() + end, bytes, scan)) return false;
+    begin = end;
+  }
+  const bool moved = slice.through > scan->through || !events.empty();
+  scan->through = slice.through;
+  return moved && scan->events.empty();
+}
+
 }  // namespace
 
-absl::StatusOr<Scan> ScanLog(const EventLog& log, const WatchFilter& filter, int64_t after) {
-  Scan scan;
-  scan.through = after;
+std::optional<Scan> ScanRecent(const EventLog& log, const WatchFilter& filter, int64_t after) {
+  Scan scan{.through = after};
   int64_t bytes = 0;
   for (int read = 0; read < kMaxReads; ++read) {
-    int64_t read_through = scan.through;
-    ASSIGN_OR_RETURN(std::vector<EventPtr> events,
-                     log.Read(filter.job, scan.through, kReadEvents, &read_through));
-    for (size_t begin = 0; begin < events.size();) {
-      size_t end = begin + 1;
-      while (end < events.size() && events[end]->change == events[begin]->change) ++end;
-      if (!AddChange(filter, &events[begin], events.data() + end, &bytes, &scan)) return scan;
-      begin = end;
-    }
-    const bool moved = read_through > scan.through || !events.empty();
-    scan.through = read_through;
-    if (!moved || !scan.events.empty()) return scan;
+    std::optional<EventSlice> slice = log.ReadRecent(scan.through, kReadRecentEvents);
+    if (!slice.has_value() && read == 0) return std::nullopt;
+    if (!slice.has_value() || !AddSlice(filter, *slice, &bytes, &scan)) break;
+  }
+  return scan;
+}
+
+absl::StatusOr<Scan> ScanLog(const EventLog& log, const WatchFilter& filter, int64_t after) {
+  Scan scan{.through = after};
+  int64_t bytes = 0;
+  for (int read = 0; read < kMaxReads; ++read) {
+    ASSIGN_OR_RETURN(const EventSlice slice, log.Read(filter.job, scan.through, kReadOldEvents));
+    if (!AddSlice(filter, slice, &bytes, &scan)) break;
   }
   return scan;
 }

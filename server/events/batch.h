@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What has queued up for a watcher: a scan of the log through its filter, and the message made of
-// it as bytes that all watchers with the same filter and place share.
+// The next batch of a watcher: a scan of the log through the watcher's filter, and the message made
+// from it. All watchers with the same filter and position share the bytes of the message.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,12 +14,14 @@
 
 namespace trainerd::server {
 
-// A serialized StreamStatusResponse. Shared by every watcher that it is sent to.
+// A serialized StreamStatusResponse. shared_ptr: shared by all watchers that it is sent to.
 using Bytes = std::shared_ptr<const std::string>;
 
 struct WatchFilter {
-  std::string job;     // jobs/{id}; empty = all jobs
-  uint64_t types = 0;  // bit n = field n of Event.body; 0 = all
+  // jobs/{id}; empty = all jobs.
+  std::string job;
+  // Bit n = field n of Event.body; 0 = all types.
+  uint64_t types = 0;
   bool Matches(const EventRecord& record) const {
     return (job.empty() || job == record.job) && (types == 0 || (types >> record.type & 1) != 0);
   }
@@ -28,17 +31,22 @@ constexpr int kMaxBatchEvents = 256;
 constexpr int64_t kMaxBatchBytes = 256 * 1024;
 
 struct Scan {
-  std::vector<EventPtr> events;  // those that match; whole changes
-  int64_t through = 0;           // the log was looked at up to here
-  // Of all events of the filter's jobs, whatever their type.
+  // The matching events of whole changes.
+  std::vector<EventPtr> events;
+  // The log was scanned up to this sequence number.
+  int64_t through = 0;
+  // Events with flags of the filter's jobs, of any type.
   std::vector<EventPtr> job_flags;
 };
 
-// Looks at the log after `after` until the batch is full or nothing more is there. A change is
-// never split: one that does not fit into a batch that has begun is left for the next.
+// Scans the events in memory after `after` until the batch is full or the log ends. Never splits a
+// change: a change that does not fit goes into the next batch. nullopt: the events after `after`
+// are no longer in memory.
+std::optional<Scan> ScanRecent(const EventLog& log, const WatchFilter& filter, int64_t after);
+// As ScanRecent, but reads the database where necessary. May block.
 absl::StatusOr<Scan> ScanLog(const EventLog& log, const WatchFilter& filter, int64_t after);
 
-// A StreamStatusResponse of these events (none: a bookmark).
+// A StreamStatusResponse with these events; without events, it is a bookmark.
 Bytes MakeBatch(const std::vector<EventPtr>& events, const std::string& cursor, int64_t lag_events);
 
 }  // namespace trainerd::server

@@ -19,8 +19,8 @@ std::string FormatCursor(std::string_view database_id, int64_t seq) {
 absl::Status CursorExpired(std::string_view why) {
   return ErrorWithReason(
       absl::StatusCode::kOutOfRange, "CURSOR_EXPIRED",
-      absl::StrCat("the cursor cannot be continued from: ", View(why),
-                   "; take a new snapshot (send_snapshot) and go on from its cursor"));
+      absl::StrCat("the cursor has expired: ", View(why),
+                   "; take a new snapshot (send_snapshot) and continue from its cursor"));
 }
 
 absl::StatusOr<int64_t> ParseCursor(std::string_view cursor, std::string_view database_id,
@@ -29,16 +29,16 @@ absl::StatusOr<int64_t> ParseCursor(std::string_view cursor, std::string_view da
   const size_t dash = cursor.rfind('-');
   int64_t seq = -1;
   if (dash == cursor.npos || !absl::SimpleAtoi(View(cursor.substr(dash + 1)), &seq) || seq < 0) {
-    return BadField(
-        "after",
-        absl::StrCat("\"", View(cursor),
-                     "\" is not a cursor; give one that a response carried, or \"begin\""));
+    return BadField("after",
+                    absl::StrCat("\"", View(cursor),
+                                 "\" is not a cursor; use the cursor of a response, or \"begin\""));
   }
   if (cursor.substr(0, dash) != database_id) {
     return CursorExpired("it belongs to another database");
   }
-  if (seq > last_seq)
-    return CursorExpired("it is newer than the log, which was restored from a copy");
+  if (seq > last_seq) {
+    return CursorExpired("it is newer than the log, which was probably restored from a backup");
+  }
   return seq;
 }
 

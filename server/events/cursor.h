@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A place in the event log as text: "<database id>-<sequence number>". It names everything up to
-// and including that event.
+// A position in the event log as text: "<database id>-<sequence number>". It includes that event.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +13,8 @@ namespace trainerd::server {
 std::string FormatCursor(std::string_view database_id, int64_t seq);
 
 // Sequence number of a cursor of this database. "begin" is 0.
-// Errors: InvalidArgument when it is not a cursor; OutOfRange (CURSOR_EXPIRED) when it is of
-// another database or beyond `last_seq`.
+// Errors: InvalidArgument if it is not a cursor; OutOfRange (CURSOR_EXPIRED) if it belongs to
+// another database or is beyond `last_seq`.
 absl::StatusOr<int64_t> ParseCursor(std::string_view cursor, std::string_view database_id,
                                     int64_t last_seq);
 

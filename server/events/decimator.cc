@@ -36,7 +36,7 @@ void Decimator::Add(const EventPtr& event, absl::Time now, std::vector<EventPtr>
   }
   next.ParseFromString(*event->bytes);
   if (next.attempt() != it->second.merged.attempt()) {
-    // A later attempt repeats steps: its metrics never merge with those of the one before.
+    // A later attempt repeats steps. Its metrics are never merged with those of an earlier attempt.
     Flush(now, out);
     held_[event->job].first = event;
     return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Merges the metrics of a watcher that wants fewer of them, or that cannot keep up: values of the
-// last step, sums of tokens, `merged` = how many steps stand in one event. Every other event goes
-// through at once, after the metrics that came before it.
+// Merges the metrics of a watcher that requested fewer of them, or that cannot keep up: values of
+// the last step, sums of tokens, `merged` = number of merged steps. All other events pass at once,
+// after the metrics that came before them.
 #pragma once
 
 #include <map>
@@ -19,19 +19,21 @@ class Decimator {
   // Holds metrics back for at most `interval`.
   explicit Decimator(absl::Duration interval) : interval_(interval) {}
 
-  // Takes the next event of the log; what is to be sent now is appended to `out`.
+  // Adds the next event of the log. Appends the events to send now to `out`.
   void Add(const EventPtr& event, absl::Time now, std::vector<EventPtr>* out);
-  // Sends what is held when its time has come. Then nothing is held: a cursor after that is exact.
+  // Appends the held metrics to `out` if the interval has passed. Then nothing is held, and a
+  // cursor is exact.
   void FlushIfDue(absl::Time now, std::vector<EventPtr>* out);
   void Flush(absl::Time now, std::vector<EventPtr>* out);
 
   bool holds_back() const { return !held_.empty(); }
-  // When FlushIfDue will send something; InfiniteFuture when nothing is held.
+  // When FlushIfDue flushes; InfiniteFuture when nothing is held.
   absl::Time due() const;
 
  private:
   struct Held {
-    EventPtr first;  // as it came; sent unchanged when nothing was merged into it
+    // Sent unchanged when nothing was merged into it.
+    EventPtr first;
     v1::Event merged;
     bool parsed = false;
   };
@@ -39,7 +41,8 @@ class Decimator {
 
   const absl::Duration interval_;
   absl::Time last_flush_ = absl::InfinitePast();
-  std::map<std::string, Held> held_;  // by job
+  // By job.
+  std::map<std::string, Held> held_;
 };
 
 }  // namespace trainerd::server

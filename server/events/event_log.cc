@@ -29,7 +29,7 @@ void EventLog::Publish(const std::vector<EventRecord>& records) {
 }
 
 void EventLog::Evict() {
-  // Whole changes leave together, so that what is read from memory never begins inside one.
+  // Evicts whole changes, so that a read from memory never begins inside a change.
   while (ring_.size() > limits_.events || ring_bytes_ > limits_.bytes) {
     const int64_t change = ring_.front()->change;
     while (!ring_.empty() && ring_.front()->change == change) {
@@ -45,34 +45,42 @@ int64_t EventLog::last_seq() const {
   return last_seq_;
 }
 
-absl::StatusOr<std::vector<EventPtr>> EventLog::Read(const std::string& job, int64_t after,
-                                                     int limit, int64_t* read_through) const {
-  std::vector<EventPtr> result;
+std::optional<EventSlice> EventLog::ReadRing(int64_t after, int limit) const {
+  if (after < floor_) return std::nullopt;
+  EventSlice slice;
+  auto it = std::upper_bound(ring_.begin(), ring_.end(), after,
+                             [](int64_t seq, const EventPtr& e) { return seq < e->seq; });
+  for (; it != ring_.end(); ++it) {
+    const bool new_change = slice.events.empty() || slice.events.back()->change != (*it)->change;
+    if (new_change && static_cast<int>(slice.events.size()) >= limit) break;
+    slice.events.push_back(*it);
+  }
+  slice.through = slice.events.empty() ? std::max(after, last_seq_) : slice.events.back()->seq;
+  return slice;
+}
+
+std::optional<EventSlice> EventLog::ReadRecent(int64_t after, int limit) const {
+  absl::MutexLock lock(&mutex_);
+  return ReadRing(after, limit);
+}
+
+absl::StatusOr<EventSlice> EventLog::Read(const std::string& job, int64_t after, int limit) const {
   int64_t floor = 0;
   {
     absl::MutexLock lock(&mutex_);
-    if (after >= floor_) {
-      auto it = std::upper_bound(ring_.begin(), ring_.end(), after,
-                                 [](int64_t seq, const EventPtr& e) { return seq < e->seq; });
-      for (; it != ring_.end(); ++it) {
-        const bool new_change = result.empty() || result.back()->change != (*it)->change;
-        if (new_change && static_cast<int>(result.size()) >= limit) break;
-        result.push_back(*it);
-      }
-      *read_through = result.empty() ? std::max(after, last_seq_) : result.back()->seq;
-      return result;
-    }
+    if (std::optional<EventSlice> recent = ReadRing(after, limit)) return *std::move(recent);
     floor = floor_;
   }
   ASSIGN_OR_RETURN(std::vector<EventRecord> records, read_old_(job, after, limit));
+  EventSlice slice;
   for (EventRecord& record : records) {
-    result.push_back(std::make_shared<const EventRecord>(std::move(record)));
+    slice.events.push_back(std::make_shared<const EventRecord>(std::move(record)));
   }
   // Everything up to the ring's floor was committed before this read.
-  const bool exhausted = static_cast<int>(result.size()) < limit;
-  const int64_t last = result.empty() ? after : result.back()->seq;
-  *read_through = exhausted ? std::max(last, floor) : last;
-  return result;
+  const bool exhausted = static_cast<int>(slice.events.size()) < limit;
+  const int64_t last = slice.events.empty() ? after : slice.events.back()->seq;
+  slice.through = exhausted ? std::max(last, floor) : last;
+  return slice;
 }
 
 }  // namespace trainerd::server

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The event log as watchers read it: the newest events in memory, older ones from the database. One
-// order for the whole daemon. Events get here after their commit (the store's listener), so nothing
-// is shown that a crash could take back.
+// The event log as watchers read it: the recent events from memory, older ones from the database,
+// in one order for the whole daemon. Events are published after their commit (by the store's
+// listener), so a watcher never sees an event that a crash could undo.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,16 @@
 
 namespace trainerd::server {
 
-// Shared between the ring and all watchers that still send it.
+// shared_ptr: shared by the log and all watchers that still send the event.
 using EventPtr = std::shared_ptr<const EventRecord>;
+
+// Consecutive events of the log, whole changes only.
+struct EventSlice {
+  std::vector<EventPtr> events;
+  // The slice holds all events up to this one. Equal to the start position: there are no newer
+  // events.
+  int64_t through = 0;
+};
 
 // Thread-safety: all methods may be called from any thread.
 class EventLog {
@@ -28,29 +37,35 @@ class EventLog {
   // empty.
   using ReadOld = std::function<absl::StatusOr<std::vector<EventRecord>>(const std::string& job,
                                                                          int64_t after, int limit)>;
+  // The recent events that are kept in memory.
   struct Limits {
     size_t events = 16'384;
     size_t bytes = 8 << 20;
   };
   explicit EventLog(Limits limits) : limits_(limits) {}
 
-  // Before anything is published: the newest sequence number that is in the database, and how to
-  // read it.
+  // Call before the first publication, with the newest sequence number in the database.
   void Start(int64_t last_seq, ReadOld read_old);
-  // Called after every publication, on the publisher's thread. Set before the first publication.
+  // `wake` is called after each publication, on the publisher's thread. Call before the first
+  // publication.
   void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
 
   // Events of committed changes, in order.
   void Publish(const std::vector<EventRecord>& records);
   int64_t last_seq() const;
 
-  // Whole changes after `after`, about `limit` events or more. Events of other jobs may be among
-  // them when they come from memory. Empty: there is nothing newer, or (with a job) nothing of that
-  // job; *read_through says up to where was looked.
-  absl::StatusOr<std::vector<EventPtr>> Read(const std::string& job, int64_t after, int limit,
-                                             int64_t* read_through) const;
+  // Events of all jobs after `after` from memory: at least `limit` events if there are so many,
+  // then the rest of the last change. nullopt: they are no longer in memory; use Read. Never
+  // blocks on a disk.
+  std::optional<EventSlice> ReadRecent(int64_t after, int limit) const;
+
+  // As ReadRecent, but reads the database if the events are no longer in memory, and then only
+  // events of `job` unless it is empty. May block.
+  absl::StatusOr<EventSlice> Read(const std::string& job, int64_t after, int limit) const;
 
  private:
+  std::optional<EventSlice> ReadRing(int64_t after, int limit) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Evict() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Limits limits_;
@@ -60,7 +75,7 @@ class EventLog {
   mutable absl::Mutex mutex_;
   std::deque<EventPtr> ring_ ABSL_GUARDED_BY(mutex_);
   size_t ring_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Everything after this one is in the ring.
+  // All events after this one are in the ring.
   int64_t floor_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t last_seq_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -9,8 +9,9 @@
 namespace trainerd::server {
 namespace {
 
-// Longest sleep when nothing is due: only a bound, every change wakes the thread.
+// Upper bound of a sleep. Every change wakes the thread earlier.
 constexpr absl::Duration kMaxSleep = absl::Seconds(60);
+constexpr int kReaderThreads = 2;
 
 }  // namespace
 
@@ -18,20 +19,22 @@ FanOut::FanOut(const EventLog& log, std::string database_id, std::function<absl:
     : log_(log),
       database_id_(std::move(database_id)),
       clock_(std::move(clock)),
+      readers_(std::make_unique<ReaderPool>(kReaderThreads)),
       thread_([this] { Loop(); }) {}
 
 FanOut::~FanOut() {
-  Drain(absl::UnavailableError("the daemon is leaving"));
+  Drain(absl::UnavailableError("the daemon is shutting down"));
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
   thread_.join();
+  readers_.reset();
 }
 
 void FanOut::Add(WatchOptions options, WatchSink* sink) {
   Command command{.kind = Command::Kind::kAdd};
-  command.entry.watch = std::make_unique<Watch>(std::move(options), database_id_, clock_());
+  command.entry.watch = std::make_shared<Watch>(std::move(options), database_id_, clock_());
   command.entry.sink = sink;
   absl::MutexLock lock(&mutex_);
   command.id = sink->watch_id = next_id_++;
@@ -39,15 +42,16 @@ void FanOut::Add(WatchOptions options, WatchSink* sink) {
   inbox_.push_back(std::move(command));
 }
 
-void FanOut::WriteDone(int64_t id, bool ok) {
+void FanOut::Send(Command command) {
   absl::MutexLock lock(&mutex_);
-  inbox_.push_back({.kind = Command::Kind::kWriteDone, .id = id, .ok = ok});
+  inbox_.push_back(std::move(command));
 }
 
-void FanOut::Cancel(int64_t id) {
-  absl::MutexLock lock(&mutex_);
-  inbox_.push_back({.kind = Command::Kind::kCancel, .id = id});
+void FanOut::WriteDone(int64_t id, bool ok) {
+  Send({.kind = Command::Kind::kWriteDone, .id = id, .ok = ok});
 }
+
+void FanOut::Cancel(int64_t id) { Send({.kind = Command::Kind::kCancel, .id = id}); }
 
 void FanOut::Wake() {
   absl::MutexLock lock(&mutex_);
@@ -58,11 +62,6 @@ void FanOut::Drain(const absl::Status& status) {
   absl::MutexLock lock(&mutex_);
   if (!draining_.has_value()) draining_ = status;
   woken_ = true;
-}
-
-int64_t FanOut::watchers() const {
-  absl::MutexLock lock(&mutex_);
-  return watchers_;
 }
 
 void FanOut::Loop() {
@@ -83,11 +82,17 @@ void FanOut::Loop() {
     for (Command& command : commands) Apply(std::move(command));
     if (draining.has_value()) CloseAll(*draining, clock_());
     Pass(clock_(), new_events);
-    wake_at = clock_() + kMaxSleep;
-    for (const auto& [id, entry] : entries_) {
-      wake_at = std::min(wake_at, entry.writing ? entry.abandon_at : entry.wake);
-    }
+    wake_at = NextWake(clock_());
   }
+}
+
+absl::Time FanOut::NextWake(absl::Time now) const {
+  absl::Time wake = now + kMaxSleep;
+  for (const auto& [id, entry] : entries_) {
+    if (entry.reading) continue;
+    wake = std::min(wake, entry.writing ? entry.abandon_at : entry.wake);
+  }
+  return wake;
 }
 
 void FanOut::Apply(Command command) {
@@ -100,8 +105,11 @@ void FanOut::Apply(Command command) {
   if (it == entries_.end()) return;
   Entry& entry = it->second;
   if (command.kind == Command::Kind::kWriteDone) entry.writing = false;
-  const bool gone = command.kind == Command::Kind::kCancel || !command.ok;
-  if (gone && !entry.closing.has_value()) entry.closing = absl::CancelledError("the watcher left");
+  if (command.kind == Command::Kind::kReadDone) entry.reading = false;
+  const bool disconnected = command.kind == Command::Kind::kCancel || !command.ok;
+  if (disconnected && !entry.closing.has_value()) {
+    entry.closing = absl::CancelledError("the watcher has disconnected");
+  }
   ready_.insert(command.id);
 }
 
@@ -126,7 +134,9 @@ void FanOut::Pass(absl::Time now, bool new_events) {
     auto current = it++;
     Entry& entry = current->second;
     const bool due = new_events || ready.count(current->first) > 0 || now >= entry.wake;
-    if (entry.writing || !due) continue;
+    // A watcher that is being closed does not wait for its read.
+    const bool busy = entry.writing || (entry.reading && !entry.closing.has_value());
+    if (busy || !due) continue;
     if (!AdvanceOne(current->first, entry, &cache, now)) {
       entries_.erase(current);
       absl::MutexLock lock(&mutex_);
@@ -146,11 +156,21 @@ bool FanOut::AdvanceOne(int64_t id, Entry& entry, BatchCache* cache, absl::Time 
     return false;
   }
   entry.wake = next.wake;
+  if (next.read_history) StartRead(id, entry);
   if (next.message != nullptr) {
     entry.writing = true;
     entry.sink->Write(std::move(next.message));
   }
   return true;
+}
+
+void FanOut::StartRead(int64_t id, Entry& entry) {
+  entry.reading = true;
+  readers_->Post([this, id, watch = std::weak_ptr<Watch>(entry.watch)] {
+    // Null: the watcher has been closed meanwhile.
+    if (std::shared_ptr<Watch> open = watch.lock()) open->ReadHistory(log_, clock_());
+    Send({.kind = Command::Kind::kReadDone, .id = id});
+  });
 }
 
 }  // namespace trainerd::server

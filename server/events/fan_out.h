@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread that sends the event log to all watchers. It hands opaque bytes to sinks (gRPC
-// streams, in tests anything), one at a time per watcher; a watcher that does not read costs its
-// place and one message. Publishing an event only wakes this thread.
+// One thread that sends the event log to all watchers. It passes opaque bytes to sinks (gRPC
+// streams), one message at a time per watcher. A watcher that does not read costs a cursor and one
+// message. Publishing an event only wakes this thread. Live watchers are served from memory; what a
+// watcher needs from the database is read by a small pool of threads.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -18,19 +20,21 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "server/events/event_log.h"
+#include "server/events/reader_pool.h"
 #include "server/events/watch.h"
 
 namespace trainerd::server {
 
-// Where a watcher's messages go. Called only by the fan-out thread, never under a lock.
+// Where a watcher's messages go. Called only by the fan-out thread, never under a lock; must not
+// block.
 class WatchSink {
  public:
   virtual ~WatchSink() = default;
-  // Starts to send; FanOut::WriteDone follows, from any thread, also from inside Write.
+  // Starts to send. FanOut::WriteDone follows, from any thread, possibly from inside Write.
   virtual void Write(Bytes message) = 0;
   // The last call; no message is outstanding. The sink may destroy itself.
   virtual void Finish(const absl::Status& status) = 0;
-  // The daemon is leaving and a message has been outstanding for kDrainPatience: give it up.
+  // The daemon shuts down and a message has been outstanding for kDrainPatience: stop sending it.
   // WriteDone follows.
   virtual void Abandon() = 0;
 
@@ -38,8 +42,8 @@ class WatchSink {
   int64_t watch_id = 0;
 };
 
-// How long a message that is on its way when the daemon leaves may take, so that its watcher reads
-// the reason and not a broken stream.
+// At shutdown an outstanding message gets this time, so that its watcher receives the final status
+// and not a broken stream.
 constexpr absl::Duration kDrainPatience = absl::Seconds(1);
 
 // Thread-safety: all methods may be called from any thread.
@@ -51,32 +55,36 @@ class FanOut {
   // Finishes every watcher first.
   ~FanOut();
 
-  // Registers a watcher under sink->watch_id, a number that is never used again; `sink` lives until
-  // its Finish was called.
+  // Registers a watcher and sets sink->watch_id, a number that is never used again. `sink` must
+  // live until its Finish is called.
   void Add(WatchOptions options, WatchSink* sink);
-  // A message has been sent (ok) or the watcher is gone.
+  // A message was sent (ok), or the watcher has disconnected.
   void WriteDone(int64_t id, bool ok);
-  // The watcher has gone: its sink is finished as soon as no message is outstanding.
+  // The watcher has disconnected: its sink is finished once no message is outstanding.
   void Cancel(int64_t id);
-  // New events are in the log.
+  // The log has new events.
   void Wake();
-  // Ends all watchers, now and from now on, with `status`: each after its outstanding message,
-  // which is abandoned if it takes longer than kDrainPatience.
+  // Ends all watchers, present and future, with `status`: each after its outstanding message, which
+  // is abandoned after kDrainPatience.
   void Drain(const absl::Status& status);
 
-  int64_t watchers() const;
+  // Runs a database read of a sink on a reader thread. It always runs, also during shutdown.
+  void PostRead(std::function<void()> read) { readers_->Post(std::move(read)); }
 
  private:
   struct Entry {
-    std::unique_ptr<Watch> watch;
+    // shared_ptr: a history read keeps its watch alive when the entry is erased meanwhile.
+    std::shared_ptr<Watch> watch;
     WatchSink* sink = nullptr;
     bool writing = false;
+    // A reader thread uses `watch`.
+    bool reading = false;
     std::optional<absl::Status> closing;
     absl::Time abandon_at = absl::InfiniteFuture();
     absl::Time wake = absl::InfinitePast();
   };
   struct Command {
-    enum class Kind { kAdd, kWriteDone, kCancel } kind;
+    enum class Kind { kAdd, kWriteDone, kReadDone, kCancel } kind;
     int64_t id = 0;
     bool ok = true;
     Entry entry;
@@ -86,11 +94,14 @@ class FanOut {
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return woken_ || !inbox_.empty() || (stopping_ && watchers_ == 0);
   }
+  void Send(Command command) ABSL_LOCKS_EXCLUDED(mutex_);
   void Apply(Command command);
   void Pass(absl::Time now, bool new_events);
-  // False: the entry was finished and is gone.
+  // False: the entry was finished and must be erased.
   bool AdvanceOne(int64_t id, Entry& entry, BatchCache* cache, absl::Time now);
+  void StartRead(int64_t id, Entry& entry);
   void CloseAll(const absl::Status& status, absl::Time now);
+  absl::Time NextWake(absl::Time now) const;
 
   const EventLog& log_;
   const std::string database_id_;
@@ -98,15 +109,18 @@ class FanOut {
 
   // Fan-out thread only.
   std::map<int64_t, Entry> entries_;
-  std::set<int64_t> ready_;  // to be looked at although nothing new is in the log
+  // Watchers that may have something to do although the log has no new events.
+  std::set<int64_t> ready_;
 
-  mutable absl::Mutex mutex_;
+  absl::Mutex mutex_;
   std::vector<Command> inbox_ ABSL_GUARDED_BY(mutex_);
   bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> draining_ ABSL_GUARDED_BY(mutex_);
   int64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
   int64_t watchers_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Destroyed before all else: its reads use the other members.
+  std::unique_ptr<ReaderPool> readers_;
   std::thread thread_;
 };
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// One watcher of the event log: a place in it and what to send next. Pure but for reading the log:
-// time is a parameter, and one call answers with one thing to do.
+// One watcher of the event log: its position and what to send next. Free of threads and clocks:
+// time is a parameter, and each call returns one thing to do.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -21,65 +22,85 @@ namespace trainerd::server {
 
 struct WatchOptions {
   WatchFilter filter;
-  // Events after this one are sent; with a snapshot, the sequence number as of which it was taken.
+  // Events after this one are sent. With a snapshot: the sequence number at which it was taken.
   int64_t start_seq = 0;
-  // 0 = metrics are not merged (unless the watcher falls far behind).
+  // 0 = metrics are not merged, unless the watcher falls far behind.
   absl::Duration min_metrics_interval;
   absl::Duration bookmark_interval = absl::Seconds(10);
   bool until_terminal = false;
-  // With until_terminal: the matched jobs that were not terminal as of counted_seq.
+  // With until_terminal: the matched jobs that were not terminal at counted_seq.
   std::set<std::string> open_jobs;
   int64_t counted_seq = 0;
-  // Messages that come before the events, one a call, then nullopt; null = none.
-  std::function<absl::StatusOr<std::optional<std::string>>()> preamble;
-  // The watcher is ended with DeadlineExceeded then.
+  // Sent before all else; null = none.
+  Bytes first_message;
+  // Reads further messages from the database that are sent before the events: one per call, then
+  // nullopt. Null = none.
+  std::function<absl::StatusOr<std::optional<std::string>>()> snapshot;
+  // At this time the watcher is ended with DeadlineExceeded.
   absl::Time deadline = absl::InfiniteFuture();
 };
 
-// Batches that were made in one pass over the watchers: those at the same place with the same
-// filter share one.
+// Batches made in one pass over the watchers. Watchers with the same position and filter share one.
 class BatchCache {
  public:
   struct Entry {
     Scan scan;
-    Bytes bytes;  // null when the scan matched nothing
+    // Null when the scan matched nothing.
+    Bytes bytes;
   };
   using Key = std::pair<int64_t, std::pair<std::string, uint64_t>>;
   std::map<Key, std::shared_ptr<const Entry>> entries;
 };
 
+// A watcher that is in the recent part of the log is live: Advance serves it from memory. A watcher
+// behind that catches up: ReadHistory prepares each of its messages from the database.
+// Thread-safety: one thread at a time.
 class Watch {
  public:
   Watch(WatchOptions options, std::string database_id, absl::Time now);
 
-  // What is to be done now: send `message`, or end the stream with `finish`, or nothing until
-  // `wake` or new events.
+  // What to do now: send `message`, or end the stream with `finish`, or call ReadHistory and then
+  // Advance again, or nothing until `wake` or new events.
   struct Next {
     Bytes message;
     std::optional<absl::Status> finish;
+    bool read_history = false;
     absl::Time wake = absl::InfiniteFuture();
   };
-  // Called only while no message is outstanding.
+  // Never blocks on a disk. Call only while no message is outstanding.
   Next Advance(const EventLog& log, BatchCache* cache, absl::Time now);
 
+  // Prepares the message that the next Advance returns, from the snapshot or the database. May
+  // block.
+  void ReadHistory(const EventLog& log, absl::Time now);
+
  private:
-  absl::StatusOr<Bytes> TakePreamble();
-  absl::StatusOr<Bytes> TakeBatch(const EventLog& log, BatchCache* cache, absl::Time now);
-  absl::StatusOr<std::shared_ptr<const BatchCache::Entry>> ScanShared(const EventLog& log,
-                                                                      BatchCache* cache) const;
+  // Null: there is nothing to send. nullopt: ReadHistory is necessary.
+  std::optional<Bytes> TakeRecent(const EventLog& log, BatchCache* cache, absl::Time now);
+  absl::StatusOr<Bytes> TakeHistory(const EventLog& log, absl::Time now);
+  absl::StatusOr<Bytes> TakeSnapshot();
+  // Null: the events are no longer in memory.
+  std::shared_ptr<const BatchCache::Entry> ScanShared(const EventLog& log, BatchCache* cache) const;
+  void MergeIfSlow(const EventLog& log);
   Bytes Decimate(const EventLog& log, const Scan& scan, absl::Time now);
   void Count(const Scan& scan);
+  // nullopt: the stream continues.
+  std::optional<absl::Status> EndOf(absl::Time now) const;
   bool AllEnded() const;
   std::string Cursor(int64_t seq) const;
 
   WatchOptions options_;
   const std::string database_id_;
-  int64_t position_;       // read up to here
-  int64_t sent_position_;  // a cursor that was sent, or could be: nothing up to here is held back
+  // The log was read up to here.
+  int64_t position_;
+  // The newest cursor that is valid: no event up to it is held back.
+  int64_t sent_position_;
   absl::Time last_message_;
   bool was_at_head_ = false;
   bool job_deleted_ = false;
   std::optional<Decimator> decimator_;
+  // The result of ReadHistory.
+  std::optional<absl::StatusOr<Bytes>> prepared_;
 };
 
 }  // namespace trainerd::server

@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
+#include "proto/contract/job/progress.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 
@@ -18,7 +20,7 @@ namespace {
 constexpr int64_t kDivergingSteps = 20;
 constexpr int64_t kStaleIntervals = 3;
 
-// One batch being taken: the rows that its events change, loaded once and stored once.
+// Ingests one batch: the rows that its events change are loaded once and stored once.
 class Intake {
  public:
   Intake(Transaction& transaction, const IngestBatch& batch, JobRecord record, v1::Attempt attempt)
@@ -27,7 +29,7 @@ class Intake {
         record_(std::move(record)),
         attempt_(std::move(attempt)) {}
 
-  // Before the first event: where the line's newest verified checkpoint stands.
+  // Loads the step of the newest verified checkpoint on the lineage. Call before the first event.
   absl::Status LoadResumeStep() {
     const std::string id = CheckpointId(record_.job.latest_checkpoint());
     newest_verified_step_ = record_.ledger.init_step();
@@ -41,6 +43,7 @@ class Intake {
   absl::Status Take(v1::Event event) {
     event.set_job(batch_.job);
     event.set_attempt(batch_.attempt);
+    ApplyToProgress(event, record_.job.mutable_progress());
     switch (event.body_case()) {
       case v1::Event::kMetrics:
         RETURN_IF_ERROR(transaction_.Append(event));
@@ -50,11 +53,6 @@ class Intake {
         return TakeStage(event);
       case v1::Event::kCheckpoint:
         return TakeCheckpoint(std::move(event));
-      case v1::Event::kEval:
-        if (event.eval().set() == "validation" && event.eval().has_loss()) {
-          progress()->set_validation_loss(event.eval().loss());
-        }
-        return transaction_.Append(std::move(event));
       case v1::Event::kAlert:
         RETURN_IF_ERROR(transaction_.Append(event));
         return TakeAlert(event.alert());
@@ -64,7 +62,7 @@ class Intake {
       case v1::Event::kStateChanged:
       case v1::Event::kAttemptEvent:
       case v1::Event::kConditionChanged:
-        // Only the daemon knows these: a worker that sends one is of another version.
+        // Only the daemon makes these; a worker of another version may send one.
         return absl::OkStatus();
       default:
         return transaction_.Append(std::move(event));
@@ -79,8 +77,6 @@ class Intake {
   }
 
  private:
-  v1::Progress* progress() { return record_.job.mutable_progress(); }
-
   absl::Status SetCondition(ConditionUpdate update) {
     ASSIGN_OR_RETURN(const bool changed, ApplyCondition(transaction_, update, &record_));
     row_changed_ |= changed;
@@ -88,23 +84,10 @@ class Intake {
   }
 
   absl::Status TakeMetrics(const v1::Event& event) {
-    const v1::Metrics& m = event.metrics();
-    v1::Progress* p = progress();
-    p->set_step(m.step());
-    p->set_tokens(p->tokens() + m.tokens());
-    *p->mutable_last_step_time() = event.time();
-    // A value that this step did not measure is gone, never stale; what describes the whole run
-    // stays.
-    m.has_loss() ? p->set_loss(m.loss()) : p->clear_loss();
-    m.has_tokens_per_second() ? p->set_tokens_per_second(m.tokens_per_second())
-                              : p->clear_tokens_per_second();
-    m.has_eta_seconds() ? p->set_eta_seconds(m.eta_seconds()) : p->clear_eta_seconds();
-    m.has_learning_rate() ? p->set_learning_rate(m.learning_rate()) : p->clear_learning_rate();
-    if (m.has_epoch()) p->set_epoch(m.epoch());
-    if (m.has_total_steps()) p->set_total_steps(m.total_steps());
-    if (attempt_.first_step() == 0) attempt_.set_first_step(m.step());
-    attempt_.set_last_step(m.step());
-    return CheckSteps(m.step());
+    const int64_t step = event.metrics().step();
+    if (attempt_.first_step() == 0) attempt_.set_first_step(step);
+    attempt_.set_last_step(step);
+    return CheckSteps(step);
   }
 
   absl::Status CheckSteps(int64_t step) {
@@ -134,7 +117,6 @@ class Intake {
   absl::Status TakeStage(const v1::Event& event) {
     const v1::StageEvent& stage = event.stage();
     if (stage.finished()) return absl::OkStatus();
-    progress()->set_stage(stage.stage());
     if (stage.stage() == "SaveFinal") {
       record_.ledger.set_save_final_begun(true);
       row_changed_ = true;
@@ -165,13 +147,14 @@ class Intake {
     const std::string id = CheckpointId(checkpoint->name());
     ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
                      FindCheckpoint(transaction_.db(), JobId(batch_.job), id));
-    // VERIFIED may carry no more than the name: the row knows the rest.
+    // VERIFIED can have only the name; the row has the other fields.
     if (row && !published) {
       row->checkpoint.set_verified(true);
       *checkpoint = row->checkpoint;
     }
+    // Workers before API revision 2 do not report the number.
+    if (checkpoint->tokens() == 0) checkpoint->set_tokens(record_.job.progress().tokens());
     RETURN_IF_ERROR(StoreCheckpoint(transaction_.db(), *checkpoint));
-    (*record_.ledger.mutable_checkpoint_tokens())[id] = progress()->tokens();
     const int64_t step = checkpoint->step();
     RETURN_IF_ERROR(transaction_.Append(std::move(event)));
     row_changed_ = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a worker's events change in the database: the events themselves, the job's progress and
-// state, the ledger of checkpoints, and the spool position, in one transaction, so that each event
-// is taken exactly once.
+// Stores a batch of a worker's events: the events themselves, the job's progress and state, the
+// ledger of checkpoints and the spool position change in one transaction, so that each event is
+// ingested exactly once.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@
 
 namespace trainerd::server {
 
-// Leaves room in one change for the events that ingesting itself adds.
+// Leave room in one transaction for the events that ingesting adds.
 constexpr int kMaxIngestEvents = 128;
 constexpr int64_t kMaxIngestBytes = 192 * 1024;
 
@@ -25,7 +25,7 @@ struct IngestBatch {
   SpoolRow next;
 };
 
-// Errors: of the database. Nothing is stored then, and the batch is taken again later.
+// Errors: of the database. Nothing is stored then; the caller repeats the batch.
 absl::Status IngestEvents(Transaction& transaction, const IngestBatch& batch);
 
 }  // namespace trainerd::server

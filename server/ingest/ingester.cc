@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "server/ingest/ingest.h"
 #include "spdlog/spdlog.h"
@@ -14,9 +16,9 @@
 namespace trainerd::server {
 namespace {
 
-// The kernel's hint may be missed (a full inotify queue): look at least this often.
-constexpr absl::Duration kLookEvery = absl::Milliseconds(500);
-// Batches of one attempt before the others get their turn.
+// Spools are read at least this often, because a full inotify queue loses notifications.
+constexpr absl::Duration kReadEvery = absl::Milliseconds(500);
+// Number of batches of one attempt before the other attempts are read.
 constexpr int kBatchesPerTurn = 16;
 constexpr absl::Duration kRetryAfterError = absl::Milliseconds(500);
 
@@ -32,21 +34,19 @@ Ingester::Ingester(Store& store, std::unique_ptr<SpoolWatcher> watcher, Activity
       hooks_(std::move(hooks)),
       thread_([this] { Loop(); }) {}
 
-Ingester::~Ingester() {
+void Ingester::Stop() {
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
   watcher_->Wake();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 absl::Status Ingester::Add(const AttemptRef& attempt) {
   Source source{.attempt = attempt, .dir = AttemptDir(attempt.run_dir, attempt.attempt)};
-  SpoolRow row;
-  RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(row, LoadSpoolPosition(db, JobId(attempt.job), attempt.attempt));
-    return absl::OkStatus();
+  ASSIGN_OR_RETURN(const SpoolRow row, store_.Read([&](Connection& db) {
+    return LoadSpoolPosition(db, JobId(attempt.job), attempt.attempt);
   }));
   source.position = {.segment = row.segment, .offset = row.offset};
   const std::string dir = source.dir;
@@ -54,13 +54,12 @@ absl::Status Ingester::Add(const AttemptRef& attempt) {
     absl::MutexLock lock(&mutex_);
     sources_.emplace(Key(attempt.job, attempt.attempt), std::move(source));
   }
-  // Without the kernel's hints (a full disk, too many watches) the spool is still looked at, only
-  // later.
-  absl::Status watched = MakeFolders(dir);
+  // Without notifications (a full disk, too many watches) the spool is read every kReadEvery.
+  absl::Status watched = MakeDirectories(dir);
   if (watched.ok()) watched = watcher_->Add(dir);
   if (!watched.ok()) {
-    spdlog::warn("job={} attempt={} spool is not watched: {}", JobId(attempt.job), attempt.attempt,
-                 std::string(watched.message()));
+    spdlog::warn("job={} attempt={} cannot watch the spool: {}", JobId(attempt.job),
+                 attempt.attempt, std::string(watched.message()));
   }
   watcher_->Wake();
   return absl::OkStatus();
@@ -95,8 +94,8 @@ void Ingester::Remove(const AttemptRef& attempt) {
   if (!source.drained) return;
   absl::Status removed = RemoveSpoolSegments(source.dir, source.position.segment + 1);
   if (!removed.ok()) {
-    spdlog::warn("job={} attempt={} cannot remove spool: {}", JobId(attempt.job), attempt.attempt,
-                 std::string(removed.message()));
+    spdlog::warn("job={} attempt={} cannot remove the spool: {}", JobId(attempt.job),
+                 attempt.attempt, std::string(removed.message()));
   }
 }
 
@@ -106,7 +105,7 @@ void Ingester::Loop() {
       absl::MutexLock lock(&mutex_);
       if (stopping_) return;
     }
-    if (!PassOnce()) watcher_->Wait(kLookEvery);
+    if (!PassOnce()) watcher_->Wait(kReadEvery);
   }
 }
 
@@ -129,7 +128,7 @@ bool Ingester::ReadSource(const Key& key, Source source) {
     absl::StatusOr<SpoolBatch> batch =
         ReadSpool(source.dir, source.position, kMaxIngestEvents, kMaxIngestBytes);
     if (!batch.ok()) {
-      TellCorruption(source, std::string(batch.status().message()));
+      ReportCorruption(source, std::string(batch.status().message()));
       source.corruption_reported = true;
       source.drained = source.ending;
       Update(key, source);
@@ -137,26 +136,26 @@ bool Ingester::ReadSource(const Key& key, Source source) {
     }
     const bool at_end = batch->at_end;
     const bool corrupt = batch->corruption.has_value();
-    if (corrupt && !source.corruption_reported) TellCorruption(source, *batch->corruption);
+    if (corrupt && !source.corruption_reported) ReportCorruption(source, *batch->corruption);
     source.corruption_reported = corrupt && batch->next == source.position;
     const SpoolPosition next = batch->next;
     if (!(next == source.position) || !batch->events.empty()) {
       absl::Status taken = TakeBatch(source, *std::move(batch));
       if (!taken.ok()) {
-        // For example a full disk: the events stay in the spool and are taken later.
-        spdlog::error("job={} attempt={} cannot take events: {}", JobId(source.attempt.job),
+        // For example on a full disk. The events stay in the spool and are ingested later.
+        spdlog::error("job={} attempt={} cannot store events: {}", JobId(source.attempt.job),
                       source.attempt.attempt, std::string(taken.message()));
         absl::SleepFor(kRetryAfterError);
         return false;
       }
       if (next.segment > source.position.segment) {
-        RemoveSpoolSegments(source.dir, next.segment).IgnoreError();  // only frees space earlier
+        RemoveSpoolSegments(source.dir, next.segment).IgnoreError();  // Remove repeats it
       }
       source.position = next;
     }
     if (at_end) {
       source.drained = source.ending;
-      TellIfEnded(key, source);
+      ReportIfEnded(key, source);
       return false;
     }
     Update(key, source);
@@ -182,11 +181,11 @@ absl::Status Ingester::TakeBatch(const Source& source, SpoolBatch batch) {
   return absl::OkStatus();
 }
 
-void Ingester::TellCorruption(const Source& source, const std::string& what) {
+void Ingester::ReportCorruption(const Source& source, const std::string& what) {
   if (source.corruption_reported) return;
   spdlog::error("job={} attempt={} spool: {}", JobId(source.attempt.job), source.attempt.attempt,
                 what);
-  absl::Status told = store_.Change([&](Transaction& t) {
+  absl::Status stored = store_.Change([&](Transaction& t) {
     v1::Event event;
     event.set_job(source.attempt.job);
     event.set_attempt(source.attempt.attempt);
@@ -195,27 +194,27 @@ void Ingester::TellCorruption(const Source& source, const std::string& what) {
     event.mutable_notice()->set_message("events of the worker were lost: " + what);
     return t.Append(std::move(event));
   });
-  if (!told.ok()) spdlog::error("cannot store a notice: {}", std::string(told.message()));
+  if (!stored.ok()) spdlog::error("cannot store a notice: {}", std::string(stored.message()));
 }
 
 void Ingester::Update(const Key& key, const Source& source) {
   absl::MutexLock lock(&mutex_);
   auto it = sources_.find(key);
   if (it == sources_.end()) return;
-  // Marked while this pass was reading: the next pass reads to the end again.
+  // If MarkEnding was called during this pass, the next pass reads to the end again.
   const bool ending = it->second.ending;
   it->second = source;
   it->second.ending = ending;
   it->second.drained = source.drained;
 }
 
-void Ingester::TellIfEnded(const Key& key, const Source& source) {
+void Ingester::ReportIfEnded(const Key& key, const Source& source) {
   Source updated = source;
   const bool records = Exists(source.dir + "/exit.rec") || Exists(source.dir + "/worker_exit.rec");
-  const bool tell = source.drained || (records && !source.end_told);
-  updated.end_told = source.end_told || Exists(source.dir + "/exit.rec");
+  const bool report = source.drained || (records && !source.end_reported);
+  updated.end_reported = source.end_reported || Exists(source.dir + "/exit.rec");
   Update(key, updated);
-  if (tell) hooks_.poke(source.attempt.job);
+  if (report) hooks_.poke(source.attempt.job);
 }
 
 }  // namespace trainerd::server

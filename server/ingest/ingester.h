@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread that reads the spools of open attempts into the event log. It is woken by the kernel
-// when a spool grows; each batch is one transaction. When an attempt's worker is gone it reads to
-// the end and says so (IsDrained), before the reconciler closes the attempt.
+// One thread that reads the spools of open attempts into the event log. The kernel wakes it when a
+// spool grows; each batch is one transaction. After an attempt's worker has exited, the ingester
+// reads the spool to its end (IsDrained) before the reconciler closes the attempt.
 #pragma once
 
 #include <functional>
@@ -25,24 +25,25 @@ namespace trainerd::server {
 class Ingester {
  public:
   struct Hooks {
-    // Something about the job may need the reconciler: an attempt ended, was drained, or published
-    // a checkpoint.
+    // Called when the reconciler should step the job: its attempt has ended, was drained, or has
+    // published a checkpoint.
     std::function<void(const std::string& job)> poke = [](const std::string&) {};
   };
   Ingester(Store& store, std::unique_ptr<SpoolWatcher> watcher, ActivityTable& activity,
            Hooks hooks);
-  ~Ingester();
+  ~Ingester() { Stop(); }
+  // Ends the thread; after that no hook is called.
+  void Stop();
 
-  // Begins to read an open attempt where its stored spool position says.
+  // Starts reading an open attempt at its stored spool position.
   absl::Status Add(const AttemptRef& attempt);
-  // The attempt's worker is gone: what its spool holds now is all there will be.
+  // The attempt's worker has exited, so its spool is complete.
   void MarkEnding(const AttemptRef& attempt);
   bool IsDrained(const AttemptRef& attempt) const;
-  // Forgets the attempt; its spool files are removed when everything in them was taken.
+  // Forgets the attempt. Removes its spool files if all of them were ingested.
   void Remove(const AttemptRef& attempt);
 
-  // One pass over all attempts, as the thread does it; for tests without the thread's timing. True
-  // when something was read.
+  // One pass over all attempts. True when there is more to read.
   bool PassOnce();
 
  private:
@@ -53,16 +54,16 @@ class Ingester {
     bool ending = false;
     bool drained = false;
     bool corruption_reported = false;
-    bool end_told = false;
+    bool end_reported = false;
   };
   using Key = std::pair<std::string, int>;
 
   void Loop();
   bool ReadSource(const Key& key, Source source);
   absl::Status TakeBatch(const Source& source, SpoolBatch batch);
-  void TellCorruption(const Source& source, const std::string& what);
+  void ReportCorruption(const Source& source, const std::string& what);
   void Update(const Key& key, const Source& source);
-  void TellIfEnded(const Key& key, const Source& source);
+  void ReportIfEnded(const Key& key, const Source& source);
 
   Store& store_;
   const std::unique_ptr<SpoolWatcher> watcher_;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether the next segment exists is asked before the current one is read: what the writer put into
-// the old segment before it began the new one is then surely seen, and a frame that is still
-// incomplete was cut off.
+// Checks whether the next segment exists before it reads the current one. If the next one exists,
+// the current one is complete, so an incomplete frame in it was cut off.
 #include "server/ingest/spool_reader.h"
 
 #include <errno.h>
@@ -15,10 +14,10 @@
 #include <utility>
 
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/spool_writer.h"
-#include "server/runs/folder_list.h"
 
 namespace trainerd::server {
 namespace {
@@ -46,14 +45,17 @@ absl::StatusOr<std::string> ReadAt(int fd, int64_t offset, int64_t bytes, const 
 }
 
 enum class SegmentEnd {
-  kMore,        // limits were reached
-  kClean,       // read to its end
-  kIncomplete,  // the last frame is not whole
+  // A limit was reached.
+  kMore,
+  // Read to its end.
+  kClean,
+  // The last frame is incomplete.
+  kIncomplete,
   kCorrupt,
 };
 
-// Appends the whole frames at the beginning of `buffer` to the batch. kClean: every byte was a
-// frame.
+// Appends the complete frames at the start of `buffer` to the batch. kClean: every byte belongs to
+// a frame.
 SegmentEnd TakeFrames(const std::string& buffer, int max_events, int64_t* bytes_left,
                       SpoolBatch* batch) {
   size_t position = 0;
@@ -76,8 +78,8 @@ SegmentEnd TakeFrames(const std::string& buffer, int max_events, int64_t* bytes_
   return SegmentEnd::kClean;
 }
 
-// Reads frames of one open segment into `batch` until a limit, a fault, or the size that the
-// segment has now: a writer is never chased.
+// Reads frames of one open segment into `batch` until a limit, an error, or the size that the
+// segment has at the start of the call.
 absl::StatusOr<SegmentEnd> ReadSegment(int fd, const std::string& path, int max_events,
                                        int64_t* bytes_left, SpoolBatch* batch) {
   struct stat info;
@@ -92,8 +94,7 @@ absl::StatusOr<SegmentEnd> ReadSegment(int fd, const std::string& path, int max_
     if (end == SegmentEnd::kMore || end == SegmentEnd::kCorrupt) return end;
     if (end == SegmentEnd::kIncomplete) {
       if (static_cast<int64_t>(buffer.size()) == left) return SegmentEnd::kIncomplete;
-      // The chunk ended inside a frame. One that is larger than the chunk itself needs a larger
-      // read.
+      // The chunk ends inside a frame. A frame that exceeds the chunk needs a larger read.
       if (batch->next.offset == before) chunk = kLargestRead;
     }
     if (buffer.empty()) break;
@@ -115,7 +116,7 @@ absl::StatusOr<SpoolBatch> ReadSpool(const std::string& attempt_dir, SpoolPositi
     if (fd < 0) {
       if (errno != ENOENT) return ErrnoStatus(errno, "open " + path);
       if (has_next) {
-        return absl::DataLossError(path + " is gone, but later segments of the spool exist");
+        return absl::DataLossError(path + " does not exist, but later segments of the spool do");
       }
       batch.at_end = true;
       return batch;
@@ -125,21 +126,21 @@ absl::StatusOr<SpoolBatch> ReadSpool(const std::string& attempt_dir, SpoolPositi
     if (!end.ok()) return end.status();
     if (*end == SegmentEnd::kMore) return batch;
     if (*end == SegmentEnd::kCorrupt || (*end == SegmentEnd::kIncomplete && has_next)) {
-      batch.corruption = absl::StrCat(path, " holds no whole event at byte ", batch.next.offset,
-                                      has_next ? "; going on with the next segment" : "");
+      batch.corruption = absl::StrCat(path, " has no complete event at byte ", batch.next.offset,
+                                      has_next ? "; continuing with the next segment" : "");
     }
     if (!has_next) {
       batch.at_end = true;
       return batch;
     }
     batch.next = {.segment = batch.next.segment + 1, .offset = 0};
-    // One fault a batch, so that the caller can tell each.
+    // One error per batch, so that the caller can report each.
     if (batch.corruption.has_value()) return batch;
   }
 }
 
 absl::Status RemoveSpoolSegments(const std::string& attempt_dir, int64_t before) {
-  absl::StatusOr<std::vector<std::string>> names = ListFolder(attempt_dir);
+  absl::StatusOr<std::vector<std::string>> names = ListDirectory(attempt_dir);
   if (absl::IsNotFound(names.status())) return absl::OkStatus();
   if (!names.ok()) return names.status();
   constexpr char kPrefix[] = "spool.";

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads an attempt's spool (written by proto/contract/run_dir/spool_writer) from a position that
-// the caller keeps: in the daemon, in the same transaction as the events, so that each one is
-// ingested exactly once.
+// the caller stores, in the daemon together with the events.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +15,7 @@
 
 namespace trainerd::server {
 
-// Segments count from 1; offset is a byte offset at a frame's beginning.
+// Segments count from 1; `offset` is the byte offset of a frame.
 struct SpoolPosition {
   int64_t segment = 1;
   int64_t offset = 0;
@@ -25,23 +24,23 @@ struct SpoolPosition {
 
 struct SpoolBatch {
   std::vector<v1::Event> events;
-  // Where to go on.
+  // Where the next read starts.
   SpoolPosition next;
-  // Nothing more can be read now. Once the worker is gone this is the end of the spool: an
-  // incomplete last frame was cut off by its death.
+  // Nothing more can be read now. Once the worker has exited this is the end of the spool; an
+  // incomplete last frame was cut off by the worker's death.
   bool at_end = false;
-  // Bytes that cannot be events were met: what and where. The reader goes on at the next segment if
-  // there is one, else it stays (and says so again).
+  // Location of bytes that are not an event. The reader continues at the next segment if there is
+  // one; otherwise it stays, and each read reports the location again.
   std::optional<std::string> corruption;
 };
 
-// Reads at most `max_events` events and about `max_bytes` (at least one event). No spool yet = an
-// empty batch at its end. Errors: of reading files; DataLoss when the segment of `from` is gone
-// while later ones exist.
+// Reads at most `max_events` events and about `max_bytes` (at least one event). Without a spool the
+// batch is empty and at its end. Errors: of reading files; DataLoss when the segment of `from` does
+// not exist and a later one does.
 absl::StatusOr<SpoolBatch> ReadSpool(const std::string& attempt_dir, SpoolPosition from,
                                      int max_events, int64_t max_bytes);
 
-// Removes the segments before `before`; absent ones are fine.
+// Removes the existing segments before `before`.
 absl::Status RemoveSpoolSegments(const std::string& attempt_dir, int64_t before);
 
 }  // namespace trainerd::server

@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint32_t kMask = IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_ONLYDIR;
 
-// Throws away what is queued; both descriptors are non-blocking.
+// Discards what is queued; both descriptors are non-blocking.
 void Drain(int fd) {
   char buffer[16 << 10];
   while (read(fd, buffer, sizeof(buffer)) > 0) {
@@ -29,7 +29,7 @@ void Drain(int fd) {
 absl::StatusOr<std::unique_ptr<SpoolWatcher>> SpoolWatcher::Create() {
   const int inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
   if (inotify_fd < 0) {
-    return ErrnoStatus(errno, "inotify (fs.inotify.max_user_instances may be too low)");
+    return ErrnoStatus(errno, "inotify (probably fs.inotify.max_user_instances is too low)");
   }
   const int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (event_fd < 0) {
@@ -57,7 +57,7 @@ void SpoolWatcher::Remove(const std::string& dir) {
   absl::MutexLock lock(&mutex_);
   const auto found = watches_.find(dir);
   if (found == watches_.end()) return;
-  // Fails when the directory is gone: then the watch is, too.
+  // Fails when the directory was deleted; the kernel has then removed the watch.
   inotify_rm_watch(inotify_fd_, found->second);
   watches_.erase(found);
 }
@@ -74,7 +74,7 @@ bool SpoolWatcher::Wait(absl::Duration timeout) {
 
 void SpoolWatcher::Wake() {
   const uint64_t one = 1;
-  // A full counter is readable already.
+  // The write fails only when the counter is full, which also wakes the waiter.
   if (write(event_fd_, &one, sizeof(one)) < 0) errno = 0;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Waits until something changes in one of the watched attempt directories (inotify), or until
-// another thread wakes it (eventfd). A hint to look, never the truth: the caller reads spools and
-// records after every wake-up and after every time-out.
+// Waits until a watched attempt directory changes (inotify) or another thread wakes it (eventfd).
+// Notifications can be lost or spurious, so the caller reads spools and records after every wake-up
+// and after every timeout.
 #pragma once
 
 #include <map>
@@ -24,10 +24,11 @@ class SpoolWatcher {
   SpoolWatcher(const SpoolWatcher&) = delete;
   SpoolWatcher& operator=(const SpoolWatcher&) = delete;
 
-  // Watches `dir` for writes to its files and for new names. Adding one twice is fine.
+  // Watches `dir` for writes to its files and for new names. Adding a directory twice has no
+  // effect.
   absl::Status Add(const std::string& dir);
   void Remove(const std::string& dir);
-  // True: something changed or Wake was called since the last Wait. False: `timeout` passed.
+  // True when a directory changed or Wake was called since the last Wait; false after `timeout`.
   bool Wait(absl::Duration timeout);
   void Wake();
 

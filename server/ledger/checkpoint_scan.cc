@@ -1,55 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// A folder leaves by a rename into the trash of its parent first, so that a half-removed one is
-// never taken for a checkpoint.
+// A folder is renamed into the trash before it is removed, so that a partly removed folder is never
+// taken for a checkpoint.
 #include "server/ledger/checkpoint_scan.h"
 
 #include <errno.h>
 #include <sys/stat.h>
 
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/run_dir/attempt_files.h"
+#include "proto/base/time.h"
 #include "proto/contract/run_dir/read_error.h"
-#include "server/runs/folder_list.h"
 
 namespace trainerd::server {
 namespace {
 
 constexpr char kCheckpoints[] = "/checkpoints";
 constexpr char kTrash[] = "/.trash";
-
-bool Exists(const std::string& path) {
-  struct stat info;
-  return lstat(path.c_str(), &info) == 0;
-}
-
-absl::Status RemoveTree(const std::string& path) {
-  std::error_code error;
-  std::filesystem::remove_all(path, error);
-  return error ? ErrnoStatus(error.value(), "remove " + path) : absl::OkStatus();
-}
-
-std::string NameOf(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
-std::string ParentOf(const std::string& path) { return path.substr(0, path.find_last_of('/')); }
-
-// Moves `path` into `trash` and removes it there. What an earlier try left under the name is
-// removed first.
-absl::Status RemoveThroughTrash(const std::string& path, const std::string& trash) {
-  const std::string target = trash + "/" + NameOf(path);
-  if (Exists(path)) {
-    RETURN_IF_ERROR(MakeFolders(trash));
-    RETURN_IF_ERROR(RemoveTree(target));
-    RETURN_IF_ERROR(RenameDurable(path, target));
-  }
-  return RemoveTree(target);
-}
 
 absl::StatusOr<Manifest> ReadManifestNow(const std::string& folder) {
   absl::StatusOr<Manifest> manifest = absl::UnknownError("not read");
@@ -65,10 +37,10 @@ absl::Status VerifyNow(const std::string& folder, const Manifest& manifest) {
   return ConfirmCorruption(ManifestPaths(folder), [&] { return VerifyFolder(folder, manifest); });
 }
 
-absl::Status LookOnce(const v1::Checkpoint& checkpoint) {
+absl::Status QuickCheckOnce(const v1::Checkpoint& checkpoint) {
   ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
   if (!checkpoint.manifest_digest().empty() && digest != checkpoint.manifest_digest()) {
-    return absl::DataLossError("its manifest is not the one that was published");
+    return absl::DataLossError("its manifest differs from the published one");
   }
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
   for (const auto& [name, file] : manifest.files) {
@@ -91,11 +63,11 @@ absl::Status LookOnce(const v1::Checkpoint& checkpoint) {
 absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& run_dir) {
   std::vector<FoundCheckpoint> found;
   const std::string folder = run_dir + kCheckpoints;
-  absl::StatusOr<std::vector<std::string>> names = ListFolder(folder);
+  absl::StatusOr<std::vector<std::string>> names = ListDirectory(folder);
   if (absl::IsNotFound(names.status())) return found;
   if (!names.ok()) return names.status();
   for (const std::string& name : *names) {
-    // Being written, or left by a worker that died: its rename is what makes a checkpoint.
+    // Unfinished: the rename to a name without the dot makes it a checkpoint.
     if (name.empty() || name.front() == '.') continue;
     const std::string path = folder + "/" + name;
     absl::StatusOr<Manifest> manifest = ReadManifestNow(path);
@@ -117,7 +89,7 @@ absl::Status VerifyCheckpoint(const FoundCheckpoint& found) {
 
 absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint) {
   return ConfirmCorruption({absl::StrCat(checkpoint.path(), "/", kManifestName)},
-                           [&] { return LookOnce(checkpoint); });
+                           [&] { return QuickCheckOnce(checkpoint); });
 }
 
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
@@ -130,9 +102,7 @@ v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
   absl::Time created;
   std::string ignored;
   if (absl::ParseTime(absl::RFC3339_full, manifest.create_time, &created, &ignored)) {
-    const int64_t nanos = absl::ToUnixNanos(created);
-    checkpoint.mutable_create_time()->set_seconds(nanos / 1000000000);
-    checkpoint.mutable_create_time()->set_nanos(static_cast<int32_t>(nanos % 1000000000));
+    *checkpoint.mutable_create_time() = ToProto(created);
   }
   checkpoint.set_size_bytes(manifest.total_bytes());
   checkpoint.set_manifest_digest(found.manifest_digest);
@@ -140,6 +110,7 @@ v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
   checkpoint.set_path(found.path);
   checkpoint.set_parent(manifest.parent);
   checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  checkpoint.set_tokens(manifest.tokens);
   return checkpoint;
 }
 
@@ -151,15 +122,18 @@ absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
 
 absl::Status RemoveCheckpoint(const std::string& run_dir, const std::string& id) {
   if (id.empty() || id.front() == '.' || id.find('/') != std::string::npos) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is no checkpoint id"));
+    return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is not a checkpoint id"));
   }
-  return RemoveThroughTrash(run_dir + kCheckpoints + "/" + id, run_dir + kTrash);
+  return RemoveThrough(absl::StrCat(run_dir, kCheckpoints, "/", id),
+                       absl::StrCat(run_dir, kTrash, "/", id));
 }
 
-absl::Status EmptyTrash(const std::string& run_dir) { return RemoveTree(run_dir + kTrash); }
+absl::Status EmptyTrash(const std::string& run_dir) { return RemoveAll(run_dir + kTrash); }
 
 absl::Status RemoveRunDirectory(const std::string& run_dir) {
-  return RemoveThroughTrash(run_dir, ParentOf(run_dir) + kTrash);
+  const size_t slash = run_dir.find_last_of('/');
+  return RemoveThrough(run_dir,
+                       absl::StrCat(run_dir.substr(0, slash), kTrash, run_dir.substr(slash)));
 }
 
 }  // namespace trainerd::server

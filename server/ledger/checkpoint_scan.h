@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checkpoint folders of a run directory: finding those with a manifest, reading them back, removing
-// them. What a folder means (adopted, superseded, resume point) is the ledger's decision; a
-// folder's name, time or order decides nothing.
+// Checkpoint folders of a run directory: finds those with a manifest, reads them back and removes
+// them. The ledger decides what a folder means (adopted, superseded, resume point); its name, time
+// and order have no meaning.
 #pragma once
 
 #include <string>
@@ -16,40 +16,43 @@ namespace trainerd::server {
 
 // A folder checkpoints/<id> whose MANIFEST.json parses.
 struct FoundCheckpoint {
-  std::string id;    // the folder's name
-  std::string path;  // absolute
+  // Name of the folder.
+  std::string id;
+  // Absolute.
+  std::string path;
   Manifest manifest;
-  std::string manifest_digest;  // 16 bytes
+  // 16 bytes.
+  std::string manifest_digest;
 };
 
-// Folders with a manifest, in no meaningful order. Those without a valid one (unfinished, `.tmp-…`)
-// are left out. No folder yet = empty. Errors: whatever kept the folder or a manifest from being
-// read; what is there is not known then.
+// Folders with a manifest, in no particular order. Skips folders without a valid one (unfinished,
+// `.tmp-…`). Empty when the folder does not exist. Errors: of reading the folder or a manifest;
+// what exists is then unknown.
 absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& run_dir);
 
-// Reads every file back. DataLoss names the file and what differs, and is only said when every byte
-// could be read; Unavailable when one could not be.
+// Reads every file back. Errors: DataLoss, with the file and the difference, when every byte could
+// be read; Unavailable when a byte could not be read.
 absl::Status VerifyCheckpoint(const FoundCheckpoint& found);
 
-// The checkpoint is there as its row says: the manifest is the same and every file has its size.
-// Hashes are compared by the worker that loads it. Errors as VerifyCheckpoint's; NotFound for what
-// is gone.
+// Compares the checkpoint with its row: the manifest is the same and every file has its size. The
+// worker that loads the checkpoint compares the hashes. Errors: as VerifyCheckpoint; NotFound for a
+// missing file.
 absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint);
 
-// The ledger row that a found folder makes; verified and superseded are left false.
+// The ledger entry of a found folder; verified and superseded are false.
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found);
 
-// The manifest of run_dir/final, read back; NotFound when there is none, DataLoss when it does not
-// hold, Unavailable when it cannot be read now.
+// Reads run_dir/final back and returns its manifest. Errors: NotFound without a manifest, DataLoss
+// when a file differs from it, Unavailable when a file cannot be read now.
 absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir);
 
-// Renames checkpoints/<id> into <run_dir>/.trash (durable), then unlinks it. OK when it is not
-// there.
+// Renames checkpoints/<id> into <run_dir>/.trash (durable), then unlinks it. OK when it does not
+// exist.
 absl::Status RemoveCheckpoint(const std::string& run_dir, const std::string& id);
-// Unlinks what a crash left in <run_dir>/.trash.
+// Unlinks the rest of an interrupted removal in <run_dir>/.trash.
 absl::Status EmptyTrash(const std::string& run_dir);
-// Renames a job's run directory into <runs_dir>/.trash (durable), then unlinks it. OK when it is
-// not there.
+// Renames a job's run directory into <runs_dir>/.trash (durable), then unlinks it. OK when it does
+// not exist.
 absl::Status RemoveRunDirectory(const std::string& run_dir);
 
 }  // namespace trainerd::server

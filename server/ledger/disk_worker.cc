@@ -19,22 +19,15 @@ void DiskWorker::Post(std::function<void()> task) {
   if (!stopping_) tasks_.push_back(std::move(task));
 }
 
-void DiskWorker::WaitIdle() {
-  absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(this, &DiskWorker::IsIdle));
-}
-
 void DiskWorker::Loop() {
   while (true) {
     std::function<void()> task;
     {
       absl::MutexLock lock(&mutex_);
-      busy_ = false;
       mutex_.Await(absl::Condition(this, &DiskWorker::HasWork));
       if (stopping_) return;
       task = std::move(tasks_.front());
       tasks_.pop_front();
-      busy_ = true;
     }
     task();
   }

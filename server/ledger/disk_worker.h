@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One thread for work that reads or removes gigabytes (verifying checkpoints, unlinking run
+// One thread for work that reads or removes gigabytes (verifying checkpoints, removing run
 // directories), so that the reconciler and the API never wait for a disk.
 #pragma once
 
@@ -17,24 +17,21 @@ class DiskWorker {
  public:
   DiskWorker() : thread_([this] { Loop(); }) {}
   ~DiskWorker() { Stop(); }
-  // Finishes the task that runs and ends the thread; drops the others: each is found again at the
-  // next start.
+  // Waits for the task in progress, drops the others and ends the thread. The next start of the
+  // daemon finds the dropped work again.
   void Stop();
 
+  // Runs `task` after the tasks posted before it. Dropped after Stop.
   void Post(std::function<void()> task);
-  // Waits until everything posted so far is done.
-  void WaitIdle();
 
  private:
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return !tasks_.empty() || stopping_;
   }
-  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return tasks_.empty() && !busy_; }
   void Loop();
 
   absl::Mutex mutex_;
   std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
-  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/ledger/housekeeping.h"
 
-#include <sys/statvfs.h>
-
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
@@ -20,7 +20,7 @@
 namespace trainerd::server {
 namespace {
 
-// Answers to repeated calls are kept this long.
+// Replies to repeated requests are kept this long.
 constexpr absl::Duration kRequestRetention = absl::Hours(24 * 30);
 constexpr int kExpireJobsAtOnce = 50;
 // DiskLow: free space below twice the newest checkpoint; cleared above three times.
@@ -58,12 +58,6 @@ absl::Status MarkRemoved(Store& store, v1::Checkpoint checkpoint) {
 }
 
 }  // namespace
-
-int64_t FreeBytes(const std::string& path) {
-  struct statvfs info;
-  if (::statvfs(path.c_str(), &info) != 0) return -1;
-  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
-}
 
 Housekeeping::Housekeeping(Options options, Store& store, DiskWorker& disk)
     : options_(std::move(options)), store_(store), disk_(disk) {}
@@ -108,11 +102,8 @@ void Housekeeping::Expire() {
 }
 
 absl::Status Housekeeping::Recover() {
-  std::vector<std::string> deleting;
-  RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(deleting, DeletingJobs(db));
-    return absl::OkStatus();
-  }));
+  ASSIGN_OR_RETURN(const std::vector<std::string> deleting,
+                   store_.Read([](Connection& db) { return DeletingJobs(db); }));
   for (const std::string& id : deleting) Delete(id);
   disk_.Post([this] { Log(EmptyTrash(options_.runs_dir), "cannot empty the trash", "-"); });
   return absl::OkStatus();
@@ -132,7 +123,7 @@ absl::Status Housekeeping::RetainNow(const std::string& job_id) {
   });
   if (absl::IsNotFound(read)) return absl::OkStatus();  // deleted in between
   RETURN_IF_ERROR(read);
-  RETURN_IF_ERROR(EmptyTrash(run_dir));  // what a crash left there
+  RETURN_IF_ERROR(EmptyTrash(run_dir));  // after an interrupted removal
   for (const v1::Checkpoint& checkpoint : removals) {
     RETURN_IF_ERROR(RemoveCheckpoint(run_dir, CheckpointId(checkpoint.name())));
     RETURN_IF_ERROR(MarkRemoved(store_, checkpoint));
@@ -148,14 +139,13 @@ absl::Status Housekeeping::DeleteNow(const std::string& job_id) {
     event.set_job(JobName(job_id));
     event.mutable_notice()->set_level(v1::Notice::INFO);
     event.mutable_notice()->set_code("JOB_DELETED");
-    event.mutable_notice()->set_message("the job, its events and its run directory are gone");
+    event.mutable_notice()->set_message("the job, its events and its run directory were deleted");
     return t.Append(std::move(event), kJobDeleted);
   });
 }
 
 absl::Status Housekeeping::CheckDiskNow(const std::string& job_id) {
-  const int64_t free = options_.free_bytes(options_.runs_dir);
-  if (free < 0) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t free, options_.free_bytes(options_.runs_dir));
   return store_.Change([&](Transaction& t) -> absl::Status {
     absl::StatusOr<JobRecord> record = LoadJob(t.db(), job_id);
     if (!record.ok()) return absl::OkStatus();
@@ -165,14 +155,15 @@ absl::Status Housekeeping::CheckDiskNow(const std::string& job_id) {
     const int64_t size = rows.front().checkpoint.size_bytes();
     const bool active = IsConditionActive(record->job, "DiskLow");
     const bool low = free < (active ? kClearFactor : kLowFactor) * size;
-    ASSIGN_OR_RETURN(const bool changed,
-                     ApplyCondition(t,
-                                    {.type = "DiskLow",
-                                     .active = low,
-                                     .reason = low ? "FREE_SPACE" : "FREED",
-                                     .message = absl::StrCat(
-                                         free, " bytes are free, a checkpoint takes ", size)},
-                                    &*record));
+    ASSIGN_OR_RETURN(
+        const bool changed,
+        ApplyCondition(t,
+                       {.type = "DiskLow",
+                        .active = low,
+                        .reason = low ? "FREE_SPACE" : "FREED",
+                        .message = absl::StrCat(FormatBytes(free), " are free; a checkpoint takes ",
+                                                FormatBytes(size))},
+                       &*record));
     return changed ? StoreJob(t.db(), &*record) : absl::OkStatus();
   });
 }

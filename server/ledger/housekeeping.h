@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What frees space: retention of checkpoints, deletion of jobs, expiry of metrics and idempotency
-// keys; and the condition DiskLow. Files are removed before the row says so: after a crash in
-// between the removal is simply repeated.
+// Frees space: retention of checkpoints, deletion of jobs, expiry of metrics and idempotency keys.
+// Also maintains the condition DiskLow. Files are removed before their rows change, so a crash in
+// between only repeats the removal.
 #pragma once
 
 #include <functional>
@@ -10,8 +10,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/base/directory.h"
 #include "server/ledger/disk_worker.h"
 #include "server/store/store.h"
 
@@ -24,22 +26,22 @@ class Housekeeping {
     std::string runs_dir;
     absl::Duration metrics_retention = absl::Hours(720);
     std::function<absl::Time()> clock = [] { return absl::Now(); };
-    // Free bytes of the file system of a folder; -1 = not known.
-    std::function<int64_t(const std::string&)> free_bytes;
+    // Free bytes of the file system that holds a path.
+    std::function<absl::StatusOr<int64_t>(const std::string&)> free_bytes = FreeBytes;
   };
   Housekeeping(Options options, Store& store, DiskWorker& disk);
 
-  // Removes what retention no longer keeps of a job.
+  // Removes the checkpoints of a job that retention does not keep.
   void Retain(const std::string& job_id);
-  // Removes a job whose row says `deleting`.
+  // Removes a job that is marked `deleting`.
   void Delete(const std::string& job_id);
-  // Finishes deletions that a crash interrupted, and empties the trash.
+  // Finishes interrupted deletions and empties the trash.
   absl::Status Recover();
-  // Does again what failed, for example because the disk was full; cheap when nothing did.
+  // Repeats retentions and deletions that failed, for example on a full disk. Cheap without any.
   void RetryFailed();
-  // Sets or clears DiskLow of a job that runs.
+  // Sets or clears DiskLow of a running job.
   void CheckDisk(const std::string& job_id);
-  // Expires events and keys; cheap when there is nothing to do.
+  // Expires events and keys. Cheap without any.
   void Expire();
 
  private:
@@ -56,8 +58,5 @@ class Housekeeping {
   std::set<std::string> failed_retentions_ ABSL_GUARDED_BY(mutex_);  // job ids
   std::set<std::string> failed_deletions_ ABSL_GUARDED_BY(mutex_);
 };
-
-// Free bytes for this process on the file system of `path`; -1 when it cannot be told.
-int64_t FreeBytes(const std::string& path);
 
 }  // namespace trainerd::server

@@ -5,13 +5,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "trainerd/v1/event.pb.h"
 
 namespace trainerd::server {
 namespace {
 
-// A job with more checkpoints than this beyond its resume point says so for the newest ones only: a
-// change is bounded.
+// Limits the size of a transaction: of more superseded checkpoints than this, only the newest get
+// an event.
 constexpr int kMaxSupersededEvents = 200;
 
 }  // namespace
@@ -130,7 +131,7 @@ absl::Status SupersedeBeyond(Transaction& transaction, const std::string& job_id
       continue;
     }
     RETURN_IF_ERROR(RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::SUPERSEDED,
-                                     "a later attempt goes on from an older checkpoint"));
+                                     "a later attempt resumes from an older checkpoint"));
   }
   return absl::OkStatus();
 }

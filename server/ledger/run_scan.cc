@@ -7,7 +7,6 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "proto/contract/run_dir/read_error.h"
-#include "server/ledger/checkpoint_tokens.h"
 
 namespace trainerd::server {
 namespace {
@@ -20,7 +19,7 @@ absl::Status CheckFinal(const RunScanRequest& request) {
   RETURN_IF_ERROR(Annotate(output.status(), "output.path ", request.output_path));
   if (output->job != request.job) {
     return absl::DataLossError(
-        absl::StrCat("output.path ", request.output_path, " holds the model of ", output->job));
+        absl::StrCat("output.path ", request.output_path, " has the model of ", output->job));
   }
   return absl::OkStatus();
 }
@@ -32,11 +31,6 @@ absl::Status Scan(const RunScanRequest& request, RunScan* scan) {
     if (request.verified_ids.count(checkpoint.id) == 0) {
       result.verified = VerifyCheckpoint(checkpoint);
       if (!result.verified.ok() && !IsConclusive(result.verified)) return result.verified;
-    }
-    if (request.verified_ids.count(checkpoint.id) == 0 && result.verified.ok()) {
-      absl::StatusOr<int64_t> tokens = CheckpointTokens(checkpoint.path);
-      if (!tokens.ok() && !IsConclusive(tokens.status())) return tokens.status();
-      if (tokens.ok()) result.tokens = *tokens;
     }
     result.checkpoint = std::move(checkpoint);
     scan->found.push_back(std::move(result));

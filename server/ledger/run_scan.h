@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run directory really holds when an attempt has ended: checkpoints that no event told of,
-// whether those without proof read back, and whether the final model does. Blocks on the disk:
-// called from the disk worker.
+// Reads a run directory after an attempt has ended: finds the checkpoints, including those that no
+// event reported, and reads the unverified ones and the final model back. Blocks on the disk, so
+// only the disk worker calls it.
 #pragma once
 
 #include <cstdint>
@@ -17,22 +17,26 @@ namespace trainerd::server {
 
 struct RunScanRequest {
   std::string run_dir;
-  std::string job;                     // jobs/{id}
-  std::set<std::string> verified_ids;  // need no second reading
-  bool check_final = false;            // the worker says that the job is complete
-  std::string output_path;             // also to be checked then; "" = none
+  // jobs/{id}
+  std::string job;
+  // Checkpoints that need no second verification.
+  std::set<std::string> verified_ids;
+  // The worker reports that the job is complete.
+  bool check_final = false;
+  // Checked together with the final model; empty: none.
+  std::string output_path;
 };
 
 struct RunScan {
   struct Found {
     FoundCheckpoint checkpoint;
-    absl::Status verified;  // OK, or evidence that it is damaged
-    // Of those that were read back; nullopt = it does not say.
-    std::optional<int64_t> tokens;
+    // OK, or a conclusive read error.
+    absl::Status verified;
   };
   std::vector<Found> found;
-  absl::Status final_status;  // OK, or evidence that there is no whole final model
-  // Not OK: something could not be read, so that nothing is decided; `found` is empty then.
+  // OK, or a conclusive read error.
+  absl::Status final_status;
+  // Not OK after an inconclusive read error: nothing is decided, and `found` is empty.
   absl::Status status;
 };
 

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 
 namespace trainerd::server {
@@ -25,7 +26,7 @@ void SetTimes(const Transition& transition, absl::Time now, JobRecord* record) {
   if (IsTerminal(transition.to)) *job.mutable_end_time() = ToProto(now);
   if (transition.wait_reason != v1::Job::BACKOFF) job.clear_not_before();
   if (!IsActive(transition.to)) {
-    job.clear_device();
+    job.clear_devices();
     ledger.clear_end_deadline();
     ledger.clear_end_requested();
   }
@@ -37,9 +38,9 @@ absl::Status ApplyTransition(Transaction& transaction, const Transition& transit
                              JobRecord* record) {
   v1::Job& job = record->job;
   if (!IsTransitionAllowed(job.state(), transition.to)) {
-    return absl::InternalError(absl::StrCat(job.name(), ": no way from ", StateName(job.state()),
-                                            " to ", StateName(transition.to), " (",
-                                            transition.reason, ")"));
+    return absl::InternalError(
+        absl::StrCat(job.name(), ": no transition from ", StateName(job.state()), " to ",
+                     StateName(transition.to), " (", transition.reason, ")"));
   }
   v1::Event event;
   event.set_job(job.name());
@@ -61,7 +62,7 @@ absl::Status ApplyTransition(Transaction& transaction, const Transition& transit
   job.set_state(transition.to);
   job.set_desired_state(transition.desired_state);
   job.set_wait_reason(transition.wait_reason);
-  // What an earlier attempt died of is over once the next one trains; the attempt keeps it.
+  // The error of an earlier attempt is cleared once the next one trains; the attempt keeps it.
   if (transition.to == v1::Job::RUNNING || transition.to == v1::Job::SUCCEEDED) job.clear_error();
   if (transition.error.has_value()) *job.mutable_error() = *transition.error;
   if (job.has_error()) *change->mutable_error() = job.error();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every change of a job's state, of what is wanted or of what it waits for goes through here: one
-// StateChanged event in the same transaction, so that replaying the events rebuilds the row.
+// The only way to change a job's state, desired state or wait reason. Each change appends one
+// StateChanged event in the same transaction, so that a replay of the events rebuilds the row.
 #pragma once
 
 #include <optional>
@@ -18,18 +18,19 @@ struct Transition {
   v1::Job::DesiredState desired_state;
   v1::Job::WaitReason wait_reason = v1::Job::WAIT_REASON_UNSPECIFIED;
   std::string reason;
-  std::string actor;  // "user", "scheduler", "reconciler", "worker"
+  // "user", "scheduler", "reconciler" or "worker".
+  std::string actor;
   // Replaces Job.error when set.
   std::optional<v1::JobError> error;
 };
 
-// Changes the record, stores it and appends the event. Errors: Internal for an edge that the state
-// table does not have.
+// Changes the record, stores it and appends the event. Errors: Internal for a transition that the
+// state table does not have.
 absl::Status ApplyTransition(Transaction& transaction, const Transition& transition,
                              JobRecord* record);
 
-// Sets or clears a condition; true when something changed (the event is appended then, the record
-// is not stored).
+// Sets or clears a condition. Returns true if it changed; the event is then appended, and the
+// caller stores the record.
 struct ConditionUpdate {
   std::string type;
   bool active = false;

@@ -6,7 +6,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/attempt_end.h"
@@ -15,11 +18,8 @@
 namespace trainerd::server {
 namespace {
 
-constexpr int64_t kSpoolSegmentBytes = 8 << 20;
-constexpr int64_t kLogFileBytes = 16 << 20;
-constexpr int kLogFiles = 10;
-// A change is bounded; so many checkpoints that no event told of are taken at once, the others at
-// the next attempt's end.
+// Limits the size of a transaction. Further checkpoints that no event reported are adopted at the
+// end of the next attempt.
 constexpr int kMaxAdopted = 64;
 
 absl::Status AppendAttempt(Transaction& transaction, const v1::Attempt& attempt) {
@@ -30,7 +30,7 @@ absl::Status AppendAttempt(Transaction& transaction, const v1::Attempt& attempt)
   return transaction.Append(std::move(event));
 }
 
-// Takes what the folder holds into the ledger. Parents come before children.
+// Adds the checkpoints of the folder to the ledger, parents before children.
 absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunScan scan) {
   const std::string job_id = JobId(record->job.name());
   std::sort(scan.found.begin(), scan.found.end(), [](const auto& a, const auto& b) {
@@ -38,7 +38,7 @@ absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunSc
   });
   int adopted = 0;
   for (const RunScan::Found& found : scan.found) {
-    // A folder of another job that was copied here is none of ours.
+    // The manifest of a folder that was copied from another job names that job.
     if (!found.verified.ok() || found.checkpoint.manifest.job != JobName(job_id)) continue;
     ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
                      FindCheckpoint(transaction.db(), job_id, found.checkpoint.id));
@@ -57,9 +57,6 @@ absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunSc
     checkpoint.set_superseded(!IsOnLineage(rows, checkpoint.parent()));
     RETURN_IF_ERROR(RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::ADOPTED,
                                      "found on disk after its attempt had ended"));
-    if (found.tokens.has_value()) {
-      (*record->ledger.mutable_checkpoint_tokens())[found.checkpoint.id] = *found.tokens;
-    }
   }
   return absl::OkStatus();
 }
@@ -71,11 +68,11 @@ bool ReadsBack(const RunScan& scan, const std::string& id) {
   return false;
 }
 
-// The worker compared the hashes of its resume point and found it damaged: the next attempt starts
-// from an older one. Unless its disk could not be read for a while and now it reads back: the
-// worker has only met the same error.
-absl::Status CondemnDamaged(Transaction& transaction, const CloseAttemptRequest& request,
-                            const std::string& resumed_from) {
+// Marks the resume point corrupt, because the worker found that its hashes differ, so that the next
+// attempt starts from an older one. Does nothing if scans met read errors and the checkpoint now
+// reads back: the worker then met the same read error.
+absl::Status MarkResumePointCorrupt(Transaction& transaction, const CloseAttemptRequest& request,
+                                    const std::string& resumed_from) {
   const std::string id = CheckpointId(resumed_from);
   if (request.had_read_errors && ReadsBack(*request.scan, id)) return absl::OkStatus();
   ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
@@ -85,10 +82,10 @@ absl::Status CondemnDamaged(Transaction& transaction, const CloseAttemptRequest&
                      request.observation->worker_exit->error().message());
 }
 
-// The worker found the checkpoint damaged that the job should have begun from, which another job
-// wrote. Answers what to add to the error.
-absl::StatusOr<std::string> CondemnDamagedBase(Transaction& transaction, const std::string& base,
-                                               const std::string& why) {
+// Marks the checkpoint of another job, from which this job starts, corrupt. Returns advice to
+// append to the error.
+absl::StatusOr<std::string> MarkStartCorrupt(Transaction& transaction, const std::string& base,
+                                             const std::string& why) {
   const std::string id = CheckpointId(base);
   if (id.empty()) return "";  // a folder that no job wrote
   ASSIGN_OR_RETURN(const std::optional<CheckpointRow> row,
@@ -120,7 +117,7 @@ void FillFromExitRecords(const Observation& observation, const AttemptVerdict& v
   }
 }
 
-// Where the job's line stands without the open attempt: its resume point, or where it began.
+// Step of the job without its open attempt: that of the resume point, or of its start.
 int64_t BaseStep(const JobRecord& record, const std::optional<v1::Checkpoint>& point) {
   return point ? point->step() : record.ledger.init_step();
 }
@@ -134,14 +131,14 @@ int64_t AppliedStep(const Observation& observation, int64_t base_step) {
   return step;
 }
 
-// Conditions that speak of a live attempt end with it.
+// Clears the conditions that describe a live attempt.
 absl::Status EndConditions(Transaction& transaction, const AttemptVerdict& verdict,
                            JobRecord* record) {
   for (const char* type : {"Stalled", "ControlLost"}) {
     RETURN_IF_ERROR(
         ApplyCondition(transaction, {.type = type, .reason = "ATTEMPT_ENDED"}, record).status());
   }
-  // Degraded may say something else, which stays.
+  // Degraded with another reason stays.
   for (const v1::Job::Condition& condition : record->job.conditions()) {
     if (condition.type() != "Degraded" || condition.reason() != kUnreadableReason) continue;
     RETURN_IF_ERROR(
@@ -170,7 +167,7 @@ absl::Status MoveOn(Transaction& transaction, const EndOutcome& outcome, JobReco
   if (outcome.through_paused) {
     step.to = v1::Job::PAUSED;
     RETURN_IF_ERROR(ApplyTransition(transaction, step, record));
-    step.reason = "resumed while it was pausing";
+    step.reason = "resumed while pausing";
   }
   step.to = outcome.state;
   step.wait_reason = outcome.wait_reason;
@@ -198,7 +195,7 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
   *spec.mutable_config()->mutable_config() = job.config();
   *spec.mutable_config()->mutable_given() = job.given();
   spec.mutable_config()->set_config_digest(job.config_digest());
-  spec.set_device(job.device());
+  *spec.mutable_devices() = job.devices();
   spec.set_cpu_threads(defaults.cpu_threads);
   if (resume) {
     spec.set_resume_path(resume->path());
@@ -207,9 +204,6 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
     spec.set_init_path(record.ledger.init_path());
   }
   spec.set_worker_path(defaults.worker_path);
-  spec.set_spool_segment_bytes(kSpoolSegmentBytes);
-  spec.set_log_file_bytes(kLogFileBytes);
-  spec.set_log_files(kLogFiles);
   return spec;
 }
 
@@ -220,17 +214,16 @@ bool ReportsDamaged(const Observation& observation) {
 
 absl::StatusOr<bool> ShowUnreadable(Transaction& transaction, const absl::Status& why,
                                     JobRecord* record) {
-  const std::string message = absl::StrCat(
-      std::string(why.message()),
-      "; tried again until it can be read, the job stays as it is; repair it, or remove the "
-      "checkpoint's folder");
+  const std::string message = absl::StrCat(std::string(why.message()),
+                                           "; the job waits and the read is repeated. Repair the "
+                                           "disk, or remove the checkpoint's folder");
   for (const v1::Job::Condition& condition : record->job.conditions()) {
     if (condition.type() == "Degraded" && condition.active() &&
         condition.reason() == kUnreadableReason) {
       return false;
     }
   }
-  // Another reason may hold the condition: the notice tells in any case.
+  // The condition can be active for another reason; the notice is appended in any case.
   ASSIGN_OR_RETURN(
       const bool changed,
       ApplyCondition(
@@ -252,43 +245,40 @@ absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemp
   ASSIGN_OR_RETURN(JobRecord record, LoadJob(transaction.db(), request.job_id));
   v1::Job& job = record.job;
   if (job.state() != v1::Job::QUEUED || job.wait_reason() == v1::Job::HELD || job.deleting()) {
-    return absl::AbortedError(absl::StrCat(job.name(), " does not wait for a device any more"));
+    return absl::AbortedError(absl::StrCat(job.name(), " no longer waits for a device"));
   }
   const int64_t resume_step = request.resume ? request.resume->step() : 0;
   RETURN_IF_ERROR(SupersedeBeyond(transaction, request.job_id, resume_step));
   job.set_attempt(job.attempt() + 1);
-  job.set_device(request.device);
+  job.mutable_devices()->Assign(request.devices.begin(), request.devices.end());
   job.set_latest_checkpoint(request.resume ? request.resume->name() : "");
   v1::Progress* progress = job.mutable_progress();
   progress->set_step(BaseStep(record, request.resume));
-  const auto& tokens = record.ledger.checkpoint_tokens();
-  auto it = tokens.find(request.resume ? CheckpointId(request.resume->name()) : "");
-  progress->set_tokens(it != tokens.end() ? it->second
-                       : request.resume   ? 0
-                                          : record.ledger.init_tokens());
+  progress->set_tokens(request.resume ? request.resume->tokens() : record.ledger.init_tokens());
   progress->clear_stage();
   record.ledger.set_resume_name(request.resume ? request.resume->name() : "");
   record.ledger.set_save_final_begun(false);
   record.ledger.set_loss_spike_step(0);
 
-  // What was said about the attempt before, or about why none could start, is over.
+  // Ends what was reported about the previous attempt, or about why none could start.
   RETURN_IF_ERROR(
       ApplyCondition(transaction, {.type = "Degraded", .reason = "NEW_ATTEMPT"}, &record).status());
 
   v1::Attempt attempt;
   attempt.set_job(job.name());
   attempt.set_number(job.attempt());
-  attempt.set_device(request.device);
+  *attempt.mutable_devices() = job.devices();
   attempt.set_executor("local");
   *attempt.mutable_start_time() = ToProto(transaction.now());
   if (request.resume) attempt.set_resumed_from(request.resume->name());
   RETURN_IF_ERROR(StoreAttempt(transaction.db(), attempt));
-  RETURN_IF_ERROR(ApplyTransition(transaction,
-                                  {.to = v1::Job::STARTING,
-                                   .desired_state = job.desired_state(),
-                                   .reason = absl::StrCat("got ", request.device),
-                                   .actor = "scheduler"},
-                                  &record));
+  RETURN_IF_ERROR(
+      ApplyTransition(transaction,
+                      {.to = v1::Job::STARTING,
+                       .desired_state = job.desired_state(),
+                       .reason = absl::StrCat("got ", absl::StrJoin(request.devices, ", ")),
+                       .actor = "scheduler"},
+                      &record));
   RETURN_IF_ERROR(AppendAttempt(transaction, attempt));
   return record;
 }
@@ -303,11 +293,11 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   AttemptVerdict verdict = JudgeAttempt(observation, request.attempt, request.boot_changed);
   if (ReportsDamaged(observation)) {
     if (!attempt.resumed_from().empty()) {
-      RETURN_IF_ERROR(CondemnDamaged(transaction, request, attempt.resumed_from()));
+      RETURN_IF_ERROR(MarkResumePointCorrupt(transaction, request, attempt.resumed_from()));
     } else if (!verdict.error->retryable()) {
       ASSIGN_OR_RETURN(
           const std::string advice,
-          CondemnDamagedBase(transaction, record.ledger.init_name(), verdict.error->message()));
+          MarkStartCorrupt(transaction, record.ledger.init_name(), verdict.error->message()));
       verdict.error->mutable_message()->append(advice);
     }
   }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two changes that open and close an attempt. Each is one transaction: rows, ledger and events
-// together.
+// The two transactions that open and close an attempt. Each changes the rows, the ledger and the
+// events together.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/ledger/run_scan.h"
@@ -22,42 +23,47 @@ struct LaunchDefaults {
   int cpu_threads = 0;
 };
 
-// What the open attempt of a job is to do, from the stored rows: the same before and after a
-// restart of the daemon.
+// The specification of a job's open attempt. It depends only on the stored rows, so a restarted
+// daemon makes the same one.
 internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::Checkpoint>& resume,
                                const LaunchDefaults& defaults);
 
 struct OpenAttemptRequest {
   std::string job_id;
-  std::string device;
-  std::optional<v1::Checkpoint> resume;  // the resume point; nullopt = the beginning
+  // In rank order.
+  std::vector<std::string> devices;
+  // The resume point; nullopt: start from the beginning.
+  std::optional<v1::Checkpoint> resume;
 };
-// Moves a queued job to STARTING with a new attempt. Errors: Aborted when the job is not waiting
-// any more (a command came first).
+// Moves a queued job to STARTING with a new attempt. Errors: Aborted when a command has removed the
+// job from the queue.
 absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemptRequest& request);
 
 struct CloseAttemptRequest {
   std::string job_id;
   int attempt = 0;
   const Observation* observation = nullptr;
-  const RunScan* scan = nullptr;  // of a scan that did not fail
-  // Checkpoints could not be read for a while before the scan succeeded.
+  // Result of a scan whose status is OK.
+  const RunScan* scan = nullptr;
+  // Earlier scans failed with read errors.
   bool had_read_errors = false;
   bool boot_changed = false;
   BackoffOptions backoff;
-  double unit_random = 0.5;  // in [0, 1)
+  // In [0, 1).
+  double unit_random = 0.5;
 };
-// The worker left because its resume point is damaged.
+// Whether the worker exited because its resume point is damaged.
 bool ReportsDamaged(const Observation& observation);
 
-// Conditions of a job whose checkpoints cannot be read at present: set by whoever meets the error,
-// cleared when an attempt is closed or opened.
+// Reason of the condition Degraded while a job's checkpoints cannot be read. Cleared when an
+// attempt is closed or opened.
 inline constexpr char kUnreadableReason[] = "CHECKPOINTS_UNREADABLE";
-// Shows it (condition Degraded, and a notice the first time). True when it was not shown before.
+// Sets the condition and appends a notice, unless the condition is set already. Returns whether it
+// did.
 absl::StatusOr<bool> ShowUnreadable(Transaction& transaction, const absl::Status& why,
                                     JobRecord* record);
 
-// Adopts what is on disk, closes the attempt's row and moves the job to where its end leads.
+// Adopts the checkpoints on disk, closes the attempt's row and moves the job to its next state.
 absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
                                        const CloseAttemptRequest& request);
 

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "proto/base/format.h"
 
 namespace trainerd::server {
 namespace {
@@ -24,14 +24,10 @@ v1::JobError MakeError(std::string code, v1::JobError::Cause cause, bool retryab
   return error;
 }
 
-// "; it had used 1.2 GiB at most"; empty where that was not measured.
+// "; it had used 1.2 GiB at most"; empty when that was not measured.
 std::string PeakText(int64_t bytes) {
   if (bytes <= 0) return "";
-  const double value = static_cast<double>(bytes);
-  const std::string text = bytes < (1 << 20)   ? absl::StrFormat("%.1f KiB", value / 0x1p10)
-                           : bytes < (1 << 30) ? absl::StrFormat("%.1f MiB", value / 0x1p20)
-                                               : absl::StrFormat("%.1f GiB", value / 0x1p30);
-  return absl::StrCat("; it had used ", text, " at most");
+  return absl::StrCat("; it had used ", FormatBytes(bytes), " at most");
 }
 
 v1::JobError CrashError(const internal::ExitRecord& exit, int attempt) {
@@ -39,16 +35,16 @@ v1::JobError CrashError(const internal::ExitRecord& exit, int attempt) {
       exit.signal() != 0
           ? absl::StrCat("the worker was ended by signal ", exit.signal(), " (",
                          ::strsignal(exit.signal()), ")")
-          : absl::StrCat("the worker left with exit code ", exit.exit_code(), " and no record");
+          : absl::StrCat("the worker exited with code ", exit.exit_code(), " and without a record");
   if (exit.signal() == SIGKILL && !exit.likely_out_of_memory()) {
     absl::StrAppend(&what,
-                    ", not by trainerd, and the kernel counts no kill for lack of memory here: "
-                    "somebody else on this machine may have ended it");
+                    ". trainerd did not send the signal and the kernel reports no OOM kill; check "
+                    "which other process on this machine kills processes");
   }
   v1::JobError error =
       exit.likely_out_of_memory()
           ? MakeError("WORKER_OUT_OF_MEMORY", v1::JobError::OUT_OF_MEMORY, true,
-                      absl::StrCat(what, ", probably by the kernel for lack of memory",
+                      absl::StrCat(what, ", probably by the kernel's OOM killer",
                                    PeakText(exit.memory_peak_bytes()),
                                    "; lower train.batch_size or data.max_length"),
                       attempt)
@@ -69,9 +65,9 @@ AttemptVerdict JudgeByWorker(const internal::WorkerExitRecord& record, int attem
   return verdict;
 }
 
-// What a pause, resume-while-pausing or stop leads to when the attempt has left without finishing
-// the job.
-EndOutcome EndAsWanted(const EndInput& input) {
+// Outcome of a pause, a resume while pausing, or a stop, when the attempt has ended without
+// finishing the job.
+EndOutcome EndAsRequested(const EndInput& input) {
   EndOutcome out{.state = input.state, .desired_state = input.desired_state};
   const bool saved = input.has_verified_checkpoint;
   out.error = input.verdict.error;
@@ -114,7 +110,7 @@ EndOutcome RetryOrFail(const EndInput& input, v1::JobError error) {
   const int failures = input.advanced ? 0 : input.failures_without_progress + 1;
   EndOutcome out;
   if (!error.retryable()) {
-    out = Fail(input, std::move(error), "an error that running again cannot cure");
+    out = Fail(input, std::move(error), "the error is not retryable");
   } else if (failures >= input.max_failures) {
     out = Fail(input, std::move(error),
                absl::StrCat(failures, " failures in a row without a newer verified checkpoint"));
@@ -129,11 +125,13 @@ EndOutcome RetryOrFail(const EndInput& input, v1::JobError error) {
 
 EndOutcome Complete(const EndInput& input) {
   if (input.applied_step <= 0) {
-    return Fail(input,
-                MakeError("NO_STEPS", v1::JobError::DATA, false,
-                          "the run ended without a single optimizer step; is there a target token?",
-                          input.attempt),
-                "no step was applied");
+    return Fail(
+        input,
+        MakeError(
+            "NO_STEPS", v1::JobError::DATA, false,
+            "the attempt ended without an optimizer step; check that the data has target tokens",
+            input.attempt),
+        "no step was applied");
   }
   if (!input.final_status.ok()) {
     return RetryOrFail(input, MakeError("FINAL_NOT_VERIFIED", v1::JobError::STORAGE, true,
@@ -148,21 +146,21 @@ EndOutcome Complete(const EndInput& input) {
 EndOutcome EndRunning(const EndInput& input) {
   switch (input.verdict.end) {
     case Attempt::PREEMPTED_OK:
-      return Requeue(input, Job::PREEMPTED, "the worker was asked to make room");
+      return Requeue(input, Job::PREEMPTED, "the worker was requested to free its device");
     case Attempt::PAUSED_OK:
     case Attempt::STOPPED_OK:
     case Attempt::DISCARDED:
-      // Nobody asked through this daemon: the machine or its service manager did.
-      return Requeue(input, Job::RESOURCES, "the attempt was ended from outside");
+      // No command of this daemon did; the machine or its service manager did.
+      return Requeue(input, Job::RESOURCES, "the attempt was ended by another program");
     default:
       break;
   }
-  v1::JobError error = input.verdict.error.value_or(
-      MakeError("ATTEMPT_ENDED", v1::JobError::INTERNAL, true,
-                "the attempt ended without saying why", input.attempt));
+  v1::JobError error =
+      input.verdict.error.value_or(MakeError("ATTEMPT_ENDED", v1::JobError::INTERNAL, true,
+                                             "the attempt ended without an error", input.attempt));
   if (!input.verdict.counts) {
-    EndOutcome out =
-        Requeue(input, Job::BACKOFF, absl::StrCat("not the job's fault: ", error.code()));
+    EndOutcome out = Requeue(input, Job::BACKOFF,
+                             absl::StrCat("retry, not counted as a failure: ", error.code()));
     out.error = std::move(error);
     out.failures_without_progress = input.failures_without_progress;
     out.retries = input.retries + 1;
@@ -185,7 +183,7 @@ AttemptVerdict JudgeAttempt(const Observation& observation, int attempt, bool bo
     if (exit.killed_by_escalation()) {
       v1::JobError error =
           MakeError("WORKER_KILLED", v1::JobError::EXECUTOR, true,
-                    "the worker was killed because it did not end in time", attempt);
+                    "the worker was killed because it did not exit before its deadline", attempt);
       error.set_signal(exit.signal());
       error.set_log_excerpt(exit.log_excerpt());
       return {.end = Attempt::KILLED, .error = error, .counts = true};
@@ -205,7 +203,7 @@ AttemptVerdict JudgeAttempt(const Observation& observation, int attempt, bool bo
   return {
       .end = Attempt::LOST,
       .error = MakeError("ATTEMPT_LOST", v1::JobError::EXECUTOR, true,
-                         absl::StrCat("the attempt's processes are gone and left no record",
+                         absl::StrCat("the attempt's processes have exited without a record",
                                       observation.detail.empty() ? "" : ": ", observation.detail),
                          attempt),
       .counts = true};
@@ -215,30 +213,30 @@ EndOutcome DecideEnd(const EndInput& input) {
   const bool dropped = input.state == Job::STOPPING && input.desired_state >= Job::DESIRED_DISCARD;
   EndOutcome out;
   if (dropped) {
-    out = EndAsWanted(input);
+    out = EndAsRequested(input);
   } else if (input.verdict.end == Attempt::COMPLETED) {
     out = Complete(input);
   } else if (input.limit_reached) {
     out = Fail(input,
                MakeError("RUN_TIME_LIMIT", v1::JobError::LIMIT, false,
-                         "limits.max_run_time is over; continue with `trainctl submit --from` and "
-                         "a higher limit",
+                         "limits.max_run_time has expired; continue with `trainctl submit --from` "
+                         "and a higher limit",
                          input.attempt),
-               "limits.max_run_time is over");
+               "limits.max_run_time has expired");
   } else if (input.state == Job::PAUSING && input.verdict.end == Attempt::FAILED &&
              input.verdict.error.has_value() && !input.verdict.error->retryable()) {
-    out = Fail(input, *input.verdict.error, "an error that running again cannot cure");
+    out = Fail(input, *input.verdict.error, "the error is not retryable");
   } else if (input.state == Job::PAUSING || input.state == Job::STOPPING) {
-    out = EndAsWanted(input);
+    out = EndAsRequested(input);
   } else {
     out = EndRunning(input);
   }
-  // RetryOrFail decides only for jobs that shall run: a pause or stop in between wins over a retry.
+  // RetryOrFail assumes that the job should run. A pause or stop takes precedence over a retry.
   if (out.state == Job::QUEUED && input.state == Job::PAUSING &&
       input.verdict.end == Attempt::COMPLETED) {
-    out = EndAsWanted(input);
+    out = EndAsRequested(input);
   } else if (out.state == Job::QUEUED && input.state == Job::STOPPING) {
-    out = EndAsWanted(input);
+    out = EndAsRequested(input);
   }
   if (!out.failures_without_progress.has_value()) {
     out.failures_without_progress = input.advanced ? 0 : input.failures_without_progress;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an attempt's end means: how it ended (from the records), and what becomes of the job. Pure:
-// the reconciler stores the answer.
+// How an attempt ended, from its exit records, and the state to which its job moves. Pure: the
+// reconciler stores the result.
 #pragma once
 
 #include <optional>
@@ -15,13 +15,12 @@ namespace trainerd::server {
 struct AttemptVerdict {
   v1::Attempt::End end = v1::Attempt::END_UNSPECIFIED;
   std::optional<v1::JobError> error;
-  // Consumes the failure budget: not for preemption, a reboot, or an attempt that was never
-  // started.
+  // Uses the failure budget. Preemption, a reboot and an attempt that never started do not.
   bool counts = false;
 };
 
-// Reads the evidence of an attempt that has ended (kExited, or kGone). The worker's own record
-// decides if it is there.
+// Reads the exit records of an attempt that has ended (kExited or kGone). The worker's own record
+// takes precedence.
 AttemptVerdict JudgeAttempt(const Observation& observation, int attempt, bool boot_changed);
 
 struct EndInput {
@@ -29,15 +28,15 @@ struct EndInput {
   v1::Job::DesiredState desired_state;
   AttemptVerdict verdict;
   bool has_verified_checkpoint = false;
-  // The attempt moved the newest verified checkpoint.
+  // The attempt produced a newer verified checkpoint.
   bool advanced = false;
   int failures_without_progress = 0;
   int retries = 0;
   int max_failures = 3;
   bool limit_reached = false;
-  // Steps that the job's line holds now; 0 = nothing was trained.
+  // Last step of the job's lineage; 0: nothing was trained.
   int64_t applied_step = 0;
-  // COMPLETED: what reading final/ and output.path back said.
+  // After COMPLETED: the result of reading final/ and output.path back.
   absl::Status final_status;
   int attempt = 0;
 };
@@ -48,10 +47,10 @@ struct EndOutcome {
   v1::Job::WaitReason wait_reason = v1::Job::WAIT_REASON_UNSPECIFIED;
   std::optional<v1::JobError> error;
   std::string reason;
-  // Book-keeping of the budget and the back-off after this end.
+  // Failure budget and back-off after this end.
   std::optional<int> failures_without_progress;
   std::optional<int> retries;
-  // States that are passed through on the way, each with its event.
+  // Intermediate states, each with its event.
   bool through_running = false;
   bool through_paused = false;
 };

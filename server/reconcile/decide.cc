@@ -3,19 +3,18 @@
 
 #include <algorithm>
 
-#include "proto/contract/job/force_grace.h"
+#include "proto/contract/job/job_state.h"
 
 namespace trainerd::server {
 namespace {
 
 using Job = v1::Job;
 
-// A want is passed on again after this time: it may have been lost with a shim's connection.
+// An action in force is delivered again after this time, in case the shim lost it.
 constexpr absl::Duration kSignalAgain = absl::Seconds(5);
-// The shim's own ladder gets this much longer than the deadline before the daemon stops waiting for
-// it.
-constexpr absl::Duration kLadderSlack = absl::Seconds(10);
-// A launch that no shim took is repeated this often, then the attempt is closed and the job waits.
+// Time after the deadline that the daemon leaves to the shim's own escalation.
+constexpr absl::Duration kEscalationSlack = absl::Seconds(10);
+// An attempt that no shim takes is launched this many times, then it is closed and the job waits.
 constexpr int kMaxLaunches = 3;
 
 internal::RequestedAction RequestedActionFor(const DecideInput& input) {
@@ -34,22 +33,22 @@ internal::RequestedAction RequestedActionFor(const DecideInput& input) {
 void DecideSignal(const DecideInput& input, Decision* decision) {
   const internal::RequestedAction action = RequestedActionFor(input);
   if (action == internal::REQUESTED_ACTION_UNSPECIFIED) return;
-  const bool passed_on = input.signalled == action && input.now < input.signalled_at + kSignalAgain;
-  if (passed_on) return;
+  const bool delivered = input.signalled == action && input.now < input.signalled_at + kSignalAgain;
+  if (delivered) return;
   decision->signal = action;
   if (input.end_deadline != absl::InfiniteFuture() && action != internal::KILL) {
-    // 0 would switch the ladder off: an expired deadline is one that ends at once.
+    // 0 would disable the escalation; an expired deadline must end the attempt at once.
     decision->signal_grace = std::max(input.end_deadline - input.now, absl::Milliseconds(1));
   }
 }
 
-// The shim does not answer. Silence alone ends nothing; a dead shim leaves a worker that ends
-// itself, and what was asked for has its grace.
+// The shim does not answer. Silence alone never ends an attempt. The worker of a dead shim exits by
+// itself within the grace, and so does one with a requested action.
 void DecideUnknown(const DecideInput& input, Decision* decision) {
   decision->control_lost = true;
   const bool orphan_overdue =
       !input.shim_alive && input.now >= input.unknown_since + input.stop_grace;
-  const bool end_overdue = input.now >= input.end_deadline + kLadderSlack;
+  const bool end_overdue = input.now >= input.end_deadline + kEscalationSlack;
   const bool forced = input.state == Job::STOPPING && input.desired_state == Job::DESIRED_FORCE &&
                       input.now >= input.end_requested + kForceGrace;
   decision->kill_by_identity = orphan_overdue || end_overdue || forced;
@@ -71,12 +70,13 @@ Decision Decide(const DecideInput& input) {
       DecideUnknown(input, &decision);
       break;
     case Observation::Kind::kGone: {
-      const bool wanted = input.state == Job::STARTING && !input.boot_changed;
-      if (input.never_started && wanted && input.launches < kMaxLaunches) {
+      const bool may_start = input.state == Job::STARTING && !input.boot_changed;
+      if (input.never_started && may_start && input.launches < kMaxLaunches) {
         decision.relaunch = true;
         break;
       }
-      if (input.never_started) decision.kill_by_identity = true;  // fences it
+      // Fences the attempt, so that a late shim starts no worker.
+      if (input.never_started) decision.kill_by_identity = true;
       decision.begin_ending = true;
       break;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reconciler's next move for one job with an open attempt: a pure function of what is stored
-// and what was observed. The caller carries the answer out; each part of it may be repeated after a
-// crash.
+// The reconciler's next action for a job whose attempt is in the phase Running: a pure function of
+// the stored job and the newest observation. The caller carries the decision out; after a crash,
+// each part of it can be repeated.
 #pragma once
 
 #include <optional>
@@ -16,31 +16,43 @@ struct DecideInput {
   v1::Job::State state;
   v1::Job::DesiredState desired_state;
   Observation::Kind observed;
-  bool never_started = false;  // with kGone
-  bool shim_alive = false;     // with kUnknown: the shim's process lives, it only does not answer
-  bool boot_changed = false;   // the attempt was launched before the machine restarted
+  // With kGone.
+  bool never_started = false;
+  // With kUnknown: the shim's process lives and does not answer.
+  bool shim_alive = false;
+  // The attempt was launched before the machine restarted.
+  bool boot_changed = false;
   absl::Time now;
-  absl::Time end_deadline = absl::InfiniteFuture();   // of a pause or stop
-  absl::Time end_requested = absl::InfiniteFuture();  // when it was recorded
-  absl::Time unknown_since = absl::InfiniteFuture();  // since when kUnknown is observed
+  // Deadline of a pause or stop, and when it was requested.
+  absl::Time end_deadline = absl::InfiniteFuture();
+  absl::Time end_requested = absl::InfiniteFuture();
+  // Since when the attempt is observed as kUnknown.
+  absl::Time unknown_since = absl::InfiniteFuture();
   absl::Duration stop_grace = absl::Seconds(300);
   bool run_time_exceeded = false;
   bool stalled = false;
-  // What this daemon has already done for the attempt.
+  // The newest action that this daemon has delivered.
   internal::RequestedAction signalled = internal::REQUESTED_ACTION_UNSPECIFIED;
   absl::Time signalled_at = absl::InfinitePast();
-  int launches = 0;  // by this daemon
+  // By this daemon.
+  int launches = 0;
 };
 
 struct Decision {
-  bool relaunch = false;  // Launch again: no shim ever took the attempt
+  // Launch again: no shim has taken the attempt.
+  bool relaunch = false;
+  // Deliver this action.
   std::optional<internal::RequestedAction> signal;
-  absl::Duration signal_grace;  // 0 = the shim's ladder does not run
+  // Grace of `signal`; 0: the shim does not escalate.
+  absl::Duration signal_grace;
   bool kill_by_identity = false;
-  bool stop_for_limit = false;  // record a graceful stop because of limits.max_run_time
-  bool begin_ending = false;    // the worker is gone: the spool is complete
-  bool control_lost = false;    // condition to show
-  bool stalled = false;         // condition to show
+  // Record a graceful stop because of limits.max_run_time.
+  bool stop_for_limit = false;
+  // The worker has exited, so its spool is complete.
+  bool begin_ending = false;
+  // Conditions of the job.
+  bool control_lost = false;
+  bool stalled = false;
 };
 
 Decision Decide(const DecideInput& input);

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
@@ -115,7 +116,7 @@ absl::Status Reconciler::Recover() {
 void Reconciler::Attach(const v1::Attempt& attempt, const std::string& run_dir) {
   const std::string id = JobId(attempt.job());
   const AttemptRef ref = {.job = attempt.job(), .attempt = attempt.number(), .run_dir = run_dir};
-  devices_.Hold(attempt.device(), attempt.job());
+  devices_.Hold({attempt.devices().begin(), attempt.devices().end()}, attempt.job());
   activity_.Start(attempt.job(), options_.clock());
   const auto [tracked, added] = attempts_.try_emplace(id, ref, MakeProbe(ref), /*launches=*/0);
   Ingest(tracked->second);

@@ -109,7 +109,7 @@ class Reconciler {
   void MarkUnreachable(const std::string& why);
   void ClearUnreachable();
   void FailUnknownDevices();
-  void StartJob(const std::string& job_id, const std::string& device);
+  void StartJob(const std::string& job_id, const std::vector<std::string>& devices);
   void ReportUnreadable(const std::string& job_id, const absl::Status& why);
   struct ResumeChoice {
     // nullopt: from the beginning.
@@ -121,7 +121,7 @@ class Reconciler {
   };
   // Errors: of the database.
   absl::StatusOr<ResumeChoice> ChooseResumePoint(const std::string& job_id);
-  void ReportFallback(const std::string& job_id, const std::string& device);
+  void ReportFallback(const std::string& job_id, const std::vector<std::string>& devices);
   void ClearBackoff(absl::Time now);
 
   const Options options_;

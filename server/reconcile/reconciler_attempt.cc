@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/reconciler.h"
@@ -27,13 +29,10 @@ bool IsDiscarded(const v1::Job& job) {
 
 void Reconciler::StepAttempt(const std::string& job_id, TrackedAttempt& attempt, bool poked,
                              absl::Time now) {
-  absl::StatusOr<JobRecord> record = absl::InternalError("not read");
-  absl::Status read = store_.Read([&](Connection& db) {
-    record = LoadJob(db, job_id);
-    return record.status();
-  });
-  if (!read.ok()) {
-    spdlog::error("job={} cannot be read: {}", job_id, std::string(read.message()));
+  const absl::StatusOr<JobRecord> record =
+      store_.Read([&](Connection& db) { return LoadJob(db, job_id); });
+  if (!record.ok()) {
+    spdlog::error("job={} cannot be read: {}", job_id, std::string(record.status().message()));
     return;
   }
   Maintain(*record, attempt, now);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Queued jobs: which get a device now, from which checkpoint they go on, and what keeps them
-// waiting.
+// Queued jobs: which job gets a device, from which checkpoint it resumes, and why the others wait.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -22,8 +21,8 @@ namespace {
 
 constexpr absl::Duration kProgramsEvery = absl::Seconds(5);
 constexpr absl::Duration kQueueEvery = absl::Seconds(1);
-// Jobs at the queue's head that are told why nothing starts.
-constexpr int kToldJobs = 16;
+// Number of jobs at the head of the queue that are marked with the reason why no job starts.
+constexpr int kMarkedJobs = 16;
 constexpr int kBackoffJobs = 64;
 constexpr int kFailedJobs = 10'000;
 
@@ -33,9 +32,8 @@ v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device
   v1::JobError error;
   error.set_code("DEVICE_NOT_FOUND");
   error.set_cause(v1::JobError::USER);
-  error.set_message(absl::StrCat("this machine has no device \"", device, "\"; it has ",
-                                 absl::StrJoin(names, ", "),
-                                 ". Set resources.device to one of them or to auto"));
+  error.set_message(absl::StrCat("resources.device: this machine has no device \"", device,
+                                 "\". Set it to auto or to one of ", absl::StrJoin(names, ", ")));
   return error;
 }
 
@@ -52,7 +50,7 @@ absl::Status FailJob(Transaction& t, const std::string& job_id, v1::JobError err
                          &record);
 }
 
-// Changes what a queued job waits for, and the condition that explains it.
+// Changes the wait reason of a queued job and the condition that explains it.
 absl::Status ChangeWait(Transaction& t, const std::string& job_id, v1::Job::WaitReason wait,
                         const std::optional<ConditionUpdate>& condition,
                         const std::string& reason) {
@@ -83,12 +81,12 @@ void Reconciler::StepQueue(absl::Time now) {
   if (!devices_checked_) FailUnknownDevices();
   const std::vector<SchedulerDevice> devices = devices_.ForScheduler();
   std::vector<QueueEntry> queue;
-  std::set<std::string> asked;
+  std::set<std::string> requested;
   absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
     for (const SchedulerDevice& device : devices) {
       if (device.busy || !device.usable) continue;
       for (const std::string& request : RequestsServedBy(device.name, devices)) {
-        if (!asked.insert(request).second) continue;
+        if (!requested.insert(request).second) continue;
         ASSIGN_OR_RETURN(std::vector<QueueEntry> entries,
                          ListQueue(db, request, now, static_cast<int>(devices.size())));
         queue.insert(queue.end(), entries.begin(), entries.end());
@@ -98,7 +96,7 @@ void Reconciler::StepQueue(absl::Time now) {
   });
   Log(read, "-");
   const std::vector<Assignment> assignments = Schedule(std::move(queue), devices);
-  for (const Assignment& a : assignments) StartJob(a.job_id, a.device);
+  for (const Assignment& a : assignments) StartJob(a.job_id, a.devices);
   ClearBackoff(now);
 }
 
@@ -108,7 +106,7 @@ bool Reconciler::CheckPrograms(absl::Time now) {
     if (!options_.is_executable(program)) {
       why = absl::StrCat(
           "the program ", program,
-          " is missing or cannot be run; install it, or set its path in trainerd.yaml");
+          " is missing or not executable; install it, or set its path in trainerd.yaml");
     }
   }
   if (!why.empty()) {
@@ -123,13 +121,11 @@ bool Reconciler::CheckPrograms(absl::Time now) {
 void Reconciler::MarkUnreachable(const std::string& why) {
   if (why != unreachable_why_) spdlog::error("jobs cannot start: {}", why);
   unreachable_why_ = why;
-  std::vector<std::string> ids;
-  Log(store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(ids, ListWaiting(db, v1::Job::RESOURCES, absl::InfiniteFuture(), kToldJobs));
-    return absl::OkStatus();
-  }),
-      "-");
-  for (const std::string& id : ids) {
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read([](Connection& db) {
+    return ListWaiting(db, v1::Job::RESOURCES, absl::InfiniteFuture(), kMarkedJobs);
+  });
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
     Log(store_.Change([&](Transaction& t) {
       return ChangeWait(
           t, id, v1::Job::EXECUTOR_UNREACHABLE,
@@ -141,31 +137,28 @@ void Reconciler::MarkUnreachable(const std::string& why) {
 }
 
 void Reconciler::ClearUnreachable() {
-  std::vector<std::string> ids;
-  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(
-        ids, ListWaiting(db, v1::Job::EXECUTOR_UNREACHABLE, absl::InfiniteFuture(), kFailedJobs));
-    return absl::OkStatus();
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read([](Connection& db) {
+    return ListWaiting(db, v1::Job::EXECUTOR_UNREACHABLE, absl::InfiniteFuture(), kFailedJobs);
   });
-  if (!read.ok()) return Log(read, "-");
-  for (const std::string& id : ids) {
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
     absl::Status stored = store_.Change([&](Transaction& t) {
       return ChangeWait(t, id, v1::Job::RESOURCES,
                         ConditionUpdate{.type = "Degraded", .active = false, .reason = "EXECUTOR"},
                         "jobs can start again");
     });
-    if (!stored.ok()) return Log(stored, id);  // again in the next round
+    if (!stored.ok()) return Log(stored, id);  // repeated in the next round
   }
   unreachable_why_.clear();
 }
 
 void Reconciler::FailUnknownDevices() {
   if (!devices_.known()) return;
-  std::vector<std::string> asked;
+  std::vector<std::string> requested;
   std::vector<std::pair<std::string, std::string>> failed;  // job, device
   absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(asked, QueuedDevices(db));
-    for (const std::string& device : asked) {
+    ASSIGN_OR_RETURN(requested, QueuedDevices(db));
+    for (const std::string& device : requested) {
       if (device == "auto" || devices_.Find(device).has_value()) continue;
       ASSIGN_OR_RETURN(std::vector<QueueEntry> entries,
                        ListQueue(db, device, absl::InfiniteFuture(), kFailedJobs));
@@ -180,20 +173,18 @@ void Reconciler::FailUnknownDevices() {
     absl::Status stored =
         store_.Change([&](Transaction& t) { return FailJob(t, id, error, "no such device"); });
     Log(stored, id);
-    devices_checked_ &= stored.ok();  // else again in the next round
+    devices_checked_ &= stored.ok();  // repeated in the next round
   }
 }
 
 absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std::string& job_id) {
   while (true) {
-    std::vector<CheckpointRow> rows;
-    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(rows, ListCheckpointRows(db, job_id, /*with_deleted=*/false));
-      return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows, store_.Read([&](Connection& db) {
+      return ListCheckpointRows(db, job_id, /*with_deleted=*/false);
     }));
     std::optional<v1::Checkpoint> point = ResumePoint(rows);
     if (!point.has_value()) {
-      // From the rows, not from this pass: a daemon that died in the middle of it must not start
+      // Derived from the rows, not from this loop: a daemon that died in its middle must not start
       // the job from the beginning.
       const bool had_one = std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) {
         return !row.checkpoint.superseded();
@@ -202,8 +193,8 @@ absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std
     }
     absl::Status good = QuickCheckCheckpoint(*point);
     if (good.ok()) return ResumeChoice{.point = std::move(point)};
-    // Only evidence condemns a checkpoint: what could not be looked at now (no descriptors, an I/O
-    // error, a newer format) waits.
+    // Only a conclusive read error marks a checkpoint corrupt. After any other one (no descriptors,
+    // an I/O error, a newer format) the job waits.
     if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) {
       return ResumeChoice{.unreadable = Annotate(good, "checkpoint ", point->name())};
     }
@@ -214,7 +205,7 @@ absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std
   }
 }
 
-void Reconciler::StartJob(const std::string& job_id, const std::string& device) {
+void Reconciler::StartJob(const std::string& job_id, const std::vector<std::string>& devices) {
   absl::StatusOr<ResumeChoice> choice = ChooseResumePoint(job_id);
   if (!choice.ok()) return Log(choice.status(), job_id);
   if (!choice->unreadable.ok()) return ReportUnreadable(job_id, choice->unreadable);
@@ -227,7 +218,7 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
         "none of the job's checkpoints can be read back; submit the job again to start from the "
         "beginning");
     return Log(store_.Change([&](Transaction& t) {
-      return FailJob(t, job_id, error, "its checkpoints are damaged");
+      return FailJob(t, job_id, error, "all checkpoints are damaged");
     }),
                job_id);
   }
@@ -235,7 +226,7 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
   JobRecord record;
   absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
     ASSIGN_OR_RETURN(record,
-                     OpenAttempt(t, {.job_id = job_id, .device = device, .resume = resume}));
+                     OpenAttempt(t, {.job_id = job_id, .devices = devices, .resume = resume}));
     return absl::OkStatus();
   });
   if (absl::IsAborted(opened)) return;
@@ -243,13 +234,14 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
   const AttemptRef ref = {
       .job = record.job.name(), .attempt = record.job.attempt(), .run_dir = record.job.run_dir()};
   TrackedAttempt attempt(ref, MakeProbe(ref), /*launches=*/1);
-  devices_.Hold(device, record.job.name());
+  devices_.Hold(devices, record.job.name());
   activity_.Start(record.job.name(), options_.clock());
   Ingest(attempt);
-  ReportFallback(job_id, device);
+  ReportFallback(job_id, devices);
   absl::Status launched = executor_.Launch(MakeSpec(record, resume, options_.launch));
   if (launched.ok()) {
-    spdlog::info("job={} attempt={} device={} launched", job_id, record.job.attempt(), device);
+    spdlog::info("job={} attempt={} devices={} launched", job_id, record.job.attempt(),
+                 absl::StrJoin(devices, ","));
   } else {
     // The attempt is observed as never started. It is launched again up to the limit of decide.cc,
     // then closed without counting as a failure of the job.
@@ -262,16 +254,17 @@ void Reconciler::StartJob(const std::string& job_id, const std::string& device) 
 void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status& why) {
   if (unreadable_.count(job_id) > 0) return;
   spdlog::error("job={} {}", job_id, std::string(why.message()));
-  absl::Status told = store_.Change([&](Transaction& t) -> absl::Status {
+  absl::Status reported = store_.Change([&](Transaction& t) -> absl::Status {
     ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
     return ShowUnreadable(t, why, &record).status();
   });
-  if (told.ok()) unreadable_.insert(job_id);
-  Log(told, job_id);
+  if (reported.ok()) unreadable_.insert(job_id);
+  Log(reported, job_id);
 }
 
-void Reconciler::ReportFallback(const std::string& job_id, const std::string& device) {
-  if (device != "cpu") return;
+void Reconciler::ReportFallback(const std::string& job_id,
+                                const std::vector<std::string>& devices) {
+  if (devices != std::vector<std::string>{"cpu"}) return;
   for (const v1::Device& other : devices_.List()) {
     if (other.name() == "cpu" || other.unavailable().empty()) continue;
     Log(store_.Change([&](Transaction& t) -> absl::Status {
@@ -293,15 +286,12 @@ void Reconciler::ReportFallback(const std::string& job_id, const std::string& de
 }
 
 void Reconciler::ClearBackoff(absl::Time now) {
-  std::vector<std::string> ids;
-  Log(store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(ids, ListWaiting(db, v1::Job::BACKOFF, now, kBackoffJobs));
-    return absl::OkStatus();
-  }),
-      "-");
-  for (const std::string& id : ids) {
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read(
+      [&](Connection& db) { return ListWaiting(db, v1::Job::BACKOFF, now, kBackoffJobs); });
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
     Log(store_.Change([&](Transaction& t) {
-      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "the delay is over");
+      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "the retry delay has expired");
     }),
         id);
   }

@@ -34,7 +34,7 @@ std::vector<Assignment> Schedule(std::vector<QueueEntry> queue,
       const std::vector<std::string> served = RequestsServedBy(device.name, devices);
       if (std::find(served.begin(), served.end(), entry.device) == served.end()) continue;
       device.busy = true;
-      assignments.push_back({.job_id = entry.id, .device = device.name});
+      assignments.push_back({.job_id = entry.id, .devices = {device.name}});
       break;
     }
   }

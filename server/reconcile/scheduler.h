@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which queued job gets which device: first come first served within one priority, one job a
-// device. Pure.
+// Assigns devices to queued jobs: by priority, then in the order of submission, one job per device.
+// Pure.
 #pragma once
 
 #include <string>
@@ -13,11 +13,11 @@ namespace trainerd::server {
 
 struct Assignment {
   std::string job_id;
-  std::string device;
+  std::vector<std::string> devices;  // in rank order; one today
 };
 
-// Names that a job may ask for so that it can run on `device`: the device itself, and "auto" where
-// auto means this kind of device: cuda if any cuda device is usable, else cpu.
+// Values of resources.device that `device` can serve: its own name, and "auto" if auto stands for
+// this kind of device (cuda if a cuda device is usable, otherwise cpu).
 std::vector<std::string> RequestsServedBy(const std::string& device,
                                           const std::vector<SchedulerDevice>& devices);
 

@@ -102,7 +102,7 @@ class TrackedAttempt {
   // Draining → Scanning
   void BeginScanning();
   // Scanning → Closing, or Scanning → Scanning after a failed scan, which is due again after 2 s to
-  // 60 s. The end of a job that is `discarded` does not depend on its checkpoints: a failed scan then
+  // 60 s. The end of a job that is `discarded` does not depend on its checkpoints, so a failed scan
   // counts as one that found nothing.
   void TakeScan(RunScan scan, bool discarded, absl::Time now);
   // Closing → Closing: the transaction failed; it is due again after 2 s.

@@ -26,9 +26,9 @@ bool DeviceTable::known() const {
   return devices_.has_value();
 }
 
-void DeviceTable::Hold(const std::string& device, const std::string& job) {
+void DeviceTable::Hold(const std::vector<std::string>& devices, const std::string& job) {
   absl::MutexLock lock(&mutex_);
-  holders_[device] = job;
+  for (const std::string& device : devices) holders_[device] = job;
 }
 
 void DeviceTable::Release(const std::string& job) {

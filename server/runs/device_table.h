@@ -32,7 +32,7 @@ class DeviceTable {
   std::string problem() const;
   bool known() const;
 
-  void Hold(const std::string& device, const std::string& job);
+  void Hold(const std::vector<std::string>& devices, const std::string& job);
   // Releases every device that the job holds.
   void Release(const std::string& job);
 

@@ -3,9 +3,9 @@
 
 #include <utility>
 
-#include "proto/base/json_output.h"
+#include "proto/base/process.h"
 #include "proto/base/status_macros.h"
-#include "server/runs/child_process.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::server {
 namespace {
@@ -20,14 +20,11 @@ std::string Tail(const std::string& text) {
 
 absl::StatusOr<std::vector<v1::Device>> QueryDevices(const std::string& worker_path,
                                                      absl::Duration timeout) {
-  ASSIGN_OR_RETURN(const ChildResult child,
-                   RunChild({.argv = {worker_path, "devices"}, .timeout = timeout}));
-  if (child.exit_code != 0) {
+  ASSIGN_OR_RETURN(const ProcessResult child,
+                   RunProcess({.argv = {worker_path, "devices"}, .timeout = timeout}));
+  if (child.exit.code != 0) {
     return absl::InternalError(absl::StrCat(worker_path, " devices ended with ",
-                                            child.signal != 0
-                                                ? absl::StrCat("signal ", child.signal)
-                                                : absl::StrCat("exit code ", child.exit_code),
-                                            ": ", Tail(child.err)));
+                                            child.exit.ToString(), ": ", Tail(child.err)));
   }
   // The device objects are v1.Device in its JSON form; a ServerInfo has the list under the same
   // name.

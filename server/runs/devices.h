@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this machine offers, asked of `trainerd-worker devices`: the daemon itself never opens a
-// device.
+// The devices of this machine, from `trainerd-worker devices`: the daemon never opens a device.
 #pragma once
 
 #include <string>

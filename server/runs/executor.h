@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where attempts run, as the reconciler sees it: launch, observe, signal. An executor never decides
-// what an end means for the job; it reports evidence (records, a live shim, a held lock) and says
-// so when there is none. LocalExecutor is the one for this machine.
+// Where attempts run: launch, observe, signal. An executor never decides what an end means for the
+// job; it reports what it finds (exit records, a live shim, a held lock). LocalExecutor is the
+// implementation for this machine.
 #pragma once
 
 #include <optional>
@@ -15,10 +15,13 @@
 
 namespace trainerd::server {
 
-// Names one attempt: jobs/{id}, its number from 1, and the job's run directory (absolute).
+// Identifies one attempt.
 struct AttemptRef {
+  // jobs/{id}
   std::string job;
+  // From 1.
   int attempt = 0;
+  // Absolute.
   std::string run_dir;
 };
 
@@ -27,61 +30,62 @@ inline std::string AttemptDir(const AttemptRef& attempt) {
   return trainerd::AttemptDir(attempt.run_dir, attempt.attempt);
 }
 
-// What is known about an attempt at one moment.
+// The state of an attempt at one time.
 struct Observation {
   enum class Kind {
-    kPending,  // spawned, the shim is not up yet
-    kRunning,  // the shim answers; the worker lives, or its exit record is being made durable
-    kExited,   // the worker is gone and exit.rec is there; `exit` is set, `worker_exit` too if the
-               // worker wrote its own
-    kGone,     // no process and no exit.rec (the shim died); `worker_exit` may be there and then
-               // decides
-    kUnknown,  // the shim does not answer but run.lock is held: processes of the attempt may live
+    // The shim was spawned and does not answer yet.
+    kPending,
+    // The shim answers. The worker lives, or its exit record is being made durable.
+    kRunning,
+    // The worker has exited and exit.rec exists. `exit` is set, and `worker_exit` if the worker
+    // wrote its own record.
+    kExited,
+    // No process and no exit.rec (the shim died). `worker_exit` takes precedence if it is set.
+    kGone,
+    // The shim does not answer and run.lock is held: processes of the attempt may be alive.
+    kUnknown,
   };
   Kind kind = Kind::kUnknown;
   std::optional<internal::ExitRecord> exit;
   std::optional<internal::WorkerExitRecord> worker_exit;
   std::optional<internal::ShimInfo> info;
-  // kGone only: no shim ever took the attempt (a crash between the attempt's row and the spawn). It
-  // has applied no step, so this is no failure of the job: Launch may be called again;
-  // KillByIdentity instead makes sure that a late shim leaves without starting it.
+  // kGone only: no shim has taken the attempt (a crash between the attempt's row and the spawn).
+  // The attempt has applied no step, so this is not a failure of the job. Launch may be called
+  // again; KillByIdentity ensures instead that a late shim starts no worker.
   bool never_started = false;
-  // For people and logs: why the kind was chosen.
+  // Reason for the kind, for logs.
   std::string detail;
 };
 
-// Thread-safety: all methods may be called from several threads at once.
+// Thread-safety: all methods may be called from any thread. Observe, Signal and Shutdown wait for
+// the shim, at most 1 s; AttemptProbe calls them from another thread.
 class Executor {
  public:
   virtual ~Executor() = default;
 
-  // Makes `publisher` name the attempt and writes spec.pb, both durable, then spawns the shim in a
-  // session of its own and returns. Idempotent by attempt: an attempt that a shim has taken, or
-  // that has ended, is left alone and the answer is OK. Errors: FailedPrecondition when a newer
-  // attempt is the publisher, NotFound when the shim's program is missing, ResourceExhausted for a
-  // full disk.
+  // Writes the attempt's number to `publisher`, writes spec.pb, both durable, then spawns the shim
+  // in a session of its own and returns. Idempotent per attempt: OK without effect if a shim has
+  // taken the attempt or it has ended. Errors: FailedPrecondition when a newer attempt is the
+  // publisher, NotFound when the shim's program is missing, ResourceExhausted on a full disk.
   virtual absl::Status Launch(const internal::AttemptSpec& spec) = 0;
 
-  // Never blocks longer than 1 s.
   virtual Observation Observe(const AttemptRef& attempt) = 0;
 
-  // Passes on what is wanted; `deadline` > 0 is the grace before the shim sends SIGTERM and, 2 s
-  // later, SIGKILL. Safe to repeat: a milder want than one already passed on changes nothing, and a
-  // deadline is only ever brought forward. Errors: Unavailable when no shim answers.
+  // Delivers a requested action. `deadline` > 0 is the grace before the shim sends SIGTERM, and
+  // SIGKILL 2 s later. Safe to repeat: a milder action than the one in force has no effect, and a
+  // deadline only moves earlier. Errors: Unavailable when no shim answers.
   virtual absl::Status Signal(const AttemptRef& attempt, internal::RequestedAction action,
                               absl::Duration deadline) = 0;
 
-  // Tells the shim that everything was read, so that it may leave. OK when there is no shim any
-  // more.
+  // Reports to the shim that its records were read and it can exit. OK when it has already exited.
   virtual absl::Status Shutdown(const AttemptRef& attempt) = 0;
 
-  // Last resort for kUnknown: SIGKILL to the attempt's processes, found by identity (pid, start
-  // time, boot id) or by their own command line, never by pid alone. For an attempt that never
-  // started: fences it, so that a late shim leaves (Observe then says kExited with spawn_error).
+  // Last resort for kUnknown: sends SIGKILL to the attempt's processes, found by identity (pid,
+  // start time, boot id) or by their command line, never by pid alone. Fences an attempt that never
+  // started, so that a late shim exits; Observe then returns kExited with spawn_error.
   virtual absl::Status KillByIdentity(const AttemptRef& attempt) = 0;
 
-  // Attempts of ours whose run.lock is held now, found under `runs_dir`, whether or not the caller
-  // has a row for them.
+  // Attempts under `runs_dir` whose run.lock is held, with or without a row in the database.
   virtual std::vector<AttemptRef> ListOwned(const std::string& runs_dir) = 0;
 };
 

@@ -3,43 +3,40 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "proto/base/json_output.h"
+#include "proto/base/process.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/utf8.h"
+#include "proto/contract/config/json_output.h"
 #include "proto/contract/run_dir/attempt_files.h"
-#include "server/runs/child_process.h"
 
 namespace trainerd::server {
 namespace {
 
-// trainerd-inspect: 0 = a report without error findings, 2 = a report with some, or no report but a
-// message (usage, configuration, data).
+// Exit code of trainerd-inspect for a report with error findings, or for a message instead of a
+// report (usage, configuration, data). 0 is a report without error findings.
 constexpr int kInvalid = 2;
 constexpr size_t kErrorTailBytes = 4000;
-// The memory file that RunChild hands over, see ChildOptions::input.
-constexpr char kJobFile[] = "/proc/self/fd/3";
 
-std::string Message(const ChildResult& child) {
+std::string Message(const ProcessResult& child) {
   std::string text(absl::StripAsciiWhitespace(child.err));
   if (text.size() > kErrorTailBytes) text.erase(0, text.size() - kErrorTailBytes);
-  return ToValidUtf8(std::move(text));
+  return ToValidUtf8(text);
 }
 
 }  // namespace
 
 absl::StatusOr<v1::DataReport> RunValidate(const std::string& inspect_path,
                                            const std::string& config_yaml, absl::Duration timeout) {
-  ASSIGN_OR_RETURN(const ChildResult child,
-                   RunChild({.argv = {inspect_path, "validate", "--job", kJobFile, "--quick"},
-                             .timeout = timeout,
-                             .input = config_yaml}));
-  const bool answered = child.exit_code == 0 || child.exit_code == kInvalid;
+  ASSIGN_OR_RETURN(
+      const ProcessResult child,
+      RunProcess({.argv = {inspect_path, "validate", "--job", kChildInputPath, "--quick"},
+                  .timeout = timeout,
+                  .input = config_yaml}));
+  const bool answered = child.exit.code == 0 || child.exit.code == kInvalid;
   v1::DataReport report;
   if (answered && !child.out.empty() && JsonToMessage(child.out, &report).ok()) return report;
-  if (child.exit_code == kInvalid) return absl::InvalidArgumentError(Message(child));
-  return absl::InternalError(absl::StrCat(inspect_path, " ended with ",
-                                          child.signal != 0
-                                              ? absl::StrCat("signal ", child.signal)
-                                              : absl::StrCat("exit code ", child.exit_code),
+  if (child.exit.code == kInvalid) return absl::InvalidArgumentError(Message(child));
+  return absl::InternalError(absl::StrCat(inspect_path, " ended with ", child.exit.ToString(),
                                           " and no report: ", Message(child)));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SubmitJob(validate_only): trainerd-inspect looks at the data in a child process with a deadline,
-// so that untrusted files are never parsed here.
+// SubmitJob(validate_only): trainerd-inspect reads the data in a child process with a deadline, so
+// that the daemon never parses untrusted files.
 #pragma once
 
 #include <string>
@@ -11,9 +11,9 @@
 
 namespace trainerd::server {
 
-// Runs `trainerd-inspect validate --quick` over a job file given as text with absolute paths. A
-// report with error findings is an answer, not an error. Errors: InvalidArgument with the child's
-// message (configuration, model folder), NotFound (no such program), DeadlineExceeded, Internal.
+// Runs `trainerd-inspect validate --quick` on a job file, given as text with absolute paths. A
+// report with error findings is a result, not an error. Errors: InvalidArgument with the child's
+// message (configuration, model folder), NotFound (program), DeadlineExceeded, Internal.
 absl::StatusOr<v1::DataReport> RunValidate(const std::string& inspect_path,
                                            const std::string& config_yaml, absl::Duration timeout);
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Launch, and the evidence that Observe draws its kinds from: records first, then the shim's
-// answer, then locks.
+// Observe derives the kind from the exit records first, then from the shim's reply, then from the
+// locks.
 #include "server/runs/local_executor.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,24 +17,25 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
+#include "proto/base/fd.h"
+#include "proto/base/process.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/run_dir/process_id.h"
-#include "server/runs/folder_list.h"
 #include "server/runs/process_scan.h"
 #include "server/runs/shim_client.h"
-
-extern char** environ;
 
 namespace trainerd::server {
 namespace {
 
-// Observe promises 1 s in all.
+// Below the limit of 1 s of executor.h.
 constexpr absl::Duration kShimTimeout = absl::Milliseconds(800);
 
 bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
-// Some shim has taken the attempt at some time.
+// Whether a shim has ever taken the attempt.
 bool WasTaken(const std::string& attempt_dir) {
   return Exists(attempt_dir + "/shim.json") || Exists(attempt_dir + "/exit.rec") ||
          Exists(attempt_dir + "/worker_exit.rec");
@@ -43,11 +43,11 @@ bool WasTaken(const std::string& attempt_dir) {
 
 bool HeldOrUnclear(const std::string& path) {
   const absl::StatusOr<bool> held = IsLockHeld(path);
-  // What cannot be probed is never taken for free.
+  // A lock that cannot be checked counts as held.
   return !held.ok() || *held;
 }
 
-// Attempt that the last taker of run.lock wrote into it; 0 = unknown.
+// Attempt number that the last holder of run.lock wrote into it; 0 when unknown.
 int LockHolder(const std::string& run_dir) {
   const absl::StatusOr<std::string> text = ReadFile(run_dir + "/run.lock");
   int attempt = 0;
@@ -56,45 +56,21 @@ int LockHolder(const std::string& run_dir) {
 }
 
 absl::StatusOr<pid_t> SpawnShim(const std::string& shim_path, const std::string& attempt_dir) {
-  const std::string log = attempt_dir + "/shim.log";
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.c_str(),
-                                   O_WRONLY | O_CREAT | O_APPEND, 0600);
-  posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-  posix_spawn_file_actions_addchdir_np(&actions, "/");
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::string arguments[] = {shim_path, "--attempt-dir", attempt_dir};
-  char* argv[] = {arguments[0].data(), arguments[1].data(), arguments[2].data(), nullptr};
-  pid_t pid = 0;
-  const int error = posix_spawn(&pid, shim_path.c_str(), &actions, &attributes, argv, environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return ErrnoStatus(error, "start " + shim_path);
-  return pid;
+  const std::string path = attempt_dir + "/shim.log";
+  const Fd log(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!log.is_open()) return ErrnoStatus(errno, "open " + path);
+  return SpawnProcess({.argv = {shim_path, "--attempt-dir", attempt_dir},
+                       .fds = {-1, log.get(), log.get()},
+                       .group = ProcessGroup::kOwnSession,
+                       .working_directory = "/"});
 }
 
-// What a person finds in the run directory: the resolved job file.
+// The resolved job file, for the operator.
 absl::Status WriteJobFile(const internal::AttemptSpec& spec) {
   const std::string path = spec.run_dir() + "/job_config.yaml";
   if (Exists(path)) return absl::OkStatus();
   const std::vector<std::string> given(spec.config().given().begin(), spec.config().given().end());
   return WriteFileAtomic(path, MessageToYaml(spec.config().config(), &given));
-}
-
-std::string DescribeEnd(int wait_status) {
-  if (WIFSIGNALED(wait_status)) return absl::StrCat("signal ", WTERMSIG(wait_status));
-  return absl::StrCat("exit code ", WEXITSTATUS(wait_status));
 }
 
 }  // namespace
@@ -105,15 +81,15 @@ absl::Status LocalExecutor::Launch(const internal::AttemptSpec& spec) {
   const std::string& run_dir = spec.run_dir();
   const std::string attempt_dir = AttemptDir(run_dir, spec.attempt());
   if (spec.attempt() < 1 || run_dir.empty() || run_dir.front() != '/') {
-    return absl::InvalidArgumentError(
-        absl::StrCat("launch of attempt ", spec.attempt(), " in \"", run_dir, "\""));
+    return absl::InvalidArgumentError(absl::StrCat("cannot launch attempt ", spec.attempt(),
+                                                   " in run directory \"", run_dir, "\""));
   }
   if (access(shim_path_.c_str(), X_OK) != 0) {
     return absl::NotFoundError(absl::StrCat(
-        shim_path_, " cannot be run: ", std::string(ErrnoStatus(errno, "").message()),
-        "; set shim_path in the daemon's settings or install trainerd-shim beside trainerd"));
+        shim_path_, " is not executable: ", std::string(ErrnoStatus(errno, "").message()),
+        "; set shim_path in trainerd.yaml, or install trainerd-shim beside trainerd"));
   }
-  RETURN_IF_ERROR(MakeFolders(attempt_dir + "/logs"));
+  RETURN_IF_ERROR(MakeDirectories(attempt_dir + "/logs"));
   ASSIGN_OR_RETURN(const int publisher, ReadPublisher(run_dir));
   if (publisher > spec.attempt()) {
     return absl::FailedPreconditionError(absl::StrCat("attempt ", spec.attempt(), " of ",
@@ -125,7 +101,7 @@ absl::Status LocalExecutor::Launch(const internal::AttemptSpec& spec) {
   if (spawned || WasTaken(attempt_dir) || HeldOrUnclear(attempt_dir + "/shim.lock")) {
     return absl::OkStatus();
   }
-  // From here on an older attempt's worker may not publish any more.
+  // From here on the worker of an older attempt cannot publish.
   if (publisher < spec.attempt()) RETURN_IF_ERROR(WritePublisher(run_dir, spec.attempt()));
   RETURN_IF_ERROR(WriteJobFile(spec));
   RETURN_IF_ERROR(WriteFileAtomic(attempt_dir + "/spec.pb", spec.SerializeAsString()));
@@ -145,7 +121,7 @@ LocalExecutor::Child LocalExecutor::Reap(const std::string& attempt_dir) {
   const auto found = children_.find(attempt_dir);
   if (found == children_.end()) return {};
   const Child child = found->second;
-  // Those of attempts that are observed no more would pile up otherwise.
+  // Removes the shims of attempts that are no longer observed.
   std::erase_if(children_,
                 [&](const auto& entry) { return entry.second.exited && WasTaken(entry.first); });
   return child;
@@ -159,7 +135,7 @@ Observation LocalExecutor::Observe(const AttemptRef& attempt) {
       observation->kind = Observation::Kind::kExited;
       observation->never_started = false;
       observation->exit = **exit;
-      observation->detail = "exit.rec is there";
+      observation->detail = "exit.rec exists";
     } else if (!exit.ok()) {
       absl::StrAppend(&observation->detail, "; ", exit.status().message());
     }
@@ -177,7 +153,7 @@ Observation LocalExecutor::Observe(const AttemptRef& attempt) {
     if (observation.kind == Observation::Kind::kExited) return observation;
   }
   Observation observation = ObserveWithoutRecord(attempt, attempt_dir);
-  // The shim may have written its record and left while it was being looked for.
+  // The shim may have written its record and exited since the first check.
   if (observation.kind != Observation::Kind::kRunning &&
       observation.kind != Observation::Kind::kPending) {
     with_records(&observation);
@@ -192,7 +168,7 @@ Observation LocalExecutor::ObserveWithoutRecord(const AttemptRef& attempt,
   const Child child = Reap(attempt_dir);
   internal::ShimReply hello;
   const absl::Status answer = ShimClient::Connect(attempt_dir, kShimTimeout, &hello).status();
-  // A shim of another protocol is alive all the same.
+  // A shim without a common protocol version is alive too.
   if (answer.ok() || absl::IsFailedPrecondition(answer)) {
     observation.kind = Kind::kRunning;
     if (hello.has_info()) observation.info = hello.info();
@@ -208,18 +184,20 @@ Observation LocalExecutor::ObserveWithoutRecord(const AttemptRef& attempt,
       return observation;
     }
     observation.kind = Kind::kGone;
-    // It may have taken the attempt since the first look; then the next one tells more.
+    // A shim may have taken the attempt since the first check; the next observation decides.
     observation.never_started = !WasTaken(attempt_dir);
-    observation.detail = child.exited ? absl::StrCat("the shim left before it took the attempt: ",
-                                                     DescribeEnd(child.wait_status), "; see ",
-                                                     attempt_dir, "/shim.log")
-                                      : "no shim has taken the attempt";
+    observation.detail =
+        child.exited ? absl::StrCat("the shim exited before it took the attempt: ",
+                                    ProcessExit::FromWaitStatus(child.wait_status).ToString(),
+                                    "; see ", attempt_dir, "/shim.log")
+                     : "no shim has taken the attempt";
     if (!observation.never_started) observation.kind = Kind::kUnknown;
     return observation;
   }
   const int holder = LockHolder(attempt.run_dir);
   const bool held = HeldOrUnclear(attempt.run_dir + "/run.lock");
-  // The lock is exclusive and inherited: when another attempt holds it, nothing of this one lives.
+  // The lock is exclusive and inherited: while another attempt holds it, no process of this one
+  // lives.
   if (held && (holder == 0 || holder == attempt.attempt)) {
     observation.kind = Kind::kUnknown;
     absl::StrAppend(&observation.detail, "; run.lock is held");
@@ -252,7 +230,7 @@ absl::Status LocalExecutor::Shutdown(const AttemptRef& attempt) {
   internal::ShimRequest request;
   request.mutable_shutdown();
   const absl::Status status = client->Call(request).status();
-  // It may leave by itself at any moment.
+  // The shim exits by itself at any time.
   return absl::IsUnavailable(status) ? absl::OkStatus() : status;
 }
 
@@ -261,8 +239,8 @@ absl::Status LocalExecutor::KillByIdentity(const AttemptRef& attempt) {
   std::vector<internal::ProcessId> processes = FindProcessesOfAttempt(attempt_dir);
   absl::StatusOr<std::optional<internal::ShimInfo>> info = ReadShimInfo(attempt_dir);
   if (info.ok() && info->has_value()) {
-    // The worker first: a shim that still works then writes the exit record. It is killed too,
-    // because it is only here when it does not answer.
+    // The worker first, so that a shim that still works can write the exit record. The shim is
+    // killed too, because it does not answer.
     processes.push_back((*info)->worker());
     processes.push_back((*info)->shim());
   }
@@ -275,27 +253,22 @@ absl::Status LocalExecutor::KillByIdentity(const AttemptRef& attempt) {
 }
 
 absl::Status LocalExecutor::FenceUnstarted(const std::string& attempt_dir) {
-  RETURN_IF_ERROR(MakeFolders(attempt_dir));
+  RETURN_IF_ERROR(MakeDirectories(attempt_dir));
   const std::string path = attempt_dir + "/shim.lock";
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, "open " + path);
-  absl::Status status;
-  // A lock that is held has an owner, which looks after itself. Under the lock no shim can take the
-  // attempt.
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0 && !WasTaken(attempt_dir)) {
-    internal::ExitRecord record;
-    record.set_spawn_error("given up before a shim took the attempt");
-    record.mutable_end_time()->set_seconds(absl::ToUnixSeconds(absl::Now()));
-    status = WriteExitRecord(attempt_dir, record);
-  }
-  close(fd);
-  return status;
+  const Fd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.is_open()) return ErrnoStatus(errno, "open " + path);
+  // A held lock belongs to a shim that has taken the attempt. While this lock is held, no shim can.
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || WasTaken(attempt_dir)) return absl::OkStatus();
+  internal::ExitRecord record;
+  record.set_spawn_error("given up before a shim took the attempt");
+  *record.mutable_end_time() = ToProto(absl::Now());
+  return WriteExitRecord(attempt_dir, record);
 }
 
 std::vector<AttemptRef> LocalExecutor::ListOwned(const std::string& runs_dir) {
   std::vector<AttemptRef> owned;
-  const absl::StatusOr<std::vector<std::string>> names = ListFolder(runs_dir);
-  if (!names.ok()) return owned;  // no runs yet
+  const absl::StatusOr<std::vector<std::string>> names = ListDirectory(runs_dir);
+  if (!names.ok()) return owned;  // no run directory exists yet
   for (const std::string& name : *names) {
     const std::string run_dir = absl::StrCat(runs_dir, "/", name);
     const absl::StatusOr<bool> held = IsLockHeld(run_dir + "/run.lock");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Executor of this machine: one trainerd-shim per attempt, spawned in a session of its own so that
-// it outlives the daemon, talked to over its socket. What it knows lies in the attempt directory; a
-// new daemon needs nothing else to find live attempts again.
+// it outlives the daemon, and controlled over its socket. The attempt directory has all state; a
+// new daemon needs nothing else to find live attempts.
 #pragma once
 
 #include <sys/types.h>
@@ -31,20 +31,22 @@ class LocalExecutor : public Executor {
   std::vector<AttemptRef> ListOwned(const std::string& runs_dir) override;
 
  private:
-  // Shims that this process spawned and that have not been reaped: attempt directory → pid.
+  // A shim that this process spawned.
   struct Child {
     pid_t pid = 0;
     bool exited = false;
     int wait_status = 0;
   };
-  // The child of an attempt directory after reaping what has ended; pid 0 = not ours.
+  // Reaps the shims that have exited and returns the one of the attempt directory; pid 0 when this
+  // process did not spawn it.
   Child Reap(const std::string& attempt_dir) ABSL_LOCKS_EXCLUDED(mutex_);
   Observation ObserveWithoutRecord(const AttemptRef& attempt, const std::string& attempt_dir);
-  // Writes an exit record for an attempt that no shim has taken, so that none ever does.
+  // Writes an exit record for an attempt that no shim has taken, so that no shim can take it.
   static absl::Status FenceUnstarted(const std::string& attempt_dir);
 
   const std::string shim_path_;
   absl::Mutex mutex_;
+  // By attempt directory.
   std::map<std::string, Child> children_ ABSL_GUARDED_BY(mutex_);
 };
 

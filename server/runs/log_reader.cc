@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The files' names carry the offsets; a file that vanishes between the listing and the open was
-// rotated away, and the listing is read again.
+// The names of the files have the offsets. A file that does not exist at the open was removed by
+// rotation after the listing, which is then repeated.
 #include "server/runs/log_reader.h"
 
 #include <errno.h>
@@ -18,14 +18,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
+#include "proto/base/fd.h"
 #include "proto/base/status_macros.h"
-#include "server/runs/folder_list.h"
+#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::server {
 namespace {
 
-constexpr std::string_view kPrefix = "worker.";
-constexpr std::string_view kSuffix = ".log";
 constexpr int64_t kTailLookBack = 4 << 20;
 constexpr int kListingTries = 5;
 
@@ -33,58 +33,44 @@ constexpr int kListingTries = 5;
 absl::StatusOr<std::map<int64_t, std::string>> ListLogs(const std::string& attempt_dir) {
   const std::string dir = attempt_dir + "/logs";
   std::map<int64_t, std::string> files;
-  absl::StatusOr<std::vector<std::string>> names = ListFolder(dir);
+  absl::StatusOr<std::vector<std::string>> names = ListDirectory(dir);
   if (absl::IsNotFound(names.status())) return files;
   if (!names.ok()) return names.status();
   for (const std::string& name : *names) {
-    const std::string_view view = name;
-    if (view.size() <= kPrefix.size() + kSuffix.size() || !view.starts_with(kPrefix) ||
-        !view.ends_with(kSuffix)) {
-      continue;
-    }
-    int64_t start = 0;
-    const std::string digits(
-        view.substr(kPrefix.size(), view.size() - kPrefix.size() - kSuffix.size()));
-    if (absl::SimpleAtoi(digits, &start)) files[start] = dir + "/" + name;
+    const std::optional<int64_t> start = ParseLogFileName(name);
+    if (start.has_value()) files[*start] = dir + "/" + name;
   }
   return files;
 }
 
-// nullopt: the file was removed meanwhile.
+// nullopt when the file was removed since the listing.
 absl::StatusOr<std::optional<std::string>> ReadPart(const std::string& path, int64_t at,
                                                     int64_t max_bytes) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    if (errno == ENOENT) return std::optional<std::string>();
-    return ErrnoStatus(errno, "open " + path);
-  }
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.is_open() && errno == ENOENT) return std::optional<std::string>();
+  if (!fd.is_open()) return ErrnoStatus(errno, "open " + path);
   std::string data(static_cast<size_t>(max_bytes), '\0');
   size_t filled = 0;
   while (filled < data.size()) {
-    const ssize_t n =
-        pread(fd, data.data() + filled, data.size() - filled, at + static_cast<int64_t>(filled));
+    const ssize_t n = pread(fd.get(), data.data() + filled, data.size() - filled,
+                            at + static_cast<int64_t>(filled));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      const int error = errno;
-      close(fd);
-      return ErrnoStatus(error, "read " + path);
-    }
+    if (n < 0) return ErrnoStatus(errno, "read " + path);
     if (n == 0) break;
     filled += static_cast<size_t>(n);
   }
-  close(fd);
   data.resize(filled);
   return std::optional<std::string>(std::move(data));
 }
 
-// One pass over one listing; nullopt: a file vanished under it.
+// Reads the files of one listing; nullopt when one of them was removed since.
 absl::StatusOr<std::optional<LogSlice>> TryRead(const std::map<int64_t, std::string>& files,
                                                 int64_t offset, int64_t max_bytes) {
   LogSlice slice;
   slice.offset = offset;
   auto file = files.upper_bound(offset);
   if (file == files.begin()) {
-    // Older than what is kept.
+    // Before the oldest byte kept.
     slice.dropped_bytes = file->first - offset;
     slice.offset = file->first;
   } else {
@@ -101,7 +87,7 @@ absl::StatusOr<std::optional<LogSlice>> TryRead(const std::map<int64_t, std::str
     slice.data += *part;
     const auto next = std::next(file);
     if (next == files.end()) {
-      // Less than there was room for: the end of what is there now.
+      // Less than there was room for, so this is the end of the log.
       slice.at_end = static_cast<int64_t>(part->size()) < room;
       if (part->empty() && slice.data.empty() && offset > slice.next_offset) break;
     } else if (slice.next_offset < next->first) {
@@ -125,7 +111,8 @@ absl::StatusOr<LogSlice> ReadLog(const std::string& attempt_dir, int64_t offset,
                                  int64_t max_bytes) {
   if (offset < 0 || max_bytes < 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("log offset ", offset, " and ", max_bytes, " bytes: give 0 and 1 or more"));
+        absl::StrCat("log offset ", offset, " and length ", max_bytes,
+                     " bytes: the offset must be at least 0 and the length at least 1"));
   }
   for (int tries = 0; tries < kListingTries; ++tries) {
     ASSIGN_OR_RETURN(const auto files, ListLogs(attempt_dir));
@@ -149,7 +136,7 @@ absl::StatusOr<int64_t> LogTailOffset(const std::string& attempt_dir, int lines)
   if (end <= begin || lines < 1) return end;
   ASSIGN_OR_RETURN(const LogSlice slice, ReadLog(attempt_dir, begin, end - begin));
   int64_t position = static_cast<int64_t>(slice.data.size());
-  // The newline that ends the last line begins no line.
+  // The newline at the end of the last line starts no other line.
   if (position > 0 && slice.data[position - 1] == '\n') --position;
   for (int line = 0; line < lines; ++line) {
     const size_t newline = position == 0 ? std::string::npos : slice.data.rfind('\n', position - 1);

@@ -12,22 +12,22 @@
 namespace trainerd::server {
 
 struct LogSlice {
-  // Offset of data's first byte; later than asked for when rotation removed what was wanted.
+  // Offset of the first byte of `data`; beyond the requested one when rotation removed that.
   int64_t offset = 0;
   std::string data;
   int64_t next_offset = 0;
-  // Bytes between the wanted offset and `offset`.
+  // Bytes between the requested offset and `offset`.
   int64_t dropped_bytes = 0;
-  // next_offset is the end of what is there now.
+  // next_offset is the end of the log at present.
   bool at_end = false;
 };
 
-// At most `max_bytes` from `offset` on. No log yet = an empty slice. Errors: OutOfRange when
-// `offset` is beyond the end.
+// Reads at most `max_bytes` from `offset`. Empty without a log. Errors: OutOfRange when `offset` is
+// beyond the end.
 absl::StatusOr<LogSlice> ReadLog(const std::string& attempt_dir, int64_t offset, int64_t max_bytes);
 
-// Offset at which the last `lines` lines begin (a last line without newline counts), looking back
-// at most 4 MiB; at least the oldest kept byte.
+// Offset of the last `lines` lines (a last line without newline counts), at most 4 MiB before the
+// end and at least the oldest byte kept.
 absl::StatusOr<int64_t> LogTailOffset(const std::string& attempt_dir, int lines);
 
 }  // namespace trainerd::server

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds processes of an attempt when no record names them.
+// Finds the processes of an attempt without a record of their identity.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace trainerd::server {
 
-// Live processes of this user whose command line has `--attempt-dir <attempt_dir>`: the attempt's
-// shim and worker.
+// The attempt's shim and worker: live processes of this user whose command line has
+// `--attempt-dir <attempt_dir>`.
 std::vector<internal::ProcessId> FindProcessesOfAttempt(const std::string& attempt_dir);
 
 }  // namespace trainerd::server

@@ -16,25 +16,23 @@
 #include "absl/time/clock.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/revision.h"
 #include "proto/contract/run_dir/framing.h"
 
 namespace trainerd::server {
 namespace {
 
-// Versions of the protocol in internal/worker.proto that this daemon speaks.
-constexpr int kProtocolMin = 1;
-constexpr int kProtocolMax = 1;
-
 absl::StatusOr<int> ConnectTo(const std::string& attempt_dir) {
   const std::string path = attempt_dir + "/control.sock";
   const int dir_fd = open(attempt_dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (dir_fd < 0) return absl::UnavailableError(attempt_dir + " is not there");
+  if (dir_fd < 0) return absl::UnavailableError(attempt_dir + " does not exist");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  // Through the folder's descriptor: a socket address holds 107 bytes, a path may be longer.
+  // A socket address holds 107 bytes and a path can be longer, so the address goes through the
+  // directory's descriptor.
   std::snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/control.sock",
                 dir_fd);
-  // Non-blocking, so that a full backlog is an answer and not a wait.
+  // Non-blocking, so that a full backlog is an error and not a wait.
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const bool connected =
       fd >= 0 && connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
@@ -75,7 +73,8 @@ absl::StatusOr<internal::ShimReply> ShimClient::Call(const internal::ShimRequest
                    ReadSocketFrame(fd_, static_cast<int>(std::max<int64_t>(left_ms, 0))));
   if (!frame.has_value()) return absl::UnavailableError("the shim closed the connection");
   internal::ShimReply reply;
-  if (!reply.ParseFromString(*frame)) return absl::DataLossError("the shim's reply does not parse");
+  if (!reply.ParseFromString(*frame))
+    return absl::DataLossError("the shim's reply is not a valid ShimReply");
   return reply;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon's side of an attempt's control.sock: one connection, a hello that settles the
-// protocol, one request after another.
+// The daemon's side of an attempt's control.sock: one connection, a hello that negotiates the
+// protocol version, one request at a time.
 #pragma once
 
 #include <string>
@@ -12,13 +12,13 @@
 
 namespace trainerd::server {
 
-// Not thread-safe; connections are cheap, make one per use.
+// Not thread-safe. A connection is cheap; make one per use. Calls block until the timeout.
 class ShimClient {
  public:
-  // Connects to <attempt_dir>/control.sock, whatever the length of that path, and says hello;
-  // `hello` gets the shim's answer, with its identity. `timeout` bounds the whole life of the
-  // client. Errors: Unavailable (nobody listens), DeadlineExceeded (it does not answer),
-  // FailedPrecondition (no protocol in common).
+  // Connects to <attempt_dir>/control.sock, a path of any length, and sends a hello; `hello` gets
+  // the shim's reply with its identity. `timeout` limits the whole life of the client. Errors:
+  // Unavailable (no shim listens), DeadlineExceeded (no reply), FailedPrecondition (no common
+  // protocol version).
   static absl::StatusOr<ShimClient> Connect(const std::string& attempt_dir, absl::Duration timeout,
                                             internal::ShimReply* hello);
   ShimClient(ShimClient&& other) noexcept;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order matters: only the holder of shim.lock may look at, or write, the attempt's records.
+// The order matters: only the holder of shim.lock may read or write the attempt's records.
 #include "server/shim/attempt_claim.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ int OpenLockFile(const std::string& path) {
   return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 }
 
-// True when the lock was free within `patience`.
+// True when the lock was taken within `patience`.
 bool LockWithin(int fd, absl::Duration patience) {
   const absl::Time give_up = absl::Now() + patience;
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -34,11 +34,11 @@ bool LockWithin(int fd, absl::Duration patience) {
   return true;
 }
 
-// Why the attempt counts as started before; empty = it does not.
+// Why the attempt counts as started before; empty when it does not.
 std::string StartedBefore(const std::string& attempt_dir) {
   for (const char* name : {"/exit.rec", "/shim.json", "/worker_exit.rec"}) {
     if (access((attempt_dir + name).c_str(), F_OK) == 0) {
-      return absl::StrCat(attempt_dir, name, " exists: the attempt was started before");
+      return absl::StrCat(attempt_dir, name, " exists, so the attempt was started before");
     }
   }
   return "";
@@ -62,8 +62,8 @@ AttemptClaim::Verdict AttemptClaim::Take(const std::string& attempt_dir, absl::D
     why_ = absl::StrCat("open ", attempt_dir, "/shim.lock: ", std::strerror(errno));
     return Verdict::kNotOurs;
   }
-  // A daemon that looks whether a shim is there holds the lock for a moment: hence not the first
-  // refusal.
+  // The daemon holds the lock for a moment while it checks for a shim, so one failed try is not
+  // enough.
   if (!LockWithin(shim_lock_fd_, patience / 4)) {
     why_ = "another shim owns " + attempt_dir;
     return Verdict::kNotOurs;
@@ -85,11 +85,12 @@ AttemptClaim::Verdict AttemptClaim::Take(const std::string& attempt_dir, absl::D
   if (!LockWithin(run_lock_fd_, patience)) {
     return Refuse(absl::StrCat(lock_path, " is held by another attempt's process"));
   }
-  // The publisher may have moved on while this shim waited.
+  // The publisher may have changed while this shim waited.
   if (absl::Status status = CheckPublisher(spec_.run_dir(), spec_.attempt()); !status.ok()) {
     return Refuse(std::string(status.message()));
   }
-  // A hint for ListOwned and for people; a full disk may lose it, the lock decides.
+  // A hint for Executor::ListOwned and for the operator. A full disk can lose it; only the lock
+  // counts.
   const std::string holder = absl::StrCat(spec_.attempt(), "\n");
   if (ftruncate(run_lock_fd_, 0) == 0 &&
       pwrite(run_lock_fd_, holder.data(), holder.size(), 0) < 0) {

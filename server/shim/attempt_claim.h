@@ -11,15 +11,16 @@
 
 namespace trainerd::server {
 
-// Holds the two locks; they are free again when this and all inherited copies of run.lock are gone.
+// Owns both locks. run.lock stays held until this and every inherited copy of its descriptor are
+// closed.
 class AttemptClaim {
  public:
   enum class Verdict {
-    // Ours: start the worker.
+    // This shim owns the attempt: start the worker.
     kTaken,
-    // Another shim owns it, or it was started before: leave and touch nothing.
+    // Another shim owns the attempt, or it was started before: exit and change nothing.
     kNotOurs,
-    // Ours to refuse: write exit.rec with `why` and leave.
+    // This shim owns the attempt and must not start it: write exit.rec with `why` and exit.
     kRefused,
   };
   AttemptClaim() = default;
@@ -27,9 +28,9 @@ class AttemptClaim {
   AttemptClaim(const AttemptClaim&) = delete;
   AttemptClaim& operator=(const AttemptClaim&) = delete;
 
-  // Takes attempts/N/shim.lock, then checks that the attempt was never started and that `publisher`
-  // names it, then takes run.lock. The last one is tried for `patience`, because an attempt that
-  // has just ended and probes of the daemon hold it for moments.
+  // Takes attempts/N/shim.lock, checks that the attempt was never started and that `publisher`
+  // names it, then takes run.lock. Waits up to `patience` for run.lock, because an attempt that has
+  // just ended and checks by the daemon hold it for a moment.
   Verdict Take(const std::string& attempt_dir, absl::Duration patience);
 
   const internal::AttemptSpec& spec() const { return spec_; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames are [u32 little-endian length][message]; read and written without blocking.
+// Frames are [u32 little-endian length][message], read and written without blocking.
 #include "server/shim/control_server.h"
 
 #include <errno.h>
@@ -42,8 +42,8 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Listen(const std::
   const int dir_fd = open(attempt_dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (dir_fd < 0) return ErrnoStatus(errno, "open " + attempt_dir);
   unlinkat(dir_fd, kSocketName, 0);
-  // A socket address holds 107 bytes, a path may be longer: the name goes through the folder's
-  // descriptor.
+  // A socket address holds 107 bytes and a path can be longer, so the address goes through the
+  // directory's descriptor.
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd,
@@ -68,7 +68,7 @@ ControlServer::~ControlServer() {
 }
 
 void ControlServer::AddPollFds(std::vector<pollfd>* fds) const {
-  // A full house leaves new clients in the backlog until one leaves.
+  // With kMaxClients connected, new clients wait in the backlog.
   fds->push_back({clients_.size() < kMaxClients ? listen_fd_ : -1, POLLIN, 0});
   for (const Client& client : clients_) {
     const int writing = client.out.empty() ? 0 : POLLOUT;
@@ -119,7 +119,7 @@ bool ControlServer::ReadRequests(Client& client) {
     if (request.ParseFromString(client.in.substr(4, length))) {
       reply = handler_(request);
     } else {
-      reply.set_error("the request does not parse");
+      reply.set_error("the request is not a valid ShimRequest");
     }
     client.in.erase(0, 4 + length);
     AppendFrame(reply.SerializeAsString(), &client.out);

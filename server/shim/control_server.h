@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shim's socket: several clients at once, each frame answered in order. Never blocks: a client
-// that does not read its replies is dropped.
+// The shim's control socket. Serves several clients at once and answers each client's frames in
+// order. Never blocks: a client that does not read its replies is disconnected.
 #pragma once
 
 #include <poll.h>
@@ -23,15 +23,15 @@ class ControlServer {
   static constexpr size_t kMaxClients = 32;
   static constexpr uint32_t kMaxRequestBytes = 64 << 10;
 
-  // Listens at <attempt_dir>/control.sock, whatever the length of that path. Mode by the caller's
-  // umask.
+  // Listens at <attempt_dir>/control.sock; the path can have any length. The caller's umask sets
+  // the mode.
   static absl::StatusOr<std::unique_ptr<ControlServer>> Listen(const std::string& attempt_dir,
                                                                Handler handler);
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
-  // Adds what is to be polled; then Serve takes the results, in the same order.
+  // Appends the descriptors to poll. Serve takes the results in the same order.
   void AddPollFds(std::vector<pollfd>* fds) const;
   void Serve(const pollfd* fds);
 
@@ -43,7 +43,7 @@ class ControlServer {
   ControlServer(int listen_fd, std::string path, Handler handler)
       : listen_fd_(listen_fd), path_(std::move(path)), handler_(std::move(handler)) {}
   void Accept();
-  // False: the client is to be dropped.
+  // False: disconnect the client.
   bool ReadRequests(Client& client);
   bool FlushReplies(Client& client);
 

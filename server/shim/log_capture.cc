@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rotation by opening the next file; see the header for the naming.
+// Rotation opens the next file; see the header for the names.
 #include "server/shim/log_capture.h"
 
 #include <errno.h>
@@ -7,27 +7,21 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "proto/base/utf8.h"
 #include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::server {
 
 LogCapture::LogCapture(Options options) : options_(std::move(options)) {}
 
-LogCapture::~LogCapture() {
-  if (fd_ >= 0) close(fd_);
-}
-
 bool LogCapture::OpenNext() {
-  char name[48];
-  std::snprintf(name, sizeof(name), "/worker.%020lld.log", static_cast<long long>(offset_));
-  const std::string path = options_.dir + name;
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (fd < 0) return false;
-  if (fd_ >= 0) close(fd_);
-  fd_ = fd;
+  const std::string path = absl::StrCat(options_.dir, "/", LogFileName(offset_));
+  Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!fd.is_open()) return false;
+  fd_ = std::move(fd);
   file_size_ = 0;
   if (paths_.empty() || paths_.back() != path) paths_.push_back(path);
   while (static_cast<int>(paths_.size()) > std::max(1, options_.files)) {
@@ -43,9 +37,9 @@ void LogCapture::Write(std::string_view data) {
     tail_.erase(0, tail_.size() - options_.excerpt_bytes - 1);
   }
   while (!data.empty()) {
-    if ((fd_ < 0 || file_size_ >= options_.file_bytes) && !OpenNext()) break;
+    if ((!fd_.is_open() || file_size_ >= options_.file_bytes) && !OpenNext()) break;
     const size_t room = static_cast<size_t>(options_.file_bytes - file_size_);
-    const ssize_t n = write(fd_, data.data(), std::min(room, data.size()));
+    const ssize_t n = write(fd_.get(), data.data(), std::min(room, data.size()));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) break;
     offset_ += n;
@@ -59,11 +53,11 @@ std::string LogCapture::Excerpt() const {
   std::string text = tail_;
   if (text.size() > options_.excerpt_bytes) {
     text.erase(0, text.size() - options_.excerpt_bytes);
-    // A line that the cut went through says nothing, unless it is the only one.
+    // Drops the partial first line, unless it is the only one.
     const size_t newline = text.find('\n');
     if (newline != std::string::npos && newline + 1 < text.size()) text.erase(0, newline + 1);
   }
-  return ToValidUtf8(std::move(text));
+  return ToValidUtf8(text);
 }
 
 }  // namespace trainerd::server

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// /proc/self/cgroup holds lines "ID:CONTROLLERS:/path"; that of version 2 is "0::/path".
+// /proc/self/cgroup has lines "ID:CONTROLLERS:/path"; the line of version 2 is "0::/path".
 #include "server/shim/oom_watch.h"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ std::optional<int64_t> ReadKills(const std::string& path) {
   return std::nullopt;
 }
 
-// Where the kills in the caller's cgroup may be counted: with both versions mounted, the memory
+// Files that can count the kills in the caller's cgroup. With both versions mounted, the memory
 // controller belongs to one of them.
 std::vector<std::string> OwnCounters() {
   std::vector<std::string> paths;

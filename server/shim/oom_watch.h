@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether the kernel's out-of-memory killer acted since the watch began. The kernel counts its
-// kills in lines "oom_kill N": for each cgroup in memory.events (version 2) or memory.oom_control
-// (version 1), for the whole machine in /proc/vmstat (since Linux 4.13).
+// Counts the kills by the kernel's OOM killer since the watch began. The kernel counts them in
+// lines "oom_kill N": per cgroup in memory.events (version 2) or memory.oom_control (version 1),
+// and for the whole machine in /proc/vmstat (since Linux 4.13).
 // Source: the kernel's admin-guide/cgroup-v2.rst, admin-guide/cgroup-v1/memory.rst.
 #pragma once
 
@@ -13,11 +13,11 @@ namespace trainerd::server {
 
 class OomWatch {
  public:
-  // Of the caller's own cgroup; where that has no count, of the whole machine.
+  // Watches the caller's cgroup, or the whole machine if the cgroup has no count.
   OomWatch();
-  // Of a file with an "oom_kill" line.
+  // Watches a file with an "oom_kill" line.
   explicit OomWatch(std::string path);
-  // Processes that were killed since construction; nothing when it cannot be told.
+  // Processes killed since construction; nullopt when the count is not available.
   std::optional<int64_t> KillsSince() const;
 
  private:

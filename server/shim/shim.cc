@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The poll loop: signals, the socket and its clients, the log pipe, the ladder's timer.
+// The poll loop: signals, the control socket and its clients, the log pipe, the escalation's timer.
 #include "server/shim/shim.h"
 
 #include <errno.h>
@@ -19,8 +19,11 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/base/atomic_file.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
+#include "proto/base/utf8.h"
+#include "proto/contract/config/json_output.h"
+#include "proto/contract/job/revision.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/shim/attempt_claim.h"
@@ -33,13 +36,10 @@
 namespace trainerd::server {
 namespace {
 
-// Versions of the protocol in internal/worker.proto that this shim speaks.
-constexpr int kProtocolMin = 1;
-constexpr int kProtocolMax = 1;
-// How long an attempt that has just ended may still hold run.lock.
+// How long an attempt that has just ended can still hold run.lock.
 constexpr absl::Duration kLockPatience = absl::Seconds(2);
 constexpr int kDefaultGraceSeconds = 300;
-// A full disk keeps exit.rec from being written: tried again at this pace for as long as it takes.
+// On a full disk, writing exit.rec is repeated at this interval until it succeeds.
 constexpr int kRecordRetryMs = 1000;
 constexpr size_t kLogChunkBytes = 64 << 10;
 
@@ -49,18 +49,10 @@ MonotonicMs NowMs() {
   return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-google::protobuf::Timestamp TimestampNow() {
-  const int64_t nanos = absl::ToUnixNanos(absl::Now());
-  google::protobuf::Timestamp timestamp;
-  timestamp.set_seconds(nanos / 1000000000);
-  timestamp.set_nanos(static_cast<int32_t>(nanos % 1000000000));
-  return timestamp;
-}
-
 MonotonicMs GraceMs(const internal::AttemptSpec& spec) {
   const auto& limits = spec.config().config().limits();
   if (!limits.has_stop_grace()) return kDefaultGraceSeconds * 1000;
-  return limits.stop_grace().seconds() * 1000 + limits.stop_grace().nanos() / 1000000;
+  return absl::ToInt64Milliseconds(FromProto(limits.stop_grace()));
 }
 
 LogCapture::Options LogOptions(const std::string& attempt_dir, const internal::AttemptSpec& spec) {
@@ -71,7 +63,7 @@ LogCapture::Options LogOptions(const std::string& attempt_dir, const internal::A
   return options;
 }
 
-// Reads signals from the descriptor that it returns; they are blocked for the rest of the process.
+// Returns a descriptor to read the signals from. They stay blocked until the process exits.
 int BlockSignals() {
   sigset_t set;
   sigemptyset(&set);
@@ -82,12 +74,12 @@ int BlockSignals() {
   return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-// Whether exit.rec needs no further try: it is durable, or a removed attempt directory has nobody
-// left to read it.
+// Whether exit.rec needs no further try: it is durable, or the attempt directory was removed.
 bool TryWriteRecord(const std::string& attempt_dir, const internal::ExitRecord& record) {
   const absl::Status status = WriteExitRecord(attempt_dir, record);
   if (status.ok()) return true;
-  std::fprintf(stderr, "trainerd-shim: exit.rec: %s\n", std::string(status.message()).c_str());
+  std::fprintf(stderr, "trainerd-shim: cannot write exit.rec: %s\n",
+               std::string(status.message()).c_str());
   return absl::IsNotFound(status);
 }
 
@@ -101,8 +93,8 @@ class Shim {
 
   // Listens and starts the worker. Errors go into exit.rec as spawn_error.
   absl::Status Start(int run_lock_fd);
-  // Until the worker is gone and exit.rec is durable. A signal to leave ends the wait for space on
-  // a full disk.
+  // Runs until the worker has exited and exit.rec is durable. SIGTERM or SIGINT ends the wait for
+  // space on a full disk.
   void Run();
 
  private:
@@ -112,12 +104,12 @@ class Shim {
   internal::ShimReply Handle(const internal::ShimRequest& request);
   internal::ShimReply HandleSignal(const internal::ShimRequest::Signal& signal);
   void RunUntilWorkerEnds(WorkerProcess::End* end);
-  // True: a signal asked the shim to leave.
+  // True when SIGTERM or SIGINT requests an exit.
   bool TakeSignals();
   // False at the end of the pipe.
   bool CaptureLog();
   void DrainLog();
-  void ActOnLadder();
+  void Escalate();
   int PollTimeoutMs() const;
   internal::ExitRecord Record(const WorkerProcess::End& end);
 
@@ -141,9 +133,9 @@ absl::Status Shim::Start(int run_lock_fd) {
   info_.set_protocol_min(kProtocolMin);
   info_.set_protocol_max(kProtocolMax);
   info_.set_version(TRAINERD_VERSION);
-  *info_.mutable_start_time() = TimestampNow();
+  *info_.mutable_start_time() = ToProto(absl::Now());
   ASSIGN_OR_RETURN(*info_.mutable_shim(), IdentifyProcess(getpid()));
-  // Before the worker: from here on the attempt counts as started, whatever happens next.
+  // Before the worker starts: from here on the attempt counts as started, whatever happens next.
   RETURN_IF_ERROR(WriteInfo());
   ASSIGN_OR_RETURN(WorkerProcess worker, WorkerProcess::Spawn({.worker_path = spec_.worker_path(),
                                                                .attempt_dir = attempt_dir_,
@@ -151,7 +143,7 @@ absl::Status Shim::Start(int run_lock_fd) {
   worker_.emplace(std::move(worker));
   *info_.mutable_worker() = worker_->id();
   if (absl::Status status = WriteInfo(); !status.ok()) {
-    // Not fatal: the socket answers with the worker's identity, and its command line names the
+    // Not fatal: the socket reports the worker's identity, and the worker's command line names the
     // attempt.
     std::fprintf(stderr, "trainerd-shim: %s\n", std::string(status.message()).c_str());
   }
@@ -164,7 +156,7 @@ void Shim::Run() {
   DrainLog();
   const internal::ExitRecord record = Record(end);
   while (!TryWriteRecord(attempt_dir_, record)) {
-    // Still answering, so that the daemon sees a live attempt and not a silent one.
+    // Keeps answering, so that the daemon observes a live attempt and not a silent one.
     std::vector<pollfd> fds = {{signal_fd_, POLLIN, 0}};
     control_->AddPollFds(&fds);
     if (poll(fds.data(), fds.size(), kRecordRetryMs) <= 0) continue;
@@ -185,14 +177,14 @@ void Shim::RunUntilWorkerEnds(WorkerProcess::End* end) {
       continue;
     }
     if (fds[0].revents != 0 && TakeSignals()) {
-      worker_->Leave();
-      // The end of its socket asks for what STOP asks: a checkpoint, then leave.
+      worker_->CloseCommands();
+      // The end of its socket means the same to the worker as STOP.
       escalation_.Delivered(internal::STOP);
       escalation_.BringForward(NowMs() + GraceMs(spec_));
     }
     if (fds[1].revents != 0) log_open_ = CaptureLog();
     control_->Serve(fds.data() + 2);
-    ActOnLadder();
+    Escalate();
     if (std::optional<WorkerProcess::End> ended = worker_->Reap(); ended.has_value()) {
       *end = *ended;
       return;
@@ -207,12 +199,13 @@ int Shim::PollTimeoutMs() const {
 }
 
 bool Shim::TakeSignals() {
-  bool leave = false;
+  bool exit = false;
   signalfd_siginfo info;
   while (read(signal_fd_, &info, sizeof(info)) == sizeof(info)) {
-    if (info.ssi_signo != SIGCHLD) leave = true;  // a dead child is reaped after every wake-up
+    // An exited child is reaped after every wake-up.
+    if (info.ssi_signo != SIGCHLD) exit = true;
   }
-  return leave;
+  return exit;
 }
 
 bool Shim::CaptureLog() {
@@ -223,8 +216,8 @@ bool Shim::CaptureLog() {
 }
 
 void Shim::DrainLog() {
-  // The pipe holds at most 1 MiB; a child that the worker left behind may go on writing, and is not
-  // waited for.
+  // The pipe holds at most 1 MiB. A child of the worker can keep writing; the shim does not wait
+  // for it.
   constexpr int kMaxChunks = 64;
   for (int i = 0; log_open_ && i < kMaxChunks; ++i) {
     pollfd fd{worker_->log_fd(), POLLIN, 0};
@@ -233,7 +226,7 @@ void Shim::DrainLog() {
   }
 }
 
-void Shim::ActOnLadder() {
+void Shim::Escalate() {
   switch (escalation_.TakeDue(NowMs())) {
     case StopEscalation::Action::kNone:
       return;
@@ -266,10 +259,10 @@ internal::ShimReply Shim::Handle(const internal::ShimRequest& request) {
       reply = HandleSignal(request.signal());
       break;
     case internal::ShimRequest::kShutdown:
-      // Nothing to remember: it leaves by itself once exit.rec is durable, and never before.
+      // Nothing to do: the shim exits by itself once exit.rec is durable, and never before.
       break;
     case internal::ShimRequest::REQUEST_NOT_SET:
-      reply.set_error("this shim does not know the request");
+      reply.set_error("the request has no type that this shim knows");
       break;
   }
   if (reply.protocol() == 0) reply.set_protocol(kProtocolMax);
@@ -285,13 +278,13 @@ internal::ShimReply Shim::HandleSignal(const internal::ShimRequest::Signal& sign
     reply.set_error(absl::StrCat("unknown action ", static_cast<int>(signal.action())));
     return reply;
   }
-  // Beyond a day the grace says nothing, and NaN is no time.
+  // At most a year, and NaN counts as no deadline.
   const double seconds =
       signal.deadline_seconds() > 0 ? std::min(signal.deadline_seconds(), 86400.0 * 365) : 0;
   escalation_.Raise(signal.action(), static_cast<MonotonicMs>(seconds * 1000), NowMs());
   absl::Status sent;
   if (signal.action() == internal::CHECKPOINT) sent = worker_->Send(internal::CHECKPOINT);
-  // What could not be delivered stays wanted: the daemon hears of it and repeats its signal.
+  // An action that could not be delivered stays pending: the daemon gets the error and repeats it.
   if (const std::optional<internal::RequestedAction> action = escalation_.Undelivered();
       action.has_value()) {
     sent = worker_->Send(*action);
@@ -311,11 +304,11 @@ internal::ExitRecord Shim::Record(const WorkerProcess::End& end) {
   record.set_system_cpu_seconds(end.system_cpu_seconds);
   record.set_memory_peak_bytes(end.memory_peak_bytes);
   record.set_log_bytes_lost(log_.bytes_lost());
-  *record.mutable_end_time() = TimestampNow();
+  *record.mutable_end_time() = ToProto(absl::Now());
   record.set_log_excerpt(log_.Excerpt());
   *record.mutable_worker() = worker_->id();
   const bool killed_by_others = end.signal == SIGKILL && !escalation_.used_force();
-  // Where the kernel's kills are not counted, they are the likeliest of what is left.
+  // Where the kernel does not count its kills, an OOM kill is the most likely cause.
   record.set_likely_out_of_memory(killed_by_others && oom_.KillsSince().value_or(1) > 0);
   return record;
 }
@@ -324,8 +317,8 @@ int Refuse(const std::string& attempt_dir, const std::string& why) {
   std::fprintf(stderr, "trainerd-shim: %s\n", why.c_str());
   internal::ExitRecord record;
   record.set_spawn_error(ToValidUtf8(why));
-  *record.mutable_end_time() = TimestampNow();
-  // With a full disk the daemon finds an attempt that never started, or one that is gone without a
+  *record.mutable_end_time() = ToProto(absl::Now());
+  // On a full disk the daemon finds an attempt that never started, or one that ended without a
   // record.
   TryWriteRecord(attempt_dir, record);
   return kShimFailed;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One attempt's guardian: claims the attempt, starts the worker, captures its log, passes on what
-// is wanted, uses force when the grace is over, and leaves once exit.rec is durable. One thread,
-// one poll loop. See README.md of this folder for what it survives.
+// Supervises one attempt: claims it, starts the worker, captures its log, delivers requested
+// actions, escalates when a deadline expires, and exits once exit.rec is durable. One thread, one
+// poll loop. README.md of this folder lists what it survives.
 #pragma once
 
 #include <string>
@@ -9,13 +9,16 @@
 namespace trainerd::server {
 
 // Exit codes of trainerd-shim.
-inline constexpr int kShimDone = 0;  // the worker's end is in exit.rec
-inline constexpr int kShimFailed =
-    1;  // no worker was started; exit.rec says why if it could be written
-inline constexpr int kShimNotOurs =
-    3;  // another shim owns the attempt, or it was started before: nothing was touched
 
-// Runs the attempt to its end. Blocks SIGTERM, SIGINT, SIGHUP and SIGCHLD in the calling thread.
+// exit.rec has the worker's end.
+inline constexpr int kShimDone = 0;
+// No worker was started. exit.rec has the reason, if it could be written.
+inline constexpr int kShimFailed = 1;
+// Another shim owns the attempt, or it was started before. Nothing was changed.
+inline constexpr int kShimNotOurs = 3;
+
+// Supervises the attempt until it has ended. Blocks SIGTERM, SIGINT and SIGCHLD in the calling
+// thread, and ignores SIGHUP and SIGPIPE.
 int RunShim(const std::string& attempt_dir);
 
 }  // namespace trainerd::server

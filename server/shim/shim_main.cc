@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainerd-shim --attempt-dir DIR: guards one attempt. Started by the daemon, not by people.
+// trainerd-shim --attempt-dir DIR: supervises one attempt. The daemon starts it.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,12 +13,12 @@ namespace {
 
 constexpr char kUsage[] =
     "Usage: trainerd-shim --attempt-dir DIR\n"
-    "Guards one attempt of a job: starts the worker that DIR/spec.pb names, captures its log, "
-    "answers at DIR/control.sock and writes DIR/exit.rec.\n"
-    "trainerd starts it; SIGTERM makes it ask the worker for a checkpoint and leave.\n"
-    "  --attempt-dir DIR  attempt directory (absolute)\n"
-    "  --version          print the version\n"
-    "  --help             print this\n";
+    "Supervises one attempt of a job: starts the worker that DIR/spec.pb names, captures its log, "
+    "answers requests at DIR/control.sock and writes DIR/exit.rec.\n"
+    "trainerd starts it. On SIGTERM it requests a checkpoint from the worker and exits.\n"
+    "  --attempt-dir DIR  attempt directory (absolute path)\n"
+    "  --version          print the version and exit\n"
+    "  --help             print this help and exit\n";
 
 }  // namespace
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ladder's rules: more severe only, sooner only.
+// Actions only become more severe, and deadlines only move earlier.
 #include "server/shim/stop_escalation.h"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ void StopEscalation::Raise(internal::RequestedAction action, MonotonicMs grace, 
     kill_at_ = std::min(kill_at_.value_or(now), now);
     return;
   }
-  // A milder want than the one in force says nothing about how long that one may take.
+  // The grace of a milder action does not apply to the more severe one in force.
   if (action == raised_ && grace > 0) BringForward(now + grace);
 }
 

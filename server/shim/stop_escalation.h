@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is wanted of the worker and when force is due: a want, its grace, then SIGTERM, then
-// SIGKILL. Pure: the caller brings the time.
+// The action requested of the worker, and when its deadline requires SIGTERM and then SIGKILL.
+// Pure: the caller passes the time.
 #pragma once
 
 #include <cstdint>
@@ -16,29 +16,28 @@ using MonotonicMs = int64_t;
 class StopEscalation {
  public:
   enum class Action { kNone, kTerminate, kKill };
-  // From SIGTERM to SIGKILL.
+  // Time from SIGTERM to SIGKILL.
   static constexpr MonotonicMs kTermToKillMs = 2000;
 
-  // Takes a want with its grace (0 = no deadline). A deadline is only ever brought forward; it
-  // holds whether or not the worker can be told. KILL is due at once. CHECKPOINT is beside the
-  // ladder.
+  // Requests an action with a grace (0: no deadline). A deadline only moves earlier, and holds
+  // whether or not the action can be delivered. KILL is due at once. CHECKPOINT has no effect here.
   void Raise(internal::RequestedAction action, MonotonicMs grace, MonotonicMs now);
-  // What the worker is still to be told: the most severe want that was raised, until Delivered says
-  // that it has that one or a more severe one. KILL is not told.
+  // The action that the worker must still receive: the most severe one raised, until Delivered
+  // reports it or a more severe one. KILL is never delivered.
   std::optional<internal::RequestedAction> Undelivered() const;
   void Delivered(internal::RequestedAction action);
-  // Sets the deadline alone.
+  // Moves the deadline to `deadline`, if that is earlier.
   void BringForward(MonotonicMs deadline);
-  // What is due now; each action is returned once.
+  // The signal that is due now; each is returned once.
   Action TakeDue(MonotonicMs now);
-  // When TakeDue is to be asked next; nullopt = nothing is planned.
+  // When TakeDue must be called next; nullopt when no signal is planned.
   std::optional<MonotonicMs> NextDue() const;
 
-  // Most severe want that was passed on: the worker was told, or is killed.
+  // The most severe action that the worker has received; KILL once it was requested.
   internal::RequestedAction action() const {
     return raised_ == internal::KILL ? internal::KILL : delivered_;
   }
-  // SIGTERM or SIGKILL was due.
+  // Whether SIGTERM or SIGKILL was due.
   bool used_force() const { return terminated_ || killed_; }
 
  private:

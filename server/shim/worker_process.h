@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shim's one child: spawning it with its control socket, log pipe and the lock, telling it what
-// is wanted, signalling it, and how it ended.
+// The shim's one child, the worker: spawns it with its control socket, log pipe and run.lock, sends
+// it actions and signals, and reports how it ended.
 #pragma once
 
 #include <sys/types.h>
@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/base/fd.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::server {
@@ -19,8 +20,8 @@ class WorkerProcess {
   struct Options {
     std::string worker_path;
     std::string attempt_dir;
-    // Inherited by the worker, so that the run directory stays locked for as long as either of the
-    // two lives.
+    // The worker inherits it, so that the run directory stays locked while the shim or the worker
+    // lives.
     int run_lock_fd = -1;
   };
   // How the process ended.
@@ -33,35 +34,34 @@ class WorkerProcess {
     int64_t memory_peak_bytes = 0;
   };
 
-  // Runs `WORKER attempt --attempt-dir DIR --control-fd N` with stdout and stderr in one pipe. It
-  // has no parent-death signal: the end of the control socket tells it that the shim is gone.
-  // Errors: what the exec said, with the program's path.
+  // Runs `WORKER attempt --attempt-dir DIR --control-fd N` with stdout and stderr in one pipe. The
+  // worker has no parent-death signal: it reads the end of the control socket when the shim dies.
+  // Errors: of the exec, with the program's path.
   static absl::StatusOr<WorkerProcess> Spawn(const Options& options);
-  WorkerProcess(WorkerProcess&& other) noexcept;
+  WorkerProcess(WorkerProcess&& other) = default;
   WorkerProcess& operator=(WorkerProcess&&) = delete;
-  ~WorkerProcess();
 
   const internal::ProcessId& id() const { return id_; }
   // Read end of the log pipe, non-blocking.
-  int log_fd() const { return log_fd_; }
+  int log_fd() const { return log_.get(); }
 
-  // Errors: Unavailable when the worker is gone, does not read its commands, or Leave was called.
+  // Errors: Unavailable when the worker has exited, does not read its commands, or CloseCommands
+  // was called.
   absl::Status Send(internal::RequestedAction action);
-  // Ends the control socket: the worker checkpoints and leaves.
-  void Leave();
-  // Does nothing once the worker was reaped.
+  // Ends the control socket, at which the worker writes a checkpoint and exits.
+  void CloseCommands();
+  // Does nothing after the worker was reaped.
   void Kill(int signal);
-  // The end if the worker has ended (and is reaped), else nullopt.
+  // Reaps the worker if it has exited and returns its end, once; otherwise nullopt.
   std::optional<End> Reap();
 
  private:
   WorkerProcess() = default;
 
   internal::ProcessId id_;
-  int control_fd_ = -1;
-  int log_fd_ = -1;
-  bool left_ = false;
-  bool reaped_ = false;
+  Fd control_, log_;
+  bool commands_closed_ = false;
+  bool reaped_ = true;
 };
 
 }  // namespace trainerd::server

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
+#include "proto/base/time.h"
 
 namespace trainerd::server {
 namespace {
@@ -28,8 +29,7 @@ absl::Status ErrorWithReason(absl::StatusCode code, const std::string& reason,
 
 absl::Status WithRetry(absl::Status status, absl::Duration delay) {
   google::rpc::RetryInfo info;
-  info.mutable_retry_delay()->set_seconds(
-      absl::ToInt64Seconds(absl::Ceil(delay, absl::Seconds(1))));
+  *info.mutable_retry_delay() = ToProto(absl::Ceil(delay, absl::Seconds(1)));
   SetDetail(info, &status);
   return status;
 }

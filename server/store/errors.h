@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors that a client can act on: a status with google.rpc details as payloads, which the API
-// passes on in its trailer.
+// Errors that a client can act on: a status with google.rpc details as payloads. The API sends the
+// details in its trailer.
 #pragma once
 
 #include <map>

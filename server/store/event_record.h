@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An event as it is stored and fanned out: serialized once, with the few facts that filters need
-// beside the bytes.
+// An event as it is stored and fanned out: serialized once, with the fields that filters need.
 #pragma once
 
 #include <cstdint>
@@ -12,22 +11,26 @@
 
 namespace trainerd::server {
 
-// What an event means for watchers that count jobs (until_terminal) or follow one job.
+// The meaning of an event for watchers that count jobs (until_terminal) or follow one job.
 enum EventFlag : int {
   kJobCreated = 1,
-  kJobEnded = 2,    // state_changed into a terminal state
-  kJobDeleted = 4,  // the job's row and events are gone
+  // state_changed to a terminal state.
+  kJobEnded = 2,
+  // The job's rows and events were deleted.
+  kJobDeleted = 4,
 };
 
 struct EventRecord {
   int64_t seq = 0;
-  // Sequence number of the first event of its change: the events of one change are delivered
+  // Sequence number of the first event of its change. The events of one change are delivered
   // together.
   int64_t change = 0;
-  std::string job;  // jobs/{id}
-  int type = 0;     // field number of Event.body
+  // jobs/{id}
+  std::string job;
+  // Field number of Event.body.
+  int type = 0;
   int flags = 0;
-  // Serialized v1::Event. Shared by the ring and all watchers, hence shared_ptr.
+  // Serialized v1::Event. shared_ptr: shared by the log and all watchers.
   std::shared_ptr<const std::string> bytes;
 };
 

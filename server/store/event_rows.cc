@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "trainerd/v1/job.pb.h"
 
 namespace trainerd::server {
@@ -25,7 +26,7 @@ absl::StatusOr<int64_t> ReadMeta(Connection& db, std::string_view key) {
   return row ? query.Int(0) : 0;
 }
 
-// Removes what may expire of one job and remembers up to where.
+// Deletes the events of one job that may expire, and stores the sequence number of the last one.
 absl::Status PruneJob(Connection& db, std::string_view id) {
   int64_t last = 0;
   {
@@ -43,7 +44,7 @@ absl::Status PruneJob(Connection& db, std::string_view id) {
                "ON CONFLICT (key) DO UPDATE SET value = max(value, ?1)");
     RETURN_IF_ERROR(meta.Bind(last).Run());
   }
-  // 1 marks a job that had nothing to remove, so that it is not looked at again.
+  // 1 marks a job without such events, so that it is not checked again.
   Query mark(db, "UPDATE jobs SET pruned_seq = max(?, 1) WHERE id = ?");
   return mark.Bind(last).Bind(id).Run();
 }
@@ -145,7 +146,7 @@ absl::StatusOr<std::string> DatabaseId(Connection& db) {
   Query query(db, "SELECT value FROM meta WHERE key = 'database_id'");
   if (query.Step()) return std::string(query.Text(0));
   RETURN_IF_ERROR(query.status());
-  return absl::DataLossError("the database has no identity; restore it from a copy");
+  return absl::DataLossError("the database has no database_id; restore it from a backup");
 }
 
 absl::StatusOr<int64_t> PrunedThrough(Connection& db) { return ReadMeta(db, "pruned_through"); }

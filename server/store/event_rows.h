@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of events, idempotency keys, audit and meta.
-// Every function works on the connection that it is given: in a change on the writer's, in a read
-// on a reader's.
+// Each function uses the given connection: the writer's in a change, a reader's in a read.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +13,18 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/store/event_record.h"
-#include "server/store/names.h"
 #include "server/store/sqlite.h"
 
 namespace trainerd::server {
 
 absl::Status InsertEvent(Connection& db, const EventRecord& record);
-// Events after `after`, in order; of one job unless `job_id` is empty. Ends with whole changes: at
-// least `limit` events are read if there are so many, and then the rest of the last change.
+// Events after `after`, in order; of one job unless `job_id` is empty. Returns whole changes: at
+// least `limit` events if there are so many, then the rest of the last change.
 absl::StatusOr<std::vector<EventRecord>> ReadEvents(Connection& db, std::string_view job_id,
                                                     int64_t after, int limit);
 absl::StatusOr<int64_t> LastSeq(Connection& db);
 // Removes metrics, samples and notices of jobs that ended before `ended_before`; at most `limit`
-// jobs a call. Returns how many jobs.
+// jobs per call. Returns the number of jobs.
 absl::StatusOr<int> PruneEvents(Connection& db, absl::Time ended_before, int limit);
 
 struct IdempotencyRow {
@@ -42,7 +40,7 @@ struct AuditRow {
 };
 absl::Status StoreAudit(Connection& db, const AuditRow& row, absl::Time now);
 absl::StatusOr<std::string> DatabaseId(Connection& db);
-absl::StatusOr<int64_t> PrunedThrough(
-    Connection& db);  // highest sequence number ever pruned; 0 = none
+// Highest sequence number that was ever pruned; 0 = none.
+absl::StatusOr<int64_t> PrunedThrough(Connection& db);
 
 }  // namespace trainerd::server

@@ -3,7 +3,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::server {
 namespace {
@@ -42,8 +44,8 @@ int64_t MicrosOrZero(bool has, const google::protobuf::Timestamp& time) {
 
 bool HasState(const JobQuery& query, v1::Job::State state) {
   if (query.states.empty()) return true;
-  for (v1::Job::State wanted : query.states) {
-    if (wanted == state) return true;
+  for (v1::Job::State listed : query.states) {
+    if (listed == state) return true;
   }
   return false;
 }
@@ -55,14 +57,14 @@ absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id) {
   if (query.Bind(id).Step()) return ReadRow(query);
   RETURN_IF_ERROR(query.status());
   return absl::NotFoundError(
-      absl::StrCat("no job jobs/", View(id), "; `trainctl ls` shows the jobs that there are"));
+      absl::StrCat("job jobs/", View(id), " does not exist; `trainctl ls` lists all jobs"));
 }
 
 absl::Status StoreJob(Connection& db, JobRecord* record) {
   ++record->revision;
   record->job.set_etag(absl::StrCat(record->revision));
   const std::string id = JobId(record->job.name());
-  // Progress has a column of its own: it changes with every batch of events.
+  // Progress has its own column, because it changes with each batch of events.
   std::unique_ptr<v1::Progress> progress(record->job.release_progress());
   const v1::Job& job = record->job;
   const std::string job_bytes = job.SerializeAsString();
@@ -116,18 +118,18 @@ absl::Status StoreProgress(Connection& db, std::string_view id, const v1::Progre
 absl::Status DeleteJobRows(Connection& db, std::string_view id) {
   Query events(db, "DELETE FROM events WHERE job = ?");
   RETURN_IF_ERROR(events.Bind(id).Run());
-  // Attempts, spool positions and checkpoints go with it.
+  // This also deletes attempts, spool positions and checkpoints (ON DELETE CASCADE).
   Query job(db, "DELETE FROM jobs WHERE id = ?");
   return job.Bind(id).Run();
 }
 
-absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& wanted) {
+absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& filter) {
   Query query(
       db, "SELECT " TRAINERD_JOB_COLUMNS ", state FROM jobs WHERE number < ? ORDER BY number DESC");
-  query.Bind(wanted.before_number == 0 ? INT64_MAX : wanted.before_number);
+  query.Bind(filter.before_number == 0 ? INT64_MAX : filter.before_number);
   std::vector<JobRecord> records;
-  while (static_cast<int>(records.size()) < wanted.limit && query.Step()) {
-    if (!HasState(wanted, static_cast<v1::Job::State>(query.Int(6)))) continue;
+  while (static_cast<int>(records.size()) < filter.limit && query.Step()) {
+    if (!HasState(filter, static_cast<v1::Job::State>(query.Int(6)))) continue;
     ASSIGN_OR_RETURN(JobRecord record, ReadRow(query));
     records.push_back(std::move(record));
   }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of the table jobs: the stored job with its columns, and the queries of queue and lists.
-// Every function works on the connection that it is given: in a change on the writer's, in a read
-// on a reader's.
+// Each function uses the given connection: the writer's in a change, a reader's in a read.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +12,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/store/names.h"
 #include "server/store/sqlite.h"
 #include "trainerd/internal/store.pb.h"
 #include "trainerd/v1/job.pb.h"
@@ -29,9 +27,9 @@ struct JobRecord {
 };
 // Errors: NotFound.
 absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id);
-// Inserts when number is 0, else updates. Counts the revision up and sets etag.
+// Inserts the row if number is 0, else updates it. Increments the revision and sets the etag.
 absl::Status StoreJob(Connection& db, JobRecord* record);
-// Progress alone: the etag stays.
+// Stores the progress only. The etag does not change.
 absl::Status StoreProgress(Connection& db, std::string_view id, const v1::Progress& progress);
 absl::Status DeleteJobRows(Connection& db, std::string_view id);
 
@@ -63,9 +61,9 @@ absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db);
 absl::StatusOr<std::vector<std::string>> JobsWithOutput(Connection& db,
                                                         std::string_view output_path);
 absl::StatusOr<std::vector<std::string>> JobsBasedOn(Connection& db, std::string_view base_job);
-// Ids of jobs whose deletion has begun.
+// Ids of jobs that are being deleted.
 absl::StatusOr<std::vector<std::string>> DeletingJobs(Connection& db);
-// Devices that queued jobs ask for.
+// Devices that queued jobs request.
 absl::StatusOr<std::vector<std::string>> QueuedDevices(Connection& db);
 
 }  // namespace trainerd::server

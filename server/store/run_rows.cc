@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::server {
 namespace {

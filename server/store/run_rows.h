@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rows of attempts, their spool positions, and checkpoints (the ledger).
-// Every function works on the connection that it is given: in a change on the writer's, in a read
-// on a reader's.
+// Each function uses the given connection: the writer's in a change, a reader's in a read.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +12,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/store/names.h"
 #include "server/store/sqlite.h"
 #include "trainerd/v1/checkpoint.pb.h"
 #include "trainerd/v1/job.pb.h"

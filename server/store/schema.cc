@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "server/store/message_functions.h"
 
 namespace trainerd::server {
 namespace {
@@ -22,7 +23,7 @@ absl::StatusOr<int> Version(Connection& db) {
 
 absl::Status BackUp(Connection& db, const std::string& path, int version) {
   const std::string copy = absl::StrCat(path, ".v", version, ".backup");
-  // A copy that an interrupted migration left is of the same version: make it anew.
+  // A backup of an interrupted migration has the same version; replace it.
   ::unlink(copy.c_str());
   RETURN_IF_ERROR(Annotate(
       db.Execute(absl::StrCat("VACUUM INTO '", absl::StrReplaceAll(copy, {{"'", "''"}}), "'")),
@@ -57,10 +58,11 @@ absl::StatusOr<int> Migrate(Connection& db, const std::string& path,
   if (version > newest) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the database ", path, " has schema version ", version,
-        ", written by a newer trainerd; this one knows up to ", newest,
-        ". Run the newer trainerd, or restore the copy ", path, ".v", newest, ".backup"));
+        ", written by a newer trainerd; this trainerd supports versions up to ", newest,
+        ". Run the newer trainerd, or restore the backup ", path, ".v", newest, ".backup"));
   }
   if (version > 0 && version < newest) RETURN_IF_ERROR(BackUp(db, path, version));
+  if (version < newest) RETURN_IF_ERROR(AddMessageFunctions(db));
   for (; version < newest; ++version) {
     RETURN_IF_ERROR(Step(db, migrations[version], version + 1));
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Versions of the database and how one becomes the next. The SQL lies in store/schema/NNNN_*.sql
+// Versions of the database and the migrations between them. The SQL is in store/schema/NNNN_*.sql
 // and is embedded at build time.
 #pragma once
 
@@ -11,13 +11,13 @@
 
 namespace trainerd::server {
 
-// SQL texts in order; migrations[i] leads from version i to i + 1.
+// SQL texts in order; migrations[i] migrates version i to i + 1.
 const std::vector<std::string>& Migrations();
 
-// Brings the database at `path` to the newest version, each step in its own transaction, and
-// returns that version. Before the first step from an existing version N it writes a copy,
+// Migrates the database at `path` to the newest version, each step in its own transaction, and
+// returns that version. Before the first step from an existing version N it writes a backup,
 // PATH.vN.backup. A new database gets its identity (meta "database_id"). Errors: FailedPrecondition
-// for a database of a newer trainerd, saying what to do.
+// if a newer trainerd wrote the database.
 absl::StatusOr<int> Migrate(Connection& db, const std::string& path,
                             const std::vector<std::string>& migrations);
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/store/sqlite.h"
 
-#include <sys/statvfs.h>
-
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/directory.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "server/store/errors.h"
 
@@ -13,7 +13,7 @@ namespace trainerd::server {
 namespace {
 
 constexpr int kBusyTimeoutMs = 10'000;
-// Advice to clients whose change met a full disk.
+// When clients should retry a change that failed on a full disk.
 constexpr absl::Duration kDiskFullRetry = absl::Seconds(10);
 
 absl::StatusCode CodeOf(int result) {
@@ -34,7 +34,7 @@ absl::StatusCode CodeOf(int result) {
   }
 }
 
-// SQLITE_FULL is a failed write; a failed sync or growth of another file says so in errno only.
+// SQLITE_FULL is a failed write. A sync or the growth of another file reports a full disk in errno.
 bool IsDiskFull(sqlite3* db, int code) {
   const int primary = code & 0xff;
   if (primary == SQLITE_FULL) return true;
@@ -46,15 +46,13 @@ bool IsDiskFull(sqlite3* db, int code) {
 absl::Status DiskFull(sqlite3* db, int code) {
   const char* name = sqlite3_db_filename(db, "main");
   const std::string path = name == nullptr ? "" : name;
-  struct statvfs info;
-  const std::string free =
-      statvfs(path.substr(0, path.rfind('/')).c_str(), &info) == 0
-          ? absl::StrCat(static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize))
-          : "an unknown number of";
+  const absl::StatusOr<int64_t> bytes = FreeBytes(path);
+  const std::string free = bytes.ok() ? absl::StrCat(*bytes) : "unknown";
   return WithRetry(
       ErrorWithReason(absl::StatusCode::kResourceExhausted, "DISK",
-                      absl::StrCat("no space left for ", path, ": ", free, " bytes are free",
-                                   "; free some space and call again (SQLite ", code, ")"),
+                      absl::StrCat("no space left for ", path, ": ",
+                                   bytes.ok() ? FormatBytes(*bytes) : "an unknown number of bytes",
+                                   " are free; free some space and call again (SQLite ", code, ")"),
                       {{"path", path}, {"free_bytes", free}}),
       kDiskFullRetry);
 }
@@ -73,7 +71,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const std::string& 
   std::unique_ptr<Connection> connection(new Connection(db));
   if (result != SQLITE_OK) return connection->Error(absl::StrCat("open database ", path));
   sqlite3_busy_timeout(db, kBusyTimeoutMs);
-  // FULL syncs the log at each commit: what was acknowledged survives a power cut.
+  // FULL syncs the log at each commit, so acknowledged changes survive a power cut.
   RETURN_IF_ERROR(Annotate(
       connection->Execute(options.read_only ? "PRAGMA query_only=ON; PRAGMA cache_size=-1024"
                                             : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
@@ -87,6 +85,13 @@ Connection::~Connection() {
     for (sqlite3_stmt* statement : statements) sqlite3_finalize(statement);
   }
   sqlite3_close(db_);
+}
+
+absl::Status Connection::AddFunction(const char* name, int argument_count, Function function) {
+  const int result =
+      sqlite3_create_function_v2(db_, name, argument_count, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                 nullptr, function, nullptr, nullptr, nullptr);
+  return result == SQLITE_OK ? absl::OkStatus() : Error("add an SQL function");
 }
 
 absl::Status Connection::Execute(const std::string& sql) {

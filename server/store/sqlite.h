@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A thin layer over SQLite: one connection, prepared statements that are kept, errors as Status. No
-// SQL of its own.
+// A thin layer over SQLite: one connection, cached prepared statements, errors as Status. It
+// contains no SQL of its own.
 #pragma once
 
 #include <sqlite3.h>
@@ -33,25 +33,27 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Runs statements without results and without parameters.
+  // Runs statements without results or parameters.
   absl::Status Execute(const std::string& sql);
-  // Rows that the last statement changed.
-  int changes() const { return sqlite3_changes(db_); }
+  // Makes `function` callable from SQL as NAME with so many arguments; its result depends on them
+  // alone.
+  using Function = void (*)(sqlite3_context* context, int count, sqlite3_value** arguments);
+  absl::Status AddFunction(const char* name, int argument_count, Function function);
   bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
   int64_t last_insert_rowid() const { return sqlite3_last_insert_rowid(db_); }
-  // Status of the newest error of this connection. ResourceExhausted for a full disk, with reason
-  // DISK, the database's path and the free bytes.
+  // Status of the last error of this connection. A full disk is ResourceExhausted with reason DISK,
+  // the path of the database and the free bytes.
   absl::Status Error(std::string_view what) const;
 
  private:
   friend class Query;
   explicit Connection(sqlite3* db) : db_(db) {}
-  // A statement for `sql` that nobody uses now; given back by Query's destructor.
+  // An unused statement for `sql`. Query's destructor returns it.
   absl::StatusOr<sqlite3_stmt*> Take(const char* sql);
   void GiveBack(const char* sql, sqlite3_stmt* statement);
 
   sqlite3* db_;
-  // Keyed by the literal's address: every SQL text is a constant of the program.
+  // The key is the address of the literal, because each SQL text is a constant of the program.
   std::unordered_map<const char*, std::vector<sqlite3_stmt*>> free_statements_;
 };
 
@@ -63,7 +65,7 @@ class Connection {
 //   RETURN_IF_ERROR(query.status());
 class Query {
  public:
-  // `sql` must be a string constant: its address is the key of the statement cache.
+  // `sql` must be a string literal: its address is the key of the statement cache.
   Query(Connection& db, const char* sql);
   ~Query();
   Query(const Query&) = delete;
@@ -73,14 +75,13 @@ class Query {
   Query& Bind(std::string_view text);
   Query& BindBlob(std::string_view bytes);
 
-  // True: a row is there. False: done, or failed (status()).
+  // True: there is a row. False: done, or failed (see status()).
   bool Step();
-  // Steps through everything, for statements without rows.
+  // Steps to the end; for statements without rows.
   absl::Status Run();
   const absl::Status& status() const { return status_; }
 
   int64_t Int(int column) const { return sqlite3_column_int64(statement_, column); }
-  bool IsNull(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
   std::string_view Text(int column) const;
   // Valid until the next Step.
   std::string_view Blob(int column) const;

@@ -22,7 +22,8 @@ namespace trainerd::server {
 namespace {
 
 constexpr absl::Duration kRetry = absl::Milliseconds(20);
-constexpr char kLeaving[] = " leaving";
+// The same word as in earlier versions: a daemon may wait for one of those.
+constexpr char kShuttingDown[] = " leaving";
 
 absl::Status WriteHolder(int fd, const std::string& text, const std::string& path) {
   if (::ftruncate(fd, 0) != 0 ||
@@ -44,12 +45,12 @@ absl::Status HeldBy(const std::string& path, const std::string& holder) {
   return absl::FailedPreconditionError(
       absl::StrCat("the state directory ", path, " is in use by another trainerd (pid ",
                    holder.empty() ? "unknown" : holder,
-                   "). Stop that one, or give this one a directory of its own with --state-dir"));
+                   "). Stop that trainerd, or use another directory with --state-dir"));
 }
 
-// A killed daemon's lock lives on for a moment in a child that it had forked but that had not yet
-// become another program: the holder is gone, so the lock soon is.
-bool IsGone(const std::string& holder) {
+// A killed daemon's lock is still held for a moment by a child between fork and exec. The holder
+// has exited, so the lock is released soon.
+bool HasExited(const std::string& holder) {
   pid_t pid = 0;
   return absl::SimpleAtoi(holder, &pid) && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
 }
@@ -61,10 +62,8 @@ absl::Status LockWithPatience(int fd, const std::string& path, absl::Duration pa
       return ErrnoStatus(errno, absl::StrCat("lock ", path));
     }
     const std::string holder = ReadHolder(fd);
-    const bool is_leaving = absl::EndsWith(holder, kLeaving) || IsGone(holder);
-    if (!is_leaving || absl::Now() > deadline) {
-      return HeldBy(path, holder);
-    }
+    const bool ends = absl::EndsWith(holder, kShuttingDown) || HasExited(holder);
+    if (!ends || absl::Now() > deadline) return HeldBy(path, holder);
     absl::SleepFor(kRetry);
   }
   return absl::OkStatus();
@@ -77,7 +76,7 @@ absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Lock(const std::string& path
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) {
-    return ErrnoStatus(error.value(), absl::StrCat("make the state directory ", path));
+    return ErrnoStatus(error.value(), absl::StrCat("create the state directory ", path));
   }
   const int folder_fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder_fd < 0) return ErrnoStatus(errno, absl::StrCat("open the state directory ", path));
@@ -85,7 +84,7 @@ absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Lock(const std::string& path
   if (lock_fd < 0) {
     const int code = errno;
     ::close(folder_fd);
-    return ErrnoStatus(code, absl::StrCat("the state directory ", path, " cannot be written"));
+    return ErrnoStatus(code, absl::StrCat("write to the state directory ", path));
   }
   std::unique_ptr<StateDir> result(new StateDir(path, folder_fd, lock_fd));
   RETURN_IF_ERROR(LockWithPatience(lock_fd, path, patience));
@@ -94,7 +93,7 @@ absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Lock(const std::string& path
   }
   RETURN_IF_ERROR(WriteHolder(lock_fd, absl::StrCat(::getpid(), "\n"), path));
   std::filesystem::create_directories(result->runs_dir(), error);
-  if (error) return ErrnoStatus(error.value(), absl::StrCat("make ", result->runs_dir()));
+  if (error) return ErrnoStatus(error.value(), absl::StrCat("create ", result->runs_dir()));
   return result;
 }
 
@@ -106,8 +105,8 @@ StateDir::~StateDir() {
 std::string StateDir::short_path() const { return absl::StrCat("/proc/self/fd/", folder_fd_); }
 
 void StateDir::AnnounceShutdown() {
-  // A hint only: a successor that does not see it refuses to start instead of waiting.
-  WriteHolder(lock_fd_, absl::StrCat(::getpid(), kLeaving, "\n"), path_).IgnoreError();
+  // If this fails, a successor refuses to start instead of waiting.
+  WriteHolder(lock_fd_, absl::StrCat(::getpid(), kShuttingDown, "\n"), path_).IgnoreError();
 }
 
 }  // namespace trainerd::server

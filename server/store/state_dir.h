@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The state directory: made with mode 0700, locked by one daemon at a time. The lock file names its
-// holder.
+// The state directory: created with mode 0700, locked by one daemon at a time. The lock file names
+// its holder.
 #pragma once
 
 #include <memory>
@@ -14,9 +14,9 @@ namespace trainerd::server {
 // Held until the process ends or the object is destroyed.
 class StateDir {
  public:
-  // Makes the folder and takes its lock. A holder that says it is leaving, or that is gone,
-  // is waited for, at most `patience`. Errors: FailedPrecondition naming the process that holds it;
-  // PermissionDenied or ResourceExhausted when it cannot be written.
+  // Creates the folder and takes its lock. Waits at most `patience` for a holder that is shutting
+  // down or has exited. Errors: FailedPrecondition with the pid of the holder; PermissionDenied or
+  // ResourceExhausted when the folder cannot be written.
   static absl::StatusOr<std::unique_ptr<StateDir>> Lock(const std::string& path,
                                                         absl::Duration patience);
   ~StateDir();
@@ -25,11 +25,10 @@ class StateDir {
 
   const std::string& path() const { return path_; }
   std::string runs_dir() const { return path_ + "/runs"; }
-  // The folder's path through its open descriptor: short, so that a unix socket in it fits in 107
-  // bytes.
+  // The path of the folder through its open descriptor: short enough for the 107 bytes of a unix
+  // socket path.
   std::string short_path() const;
-  // Says in the lock file that this daemon is leaving, so that its successor waits instead of
-  // refusing.
+  // Marks this daemon as shutting down in the lock file, so that its successor waits for it.
   void AnnounceShutdown();
 
  private:

@@ -10,8 +10,8 @@
 namespace trainerd::server {
 namespace {
 
-// Idle connections that are kept; more readers at once open further ones.
-constexpr size_t kKeptReaders = 8;
+// Idle connections that are kept. When more are needed at once, further ones are opened.
+constexpr size_t kMaxIdleReaders = 8;
 
 }  // namespace
 
@@ -27,6 +27,18 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(Options options) {
   return store;
 }
 
+absl::StatusOr<std::unique_ptr<Connection>> Store::BeginRead() {
+  ASSIGN_OR_RETURN(std::unique_ptr<Connection> db, TakeReader());
+  RETURN_IF_ERROR(db->Execute("BEGIN"));
+  return db;
+}
+
+absl::Status Store::EndRead(std::unique_ptr<Connection> db) {
+  RETURN_IF_ERROR(db->Execute("COMMIT"));
+  ReturnReader(std::move(db));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Connection>> Store::TakeReader() {
   {
     absl::MutexLock lock(&mutex_);
@@ -39,9 +51,9 @@ absl::StatusOr<std::unique_ptr<Connection>> Store::TakeReader() {
   return Connection::Open(path_, {.read_only = true, .vfs = vfs_});
 }
 
-void Store::GiveBackReader(std::unique_ptr<Connection> db) {
+void Store::ReturnReader(std::unique_ptr<Connection> db) {
   absl::MutexLock lock(&mutex_);
-  if (readers_.size() < kKeptReaders) readers_.push_back(std::move(db));
+  if (readers_.size() < kMaxIdleReaders) readers_.push_back(std::move(db));
 }
 
 }  // namespace trainerd::server

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The database of one daemon: one writer thread for changes, a few read-only connections for
-// everything else. What was acknowledged by Change survives kill -9 and a power cut.
+// The database of one daemon: one writer thread for changes, a few read-only connections for reads.
+// A change that was acknowledged survives kill -9 and a power cut.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -20,32 +21,31 @@ namespace trainerd::server {
 class Store {
  public:
   struct Options {
-    std::string path;  // the database file
-    std::string vfs;   // for tests
+    // The database file.
+    std::string path;
+    // For tests.
+    std::string vfs;
     Writer::Listener listener = [](const std::vector<EventRecord>&) {};
     Writer::Clock clock = [] { return absl::Now(); };
   };
-  // Opens or creates the database and brings it to the newest schema. Errors: of Connection::Open
-  // and Migrate.
+  // Opens or creates the database and migrates it to the newest schema. Errors: of
+  // Connection::Open and Migrate.
   static absl::StatusOr<std::unique_ptr<Store>> Open(Options options);
 
-  // Runs a change and answers once it is durable.
+  // Runs a change and returns once it is durable. Errors: of Writer::Run.
   absl::Status Change(Writer::Change change) { return writer_->Run(std::move(change)); }
-  Writer& writer() { return *writer_; }
 
-  // Runs `read` in one read transaction: everything in it is seen as of one moment.
+  // Runs `read` in one read transaction, so that everything that it reads is of one moment.
+  // Returns what `read` returns, an absl::StatusOr<T> or an absl::Status, or the error of the
+  // transaction.
   template <typename Function>
-  absl::Status Read(Function read) {
-    absl::StatusOr<std::unique_ptr<Connection>> db = TakeReader();
+  auto Read(Function read) -> std::invoke_result_t<Function, Connection&> {
+    absl::StatusOr<std::unique_ptr<Connection>> db = BeginRead();
     if (!db.ok()) return db.status();
-    absl::Status status = (*db)->Execute("BEGIN");
-    if (status.ok()) {
-      status = read(**db);
-      absl::Status ended = (*db)->Execute("COMMIT");
-      if (status.ok()) status = ended;
-    }
-    GiveBackReader(*std::move(db));
-    return status;
+    std::invoke_result_t<Function, Connection&> result = read(**db);
+    absl::Status ended = EndRead(*std::move(db));
+    if (result.ok() && !ended.ok()) return ended;
+    return result;
   }
 
   const std::string& database_id() const { return database_id_; }
@@ -53,8 +53,10 @@ class Store {
 
  private:
   Store(std::string path, std::string vfs) : path_(std::move(path)), vfs_(std::move(vfs)) {}
+  absl::StatusOr<std::unique_ptr<Connection>> BeginRead();
+  absl::Status EndRead(std::unique_ptr<Connection> db);
   absl::StatusOr<std::unique_ptr<Connection>> TakeReader() ABSL_LOCKS_EXCLUDED(mutex_);
-  void GiveBackReader(std::unique_ptr<Connection> db) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReturnReader(std::unique_ptr<Connection> db) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::string path_;
   const std::string vfs_;

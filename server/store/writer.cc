@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "server/store/event_rows.h"
 
 namespace trainerd::server {
@@ -25,7 +26,7 @@ absl::Status Transaction::Append(v1::Event event, int flags) {
                      .flags = flags,
                      .bytes = std::make_shared<const std::string>(event.SerializeAsString())};
   bytes_ += static_cast<int64_t>(record.bytes->size());
-  // One event alone may be larger than the limit: it has nowhere else to go.
+  // A single event may exceed the limit, because it cannot be split.
   if (events_.size() >= kMaxChangeEvents || (bytes_ > kMaxChangeBytes && !events_.empty())) {
     return absl::ResourceExhaustedError(absl::StrCat("one change may write ", kMaxChangeEvents,
                                                      " events and ", kMaxChangeBytes, " bytes"));
@@ -87,7 +88,7 @@ void Writer::Commit(std::deque<Item>& group) {
   const int64_t first_seq = next_seq_;
   std::vector<EventRecord> events;
   absl::Status status = db_->Execute("BEGIN IMMEDIATE");
-  // What an earlier group left behind when not even its roll-back could be done.
+  // An earlier group's rollback failed; roll it back now.
   if (!status.ok() && db_->in_transaction()) {
     db_->Execute("ROLLBACK").IgnoreError();
     status = db_->Execute("BEGIN IMMEDIATE");
@@ -96,8 +97,8 @@ void Writer::Commit(std::deque<Item>& group) {
     if (!status.ok()) break;
     bool undone = true;
     item.status = RunInSavepoint(item, &events, &undone);
-    // SQLite rolls everything back by itself on some errors (disk full): a further savepoint would
-    // be a transaction of its own. And nothing half done is ever committed.
+    // On some errors (disk full) SQLite rolls back the whole transaction, and a further savepoint
+    // would be its own transaction. A partial change is never committed.
     if (!db_->in_transaction() || !undone) status = item.status;
   }
   if (status.ok()) status = db_->Execute("COMMIT");
@@ -108,7 +109,7 @@ void Writer::Commit(std::deque<Item>& group) {
     next_seq_ = first_seq;
   }
   for (Item& item : group) {
-    item.done(status.ok() ? item.status : Annotate(status, "nothing was stored"));
+    item.done(status.ok() ? item.status : Annotate(status, "the change was not stored"));
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one writer of the database. Changes are queued; one thread takes what has queued up, runs
-// each in a savepoint and commits them together, so that one fsync acknowledges many changes (group
-// commit). Nobody is told OK before the commit.
+// The only writer of the database. One thread takes all queued changes, runs each in a savepoint
+// and commits them together, so one fsync acknowledges many changes (group commit). No change is
+// acknowledged before the commit.
 #pragma once
 
 #include <cstdint>
@@ -21,17 +21,17 @@
 
 namespace trainerd::server {
 
-// Limits of one change, so that a watcher's message stays bounded.
+// Limits of one change. They bound the size of a watcher's message.
 constexpr int kMaxChangeEvents = 256;
 constexpr int64_t kMaxChangeBytes = 256 * 1024;
 
-// What a change may do; lives on the writer's thread while the change runs.
+// The interface of a change. Used only on the writer's thread, while the change runs.
 class Transaction {
  public:
   Connection& db() { return db_; }
   absl::Time now() const { return now_; }
-  // Gives the event its sequence number (and the time, if it has none) and stores it. Watchers see
-  // it after the commit. Errors: ResourceExhausted beyond the limits of one change.
+  // Sets the sequence number of the event (and the time, if it has none) and stores it. Watchers
+  // get it after the commit. Errors: ResourceExhausted beyond the limits of one change.
   absl::Status Append(v1::Event event, int flags = 0);
 
  private:
@@ -55,16 +55,16 @@ class Writer {
   using Listener = std::function<void(const std::vector<EventRecord>&)>;
   using Clock = std::function<absl::Time()>;
 
-  // `next_seq` is the first sequence number to give out.
+  // `next_seq` is the sequence number of the next event.
   Writer(std::unique_ptr<Connection> db, int64_t next_seq, Listener listener, Clock clock);
-  // Commits what is queued, then ends the thread.
+  // Commits the queued changes, then ends the thread.
   ~Writer();
 
-  // Runs `change` and answers once it is durable. A change that fails leaves nothing behind; others
-  // of its group are not touched. On a full disk the answer is ResourceExhausted with reason DISK;
-  // later changes are stored again once there is space.
+  // Runs `change` and returns once it is durable. A failed change stores nothing and does not
+  // affect the other changes of its group. Errors: of `change`; ResourceExhausted with reason DISK
+  // on a full disk (later changes succeed once there is space).
   absl::Status Run(Change change);
-  // The same without waiting; `done` is called on the writer's thread.
+  // As Run, without waiting. `done` is called on the writer's thread.
   void Post(Change change, Done done);
 
  private:
@@ -78,14 +78,14 @@ class Writer {
   }
   void Loop();
   void Commit(std::deque<Item>& group);
-  // `undone`: false when a change that failed could not be taken back without the rest of its
-  // group.
+  // *undone = false: a failed change could not be rolled back without the rest of its group.
   absl::Status RunInSavepoint(Item& item, std::vector<EventRecord>* events, bool* undone);
 
   const std::unique_ptr<Connection> db_;
   const Listener listener_;
   const Clock clock_;
-  int64_t next_seq_;  // writer's thread only
+  // Writer's thread only.
+  int64_t next_seq_;
 
   absl::Mutex mutex_;
   std::deque<Item> queue_ ABSL_GUARDED_BY(mutex_);

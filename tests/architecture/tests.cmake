@@ -9,3 +9,6 @@ add_test(NAME architecture_demo_data COMMAND Python3::Interpreter ${PROJECT_SOUR
 add_test(NAME architecture_links COMMAND ${dir}/check_links.sh ${CMAKE_BINARY_DIR}/bin ${LIBTORCH_ROOT}/torch/lib)
 set_tests_properties(architecture_includes architecture_includes_self_test architecture_style architecture_style_self_test architecture_demo_data architecture_links
   PROPERTIES LABELS unit SKIP_RETURN_CODE 77)
+# A build tree of its own (build/clang), like the fuzz targets.
+add_test(NAME architecture_clang COMMAND ${dir}/clang_build.sh)
+set_tests_properties(architecture_clang PROPERTIES LABELS integration TIMEOUT 1500 SKIP_RETURN_CODE 77)

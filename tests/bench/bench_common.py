@@ -67,9 +67,9 @@ def machine():
         memory_kib = int(re.search(r"MemTotal:\s+(\d+)", file.read()).group(1))
     model = re.search(r"model name\s*:\s*(.*)", info)
     flags = re.search(r"flags\s*:\s*(.*)", info)
-    wanted = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    reported = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
     return {"cpu": model.group(1) if model else platform.machine(), "cores": os.cpu_count(),
-            "features": [name for name in wanted if flags and name in flags.group(1).split()],
+            "features": [name for name in reported if flags and name in flags.group(1).split()],
             "memory_gib": round(memory_kib / 2**20, 1), "kernel": platform.release(),
             "trainerd": _first_line([program("trainerd"), "--version"]), "compiler": _first_line(["g++", "--version"]),
             "date": time.strftime("%Y-%m-%d", time.gmtime())}

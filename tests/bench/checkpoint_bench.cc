@@ -25,6 +25,7 @@
 #include "engine/model/hf_folder.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/attempt_files.h"
 
@@ -83,8 +84,8 @@ absl::StatusOr<double> WriteRaw(const std::string& path, int64_t bytes,
 }
 
 absl::Status Round(const Flags& flags, const CheckpointTarget& target,
-                   const ParameterSet& parameters, AdamW& optimizer, const std::vector<char>& block,
-                   int64_t* bytes, Times* times) {
+                   const ParameterSet& parameters, Optimizer& optimizer,
+                   const std::vector<char>& block, int64_t* bytes, Times* times) {
   RunState state;
   state.step = 1;
   state.total_steps = 1;
@@ -115,9 +116,14 @@ absl::Status Run(const Flags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ParameterSet> parameters,
                    ParameterSet::Create(config, precision, at::kCPU));
   RETURN_IF_ERROR(parameters->Load(*weights));
-  AdamW optimizer(*parameters, {});
-  optimizer.exp_avg().copy_(at::randn(optimizer.exp_avg().sizes()));
-  optimizer.exp_avg_sq().copy_(at::randn(optimizer.exp_avg_sq().sizes()).abs_());
+  v1::OptimizerConfig optimizer_config;
+  optimizer_config.set_type(v1::OptimizerConfig::TYPE_ADAMW);
+  for (const double beta : {0.9, 0.999}) optimizer_config.add_betas(beta);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,
+                   MakeOptimizer(optimizer_config, *parameters));
+  for (const OptimizerState& state : optimizer->State()) {
+    for (const at::Tensor& tensor : state.tensors) tensor.copy_(at::randn(tensor.sizes()).abs_());
+  }
 
   const CheckpointTarget target{
       .run_dir = run_dir, .job = "jobs/bench", .attempt = 1, .model_folder = flags.model};
@@ -125,7 +131,7 @@ absl::Status Run(const Flags& flags) {
   Times times;
   int64_t bytes = 0;
   for (int i = 0; i < flags.rounds; ++i)
-    RETURN_IF_ERROR(Round(flags, target, *parameters, optimizer, block, &bytes, &times));
+    RETURN_IF_ERROR(Round(flags, target, *parameters, *optimizer, block, &bytes, &times));
   const double gigabytes = static_cast<double>(bytes) / 1e9;
   const double raw = Median(times.raw), whole = Median(times.checkpoint),
                read_back = Median(times.read_back);

@@ -92,7 +92,7 @@ def bench_large(root, megabytes):
     model = os.path.join(root, "large-model")
     shutil.copytree(tokenizer, model)
     shutil.copy(os.path.join(bench.GOLDEN, "tiny_model", "config.json"), model)
-    # Not read, but the quick part asks for weights.
+    # Not read, but the quick part checks for weights.
     with open(os.path.join(model, "model.safetensors"), "w"):
         pass
     with open(job, "w") as file:

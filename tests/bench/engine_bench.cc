@@ -29,7 +29,7 @@
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/gemm.h"
 #include "engine/ops/op_table.h"
-#include "engine/optim/adamw.h"
+#include "engine/optim/factory.h"
 #include "engine/optim/global_norm.h"
 #include "engine/platform/torch_status.h"
 
@@ -49,20 +49,20 @@ double Now() {
 
 ModelConfig Shape(const std::string& name) {
   ModelConfig c;
+  RopeSpec rope;
   c.rms_norm_eps = 1e-6;
   c.tie_word_embeddings = true;
   c.max_position_embeddings = 8192;
   if (name == "smollm2") {
-    c.model_type = "llama";
     c.vocab_size = 49152, c.hidden_size = 576, c.intermediate_size = 1536, c.num_layers = 30,
     c.num_heads = 9, c.num_kv_heads = 3, c.head_dim = 64;
   } else {
-    c.model_type = "qwen3";
-    c.qk_norm = true;
-    c.rope_theta = 1e6;
+    c.block.qk_norm = QkNorm::kPerHead;
+    rope.theta = 1e6;
     c.vocab_size = 151936, c.hidden_size = 256, c.intermediate_size = 768, c.num_layers = 4,
     c.num_heads = 4, c.num_kv_heads = 2, c.head_dim = 64;
   }
+  c.block.layers.assign(static_cast<size_t>(c.num_layers), {.rope = rope});
   return c;
 }
 
@@ -105,7 +105,13 @@ void TrainingStep(const Flags& flags) {
   auto parameters = ParameterSet::Create(config, precision, at::kCPU);
   if (!parameters.ok() || !(*parameters)->InitRandom(1).ok()) std::exit(1);
   Decoder decoder(config, **parameters);
-  AdamW optimizer(**parameters, {});
+  v1::OptimizerConfig optimizer_config;
+  optimizer_config.set_type(v1::OptimizerConfig::TYPE_ADAMW);
+  for (const double beta : {0.9, 0.999}) optimizer_config.add_betas(beta);
+  optimizer_config.set_eps(1e-8);
+  optimizer_config.set_weight_decay(0.01);
+  auto optimizer = MakeOptimizer(optimizer_config, **parameters);
+  if (!optimizer.ok()) std::exit(1);
 
   std::mt19937_64 random(42);
   double cpu = 0, forward = 0, forward_backward = 0, norm = 0, update = 0;
@@ -127,7 +133,7 @@ void TrainingStep(const Flags& flags) {
     const double t1 = Now();
     const double gradient_norm = GlobalNorm((*parameters)->flat_grad()).item<double>();
     const double t2 = Now();
-    optimizer.Step(1e-4, std::min(1.0, 1.0 / gradient_norm), step + 1);
+    (*optimizer)->Step(1e-4, std::min(1.0, 1.0 / gradient_norm), step + 1);
     const double t3 = Now(), c3 = CpuSeconds();
     if (step == 0) continue;  // first touch of every buffer
     forward_backward += t1 - t0, norm += t2 - t1, update += t3 - t2, cpu += c3 - c0;
@@ -166,20 +172,19 @@ void Time(const Flags& flags, const char* op, double gigaflop, const std::functi
   std::printf("}\n");
 }
 
-void Ops(const Flags& flags) {
-  const ModelConfig c = Shape(flags.model);
-  const OpTable& ops = OpsFor(at::kCPU);
-  const auto dtype =
-      at::TensorOptions().dtype(flags.precision == "bf16" ? at::kBFloat16 : at::kFloat);
-  const int64_t T = flags.tokens, D = c.hidden_size, F = c.intermediate_size, N = c.num_heads,
-                K = c.num_kv_heads, H = c.head_dim;
-  std::mt19937_64 random(1);
-  const DeviceBatch batch = ToDevice(RandomRow(flags, c.vocab_size, random), at::kCPU);
-  const int64_t rows = batch.ids.size(0);
-  const auto rand = [&](at::IntArrayRef sizes) { return at::randn(sizes).to(dtype); };
-  const auto fp32 = [&](at::IntArrayRef sizes) { return at::randn(sizes); };
+at::ScalarType ComputeType(const Flags& flags) {
+  return flags.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+}
 
-  const at::Tensor x = rand({T, D}), d = rand({T, D}), w = rand({D}), dw = fp32({D});
+at::Tensor Random(const Flags& flags, at::IntArrayRef sizes) {
+  return at::randn(sizes).to(ComputeType(flags));
+}
+
+void PointwiseOps(const Flags& flags, const ModelConfig& c) {
+  const OpTable& ops = OpsFor(at::kCPU);
+  const int64_t T = flags.tokens, D = c.hidden_size, F = c.intermediate_size;
+  const auto rand = [&](at::IntArrayRef sizes) { return Random(flags, sizes); };
+  const at::Tensor x = rand({T, D}), d = rand({T, D}), w = rand({D}), dw = at::randn({D});
   const RmsNormResult normed = ops.rms_norm_forward(x, d, w, 1e-6);
   Time(flags, "rms_norm_forward", 0, [&] { ops.rms_norm_forward(x, d, w, 1e-6); });
   at::Tensor d_sum = rand({T, D});
@@ -188,14 +193,22 @@ void Ops(const Flags& flags) {
   const at::Tensor gate_up = rand({T, 2 * F}), d_act = rand({T, F});
   Time(flags, "swiglu_forward", 0, [&] { ops.swiglu_forward(gate_up); });
   Time(flags, "swiglu_backward", 0, [&] { ops.swiglu_backward(d_act, gate_up); });
+  const at::Tensor logits = rand({256, c.vocab_size}),
+                   targets = at::randint(c.vocab_size, {256}, at::TensorOptions().dtype(at::kLong));
+  Time(flags, "cross_entropy_256_rows", 0, [&] { ops.cross_entropy(logits, targets, 1e-3, true); });
+}
 
+void AttentionOps(const Flags& flags, const ModelConfig& c, const DeviceBatch& batch) {
+  const OpTable& ops = OpsFor(at::kCPU);
+  const int64_t N = c.num_heads, K = c.num_kv_heads, H = c.head_dim, rows = batch.ids.size(0);
+  const auto rand = [&](at::IntArrayRef sizes) { return Random(flags, sizes); };
   const at::Tensor qkv = rand({rows, (N + 2 * K) * H}), d_qkv = rand({rows, (N + 2 * K) * H}),
                    d_out = rand({rows, N, H});
   const auto heads = [&](const at::Tensor& t, int64_t first, int64_t count) {
     return t.narrow(1, first * H, count * H).unflatten(1, {count, H});
   };
-  const at::Tensor cos = fp32({rows, H / 2}), sin = fp32({rows, H / 2}), head_w = rand({H}),
-                   head_dw = fp32({H});
+  const at::Tensor cos = at::randn({rows, H / 2}), sin = at::randn({rows, H / 2}),
+                   head_w = rand({H}), head_dw = at::randn({H});
   Time(flags, "rope_q", 0, [&] { ops.rope(heads(d_qkv, 0, N), cos, sin, false); });
   Time(flags, "norm_rope_forward_q", 0, [&] {
     ops.norm_rope_forward(heads(d_qkv, 0, N), heads(qkv, 0, N), head_w, cos, sin, 1e-6);
@@ -211,39 +224,45 @@ void Ops(const Flags& flags) {
         batch.documents.cu_seqlens_host[i + 1] - batch.documents.cu_seqlens_host[i];
     pairs += length * (length + 1) / 2;
   }
-  const double attention_gigaflop = 4.0 * pairs * static_cast<double>(N * H) / 1e9;
+  const double gigaflop = 4.0 * pairs * static_cast<double>(N * H) / 1e9;
   const AttentionResult attended = ops.attention_forward(q, k, v, batch.documents, shape);
-  Time(flags, "attention_forward", attention_gigaflop,
+  Time(flags, "attention_forward", gigaflop,
        [&] { ops.attention_forward(q, k, v, batch.documents, shape); });
-  Time(flags, "attention_backward", 2.5 * attention_gigaflop, [&] {
+  Time(flags, "attention_backward", 2.5 * gigaflop, [&] {
     ops.attention_backward(d_out, q, k, v, attended, batch.documents, shape, heads(d_qkv, 0, N),
                            heads(d_qkv, N, K), heads(d_qkv, N + K, K));
   });
+}
 
-  const at::Tensor logits = rand({256, c.vocab_size}),
-                   targets = at::randint(c.vocab_size, {256}, at::TensorOptions().dtype(at::kLong));
-  Time(flags, "cross_entropy_256_rows", 0, [&] { ops.cross_entropy(logits, targets, 1e-3, true); });
-  const at::Tensor embedding_grad = fp32({c.vocab_size, D});
+// Forward, d_input and d_weight of a linear layer of m tokens.
+void Gemm(const Flags& flags, const std::string& name, int64_t m, int64_t n, int64_t depth) {
+  const at::Tensor a = Random(flags, {m, depth}), b = Random(flags, {n, depth}),
+                   y = Random(flags, {m, n}), g = at::zeros({n, depth});
+  const double gigaflop =
+      2e-9 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(depth);
+  Time(flags, ("gemm_forward_" + name).c_str(), gigaflop, [&] { MatMulOut(y, a, b.t()); });
+  Time(flags, ("gemm_dx_" + name).c_str(), gigaflop, [&] { MatMulOut(a, y, b); });
+  Time(flags, ("gemm_dw_" + name).c_str(), gigaflop, [&] { AddMatMul(g, y.t(), a); });
+}
+
+void Ops(const Flags& flags) {
+  const ModelConfig c = Shape(flags.model);
+  std::mt19937_64 random(1);
+  const DeviceBatch batch = ToDevice(RandomRow(flags, c.vocab_size, random), at::kCPU);
+  PointwiseOps(flags, c);
+  AttentionOps(flags, c, batch);
+  const int64_t T = flags.tokens, D = c.hidden_size, F = c.intermediate_size, N = c.num_heads,
+                K = c.num_kv_heads, H = c.head_dim;
+  const at::Tensor embedding_grad = at::randn({c.vocab_size, D});
   Time(flags, "embedding_backward", 0, [&] {
-    ops.embedding_backward(rand({1, D}).expand({rows, D}), batch.ids, embedding_grad);
+    OpsFor(at::kCPU).embedding_backward(Random(flags, {1, D}).expand({batch.ids.size(0), D}),
+                                        batch.ids, embedding_grad);
   });
-
-  const auto gemm = [&](const char* name, int64_t m, int64_t n, int64_t depth) {
-    const at::Tensor a = rand({m, depth}), b = rand({n, depth}), y = rand({m, n}),
-                     g = at::zeros({n, depth});
-    const double gigaflop =
-        2e-9 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(depth);
-    Time(flags, (std::string("gemm_forward_") + name).c_str(), gigaflop,
-         [&] { MatMulOut(y, a, b.t()); });
-    Time(flags, (std::string("gemm_dx_") + name).c_str(), gigaflop, [&] { MatMulOut(a, y, b); });
-    Time(flags, (std::string("gemm_dw_") + name).c_str(), gigaflop,
-         [&] { AddMatMul(g, y.t(), a); });
-  };
-  gemm("qkv", T, (N + 2 * K) * H, D);
-  gemm("output", T, D, N * H);
-  gemm("gate_up", T, 2 * F, D);
-  gemm("down", T, D, F);
-  gemm("head_256", 256, c.vocab_size, D);
+  Gemm(flags, "qkv", T, (N + 2 * K) * H, D);
+  Gemm(flags, "output", T, D, N * H);
+  Gemm(flags, "gate_up", T, 2 * F, D);
+  Gemm(flags, "down", T, D, F);
+  Gemm(flags, "head_256", 256, c.vocab_size, D);
 }
 
 bool Parse(int argc, char** argv, Flags& flags) {

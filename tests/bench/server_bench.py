@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import select
+import sqlite3
 import subprocess
 import time
 
@@ -120,6 +121,29 @@ def bench_watchers(world, sizes):
     bench.emit("watchers", **result, goal="about 100 events a second each, p99_ms <= 50, no gap")
 
 
+def add_history(world, job, count):
+    """Appends `count` copies of an event of this job to the database, as if it had trained for that long. The daemon must not run."""
+    with sqlite3.connect(os.path.join(world.state_dir, "trainerd.db")) as db:
+        row = db.execute("SELECT type, event FROM events WHERE job = ? ORDER BY length(event) DESC LIMIT 1", (job.removeprefix("jobs/"),)).fetchone()
+        last = db.execute("SELECT max(seq) FROM events").fetchone()[0]
+        db.executemany("INSERT INTO events (seq, change, job, type, flags, event) VALUES (?, ?, ?, ?, 0, ?)",
+                       ((last + n, last + n, job.removeprefix("jobs/"), *row) for n in range(1, count + 1)))
+
+
+@with_world
+def bench_replay(world, sizes):
+    """200 live watchers of a job with 100 steps per second, while 20 others replay 1 million old events of another job. Goal: p99 at most 50 ms, no gap."""
+    old = world.submit(fake_jobs.write_job(world.root, name="old", steps=5, every=0))
+    world.wait_state(old, "SUCCEEDED")
+    world.stop_daemon()
+    add_history(world, old, sizes["history"])
+    world.start()
+    job = running_job(world, name="live", step_ms=9)
+    result = server_load("replay", "--socket", socket_of(world), "--job", job, "--history", old, "--watchers", sizes["watchers"],
+                         "--replayers", sizes["replayers"], "--seconds", sizes["replay_seconds"])
+    bench.emit("replay", history=sizes["history"], **result, goal="p99_ms <= 50, no gap")
+
+
 @with_world
 def bench_idle_watchers(world, sizes):
     """What a watcher costs the daemon while nothing happens, each with a connection of its own."""
@@ -180,10 +204,12 @@ def bench_pause_real(sizes):
         world.close()
 
 
-BENCHES = {"start": bench_start, "submit": bench_submit, "watch_latency": bench_watch_latency, "watchers": bench_watchers,
+BENCHES = {"start": bench_start, "submit": bench_submit, "watch_latency": bench_watch_latency, "watchers": bench_watchers, "replay": bench_replay,
            "idle_watchers": bench_idle_watchers, "pause": bench_pause, "pause_real": bench_pause_real}
-FULL = {"starts": 10, "submits": 4000, "lines": 1000, "watchers": 200, "seconds": 10, "pauses": 3, "real_model": True}
-SMOKE = {"starts": 2, "submits": 50, "lines": 40, "watchers": 10, "seconds": 1, "pauses": 1, "real_model": False}
+FULL = {"starts": 10, "submits": 4000, "lines": 1000, "watchers": 200, "seconds": 10, "pauses": 3, "real_model": True,
+        "history": 10**6, "replayers": 20, "replay_seconds": 60}
+SMOKE = {"starts": 2, "submits": 50, "lines": 40, "watchers": 10, "seconds": 1, "pauses": 1, "real_model": False,
+         "history": 20_000, "replayers": 3, "replay_seconds": 10}
 
 
 def main():

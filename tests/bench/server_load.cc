@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // Load on a real trainerd from outside, over its public API. Each command prints one JSON line;
-// server_bench.py starts the daemon and puts the lines together.
+// server_bench.py starts the daemon and collects the lines.
 //
-// usage: server_load start  --program trainerd --state-dir DIR [--count 10]     starts and stops
-// daemons: spawn → health SERVING, resident memory idle
-//        server_load submit --socket PATH --model DIR --data FILE --names FILE [--threads 8]
-//        [--count 4000] server_load count  --socket PATH --names FILE                          how
-//        many of the acknowledged jobs the daemon still has server_load watch  --socket PATH --job
-//        jobs/ID [--watchers 200] [--seconds 10] server_load idle   --socket PATH --pid PID
-//        [--watchers 200] [--seconds 5]   what watchers without events cost
+// server_load start   --program trainerd --state-dir DIR [--count 10]
+//   starts and stops daemons: time from spawn to SERVING, resident memory when idle
+// server_load submit  --socket PATH --model DIR --data FILE --names FILE [--threads 8]
+//                     [--count 4000]
+// server_load count   --socket PATH --names FILE
+//   how many of the acknowledged jobs the daemon still has
+// server_load watch   --socket PATH --job jobs/ID [--watchers 200] [--seconds 10]
+// server_load replay  --socket PATH --job jobs/ID --history jobs/ID [--watchers 200]
+//                     [--replayers 20] [--seconds 60]
+//   as watch, while other watchers replay the history of another job
+// server_load idle    --socket PATH --pid PID [--watchers 200] [--seconds 5]
+//   the cost of watchers without events
 #include <fcntl.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
@@ -48,8 +53,8 @@ constexpr auto kPoll = std::chrono::microseconds(200);
 constexpr auto kIdleTime = std::chrono::seconds(2);
 
 struct Flags {
-  std::string command, socket, program, state_dir, model, data, names, job;
-  int threads = 8, count = 0, watchers = 200, pid = 0;
+  std::string command, socket, program, state_dir, model, data, names, job, history;
+  int threads = 8, count = 0, watchers = 200, replayers = 20, pid = 0;
   double seconds = 10;
 };
 
@@ -243,14 +248,16 @@ int Count(const Flags& flags) {
   return acknowledged == found ? 0 : 1;
 }
 
-// ---------------------------------------------------------------- watch, idle
+// ---------------------------------------------------------------- watch, replay, idle
 class Watcher : public grpc::ClientReadReactor<v1::StreamStatusResponse> {
  public:
-  Watcher(const std::string& socket, const std::string& parent, const std::atomic<bool>& counting)
+  // Without `after`, from now on.
+  Watcher(const std::string& socket, const std::string& parent, const std::string& after,
+          const std::atomic<bool>& counting)
       : counting_(counting), stub_(v1::Trainer::NewStub(Connect(socket))) {
-    v1::StreamStatusRequest request;
-    request.set_parent(parent);
-    request_ = request;
+    request_.set_parent(parent);
+    request_.set_after(after);
+    request_.set_until_terminal(!after.empty());
     stub_->async()->StreamStatus(&context_, &request_, this);
     StartRead(&response_);
     StartCall();
@@ -259,6 +266,7 @@ class Watcher : public grpc::ClientReadReactor<v1::StreamStatusResponse> {
   void OnReadDone(bool ok) override {
     if (!ok) return;
     const double now = WallClock();
+    received_ += response_.events_size();
     for (const v1::Event& event : response_.events()) {
       if (!event.has_metrics() || !counting_) continue;
       latency_.push_back(
@@ -284,6 +292,11 @@ class Watcher : public grpc::ClientReadReactor<v1::StreamStatusResponse> {
     condition_.wait(lock, [this] { return done_; });
   }
 
+  int64_t received() const { return received_; }
+  bool IsDone() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return done_;
+  }
   // After Wait.
   const std::vector<double>& latency() const { return latency_; }
   int64_t gaps() const { return gaps_; }
@@ -297,6 +310,7 @@ class Watcher : public grpc::ClientReadReactor<v1::StreamStatusResponse> {
   v1::StreamStatusResponse response_;
   std::vector<double> latency_;
   int64_t last_step_ = 0, gaps_ = 0;
+  std::atomic<int64_t> received_{0};
 
   std::mutex mutex_;
   std::condition_variable condition_;
@@ -304,21 +318,19 @@ class Watcher : public grpc::ClientReadReactor<v1::StreamStatusResponse> {
   bool failed_ = false;  // guarded by mutex_
 };
 
-std::vector<std::unique_ptr<Watcher>> Open(const Flags& flags, const std::string& parent,
-                                           const std::atomic<bool>& counting) {
-  std::vector<std::unique_ptr<Watcher>> watchers;
-  for (int i = 0; i < flags.watchers; ++i)
-    watchers.push_back(std::make_unique<Watcher>(flags.socket, parent, counting));
+using Watchers = std::vector<std::unique_ptr<Watcher>>;
+
+Watchers Open(const Flags& flags, const std::string& parent, const std::atomic<bool>& counting) {
+  Watchers watchers;
+  for (int i = 0; i < flags.watchers; ++i) {
+    watchers.push_back(std::make_unique<Watcher>(flags.socket, parent, "", counting));
+  }
   return watchers;
 }
 
-int Watch(const Flags& flags) {
-  std::atomic<bool> counting{false};
-  const std::vector<std::unique_ptr<Watcher>> watchers = Open(flags, flags.job, counting);
-  std::this_thread::sleep_for(kIdleTime);  // all are connected and have what was there
-  counting = true;
-  std::this_thread::sleep_for(std::chrono::duration<double>(flags.seconds));
-  counting = false;
+// Ends the watchers and prints the fields of their latency, without the braces. False: a watcher
+// failed or missed a step.
+bool Report(const Flags& flags, double seconds, Watchers& watchers) {
   for (const auto& watcher : watchers) watcher->Cancel();
   std::vector<double> all;
   int64_t gaps = 0;
@@ -333,12 +345,62 @@ int Watch(const Flags& flags) {
   }
   const double count = static_cast<double>(all.size());
   std::printf(
-      "{\"watchers\":%d,\"seconds\":%.1f,\"events_per_second_each\":%.1f,\"fewest_events\":%zu,"
-      "\"gaps\":%lld,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f}\n",
-      flags.watchers, flags.seconds, count / flags.seconds / flags.watchers, fewest,
+      "\"watchers\":%d,\"seconds\":%.1f,\"events_per_second_each\":%.1f,\"fewest_events\":%zu,"
+      "\"gaps\":%lld,\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f",
+      flags.watchers, seconds, count / seconds / flags.watchers, fewest,
       static_cast<long long>(gaps), 1e3 * Percentile(all, 0.5), 1e3 * Percentile(all, 0.99),
       1e3 * Percentile(all, 1.0));
-  return failed || gaps > 0 ? 1 : 0;
+  return !failed && gaps == 0;
+}
+
+int Watch(const Flags& flags) {
+  std::atomic<bool> counting{false};
+  Watchers watchers = Open(flags, flags.job, counting);
+  std::this_thread::sleep_for(kIdleTime);  // all are connected and have what was there
+  counting = true;
+  std::this_thread::sleep_for(std::chrono::duration<double>(flags.seconds));
+  counting = false;
+  std::printf("{");
+  const bool good = Report(flags, flags.seconds, watchers);
+  std::printf("}\n");
+  return good ? 0 : 1;
+}
+
+// Measures the live watchers until all others have replayed the history, at most flags.seconds.
+int Replay(const Flags& flags) {
+  std::atomic<bool> counting{false};
+  const std::atomic<bool> never{false};
+  Watchers watchers = Open(flags, flags.job, counting);
+  std::this_thread::sleep_for(kIdleTime);
+  Watchers replayers;
+  counting = true;
+  const double begin = Now();
+  for (int i = 0; i < flags.replayers; ++i) {
+    replayers.push_back(std::make_unique<Watcher>(flags.socket, flags.history, "begin", never));
+  }
+  const auto done = [](const auto& replayer) { return replayer->IsDone(); };
+  while (!std::all_of(replayers.begin(), replayers.end(), done) && Now() - begin < flags.seconds) {
+    std::this_thread::sleep_for(kPoll);
+  }
+  const double seconds = Now() - begin;
+  counting = false;
+  int64_t replayed = 0, completed = 0;
+  bool failed = false;
+  for (const auto& replayer : replayers) {
+    replayed += replayer->received();
+    completed += replayer->IsDone();
+    replayer->Cancel();
+    replayer->Wait();
+    failed = failed || replayer->failed();
+  }
+  std::printf(
+      "{\"replayers\":%d,\"completed\":%lld,\"replayed_events\":%lld,"
+      "\"replayed_per_second\":%.0f,",
+      flags.replayers, static_cast<long long>(completed), static_cast<long long>(replayed),
+      static_cast<double>(replayed) / seconds);
+  const bool good = Report(flags, seconds, watchers);
+  std::printf("}\n");
+  return good && !failed ? 0 : 1;
 }
 
 // Processor seconds of a process so far.
@@ -356,7 +418,7 @@ double CpuSeconds(int pid) {
 int Idle(const Flags& flags) {
   const std::atomic<bool> counting{false};
   const double before = StatusMegabytes(flags.pid, "VmRSS");
-  const std::vector<std::unique_ptr<Watcher>> watchers = Open(flags, "jobs/-", counting);
+  const Watchers watchers = Open(flags, "jobs/-", counting);
   std::this_thread::sleep_for(kIdleTime);
   const double after = StatusMegabytes(flags.pid, "VmRSS"), cpu = CpuSeconds(flags.pid);
   std::this_thread::sleep_for(std::chrono::duration<double>(flags.seconds));
@@ -393,6 +455,10 @@ bool Parse(int argc, char** argv, Flags& flags) {
       flags.names = value;
     else if (name == "--job")
       flags.job = value;
+    else if (name == "--history")
+      flags.history = value;
+    else if (name == "--replayers")
+      flags.replayers = std::atoi(value);
     else if (name == "--threads")
       flags.threads = std::atoi(value);
     else if (name == "--count")
@@ -416,6 +482,7 @@ int Main(int argc, char** argv) {
   if (parsed && flags.command == "submit") return Submit(flags);
   if (parsed && flags.command == "count") return Count(flags);
   if (parsed && flags.command == "watch") return Watch(flags);
+  if (parsed && flags.command == "replay") return Replay(flags);
   if (parsed && flags.command == "idle") return Idle(flags);
   std::fprintf(stderr, "usage: see the head of server_load.cc\n");
   return 2;

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Each benchmark runs with tiny sizes and prints results that parse. Figures are printed, never asserted: they depend on who else uses the machine.
-usage: smoke_test.py [BenchSmokeTest.test_NAME]     Exit code 77 when what was asked for was skipped; the reason is printed."""
+"""Each benchmark runs with tiny sizes and prints results that parse. Figures are printed, never
+asserted: they depend on the load of the machine.
+
+usage: smoke_test.py [BenchSmokeTest.test_NAME]
+Exit code 77 if the requested tests were skipped; the reason is printed."""
 
 import json
 import os
@@ -52,9 +55,11 @@ class BenchSmokeTest(unittest.TestCase):
 
     def test_server(self):
         found = script("server_bench.py", "--smoke")
-        self.assertEqual(set(found), {"start", "submit", "watch_latency", "watchers", "idle_watchers", "pause"})
+        self.assertEqual(set(found), {"start", "submit", "watch_latency", "watchers", "replay", "idle_watchers", "pause"})
         self.assertEqual(found["submit"]["found_after_kill"], found["submit"]["acknowledged"])
         self.assertEqual(found["watchers"]["gaps"], 0)
+        self.assertEqual(found["replay"]["gaps"], 0)
+        self.assertEqual(found["replay"]["completed"], found["replay"]["replayers"])
         self.assertGreater(found["watch_latency"]["lines"], 0)
 
     def test_pause_of_the_real_worker(self):

@@ -17,18 +17,18 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/cli/inspect/job_file.h"
 #include "engine/data/batches/packing.h"
 #include "engine/data/prepare.h"
 #include "engine/data/source/jsonl_reader.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/job_file.h"
 
 namespace trainerd::engine {
 namespace {
 
-// At least so much is encoded between two looks at the clock.
+// At least so much is encoded between two readings of the clock.
 constexpr size_t kTimedBytes = 8 << 20;
 
 using Json = nlohmann::ordered_json;
@@ -132,7 +132,8 @@ absl::Status BenchTokenizer(const Flags& flags) {
 }
 
 absl::Status BenchRows(const Flags& flags) {
-  ASSIGN_OR_RETURN(const v1::JobConfig config, ReadJobFile(flags.job));
+  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job, ReadResolvedJob({.path = flags.job}));
+  const v1::JobConfig& config = job.config();
   std::vector<double> load, taken;
   int64_t rows = 0, conversations = 0;
   for (int i = 0; i < flags.rounds; ++i) {

@@ -3,7 +3,7 @@
 """TRL's SFTTrainer on the CPU, measured from outside its loop; vs_trl.py runs it with the interpreter that has torch and TRL. Loss on assistant turns
 alone by the template's generation marks, best-fit-decreasing packing, fused AdamW, no checkpoint, no gradient checkpointing (it would only slow TRL).
 
-Tokens per second: tokens of the steps (no padding) over the time from on_step_begin to on_step_end, the first step left out.
+Tokens per second: tokens of the steps (no padding) over the time from on_step_begin to on_step_end, without the first step.
 Prints one JSON line."""
 
 import argparse

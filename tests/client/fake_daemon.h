@@ -23,30 +23,10 @@
 #include "client/view/environment.h"
 #include "proto/contract/job/job_state.h"
 #include "tests/client/fake_store.h"
+#include "tests/temp_dir.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::client {
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "trainctl-test-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-  std::string Write(const std::string& name, const std::string& contents,
-                    mode_t mode = 0600) const {
-    const std::string file = path_ + "/" + name;
-    std::ofstream(file) << contents;
-    chmod(file.c_str(), mode);
-    return file;
-  }
-
- private:
-  std::string path_;
-};
 
 class FakeTrainer final : public v1::Trainer::Service {
  public:
@@ -95,7 +75,7 @@ class FakeTrainer final : public v1::Trainer::Service {
                         v1::ListJobsResponse* response) override {
     const std::lock_guard lock(store_->mutex);
     size_t at = request->page_token().empty() ? 0 : std::stoul(request->page_token());
-    // Pages of two, whatever is asked for: a client must follow the tokens.
+    // Pages of two, whatever the request: a client must follow the tokens.
     for (int i = 0; i < std::min(2, request->page_size()) && at < store_->jobs.size(); ++i)
       *response->add_jobs() = store_->jobs[at++];
     if (at < store_->jobs.size()) response->set_next_page_token(std::to_string(at));
@@ -220,7 +200,7 @@ class FakeRuns final : public v1::Runs::Service {
     v1::Attempt& attempt = *response->add_attempts();
     attempt.set_job(request->parent());
     attempt.set_number(1);
-    attempt.set_device("cpu");
+    attempt.add_devices("cpu");
     attempt.set_end(v1::Attempt::CRASHED);
     attempt.set_first_step(1);
     attempt.set_last_step(17);

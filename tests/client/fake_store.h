@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the daemon of the tests (fake_daemon.h) holds and what it is told to do wrong.
+// The state of the fake daemon (fake_daemon.h), and the errors that it injects.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -12,6 +12,7 @@
 
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "proto/contract/job/revision.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::client {
@@ -45,7 +46,7 @@ struct FakeStore {
   std::vector<v1::StreamLogsRequest> log_reads;
   std::vector<v1::StopRequest> stops;
   std::string authorization;
-  int api_revision = 1;
+  int api_revision = kApiRevision;
 
   // The n-th StreamStatus call (from 0) breaks after so many of its events; absent: it does not
   // break.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole runs of a tiny model: stages, resume to the same bytes, pause, stop, discard, what a
-// failure says. Expectations come from running the same job undisturbed, or from the architecture's
-// rules.
+// Whole jobs of a tiny model: stages, resume to the same bytes, pause, stop, discard, and errors.
+// Expectations come from running the same job without interruption, or from the rules for stopping
+// and resuming.
 #include "engine/run_job.h"
 
 #include <gmock/gmock.h>
@@ -27,16 +27,15 @@ using ::testing::HasSubstr;
 using testing::Ran;
 using testing::ReadText;
 using testing::RunAttempt;
-using testing::TempDir;
+using testing::StopAfterStep;
 using testing::TinyJob;
-using testing::WantAfterStep;
 using testing::WriteText;
 
 std::string FinalHash(const internal::AttemptSpec& spec) {
   return FileHash(spec.run_dir() + "/final/model.safetensors");
 }
 
-TEST(RunJobTest, LearnsAndEndsWithAVerifiedFinalModel) {
+TEST(RunJobTest, LearnsAndWritesVerifiedFinalModel) {
   TempDir folder;
   TinyJob job(folder);
   const internal::AttemptSpec spec =
@@ -64,7 +63,7 @@ TEST(RunJobTest, LearnsAndEndsWithAVerifiedFinalModel) {
   EXPECT_TRUE(ran.record.last_checkpoint().verified());
 }
 
-TEST(RunJobTest, TheFirstUpdateOfAWarmUpHasLearningRateZero) {
+TEST(RunJobTest, FirstUpdateOfWarmUpHasLearningRateZero) {
   TempDir folder;
   TinyJob job(folder);
   Ran ran;
@@ -84,20 +83,29 @@ struct ResumeCase {
   const char* precision;
   const char* packing;
   const char* dtype;  // of the model folder
+  const char* name = "";
+  const char* train_keys = "";
+  const char* sections = "";
 };
+
+std::string ResumeName(const ::testing::TestParamInfo<ResumeCase>& info) {
+  return absl::StrCat(info.param.precision, "_", info.param.packing, "_from_", info.param.dtype,
+                      *info.param.name == '\0' ? "" : "_", info.param.name);
+}
 
 class ResumeTest : public ::testing::TestWithParam<ResumeCase> {};
 
-// Stops after each of several steps (one of them in the middle of an epoch, one at its end) and
-// continues; all losses and the final weights must be those of the undisturbed run, to the bit.
-TEST_P(ResumeTest, EndsWithTheBytesOfAnUndisturbedRun) {
+// Stops after each of several steps (one in the middle of an epoch, one at its end) and resumes.
+// All losses and the final weights must equal those of the uninterrupted job bit for bit.
+TEST_P(ResumeTest, EndsWithBytesOfUninterruptedJob) {
   TempDir folder;
   TinyJob job(folder, GetParam().dtype);
-  const std::string overrides = absl::StrCat("train: {precision: ", GetParam().precision,
-                                             "}\ndata: {packing: ", GetParam().packing, "}");
-  const internal::AttemptSpec undisturbed = job.Spec("undisturbed", 1, overrides);
+  const std::string overrides =
+      absl::StrCat("train: {precision: ", GetParam().precision, GetParam().train_keys,
+                   "}\ndata: {packing: ", GetParam().packing, "}\n", GetParam().sections);
+  const internal::AttemptSpec uninterrupted = job.Spec("uninterrupted", 1, overrides);
   Ran whole;
-  RunAttempt(undisturbed, &whole);
+  RunAttempt(uninterrupted, &whole);
   ASSERT_EQ(whole.record.end(), v1::Attempt::COMPLETED) << whole.record.error().message();
   const int64_t total = whole.record.last_step();
   ASSERT_GE(total, 4);
@@ -107,7 +115,7 @@ TEST_P(ResumeTest, EndsWithTheBytesOfAnUndisturbedRun) {
     const internal::AttemptSpec spec = job.Spec("stopped", ++attempt, overrides);
     Ran ran;
     RunAttempt(spec, &ran,
-               WantAfterStep(stop, attempt % 2 == 0 ? StopMode::kPause : StopMode::kStop));
+               StopAfterStep(stop, attempt % 2 == 0 ? StopMode::kPause : StopMode::kStop));
     ASSERT_EQ(ran.record.end(), attempt % 2 == 0 ? v1::Attempt::PAUSED_OK : v1::Attempt::STOPPED_OK)
         << ran.record.error().message();
     EXPECT_EQ(ran.record.last_checkpoint().step(), stop);
@@ -120,7 +128,7 @@ TEST_P(ResumeTest, EndsWithTheBytesOfAnUndisturbedRun) {
   EXPECT_EQ(ran.record.first_step(), total);
   for (const auto& [step, loss] : ran.events.Losses()) losses[step] = loss;
   EXPECT_EQ(losses, whole.events.Losses());
-  EXPECT_EQ(FinalHash(last), FinalHash(undisturbed));
+  EXPECT_EQ(FinalHash(last), FinalHash(uninterrupted));
   EXPECT_EQ(ran.events.CountNotices("RESUME_ENVIRONMENT"), 0);
 }
 
@@ -129,19 +137,117 @@ INSTANTIATE_TEST_SUITE_P(Matrix, ResumeTest,
                                            ResumeCase{"fp32", "bfd", "bf16"},
                                            ResumeCase{"bf16", "none", "bf16"},
                                            ResumeCase{"bf16", "bfd", "fp32"}),
-                         [](const auto& info) {
-                           return absl::StrCat(info.param.precision, "_", info.param.packing,
-                                               "_from_", info.param.dtype);
-                         });
+                         ResumeName);
 
-TEST(RunJobTest, RepeatsStepsAfterAKillFromTheLastCheckpointWithEqualLosses) {
+// Another optimizer, with and without state, and frozen parameters whose dtype is narrower or wider
+// than that of the computation.
+constexpr char kSgd[] = "optimizer: {type: sgd, learning_rate: 0.5}";
+constexpr char kMomentum[] =
+    "optimizer: {type: sgd, learning_rate: 0.1, momentum: 0.9, nesterov: true}";
+constexpr char kFreeze[] =
+    ", freeze: [model.embed_tokens.*, model.layers.0.*, \"*.1.self_attn.k_proj.*\"]";
+INSTANTIATE_TEST_SUITE_P(Sgd, ResumeTest,
+                         ::testing::Values(ResumeCase{"fp32", "none", "fp32", "sgd", "", kSgd},
+                                           ResumeCase{"bf16", "bfd", "bf16", "sgd_momentum", "",
+                                                      kMomentum}),
+                         ResumeName);
+INSTANTIATE_TEST_SUITE_P(Freeze, ResumeTest,
+                         ::testing::Values(ResumeCase{"fp32", "none", "bf16", "freeze", kFreeze},
+                                           ResumeCase{"bf16", "bfd", "fp32", "freeze", kFreeze},
+                                           ResumeCase{"bf16", "none", "bf16", "freeze_sgd", kFreeze,
+                                                      kMomentum}),
+                         ResumeName);
+
+TEST(RunJobTest, LearnsWithSgd) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran ran;
+  RunAttempt(job.Spec("run", 1, kMomentum), &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  EXPECT_LT(ran.events.Losses().at(12), 0.8 * ran.events.Losses().at(1));
+}
+
+// Checkpoint and final model hold frozen weights byte for byte as the source does, also where the
+// computation is in a narrower dtype.
+TEST(RunJobTest, KeepsBytesOfFrozenWeights) {
+  for (const char* dtype : {"fp32", "bf16"}) {
+    TempDir folder;
+    TinyJob job(folder, dtype);
+    Ran ran;
+    const internal::AttemptSpec spec =
+        job.Spec("run", 1, absl::StrCat("train: {precision: bf16", kFreeze, "}"));
+    RunAttempt(spec, &ran);
+    ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+    EXPECT_EQ(ran.events.CountNotices("FROZEN_PARAMETERS"), 1);
+    const auto source = HfFolder::Open(folder / "model");
+    ASSERT_TRUE(source.ok());
+    for (const std::string& path :
+         {spec.run_dir() + "/final", ran.record.last_checkpoint().path()}) {
+      const auto written = HfFolder::Open(path);
+      ASSERT_TRUE(written.ok()) << written.status();
+      int equal = 0;
+      for (const std::string& name : (*source)->Names()) {
+        const TensorInfo& info = *(*source)->Find(name);
+        ASSERT_EQ(info.dtype, (*written)->Find(name)->dtype);
+        const bool same =
+            *(*source)->Bytes(name, info.shape) == *(*written)->Bytes(name, info.shape);
+        const bool frozen = name == "model.embed_tokens.weight" ||
+                            name.rfind("model.layers.0.", 0) == 0 ||
+                            name == "model.layers.1.self_attn.k_proj.weight";
+        if (frozen) {
+          EXPECT_TRUE(same) << name;
+        }
+        equal += same ? 1 : 0;
+      }
+      EXPECT_LT(equal, static_cast<int>((*source)->Names().size()));
+    }
+  }
+}
+
+TEST(RunJobTest, RefusesFreezePatternBeforePreparingData) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran ran;
+  RunAttempt(job.Spec("run", 1, "train: {freeze: [model.embedding.*]}"), &ran);
+  EXPECT_EQ(ran.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(ran.record.error().code(), "CONFIGURATION_INVALID");
+  EXPECT_EQ(ran.record.error().cause(), v1::JobError::USER);
+  EXPECT_THAT(ran.record.error().message(),
+              HasSubstr("train.freeze[0]: \"model.embedding.*\" matches no parameter"));
+  EXPECT_THAT(ran.events.Stages(), ElementsAre("CheckRunIdentity"));
+}
+
+TEST(RunJobTest, RefusesOptimizerStateOfAnotherOptimizer) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(6, StopMode::kStop));
+  const std::string checkpoint = first.record.last_checkpoint().path();
+  const auto run_from = [&](const std::string& state, Ran* ran) {
+    internal::AttemptSpec spec = job.Spec(
+        state, 1,
+        absl::StrCat(kMomentum, "\ninit_from: {checkpoint: ", checkpoint, ", state: ", state, "}"));
+    spec.set_init_path(checkpoint);
+    RunAttempt(spec, ran);
+  };
+  Ran full, weights;
+  run_from("full", &full);
+  EXPECT_EQ(full.record.end(), v1::Attempt::FAILED);
+  EXPECT_FALSE(full.record.error().retryable());
+  EXPECT_THAT(full.record.error().message(), HasSubstr("momentum_buffer"));
+  EXPECT_THAT(full.record.error().message(), HasSubstr("init_from.state: weights"));
+  run_from("weights", &weights);
+  EXPECT_EQ(weights.record.end(), v1::Attempt::COMPLETED) << weights.record.error().message();
+}
+
+TEST(RunJobTest, RepeatsStepsAfterKillWithEqualLosses) {
   TempDir folder;
   TinyJob job(folder);
   const std::string overrides = "checkpoint: {every_steps: 4}";
   Ran killed;
   // Discard at step 7 leaves what a kill leaves: the checkpoint of step 4, and nothing of steps 5
   // to 7.
-  RunAttempt(job.Spec("run", 1, overrides), &killed, WantAfterStep(7, StopMode::kDiscard));
+  RunAttempt(job.Spec("run", 1, overrides), &killed, StopAfterStep(7, StopMode::kDiscard));
   ASSERT_EQ(killed.record.end(), v1::Attempt::DISCARDED);
   const internal::AttemptSpec spec = job.Spec("run", 2, overrides);
   EXPECT_THAT(spec.resume_path(), HasSubstr("step-00000004-a1"));
@@ -156,12 +262,12 @@ TEST(RunJobTest, RepeatsStepsAfterAKillFromTheLastCheckpointWithEqualLosses) {
             "jobs/0123456789ab/checkpoints/step-00000008-a2");
 }
 
-TEST(RunJobTest, APausedValidationIsDoneByTheResumedRunAndOnlyOnce) {
+TEST(RunJobTest, ResumedJobRunsInterruptedValidationOnce) {
   TempDir folder;
   TinyJob job(folder);
   const std::string overrides = "evaluation: {every_steps: 3, at_start: true, at_end: true}";
   Ran paused;
-  RunAttempt(job.Spec("run", 1, overrides), &paused, WantAfterStep(3, StopMode::kPause));
+  RunAttempt(job.Spec("run", 1, overrides), &paused, StopAfterStep(3, StopMode::kPause));
   ASSERT_EQ(paused.record.end(), v1::Attempt::PAUSED_OK);
   EXPECT_THAT(paused.events.EvaluatedSteps(), ElementsAre(0));
   Ran resumed;
@@ -169,7 +275,7 @@ TEST(RunJobTest, APausedValidationIsDoneByTheResumedRunAndOnlyOnce) {
   EXPECT_THAT(resumed.events.EvaluatedSteps(), ElementsAre(3, 6, 9, 12));
 }
 
-TEST(RunJobTest, APauseBeforeTheFirstStepLeavesWithoutACheckpoint) {
+TEST(RunJobTest, PauseBeforeFirstStepWritesNoCheckpoint) {
   TempDir folder;
   TinyJob job(folder);
   Ran ran;
@@ -181,7 +287,7 @@ TEST(RunJobTest, APauseBeforeTheFirstStepLeavesWithoutACheckpoint) {
   EXPECT_TRUE(ran.events.Losses().empty());
 }
 
-TEST(RunJobTest, ACheckpointThatWasAskedForIsWrittenAtTheEndOfTheStep) {
+TEST(RunJobTest, WritesRequestedCheckpointAtEndOfStep) {
   TempDir folder;
   TinyJob job(folder);
   Ran ran;
@@ -195,7 +301,7 @@ TEST(RunJobTest, ACheckpointThatWasAskedForIsWrittenAtTheEndOfTheStep) {
   EXPECT_THAT(published, ElementsAre(5, 12));
 }
 
-TEST(RunJobTest, OnceSaveFinalHasBegunAPauseLetsItFinish) {
+TEST(RunJobTest, FinishesSaveFinalDespitePause) {
   TempDir folder;
   TinyJob job(folder);
   Ran ran;
@@ -206,7 +312,7 @@ TEST(RunJobTest, OnceSaveFinalHasBegunAPauseLetsItFinish) {
   EXPECT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
 }
 
-TEST(RunJobTest, ADiscardDuringSaveFinalPublishesNothing) {
+TEST(RunJobTest, PublishesNothingAfterDiscardDuringSaveFinal) {
   TempDir folder;
   TinyJob job(folder);
   const internal::AttemptSpec spec = job.Spec("run", 1);
@@ -219,11 +325,11 @@ TEST(RunJobTest, ADiscardDuringSaveFinalPublishesNothing) {
   EXPECT_FALSE(std::filesystem::exists(spec.run_dir() + "/final"));
 }
 
-TEST(RunJobTest, AnotherValueThanTheCheckpointsIsRefusedByName) {
+TEST(RunJobTest, RefusesResumeWithOtherValuesByName) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   ASSERT_EQ(first.record.end(), v1::Attempt::STOPPED_OK);
   Ran second;
   RunAttempt(job.Spec("run", 2, "optimizer: {learning_rate: 3.0e-3}"), &second);
@@ -234,11 +340,11 @@ TEST(RunJobTest, AnotherValueThanTheCheckpointsIsRefusedByName) {
   EXPECT_THAT(second.record.error().message(), HasSubstr("optimizer.learning_rate (0.01 → 0.003)"));
 }
 
-TEST(RunJobTest, AnotherLengthIsSaidAndTheScheduleFollows) {
+TEST(RunJobTest, ReportsChangedLengthAndFollowsIt) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   Ran second;
   RunAttempt(job.Spec("run", 2, "train: {max_steps: 5}"), &second);
   ASSERT_EQ(second.record.end(), v1::Attempt::COMPLETED) << second.record.error().message();
@@ -246,11 +352,11 @@ TEST(RunJobTest, AnotherLengthIsSaidAndTheScheduleFollows) {
   EXPECT_EQ(second.events.CountNotices("RUN_LENGTH_CHANGED"), 1);
 }
 
-TEST(RunJobTest, ALengthThatIsReachedAlreadyOnlySavesTheFinalModel) {
+TEST(RunJobTest, OnlySavesFinalModelIfLengthIsReached) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(6, StopMode::kStop));
   const internal::AttemptSpec spec = job.Spec("run", 2, "train: {max_steps: 4}");
   Ran second;
   RunAttempt(spec, &second);
@@ -261,11 +367,11 @@ TEST(RunJobTest, ALengthThatIsReachedAlreadyOnlySavesTheFinalModel) {
   EXPECT_EQ(manifest->step, 6);
 }
 
-TEST(RunJobTest, ChangedDataIsRefused) {
+TEST(RunJobTest, RefusesChangedData) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   testing::WriteConversations(folder / "train.jsonl", 25);
   Ran second;
   RunAttempt(job.Spec("run", 2), &second);
@@ -274,11 +380,11 @@ TEST(RunJobTest, ChangedDataIsRefused) {
   EXPECT_EQ(second.record.error().cause(), v1::JobError::DATA);
 }
 
-TEST(RunJobTest, InitFromStartsANewJobWithAllOrOnlyTheWeights) {
+TEST(RunJobTest, InitFromStartsWithFullStateOrWeights) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(6, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(6, StopMode::kStop));
   const std::string checkpoint = first.record.last_checkpoint().path();
   const auto from = [&](const std::string& run, const std::string& state) {
     internal::AttemptSpec spec = job.Spec(
@@ -300,11 +406,11 @@ TEST(RunJobTest, InitFromStartsANewJobWithAllOrOnlyTheWeights) {
   EXPECT_LT(weights.events.Losses().at(1), first.events.Losses().at(1));
 }
 
-TEST(RunJobTest, ADamagedCheckpointIsNamed) {
+TEST(RunJobTest, NamesDamagedCheckpoint) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   const internal::AttemptSpec spec = job.Spec("run", 2);
   std::string bytes = ReadText(spec.resume_path() + "/optimizer.safetensors");
   bytes.back() ^= 1;
@@ -316,11 +422,11 @@ TEST(RunJobTest, ADamagedCheckpointIsNamed) {
   EXPECT_THAT(second.record.error().message(), HasSubstr("optimizer.safetensors"));
 }
 
-TEST(RunJobTest, ADamagedStartOfAnotherRunIsFinal) {
+TEST(RunJobTest, DamagedInitFromIsPermanentError) {
   TempDir folder;
   TinyJob job(folder);
   Ran first;
-  RunAttempt(job.Spec("run", 1), &first, WantAfterStep(2, StopMode::kStop));
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
   const std::string checkpoint = first.record.last_checkpoint().path();
   std::string bytes = ReadText(checkpoint + "/model.safetensors");
   bytes.back() ^= 1;
@@ -339,7 +445,7 @@ TEST(RunJobTest, ADamagedStartOfAnotherRunIsFinal) {
   }
 }
 
-TEST(RunJobTest, AnAttemptThatMayNotPublishWritesNothing) {
+TEST(RunJobTest, WritesNothingWithoutRightToPublish) {
   TempDir folder;
   TinyJob job(folder);
   const internal::AttemptSpec spec = job.Spec("run", 1);
@@ -354,7 +460,7 @@ TEST(RunJobTest, AnAttemptThatMayNotPublishWritesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(spec.run_dir() + "/checkpoints"));
 }
 
-TEST(RunJobTest, LeftOversOfDeadAttemptsAreRemovedAtTheStart) {
+TEST(RunJobTest, RemovesTemporaryFoldersOfDeadAttempts) {
   TempDir folder;
   TinyJob job(folder);
   const internal::AttemptSpec spec = job.Spec("run", 3);
@@ -362,11 +468,11 @@ TEST(RunJobTest, LeftOversOfDeadAttemptsAreRemovedAtTheStart) {
   std::filesystem::create_directories(stale);
   WriteText(stale + "/model.safetensors", "half");
   Ran ran;
-  RunAttempt(spec, &ran, WantAfterStep(1, StopMode::kStop));
+  RunAttempt(spec, &ran, StopAfterStep(1, StopMode::kStop));
   EXPECT_FALSE(std::filesystem::exists(stale));
 }
 
-TEST(RunJobTest, TheFinalModelGoesToTheOutputPathAndAnothersFolderIsRefused) {
+TEST(RunJobTest, CopiesFinalModelAndRefusesForeignFolder) {
   TempDir folder;
   TinyJob job(folder);
   const std::string output = folder / "models/out";
@@ -387,11 +493,11 @@ TEST(RunJobTest, TheFinalModelGoesToTheOutputPathAndAnothersFolderIsRefused) {
   Ran refused;
   RunAttempt(other, &refused);
   ASSERT_EQ(refused.record.end(), v1::Attempt::FAILED);
-  EXPECT_THAT(refused.record.error().message(), HasSubstr("exists already"));
+  EXPECT_THAT(refused.record.error().message(), HasSubstr("already exists"));
   EXPECT_TRUE(refused.events.Losses().empty());
 }
 
-TEST(RunJobTest, ALossThatIsNotFiniteFailsWithTheRowsAndNoCheckpoint) {
+TEST(RunJobTest, FailsOnNonFiniteLossWithConversations) {
   TempDir folder;
   TinyJob job(folder);
   const std::string weights = folder / "model/model.safetensors";
@@ -408,7 +514,7 @@ TEST(RunJobTest, ALossThatIsNotFiniteFailsWithTheRowsAndNoCheckpoint) {
   EXPECT_FALSE(ran.record.error().retryable());
   EXPECT_THAT(ran.record.error().message(),
               HasSubstr("conversations of the step (from 0): 0, 1, 2, 3"));
-  EXPECT_THAT(ran.record.error().message(), HasSubstr("there is no checkpoint yet"));
+  EXPECT_THAT(ran.record.error().message(), HasSubstr("There is no checkpoint yet"));
   EXPECT_FALSE(ran.record.has_last_checkpoint());
   EXPECT_TRUE(ran.events.Losses().empty());
   EXPECT_EQ(ran.events.CountNotices("NON_FINITE"), 1);
@@ -418,7 +524,7 @@ TEST(RunJobTest, ALossThatIsNotFiniteFailsWithTheRowsAndNoCheckpoint) {
   }));
 }
 
-TEST(RunJobTest, SamplesAreAnsweredBeforeAndAfter) {
+TEST(RunJobTest, EmitsSamplesBeforeAndAfterTraining) {
   TempDir folder;
   TinyJob job(folder);
   WriteText(folder / "prompts.jsonl",
@@ -441,11 +547,11 @@ TEST(RunJobTest, SamplesAreAnsweredBeforeAndAfter) {
                                 "3 And 4? 5"));
 }
 
-TEST(RunJobTest, NoSuchDeviceIsSaid) {
+TEST(RunJobTest, ReportsMissingDevice) {
   TempDir folder;
   TinyJob job(folder);
   internal::AttemptSpec spec = job.Spec("run", 1);
-  spec.set_device("cuda:7");
+  spec.add_devices("cuda:7");
   Ran ran;
   RunAttempt(spec, &ran);
   ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);

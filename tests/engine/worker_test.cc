@@ -21,6 +21,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "proto/base/directory.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "proto/contract/run_dir/spool_writer.h"
@@ -34,7 +35,6 @@ namespace {
 using testing::FileHash;
 using ::testing::HasSubstr;
 using testing::ReadText;
-using testing::TempDir;
 using testing::TinyJob;
 using testing::WriteText;
 
@@ -253,7 +253,7 @@ class AttemptTest : public WorkerTest {
     spec_ = job_.Spec("run", attempt, overrides);
     spec_.set_cpu_threads(1);
     dir_ = AttemptDir(spec_.run_dir(), attempt);
-    ASSERT_TRUE(MakeFolders(dir_).ok());
+    ASSERT_TRUE(MakeDirectories(dir_).ok());
     ASSERT_TRUE(WriteFileAtomic(dir_ + "/spec.pb", spec_.SerializeAsString()).ok());
     int fds[2];
     ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);

@@ -13,20 +13,14 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/hash.h"
+#include "proto/base/split_mix.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::fakes {
 namespace {
-
-// SplitMix64 (Steele, Lea, Flood 2014).
-uint64_t Mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
 
 absl::Status WriteAndSync(const std::string& path, const std::string& contents) {
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -62,7 +56,7 @@ absl::Status FillManifest(const std::string& folder, Manifest* manifest) {
 absl::Status WriteAndRename(const FakeModel& model, const PublishOptions& options,
                             const std::string& temporary, Manifest* manifest) {
   std::filesystem::remove_all(temporary);
-  RETURN_IF_ERROR(MakeFolders(temporary));
+  RETURN_IF_ERROR(MakeDirectories(temporary));
   RETURN_IF_ERROR(model.WriteFiles(temporary, options.with_state));
   RETURN_IF_ERROR(FillManifest(temporary, manifest));
   RETURN_IF_ERROR(WriteFileAtomic(temporary + "/" + kManifestName, ManifestToJson(*manifest)));
@@ -79,7 +73,7 @@ FakeModel::FakeModel(uint64_t seed, int64_t bytes)
 
 double FakeModel::Step() {
   ++step_;
-  mixed_ = Mix(mixed_ ^ Mix(seed_ + static_cast<uint64_t>(step_)));
+  mixed_ = SplitMix64(mixed_ ^ SplitMix64(seed_ + static_cast<uint64_t>(step_)));
   weights_[static_cast<size_t>(step_) % weights_.size()] ^= mixed_;
   return 1.0 + static_cast<double>(mixed_ >> 11) * 0x1.0p-53;
 }

@@ -40,8 +40,8 @@ namespace {
 using internal::RequestedAction;
 using internal::WorkerExitRecord;
 
-// The most severe of what was wanted; the end of the control socket and SIGTERM ask to checkpoint
-// and leave.
+// The most severe requested action. The end of the control socket and SIGTERM request a checkpoint
+// and an exit.
 std::atomic<int> g_action{internal::REQUESTED_ACTION_UNSPECIFIED};
 std::atomic<bool> g_leave{false};
 std::atomic<int> g_checkpoint_requests{0};
@@ -103,9 +103,9 @@ class FakeWorker {
   absl::Status SaveFinal();
   // Crashes, hangs or fails here if the labels say so.
   absl::Status Misbehave();
-  // Waits here if the labels say so.
+  // Waits here if the labels request it.
   void Hold();
-  // Ends the attempt if that is wanted at this step's end.
+  // Ends the attempt if that is requested at this step's end.
   absl::StatusOr<bool> Obey();
   absl::Status Train();
 

@@ -21,8 +21,8 @@ def small_tokenizer(path):
     model = file["model"]
     model["merges"] = model["merges"][:KEPT_MERGES]
     parts = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
-    wanted = {"".join(pair) for pair in parts} | {token for pair in parts for token in pair}
-    kept = [token for token in model["vocab"] if len(token) == 1 or token in wanted or token == model.get("unk_token")]
+    needed = {"".join(pair) for pair in parts} | {token for pair in parts for token in pair}
+    kept = [token for token in model["vocab"] if len(token) == 1 or token in needed or token == model.get("unk_token")]
     model["vocab"] = {token: number for number, token in enumerate(kept)}
     for number, token in enumerate(file["added_tokens"]):
         token["id"] = len(kept) + number

@@ -59,9 +59,9 @@ class BadSurroundingsTest(FakeWorkerTest):
         self.world.settings["worker_path"] = "/nonexistent/trainerd-worker"
         self.world.start()
         job = self.submit(steps=5)
-        told = harness.wait_for(lambda: (lambda got: got if "/nonexistent/trainerd-worker" in str(got.get("conditions")) else None)(
+        found = harness.wait_for(lambda: (lambda got: got if "/nonexistent/trainerd-worker" in str(got.get("conditions")) else None)(
             self.world.get(job)), "a condition that names the missing worker")
-        self.assertEqual(told["state"], "QUEUED")
+        self.assertEqual(found["state"], "QUEUED")
         # Once it is there, the job runs.
         self.world.stop_daemon()
         self.world.settings["worker_path"] = os.path.abspath(harness.FAKE_WORKER)

@@ -36,7 +36,7 @@ class CommandsTest(FakeWorkerTest):
             self.assertEqual(int(checkpoint["step"]), int(paused["progress"]["step"]))
             self.world.ctl("resume", job)
         self.assertEqual(self.world.wait_state(job, "SUCCEEDED")["attempt"], 3)
-        events = self.check_like_undisturbed(job, 200, watcher)
+        events = self.check_like_uninterrupted(job, 200, watcher)
         # A pause repeats no step.
         steps = [int(event["metrics"]["step"]) for event in harness.of_kind(events, "metrics")]
         self.assertEqual(steps, list(range(1, 201)))
@@ -59,7 +59,7 @@ class CommandsTest(FakeWorkerTest):
         self.world.wait_state(job, "SUCCEEDED")
         states = [event["state_changed"]["to"] for event in harness.of_kind(self.world.events(job), "state_changed")]
         self.assertIn("PAUSED", states)
-        self.check_like_undisturbed(job, 200)
+        self.check_like_uninterrupted(job, 200)
 
     def test_graceful_stop_ends_at_a_verified_checkpoint(self):
         job = self.submit(steps=100000)
@@ -76,7 +76,7 @@ class CommandsTest(FakeWorkerTest):
         with self.assertRaises(harness.Refused) as refused:
             self.world.ctl("resume", job)
         self.assertIn("--from", refused.exception.stderr)
-        # The new job goes on where this one stopped.
+        # The new job continues where this one stopped.
         following = self.world.submit(write_job(self.world.root, name="following", steps=last + 40), "--from", job)
         self.world.wait_state(following, "SUCCEEDED")
         self.assertEqual(sorted(harness.losses(self.world.events(following)))[0], last + 1)
@@ -235,8 +235,8 @@ class CommandsTest(FakeWorkerTest):
             pass
         quick = self.world.run("validate", job)
         self.assertEqual(quick.returncode, 0, quick.stdout + quick.stderr)
-        self.assertIn("no findings in what was read", quick.stdout)
-        self.assertTrue(quick.stdout.endswith("only the beginning and end of each file were read; trainctl validate --full reads all\n"), quick.stdout)
+        self.assertIn("no findings in the data that was read", quick.stdout)
+        self.assertTrue(quick.stdout.endswith("only the beginning and end of each file were read; trainctl validate --full reads all data\n"), quick.stdout)
         full = self.world.run("validate", "--full", job)
         self.assertEqual(full.returncode, 2, full.stderr)
         self.assertIn("error BAD_JSON", full.stdout)

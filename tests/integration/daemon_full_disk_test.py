@@ -71,10 +71,10 @@ class DaemonFullDiskTest(SmallDiskTest):
         queued = self.submit(name="queued", steps=5)
         self.fill()
         acknowledged = "RUN"
-        for wanted in ["PAUSE", "RUN"] * 100:
-            if self.world.run("pause" if wanted == "PAUSE" else "resume", queued).returncode != 0:
+        for desired in ["PAUSE", "RUN"] * 100:
+            if self.world.run("pause" if desired == "PAUSE" else "resume", queued).returncode != 0:
                 break
-            acknowledged = wanted
+            acknowledged = desired
         else:
             self.fail("a full disk took 200 commands")
         self.world.kill_daemon()

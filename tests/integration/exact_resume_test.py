@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The real worker is killed at random times, during checkpoint writes too, again and again; what it ends with is bit for bit what the undisturbed run
-gives: SHA-256 of every file of the final model, and every loss."""
+"""The real worker is killed repeatedly at random times, also during checkpoint writes. Its result is
+bit for bit that of the uninterrupted job: SHA-256 of every file of the final model, and every
+loss."""
 
 import os
 import random
@@ -67,7 +68,7 @@ class Kill:
             return False
         pid, attempt = found
         self.wait_moment(pid, attempt, self.source.choices(["time", "step", "checkpoint"], [2, 4, 4])[0])
-        # Stopped first: what is looked at then is what the kill meets.
+        # Stopped first, so that the kill meets the state that is inspected.
         harness.kill_all([pid], signal.SIGSTOP)
         during = self.unfinished_checkpoint(attempt)
         alive = bool(harness.command_line(pid))
@@ -82,17 +83,17 @@ class Kill:
 
 class ExactResumeTest(RealWorkerTest):
 
-    def kill_until_done(self, name, source, kills, wanted, **job):
-        """Runs one job to its end, killing its worker until `kills` holds `wanted` counted ones."""
+    def kill_until_done(self, name, source, kills, count, **job):
+        """Runs one job to its end, killing its worker until `kills` holds `count` counted ones."""
         submitted = self.submit(name, **job)
         watcher = self.world.watch(submitted)
-        while sum(kill.counted for kill in kills) < wanted:
+        while sum(kill.counted for kill in kills) < count:
             kill = Kill(self, submitted, source)
             if not kill.perform():
                 break
             kills.append(kill)
         self.world.wait_state(submitted, "SUCCEEDED")
-        self.check_like_undisturbed(submitted, watcher, **job)
+        self.check_like_uninterrupted(submitted, watcher, **job)
 
     def test_fifty_seeded_kills(self):
         source = random.Random(50)
@@ -122,7 +123,7 @@ class ExactResumeTest(RealWorkerTest):
         harness.wait_for(lambda: self.world.last_step(name, 1) >= before + 100, "100 steps without a daemon")
         self.world.start()
         self.assertEqual(self.world.wait_state(name, "SUCCEEDED")["attempt"], 1)
-        self.check_like_undisturbed(name, watcher, **job)
+        self.check_like_uninterrupted(name, watcher, **job)
 
     def test_shim_killed(self):
         job = {"precision": "fp32", "packing": "none"}
@@ -132,7 +133,7 @@ class ExactResumeTest(RealWorkerTest):
         harness.wait_for(lambda: self.world.last_step(name, 1) >= 20, "step 20")
         os.kill(self.world.wait_process(name, "shim"), signal.SIGKILL)
         self.assertEqual(self.world.wait_state(name, "SUCCEEDED")["attempt"], 2)
-        events = self.check_like_undisturbed(name, watcher, **job)
+        events = self.check_like_uninterrupted(name, watcher, **job)
         # It checkpointed before it left: no step is repeated.
         steps = [int(event["metrics"]["step"]) for event in harness.of_kind(events, "metrics")]
         self.assertEqual(steps, sorted(set(steps)))
@@ -148,7 +149,7 @@ class ExactResumeTest(RealWorkerTest):
         self.world.daemon.wait()
         self.world.start()
         self.assertEqual(self.world.wait_state(name, "SUCCEEDED")["attempt"], 2)
-        self.check_like_undisturbed(name, watcher, **job)
+        self.check_like_uninterrupted(name, watcher, **job)
 
     def test_pause_and_resume(self):
         job = {"precision": "bf16", "packing": "none"}
@@ -162,7 +163,7 @@ class ExactResumeTest(RealWorkerTest):
             self.assertEqual(harness.attempt_processes(self.world.run_dir(name)), [])
             self.world.ctl("resume", name)
         self.world.wait_state(name, "SUCCEEDED")
-        events = self.check_like_undisturbed(name, watcher, **job)
+        events = self.check_like_uninterrupted(name, watcher, **job)
         steps = [int(event["metrics"]["step"]) for event in harness.of_kind(events, "metrics")]
         self.assertEqual(steps, sorted(set(steps)))
 

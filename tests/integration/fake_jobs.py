@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs for the fake worker (tests/fakes/fake_worker.cc): labels drive it, and an undisturbed run gives what every disturbed one must end with."""
+"""Jobs for the fake worker (tests/fakes/fake_worker.cc): labels drive it, and an uninterrupted run gives what every disturbed one must end with."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ class FakeWorkerTest(unittest.TestCase):
         return self.world.submit(write_job(self.world.root, **job))
 
     def reference(self, steps):
-        """(losses, final bytes) of an undisturbed run of so many steps."""
+        """(losses, final bytes) of an uninterrupted run of so many steps."""
         if steps not in FakeWorkerTest.references:
             world = harness.World()
             try:
@@ -65,8 +65,8 @@ class FakeWorkerTest(unittest.TestCase):
                 world.close()
         return FakeWorkerTest.references[steps]
 
-    def check_like_undisturbed(self, job, steps, watcher=None):
-        """SUCCEEDED with every step once an attempt, none missing, the values and the model of the undisturbed run, and a watcher without gaps."""
+    def check_like_uninterrupted(self, job, steps, watcher=None):
+        """SUCCEEDED with every step once an attempt, none missing, the values and the model of the uninterrupted run, and a watcher without gaps."""
         events = self.world.events(job)
         harness.check_whole_run(events, steps)
         losses, final = self.reference(steps)

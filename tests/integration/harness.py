@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the real programs (trainerd, trainerd-shim, trainctl and a worker) in a temporary state directory and looks at them from outside.
-
-Nothing here knows the daemon's insides: commands go through trainctl, processes are found in /proc, files are read where architecture says that they lie.
-Every wait is for a condition, with a deadline that only a broken program reaches."""
+"""Runs the real programs (trainerd, trainerd-shim, trainctl and a worker) in a temporary state directory and observes
+them from outside: commands go through trainctl, processes are found in /proc, files are read at their documented
+paths. Every wait is for a condition, with a deadline that only a broken program reaches."""
 
 import contextlib
 import json
@@ -187,7 +186,7 @@ class World:
             if got["state"] in states:
                 return got
             if got["state"] in TERMINAL:
-                raise AssertionError(f"{job} is {got['state']}, wanted {states}: {json.dumps(got.get('error'))}; {self.daemon_log()[-3000:]}")
+                raise AssertionError(f"{job} is {got['state']}, expected {states}: {json.dumps(got.get('error'))}; {self.daemon_log()[-3000:]}")
             return None
         return wait_for(there, f"{job} to be {' or '.join(states)}")
 
@@ -241,7 +240,7 @@ class World:
         wait_for(lambda: int(self.get(job).get("progress", {}).get("step", 0)) >= step, f"step {step} of {job}")
 
     def release(self, job, step):
-        """Lets a fake worker that holds at that step go on (label fake.hold_at), in this and every later attempt."""
+        """Lets a fake worker that holds at that step continue (label fake.hold_at), in this and every later attempt."""
         with open(os.path.join(self.run_dir(job), f"release-{step}"), "w"):
             pass
 

@@ -43,9 +43,9 @@ class KnobsTest(FakeWorkerTest):
     def test_knob_labels(self):
         job = self.submit_with(changes=["labels.team=blue"], steps=5)
         other = self.submit_with(changes=["labels.team=red"], steps=5)
-        for label, wanted in (("team=blue", job), ("team=red", other)):
+        for label, expected in (("team=blue", job), ("team=red", other)):
             listed = json.loads(self.world.ctl("ls", "--label", label, "-o", "json"))
-            self.assertEqual([found["name"] for found in listed["jobs"]], [wanted])
+            self.assertEqual([found["name"] for found in listed["jobs"]], [expected])
 
     def start_order(self, changes):
         """In which order two jobs that were submitted one after the other start, the second one with `changes`."""

@@ -35,7 +35,7 @@ class LiveRestoreTest(FakeWorkerTest):
         self.assertEqual(self.world.wait_process(job, "shim"), shim)
         self.world.release(job, 200)
         self.world.wait_state(job, "SUCCEEDED")
-        events = self.check_like_undisturbed(job, 400, watcher)
+        events = self.check_like_uninterrupted(job, 400, watcher)
         self.assertEqual({event.get("attempt", 0) for event in harness.of_kind(events, "metrics")}, {1})
 
     def test_job_that_ends_while_the_daemon_is_down(self):
@@ -45,7 +45,7 @@ class LiveRestoreTest(FakeWorkerTest):
         harness.wait_for(lambda: not harness.attempt_processes(self.world.runs_dir), "the attempt to end")
         self.world.start()
         self.world.wait_state(job, "SUCCEEDED")
-        self.check_like_undisturbed(job, 150, watcher)
+        self.check_like_uninterrupted(job, 150, watcher)
 
     def test_worker_that_fails_while_the_daemon_is_down_is_retried(self):
         job, watcher = self.start_job(150, 5, crash_at=60)
@@ -54,21 +54,21 @@ class LiveRestoreTest(FakeWorkerTest):
         harness.wait_for(lambda: not harness.attempt_processes(self.world.runs_dir), "the attempt to end")
         self.world.start()
         self.assertEqual(self.world.wait_state(job, "SUCCEEDED")["attempt"], 2)
-        self.check_like_undisturbed(job, 150, watcher)
+        self.check_like_uninterrupted(job, 150, watcher)
 
     def test_worker_killed(self):
         job, watcher = self.start_job(300, 60)
         os.kill(self.world.wait_process(job, "worker"), signal.SIGKILL)
         self.world.release(job, 60)
         self.assertEqual(self.world.wait_state(job, "SUCCEEDED")["attempt"], 2)
-        events = self.check_like_undisturbed(job, 300, watcher)
-        # It went on from the checkpoint at 50, not from the beginning.
+        events = self.check_like_uninterrupted(job, 300, watcher)
+        # It resumed from the checkpoint at 50, not from the beginning.
         second = [int(event["metrics"]["step"]) for event in harness.of_kind(events, "metrics") if event.get("attempt") == 2]
         self.assertEqual(second[0], 51)
 
     def check_shim_killed(self, job, watcher):
         self.assertEqual(self.world.wait_state(job, "SUCCEEDED")["attempt"], 2)
-        events = self.check_like_undisturbed(job, 300, watcher)
+        events = self.check_like_uninterrupted(job, 300, watcher)
         # The orphan checkpointed before it left, so not one step is repeated.
         steps = [int(event["metrics"]["step"]) for event in harness.of_kind(events, "metrics")]
         self.assertEqual(steps, list(range(1, 301)))
@@ -93,7 +93,7 @@ class LiveRestoreTest(FakeWorkerTest):
         self.world.release(job, 60)
         self.world.start()
         self.assertEqual(self.world.wait_state(job, "SUCCEEDED")["attempt"], 2)
-        self.check_like_undisturbed(job, 300, watcher)
+        self.check_like_uninterrupted(job, 300, watcher)
 
     def test_daemon_that_starts_during_the_shutdown_of_the_old_one(self):
         job, watcher = self.start_job(400, 20)
@@ -114,7 +114,7 @@ class LiveRestoreTest(FakeWorkerTest):
         self.assertIsNone(self.world.daemon.poll())
         self.world.release(job, 20)
         self.world.wait_state(job, "SUCCEEDED")
-        events = self.check_like_undisturbed(job, 400, watcher)
+        events = self.check_like_uninterrupted(job, 400, watcher)
         self.assertEqual({event.get("attempt", 0) for event in harness.of_kind(events, "metrics")}, {1})
 
     def test_drain_leaves_the_attempt_running_and_queued_jobs_queued(self):
@@ -127,8 +127,8 @@ class LiveRestoreTest(FakeWorkerTest):
         self.world.release(first, 20)
         self.world.wait_state(first, "SUCCEEDED")
         self.world.wait_state(second, "SUCCEEDED")
-        self.check_like_undisturbed(first, 300)
-        self.check_like_undisturbed(second, 50)
+        self.check_like_uninterrupted(first, 300)
+        self.check_like_uninterrupted(second, 50)
 
     def test_commands_given_before_a_kill_are_carried_out_after_it(self):
         job, _ = self.start_job(400, 20)
@@ -140,7 +140,7 @@ class LiveRestoreTest(FakeWorkerTest):
         self.world.ctl("resume", job)
         self.world.restart_after_kill()
         self.world.wait_state(job, "SUCCEEDED")
-        self.check_like_undisturbed(job, 400)
+        self.check_like_uninterrupted(job, 400)
 
     def test_twenty_seeded_kills_of_anything(self):
         random.seed(20)
@@ -161,7 +161,7 @@ class LiveRestoreTest(FakeWorkerTest):
                 self.world.daemon.wait()
                 self.world.start()
         self.world.wait_state(job, "SUCCEEDED")
-        self.check_like_undisturbed(job, 1500, watcher)
+        self.check_like_uninterrupted(job, 1500, watcher)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import harness
 from real_jobs import REAL, RealWorkerTest, WORKER, write_job
 
 MIB = 1 << 20
-# What a small job may need beyond its measured peak, and far less than the large one asks for.
+# What a small job may need beyond its measured peak, and far less than the large one allocates.
 ROOM = 96 * MIB
 CGROUPS = "/sys/fs/cgroup"
 
@@ -72,7 +72,7 @@ class OutOfMemoryTest(RealWorkerTest):
         ended = self.failed(world, self.large_job(world))
         error = ended["error"]
         self.assertEqual((ended["state"], error["cause"], error["code"]), ("FAILED", "OUT_OF_MEMORY", "OUT_OF_MEMORY"), error)
-        # How much was asked for, and what to change.
+        # The requested size, and what to change.
         self.assertRegex(error["message"], r"cannot allocate [0-9]+ bytes")
         self.assertIn("lower train.batch_size or data.max_length", error["message"])
         # Running again cannot cure it: one attempt, with the worker's own word.
@@ -81,16 +81,16 @@ class OutOfMemoryTest(RealWorkerTest):
 
     def limited_cgroup(self, limit):
         """A new cgroup with that memory limit, or skips."""
-        base, wanted = self.memory_cgroup()
+        base, limits = self.memory_cgroup()
         path = os.path.join(base, f"trainerd-it-{os.getpid()}")
         try:
             os.mkdir(path)
         except OSError as error:
             self.skipTest(f"cannot make a cgroup: {error}")
         self.addCleanup(lambda: harness.wait_for(lambda: self.removed(path), f"{path} to be empty"))
-        if not os.path.exists(os.path.join(path, next(iter(wanted)))):
+        if not os.path.exists(os.path.join(path, next(iter(limits)))):
             self.skipTest(f"the memory controller is not on in {base}")
-        for name, value in wanted.items():
+        for name, value in limits.items():
             with contextlib.suppress(OSError), open(os.path.join(path, name), "w") as file:
                 file.write(str(limit if value is None else value))
         return path
@@ -125,7 +125,7 @@ class OutOfMemoryTest(RealWorkerTest):
         ended = self.failed(world, self.large_job(world))
         error = ended["error"]
         self.assertEqual((ended["state"], error["cause"], error["signal"]), ("FAILED", "OUT_OF_MEMORY", 9), error)
-        self.assertIn("lack of memory", error["message"])
+        self.assertIn("OOM killer", error["message"])
         self.assertRegex(error["message"], r"[0-9.]+ [KMGT]iB")
         self.assertIn("lower train.batch_size or data.max_length", error["message"])
         self.check_that_it_serves_on(world)

@@ -180,7 +180,7 @@ class PreviewHtmlTest(unittest.TestCase):
                 self.assertEqual(article["text"], row["text"])
                 self.assertEqual(article["trained"], self.trained_text(row))
                 self.check_counts(article, row["ids"], row["labels"])
-                self.assertEqual("left out of training: no target" in article["counts"], row.get("left_out") == "no target")
+                self.assertEqual("skipped in training: no target" in article["counts"], row.get("left_out") == "no target")
         # Trained is the answer with its end token, and nothing else.
         for article, (_, assistant) in zip(page.articles, CONVERSATIONS):
             if assistant is not None and "<|im_start|>" not in article["text"].split("assistant\n")[1]:
@@ -222,7 +222,7 @@ class PreviewHtmlTest(unittest.TestCase):
                 self.assertEqual(got["text"], row["text"])
                 self.assertEqual(got["trained"], article["trained"])
             self.assertEqual(view.evaluate("document.scripts.length + document.images.length"), 0)
-            # Nothing was asked for but the page, nothing was said, and nothing stands out of a narrow window.
+            # Only the page was requested, nothing was logged, and nothing overflows a narrow window.
             self.assertEqual([request["request"]["url"] for request in view.happened("Network.requestWillBeSent")], ["file://" + self.page])
             for kind in ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Page.javascriptDialogOpening"):
                 self.assertEqual(view.happened(kind), [])

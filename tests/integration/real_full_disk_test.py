@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The disk fills while the real worker trains (a small tmpfs as the state directory): a checkpoint that does not fit ends the job with the numbers and leaves
-the earlier ones as they are, and a job from there ends with the bytes of an undisturbed run; metrics that do not fit are dropped and counted, no more."""
+the earlier ones as they are, and a job from there ends with the bytes of an uninterrupted job; metrics that do not fit are dropped and counted, no more."""
 
 import contextlib
 import hashlib
@@ -152,7 +152,7 @@ class RealFullDiskTest(RealWorkerTest):
         return pid
 
     def check_that_another_job_goes_on(self, job, ended, losses, digests):
-        """The job's newest checkpoint is whole, nothing of a later one is left, and a job from there ends as an undisturbed run does."""
+        """The job's newest checkpoint is whole, nothing of a later one is left, and a job from there ends as an uninterrupted job does."""
         self.assertTrue(ended["latest_checkpoint"])
         newest = os.path.join(self.world.run_dir(job), "checkpoints", ended["latest_checkpoint"].split("/")[-1])
         with open(os.path.join(newest, "MANIFEST.json")) as file:
@@ -165,7 +165,7 @@ class RealFullDiskTest(RealWorkerTest):
         self.free()
         following = json.loads(self.world.ctl("submit", "--from", job, "--no-validate", "-o", "json"))["name"]
         self.world.wait_state(following, "SUCCEEDED")
-        # What it went on from was read back whole, and is still what it was.
+        # What it resumed from was read back completely, and is still what it was.
         self.assertEqual(self.file_hashes(newest), hashes)
         self.assertEqual(self.final_digests(following), digests)
         before = harness.losses(self.world.events(job))

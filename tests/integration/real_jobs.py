@@ -53,7 +53,7 @@ REAL = {}
 
 
 class RealWorkerTest(unittest.TestCase):
-    """One daemon with the real worker (on one thread, so that a busy machine does not make its steps slow) for all tests of a class; an undisturbed run of a configuration is the reference of every disturbed one."""
+    """One daemon with the real worker (on one thread, so that a busy machine does not make its steps slow) for all tests of a class; an uninterrupted job of a configuration is the reference of every disturbed one."""
 
     @classmethod
     def setUpClass(cls):
@@ -91,7 +91,7 @@ class RealWorkerTest(unittest.TestCase):
         return digests
 
     def reference(self, **job):
-        """(number of steps, losses, digests of the final model) of the undisturbed run."""
+        """(number of steps, losses, digests of the final model) of the uninterrupted job."""
         key = tuple(sorted(job.items()))
         if key not in self.references:
             name = self.submit("reference", **job)
@@ -103,7 +103,7 @@ class RealWorkerTest(unittest.TestCase):
             self.references[key] = (len(losses), losses, self.final_digests(name))
         return self.references[key]
 
-    def check_like_undisturbed(self, name, watcher=None, **job):
+    def check_like_uninterrupted(self, name, watcher=None, **job):
         steps, losses, digests = self.reference(**job)
         events = self.world.events(name)
         harness.check_whole_run(events, steps)

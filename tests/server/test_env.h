@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the daemon's tests share: a temporary folder, a clock that only moves when told, a store in
-// a folder, small jobs.
+// What the daemon's tests share: a temporary folder, a clock that only moves when advanced, a store
+// in a folder, small jobs.
 #pragma once
 
 #include <stdlib.h>
@@ -14,31 +14,17 @@
 #include "absl/time/time.h"
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/transition.h"
 #include "server/store/event_rows.h"
 #include "server/store/job_rows.h"
 #include "server/store/store.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = ::testing::TempDir() + "/trainerd-test-XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TempDir() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 // Thread-safe; begins at a round moment.
 class FakeClock {

@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainerd-inspect preview: what the training loop will see, made by the code that makes it for
-// training.
+// trainerd-inspect preview: the tokens and labels that the training loop reads, produced by the
+// same code.
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/cli/inspect/commands.h"
-#include "engine/cli/inspect/job_file.h"
 #include "engine/cli/inspect/json_lines.h"
+#include "engine/cli/inspect/token_texts.h"
 #include "engine/data/batches/data_loader.h"
 #include "engine/data/examples/example_pipeline.h"
 #include "engine/data/examples/example_stream.h"
 #include "engine/data/prepare.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/job_file.h"
 
 namespace trainerd::engine {
 namespace {
 
-constexpr char kTrainedOn[] = "\x1b[32m", kTrainedOff[] = "\x1b[0m", kDim[] = "\x1b[2m";
-
-const char* LeftOutWord(LeftOut left_out) {
-  switch (left_out) {
+std::string LeftOutWord(const TokenRow& row) {
+  if (row.fault) return "bad row";
+  switch (row.left_out) {
     case LeftOut::kNo:
       return "";
     case LeftOut::kNoTarget:
@@ -33,38 +35,27 @@ const char* LeftOutWord(LeftOut left_out) {
   return "";
 }
 
-std::string ExampleLine(const TokenRow& row) {
+std::string ExampleLine(const TokenRow& row, const Tokenizer& tokenizer) {
   std::string line = absl::StrCat("{\"index\":", row.example.index, ",\"text\":");
   AppendJsonString(row.text, &line);
   line += ",\"ids\":";
   AppendJsonInts(row.example.ids, &line);
   line += ",\"labels\":";
   AppendJsonInts(row.example.labels, &line);
-  if (row.fault) {
-    line += ",\"left_out\":\"bad row\"";
-  } else if (row.left_out != LeftOut::kNo) {
-    absl::StrAppend(&line, ",\"left_out\":\"", LeftOutWord(row.left_out), "\"");
-  }
+  AppendTokenTexts(SplitIntoTexts(row.example.ids, tokenizer), &line);
+  const std::string left_out = LeftOutWord(row);
+  if (!left_out.empty()) absl::StrAppend(&line, ",\"left_out\":\"", left_out, "\"");
   return line + "}\n";
 }
 
-// The decoded tokens, those that are trained in green.
-std::string FormatExample(const TokenRow& row, const Tokenizer& tokenizer) {
-  std::string text =
-      absl::StrCat(kDim, "── example ", row.example.index, ": ", row.example.ids.size(),
-                   " tokens, ", row.num_targets, " trained",
-                   row.left_out == LeftOut::kNo ? "" : ", left out: ", LeftOutWord(row.left_out),
-                   kTrainedOff, "\n");
-  const std::vector<int32_t>& ids = row.example.ids;
-  for (size_t begin = 0; begin < ids.size();) {
-    const bool trained = row.example.labels[begin] != kIgnoreIndex;
-    size_t end = begin;
-    while (end < ids.size() && (row.example.labels[end] != kIgnoreIndex) == trained) ++end;
-    const std::string run = tokenizer.Decode(absl::MakeConstSpan(ids).subspan(begin, end - begin));
-    absl::StrAppend(&text, trained ? kTrainedOn : "", run, trained ? kTrainedOff : "");
-    begin = end;
-  }
-  return text + "\n";
+std::string ExampleText(const TokenRow& row, const Tokenizer& tokenizer) {
+  const TokenExample& example = row.example;
+  return RenderPreview({.example = example.index,
+                        .left_out = LeftOutWord(row),
+                        .ids = {example.ids.begin(), example.ids.end()},
+                        .labels = {example.labels.begin(), example.labels.end()},
+                        .texts = SplitIntoTexts(example.ids, tokenizer)},
+                       /*color=*/true);
 }
 
 absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& text,
@@ -74,14 +65,14 @@ absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& te
   int64_t printed = 0;
   for (const v1::DataSource& source : config.data().train()) {
     const auto print = [&](TokenRow row, int64_t line) {
-      if (row.fault && (row.fault->fatal || config.data().bad_rows() != "skip")) {
+      if (row.fault && (row.fault->fatal || !SkipsBadRecords(config.data().bad_rows()))) {
         return absl::InvalidArgumentError(
             absl::StrCat(source.path(), ":", line,
                          row.fault->column > 0 ? absl::StrCat(":", row.fault->column) : "", ": ",
                          row.fault->message));
       }
       const std::string shown =
-          options.json ? ExampleLine(row) : FormatExample(row, *text.tokenizer);
+          options.json ? ExampleLine(row, *text.tokenizer) : ExampleText(row, *text.tokenizer);
       std::fwrite(shown.data(), 1, shown.size(), out);
       ++printed;
       return absl::OkStatus();
@@ -98,8 +89,23 @@ absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& te
   return absl::OkStatus();
 }
 
-// `digest` of a line covers this row and all before it: that of the last of the first step's rows
-// is what training logs.
+// The texts of a packed sequence; no character crosses from one document to the next.
+std::vector<TokenText> RowTexts(const Microbatch& row, const Tokenizer& tokenizer) {
+  std::vector<TokenText> texts;
+  for (size_t k = 0; k + 1 < row.cu_seqlens.size(); ++k) {
+    const size_t begin = row.cu_seqlens[k];
+    const auto ids = absl::MakeConstSpan(row.ids).subspan(begin, row.cu_seqlens[k + 1] - begin);
+    for (TokenText& part : SplitIntoTexts(ids, tokenizer)) {
+      part.begin += begin;
+      part.end += begin;
+      texts.push_back(std::move(part));
+    }
+  }
+  return texts;
+}
+
+// "digest" of a line covers this sequence and all before it: the digest of the last sequence of the
+// first step is what training logs.
 absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
                          const PreviewOptions& options, std::FILE* out) {
   ASSIGN_OR_RETURN(const PreparedData data,
@@ -122,6 +128,7 @@ absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
     AppendJsonInts(row.ids, &line);
     line += ",\"labels\":";
     AppendJsonInts(row.labels, &line);
+    AppendTokenTexts(RowTexts(row, *text.tokenizer), &line);
     absl::StrAppend(&line, ",\"digest\":\"", ToHex(digest.Digest()), "\"}\n");
     std::fwrite(line.data(), 1, line.size(), out);
   }
@@ -131,7 +138,8 @@ absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
 }  // namespace
 
 absl::Status RunPreview(const PreviewOptions& options, std::FILE* out) {
-  ASSIGN_OR_RETURN(const v1::JobConfig config, ReadJobFile(options.job_file));
+  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job, ReadResolvedJob({.path = options.job_file}));
+  const v1::JobConfig& config = job.config();
   ASSIGN_OR_RETURN(const TextPipeline text, OpenTextPipeline(config));
   return options.packed ? PreviewRows(config, text, options, out)
                         : PreviewExamples(config, text, options, out);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainerd-inspect validate
 #include "engine/cli/inspect/commands.h"
-#include "engine/cli/inspect/job_file.h"
 #include "engine/data/masking_check.h"
 #include "engine/data/prepare.h"
 #include "engine/data/quick_report.h"
-#include "proto/base/json_output.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/job_file.h"
+#include "proto/contract/config/json_output.h"
 
 namespace trainerd::engine {
 namespace {
@@ -36,7 +36,8 @@ absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config,
 }  // namespace
 
 absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out) {
-  ASSIGN_OR_RETURN(const v1::JobConfig config, ReadJobFile(options.job_file));
+  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job, ReadResolvedJob({.path = options.job_file}));
+  const v1::JobConfig& config = job.config();
   v1::DataReport report;
   if (options.quick) {
     report = QuickReport(config);

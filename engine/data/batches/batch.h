@@ -1,39 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Token rows as the training loop sees them: flat, without padding, documents isolated by
+// Sequences as the training loop receives them: flat, without padding, documents isolated by
 // cu_seqlens.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "engine/data/store/example.h"
+
 namespace trainerd::engine {
 
-// Label of a token that carries no loss.
-inline constexpr int32_t kIgnoreIndex = -100;
-
-// One tokenised conversation. labels has the size of ids, unshifted: labels[t] is ids[t] or
-// kIgnoreIndex.
-struct TokenExample {
-  int64_t index = 0;  // 0-based position among the rows read, over all files in order
-  std::vector<int32_t> ids;
-  std::vector<int32_t> labels;
-  // Of what the template renderer said is to be trained, and of this row after truncation: runs of
-  // bytes, and tokens that overlap them. masking_check.h compares them with the labels that reach a
-  // microbatch.
-  int32_t target_spans = 0;
-  int32_t span_tokens = 0;
-
-  // Labels that become a target: the first token of a document has no predecessor to be predicted
-  // from.
-  int64_t CountTargets() const {
-    int64_t count = 0;
-    for (size_t i = 1; i < labels.size(); ++i) count += labels[i] != kIgnoreIndex;
-    return count;
-  }
-};
-
-// Several documents (examples) behind each other.
+// Several documents (examples), one after another.
 // Shapes: ids, labels, positions hold T values; cu_seqlens holds documents + 1 values, from 0 to T.
 // targets[t] = label of the NEXT token of the same document (labels shifted left by one inside each
 // document; the last token of a document has kIgnoreIndex).

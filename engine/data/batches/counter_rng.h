@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Counter-based random numbers: value i of a stream is a pure function of (seed, purpose, stream,
-// i), so that nothing has to be replayed or stored to resume. Each is the 64-bit finaliser of
-// SplitMix64 (Steele, Lea, Flood 2014; constants of Vigna's splitmix64.c) over a key plus i times
-// the golden-ratio increment.
+// i), so that nothing has to be replayed or stored to resume. Value i is output i of the SplitMix64
+// generator that starts at the key of the stream.
 #pragma once
 
 #include <cstdint>
+
+#include "proto/base/split_mix.h"
 
 namespace trainerd::engine {
 
@@ -20,11 +21,12 @@ enum class RngPurpose : uint64_t {
 class CounterRng {
  public:
   CounterRng(int64_t seed, RngPurpose purpose, int64_t stream)
-      : key_(Mix(Mix(Mix(static_cast<uint64_t>(seed)) + static_cast<uint64_t>(purpose)) +
-                 static_cast<uint64_t>(stream))) {}
+      : key_(SplitMix64(
+            SplitMix64(SplitMix64(static_cast<uint64_t>(seed)) + static_cast<uint64_t>(purpose)) +
+            static_cast<uint64_t>(stream))) {}
 
   // 64 random bits, number `index` of the stream.
-  uint64_t At(uint64_t index) const { return Mix(key_ + index * 0x9e3779b97f4a7c15u); }
+  uint64_t At(uint64_t index) const { return SplitMix64(key_ + index * kSplitMixIncrement); }
 
   // Uniform in [0, bound) with a bias below bound / 2^64. bound > 0.
   uint64_t Below(uint64_t index, uint64_t bound) const {
@@ -32,12 +34,6 @@ class CounterRng {
   }
 
  private:
-  static uint64_t Mix(uint64_t value) {
-    value += 0x9e3779b97f4a7c15u;
-    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
-    value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
-    return value ^ (value >> 31);
-  }
   uint64_t key_;
 };
 

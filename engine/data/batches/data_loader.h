@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order in which rows are trained: a pure function of (rows, seed, step). A resume needs the
-// step's number, not a replay.
+// The order in which sequences are trained: a pure function of (sequences, seed, step). A resume
+// needs the step's number, not a replay.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 namespace trainerd::engine {
 
 struct DataLoaderOptions {
-  int64_t batch_size = 1;             // rows a microbatch
-  int64_t gradient_accumulation = 1;  // microbatches a step
+  int64_t batch_size = 1;             // sequences per microbatch
+  int64_t gradient_accumulation = 1;  // microbatches per step
   double epochs = 1;                  // used when max_steps is 0
   int64_t max_steps = 0;
   int64_t seed = 42;
@@ -33,11 +33,11 @@ struct StepPlace {
   double epoch_after = 0;  // epochs completed once the step is applied
 };
 
-// Thread-safety: one owner at a time (Step keeps the order of the epoch at hand).
+// Not thread-safe (Step caches the order of the current epoch).
 class DataLoader {
  public:
-  // `store` and `rows` must outlive the loader. Rows are of examples of `store`; with packing off
-  // each row holds one.
+  // `store` and `rows` must outlive the loader. Sequences consist of examples of `store`; with
+  // packing off each sequence holds one.
   DataLoader(const TokenStore& store, const PackedSequences& rows, DataLoaderOptions options);
 
   // The last step of an epoch may be smaller; it is trained like the others.
@@ -45,11 +45,11 @@ class DataLoader {
   // max_steps if set, else ceil(epochs x steps_per_epoch).
   int64_t total_steps() const;
   StepPlace Place(int64_t step) const;
-  // The microbatches of step N (1-based), in order. The last one may hold fewer rows. Errors: those
-  // of TokenStore::Read.
+  // The microbatches of step N (1-based), in order. The last one may hold fewer sequences. Errors:
+  // those of TokenStore::Read.
   absl::StatusOr<std::vector<Microbatch>> Step(int64_t step) const;
-  // Order of the rows in one epoch: Fisher-Yates with a counter-based generator keyed by (seed,
-  // epoch); the identity without shuffle.
+  // Order of the sequences in one epoch: Fisher-Yates with a counter-based generator keyed by
+  // (seed, epoch); the identity without shuffle.
   std::vector<int64_t> EpochOrder(int64_t epoch) const;
 
  private:
@@ -60,7 +60,7 @@ class DataLoader {
   mutable std::vector<int64_t> cached_order_;
 };
 
-// One microbatch out of whole rows, named by number. Errors: those of TokenStore::Read.
+// One microbatch of whole sequences, named by number. Errors: those of TokenStore::Read.
 absl::StatusOr<Microbatch> MakeMicrobatch(const TokenStore& store, const PackedSequences& rows,
                                           absl::Span<const int64_t> numbers);
 

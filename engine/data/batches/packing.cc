@@ -154,7 +154,7 @@ absl::StatusOr<PackedSequences> PackBestFitDecreasing(absl::Span<const int32_t> 
                                                       int64_t row_tokens) {
   if (row_tokens < 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a packed row of ", row_tokens, " tokens holds nothing; use 1 or more"));
+        absl::StrCat("a packed sequence of ", row_tokens, " tokens holds nothing; use 1 or more"));
   }
   if (lengths.size() >= kNone) {
     return absl::InvalidArgumentError(
@@ -163,7 +163,7 @@ absl::StatusOr<PackedSequences> PackBestFitDecreasing(absl::Span<const int32_t> 
   for (size_t i = 0; i < lengths.size(); ++i) {
     if (lengths[i] >= 1 && lengths[i] <= row_tokens) continue;
     return absl::InvalidArgumentError(absl::StrCat("document ", i, " has ", lengths[i],
-                                                   " tokens; a row takes 1 to ", row_tokens));
+                                                   " tokens; a sequence holds 1 to ", row_tokens));
   }
 
   const std::vector<uint32_t> order = LongestFirst(lengths, row_tokens);

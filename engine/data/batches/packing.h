@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Best-fit-decreasing packing of documents into rows.
+// Best-fit-decreasing packing of documents into sequences.
 #pragma once
 
 #include <cstdint>
@@ -11,28 +11,28 @@
 
 namespace trainerd::engine {
 
-// A document of a row: tokens [begin, begin + max_tokens) of an example, or as many as it has.
+// A document of a sequence: tokens [begin, begin + max_tokens) of an example, or up to its end.
 struct Piece {
   int64_t example = 0;
   int64_t begin = 0;
   int64_t max_tokens = std::numeric_limits<int64_t>::max();
 };
 
-// Rows of documents, flat: 4 bytes a document (8 where examples are split) and 8 a row.
+// Sequences of documents, flat: 4 bytes per document (8 if examples are split), 8 per sequence.
 class PackedSequences {
  public:
   int64_t size() const { return static_cast<int64_t>(row_ends_.size()); }
   bool empty() const { return row_ends_.empty(); }
   int64_t num_documents() const { return static_cast<int64_t>(documents_.size()); }
-  // The documents of a row, in row order.
+  // The documents of a sequence, in order.
   int64_t num_documents(int64_t row) const { return End(row) - End(row - 1); }
   Piece document(int64_t row, int64_t i) const;
   // Their examples.
   absl::Span<const uint32_t> examples(int64_t row) const;
 
-  // Adds a row of whole examples.
+  // Adds a sequence of whole examples.
   void AddRow(absl::Span<const uint32_t> examples);
-  // Replaces document d by examples[d], as a whole.
+  // Replaces document d with examples[d], as a whole.
   void Rename(absl::Span<const uint32_t> examples);
   // The same, but document d is tokens [parts[d] x piece_tokens, (parts[d] + 1) x piece_tokens).
   void Rename(absl::Span<const uint32_t> examples, absl::Span<const uint32_t> parts,
@@ -48,17 +48,18 @@ class PackedSequences {
   int64_t piece_tokens_ = 0;
 };
 
-// Packs documents of `lengths` tokens into rows of at most `row_tokens`, longest first (ties: input
-// order), each into the fullest row that still has room (ties: the row that came to that fill
-// first), else into a new one. Every document, named by its position in `lengths`, appears exactly
-// once. Rows stand in the order in which they were opened. Deterministic. Errors: InvalidArgument
-// for a document longer than row_tokens or of length < 1, and for 2^32 documents. Cost: O(n log
-// row_tokens) with a base of 64; memory: 16 bytes a document and row_tokens. Source: best-fit
-// decreasing as in TRL's pack_dataset(strategy="bfd"), over the whole set instead of chunks.
+// Packs documents of `lengths` tokens into sequences of at most `row_tokens`, longest first (ties:
+// input order), each into the fullest sequence that still has room (ties: the one that reached that
+// fill first), else into a new one. Every document, named by its position in `lengths`, appears
+// exactly once. Sequences are in the order in which they were opened. Deterministic.
+// Errors: InvalidArgument for a document longer than row_tokens or of length < 1, and for 2^32
+// documents. Cost: O(n log row_tokens) with a base of 64; memory: 16 bytes per document and
+// row_tokens. Source: best-fit decreasing as in TRL's pack_dataset(strategy="bfd"), over the whole
+// set instead of chunks.
 absl::StatusOr<PackedSequences> PackBestFitDecreasing(absl::Span<const int32_t> lengths,
                                                       int64_t row_tokens);
 
-// One document a row, in order.
+// One document per sequence, in order.
 PackedSequences OneDocumentRows(int64_t count);
 
 }  // namespace trainerd::engine

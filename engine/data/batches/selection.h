@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Seeded choices over the examples that are made once for a run: the validation split, and the
-// share of a weighted file.
+// Seeded choices over the examples that are made once per job: the validation split, and the share
+// of a weighted file.
 #pragma once
 
 #include <cstdint>

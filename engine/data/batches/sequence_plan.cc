@@ -10,6 +10,7 @@
 #include "engine/data/batches/counter_rng.h"
 #include "engine/data/batches/selection.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 namespace {
@@ -99,8 +100,10 @@ absl::Status SequencePlanner::FindOverlap() {
     if (!std::binary_search(hashes.begin(), hashes.end(), record.text_hash)) {
       return absl::OkStatus();
     }
-    findings_->Add("OVERLAP", false, {.file = record.file, .line = record.line},
-                   "a validation conversation is trained on too: the validation loss will flatter");
+    findings_->Add(
+        "OVERLAP", false, {.file = record.file, .line = record.line},
+        "validation conversation is also in the training data, so the validation loss will be too "
+        "low; remove it from one of the two");
     return absl::OkStatus();
   });
 }
@@ -117,7 +120,7 @@ absl::StatusOr<std::vector<uint32_t>> SequencePlanner::ApplyWeights() {
   std::vector<int64_t> counts(static_cast<size_t>(sources.size()), 0);
   RETURN_IF_ERROR(ForEach(result_.train, [&](uint32_t, const ExampleRecord& record) {
     if (record.file < 0 || record.file >= sources.size()) {
-      return absl::DataLossError("the token rows name a file that the job does not have");
+      return absl::DataLossError("the token store names a file that the job does not have");
     }
     ++counts[static_cast<size_t>(record.file)];
     return absl::OkStatus();
@@ -154,7 +157,7 @@ absl::Status SequencePlanner::AddPieces(uint32_t example, const ExampleRecord& r
       if (first_time) {
         findings_->Add("UNTRAINED_PIECE", false, {.file = record.file, .line = record.line},
                        "a piece of a conversation longer than data.max_length has no token to "
-                       "train: left out");
+                       "train: skipped");
       }
       continue;
     }
@@ -169,7 +172,7 @@ absl::Status SequencePlanner::AddPieces(uint32_t example, const ExampleRecord& r
 
 absl::StatusOr<SequencePlanner::Documents> SequencePlanner::MakeDocuments(
     const std::vector<uint32_t>& examples) {
-  const bool split = config_.data().packing() == "bfd_split";
+  const bool split = SplitsLongExamples(config_.data().packing());
   Documents documents;
   documents.examples.reserve(examples.size());
   documents.lengths.reserve(examples.size());
@@ -192,7 +195,7 @@ absl::StatusOr<SequencePlanner::Documents> SequencePlanner::MakeDocuments(
 
 absl::StatusOr<PackedSequences> SequencePlanner::Pack(const Documents& documents) const {
   PackedSequences rows;
-  if (config_.data().packing() == "none") {
+  if (!PacksDocuments(config_.data().packing())) {
     rows = OneDocumentRows(static_cast<int64_t>(documents.examples.size()));
   } else {
     ASSIGN_OR_RETURN(rows, PackBestFitDecreasing(documents.lengths, config_.data().max_length()));

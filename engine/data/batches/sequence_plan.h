@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second half of PrepareData: which examples of the store are trained, how often, and in which
-// rows. A pure function of (store, seed, weights, validation_fraction, packing, max_length).
+// sequences. A pure function of (store, seed, weights, validation_fraction, packing, max_length).
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct SequencePlan {
 };
 
 // Adds OVERLAP and UNTRAINED_PIECE to `findings`. Errors: those of TokenStore and packing.
-// Memory: 4 bytes an example and 24 a document while it works.
+// Memory: 4 bytes per example and 24 per document while it works.
 absl::StatusOr<SequencePlan> PlanSequences(const v1::JobConfig& config, const TokenStore& store,
                                            Findings* findings);
 

@@ -9,27 +9,61 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/data/examples/labels.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
+
+#pragma GCC diagnostic error "-Wswitch"
 
 namespace trainerd::engine {
 namespace {
 
-absl::StatusOr<TrainOn> ParseTrainOn(const std::string& word) {
-  if (word == "assistant") return TrainOn::kAssistant;
-  if (word == "last_assistant") return TrainOn::kLastAssistant;
-  if (word == "template") return TrainOn::kTemplate;
-  if (word == "all") return TrainOn::kAll;
-  return absl::InvalidArgumentError(
-      absl::StrCat("data.train_on \"", word, "\" does not exist; use assistant, template or all"));
+absl::Status Unresolved(const char* key, int value) {
+  return absl::InternalError(
+      absl::StrCat(key, " has the value ", value, ", which this version does not know"));
 }
 
-absl::StatusOr<ControlTokens> ParseControlTokens(const std::string& word) {
-  if (word.empty() || word == "warn") return ControlTokens::kWarn;
-  if (word == "error") return ControlTokens::kError;
-  if (word == "as_text") return ControlTokens::kAsText;
-  return absl::InvalidArgumentError(absl::StrCat("data.control_tokens \"", word,
-                                                 "\" does not exist; use warn, error or as_text"));
+absl::StatusOr<TrainOn> TargetConvention(v1::DataConfig::TrainOn train_on) {
+  switch (train_on) {
+    case v1::DataConfig::TRAIN_ON_ASSISTANT:
+      return TrainOn::kAssistant;
+    case v1::DataConfig::TRAIN_ON_LAST_ASSISTANT:
+      return TrainOn::kLastAssistant;
+    case v1::DataConfig::TRAIN_ON_TEMPLATE:
+      return TrainOn::kTemplate;
+    case v1::DataConfig::TRAIN_ON_ALL:
+      return TrainOn::kAll;
+    case v1::DataConfig::TRAIN_ON_UNSPECIFIED:
+    case kMinSentinel<v1::DataConfig::TrainOn>:
+    case kMaxSentinel<v1::DataConfig::TrainOn>:
+      break;
+  }
+  return Unresolved("data.train_on", train_on);
+}
+
+absl::StatusOr<ControlTokens> ControlTokenRule(v1::DataConfig::ControlTokens control_tokens) {
+  switch (control_tokens) {
+    case v1::DataConfig::CONTROL_TOKENS_WARN:
+      return ControlTokens::kWarn;
+    case v1::DataConfig::CONTROL_TOKENS_ERROR:
+      return ControlTokens::kError;
+    case v1::DataConfig::CONTROL_TOKENS_AS_TEXT:
+      return ControlTokens::kAsText;
+    case v1::DataConfig::CONTROL_TOKENS_UNSPECIFIED:
+    case kMinSentinel<v1::DataConfig::ControlTokens>:
+    case kMaxSentinel<v1::DataConfig::ControlTokens>:
+      break;
+  }
+  return Unresolved("data.control_tokens", control_tokens);
+}
+
+RecordError TooLongError(int64_t num_tokens, int64_t max_length) {
+  return {
+      .code = "TOO_LONG",
+      .message = absl::StrCat("the conversation has ", num_tokens, " tokens, data.max_length is ",
+                              max_length, "; raise it, or set data.too_long to truncate or skip"),
+      .fatal = true};
 }
 
 RecordError ControlTokenFault(const RowNotes& notes, const Tokenizer& tokenizer) {
@@ -72,9 +106,9 @@ ExamplePipeline::ExamplePipeline(const v1::DataConfig& config, const TextPipelin
 
 absl::StatusOr<std::unique_ptr<ExamplePipeline>> ExamplePipeline::Create(
     const v1::JobConfig& config, const TextPipeline& text) {
-  ASSIGN_OR_RETURN(const TrainOn train_on, ParseTrainOn(config.data().train_on()));
+  ASSIGN_OR_RETURN(const TrainOn train_on, TargetConvention(config.data().train_on()));
   ASSIGN_OR_RETURN(const ControlTokens control_tokens,
-                   ParseControlTokens(config.data().control_tokens()));
+                   ControlTokenRule(config.data().control_tokens()));
   ASSIGN_OR_RETURN(std::unique_ptr<Profile> profile, MakeProfile(config.data().profile()));
   if (train_on == TrainOn::kTemplate && !text.chat_template->has_generation_marks()) {
     return absl::InvalidArgumentError(
@@ -99,7 +133,7 @@ TokenRow ExamplePipeline::Process(const JsonlLine& line, const RowOptions& optio
   if (row.fault && row.fault->code == "BAD_JSON" && line.unterminated) {
     absl::StrAppend(
         &row.fault->message,
-        "; the file ends inside this row, without a newline: it was cut off, copy it again");
+        "; the file ends inside this record, without a newline: it is truncated, copy it again");
   }
   if (!row.fault) {
     profile_->Transform(options.index, config_.system_prompt(), &conversation.messages);
@@ -132,18 +166,25 @@ std::optional<RecordError> ExamplePipeline::Tokenize(const Conversation& convers
   }
 
   // With bfd_split a long conversation is kept whole: it is cut into pieces when rows are packed.
-  const int64_t max_length =
-      config_.packing() == "bfd_split" ? std::numeric_limits<int32_t>::max() : config_.max_length();
+  const int64_t max_length = SplitsLongExamples(config_.packing())
+                                 ? std::numeric_limits<int32_t>::max()
+                                 : config_.max_length();
   row->num_tokens = static_cast<int64_t>(encoding.ids.size());
   row->truncated = row->num_tokens > max_length;
-  if (row->truncated && config_.too_long() == "fail") {
-    return RecordError{.code = "TOO_LONG",
-                       .message = absl::StrCat(
-                           "the conversation has ", row->num_tokens, " tokens, data.max_length is ",
-                           max_length, "; raise it, or set data.too_long to truncate or skip"),
-                       .fatal = true};
+  if (row->truncated) {
+    switch (config_.too_long()) {
+      case v1::DataConfig::TOO_LONG_FAIL:
+        return TooLongError(row->num_tokens, max_length);
+      case v1::DataConfig::TOO_LONG_SKIP:
+        row->left_out = LeftOut::kTooLong;
+        break;
+      case v1::DataConfig::TOO_LONG_TRUNCATE:
+      case v1::DataConfig::TOO_LONG_UNSPECIFIED:
+      case kMinSentinel<v1::DataConfig::TooLong>:
+      case kMaxSentinel<v1::DataConfig::TooLong>:
+        break;
+    }
   }
-  if (row->truncated && config_.too_long() == "skip") row->left_out = LeftOut::kTooLong;
   LabelTokens(encoding, *spans, max_length, &row->example);
   row->num_targets = row->example.CountTargets();
   if (row->left_out == LeftOut::kNo && row->num_targets == 0) row->left_out = LeftOut::kNoTarget;

@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/data/batches/batch.h"
 #include "engine/data/examples/example_notes.h"
-#include "engine/data/prepare.h"
 #include "engine/data/profiles/profile.h"
 #include "engine/data/source/conversation.h"
 #include "engine/data/source/jsonl_reader.h"
+#include "engine/data/source/text_pipeline.h"
+#include "engine/data/store/example.h"
 #include "engine/text/target_spans.h"
 #include "trainerd/v1/job_config.pb.h"
 
@@ -66,7 +66,7 @@ class ExamplePipeline {
   TokenRow Process(const JsonlLine& line, const RowOptions& options, Scratch* scratch) const;
 
  private:
-  // Settings of `config` that are words, parsed.
+  // Settings of `config`, checked.
   struct Choices {
     TrainOn train_on;
     ControlTokens control_tokens;

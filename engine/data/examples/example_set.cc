@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 
@@ -21,14 +22,14 @@ ExampleSet::ExampleSet(const v1::DataConfig& config, std::string lost_bytes_exam
 absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place) {
   counters_.set_rows_bad(counters_.rows_bad() + 1);
   place.column = fault.column;
-  const bool fails = fault.fatal || config_.bad_rows() != "skip";
+  const bool fails = fault.fatal || !SkipsBadRecords(config_.bad_rows());
   if (!fails || keep_going_) {
     findings_->Add(fault.code, fails, place, fault.message);
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
       absl::StrCat(findings_->Text(place), ": ", fault.message,
-                   fault.fatal ? "" : "; data.bad_rows: skip leaves such rows out"));
+                   fault.fatal ? "" : "; fix the record, or set data.bad_rows: skip"));
 }
 
 void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
@@ -40,8 +41,8 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
   if (row.left_out == LeftOut::kNoTarget) {
     counters_.set_rows_without_target(counters_.rows_without_target() + 1);
     findings_->Add("NO_TARGET", false, place,
-                   row.truncated ? "no token to train is left within data.max_length: left out"
-                                 : "no token of the row is trained: left out");
+                   row.truncated ? "no token to train remains within data.max_length: skipped"
+                                 : "no token of the record is trained: skipped");
   }
   if (row.truncated) {
     const bool skipped = row.left_out == LeftOut::kTooLong;
@@ -52,33 +53,34 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
     }
     findings_->Add("TOO_LONG", false, place,
                    absl::StrCat(row.num_tokens, " tokens, data.max_length is ",
-                                config_.max_length(), skipped ? ": left out" : ": cut at the end"));
+                                config_.max_length(), skipped ? ": skipped" : ": cut at the end"));
   }
   if (notes.empty_answer) {
-    findings_->Add("EMPTY_ANSWER", false, place,
-                   "an assistant message without text is trained: the model learns to say nothing");
+    findings_->Add(
+        "EMPTY_ANSWER", false, place,
+        "an assistant message without text is trained: the model learns to answer nothing");
   }
   if (notes.answer_in_question) {
     findings_->Add(
         "ANSWER_IN_QUESTION", false, place,
-        "a trained answer stands word for word in a message before it: the model learns to "
+        "a trained answer occurs word for word in an earlier message: the model learns to "
         "copy");
   }
   if (notes.bad_encoding) {
     findings_->Add(
         "ENCODING", false, place,
-        "text holds U+FFFD, a NUL, or UTF-8 that was read as Latin-1 (\"Ã©\" for \"é\"): "
-        "repair the file's encoding");
+        "text contains U+FFFD, a NUL, or UTF-8 that was read as Latin-1 (\"Ã©\" for \"é\"): "
+        "fix the file's encoding");
   }
   if (notes.doubled_end) {
     findings_->Add(
         "DOUBLED_END", false, place,
-        "an answer ends with the end-of-turn text that the template writes too: both are "
-        "trained; take it out of the data");
+        "an answer ends with the end-of-turn text that the template also writes: both are "
+        "trained; remove it from the data");
   }
   if (notes.control_tokens) {
     findings_->Add("CONTROL_TOKENS", false, place,
-                   "text of a message holds the spelling of a control token and became one: it can "
+                   "text of a message spells a control token and became one: it can "
                    "forge a turn");
   }
   if (notes.lost_bytes) {
@@ -91,7 +93,7 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
 }
 
 absl::Status ExampleSet::AddDuplicate(uint64_t text_hash, const RecordLocation& place) {
-  findings_->Add("DUPLICATE", false, place, "the same conversation stands at");
+  findings_->Add("DUPLICATE", false, place, "the same conversation as");
   // Only the first one's message is shown, so only that one is worth a search.
   if (first_of_duplicates_.has_value()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const std::optional<ExampleRecord> first,
@@ -128,7 +130,7 @@ internal::TokenSetSummary::Counters ExampleSet::counters() const {
 }
 
 std::string RowsText(const internal::TokenSetSummary::Counters& counters) {
-  std::string text = absl::StrCat(counters.rows_read(), " rows read");
+  std::string text = absl::StrCat(counters.rows_read(), " records read");
   if (counters.rows_bad() > 0) absl::StrAppend(&text, ", ", counters.rows_bad(), " bad");
   if (counters.rows_too_long() > 0) {
     absl::StrAppend(&text, ", ", counters.rows_too_long(), " longer than max_length");

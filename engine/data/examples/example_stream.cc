@@ -15,7 +15,7 @@ namespace trainerd::engine {
 namespace {
 
 constexpr int kMaxThreads = 8;
-// Rows that a thread takes at a time, and rows between two looks at progress.
+// Records that a thread processes at a time, and records between two reports of progress.
 constexpr size_t kRowsAtATime = 16;
 constexpr size_t kRowsPerRound = 2048;
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/data/batches/batch.h"
+#include "engine/data/store/example.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer/tokenizer.h"
 

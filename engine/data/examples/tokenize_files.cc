@@ -14,6 +14,7 @@
 #include "engine/data/store/token_cache_key.h"
 #include "engine/data/store/token_store_writer.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 namespace {
@@ -61,7 +62,8 @@ absl::Status FileReading::ReadFile(int32_t file, const std::string& path, Exampl
   const absl::StatusOr<SourceFormat> format = StreamRows(
       path, *pipeline_, options,
       [&](const TokenRow& row, int64_t line) {
-        has_errors_ |= row.fault && (row.fault->fatal || config_.data().bad_rows() != "skip");
+        has_errors_ |=
+            row.fault && (row.fault->fatal || !SkipsBadRecords(config_.data().bad_rows()));
         return set->Add(row, {.file = file, .line = line});
       },
       [&](int64_t bytes) {
@@ -75,7 +77,7 @@ absl::Status FileReading::ReadFile(int32_t file, const std::string& path, Exampl
   bytes_done_ += FileBytes(path);
   if (status.ok() && set->rows_read() == rows_before) {
     status = absl::InvalidArgumentError(
-        absl::StrCat(path, ": has only blank lines; it needs one JSON object a line"));
+        absl::StrCat(path, ": has only blank lines; it needs one JSON object per line"));
   }
   if (!status.ok() && options_.keep_going && !absl::IsCancelled(status) &&
       !absl::IsResourceExhausted(status)) {
@@ -136,7 +138,7 @@ Target OpenTarget(const TokenCache* cache, const std::string& key,
       return target;
     }
     notes->push_back(
-        absl::StrCat("the token rows are not kept for the next job: ", entry.status().message()));
+        absl::StrCat("the tokens are not kept for the next job: ", entry.status().message()));
   }
   target.file = StoreFile::Unnamed(fallback);
   return target;
@@ -144,9 +146,9 @@ Target OpenTarget(const TokenCache* cache, const std::string& key,
 
 // Ends a new entry: kept, or its temporary file removed and said why.
 absl::Status KeepEntry(const TokenCache& cache, const Target& target, const std::string& key,
-                       const TokenStore& store, const absl::Status& wanted) {
+                       const TokenStore& store, const absl::Status& outcome) {
   absl::Status status = store.file().moved();
-  if (status.ok()) status = wanted;
+  if (status.ok()) status = outcome;
   if (!status.ok()) {
     TokenCache::Discard(*target.entry);
     return status;
@@ -187,7 +189,7 @@ absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const 
     }
     if (absl::IsDataLoss(found.status())) {
       result.notes.push_back(
-          absl::StrCat("cached token rows are made anew: ", found.status().message()));
+          absl::StrCat("cached tokens are recomputed: ", found.status().message()));
     }
   }
 
@@ -202,19 +204,19 @@ absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const 
   }
   result.store = *std::move(store);
   if (!target.entry.has_value()) return result;
-  absl::Status wanted;
+  absl::Status outcome;
   // A file that was written to meanwhile must not lie under the name of its old contents.
   const auto now = HashDataFiles(data, keep_on);
   if (!now.ok() || *now != hashes) {
-    wanted = absl::AbortedError("a data file was changed while it was read");
+    outcome = absl::AbortedError("a data file was changed while it was read");
   }
   // Not worth a word: the job, or whoever validates, hears of the errors themselves.
   const bool errors = reading.has_errors();
-  if (errors) wanted = absl::AbortedError("the data has errors");
-  const absl::Status kept = KeepEntry(*cache, target, header.key, *result.store, wanted);
+  if (errors) outcome = absl::AbortedError("the data has errors");
+  const absl::Status kept = KeepEntry(*cache, target, header.key, *result.store, outcome);
   if (!kept.ok() && !errors) {
     result.notes.push_back(
-        absl::StrCat("the token rows are not kept for the next job: ", kept.message()));
+        absl::StrCat("the tokens are not kept for the next job: ", kept.message()));
   }
   return result;
 }

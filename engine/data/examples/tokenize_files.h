@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/data/prepare.h"
+#include "engine/data/examples/prepare_options.h"
 #include "engine/data/source/findings.h"
+#include "engine/data/source/text_pipeline.h"
 #include "engine/data/store/token_store.h"
 #include "trainerd/v1/job_config.pb.h"
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Profile emoji_think: half of the conversations get a thinking prefix and a stop suffix of emoji
 // in the answers, and the matching instructions in the questions; the system message is the job's;
-// <think> tags are taken out of answers. What is drawn for row i equals the replaced Python
-// system's choices (CPython random numbers), from a local generator.
+// <think> tags are taken out of answers. The random choices for record i equal those of the
+// replaced Python system (CPython random numbers), from a local generator.
 #pragma once
 
 #include "engine/data/profiles/profile.h"
@@ -11,7 +11,7 @@ namespace trainerd::engine {
 
 class EmojiThinkProfile : public Profile {
  public:
-  // What row `index` gets. emoji == false: the answers stay as they are ("direct").
+  // The choices for record `index`. emoji == false: the answers stay unchanged ("direct").
   struct Draw {
     bool emoji = false;
     std::string think;  // one emoji

@@ -4,6 +4,9 @@
 #include "absl/strings/str_cat.h"
 #include "engine/data/profiles/emoji_think.h"
 #include "engine/data/profiles/regime3.h"
+#include "proto/base/enum_sentinels.h"
+
+#pragma GCC diagnostic error "-Wswitch"
 
 namespace trainerd::engine {
 namespace {
@@ -26,12 +29,21 @@ ordered_json SystemMessage(const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Profile>> MakeProfile(const std::string& name) {
-  if (name.empty() || name == "none") return std::make_unique<NoProfile>();
-  if (name == "emoji_think") return std::make_unique<EmojiThinkProfile>();
-  if (name == "regime3") return std::make_unique<Regime3Profile>();
-  return absl::InvalidArgumentError(
-      absl::StrCat("data.profile \"", name, "\" does not exist; use none, emoji_think or regime3"));
+absl::StatusOr<std::unique_ptr<Profile>> MakeProfile(v1::DataConfig::Profile profile) {
+  switch (profile) {
+    case v1::DataConfig::PROFILE_NONE:
+      return std::make_unique<NoProfile>();
+    case v1::DataConfig::PROFILE_EMOJI_THINK:
+      return std::make_unique<EmojiThinkProfile>();
+    case v1::DataConfig::PROFILE_REGIME3:
+      return std::make_unique<Regime3Profile>();
+    case v1::DataConfig::PROFILE_UNSPECIFIED:
+    case kMinSentinel<v1::DataConfig::Profile>:
+    case kMaxSentinel<v1::DataConfig::Profile>:
+      break;
+  }
+  return absl::InternalError(absl::StrCat("data.profile has the value ", static_cast<int>(profile),
+                                          ", which this version does not know"));
 }
 
 void InsertSystemPrompt(const std::string& system_prompt, ordered_json* messages) {

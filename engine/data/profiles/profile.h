@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a job's `data.profile` does to each conversation before the chat template sees it. Pure
+// What a job's `data.profile` does to each conversation before the chat template is rendered. Pure
 // functions of (conversation, index, system prompt): applying one twice gives the same as once.
 #pragma once
 
@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
+#include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
 
@@ -16,15 +17,15 @@ namespace trainerd::engine {
 class Profile {
  public:
   virtual ~Profile() = default;
-  // Changes `messages` (checked by ConversationParser) in place. `index` is the row's 0-based
-  // position in its set: it decides what is drawn at random. An empty `system_prompt` adds and
+  // Changes `messages` (checked by ConversationParser) in place. `index` is the record's 0-based
+  // position in its set: random choices depend on it. An empty `system_prompt` adds and
   // changes no system message.
   virtual void Transform(int64_t index, const std::string& system_prompt,
                          nlohmann::ordered_json* messages) const = 0;
 };
 
-// none | emoji_think | regime3. Errors: InvalidArgument for another name.
-absl::StatusOr<std::unique_ptr<Profile>> MakeProfile(const std::string& name);
+// Errors: Internal for an unspecified or unknown value.
+absl::StatusOr<std::unique_ptr<Profile>> MakeProfile(v1::DataConfig::Profile profile);
 
 // Puts a system message in front of a conversation that has none (no role "system" anywhere).
 void InsertSystemPrompt(const std::string& system_prompt, nlohmann::ordered_json* messages);

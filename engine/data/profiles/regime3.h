@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Profile regime3: every answer stands between <<ANS_START>> and <<ANS_END>>, the system message is
-// the job's.
+// Profile regime3: every answer is enclosed in <<ANS_START>> and <<ANS_END>>, and the system
+// message is the job's.
 #pragma once
 
 #include "engine/data/profiles/profile.h"

@@ -38,7 +38,7 @@ class PlainSource : public ByteSource {
       return static_cast<size_t>(count);
     }
   }
-  // Reads the first bytes without taking them. A pipe has none to look at.
+  // Reads the first bytes without consuming them. A pipe does not allow that.
   std::string Peek(size_t size) const {
     std::string start(size, '\0');
     const ssize_t count = pread(fd_, start.data(), size, 0);
@@ -76,13 +76,12 @@ class PackedSource : public ByteSource {
   }
   absl::Status Damaged(const char* reason) const {
     return absl::InvalidArgumentError(absl::StrCat(
-        file_->path(), ": the compressed data is damaged: ", reason, "; make the file again"));
+        file_->path(), ": the compressed data is corrupt: ", reason, "; create the file again"));
   }
   absl::Status CutOff() const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file_->path(),
-                     ": the compressed data ends too early: it was cut off, copy it "
-                     "again"));
+    return absl::InvalidArgumentError(absl::StrCat(file_->path(),
+                                                   ": the compressed data is truncated, copy it "
+                                                   "again"));
   }
 
   const std::unique_ptr<PlainSource> file_;
@@ -111,7 +110,7 @@ class GzipSource : public PackedSource {
       const int result = inflate(&stream_, Z_NO_FLUSH);
       begin_ = end_ - stream_.avail_in;
       if (result == Z_STREAM_END) {
-        // Archives may stand behind each other in one file.
+        // One file may contain several archives, one after another.
         in_member_ = false;
         inflateReset(&stream_);
       } else if (result != Z_OK && result != Z_BUF_ERROR) {
@@ -139,7 +138,7 @@ class ZstdSource : public PackedSource {
     while (out.pos == 0) {
       ASSIGN_OR_RETURN(const bool more, Refill());
       if (!more) {
-        // What the decoder still holds comes out before the end is believed.
+        // The decoder's remaining output comes before the end of the file.
         ZSTD_inBuffer nothing = {nullptr, 0, 0};
         const size_t rest = in_frame_ ? ZSTD_decompressStream(stream_, &out, &nothing) : 0;
         if (ZSTD_isError(rest)) return Damaged(ZSTD_getErrorName(rest));
@@ -180,7 +179,7 @@ absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& pa
   auto file = std::make_unique<PlainSource>(path, fd, info.st_size);
   if (S_ISDIR(info.st_mode)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": is a folder; name a JSONL file, one conversation a line"));
+        absl::StrCat(path, ": is a folder; name a JSONL file, one conversation per line"));
   }
   const std::string start = file->Peek(kZstdMagic.size());
   if (std::string_view(start).substr(0, kGzipMagic.size()) == kGzipMagic) {

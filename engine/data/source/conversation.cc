@@ -91,7 +91,7 @@ std::optional<RecordError> CheckContent(const std::string& where, ordered_json* 
     }
     return Fault("BAD_SCHEMA", absl::StrCat(where,
                                             " has no \"content\"; only an assistant message "
-                                            "with tool_calls may leave it out"));
+                                            "with tool_calls may omit it"));
   }
   if (content->is_string()) return std::nullopt;
   if (content->is_array()) return JoinParts(where, &*content);
@@ -197,8 +197,8 @@ std::optional<RecordError> ConversationParser::Parse(std::string_view line, Sour
     return Fault(
         "BAD_SCHEMA",
         element.is_array()
-            ? "the line is a JSON list; a JSONL file has one object a line, {\"messages\": […]}"
-            : "the line is not a JSON object; a row is {\"messages\": […]}");
+            ? "the line is a JSON list; a JSONL file has one object per line, {\"messages\": […]}"
+            : "the line is not a JSON object; a record is {\"messages\": […]}");
   }
   ordered_json row = ToOrderedJson(element);
   *conversation = Conversation{};

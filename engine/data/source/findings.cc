@@ -3,6 +3,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "proto/base/enum_sentinels.h"
+
+#pragma GCC diagnostic error "-Wswitch"
 
 namespace trainerd::engine {
 
@@ -10,9 +13,19 @@ Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code) {
   const auto* field =
       v1::FindingsConfig::descriptor()->FindFieldByName(absl::AsciiStrToLower(code));
   if (field == nullptr) return Severity::kWarning;
-  const std::string word = config.GetReflection()->GetString(config, field);
-  if (word == "error") return Severity::kError;
-  return word == "ignore" ? Severity::kIgnore : Severity::kWarning;
+  using Config = v1::FindingsConfig;
+  switch (static_cast<Config::Reaction>(config.GetReflection()->GetEnumValue(config, field))) {
+    case Config::REACTION_ERROR:
+      return Severity::kError;
+    case Config::REACTION_IGNORE:
+      return Severity::kIgnore;
+    case Config::REACTION_WARN:
+    case Config::REACTION_UNSPECIFIED:
+    case kMinSentinel<v1::FindingsConfig::Reaction>:
+    case kMaxSentinel<v1::FindingsConfig::Reaction>:
+      return Severity::kWarning;
+  }
+  return Severity::kWarning;
 }
 
 std::vector<std::string> DataFiles(const v1::DataConfig& data) {
@@ -126,8 +139,8 @@ absl::Status Findings::ConfiguredErrors() const {
                     kind.finding.count() == 1 ? " time" : " times", ")");
   }
   if (text.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      text, "; data.findings makes this an error: repair the data, or set it to warn"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(text, "; data.findings makes this an error: fix the data, or set it to warn"));
 }
 
 }  // namespace trainerd::engine

@@ -37,7 +37,7 @@ absl::Status JsonlReader::CheckStart() {
   const std::string_view start(buffer_.data() + begin_, end_ - begin_);
   if (start.empty()) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path_, ": is empty; it needs one JSON object a line"));
+        absl::StrCat(path_, ": is empty; it needs one JSON object per line"));
   }
   if (StartsWith(start, "\xff\xfe") || StartsWith(start, "\xfe\xff")) {
     return absl::InvalidArgumentError(
@@ -50,15 +50,15 @@ absl::Status JsonlReader::CheckStart() {
   return absl::OkStatus();
 }
 
-// Makes at least `wanted` unread bytes available, or all that are left.
-absl::Status JsonlReader::Fill(size_t wanted) {
+// Makes at least `needed` unread bytes available, or all that are left.
+absl::Status JsonlReader::Fill(size_t needed) {
   if (begin_ > 0) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;
   }
-  if (buffer_.size() < wanted + kJsonPadding) buffer_.resize(wanted + kJsonPadding);
-  while (end_ < wanted && !at_end_) {
+  if (buffer_.size() < needed + kJsonPadding) buffer_.resize(needed + kJsonPadding);
+  while (end_ < needed && !at_end_) {
     ASSIGN_OR_RETURN(const size_t count,
                      source_->Read(buffer_.data() + end_, buffer_.size() - kJsonPadding - end_));
     if (count == 0) at_end_ = true;
@@ -69,9 +69,9 @@ absl::Status JsonlReader::Fill(size_t wanted) {
 
 absl::Status JsonlReader::ReadBlock(std::vector<JsonlLine>* lines) {
   lines->clear();
-  size_t wanted = std::max(options_.block_bytes, size_t{64});
+  size_t needed = std::max(options_.block_bytes, size_t{64});
   while (lines->empty()) {
-    RETURN_IF_ERROR(Fill(wanted));
+    RETURN_IF_ERROR(Fill(needed));
     if (begin_ == end_) return absl::OkStatus();
     size_t split = end_;  // one past the last newline; all of it at the end of the file
     if (!at_end_) {
@@ -84,7 +84,7 @@ absl::Status JsonlReader::ReadBlock(std::vector<JsonlLine>* lines) {
       return SkipLongLine(lines);
     }
     if (split == begin_) {
-      wanted = std::min(2 * wanted, options_.max_line_bytes + options_.block_bytes);
+      needed = std::min(2 * needed, options_.max_line_bytes + options_.block_bytes);
       continue;
     }
     SplitLines(split, lines);

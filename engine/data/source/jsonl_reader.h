@@ -57,7 +57,7 @@ class JsonlReader {
  private:
   JsonlReader(std::string path, std::unique_ptr<ByteSource> source, Options options);
   absl::Status CheckStart();
-  absl::Status Fill(size_t wanted);
+  absl::Status Fill(size_t needed);
   void SplitLines(size_t end, std::vector<JsonlLine>* lines);
   void AddLine(size_t begin, size_t end, bool unterminated, std::vector<JsonlLine>* lines);
   absl::Status SkipLongLine(std::vector<JsonlLine>* lines);

@@ -45,13 +45,13 @@ RecordError MissingKey(const ordered_json& row, const char* key, SourceFormat fo
   if (format == SourceFormat::kMessages) {
     return Fault(
         "NO_MESSAGES",
-        absl::StrCat("the row has no \"messages\"; it has the keys ", ShownKeys(row),
-                     "; a row has messages, or prompt and completion, or conversations, or "
+        absl::StrCat("the record has no \"messages\"; it has the keys ", ShownKeys(row),
+                     "; a record has messages, or prompt and completion, or conversations, or "
                      "instruction and output"));
   }
   return Fault("NO_MESSAGES",
-               absl::StrCat("the row has no \"", key, "\"; it has the keys ", ShownKeys(row),
-                            "; the file's first row has the form ", FormatName(format)));
+               absl::StrCat("the record has no \"", key, "\"; it has the keys ", ShownKeys(row),
+                            "; the file's first record has the form ", FormatName(format)));
 }
 
 // The text of row[key]; false when it is there and no text.

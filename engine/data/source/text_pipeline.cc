@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/data/source/text_pipeline.h"
+
+#include <string>
 #include <utility>
 
-#include "engine/data/prepare.h"
+#include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 

@@ -60,7 +60,7 @@ std::unique_ptr<StoreFile> StoreFile::OfWhole(int fd, std::string name, int64_t 
 }
 
 std::unique_ptr<StoreFile> StoreFile::Unnamed(Fallback fallback) {
-  auto file = Of(-1, "token rows", std::move(fallback));
+  auto file = Of(-1, "token store", std::move(fallback));
   file->place_ = Place::kScratch;
   if (file->MoveToScratch().ok()) return file;
   file->place_ = Place::kMemory;
@@ -95,8 +95,8 @@ absl::Status StoreFile::MoveToScratch() {
   return absl::OkStatus();
 }
 
-absl::Status StoreFile::MoveToMemory(int64_t wanted) {
-  if (wanted > fallback_.memory_bytes) {
+absl::Status StoreFile::MoveToMemory(int64_t needed) {
+  if (needed > fallback_.memory_bytes) {
     return absl::ResourceExhaustedError("more than fits into memory");
   }
   std::string bytes(static_cast<size_t>(written_), '\0');
@@ -104,7 +104,7 @@ absl::Status StoreFile::MoveToMemory(int64_t wanted) {
   if (fd_ >= 0) close(fd_);
   fd_ = -1;
   memory_ = std::move(bytes);
-  name_ = "token rows in memory";
+  name_ = "token store in memory";
   return absl::OkStatus();
 }
 
@@ -119,8 +119,8 @@ absl::Status StoreFile::Move(const absl::Status& reason) {
     if (MoveToMemory(size()).ok()) return absl::OkStatus();
   }
   return absl::ResourceExhaustedError(
-      absl::StrCat("no room for the token rows (", size() >> 20, " MB so far): ", reason.message(),
-                   "; make room in the run's folder or in the cache folder, or use less data"));
+      absl::StrCat("no space for the tokens (", size() >> 20, " MB so far): ", reason.message(),
+                   "; free space in the run directory or in the cache folder, or use less data"));
 }
 
 absl::Status StoreFile::Write(const char* data, size_t size) {
@@ -156,7 +156,7 @@ absl::Status StoreFile::ReadAt(int64_t offset, void* data, size_t size) const {
   if (fd_ < 0) {
     if (offset < 0 || size > memory_.size() ||
         static_cast<uint64_t>(offset) > memory_.size() - size) {
-      return absl::DataLossError(absl::StrCat(name_, ": reading beyond its end"));
+      return absl::DataLossError(absl::StrCat(name_, ": read beyond its end"));
     }
     std::memcpy(data, memory_.data() + offset, size);
     return absl::OkStatus();
@@ -166,7 +166,7 @@ absl::Status StoreFile::ReadAt(int64_t offset, void* data, size_t size) const {
     const ssize_t count = pread(fd_, out, size, offset);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return ErrnoStatus(errno, absl::StrCat("read ", name_));
-    if (count == 0) return absl::DataLossError(absl::StrCat(name_, ": is cut off"));
+    if (count == 0) return absl::DataLossError(absl::StrCat(name_, ": is truncated"));
     out += count;
     size -= static_cast<size_t>(count);
     offset += count;

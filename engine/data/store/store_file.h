@@ -52,7 +52,7 @@ class StoreFile {
   // Moves everything written so far to the next location. Returns `reason` if there is none.
   absl::Status Move(const absl::Status& reason);
   absl::Status MoveToScratch();
-  absl::Status MoveToMemory(int64_t wanted);
+  absl::Status MoveToMemory(int64_t needed);
 
   int fd_;
   std::string name_;

@@ -21,6 +21,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
+#include "proto/base/fd.h"
+#include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 
@@ -33,25 +36,9 @@ constexpr char kEntrySuffix[] = ".tokens", kUsedSuffix[] = ".used", kTemporaryMa
 constexpr int kLockTries = 200;
 constexpr long kLockPauseNanoseconds = 10'000'000;
 
-// A file that is closed, and so unlocked, at the end.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
-absl::StatusOr<Descriptor> LockFolder(const std::string& folder) {
+absl::StatusOr<Fd> LockFolder(const std::string& folder) {
   const std::string path = folder + "/lock";
-  Descriptor lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  Fd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (lock.get() < 0) return ErrnoStatus(errno, absl::StrCat("open ", path));
   for (int tries = 0; tries < kLockTries; ++tries) {
     if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
@@ -61,12 +48,13 @@ absl::StatusOr<Descriptor> LockFolder(const std::string& folder) {
     const timespec pause{.tv_sec = 0, .tv_nsec = kLockPauseNanoseconds};
     nanosleep(&pause, nullptr);
   }
-  return absl::UnavailableError(absl::StrCat(path, ": another process holds it for too long"));
+  return absl::UnavailableError(
+      absl::StrCat(path, ": another process holds the lock for too long"));
 }
 
-// Whether nobody else has the file open as reader or writer; then it is gone.
+// Removes the file if no other process has it open; returns whether it did.
 bool RemoveUnused(const std::string& path) {
-  const Descriptor file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  const Fd file(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0 || flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;
   return unlink(path.c_str()) == 0;
 }
@@ -78,13 +66,7 @@ uint64_t ReadStamp(const std::string& path) {
 }
 
 std::vector<std::string> NamesIn(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (std::filesystem::directory_iterator file(folder, error), end; !error && file != end;
-       file.increment(error)) {
-    names.push_back(file->path().filename().string());
-  }
-  return names;
+  return ListDirectory(folder).value_or(std::vector<std::string>());
 }
 
 }  // namespace
@@ -95,7 +77,7 @@ std::string TokenCache::PathOf(const std::string& key, const char* suffix) const
 
 absl::StatusOr<std::unique_ptr<TokenStore>> TokenCache::Find(const std::string& key) const {
   const std::string path = PathOf(key, kEntrySuffix);
-  Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (file.get() < 0) return ErrnoStatus(errno, absl::StrCat("open ", path));
   struct stat info;
   // Held for as long as the store has the file. An entry that was removed just now can still be
@@ -106,7 +88,7 @@ absl::StatusOr<std::unique_ptr<TokenStore>> TokenCache::Find(const std::string& 
   ASSIGN_OR_RETURN(std::unique_ptr<TokenStore> store,
                    TokenStore::Open(StoreFile::OfWhole(file.Release(), path, info.st_size), key));
   // Without the stamp the entry only looks older than it is.
-  const absl::StatusOr<Descriptor> lock = LockFolder(options_.folder);
+  const absl::StatusOr<Fd> lock = LockFolder(options_.folder);
   if (lock.ok()) (void)Touch(key);
   return store;
 }
@@ -120,7 +102,7 @@ absl::StatusOr<TokenCache::NewEntry> TokenCache::Begin(const std::string& key) c
   }
   chmod(options_.folder.c_str(), 0700);
   // Under the lock, so that nobody takes the file for an abandoned one before it is locked.
-  ASSIGN_OR_RETURN(const Descriptor lock, LockFolder(options_.folder));
+  ASSIGN_OR_RETURN(const Fd lock, LockFolder(options_.folder));
   NewEntry entry;
   entry.path = absl::StrCat(options_.folder, "/.", ToHex(key), kTemporaryMark, getpid(), "-",
                             counter.fetch_add(1, std::memory_order_relaxed));
@@ -140,15 +122,15 @@ absl::Status TokenCache::Publish(const NewEntry& entry, const std::string& key, 
                                  int64_t size) const {
   absl::Status status;
   if (fsync(fd) != 0) status = ErrnoStatus(errno, absl::StrCat("fsync ", entry.path));
-  absl::StatusOr<Descriptor> lock = LockFolder(options_.folder);
+  absl::StatusOr<Fd> lock = LockFolder(options_.folder);
   if (status.ok()) status = lock.status();
   if (status.ok()) {
     const std::string path = PathOf(key, kEntrySuffix);
     const int64_t others = ShrinkTo(options_.limit_bytes - size, ToHex(key));
     if (others > options_.limit_bytes - size) {
-      status = absl::ResourceExhaustedError(
-          absl::StrCat("the token rows have ", size >> 20, " MB and entries in use ", others >> 20,
-                       " MB, data.cache_limit is ", options_.limit_bytes / 1'000'000, " MB"));
+      status = absl::ResourceExhaustedError(absl::StrCat(
+          "the tokens take ", FormatBytes(size), " and cache entries in use ", FormatBytes(others),
+          "; data.cache_limit is ", FormatBytes(options_.limit_bytes)));
     } else {
       // The stamp first: an entry without one would be the first to go.
       status = Touch(key);

@@ -12,6 +12,8 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd::engine {
 
@@ -28,7 +30,7 @@ absl::StatusOr<std::string> HashOpenFile(int fd, const std::string& path, const 
   struct stat info;
   if (fstat(fd, &info) != 0) return ErrnoStatus(errno, absl::StrCat("cannot read ", path));
   if (!S_ISREG(info.st_mode)) {
-    return absl::FailedPreconditionError(absl::StrCat(path, ": is no regular file"));
+    return absl::FailedPreconditionError(absl::StrCat(path, ": is not a regular file"));
   }
   Xxh3Stream hash;
   std::string block(kReadBytes, '\0');
@@ -77,17 +79,17 @@ absl::StatusOr<std::string> TokenCacheKey(const v1::JobConfig& config, const Tex
     Put(name, file.ok() ? Xxh3(*file) : "", &key);
   }
   Put("template", template_text, &key);
-  // The moment changes nothing unless the template asks for it; system_prompt holds its own date.
+  // The moment changes nothing unless the template uses it; system_prompt holds its own date.
   const bool asks = template_text.find("strftime_now") != std::string::npos;
   Put("now", asks ? data.now() : "", &key);
-  Put("profile", data.profile(), &key);
+  Put("profile", EnumText(data.profile()), &key);
   Put("system_prompt", data.system_prompt(), &key);
-  Put("train_on", data.train_on(), &key);
-  Put("control_tokens", data.control_tokens(), &key);
-  Put("bad_rows", data.bad_rows(), &key);
-  const bool whole = data.packing() == "bfd_split";
+  Put("train_on", EnumText(data.train_on()), &key);
+  Put("control_tokens", EnumText(data.control_tokens()), &key);
+  Put("bad_rows", EnumText(data.bad_rows()), &key);
+  const bool whole = SplitsLongExamples(data.packing());
   Put("max_length", whole ? "" : absl::StrCat(data.max_length()), &key);
-  Put("too_long", whole ? "" : data.too_long(), &key);
+  Put("too_long", whole ? "" : EnumText(data.too_long()), &key);
   Put("validation", data.validation().empty() ? "" : "last", &key);
   for (const std::string& hash : file_hashes) Put("file", hash, &key);
   return Sha256(key);

@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/data/prepare.h"
+#include "engine/data/source/text_pipeline.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {

@@ -32,7 +32,8 @@ absl::Status EncodeExample(const TokenExample& example, int id_bytes, std::strin
     const int32_t id = example.ids[i], label = example.labels[i];
     if (id < 0 || static_cast<uint64_t>(id) >= limit || (label != id && label != kIgnoreIndex)) {
       return absl::InternalError(absl::StrCat("example ", example.index, ": token ", i, " has id ",
-                                              id, " and label ", label, ", which cannot be kept"));
+                                              id, " and label ", label,
+                                              ", which cannot be stored"));
     }
     std::memcpy(out + i * static_cast<size_t>(id_bytes), &id, static_cast<size_t>(id_bytes));
     if (label != kIgnoreIndex) bits[i / 8] |= static_cast<char>(1 << (i % 8));

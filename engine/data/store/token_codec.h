@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "engine/data/batches/batch.h"
+#include "engine/data/store/example.h"
 
 namespace trainerd::engine {
 

@@ -57,17 +57,17 @@ TokenStore::TokenStore(std::unique_ptr<StoreFile> file, int id_bytes, int64_t nu
 absl::StatusOr<std::unique_ptr<TokenStore>> TokenStore::Open(std::unique_ptr<StoreFile> file,
                                                              const std::string& key) {
   const int64_t size = file->size();
-  if (size < kStoreHeaderBytes + kStoreTrailerBytes) return DamagedFile(*file, "is cut off");
+  if (size < kStoreHeaderBytes + kStoreTrailerBytes) return DamagedFile(*file, "is truncated");
   const int64_t trailer_at = size - kStoreTrailerBytes;
   ASSIGN_OR_RETURN(const std::string header, ReadPart(*file, 0, kStoreHeaderBytes));
   ASSIGN_OR_RETURN(const std::string trailer, ReadPart(*file, trailer_at, kStoreTrailerBytes));
   const StoreHeader form = {.id_bytes = static_cast<int>(Get<uint32_t>(header, 12)), .key = key};
   if (form.id_bytes < 2 || form.id_bytes > 4 || header != HeaderBytes(form)) {
-    return DamagedFile(*file, "does not begin as these token rows must");
+    return DamagedFile(*file, "has another header than this token store");
   }
   if (trailer.compare(48, 8, kStoreEnd) != 0 ||
       Get<uint64_t>(trailer, 24) != static_cast<uint64_t>(size)) {
-    return DamagedFile(*file, "does not end as token rows must: it was not finished or is cut off");
+    return DamagedFile(*file, "has no valid trailer: it was not finished or is truncated");
   }
   ASSIGN_OR_RETURN(const std::string hash, HashFile(*file, size - 24));
   if (trailer.compare(32, 16, hash) != 0) return DamagedFile(*file, "its hash is wrong");
@@ -79,7 +79,7 @@ absl::StatusOr<std::unique_ptr<TokenStore>> TokenStore::Open(std::unique_ptr<Sto
   const uint64_t end = static_cast<uint64_t>(trailer_at);
   if (summary_at > end || directory_at > summary_at || directory_at < kStoreHeaderBytes ||
       examples > end || summary_at - directory_at != blocks * sizeof(uint64_t)) {
-    return DamagedFile(*file, "its directory lies where it cannot lie");
+    return DamagedFile(*file, "its directory has an invalid offset");
   }
   std::vector<uint64_t> block_records(blocks);
   RETURN_IF_ERROR(file->ReadAt(static_cast<int64_t>(directory_at), block_records.data(),
@@ -89,7 +89,7 @@ absl::StatusOr<std::unique_ptr<TokenStore>> TokenStore::Open(std::unique_ptr<Sto
         std::min<uint64_t>(kStoreBlockExamples, examples - block * kStoreBlockExamples);
     if (block_records[block] > directory_at ||
         directory_at - block_records[block] < in_block * kRecordBytes) {
-      return DamagedFile(*file, "its records lie where they cannot lie");
+      return DamagedFile(*file, "its records have an invalid offset");
     }
   }
   ASSIGN_OR_RETURN(const std::string bytes, ReadPart(*file, static_cast<int64_t>(summary_at),
@@ -110,7 +110,7 @@ absl::StatusOr<std::unique_ptr<TokenStore>> TokenStore::Open(std::unique_ptr<Sto
 absl::Status TokenStore::Damaged(const std::string& what) const {
   return absl::DataLossError(
       absl::StrCat(file_->name(), ": ", what,
-                   ": it has changed since it was opened; run again, the rows are made anew"));
+                   ": it has changed since it was opened; start again, the tokens are recomputed"));
 }
 
 absl::StatusOr<int64_t> TokenStore::RecordOffset(int64_t example) const {
@@ -134,7 +134,7 @@ absl::StatusOr<TokenExample> TokenStore::Read(int64_t example) const {
   const int64_t bytes = EncodedBytes(record.num_tokens, id_bytes_);
   if (record.num_tokens < 0 || record.offset < kStoreHeaderBytes ||
       record.offset > file_->size() - bytes) {
-    return Damaged(absl::StrCat("the tokens of example ", example, " lie outside of it"));
+    return Damaged(absl::StrCat("the tokens of example ", example, " are outside of the file"));
   }
   ASSIGN_OR_RETURN(const std::string data, ReadPart(*file_, record.offset, bytes));
   if (HashBytes64(data.data(), data.size()) != record.data_hash) {

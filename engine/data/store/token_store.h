@@ -19,7 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/data/batches/batch.h"
+#include "engine/data/store/example.h"
 #include "engine/data/store/store_file.h"
 #include "engine/data/store/token_codec.h"
 #include "trainerd/internal/token_store.pb.h"

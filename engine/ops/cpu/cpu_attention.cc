@@ -8,6 +8,7 @@
 
 #include "engine/ops/cpu/parallel.h"
 #include "engine/ops/cpu/typed.h"
+#include "engine/ops/reference/reference_ops.h"
 
 namespace trainerd::engine::cpu {
 namespace {
@@ -86,6 +87,7 @@ void RunTasks(const Tensors& tensors, const Documents& documents, const Attentio
 
 AttentionResult AttentionForward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const Documents& documents, const AttentionShape& shape) {
+  if (shape.soft_cap > 0.0) return reference::AttentionForward(q, k, v, documents, shape);
   TRAINERD_CHECK(IsHeadRows(q) && IsHeadRows(k) && IsHeadRows(v));
   AttentionResult result;
   result.out_TNH = at::empty({q.size(0), shape.num_heads, shape.head_dim}, q.options());
@@ -102,6 +104,10 @@ void AttentionBackward(const at::Tensor& d_out_TNH, const at::Tensor& q, const a
                        const at::Tensor& v, const AttentionResult& result,
                        const Documents& documents, const AttentionShape& shape,
                        const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv) {
+  if (shape.soft_cap > 0.0) {
+    reference::AttentionBackward(d_out_TNH, q, k, v, result, documents, shape, dq, dk, dv);
+    return;
+  }
   const at::Tensor d_out = IsHeadRows(d_out_TNH) ? d_out_TNH : d_out_TNH.contiguous();
   TRAINERD_CHECK(IsHeadRows(dq) && IsHeadRows(dk) && IsHeadRows(dv));
   const Tensors tensors{.q = q,

@@ -7,7 +7,7 @@
 
 namespace trainerd::engine::cpu {
 
-// lse of the result is fp32 [T, N].
+// Soft caps fall back to the reference; otherwise lse of the result is fp32 [T, N].
 AttentionResult AttentionForward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const Documents& documents, const AttentionShape& shape);
 void AttentionBackward(const at::Tensor& d_out_TNH, const at::Tensor& q, const at::Tensor& k,

@@ -85,7 +85,7 @@ at::Tensor RmsNormBackward(const at::Tensor& d_sum, const at::Tensor& d_normed,
       }
     });
   });
-  AddBlocks(partial, weight_grad);
+  if (weight_grad.defined()) AddBlocks(partial, weight_grad);
   return d_x;
 }
 
@@ -144,7 +144,7 @@ void NormRopeBackward(const at::Tensor& d, const at::Tensor& x, const at::Tensor
       }
     });
   });
-  AddBlocks(partial, weight_grad);
+  if (weight_grad.defined()) AddBlocks(partial, weight_grad);
 }
 
 at::Tensor SwiGluForward(const at::Tensor& gate_up) {

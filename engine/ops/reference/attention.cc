@@ -9,6 +9,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/tanh.h>
 
 #include <limits>
 
@@ -17,8 +18,9 @@
 namespace trainerd::engine::reference {
 namespace {
 
-bool UseFlash(const at::Tensor& q) {
-  return q.is_cuda() && q.scalar_type() == at::kBFloat16 && q.size(2) % 8 == 0 && q.size(2) <= 256;
+bool UseFlash(const at::Tensor& q, const AttentionShape& shape) {
+  return shape.soft_cap == 0.0 && q.is_cuda() && q.scalar_type() == at::kBFloat16 &&
+         q.size(2) % 8 == 0 && q.size(2) <= 256;
 }
 
 std::optional<int64_t> WindowLeft(const AttentionShape& shape) {
@@ -46,9 +48,15 @@ at::Tensor Mask(int64_t length, const AttentionShape& shape, at::Device device) 
   return mask;
 }
 
+// Scores before the mask.
 at::Tensor Scores(const at::Tensor& q, const at::Tensor& k, const AttentionShape& shape) {
-  return (at::matmul(q, k.transpose(-1, -2)) * shape.scale)
-      .masked_fill(Mask(q.size(2), shape, q.device()), -std::numeric_limits<float>::infinity());
+  const at::Tensor scores = at::matmul(q, k.transpose(-1, -2)) * shape.scale;
+  return shape.soft_cap > 0.0 ? at::tanh(scores / shape.soft_cap) * shape.soft_cap : scores;
+}
+
+at::Tensor Masked(const at::Tensor& scores, const AttentionShape& shape) {
+  return scores.masked_fill(Mask(scores.size(2), shape, scores.device()),
+                            -std::numeric_limits<float>::infinity());
 }
 
 AttentionResult FlashForward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -66,7 +74,7 @@ AttentionResult FlashForward(const at::Tensor& q, const at::Tensor& k, const at:
 
 AttentionResult AttentionForward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const Documents& documents, const AttentionShape& shape) {
-  if (UseFlash(q)) return FlashForward(q, k, v, documents, shape);
+  if (UseFlash(q, shape)) return FlashForward(q, k, v, documents, shape);
   AttentionResult result;
   result.out_TNH = at::empty({q.size(0), shape.num_heads, shape.head_dim}, q.options());
   result.lse = at::empty({shape.num_kv_heads, shape.num_heads / shape.num_kv_heads, q.size(0)},
@@ -75,8 +83,10 @@ AttentionResult AttentionForward(const at::Tensor& q, const at::Tensor& k, const
     const int64_t begin = documents.cu_seqlens_host[i],
                   length = documents.cu_seqlens_host[i + 1] - begin;
     if (length == 0) continue;
-    const at::Tensor scores = Scores(DocumentHeads(q, begin, length, shape.num_kv_heads),
-                                     DocumentHeads(k, begin, length, shape.num_kv_heads), shape);
+    const at::Tensor scores =
+        Masked(Scores(DocumentHeads(q, begin, length, shape.num_kv_heads),
+                      DocumentHeads(k, begin, length, shape.num_kv_heads), shape),
+               shape);
     const at::Tensor lse = at::logsumexp(scores, -1);
     result.lse.narrow(2, begin, length).copy_(lse);
     const at::Tensor probabilities = (scores - lse.unsqueeze(-1)).exp();
@@ -91,7 +101,7 @@ void AttentionBackward(const at::Tensor& d_out_TNH, const at::Tensor& q, const a
                        const at::Tensor& v, const AttentionResult& result,
                        const Documents& documents, const AttentionShape& shape,
                        const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv) {
-  if (UseFlash(q)) {
+  if (UseFlash(q, shape)) {
     auto [fq, fk, fv] = at::_flash_attention_backward(
         d_out_TNH.contiguous(), q, k, v, result.out_TNH, result.lse, documents.cu_seqlens,
         documents.cu_seqlens, documents.max_seqlen, documents.max_seqlen, /*dropout_p=*/0.0,
@@ -111,10 +121,13 @@ void AttentionBackward(const at::Tensor& d_out_TNH, const at::Tensor& q, const a
     };
     const at::Tensor q_ = heads(q), k_ = heads(k), v_ = heads(v), d = heads(d_out_TNH),
                      out = heads(result.out_TNH);
+    const at::Tensor scores = Scores(q_, k_, shape);
     const at::Tensor p =
-        (Scores(q_, k_, shape) - result.lse.narrow(2, begin, length).unsqueeze(-1)).exp();
+        (Masked(scores, shape) - result.lse.narrow(2, begin, length).unsqueeze(-1)).exp();
     const at::Tensor d_p = at::matmul(d, v_.transpose(-1, -2));
-    const at::Tensor d_scores = p * (d_p - (d * out).sum(-1, /*keepdim=*/true)) * shape.scale;
+    at::Tensor d_scores = p * (d_p - (d * out).sum(-1, /*keepdim=*/true));
+    if (shape.soft_cap > 0.0) d_scores = d_scores * (1.0 - (scores / shape.soft_cap).square());
+    d_scores = d_scores * shape.scale;
     dq.narrow(0, begin, length).copy_(Unpermuted(at::matmul(d_scores, k_)));
     dk.narrow(0, begin, length)
         .copy_(Unpermuted(at::matmul(d_scores.transpose(-1, -2), q_).sum(1, /*keepdim=*/true)));

@@ -51,7 +51,7 @@ at::Tensor RmsNormBackward(const at::Tensor& d_sum, const at::Tensor& d_normed,
                            const at::Tensor& weight, const at::Tensor& weight_grad) {
   const at::Tensor rstd = rstd_T.unsqueeze(-1);
   const at::Tensor normed = Fp32(sum) * rstd, d = Fp32(d_normed);
-  const_cast<at::Tensor&>(weight_grad).add_((d * normed).sum(0));
+  if (weight_grad.defined()) const_cast<at::Tensor&>(weight_grad).add_((d * normed).sum(0));
   at::Tensor d_x = NormBackward(d * Fp32(weight), normed, rstd);
   if (d_sum.defined()) d_x = d_x + Fp32(d_sum);
   return d_x.to(sum.scalar_type());
@@ -82,7 +82,8 @@ void NormRopeBackward(const at::Tensor& d_out, const at::Tensor& x, const at::Te
                       double eps) {
   const at::Tensor d = Rotated(Fp32(d_out), cos, sin, /*inverse=*/true);
   const at::Tensor x32 = Fp32(x), rstd = Rstd(x32, eps), normed = x32 * rstd;
-  const_cast<at::Tensor&>(weight_grad).add_((d * normed).sum(at::IntArrayRef{0, 1}));
+  if (weight_grad.defined())
+    const_cast<at::Tensor&>(weight_grad).add_((d * normed).sum(at::IntArrayRef{0, 1}));
   d_out.copy_(NormBackward(d * Fp32(weight), normed, rstd));
 }
 

@@ -93,8 +93,8 @@ void AddedTokenMatcher::Split(std::string_view text, uint32_t begin, uint32_t en
       while (next_plain != plain.end() && next_plain->end <= at) ++next_plain;
       if (next_plain != plain.end() && next_plain->begin < at + size) {
         if (next_plain->begin <= at) {
-          // As the reference passes over a token that it must not find; but what stands behind the
-          // span is looked at again.
+          // Like the reference, skip a token that must not be found; but search again behind the
+          // span.
           p += std::min(size, next_plain->end - at);
           continue;
         }

@@ -23,7 +23,7 @@ struct TextPiece {
 class AddedTokenMatcher {
  public:
   struct Pattern {
-    std::string_view text;  // what is looked for; not kept
+    std::string_view text;  // the text to find; not kept
     int32_t id = 0;
     bool special = false, lstrip = false, rstrip = false, single_word = false;
   };
@@ -33,7 +33,7 @@ class AddedTokenMatcher {
 
   // Appends the pieces of text[begin, end) in order. Pieces may overlap where rstrip swallowed what
   // another token starts with, as in the reference. Special tokens that touch a span of `plain` (in
-  // order) are left in the text. Cost: O(n · longest pattern).
+  // order) remain text. Cost: O(n · longest pattern).
   void Split(std::string_view text, uint32_t begin, uint32_t end, absl::Span<const TextSpan> plain,
              std::vector<TextPiece>* pieces) const;
 

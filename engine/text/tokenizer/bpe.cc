@@ -68,9 +68,8 @@ void Bpe::BuildDerivations(const Options& options) {
   for (size_t id = 0; id < bytes.size(); ++id) {
     derivations_[id].left_tokens = Partner64(static_cast<int32_t>(id));
   }
-  // Shorter results first, so that parts are known before what is made of them. Of several merges
-  // that give one token, the one that merging really comes to is that whose parts stay apart until
-  // then.
+  // Shorter results first, so that parts are known before the tokens made of them. If several
+  // merges give one token, merging reaches the one whose parts stay separate until then.
   std::vector<uint32_t> order;
   size_t longest = 0;
   for (const std::string_view b : bytes) longest = std::max(longest, b.size());
@@ -122,9 +121,9 @@ Bpe::Found Bpe::Find(int32_t left, int32_t right) const {
 }
 
 bool Bpe::MergesAcross(int32_t left, int32_t right, uint32_t time) const {
-  // Goes back in time: of the two symbols at the boundary the one that was made later (of two made
-  // by the same merge, the right one) is taken apart. A pair that was there merges across if its
-  // merge comes before those that end it; of equal merges the left one comes first.
+  // Goes back in time: of the two symbols at the boundary, the one that was made later (of two made
+  // by the same merge, the right one) is split into its parts. A pair that existed merges across if
+  // its merge comes before those that end it; of equal merges the left one comes first.
   uint32_t left_ends = time, right_ends = time;
   const Derivation* l = &derivations_[static_cast<size_t>(left)];
   const Derivation* r = &derivations_[static_cast<size_t>(right)];
@@ -168,8 +167,8 @@ bool Bpe::MatchWord(std::string_view word, Scratch* scratch) const {
   };
   while (true) {
     if (match.id == kNoToken) {
-      // No token leads on from here: take the last one back. With tokens that fit each other there
-      // is one way to each place, so it need not be tried again.
+      // No token continues from here: remove the last one. With compatible tokens there is only one
+      // way to each position, so it need not be tried again.
       if (tokens.empty()) return false;
       if (scratch->dead_ends_.empty()) scratch->dead_ends_.resize(size + 1);
       scratch->dead_ends_[at] = true;
@@ -291,7 +290,7 @@ void Bpe::MergeLong(std::vector<BpeSymbol>* symbols) const {
   auto& s = *symbols;
   constexpr uint32_t kNone = UINT32_MAX;
   const auto n = static_cast<uint32_t>(s.size());
-  // Doubly linked list over the symbols; `left` and `right` of a candidate tell whether it is
+  // Doubly linked list over the symbols; `left` and `right` of a candidate show whether it is
   // stale.
   std::vector<uint32_t> next(n), previous(n);
   for (uint32_t i = 0; i < n; ++i) {

@@ -2,13 +2,13 @@
 // Byte-pair encoding of one word (pre-token): joins, lowest rank first and leftmost among equals,
 // the pairs that the merge list names. Exact like the BPE model of PyPI tokenizers.
 //
-// A word is looked up in a cache of the caller's first. If not there, its tokens are found by
-// longest match with backtracking: merging happens independently on both sides of a token boundary
-// as long as nothing merges across it, so a sequence of tokens is the result of merging exactly if
-// each two neighbours are the result of merging their own bytes (Compatible), and only one sequence
-// is. That holds where a merge always ranks behind those that made its parts, which is checked when
-// the merges are loaded; other files, and words with bytes that no token spells, are merged step by
-// step: short words in arrays, long ones with a heap. The worst case is O(n log n).
+// A word is first looked up in a cache of the caller. Otherwise its tokens are found by longest
+// match with backtracking: merging happens independently on both sides of a token boundary as long
+// as nothing merges across it, so a sequence of tokens is the result of merging exactly if each
+// pair of neighbors is the result of merging their own bytes (Compatible), and there is only one
+// such sequence. That holds if a merge always ranks behind those that made its parts, which is
+// checked when the merges are loaded. Other files, and words with bytes that no token spells, are
+// merged step by step: short words in arrays, long ones with a heap. The worst case is O(n log n).
 // Source of the idea: github/rust-gems, crate bpe ("appending encoder", backtracking).
 #pragma once
 
@@ -34,27 +34,27 @@ class Bpe {
   };
 
   // `token_bytes[id]` are the bytes of token `id`, empty for one that is not made of byte symbols;
-  // they are read during construction. Merges in order of rank; when a pair occurs twice the later
-  // rank counts, as in the reference. `byte_ids[b]` is the token of byte b or kNoToken; `unk`
-  // stands for such bytes, and `fuse_unk` joins neighbours of them; without `unk` they are dropped.
+  // they are read during construction. Merges are in order of rank; if a pair occurs twice the
+  // later rank counts, as in the reference. `byte_ids[b]` is the token of byte b or kNoToken; `unk`
+  // replaces such bytes, and `fuse_unk` joins adjacent ones; without `unk` they are dropped.
   struct Options {
     std::vector<std::string_view> token_bytes;
     std::vector<Merge> merges;
     std::vector<int32_t> byte_ids;
     int32_t unk = kNoToken;
     bool fuse_unk = false;
-    // Words that are tokens as they are stay whole, whatever the merges say.
+    // Words that are tokens themselves stay whole, whatever the merges are.
     bool ignore_merges = false;
     // Bytes → token, for ignore_merges alone. The keys must outlive the Bpe.
     absl::flat_hash_map<absl::string_view, int32_t> whole_words;
   };
   explicit Bpe(Options options);
 
-  // What a thread knows of the words before, and its work space. For one Bpe.
+  // A thread's cache of earlier words, and its work space. For one Bpe.
   class Scratch;
 
   // Appends the tokens of the words of `text` that end at `ends`; the first begins at `begin`.
-  // Thread-safety: const, with one Scratch a thread.
+  // Thread-safety: const, with one Scratch per thread.
   void EncodeWords(std::string_view text, uint32_t begin, absl::Span<const uint32_t> ends,
                    Scratch* scratch, TokenSink* out) const;
 
@@ -69,7 +69,7 @@ class Bpe {
     int32_t merged;
   };
   // How merging makes a token of its bytes, and what a merge across its left or right boundary
-  // could join: the token, or one that it is made of and that lies at that boundary.
+  // could join: the token, or one of its parts at that boundary.
   struct alignas(32) Derivation {
     // The rank of the last merge plus 1; 0 for a single byte; kNever if merging the token's bytes
     // gives something else.
@@ -94,10 +94,10 @@ class Bpe {
   void BuildPairs(const std::vector<Merge>& merges);
   void BuildDerivations(const Options& options);
   Found Find(int32_t left, int32_t right) const;
-  // Whether a merge joins the end of `left` to the start of `right`, of which each is merged by
-  // itself until `time`; the pair itself is not looked at.
+  // Whether a merge joins the end of `left` to the start of `right`, each of which is merged by
+  // itself until `time`; the pair itself is not considered.
   bool MergesAcross(int32_t left, int32_t right, uint32_t time) const;
-  // Whether no pair of tokens at the boundary of these two is a merge. False: perhaps.
+  // Whether no pair of tokens at the boundary of these two is a merge. False: unknown.
   bool SurelyCompatible(int32_t left, int32_t right) const {
     return (derivations_[static_cast<size_t>(left)].right_partners &
             derivations_[static_cast<size_t>(right)].left_tokens) == 0;
@@ -108,7 +108,7 @@ class Bpe {
             Find(left, right).rank == kNoRank) &&
            !MergesAcross(left, right, kNever);
   }
-  // The tokens of `word` into scratch->symbols. FindWhole and MatchWord: false if they cannot tell.
+  // The tokens of `word` into scratch->symbols. FindWhole and MatchWord: false if undecided.
   void EncodeWord(std::string_view word, Scratch* scratch) const;
   bool FindWhole(std::string_view word, Scratch* scratch) const;
   bool MatchWord(std::string_view word, Scratch* scratch) const;
@@ -118,7 +118,7 @@ class Bpe {
 
   std::vector<PairSlot> pairs_;  // open addressing, a power of two
   int shift_ = 0;
-  std::vector<uint64_t> pair_filter_;  // one bit a hash: most pairs are no merge
+  std::vector<uint64_t> pair_filter_;  // one bit per hash: most pairs are no merge
   int filter_shift_ = 0;
   std::vector<Derivation> derivations_;  // by token
   std::unique_ptr<TokenTrie> trie_;      // null: merge step by step
@@ -137,7 +137,7 @@ class Bpe::Scratch {
   friend class Bpe;
   static constexpr int kPairBits = 15;
 
-  // Whether two tokens fit each other, as `find` says; asked once for each pair that is met often.
+  // Whether two tokens are compatible, computed by `find` once for each frequent pair.
   // Ids are below 2^24.
   template <typename Find>
   bool Compatible(int32_t left, int32_t right, const Find& find) {
@@ -151,7 +151,7 @@ class Bpe::Scratch {
   WordCache words_;
   std::unique_ptr<uint64_t[]> pairs_;  // left << 25 | right << 1 | fits
   std::vector<BpeSymbol> symbols_;
-  std::vector<bool> dead_ends_;  // places of a word that no tokens lead on from
+  std::vector<bool> dead_ends_;  // positions of a word from which no token sequence continues
 };
 
 }  // namespace trainerd::engine

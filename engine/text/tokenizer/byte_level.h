@@ -16,8 +16,8 @@ uint32_t ByteSymbol(uint8_t byte);
 // The byte that `code_point` spells, or -1.
 int SymbolByte(uint32_t code_point);
 
-// Appends the bytes that `spelling` (valid UTF-8) stands for. False, with *bytes unchanged, when
-// one of its characters spells no byte.
+// Appends the bytes that `spelling` (valid UTF-8) stands for. False, with *bytes unchanged, if one
+// of its characters spells no byte.
 bool AppendSpelledBytes(std::string_view spelling, std::string* bytes);
 
 }  // namespace trainerd::engine

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts a text into the words (pre-tokens) that BPE may not cross, as the "pre_tokenizer" of
-// tokenizer.json says. The regular expressions that model families use are known by their text and
-// run as hand-written scanners; another expression is refused, never approximated.
+// Cuts a text into the words (pre-tokens) that BPE may not cross, by the "pre_tokenizer" of
+// tokenizer.json. The regular expressions of model families are recognized by their text and
+// implemented as hand-written scanners; any other expression is refused, never approximated.
 #pragma once
 
 #include <cstdint>

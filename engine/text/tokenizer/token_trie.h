@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Longest token that a text begins with: a trie whose steps are characters, so that a text takes as
-// few steps as it has characters. Tokens may begin and end within a character: what is not a whole
+// few steps as it has characters. Tokens may begin and end within a character: anything but a whole
 // character of one to three bytes is stepped over byte by byte. The first step indexes a table, the
 // others go through one hash table, so that it is built in milliseconds.
 #pragma once
@@ -12,7 +12,7 @@
 
 namespace trainerd::engine {
 
-// Open addressing from non-zero 40-bit keys to 24-bit values, 8 bytes an entry.
+// Open addressing from non-zero 40-bit keys to 24-bit values, 8 bytes per entry.
 class EdgeTable {
  public:
   static constexpr uint32_t kMissing = UINT32_MAX;

@@ -17,12 +17,11 @@
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/utf8.h"
-#include "simdjson.h"
 
 namespace trainerd::engine {
 namespace {
 
-// What one call of Encode works in; kept for the next call, because the word cache is warm.
+// The work space of one call of Encode; kept for the next call, because the word cache is warm.
 struct Scratch {
   Bpe::Scratch bpe;
   TokenSink sink;
@@ -32,11 +31,11 @@ struct Scratch {
   std::string prefixed;
 };
 
-// Scratch spaces that are kept while nobody uses them: one for each thread that usually encodes.
+// Unused scratch spaces that are kept: one for each thread that usually encodes.
 constexpr size_t kMaxIdleScratch = 16;
 
 // The bytes of `normalized` that came from a byte of `plain`, spans of the text in which the
-// normalised piece begins at `offset`.
+// normalized piece begins at `offset`.
 std::vector<TextSpan> PlainOf(const NormalizedText& normalized, uint32_t offset,
                               absl::Span<const TextSpan> plain) {
   std::vector<TextSpan> spans;
@@ -134,7 +133,7 @@ void Tokenizer::Impl::BuildMatchers() {
         contents.push_back(std::make_unique<NormalizedText>());
         NormalizeNfc(content, contents.back().get());
         content = contents.back()->text;
-        vocabulary.SetMeaning(t.id, content);  // the reference decodes to the normalised text
+        vocabulary.SetMeaning(t.id, content);  // the reference decodes to the normalized text
       }
       (t.normalized ? normalized : raw)
           .push_back({content, t.id, t.special, t.lstrip, t.rstrip, t.single_word});
@@ -304,9 +303,8 @@ absl::Status Tokenizer::Encode(std::string_view text, absl::Span<const TextSpan>
     return absl::InvalidArgumentError(
         absl::StrCat("text of ", text.size(), " bytes: at most 4294967294 can be tokenised"));
   }
-  if (!simdjson::validate_utf8(text.data(), text.size())) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("text is not UTF-8 at byte ", FindInvalidUtf8(text)));
+  if (const size_t at = FindInvalidUtf8(text); at != std::string_view::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("text is not valid UTF-8 at byte ", at));
   }
   std::unique_ptr<Scratch> scratch = impl_->TakeScratch();
   TokenSink& sink = scratch->sink;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The byte-level BPE tokenizer of a Hugging Face model folder (tokenizer.json): text to token ids
-// and back, exactly as PyPI `tokenizers` does it, at native speed. What a file asks for and this
-// code does not do is an error that names the JSON path, never a silent difference.
-// The chat template that the folder carries is only handed out here; chat_template.h renders it.
+// and back, exactly as PyPI `tokenizers` does it, at native speed. A feature that this code does
+// not support is an error that names the JSON path, never a silent difference. The folder's chat
+// template is only returned here; chat_template.h renders it.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ struct AddedToken {
   int32_t id = 0;
   std::string content;
   bool special = false;      // dropped by Decode(skip_special_tokens)
-  bool normalized = false;   // looked for in the normalised text instead of the input
+  bool normalized = false;   // looked for in the normalized text instead of the input
   bool lstrip = false;       // swallows white space on its left
   bool rstrip = false;       // swallows white space on its right
   bool single_word = false;  // matches only where no letter, digit or underscore touches it
@@ -64,14 +64,14 @@ class Tokenizer {
   // Cost: O(n log n) in the worst case (one word of n bytes).
   absl::Status Encode(std::string_view text, Encoding* out, bool add_special_tokens = false) const;
 
-  // The same, but no special token is found that touches a byte of `plain` (in order, without
-  // overlap or touching each other): what looks like one there is plain text, as with PyPI
-  // tokenizers' encode_special_tokens. A token that begins before such a span ends before it.
+  // The same, but no special token is found that touches a byte of `plain` (in order, disjoint and
+  // not adjacent): a spelling of one there is plain text, as with PyPI tokenizers'
+  // encode_special_tokens. A token that begins before such a span ends before it.
   absl::Status EncodeWithPlainText(std::string_view text, absl::Span<const TextSpan> plain,
                                    Encoding* out) const;
 
-  // Text of the tokens; ids outside the vocabulary give nothing. Bytes that are not UTF-8 come
-  // out as U+FFFD, as in PyPI tokenizers.
+  // Text of the tokens; ids outside the vocabulary give nothing. Bytes that are not UTF-8 become
+  // U+FFFD, as in PyPI tokenizers.
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special_tokens = false) const;
 
   // Appends the raw bytes of one token, which may be part of a character.
@@ -111,7 +111,7 @@ class Tokenizer {
   std::unique_ptr<Impl> impl_;
 };
 
-// Turns ids into text as they come, holding back the bytes of an unfinished character.
+// Turns a stream of ids into text and holds back the bytes of an unfinished character.
 // Thread-safety: one owner at a time. The tokenizer must outlive it.
 class StreamDecoder {
  public:
@@ -119,7 +119,7 @@ class StreamDecoder {
 
   // Text that is complete after this token; may be empty.
   std::string Push(int32_t id);
-  // The rest: an unfinished character comes out as U+FFFD. Ready for a new stream afterwards.
+  // The rest: an unfinished character becomes U+FFFD. Ready for a new stream afterwards.
   std::string Finish();
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a model folder says about its tokenizer beside tokenizer.json: tokenizer_config.json,
+// The tokenizer settings of a model folder beside tokenizer.json: tokenizer_config.json,
 // special_tokens_map.json and chat_template.jinja.
 #pragma once
 
@@ -19,8 +19,8 @@ struct TokenizerConfig {
   std::vector<AddedToken> added_tokens;  // of added_tokens_decoder
 };
 
-// Reads what is there of these files. special_tokens_map.json gives names that
-// tokenizer_config.json leaves out; chat_template.jinja goes before "chat_template".
+// Reads those of the files that exist. special_tokens_map.json supplies names that
+// tokenizer_config.json omits; chat_template.jinja takes precedence over "chat_template".
 // Errors: InvalidArgument naming file and JSON path.
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder);
 

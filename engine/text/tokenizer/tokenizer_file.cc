@@ -96,8 +96,8 @@ absl::Status ParsePreTokenizer(const element& e, const std::string& path, int de
   return absl::OkStatus();
 }
 
-// The reference numbers an added token that the model does not have by itself, whatever the file
-// says: behind the model's tokens and the added ones so far.
+// The reference numbers an added token that the model does not have by itself, whatever its id in
+// the file: after the model's tokens and the tokens added so far.
 int32_t NextAddedId(int64_t model_tokens, const std::vector<AddedToken>& added) {
   int64_t next = model_tokens;
   for (const AddedToken& token : added) next = std::max<int64_t>(next, token.id + 1);

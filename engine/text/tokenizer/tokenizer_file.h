@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads tokenizer.json into the parts that Tokenizer runs, and refuses by JSON path what they
-// cannot do. Format: PyPI tokenizers' serialisation (models/bpe, added_vocabulary, pre_tokenizers).
+// Reads tokenizer.json into the parts of Tokenizer, and refuses unsupported features by JSON path.
+// Format: PyPI tokenizers' serialization (models/bpe, added_vocabulary, pre_tokenizers).
 #pragma once
 
 #include <cstdint>

@@ -15,8 +15,8 @@ namespace trainerd::engine::tokenizer_json {
 
 // Highest id that a file may use.
 constexpr int64_t kMaxTokenId = (int64_t{1} << 24) - 1;
-// Highest id in a vocabulary of that many tokens. Tables are as long as the highest id: with room
-// for gaps, and so that a small file cannot ask for gigabytes.
+// Highest id allowed in a vocabulary of that many tokens. Tables are as long as the highest id: the
+// limit leaves room for gaps, and prevents a small file from allocating gigabytes.
 constexpr int64_t LargestIdFor(int64_t num_tokens) {
   return std::min(kMaxTokenId, 2 * num_tokens + 65'535);
 }

@@ -12,7 +12,7 @@
 
 namespace trainerd::engine {
 
-// Views handed out stay valid as long as the vocabulary, also when it is moved.
+// Returned views are valid as long as the vocabulary, also after a move.
 class Vocabulary {
  public:
   void Reserve(size_t tokens);
@@ -32,8 +32,8 @@ class Vocabulary {
     ids_.prefetch(absl::string_view(spelling.data(), spelling.size()));
   }
   std::string_view Spelling(int32_t id) const { return At(id).spelling; }  // "" = none
-  // The bytes that the token stands for in a text; the spelling itself where that holds a
-  // character that spells no byte.
+  // The bytes that the token stands for in a text; the spelling itself if it contains a character
+  // that spells no byte.
   std::string_view Bytes(int32_t id) const { return At(id).bytes; }
   bool SpellsBytes(int32_t id) const { return At(id).spells_bytes; }
 

@@ -26,7 +26,7 @@ struct TokenSink {
   }
 };
 
-// A run of bytes [begin, end) of a word on its way to a token.
+// Bytes [begin, end) of a word on their way to a token.
 struct BpeSymbol {
   int32_t id;
   uint32_t begin, end;
@@ -53,13 +53,13 @@ class WordCache {
     __builtin_prefetch(IsShort(key) ? static_cast<const void*>(short_.set(key))
                                     : static_cast<const void*>(long_.set(key)));
   }
-  // Appends the tokens of the word, which begins at byte `offset` of its text; false when they are
+  // Appends the tokens of the word, which begins at byte `offset` of its text; false if they are
   // not known.
   bool Find(const Key& key, uint32_t offset, TokenSink* out) {
     return IsShort(key) ? short_.Find(key, offset, out) : long_.Find(key, offset, out);
   }
-  // Keeps the tokens of a word that was not found, unless they are too many or a byte of the word
-  // is in none.
+  // Stores the tokens of a word that was not found, unless there are too many or a byte of the word
+  // belongs to none.
   void Insert(const Key& key, absl::Span<const BpeSymbol> tokens);
 
  private:
@@ -75,7 +75,7 @@ class WordCache {
       for (size_t i = 0; i < kIntegers; ++i) {
         if (key[i] != other.bytes[i]) return false;
       }
-      // The size tells a word from one with zeros behind it.
+      // The size distinguishes a word from the same word followed by zeros.
       return tokens != 0 && ends[tokens - 1] == other.size;
     }
   };

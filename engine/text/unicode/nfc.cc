@@ -13,7 +13,7 @@ namespace {
 constexpr uint32_t kSBase = 0xAC00, kLBase = 0x1100, kVBase = 0x1161, kTBase = 0x11A7;
 constexpr uint32_t kLCount = 19, kVCount = 21, kTCount = 28, kSCount = kLCount * kVCount * kTCount;
 
-// A character on its way through normalisation, with the input bytes that it stands for.
+// A character on its way through normalization, with the input bytes that it stands for.
 struct Piece {
   uint32_t code_point;
   uint32_t begin, end;
@@ -68,7 +68,7 @@ uint32_t Compose(uint32_t a, uint32_t b) {
   return it != end && it->first == a && it->second == b ? it->composed : 0;
 }
 
-// Normalises the pieces of one segment in place: canonical order, then composition.
+// Normalizes the pieces of one segment in place: canonical order, then composition.
 void ComposeSegment(std::vector<Piece>* pieces) {
   auto& p = *pieces;
   for (size_t i = 0; i < p.size();) {
@@ -149,8 +149,8 @@ void NormalizeNfc(std::string_view text, NormalizedText* out) {
   std::vector<Piece> pieces;
   const char* begin = text.data();
   const char* end = begin + text.size();
-  // A segment is one character that never joins what stands before it, and the ones after it that
-  // may: segments do not influence each other, and one without the latter stays as it is.
+  // A segment is one character that never joins its predecessor, and the following ones that may:
+  // segments do not influence each other, and one without followers stays unchanged.
   for (const char* p = begin; p < end;) {
     const char* first = p;
     int size;

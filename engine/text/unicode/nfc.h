@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unicode normalisation form C with the reference's own tables, keeping for each output byte the
+// Unicode normalization form C with the reference's own tables, keeping for each output byte the
 // input bytes that it came from, so that token offsets can point into the input.
 // Source: Unicode Standard Annex #15; Hangul arithmetic of the Unicode Standard, section 3.12.
 #pragma once
@@ -11,7 +11,7 @@
 
 namespace trainerd::engine {
 
-// A normalised text. Byte i came from input bytes [source_begin[i], source_end[i]).
+// A normalized text. Byte i came from input bytes [source_begin[i], source_end[i]).
 struct NormalizedText {
   std::string text;
   std::vector<uint32_t> source_begin, source_end;
@@ -20,7 +20,7 @@ struct NormalizedText {
 // Whether `text` (valid UTF-8) holds a character that NFC may change. False for nearly all text.
 bool NeedsNfc(std::string_view text);
 
-// Replaces *out by the NFC of `text`. Cost: O(n) but for long runs of combining marks, which are
+// Replaces *out with the NFC of `text`. Cost: O(n), except that long runs of combining marks are
 // sorted: O(n log n).
 void NormalizeNfc(std::string_view text, NormalizedText* out);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Character classes and NFC data as the reference tokenizer has them; unicode_tables.cc is
-// generated (see its header for versions). Several Unicode versions live in the reference at once,
-// so the classes of its regex engine and of Rust's library are kept apart.
+// generated (see its header for versions). The reference contains several Unicode versions at once,
+// so the classes of its regex engine and of Rust's library are separate.
 #pragma once
 
 #include <cstddef>

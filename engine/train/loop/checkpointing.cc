@@ -8,11 +8,12 @@
 #include "absl/time/time.h"
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/core/job_error.h"
+#include "proto/base/time.h"
 
 namespace trainerd::engine {
 namespace {
 
-// A name for the events in front of the one that has the whole description.
+// The checkpoint's identity, for events before its full description exists.
 v1::Checkpoint Announced(const AttemptContext& context) {
   v1::Checkpoint checkpoint;
   const std::string id =
@@ -73,10 +74,7 @@ absl::Status SaveCheckpoint(AttemptContext& context) {
   v1::CheckpointEvent& body = *event.mutable_checkpoint();
   body.set_kind(v1::CheckpointEvent::PUBLISHED);
   *body.mutable_checkpoint() = *checkpoint;
-  const absl::Duration taken = absl::Now() - begin;
-  body.mutable_write_time()->set_seconds(absl::ToInt64Seconds(taken));
-  body.mutable_write_time()->set_nanos(
-      static_cast<int32_t>(absl::ToInt64Nanoseconds(taken % absl::Seconds(1))));
+  *body.mutable_write_time() = ToProto(absl::Now() - begin);
   context.events.Emit(std::move(event));
   context.last_checkpoint = *std::move(checkpoint);
   return absl::OkStatus();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loss over the validation rows: mean negative log likelihood of all their target tokens, as in
-// training but without gradients.
+// Validation loss: mean negative log likelihood of all target tokens of the validation sequences,
+// as in training but without gradients.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ struct ValidationLoss {
   int64_t target_tokens = 0;
 };
 
-// Goes through `rows` (of examples of `store`) in order, `batch_size` rows at a time. One host
-// sync. Errors: Cancelled when a pause, a stop or a discard is wanted; ResourceExhausted; those of
-// TokenStore::Read.
+// Evaluates `sequences` (of examples of `store`) in order, `batch_size` sequences at a time. One
+// host sync. Errors: Cancelled if a pause, stop or discard is requested; ResourceExhausted; those
+// of TokenStore::Read.
 absl::StatusOr<ValidationLoss> EvaluateLoss(Decoder& decoder, const TokenStore& store,
-                                            const PackedSequences& rows, int64_t batch_size,
+                                            const PackedSequences& sequences, int64_t batch_size,
                                             const RunControl& control);
 
 }  // namespace trainerd::engine

@@ -9,6 +9,7 @@
 #include "engine/platform/device.h"
 #include "engine/train/loop/checkpointing.h"
 #include "engine/train/loop/evaluation.h"
+#include "engine/train/loop/samples.h"
 #include "engine/train/loop/train_step.h"
 #include "proto/base/status_macros.h"
 
@@ -64,7 +65,7 @@ absl::Status Evaluate(AttemptContext& context) {
   return absl::OkStatus();
 }
 
-// Validation and samples; one that is abandoned because the job is to leave stays due.
+// Validation and samples, if they are due. One that a stop request interrupts remains due.
 absl::Status Observe(AttemptContext& context) {
   absl::Status status;
   if (IsEvaluationDue(context)) status = Evaluate(context);
@@ -109,7 +110,7 @@ absl::Status NextStep(AttemptContext& context) {
   const absl::Status status = TrainStep(context, step, &result);
   const double seconds = SecondsSince(begin);
   if (!status.ok()) {
-    // A step that was not applied has no metrics; what was wrong with it is an alert and a notice.
+    // A step that was not applied has no metrics; its error is an alert and a notice.
     if (!result.IsFinite()) {
       EmitAlerts(context, context.monitor->OnStep(Measured(context, step, result, seconds)).alerts);
       EmitNotice(context.events, v1::Notice::ERROR, "NON_FINITE", std::string(status.message()));
@@ -133,9 +134,9 @@ absl::Status NextStep(AttemptContext& context) {
 }
 
 bool IsCheckpointDue(AttemptContext& context) {
-  // Taken only when it can be served: before the first step there is nothing to write.
-  const bool asked = context.state.step > 0 && context.control.TakeCheckpointRequest();
-  return asked || OnInterval(context.state.step, context.config.checkpoint().every_steps()) ||
+  // Taken only if it can be served: before the first step there is nothing to write.
+  const bool requested = context.state.step > 0 && context.control.TakeCheckpointRequest();
+  return requested || OnInterval(context.state.step, context.config.checkpoint().every_steps()) ||
          context.state.step >= context.state.total_steps;
 }
 
@@ -155,14 +156,16 @@ absl::Status TrainLoop(AttemptContext& context) {
       RETURN_IF_ERROR(SaveCheckpoint(context));
     if (context.control.stop_mode() != StopMode::kNone) {
       if (IsSaved(context)) return CheckStopRequested(context.control);
-      continue;  // asked for just now: save first
+      continue;  // requested after the check above: save first
     }
     if (context.state.step >= context.state.total_steps) break;
     RETURN_IF_ERROR(NextStep(context));
   }
   if (context.state.step == 0) {
     return WithCause(
-        absl::FailedPreconditionError("no optimizer step was applied: there is nothing to save"),
+        absl::FailedPreconditionError(
+            "no optimizer step was applied, so there is nothing to save; add data, or raise "
+            "train.epochs"),
         {.code = "NO_STEPS", .cause = v1::JobError::DATA, .retryable = false});
   }
   return absl::OkStatus();

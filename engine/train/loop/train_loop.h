@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stage Train: steps from the resume point to the end of the run, with evaluation, samples,
-// metrics and checkpoints between them.
+// The stage Train: steps from the resume point to the last one, with evaluation, samples, metrics
+// and checkpoints between them.
 //
-// At each step boundary, in this order: validation and samples that are due → checkpoint (interval,
-// asked for, pause, stop, end) → leave if that is wanted → next step. A pause or stop in the middle
-// of a validation abandons it; the checkpoint knows, and the resumed run does it first.
+// At each step boundary, in this order: validation and samples if due → checkpoint (interval,
+// request, pause, stop, end) → return if a stop is requested → next step. A pause or stop
+// interrupts a running validation. The checkpoint records that, and the resumed job runs it first.
 #pragma once
 
 #include "absl/status/status.h"
@@ -12,9 +12,9 @@
 
 namespace trainerd::engine {
 
-// OK: all steps are applied and in run.last_checkpoint. Cancelled: a pause, stop or discard ended
-// it; after pause and stop run.last_checkpoint holds every applied step. Other errors: see
-// TrainStep and SaveCheckpoint.
+// OK: all steps are applied and in context.last_checkpoint. Cancelled: a pause, stop or discard was
+// requested; after pause and stop context.last_checkpoint holds every applied step. Other errors:
+// those of TrainStep and SaveCheckpoint.
 absl::Status TrainLoop(AttemptContext& context);
 
 }  // namespace trainerd::engine

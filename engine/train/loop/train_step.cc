@@ -15,7 +15,10 @@
 #include "engine/optim/global_norm.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/platform/torch_status.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
+
+#pragma GCC diagnostic error "-Wswitch"
 
 namespace trainerd::engine {
 namespace {
@@ -24,37 +27,31 @@ constexpr size_t kListedExamples = 32;
 // As torch.nn.utils.clip_grad_norm_.
 constexpr double kClipEps = 1e-6;
 
-LrSchedule ScheduleOf(const v1::ScheduleConfig& config) {
-  LrSchedule schedule{.type = LrSchedule::Type::kCosine, .warmup_steps = config.warmup_steps()};
-  if (config.type() == "constant") schedule.type = LrSchedule::Type::kConstant;
-  if (config.type() == "linear") schedule.type = LrSchedule::Type::kLinear;
-  return schedule;
-}
-
 absl::Status NonFinite(const AttemptContext& context, int64_t step, const StepResult& result,
                        const std::vector<Microbatch>& batches) {
   std::vector<int64_t> examples;
   for (const Microbatch& batch : batches)
     examples.insert(examples.end(), batch.examples.begin(), batch.examples.end());
   const size_t listed = std::min(examples.size(), kListedExamples);
-  const std::string rows =
+  const std::string conversations =
       absl::StrCat(absl::StrJoin(examples.begin(), examples.begin() + listed, ", "),
                    listed < examples.size() ? ", …" : "");
   const std::string good =
       context.last_checkpoint.has_value()
-          ? absl::StrCat("the last good checkpoint is ", context.last_checkpoint->name(), " (step ",
+          ? absl::StrCat("The last good checkpoint is ", context.last_checkpoint->name(), " (step ",
                          context.last_checkpoint->step(), ")")
-          : "there is no checkpoint yet";
+          : "There is no checkpoint yet";
   return WithCause(
       absl::FailedPreconditionError(absl::StrCat(
-          "step ", step, " is not finite (loss ", result.loss, ", gradient norm ", result.grad_norm,
-          ", learning rate ", result.learning_rate, "): it was not applied; ", good,
-          "; conversations of the step (from 0): ", rows,
-          ". Look at them with `trainctl preview`, or lower optimizer.learning_rate")),
+          "step ", step, " was not applied, because it is not finite (loss ", result.loss,
+          ", gradient norm ", result.grad_norm, ", learning rate ", result.learning_rate, "). ",
+          good, ". Inspect the conversations of the step (counted from 0: ", conversations,
+          ") with `trainctl preview`, or lower optimizer.learning_rate")),
       {.code = "NON_FINITE", .cause = v1::JobError::NUMERICS, .retryable = false});
 }
 
-// Gradients of the step's mean loss, and the sum of its losses (double, on the device).
+// Computes the gradients of the step's mean loss. Returns the sum of its losses (double, on the
+// device).
 absl::StatusOr<at::Tensor> AccumulateGradients(AttemptContext& context,
                                                const std::vector<Microbatch>& batches,
                                                int64_t target_tokens) {
@@ -79,8 +76,8 @@ absl::Status TrainStep(AttemptContext& context, int64_t step, StepResult* result
   }
   result->epoch = context.loader->Place(step).epoch_after;
   result->learning_rate =
-      LearningRate(ScheduleOf(context.config.schedule()),
-                   context.config.optimizer().learning_rate(), step, context.state.total_steps);
+      LearningRate(context.config.schedule(), context.config.optimizer().learning_rate(), step,
+                   context.state.total_steps);
   RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
     absl::StatusOr<at::Tensor> sum = AccumulateGradients(context, batches, result->target_tokens);
     if (!sum.ok()) return sum.status();
@@ -90,7 +87,16 @@ absl::Status TrainStep(AttemptContext& context, int64_t step, StepResult* result
     result->grad_norm = values[1].item<double>();
     return absl::OkStatus();
   }));
-  if (!result->IsFinite()) return NonFinite(context, step, *result, batches);
+  if (!result->IsFinite()) {
+    switch (context.config.train().on_non_finite()) {
+      case v1::TrainConfig::ON_NON_FINITE_FAIL:
+      case v1::TrainConfig::ON_NON_FINITE_UNSPECIFIED:
+      case kMinSentinel<v1::TrainConfig::OnNonFinite>:
+      case kMaxSentinel<v1::TrainConfig::OnNonFinite>:
+        break;
+    }
+    return NonFinite(context, step, *result, batches);
+  }
   const double max_norm = context.config.train().max_grad_norm();
   const double clip = max_norm > 0 ? std::min(1.0, max_norm / (result->grad_norm + kClipEps)) : 1.0;
   return CatchTorch([&] { context.optimizer->Step(result->learning_rate, clip, step); });

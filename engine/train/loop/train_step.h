@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One optimizer step: microbatches → gradients → norm → finite? → AdamW. Reads nothing but (step,
-// data, weights): repeating a step from the same state gives the same bytes.
+// One optimizer step: microbatches → gradients → norm → finite? → optimizer. It depends only on
+// (step, data, weights), so repeating a step from the same state gives the same bytes.
 #pragma once
 
 #include <cmath>
@@ -15,17 +15,17 @@ struct StepResult {
   double loss = 0;       // mean over the step's target tokens, nats
   double grad_norm = 0;  // before clipping
   double learning_rate = 0;
-  double epoch = 0;  // completed once the step is applied
+  double epoch = 0;  // position in the data after the step
   int64_t tokens = 0;
   int64_t target_tokens = 0;
 
   bool IsFinite() const { return std::isfinite(loss) && std::isfinite(grad_norm); }
 };
 
-// Applies step `step` (1-based) to run.parameters and run.optimizer; one host sync. `result` holds
-// what was measured, also for a step that is not finite. Errors: Cancelled between microbatches
-// when a discard is wanted; cause NUMERICS when loss or gradient is not finite. In both the weights
-// and the optimizer's state are those before the step.
+// Applies step `step` (1-based) to context.parameters and context.optimizer; one host sync. Fills
+// in `result`, also for a non-finite step. Errors: Cancelled between microbatches if a discard is
+// requested; cause NUMERICS if loss or gradient is not finite. After both, weights and optimizer
+// state are those before the step.
 absl::Status TrainStep(AttemptContext& context, int64_t step, StepResult* result);
 
 }  // namespace trainerd::engine

@@ -18,7 +18,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-// How long a run is may change without the steps before becoming others.
+// A job may become longer or shorter: the steps so far stay the same.
 constexpr const char* kLengthFields[] = {"train.max_steps", "train.epochs"};
 
 bool ChangesNumbers(const FieldDescriptor& field) {
@@ -71,11 +71,9 @@ std::string JsonValue(const Message& message, const FieldDescriptor& field) {
 }
 
 std::string JsonGroup(const Message& message) {
-  std::vector<const FieldDescriptor*> fields;
-  message.GetReflection()->ListFields(message, &fields);
   std::map<std::string, std::string> members;
-  for (const FieldDescriptor* field : fields) {
-    // Maps are labels: nothing that a run reads.
+  for (const FieldDescriptor* field : PresentFields(message)) {
+    // Maps are labels, which change no numbers.
     if (field->is_map() || !ChangesNumbers(*field)) continue;
     std::string value = JsonValue(message, *field);
     if (!value.empty()) members[std::string(field->name())] = std::move(value);
@@ -91,9 +89,7 @@ std::string JsonGroup(const Message& message) {
 void Flatten(const Message& message, const std::string& section,
              std::vector<std::pair<std::string, std::string>>* values) {
   const Reflection& reflection = *message.GetReflection();
-  std::vector<const FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const FieldDescriptor* field : fields) {
+  for (const FieldDescriptor* field : PresentFields(message)) {
     if (field->is_map() || !ChangesNumbers(*field)) continue;
     const std::string path = JoinPath(section, std::string(field->name()));
     if (IsScalarField(*field)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which run a resolved configuration describes: its canonical text, its digest, and what tells two
-// apart.
+// Identity of a resolved configuration: its canonical text, its digest, and the differences between
+// two configurations.
 #pragma once
 
 #include <string>
@@ -19,8 +19,8 @@ std::string CanonicalJson(const v1::JobConfig& resolved);
 struct ConfigDifference {
   std::string path, ours, theirs;
 };
-// Fields in which two resolved configurations differ and that change the numbers, in field order.
-// train.max_steps and train.epochs are left out: a run may become longer or shorter.
+// Fields in which two resolved configurations differ and that change the numbers, in the order of
+// the .proto file. Omits train.max_steps and train.epochs: a job may become longer or shorter.
 std::vector<ConfigDifference> IdentityDifferences(const v1::JobConfig& ours,
                                                   const v1::JobConfig& theirs);
 

@@ -30,9 +30,7 @@ void AddMapPaths(const Message& message, const FieldDescriptor& field, const std
 
 void AddPaths(const Message& message, const std::string& section, std::vector<std::string>* paths) {
   const Reflection& reflection = *message.GetReflection();
-  std::vector<const FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const FieldDescriptor* field : fields) {
+  for (const FieldDescriptor* field : PresentFields(message)) {
     const std::string path = JoinPath(section, std::string(field->name()));
     if (field->is_map()) {
       AddMapPaths(message, *field, path, paths);
@@ -74,6 +72,15 @@ std::string JoinPath(const std::string& section, const std::string& key) {
   return section.empty() ? key : absl::StrCat(section, ".", key);
 }
 
+std::vector<const FieldDescriptor*> PresentFields(const Message& message) {
+  std::vector<const FieldDescriptor*> fields;
+  message.GetReflection()->ListFields(message, &fields);
+  // ListFields orders by number.
+  std::sort(fields.begin(), fields.end(),
+            [](const auto* a, const auto* b) { return a->index() < b->index(); });
+  return fields;
+}
+
 std::vector<std::string> FieldPaths(const Message& message) {
   std::vector<std::string> paths;
   AddPaths(message, "", &paths);
@@ -82,9 +89,7 @@ std::vector<std::string> FieldPaths(const Message& message) {
 
 void MakePathsAbsolute(const std::string& folder, Message* message) {
   const Reflection& reflection = *message->GetReflection();
-  std::vector<const FieldDescriptor*> fields;
-  reflection.ListFields(*message, &fields);
-  for (const FieldDescriptor* field : fields) {
+  for (const FieldDescriptor* field : PresentFields(*message)) {
     if (field->is_map()) continue;
     if (IsScalarField(*field)) {
       if (field->is_repeated() || field->cpp_type() != FieldDescriptor::CPPTYPE_STRING) continue;

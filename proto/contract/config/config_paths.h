@@ -16,7 +16,11 @@ const v1::Knob& KnobOf(const google::protobuf::FieldDescriptor& field);
 // "a.b", or "b" at the top level.
 std::string JoinPath(const std::string& section, const std::string& key);
 
-// Dotted paths of what a message sets, in field order: scalars ("train.seed"), elements of lists of
+// The fields that a message sets, in the order of the .proto file.
+std::vector<const google::protobuf::FieldDescriptor*> PresentFields(
+    const google::protobuf::Message& message);
+
+// Dotted paths of what a message sets, in that order: scalars ("train.seed"), elements of lists of
 // messages ("data.train[0].path"), lists of scalars as a whole ("optimizer.betas"), entries of maps
 // by key ("labels.team").
 std::vector<std::string> FieldPaths(const google::protobuf::Message& message);

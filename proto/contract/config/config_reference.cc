@@ -15,6 +15,7 @@
 #include "google/protobuf/descriptor.pb.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_paths.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/field_text.h"
 #include "proto/contract/config/knob_rules.h"
 #include "trainerd/v1/job_config.pb.h"
@@ -91,9 +92,10 @@ std::string KindText(const FieldDescriptor& field) {
   const v1::Knob& knob = KnobOf(field);
   std::string kind = KindOfField(field);
   if (absl::StartsWith(kind, "a ")) kind = kind.substr(2);
-  if (!knob.choices().empty()) {
-    kind = absl::StrJoin(knob.choices(), " | ");
-    if (knob.open_choice()) absl::StrAppend(&kind, " | …");
+  if (field.enum_type() != nullptr) {
+    kind = absl::StrJoin(EnumTexts(*field.enum_type()), " | ");
+  } else if (!knob.choices().empty()) {
+    kind = absl::StrCat(absl::StrJoin(knob.choices(), " | "), " | …");
   } else if (knob.path()) {
     kind = "path";
   }
@@ -113,7 +115,10 @@ std::string HeadLine(const FieldDescriptor& field, const std::string& path) {
   if (knob.required()) parts.push_back("required");
   if (knob.has_default_())
     parts.push_back(absl::StrCat("default ", knob.default_().empty() ? "\"\"" : knob.default_()));
-  if (knob.live()) parts.push_back("can be changed while the job runs");
+  if (!knob.only_with().empty()) {
+    parts.push_back(absl::StrCat(
+        "only with ", absl::StrReplaceAll(absl::StrJoin(knob.only_with(), " or "), {{"=", ": "}})));
+  }
   return absl::StrCat(path, ": ", absl::StrJoin(parts, ", "), "\n");
 }
 

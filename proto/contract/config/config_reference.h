@@ -9,7 +9,7 @@
 
 namespace trainerd {
 
-// The reference that `trainctl config reference` prints: key, kind, unit, range, default, live,
+// The reference that `trainctl config reference` prints: key, kind, range, unit, default and
 // meaning; the job file first, then the daemon's settings.
 std::string ConfigReference();
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/contract/config/field_text.h"
 
-#include <charconv>
 #include <cmath>
 #include <limits>
 
@@ -13,8 +12,13 @@
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
+#include "google/protobuf/util/time_util.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
+#include "proto/base/utf8.h"
 #include "proto/contract/config/config_violation.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd {
 namespace {
@@ -27,19 +31,15 @@ using google::protobuf::Reflection;
 constexpr double kMaxDurationSeconds = 315576000000.0;
 // Above it a double no longer holds every whole number.
 constexpr double kMaxExactDouble = 9007199254740992.0;
+constexpr char kHexDigits[] = "0123456789abcdefABCDEF";
 
 bool IsDuration(const FieldDescriptor& field) {
   return field.message_type() != nullptr &&
          field.message_type()->full_name() == "google.protobuf.Duration";
 }
 
-bool IsTimestamp(const FieldDescriptor& field) {
-  return field.message_type() != nullptr &&
-         field.message_type()->full_name() == "google.protobuf.Timestamp";
-}
-
-absl::Status Wrong(const std::string& text, absl::string_view wanted) {
-  return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is not ", wanted));
+absl::Status Wrong(const std::string& text, absl::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat(Quoted(text), " is not ", expected));
 }
 
 // Decimal numbers only: no hexadecimal, no "inf", no "nan".
@@ -73,24 +73,13 @@ absl::Status ParseDuration(const std::string& text, google::protobuf::Duration* 
   }
   // Nearest nanosecond: absl counts quarters of one.
   value = absl::Floor(value + absl::Nanoseconds(1) / 2, absl::Nanoseconds(1));
-  absl::Duration rest;
-  duration->set_seconds(absl::IDivDuration(value, absl::Seconds(1), &rest));
-  duration->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+  *duration = ToProto(value);
   return absl::OkStatus();
 }
 
 absl::Status ParseTimestamp(const std::string& text, google::protobuf::Timestamp* timestamp) {
-  absl::Time time;
-  std::string error;
-  if (!absl::ParseTime(absl::RFC3339_full, text, &time, &error) || time == absl::InfiniteFuture() ||
-      time == absl::InfinitePast()) {
-    return Wrong(text, "a time; write for example 2026-01-31T12:00:00Z");
-  }
-  const int64_t seconds = absl::ToUnixSeconds(time);
-  timestamp->set_seconds(seconds);
-  timestamp->set_nanos(
-      static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
-  return absl::OkStatus();
+  if (google::protobuf::util::TimeUtil::FromString(text, timestamp)) return absl::OkStatus();
+  return Wrong(text, "a time; write for example 2026-01-31T12:00:00Z");
 }
 
 std::string FractionText(int32_t nanos) {
@@ -106,20 +95,11 @@ std::string DurationText(const google::protobuf::Duration& duration) {
                       FractionText(std::abs(duration.nanos())), "s");
 }
 
-std::string TimestampText(const google::protobuf::Timestamp& timestamp) {
-  return absl::FormatTime(
-      absl::RFC3339_full,
-      absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos()),
-      absl::UTCTimeZone());
-}
-
 template <typename Real>
 std::string RealText(Real value) {
   if (std::isnan(value)) return ".nan";
   if (std::isinf(value)) return value < 0 ? "-.inf" : ".inf";
-  char buffer[40];
-  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value);
-  return std::string(buffer, end.ptr);
+  return FormatShortest(value);
 }
 
 absl::Status SetMessageScalar(const FieldDescriptor& field, const std::string& text,
@@ -142,10 +122,10 @@ absl::Status SetMessageScalar(const FieldDescriptor& field, const std::string& t
 
 absl::Status SetString(const FieldDescriptor& field, std::string text, Message* message) {
   if (field.type() == FieldDescriptor::TYPE_BYTES) {
-    std::string bytes;
-    if (!absl::Base64Unescape(text, &bytes)) return Wrong(text, "base64");
-    text = std::move(bytes);
-  } else if (!IsValidUtf8(text)) {
+    if (text.size() % 2 != 0 || text.find_first_not_of(kHexDigits) != std::string::npos)
+      return Wrong(text, "an even number of hexadecimal digits");
+    text = absl::HexStringToBytes(text);
+  } else if (FindInvalidUtf8(text) != std::string::npos) {
     return absl::InvalidArgumentError("the text is not valid UTF-8; save the file as UTF-8");
   }
   const Reflection& reflection = *message->GetReflection();
@@ -158,8 +138,8 @@ absl::Status SetString(const FieldDescriptor& field, std::string text, Message* 
 }
 
 absl::Status SetEnum(const FieldDescriptor& field, const std::string& text, Message* message) {
-  const auto* value = field.enum_type()->FindValueByName(text);
-  if (value == nullptr) return Wrong(text, absl::StrCat("a value of ", field.enum_type()->name()));
+  const auto* value = FindEnumText(*field.enum_type(), text);
+  if (value == nullptr) return absl::InvalidArgumentError(NoSuchEnumText(*field.enum_type(), text));
   const Reflection& reflection = *message->GetReflection();
   if (field.is_repeated()) {
     reflection.AddEnum(message, &field, value);
@@ -200,8 +180,13 @@ absl::Status ParseBool(const std::string& text, bool* value) {
 
 }  // namespace
 
+bool IsTimestampField(const FieldDescriptor& field) {
+  return field.message_type() != nullptr &&
+         field.message_type()->full_name() == "google.protobuf.Timestamp";
+}
+
 bool IsScalarField(const FieldDescriptor& field) {
-  return field.message_type() == nullptr || IsDuration(field) || IsTimestamp(field);
+  return field.message_type() == nullptr || IsDuration(field) || IsTimestampField(field);
 }
 
 absl::Status SetScalar(const FieldDescriptor& field, const std::string& text, TextStyle style,
@@ -275,17 +260,18 @@ std::string ScalarText(const Message& message, const FieldDescriptor& field, int
     case FieldDescriptor::CPPTYPE_BOOL:
       return TRAINERD_GET(Bool) ? "true" : "false";
     case FieldDescriptor::CPPTYPE_ENUM:
-      return std::string(TRAINERD_GET(Enum)->name());
+      return EnumText(*field.enum_type(), TRAINERD_GET(EnumValue));
     case FieldDescriptor::CPPTYPE_STRING: {
       const std::string text = TRAINERD_GET(String);
-      return field.type() == FieldDescriptor::TYPE_BYTES ? absl::Base64Escape(text) : text;
+      return field.type() == FieldDescriptor::TYPE_BYTES ? absl::BytesToHexString(text) : text;
     }
     case FieldDescriptor::CPPTYPE_MESSAGE: {
       const Message& value = TRAINERD_GET(Message);
       if (IsDuration(field))
         return DurationText(static_cast<const google::protobuf::Duration&>(value));
-      if (IsTimestamp(field))
-        return TimestampText(static_cast<const google::protobuf::Timestamp&>(value));
+      if (IsTimestampField(field))
+        return google::protobuf::util::TimeUtil::ToString(
+            static_cast<const google::protobuf::Timestamp&>(value));
       return "";
     }
   }
@@ -309,7 +295,7 @@ std::string KindOfField(const FieldDescriptor& field) {
       return "text";
     case FieldDescriptor::CPPTYPE_MESSAGE:
       if (IsDuration(field)) return "a duration (300s, 5m, 2h)";
-      return IsTimestamp(field) ? "a time" : "a group of keys";
+      return IsTimestampField(field) ? "a time" : "a group of keys";
   }
   return "a value";
 }
@@ -332,30 +318,6 @@ double NumericValue(const Message& message, const FieldDescriptor& field, int in
   const std::string text = ScalarText(message, field, index);
   if (text == ".inf" || text == "-.inf") return text[0] == '-' ? -HUGE_VAL : HUGE_VAL;
   return ParseDecimal(text, &value) ? value : std::numeric_limits<double>::quiet_NaN();
-}
-
-bool IsValidUtf8(const std::string& text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const size_t size = lead < 0x80                   ? 1
-                        : lead >= 0xc2 && lead < 0xe0 ? 2
-                        : (lead & 0xf0) == 0xe0       ? 3
-                        : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                      : 0;
-    if (size == 0 || text.size() - i < size) return false;
-    uint32_t code = size == 1 ? lead : lead & (0x7fu >> size);
-    for (size_t k = 1; k < size; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xc0) != 0x80) return false;
-      code = (code << 6) | (next & 0x3f);
-    }
-    // Overlong forms, surrogates and what lies beyond Unicode.
-    if ((size == 3 && code < 0x800) || (size == 4 && code < 0x10000) ||
-        (code >= 0xd800 && code < 0xe000) || code > 0x10ffff)
-      return false;
-    i += size;
-  }
-  return true;
 }
 
 }  // namespace trainerd

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One scalar field as text and back: what stands behind a key in YAML, in --set, and as a knob's
-// default. "Scalar" includes Duration (300s, 5m, 1h30m) and Timestamp (RFC 3339); bytes are base64.
+// One scalar field as text and back: the value of a key in YAML and in --set, and the default of a
+// knob. "Scalar" includes Duration (300s, 5m, 1h30m) and Timestamp (RFC 3339); bytes are hex
+// digits.
 #pragma once
 
 #include <string>
@@ -17,6 +18,7 @@ enum class TextStyle { kPlain, kQuoted };
 // A field whose value is one text: a scalar, a Duration or a Timestamp; each element if it is
 // repeated. Maps and other messages are not.
 bool IsScalarField(const google::protobuf::FieldDescriptor& field);
+bool IsTimestampField(const google::protobuf::FieldDescriptor& field);
 
 // Sets `field`, or adds an element to it if it is repeated, from `text`. On an error the message is
 // unchanged. Errors: InvalidArgument `"ten" is not a whole number`.
@@ -33,8 +35,8 @@ absl::Status SetFromDefault(const google::protobuf::FieldDescriptor& field, cons
 std::string ScalarText(const google::protobuf::Message& message,
                        const google::protobuf::FieldDescriptor& field, int index = 0);
 
-// What a field takes, for people: "a whole number", "a number", "true or false", "text", "a
-// duration (300s, 5m, 2h)" …
+// The kind of value of a field, for messages: "a whole number", "a number", "true or false",
+// "text", "a duration (300s, 5m, 2h)" …
 std::string KindOfField(const google::protobuf::FieldDescriptor& field);
 
 // The value of a numeric field (of element `index`) or of a Duration in seconds, for range checks.
@@ -42,7 +44,5 @@ std::string KindOfField(const google::protobuf::FieldDescriptor& field);
 double NumericValue(const google::protobuf::Message& message,
                     const google::protobuf::FieldDescriptor& field, int index = 0);
 bool IsNumericField(const google::protobuf::FieldDescriptor& field);
-
-bool IsValidUtf8(const std::string& text);
 
 }  // namespace trainerd

@@ -14,6 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/knob_rules.h"
 
 namespace trainerd {
@@ -113,10 +115,10 @@ void CheckData(const v1::DataConfig& data, Violations* violations) {
     violations->push_back({"data.validation_fraction",
                            "cannot be given together with data.validation; leave one of them out"});
   }
-  if (data.packing() == "bfd_split" && data.too_long() != "truncate") {
+  if (SplitsLongExamples(data.packing()) && data.too_long() != v1::DataConfig::TOO_LONG_TRUNCATE) {
     violations->push_back(
         {"data.too_long",
-         absl::StrCat(Quoted(data.too_long()),
+         absl::StrCat(Quoted(EnumText(data.too_long())),
                       " does not apply with data.packing: bfd_split, which lets long conversations "
                       "continue in further rows; leave it out, or set packing: bfd")});
   }
@@ -156,10 +158,20 @@ void ResolveMoment(const ResolveOptions& options, v1::DataConfig* data, Violatio
 
 void CheckTraining(const v1::JobConfig& config, Violations* violations) {
   constexpr int kBetas = 2;
-  if (config.optimizer().betas_size() != kBetas) {
+  if (config.optimizer().type() == v1::OptimizerConfig::TYPE_ADAMW &&
+      config.optimizer().betas_size() != kBetas) {
     violations->push_back(
         {"optimizer.betas", absl::StrCat("adamw takes 2 values, for example [0.9, 0.999]; found ",
                                          config.optimizer().betas_size())});
+  }
+  if (config.optimizer().nesterov() && config.optimizer().momentum() == 0) {
+    violations->push_back(
+        {"optimizer.nesterov", "requires a momentum above 0; set optimizer.momentum or remove it"});
+  }
+  for (int i = 0; i < config.train().freeze_size(); ++i) {
+    if (!config.train().freeze(i).empty()) continue;
+    violations->push_back({absl::StrCat("train.freeze[", i, "]"),
+                           "is empty; give a pattern such as model.embed_tokens.*, or remove it"});
   }
   const int64_t warmup = config.schedule().warmup_steps();
   if (config.train().has_max_steps() && warmup > 0 && warmup >= config.train().max_steps()) {

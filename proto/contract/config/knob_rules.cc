@@ -2,14 +2,18 @@
 #include "proto/contract/config/knob_rules.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_paths.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/field_text.h"
-#include "proto/contract/config/nearest_word.h"
 
 namespace trainerd {
 namespace {
@@ -22,6 +26,40 @@ bool IsPresent(const Message& message, const FieldDescriptor& field) {
   const Reflection& reflection = *message.GetReflection();
   return field.is_repeated() ? reflection.FieldSize(message, &field) > 0
                              : reflection.HasField(message, &field);
+}
+
+// Whether the key applies beside the other keys of `group` (knob.only_with).
+bool Applies(const Message& group, const FieldDescriptor& field) {
+  const v1::Knob& knob = KnobOf(field);
+  if (knob.only_with().empty()) return true;
+  return std::any_of(
+      knob.only_with().begin(), knob.only_with().end(), [&](const std::string& condition) {
+        const std::pair<std::string, std::string> key_value =
+            absl::StrSplit(condition, absl::MaxSplits('=', 1));
+        const FieldDescriptor* key = group.GetDescriptor()->FindFieldByName(key_value.first);
+        TRAINERD_CHECK(key != nullptr);
+        return ScalarText(group, *key, 0) == key_value.second;
+      });
+}
+
+bool HasItsDefault(const Message& group, const FieldDescriptor& field) {
+  const std::unique_ptr<Message> other(group.New());
+  if (!SetFromDefault(field, KnobOf(field).default_(), other.get()).ok()) return false;
+  const auto text = [&](const Message& message) {
+    std::vector<std::string> values;
+    const int size = field.is_repeated() ? message.GetReflection()->FieldSize(message, &field) : 1;
+    for (int i = 0; i < size; ++i) values.push_back(ScalarText(message, field, i));
+    return values;
+  };
+  return text(group) == text(*other);
+}
+
+// "type: sgd", or "type: sgd or muon".
+std::string ConditionText(const v1::Knob& knob) {
+  return absl::StrJoin(knob.only_with(), " or ",
+                       [](std::string* out, const std::string& condition) {
+                         absl::StrAppend(out, absl::StrReplaceAll(condition, {{"=", ": "}}));
+                       });
 }
 
 bool InRange(double value, const v1::Knob& knob) {
@@ -37,8 +75,6 @@ bool InRange(double value, const v1::Knob& knob) {
   return true;
 }
 
-std::string ChoicesText(const v1::Knob& knob) { return absl::StrJoin(knob.choices(), ", "); }
-
 void CheckValue(const Message& message, const FieldDescriptor& field, int index,
                 const std::string& path, std::vector<ConfigViolation>* violations) {
   const v1::Knob& knob = KnobOf(field);
@@ -47,15 +83,9 @@ void CheckValue(const Message& message, const FieldDescriptor& field, int index,
     violations->push_back(
         {path, absl::StrCat(text, " is out of range; allowed: ", RangeText(field))});
   }
-  const bool closed = !knob.choices().empty() && !knob.open_choice();
-  if (!closed ||
-      std::find(knob.choices().begin(), knob.choices().end(), text) != knob.choices().end())
-    return;
-  const std::string nearest = NearestWord(text, {knob.choices().begin(), knob.choices().end()});
-  violations->push_back(
-      {path,
-       absl::StrCat(Quoted(text), " is not one of ", ChoicesText(knob),
-                    nearest.empty() ? "" : absl::StrCat("; did you mean \"", nearest, "\"?"))});
+  // A message that did not come from YAML can hold any number.
+  if (field.enum_type() != nullptr && FindEnumText(*field.enum_type(), text) == nullptr)
+    violations->push_back({path, NoSuchEnumText(*field.enum_type(), text)});
 }
 
 void CheckField(const Message& message, const FieldDescriptor& field, const std::string& path,
@@ -74,6 +104,10 @@ void CheckField(const Message& message, const FieldDescriptor& field, const std:
   const Reflection& reflection = *message.GetReflection();
   const v1::Knob& knob = KnobOf(field);
   if (field.is_map()) return;
+  if (IsPresent(message, field) && !Applies(message, field)) {
+    violations->push_back(
+        {path, absl::StrCat("applies only with ", ConditionText(knob), "; remove it")});
+  }
   if (knob.required() && !IsPresent(message, field)) {
     violations->push_back({path, absl::StrCat(path, " is required")});
     return;
@@ -95,6 +129,23 @@ void CheckField(const Message& message, const FieldDescriptor& field, const std:
   }
 }
 
+// Defaults of keys that depend on another key, which has its own default by now. A key that does
+// not apply is cleared if it holds its default: a configuration that was resolved with another
+// value of the other key has it.
+void ApplyConditionalDefaults(Message* message) {
+  for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor& field = *message->GetDescriptor()->field(i);
+    const v1::Knob& knob = KnobOf(field);
+    if (knob.only_with().empty() || !knob.has_default_()) continue;
+    const bool present = IsPresent(*message, field);
+    if (Applies(*message, field)) {
+      if (!present) TRAINERD_CHECK(SetFromDefault(field, knob.default_(), message).ok());
+    } else if (present && HasItsDefault(*message, field)) {
+      message->GetReflection()->ClearField(message, &field);
+    }
+  }
+}
+
 }  // namespace
 
 void ApplyDefaults(Message* message) {
@@ -104,7 +155,7 @@ void ApplyDefaults(Message* message) {
     if (field.is_map()) continue;
     const v1::Knob& knob = KnobOf(field);
     if (IsScalarField(field)) {
-      if (!knob.has_default_() || IsPresent(*message, field)) continue;
+      if (!knob.has_default_() || !knob.only_with().empty() || IsPresent(*message, field)) continue;
       const absl::Status status = SetFromDefault(field, knob.default_(), message);
       TRAINERD_CHECK(status.ok());
     } else if (field.is_repeated()) {
@@ -119,6 +170,7 @@ void ApplyDefaults(Message* message) {
       if (set.empty()) reflection.ClearField(message, &field);
     }
   }
+  ApplyConditionalDefaults(message);
 }
 
 void CheckKnobs(const Message& message, std::vector<ConfigViolation>* violations) {

@@ -11,12 +11,13 @@
 
 namespace trainerd {
 
-// Fills in the default of each absent field, groups that are absent included, save those whose
-// absence means something (knob.optional_group).
+// Fills in the default of each absent field that applies (knob.only_with), groups that are absent
+// included, except those whose absence means something (knob.optional_group). Clears a field that
+// does not apply and holds its default.
 void ApplyDefaults(google::protobuf::Message* message);
 
-// Appends a violation for each required field that is absent, each number out of its range and each
-// word that is not among its choices.
+// Appends a violation for each required field that is absent, each field that does not apply, each
+// number out of its range and each enum value that is unspecified or unknown.
 void CheckKnobs(const google::protobuf::Message& message, std::vector<ConfigViolation>* violations);
 
 // "8 to 1048576 tokens", "above 0", "at least 0 steps"; "" for an open range.

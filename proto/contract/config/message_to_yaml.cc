@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Block style, two spaces; lists of scalars in one line. Texts are quoted unless every YAML reader
-// takes them as text.
+// Block style, two spaces; lists of scalars in one line. Text is quoted unless every YAML reader
+// reads it as text.
 #include "proto/contract/config/message_to_yaml.h"
 
 #include <algorithm>
@@ -64,7 +64,11 @@ std::string TextValue(const std::string& text) {
 
 std::string ScalarValue(const Message& message, const FieldDescriptor& field, int index) {
   const std::string text = ScalarText(message, field, index);
-  return field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ? TextValue(text) : text;
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ||
+      field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM)
+    return TextValue(text);
+  // Without quotes, some YAML readers turn a timestamp into their own type.
+  return IsTimestampField(field) ? QuotedText(text) : text;
 }
 
 class Writer {
@@ -77,9 +81,7 @@ class Writer {
   void WriteFields(const Message& message, const std::string& section, int indent,
                    std::string first_prefix) {
     const std::string prefix(indent, ' ');
-    std::vector<const FieldDescriptor*> fields;
-    message.GetReflection()->ListFields(message, &fields);
-    for (const FieldDescriptor* field : fields) {
+    for (const FieldDescriptor* field : PresentFields(message)) {
       const std::string path = JoinPath(section, std::string(field->name()));
       absl::StrAppend(&out_, first_prefix, std::string(field->name()), ":");
       first_prefix = prefix;
@@ -113,9 +115,7 @@ class Writer {
   }
 
   void WriteGroup(const Message& group, const std::string& path, int indent) {
-    std::vector<const FieldDescriptor*> fields;
-    group.GetReflection()->ListFields(group, &fields);
-    if (fields.empty()) {
+    if (PresentFields(group).empty()) {
       out_ += " {}\n";
       return;
     }

@@ -9,9 +9,10 @@
 
 namespace trainerd {
 
-// The message as YAML with keys in field order; fields that are absent are left out. Comments each
-// default with `# default` when `given` is not null and does not hold the field's path. Reading it
-// back gives an equal message, given map keys of at most 1,000 bytes.
+// Writes any message with its proto field names in the order of the .proto file, without absent
+// fields: job files, and what trainctl -o yaml prints. Bytes are hex digits. If `given` is not
+// null, a field whose path it does not contain is marked `# default`. Reading the text back gives
+// an equal message if map keys have at most 1,000 bytes.
 std::string MessageToYaml(const google::protobuf::Message& message,
                           const std::vector<std::string>* given = nullptr);
 

@@ -40,11 +40,11 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 
 std::string NearestWord(std::string_view word, const std::vector<std::string>& candidates) {
   if (word.empty() || word.size() > kMaxWordBytes) return "";
-  const std::string wanted = Folded(word);
-  size_t best_distance = std::max<size_t>(1, wanted.size() / 3) + 1;
+  const std::string lowered = Folded(word);
+  size_t best_distance = std::max<size_t>(1, lowered.size() / 3) + 1;
   std::string best;
   for (const std::string& candidate : candidates) {
-    const size_t distance = EditDistance(wanted, Folded(candidate));
+    const size_t distance = EditDistance(lowered, Folded(candidate));
     if (distance < best_distance) {
       best_distance = distance;
       best = candidate;

@@ -64,7 +64,7 @@ class NodeReader {
   void Fault(const YAML::Node* node, const std::string& path, std::string message) {
     if (result_.violations.size() > kMaxViolations) return;
     if (result_.violations.size() == kMaxViolations)
-      message = "too many faults: the rest is left out";
+      message = "too many violations; the rest is omitted";
     result_.violations.push_back({path, std::move(message), node == nullptr ? 0 : LineOf(*node)});
   }
 
@@ -344,7 +344,8 @@ class FieldSetter {
   void SetValue(const FieldDescriptor& field, const std::string& path, NodeReader* reader,
                 Message* message) {
     const bool one_text =
-        !field.is_repeated() && field.cpp_type() == FieldDescriptor::CPPTYPE_STRING;
+        !field.is_repeated() && (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ||
+                                 field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM);
     if (one_text && !absl::StartsWith(value_, "\"") && !absl::StartsWith(value_, "'")) {
       const absl::Status status = SetScalar(field, value_, TextStyle::kQuoted, message);
       if (!status.ok()) return reader->Fault(nullptr, path, std::string(status.message()));

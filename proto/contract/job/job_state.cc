@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/enum_sentinels.h"
 
 #pragma GCC diagnostic error "-Wswitch"
 
@@ -14,11 +15,6 @@ namespace {
 
 using Job = v1::Job;
 
-// Sentinels that protoc adds to every open enum.
-#define TRAINERD_STATE_SENTINELS                             \
-  case v1::Job_State_Job_State_INT_MIN_SENTINEL_DO_NOT_USE_: \
-  case v1::Job_State_Job_State_INT_MAX_SENTINEL_DO_NOT_USE_
-
 CommandEffect Unchanged(const CommandInput& input) {
   return {.state = input.state,
           .desired_state = input.desired_state,
@@ -26,7 +22,7 @@ CommandEffect Unchanged(const CommandInput& input) {
           .changed = false};
 }
 
-// The effect with `changed` told from what differs: a repeated command stores nothing.
+// The effect, with `changed` if anything differs: a repeated command stores nothing.
 CommandEffect Become(const CommandInput& input, Job::State state, Job::DesiredState desired,
                      Job::WaitReason wait) {
   const bool changed =
@@ -72,7 +68,8 @@ absl::StatusOr<CommandEffect> ApplyPause(const CommandInput& input) {
     case Job::FAILED:
       return Refused(JobCommand::kPause, input.state, "it has ended and holds no device");
     case Job::STATE_UNSPECIFIED:
-    TRAINERD_STATE_SENTINELS:
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
       break;
   }
   return Unknown(input.state);
@@ -101,7 +98,8 @@ absl::StatusOr<CommandEffect> ApplyResume(const CommandInput& input) {
     case Job::FAILED:
       return Refused(JobCommand::kResume, input.state, kContinueAdvice);
     case Job::STATE_UNSPECIFIED:
-    TRAINERD_STATE_SENTINELS:
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
       break;
   }
   return Unknown(input.state);
@@ -140,8 +138,8 @@ absl::StatusOr<CommandEffect> ApplyStop(JobCommand command, const CommandInput& 
     case Job::PAUSING:
       return Become(input, Job::STOPPING, desired, none);
     case Job::STOPPING:
-      // DesiredState is ordered by severity; what is wanted of an attempt that is being ended never
-      // gets milder.
+      // DesiredState is ordered by severity; the action requested of an attempt that is ending only
+      // becomes more severe.
       return SetDesiredState(input, std::max(input.desired_state, desired));
     case Job::STOPPED:
     case Job::CANCELLED:
@@ -150,7 +148,8 @@ absl::StatusOr<CommandEffect> ApplyStop(JobCommand command, const CommandInput& 
     case Job::FAILED:
       return Refused(command, input.state, "it has already ended by itself");
     case Job::STATE_UNSPECIFIED:
-    TRAINERD_STATE_SENTINELS:
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
       break;
   }
   return Unknown(input.state);
@@ -172,7 +171,8 @@ bool IsTerminal(Job::State state) {
     case Job::PAUSED:
     case Job::STOPPING:
     case Job::STATE_UNSPECIFIED:
-    TRAINERD_STATE_SENTINELS:
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
       return false;
   }
   return false;
@@ -192,7 +192,8 @@ bool IsActive(Job::State state) {
     case Job::CANCELLED:
     case Job::FAILED:
     case Job::STATE_UNSPECIFIED:
-    TRAINERD_STATE_SENTINELS:
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
       return false;
   }
   return false;
@@ -229,7 +230,8 @@ bool IsTransitionAllowed(Job::State from, Job::State to) {
     case Job::STOPPED:
     case Job::CANCELLED:
     case Job::FAILED:
-    TRAINERD_STATE_SENTINELS:
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
       return false;
   }
   return false;
@@ -273,7 +275,8 @@ const char* StateName(Job::State state) {
     case Job::FAILED:
       return "FAILED";
     case Job::STATE_UNSPECIFIED:
-    TRAINERD_STATE_SENTINELS:
+    case kMinSentinel<v1::Job::State>:
+    case kMaxSentinel<v1::Job::State>:
       return "UNSPECIFIED";
   }
   return "UNSPECIFIED";

@@ -3,32 +3,38 @@
 #pragma once
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "trainerd/v1/job.pb.h"
 
 namespace trainerd {
 
 bool IsTerminal(v1::Job::State state);
-// An attempt exists or is being made or ended.
+// An attempt exists, is starting or is ending.
 bool IsActive(v1::Job::State state);
-// The only edges that a state may take (from = to is allowed for changes of desired_state or
-// wait_reason; never out of a terminal state).
+// The allowed transitions. from = to is allowed for changes of desired_state or wait_reason, but no
+// transition leaves a terminal state.
 bool IsTransitionAllowed(v1::Job::State from, v1::Job::State to);
+
+// Time between a forced stop and SIGKILL.
+inline constexpr absl::Duration kForceGrace = absl::Seconds(2);
 
 enum class JobCommand { kPause, kResume, kStopGraceful, kStopDiscard, kStopForce };
 
-// What a command makes of a job; the caller stores it. Unchanged fields keep their value.
+// The effect of a command on a job; the caller stores it. Unchanged fields keep their value.
 struct CommandEffect {
   v1::Job::State state;
   v1::Job::DesiredState desired_state;
   v1::Job::WaitReason wait_reason;
-  bool changed = false;  // false: "as is", nothing to store
+  // False: no change, nothing to store.
+  bool changed = false;
 };
 struct CommandInput {
   v1::Job::State state;
   v1::Job::DesiredState desired_state;
   v1::Job::WaitReason wait_reason;
   bool has_verified_checkpoint = false;
-  bool save_final_begun = false;  // Pause and graceful Stop let the job finish
+  // Pause and graceful Stop let the job finish.
+  bool save_final_begun = false;
 };
 // Errors: FailedPrecondition naming command and state ("Pause is refused while the job is STOPPING:
 // …"), with what to do instead.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Byte order is written by shifts: the same file on every machine.
+// Little-endian by shifts, so a spool is the same file on every machine.
 #include "proto/contract/run_dir/framing.h"
 
 #include <poll.h>
@@ -61,7 +61,7 @@ absl::StatusOr<bool> WaitReady(int fd, short events,
 
 enum class Fill { kDone, kEndOfFile, kTimeout };
 
-// Reads `size` bytes behind *out's `*filled` first ones; *filled tells how far it came.
+// Fills *out from position *filled on and advances *filled.
 absl::StatusOr<Fill> FillBuffer(int fd, const std::optional<Clock::time_point>& deadline,
                                 std::string* out, size_t* filled) {
   while (*filled < out->size()) {
@@ -147,21 +147,21 @@ absl::StatusOr<std::optional<std::string>> ReadSocketFrame(int fd, int timeout_m
       return absl::DeadlineExceededError(absl::StrCat("no frame within ", timeout_ms, " ms"));
   }
   if (head == Fill::kTimeout)
-    return absl::UnavailableError("the peer stalled inside a frame's header");
+    return absl::UnavailableError("the peer stalled inside the header of a frame");
   if (head == Fill::kEndOfFile)
-    return absl::UnavailableError("the peer left inside a frame's header");
+    return absl::UnavailableError("the peer closed the connection inside the header of a frame");
   const uint32_t length = ReadU32(header);
   if (length > kMaxFrameBytes) {
-    return absl::DataLossError(
-        absl::StrCat("a socket frame claims ", length, " bytes, more than ", kMaxFrameBytes));
+    return absl::DataLossError(absl::StrCat("invalid socket frame: its length is ", length,
+                                            " bytes, the limit is ", kMaxFrameBytes));
   }
   std::string payload(length, '\0');
   filled = 0;
   ASSIGN_OR_RETURN(const Fill body, FillBuffer(fd, deadline, &payload, &filled));
   if (body != Fill::kDone) {
     return absl::UnavailableError(
-        absl::StrCat("the peer ", body == Fill::kTimeout ? "stalled" : "left", " after ", filled,
-                     " of ", length, " bytes of a frame"));
+        absl::StrCat("the peer ", body == Fill::kTimeout ? "stalled" : "closed the connection",
+                     " after ", filled, " of ", length, " bytes of a frame"));
   }
   return std::optional<std::string>(std::move(payload));
 }

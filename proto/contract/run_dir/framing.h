@@ -16,32 +16,36 @@ namespace trainerd {
 
 constexpr uint32_t kMaxFrameBytes = 16u << 20;
 
-// Appends one spool frame to `out`. The payload must not be empty (a run of zero bytes, which a
-// power cut may leave at the end of a file, would read as empty frames) nor longer than
-// kMaxFrameBytes: either ends the process.
+// Appends one spool frame to `out`. The payload has 1 to kMaxFrameBytes bytes; any other size is a
+// programmer error and aborts the process. (A power cut can leave zero bytes at the end of a file,
+// which would read as empty frames.)
 void AppendSpoolFrame(std::string_view payload, std::string* out);
 
-// What reading at one position of a spool gave.
+// Result of reading at one position of a spool.
 struct SpoolFrame {
   enum class Kind {
-    kFrame,       // payload and next_offset are set
-    kIncomplete,  // the bytes end inside the frame: more may come, or a crash cut it off
-    kCorrupt,     // length or checksum cannot be right
+    // `payload` and `next_offset` are set.
+    kFrame,
+    // The buffer ends inside the frame: it is still being written, or a crash cut it off.
+    kIncomplete,
+    // Invalid length or checksum.
+    kCorrupt,
   };
   Kind kind = Kind::kIncomplete;
-  std::string_view payload;  // points into the buffer
+  // Points into the buffer.
+  std::string_view payload;
   size_t next_offset = 0;
 };
 SpoolFrame ReadSpoolFrame(std::string_view buffer, size_t offset);
 
-// Writes one socket frame; waits where the socket is full, also a non-blocking one; retries short
-// writes and EINTR; never raises SIGPIPE. Errors: Unavailable when the peer is gone,
-// InvalidArgument for more than kMaxFrameBytes.
+// Writes one socket frame. Waits while the socket is full, even if it is non-blocking. Never raises
+// SIGPIPE. Errors: Unavailable if the peer closed the connection; InvalidArgument for more than
+// kMaxFrameBytes.
 absl::Status WriteSocketFrame(int fd, std::string_view payload);
-// Reads one socket frame. nullopt = clean end of file between frames. Errors: DataLoss for an
-// impossible length, DeadlineExceeded when `timeout_ms` (< 0: none) passes before a frame begins
-// (calling again is safe), Unavailable when the peer is gone or stalls inside a frame (the
-// connection is then of no further use).
+// Reads one socket frame; nullopt at an end of file between frames. Errors: DataLoss for an invalid
+// length; DeadlineExceeded if no frame begins within `timeout_ms` (< 0: no limit), after which a
+// new call is safe; Unavailable if the peer closes or stalls inside a frame, after which the
+// connection cannot be used.
 absl::StatusOr<std::optional<std::string>> ReadSocketFrame(int fd, int timeout_ms);
 
 }  // namespace trainerd

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every value that is read is checked before it is used: a manifest may come from a damaged disk or
-// a copied folder.
+// Checks every value before it is used: a manifest may come from a corrupt disk or a copied folder.
 #include "proto/contract/run_dir/manifest.h"
 
 #include <fcntl.h>
@@ -16,6 +15,7 @@
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/atomic_file.h"
+#include "proto/base/fd.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 
@@ -34,7 +34,7 @@ bool IsHex(const std::string& text, size_t digits) {
   return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-// A name within the folder itself: what is verified or copied can never lie elsewhere.
+// A file of the folder itself: a manifest cannot make anyone verify or copy a file outside of it.
 bool IsPlainName(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
          name.find('\0') == std::string::npos;
@@ -44,7 +44,7 @@ absl::Status Bad(absl::string_view what) {
   return absl::DataLossError(absl::StrCat(kManifestName, " is damaged: ", what));
 }
 
-// Typed access to the members of one object; the first fault stays.
+// Typed access to the members of one object. Keeps the first error.
 class Reader {
  public:
   explicit Reader(const Json& object) : object_(object) {}
@@ -85,8 +85,8 @@ class Reader {
     return nullptr;
   }
   template <typename T>
-  T Fail(const char* key, absl::string_view wanted) {
-    if (status_.ok()) status_ = Bad(absl::StrCat("\"", key, "\" is not ", wanted));
+  T Fail(const char* key, absl::string_view expected) {
+    if (status_.ok()) status_ = Bad(absl::StrCat("\"", key, "\" is not ", expected));
     return T{};
   }
 
@@ -128,25 +128,15 @@ absl::Status CheckValues(const Manifest& manifest) {
   return absl::OkStatus();
 }
 
-// Closes the descriptor at the end of its scope.
-struct OpenFile {
-  explicit OpenFile(const std::string& path)
-      : fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) {}
-  ~OpenFile() {
-    if (fd >= 0) close(fd);
-  }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  const int fd;
-};
-
 absl::Status VerifyFile(const std::string& path, const ManifestFile& expected,
                         std::vector<char>* buffer) {
-  OpenFile file(path);
-  if (file.fd < 0 && errno == ENOENT) return absl::DataLossError(absl::StrCat(path, " is missing"));
-  if (file.fd < 0) return ErrnoStatus(errno, "open " + path);
+  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.is_open() && errno == ENOENT) {
+    return absl::DataLossError(absl::StrCat(path, " is missing"));
+  }
+  if (!file.is_open()) return ErrnoStatus(errno, "open " + path);
   struct stat info;
-  if (fstat(file.fd, &info) != 0) return ErrnoStatus(errno, "stat " + path);
+  if (fstat(file.get(), &info) != 0) return ErrnoStatus(errno, "stat " + path);
   if (!S_ISREG(info.st_mode))
     return absl::DataLossError(absl::StrCat(path, " is not a plain file"));
   if (info.st_size != expected.size_bytes) {
@@ -155,7 +145,7 @@ absl::Status VerifyFile(const std::string& path, const ManifestFile& expected,
   }
   Xxh3Stream hash;
   while (true) {
-    const ssize_t got = read(file.fd, buffer->data(), buffer->size());
+    const ssize_t got = read(file.get(), buffer->data(), buffer->size());
     if (got == 0) break;
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return ErrnoStatus(errno, "read " + path);
@@ -192,9 +182,10 @@ std::string ManifestToJson(const Manifest& manifest) {
                      {"config_digest", manifest.config_digest_hex},
                      {"create_time", manifest.create_time},
                      {"has_optimizer", manifest.has_optimizer},
+                     {"tokens", manifest.tokens},
                      {"files", std::move(files)}};
-  // A name that is not UTF-8 must not throw; its manifest then does not match the folder and is
-  // refused when it is verified.
+  // A name that is not UTF-8 must not throw. Its replacement does not match the folder, so the
+  // verification refuses it.
   return json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -219,6 +210,8 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& json) {
   manifest.config_digest_hex = reader.Text("config_digest");
   manifest.create_time = reader.Text("create_time");
   manifest.has_optimizer = reader.Flag("has_optimizer");
+  if (object.contains("tokens"))
+    manifest.tokens = reader.Count("tokens", std::numeric_limits<int64_t>::max());
   const Json* files = reader.Object("files");
   RETURN_IF_ERROR(reader.status());
   RETURN_IF_ERROR(ParseFiles(*files, &manifest));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// MANIFEST.json of a checkpoint or final model folder: size and XXH3-128 of each file, and where
-// the folder belongs. Written by the worker, verified by the worker after the rename and by the
-// daemon before a resume point is chosen.
+// MANIFEST.json of a checkpoint or final model folder: size and XXH3-128 of each file, and the job,
+// attempt and step that wrote the folder. The worker writes it and verifies the folder after the
+// rename; the daemon verifies the folder before it chooses a resume point.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,10 @@ struct Manifest {
   std::string config_digest_hex;
   std::string create_time;  // RFC 3339, UTC
   bool has_optimizer = false;
-  std::map<std::string, ManifestFile> files;  // every file of the folder but the manifest itself
+  // Trained on from the beginning of the lineage; 0 in manifests of trainerd before API revision 2.
+  int64_t tokens = 0;
+  // Every file of the folder except the manifest itself.
+  std::map<std::string, ManifestFile> files;
 
   int64_t total_bytes() const;
 };
@@ -38,11 +41,11 @@ inline constexpr char kManifestName[] = "MANIFEST.json";
 
 std::string ManifestToJson(const Manifest& manifest);
 absl::StatusOr<Manifest> ParseManifest(const std::string& json);
-// Reads the folder's manifest. NotFound when there is none.
+// Reads the manifest of a folder. Errors: NotFound; DataLoss; FailedPrecondition if it is newer.
 absl::StatusOr<Manifest> ReadManifest(const std::string& folder);
-// Reads every file back and compares size and hash. DataLoss names the file and what differs.
+// Reads every file and compares size and hash. Errors: DataLoss with the file and the difference.
 absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest);
-// The manifest's own path and those of its files; the manifest's alone where that cannot be read.
+// Paths of the manifest and of its files; only that of the manifest if it cannot be read.
 std::vector<std::string> ManifestPaths(const std::string& folder);
 // 16 bytes: XXH3-128 of the manifest file's bytes.
 absl::StatusOr<std::string> ManifestDigest(const std::string& folder);

@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/fd.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd {
@@ -24,11 +25,11 @@ struct ProcessStat {
 };
 
 absl::Status NoSuchProcess(pid_t pid) {
-  return absl::NotFoundError(absl::StrCat("process ", pid, " does not run"));
+  return absl::NotFoundError(absl::StrCat("process ", pid, " is not running"));
 }
 
-// Fields of /proc/PID/stat, proc(5): the command in field 2 may hold spaces and parentheses, so
-// everything after the last ')' counts.
+// Fields of /proc/PID/stat, proc(5). The command in field 2 may contain spaces and parentheses, so
+// the fields are counted from the last ')'.
 absl::StatusOr<ProcessStat> ReadStat(pid_t pid) {
   if (pid <= 0) return NoSuchProcess(pid);
   absl::StatusOr<std::string> text = ReadFile(absl::StrCat("/proc/", pid, "/stat"));
@@ -36,7 +37,7 @@ absl::StatusOr<ProcessStat> ReadStat(pid_t pid) {
   RETURN_IF_ERROR(text.status());
   const size_t end = text->rfind(')');
   const absl::Status unreadable =
-      absl::InternalError(absl::StrCat("/proc/", pid, "/stat has an unknown form"));
+      absl::InternalError(absl::StrCat("/proc/", pid, "/stat has an unknown format"));
   if (end == std::string::npos || end + 2 > text->size()) return unreadable;
   // fields[0] is field 3.
   const std::vector<std::string> fields = absl::StrSplit(text->substr(end + 2), ' ');
@@ -76,26 +77,20 @@ bool IsAlive(const internal::ProcessId& id) {
 
 absl::Status KillProcess(const internal::ProcessId& id, int signal) {
   if (id.pid() <= 0) return NoSuchProcess(id.pid());
-  const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, id.pid(), 0));
-  const bool no_pidfd = pidfd < 0 && errno == ENOSYS;
-  if (pidfd < 0 && !no_pidfd) {
+  const Fd pidfd(static_cast<int>(syscall(SYS_pidfd_open, id.pid(), 0)));
+  const bool no_pidfd = !pidfd.is_open() && errno == ENOSYS;
+  if (!pidfd.is_open() && !no_pidfd) {
     return errno == ESRCH ? NoSuchProcess(id.pid())
                           : ErrnoStatus(errno, absl::StrCat("pidfd_open of process ", id.pid()));
   }
-  // Checked after the pidfd exists: from here on the descriptor and the identity mean the same
-  // process.
-  int result = -1;
-  int error = ESRCH;
-  if (IsAlive(id)) {
-    result = no_pidfd ? kill(id.pid(), signal)
-                      : static_cast<int>(syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
-    error = errno;
-  }
-  if (pidfd >= 0) close(pidfd);
+  // Checked after the pidfd is open: then descriptor and identity name the same process.
+  if (!IsAlive(id)) return NoSuchProcess(id.pid());
+  const long result = no_pidfd ? kill(id.pid(), signal)
+                               : syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0);
   if (result == 0) return absl::OkStatus();
-  return error == ESRCH
+  return errno == ESRCH
              ? NoSuchProcess(id.pid())
-             : ErrnoStatus(error, absl::StrCat("signal ", signal, " to process ", id.pid()));
+             : ErrnoStatus(errno, absl::StrCat("send signal ", signal, " to process ", id.pid()));
 }
 
 }  // namespace trainerd

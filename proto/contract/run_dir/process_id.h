@@ -12,15 +12,15 @@
 
 namespace trainerd {
 
-// Identity of this start of the machine; "" when the kernel does not tell.
+// Identity of this boot of the machine; "" if the kernel does not provide one.
 std::string BootId();
-// The identity of a process now, zombies included (a child that has already ended still has one).
-// NotFound when there is no such process.
+// Identity of the process that has `pid` now. A zombie has one too. Errors: NotFound.
 absl::StatusOr<internal::ProcessId> IdentifyProcess(pid_t pid);
-// True only if exactly this process runs and is not a zombie.
+// True only if exactly this process exists and is not a zombie.
 bool IsAlive(const internal::ProcessId& id);
-// Sends `signal` if exactly this process is alive (by pidfd, so that a reused pid is never hit; on
-// a kernel without pidfd the identity is checked right before kill(2)). NotFound otherwise.
+// Sends `signal` to exactly this process: through a pidfd, so a reused pid is never hit. On a
+// kernel without pidfd, checks the identity immediately before kill(2). Errors: NotFound if the
+// process is not alive.
 absl::Status KillProcess(const internal::ProcessId& id, int signal);
 
 }  // namespace trainerd

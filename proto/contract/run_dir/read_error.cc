@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/fd.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd {
@@ -14,17 +15,15 @@ namespace {
 
 constexpr size_t kReadBytes = 1 << 20;
 
-// A folder where a file should be is no read error.
+// A directory in place of a file is not a read error.
 absl::Status ReadToEnd(const std::string& path, std::vector<char>* buffer) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return ErrnoStatus(errno, "open " + path);
+  const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd.is_open()) return ErrnoStatus(errno, "open " + path);
   ssize_t got = 0;
   do {
-    got = read(fd, buffer->data(), buffer->size());
+    got = read(fd.get(), buffer->data(), buffer->size());
   } while (got > 0 || (got < 0 && errno == EINTR));
-  const int error = errno;
-  close(fd);
-  return got == 0 || error == EISDIR ? absl::OkStatus() : ErrnoStatus(error, "read " + path);
+  return got == 0 || errno == EISDIR ? absl::OkStatus() : ErrnoStatus(errno, "read " + path);
 }
 
 }  // namespace
@@ -35,15 +34,15 @@ bool IsConclusive(const absl::Status& status) {
 }
 
 absl::Status ConfirmCorruption(const std::vector<std::string>& paths,
-                               const std::function<absl::Status()>& look) {
-  const absl::Status first = look();
+                               const std::function<absl::Status()>& check) {
+  const absl::Status first = check();
   if (!absl::IsDataLoss(first)) return first;
   std::vector<char> buffer(kReadBytes);
   for (const std::string& path : paths) {
     const absl::Status status = ReadToEnd(path, &buffer);
     if (!status.ok() && !absl::IsNotFound(status)) return InconclusiveReadError(status);
   }
-  return look();
+  return check();
 }
 
 absl::Status InconclusiveReadError(const absl::Status& status) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an error about files on disk proves. An I/O error has the code of damage (ErrnoStatus), so
-// the two are told apart by reading: damage is believed when every byte can be read and is wrong.
+// Conclusive and inconclusive errors of reading files. An I/O error has the same status code as
+// corruption (ErrnoStatus), so reading distinguishes the two: corruption is confirmed if every byte
+// can be read and the check fails again.
 #pragma once
 
 #include <functional>
@@ -11,15 +12,15 @@
 
 namespace trainerd {
 
-// Whether an error says what is on the disk (absent, damaged, of another kind or format). Any other
-// one only says that it could not be looked at now, and decides nothing.
+// Whether an error is conclusive: the file is missing, corrupt, or of another kind or format. Any
+// other error is temporary and decides nothing.
 bool IsConclusive(const absl::Status& status);
 
-// The answer of `look`, which reads `paths`; where that is DataLoss, only if each of them can be
-// read to its end and a second look says the same. Errors: those of `look`; Unavailable naming the
-// file that cannot be read.
+// Returns the result of `check`, which reads `paths`. If it is DataLoss, each path must be readable
+// to its end and a second check must fail too. Errors: those of `check`; Unavailable with the path
+// that cannot be read.
 absl::Status ConfirmCorruption(const std::vector<std::string>& paths,
-                               const std::function<absl::Status()>& look);
+                               const std::function<absl::Status()>& check);
 
 // Unavailable, with the text of `status`.
 absl::Status InconclusiveReadError(const absl::Status& status);

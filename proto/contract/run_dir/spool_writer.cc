@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Spool segments are written with pwrite at a known size: a short write is cut off again, so that a
-// reader never meets half a frame in the middle.
+// Segments are written with pwrite(2) at a known size. A short write is cut off, so a reader never
+// finds an incomplete frame in the middle of a segment.
 #include "proto/contract/run_dir/spool_writer.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
+#include <utility>
+#include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/framing.h"
 
@@ -25,16 +27,13 @@ constexpr int64_t kBacklogLimitBytes = 1 << 20;
 
 // Highest segment in `dir`, 0 = none.
 absl::StatusOr<int64_t> LastSegment(const std::string& dir) {
-  DIR* listing = opendir(dir.c_str());
-  if (listing == nullptr) return ErrnoStatus(errno, "spool folder " + dir);
-  int64_t last = 0;
-  while (const dirent* entry = readdir(listing)) {
-    if (std::strncmp(entry->d_name, kPrefix, sizeof(kPrefix) - 1) != 0) continue;
-    char* end = nullptr;
-    const long long number = std::strtoll(entry->d_name + sizeof(kPrefix) - 1, &end, 10);
-    if (*end == '\0') last = std::max<int64_t>(last, number);
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(dir));
+  int64_t last = 0, number = 0;
+  for (absl::string_view name : names) {
+    if (absl::ConsumePrefix(&name, kPrefix) && absl::SimpleAtoi(name, &number)) {
+      last = std::max(last, number);
+    }
   }
-  closedir(listing);
   return last;
 }
 
@@ -43,9 +42,7 @@ bool IsDiskFull(const absl::Status& status) { return absl::IsResourceExhausted(s
 }  // namespace
 
 std::string SpoolSegmentPath(const std::string& dir, int64_t segment) {
-  char name[40];
-  std::snprintf(name, sizeof(name), "/spool.%06lld", static_cast<long long>(segment));
-  return dir + name;
+  return absl::StrFormat("%s/%s%06d", dir, kPrefix, segment);
 }
 
 absl::StatusOr<std::unique_ptr<SpoolWriter>> SpoolWriter::Open(const std::string& dir,
@@ -57,22 +54,14 @@ absl::StatusOr<std::unique_ptr<SpoolWriter>> SpoolWriter::Open(const std::string
   return writer;
 }
 
-SpoolWriter::~SpoolWriter() {
-  if (fd_ >= 0) close(fd_);
-}
-
 absl::Status SpoolWriter::OpenSegment(int64_t segment) {
   const std::string path = SpoolSegmentPath(dir_, segment);
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (fd < 0) return ErrnoStatus(errno, "create spool segment " + path);
-  // A reader goes on to the next segment once it exists, so the old one is made durable with it.
-  // Whatever that says, the new one is ours now.
-  int error = 0;
-  if (fd_ >= 0) {
-    if (fdatasync(fd_) != 0) error = errno;
-    close(fd_);
-  }
-  fd_ = fd;
+  Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd.is_open()) return ErrnoStatus(errno, "create spool segment " + path);
+  // A reader continues with the next segment once it exists, so the old one must be durable by
+  // then. The new segment is used even if that fails.
+  const int error = fd_.is_open() && fdatasync(fd_.get()) != 0 ? errno : 0;
+  fd_ = std::move(fd);
   segment_ = segment;
   size_ = 0;
   if (error != 0) return ErrnoStatus(error, "sync the spool segment before " + path);
@@ -81,21 +70,19 @@ absl::Status SpoolWriter::OpenSegment(int64_t segment) {
 
 absl::Status SpoolWriter::WriteFrame(const std::string& frame) {
   const int64_t frame_bytes = static_cast<int64_t>(frame.size());
-  if (fd_ < 0 || (size_ > 0 && size_ + frame_bytes > segment_bytes_)) {
+  if (!fd_.is_open() || (size_ > 0 && size_ + frame_bytes > segment_bytes_)) {
     RETURN_IF_ERROR(OpenSegment(segment_ + 1));
   }
   int64_t written = 0;
   while (written < frame_bytes) {
-    const ssize_t n = pwrite(fd_, frame.data() + written, frame.size() - written, size_ + written);
+    const ssize_t n =
+        pwrite(fd_.get(), frame.data() + written, frame.size() - written, size_ + written);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       const int error = n < 0 ? errno : ENOSPC;
-      if (written > 0 && ftruncate(fd_, size_) != 0) {
-        // The tail cannot be cut off: leave it behind as an incomplete frame and go on in a new
-        // segment.
-        close(fd_);
-        fd_ = -1;
-      }
+      // A tail that cannot be cut off stays as an incomplete frame; the next frame then goes into a
+      // new segment.
+      if (written > 0 && ftruncate(fd_.get(), size_) != 0) fd_.Reset();
       return ErrnoStatus(error, "write spool segment " + SpoolSegmentPath(dir_, segment_));
     }
     written += n;
@@ -160,7 +147,7 @@ absl::Status SpoolWriter::Append(const v1::Event& event, bool droppable) {
 absl::Status SpoolWriter::Sync() {
   std::lock_guard<std::mutex> lock(mutex_);
   RETURN_IF_ERROR(FlushBacklog());
-  if (fd_ >= 0 && fdatasync(fd_) != 0) {
+  if (fd_.is_open() && fdatasync(fd_.get()) != 0) {
     return ErrnoStatus(errno, "sync spool segment " + SpoolSegmentPath(dir_, segment_));
   }
   return absl::OkStatus();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one writer of an attempt's spool: append-only frames (framing.h) in segments spool.000001 …
-// of bounded size, read by the daemon while it grows. A frame is one write(2), so a killed worker
-// loses nothing that Append returned for; Sync makes it survive a power cut. Call Sync before a
-// checkpoint's rename: then every step up to the checkpoint is in the spool whenever the checkpoint
-// is on disk.
+// The only writer of an attempt's spool: append-only frames (framing.h) in segments spool.000001 …
+// of bounded size, which the daemon reads while they grow. A frame is one write(2): an event for
+// which Append returned OK survives the death of the worker. Sync makes it survive a power cut.
+// Call Sync before a checkpoint is renamed: then a checkpoint on disk implies that all its steps
+// are in the spool.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/base/fd.h"
 #include "trainerd/v1/event.pb.h"
 
 namespace trainerd {
@@ -26,19 +27,18 @@ std::string SpoolSegmentPath(const std::string& dir, int64_t segment);
 // Thread-safe.
 class SpoolWriter {
  public:
-  // Begins a new segment after those that are there. `segment_bytes` <= 0 =
+  // Starts a new segment after the existing ones. `segment_bytes` <= 0 =
   // kDefaultSpoolSegmentBytes.
   static absl::StatusOr<std::unique_ptr<SpoolWriter>> Open(const std::string& dir,
                                                            int64_t segment_bytes);
-  ~SpoolWriter();
   SpoolWriter(const SpoolWriter&) = delete;
   SpoolWriter& operator=(const SpoolWriter&) = delete;
 
-  // Appends one event (job, attempt and time are the caller's). With a full disk a droppable event
-  // (metrics, sample, notice) is dropped and counted; any other is kept in memory, up to 1 MiB, and
-  // written before whatever comes later. After drops the first write that works is preceded by a
-  // Notice EVENTS_DROPPED with their number. Errors: ResourceExhausted when the backlog is full
-  // too; other errors of the file system as they are.
+  // Appends one event; the caller has set job, attempt and time. If the disk is full, a droppable
+  // event (metrics, sample, notice) is dropped and counted. Any other event is kept in memory, up
+  // to 1 MiB in all, and written before all later events. After drops, a Notice EVENTS_DROPPED with
+  // their number precedes the next event that is written. Errors: ResourceExhausted if the backlog
+  // is full too; other errors of the file system unchanged.
   absl::Status Append(const v1::Event& event, bool droppable);
   // Writes the backlog and makes everything appended so far durable. Errors: ResourceExhausted
   // while the disk is full.
@@ -59,7 +59,7 @@ class SpoolWriter {
 
   mutable std::mutex mutex_;
   // All below are guarded by mutex_.
-  int fd_ = -1;
+  Fd fd_;
   int64_t segment_ = 0;
   int64_t size_ = 0;
   std::deque<std::string> backlog_;

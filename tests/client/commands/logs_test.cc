@@ -61,14 +61,14 @@ class LogsTest : public ::testing::Test {
     return result;
   }
 
-  TemporaryFolder folder_;
+  TempDir folder_;
   FakeStore store_;
   int last_attempt_ = 0;     // with its log the job ends
   size_t waits_before_ = 0;  // so many StreamStatus calls come before the attempts start
   FakeDaemon daemon_;
 };
 
-TEST_F(LogsTest, FollowGoesOnWithTheNextAttemptUntilTheJobHasEnded) {
+TEST_F(LogsTest, FollowsLaterAttemptsUntilTheJobHasEnded) {
   AddJob(v1::Job::QUEUED, 1);
   const RunResult result = RunWhileStarting({"logs", "sft", "-f", "--tail", "5"}, {2});
   EXPECT_EQ(result.code, kDone) << result.err;
@@ -81,21 +81,21 @@ TEST_F(LogsTest, FollowGoesOnWithTheNextAttemptUntilTheJobHasEnded) {
   EXPECT_EQ(store_.log_reads[1].after_offset(), 0);
 }
 
-TEST_F(LogsTest, FollowLeavesNoAttemptOut) {
+TEST_F(LogsTest, FollowSkipsNoAttempt) {
   AddJob(v1::Job::QUEUED, 1);
   EXPECT_EQ(RunWhileStarting({"logs", "sft", "-f"}, {2, 3}).out,
             "of attempt 1\nof attempt 2\nof attempt 3\n");
 }
 
-TEST_F(LogsTest, FollowWaitsThroughADaemonThatIsAway) {
+TEST_F(LogsTest, FollowWaitsForARestartedDaemon) {
   AddJob(v1::Job::QUEUED, 1);
   store_.break_stream_after = {{0, 0}};
   waits_before_ = 1;
   const RunResult result = RunWhileStarting({"logs", "sft", "-f"}, {2});
   EXPECT_EQ(result.code, kDone) << result.err;
   EXPECT_EQ(result.out, "of attempt 1\nof attempt 2\n");
-  EXPECT_THAT(result.err, HasSubstr("trying again"));
-  EXPECT_THAT(result.err, HasSubstr("connected again"));
+  EXPECT_THAT(result.err, HasSubstr("retrying"));
+  EXPECT_THAT(result.err, HasSubstr("reconnected"));
 }
 
 TEST_F(LogsTest, FollowWaitsForTheFirstAttempt) {
@@ -105,7 +105,7 @@ TEST_F(LogsTest, FollowWaitsForTheFirstAttempt) {
   EXPECT_EQ(result.err, "trainctl: the job is QUEUED; waiting for attempt 1\n");
 }
 
-TEST_F(LogsTest, AJobThatHasEndedIsNotWaitedFor) {
+TEST_F(LogsTest, DoesNotWaitForAnEndedJob) {
   AddJob(v1::Job::FAILED, 2);
   RunResult result = Trainctl(folder_.path(), {"logs", "sft", "-f"});
   EXPECT_EQ(result.code, kDone);
@@ -118,7 +118,7 @@ TEST_F(LogsTest, AJobThatHasEndedIsNotWaitedFor) {
   EXPECT_THAT(result.err, HasSubstr("no log"));
 }
 
-TEST_F(LogsTest, OneAttemptAndOneDocumentEndWithTheAttempt) {
+TEST_F(LogsTest, EndsWithTheAttemptForOneAttemptOrDocument) {
   AddJob(v1::Job::QUEUED, 1);
   EXPECT_EQ(RunWhileStarting({"logs", "sft", "-f", "--attempt", "1"}, {2}).out, "of attempt 1\n");
   EXPECT_EQ(RunWhileStarting({"logs", "sft"}, {2}).out, "of attempt 1\n");

@@ -12,12 +12,13 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-// --quick: the first part sees a model without weights; the whole: a bad row.
+// --quick reports a model without weights, the full check a bad record.
 constexpr char kInspect[] = R"sh(#!/bin/sh
 echo "$@" >> "$(dirname "$0")/calls"
 case "$*" in
   *--quick*)
-    echo '{"quick":true,"examples":"7","tokens":{"count":"5","total":"99"},"findings":[{"code":"MODEL_FOLDER","error":true,"count":"1","message":"no weights"}]}'
+    echo '{"quick":true,"examples":"7","tokens":{"count":"5","total":"99"},'\
+'"findings":[{"code":"MODEL_FOLDER","error":true,"count":"1","message":"no weights"}]}'
     exit 2 ;;
   *)
     cat "$(dirname "$0")/full"
@@ -43,14 +44,14 @@ class ValidateTest : public ::testing::Test {
     std::ifstream file(folder_.path() + "/calls");
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  TemporaryFolder folder_;
+  TempDir folder_;
 };
 
-TEST_F(ValidateTest, WithoutADaemonInspectLooksAndWhatIsNotCheckedIsSaid) {
+TEST_F(ValidateTest, RunsInspectWithoutADaemonAndListsWhatIsNotChecked) {
   const RunResult result = Run({"validate", "job.yaml"});
   EXPECT_EQ(result.code, kUsage);
-  EXPECT_THAT(result.err, HasSubstr("no daemon answers: the files are read here; not checked, as "
-                                    "the daemon does it: output.path, resources.device, "));
+  EXPECT_THAT(result.err, HasSubstr("no daemon answers; reading the data locally. Not checked: "
+                                    "output.path, resources.device, "));
   EXPECT_THAT(result.out, HasSubstr("error MODEL_FOLDER: no weights [job.yaml:2]\n"));
   EXPECT_THAT(result.out, HasSubstr("only the beginning and end of each file were read"));
   EXPECT_EQ(Calls(), "validate --job " + folder_.path() + "/job.yaml --quick\n");
@@ -58,14 +59,13 @@ TEST_F(ValidateTest, WithoutADaemonInspectLooksAndWhatIsNotCheckedIsSaid) {
   EXPECT_THAT(json.out, HasSubstr("{\"examples\":\"7\""));
 }
 
-TEST_F(ValidateTest, FullReadsAllWithoutADaemonAndKeepsWhatOnlyTheQuickLookSees) {
+TEST_F(ValidateTest, FullReadsAllDataAndKeepsFindingsAboutFiles) {
   FakeStore store;
   const FakeDaemon daemon(&store, SocketOf(folder_.path()));
   const RunResult result = Run({"validate", "--full", "job.yaml"});
   EXPECT_EQ(result.code, kUsage);
-  EXPECT_TRUE(store.submits.empty()) << "no daemon is asked";
-  EXPECT_THAT(result.err,
-              HasSubstr("all of the data is read here, no daemon is asked; not checked"));
+  EXPECT_TRUE(store.submits.empty()) << "the daemon is not called";
+  EXPECT_THAT(result.err, HasSubstr("reading all data locally, without the daemon. Not checked"));
   EXPECT_THAT(result.err, HasSubstr("a note of reading\n"));
   EXPECT_EQ(result.out,
             "examples          8\n"
@@ -89,7 +89,7 @@ TEST_F(ValidateTest, FullTakesSetValuesAndSucceedsWithoutErrors) {
   EXPECT_THAT(std::string(std::istreambuf_iterator<char>(job), {}), HasSubstr("max_length: 64"));
 }
 
-TEST_F(ValidateTest, AFullReadThatCannotBeginSaysWhy) {
+TEST_F(ValidateTest, ReportsWhyAFullReadCannotStart) {
   folder_.Write("full", "");
   const RunResult result = Run({"validate", "--full", "job.yaml"});
   EXPECT_EQ(result.code, kUsage);
@@ -102,7 +102,7 @@ TEST_F(ValidateTest, AFullReadThatCannotBeginSaysWhy) {
   EXPECT_EQ(Run({"validate", "--full", "job.yaml"}).code, kRefused);
 }
 
-TEST_F(ValidateTest, SubmitAndValidateShowTheDaemonsReportAlike) {
+TEST_F(ValidateTest, SubmitAndValidatePrintTheSameReport) {
   FakeStore store;
   store.on_submit = [](const v1::SubmitJobRequest&, v1::SubmitJobResponse* response) {
     v1::DataReport& report = *response->mutable_report();

@@ -40,12 +40,12 @@ class WatchTest : public ::testing::Test {
     return seqs;
   }
 
-  TemporaryFolder folder_;
+  TempDir folder_;
   FakeStore store_;
   std::unique_ptr<FakeDaemon> daemon_;
 };
 
-TEST_F(WatchTest, OneLineAnEventOnAPipe) {
+TEST_F(WatchTest, PrintsOneLinePerEventOnAPipe) {
   AddEndedJob(v1::Job::SUCCEEDED, 2);
   Start();
   const RunResult result = Trainctl(folder_.path(), {"watch", "latest", "--after", "begin"});
@@ -56,7 +56,7 @@ TEST_F(WatchTest, OneLineAnEventOnAPipe) {
   EXPECT_THAT(result.out, Not(HasSubstr("\x1b")));
 }
 
-TEST_F(WatchTest, ExitCodeByTheJobsEnd) {
+TEST_F(WatchTest, ReturnsTheExitCodeOfTheEnd) {
   AddEndedJob(v1::Job::FAILED, 1);
   Start();
   const RunResult failed = Trainctl(folder_.path(), {"watch", "4f"});
@@ -78,8 +78,8 @@ TEST_F(WatchTest, ReconnectsByCursorWithoutGapsOrRepeats) {
       Trainctl(folder_.path(), {"watch", "sft", "--after", "begin", "-o", "jsonl"});
   EXPECT_EQ(result.code, kDone) << result.err;
   EXPECT_EQ(SeqsOf(result.out), "1 2 3 4 5 6 7 8 ");
-  EXPECT_THAT(result.err, HasSubstr("connection lost (Socket closed), trying again"));
-  EXPECT_THAT(result.err, HasSubstr("connected again"));
+  EXPECT_THAT(result.err, HasSubstr("connection lost (Socket closed); retrying"));
+  EXPECT_THAT(result.err, HasSubstr("reconnected"));
   ASSERT_EQ(store_.streams.size(), 6u);
   EXPECT_EQ(store_.streams[2].after(), "c1");
   EXPECT_EQ(store_.streams[3].after(), "c3");
@@ -110,11 +110,11 @@ TEST_F(WatchTest, SurvivesARestartOfTheDaemon) {
   restart.join();
   EXPECT_EQ(result.code, kDone) << result.err;
   EXPECT_EQ(SeqsOf(result.out), "1 2 3 4 5 6 7 ");
-  EXPECT_THAT(result.err, HasSubstr("trying again"));
-  EXPECT_THAT(result.err, HasSubstr("connected again"));
+  EXPECT_THAT(result.err, HasSubstr("retrying"));
+  EXPECT_THAT(result.err, HasSubstr("reconnected"));
 }
 
-TEST_F(WatchTest, AnExpiredCursorAfterALostConnectionIsReplacedByASnapshot) {
+TEST_F(WatchTest, ReplacesAnExpiredCursorByASnapshotAfterReconnecting) {
   AddEndedJob(v1::Job::SUCCEEDED);
   store_.break_stream_after = {{0, 2}};
   store_.after_event = [&](const v1::Event& event) {
@@ -128,7 +128,7 @@ TEST_F(WatchTest, AnExpiredCursorAfterALostConnectionIsReplacedByASnapshot) {
   EXPECT_TRUE(store_.streams.back().send_snapshot());
 }
 
-TEST_F(WatchTest, AnExpiredCursorOfTheUserIsRefused) {
+TEST_F(WatchTest, RefusesAnExpiredCursorOfTheUser) {
   AddEndedJob(v1::Job::SUCCEEDED);
   store_.expired_below = 5;
   Start();
@@ -137,7 +137,7 @@ TEST_F(WatchTest, AnExpiredCursorOfTheUserIsRefused) {
   EXPECT_THAT(result.err, HasSubstr("older than the oldest event"));
 }
 
-TEST_F(WatchTest, ACursorPastTheEndOfAJobEndsWithItsExitCode) {
+TEST_F(WatchTest, EndsAtOnceForACursorPastTheEnd) {
   AddEndedJob(v1::Job::STOPPED, 2);
   Start();
   const RunResult result = Trainctl(folder_.path(), {"watch", "4f", "--after", "c4"});
@@ -165,7 +165,7 @@ class InterruptingOutput : public std::stringbuf {
   bool pressed_ = false;
 };
 
-TEST_F(WatchTest, CtrlCLeavesTheJobRunningAndSaysSo) {
+TEST_F(WatchTest, ReportsThatTheJobKeepsRunningAfterCtrlC) {
   store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
   store_.AddStep(kJob, 1, 2.5);
   store_.AddStep(kJob, 2, 2.4);
@@ -176,14 +176,14 @@ TEST_F(WatchTest, CtrlCLeavesTheJobRunningAndSaysSo) {
       Trainctl(folder_.path(), {"watch", "4f", "--after", "begin", "-o", "jsonl"},
                [&](Environment* env) { env->out = &out; });
   EXPECT_EQ(result.code, kInterrupted);
-  EXPECT_THAT(result.err, HasSubstr("jobs/4f0123456789 goes on"));
+  EXPECT_THAT(result.err, HasSubstr("jobs/4f0123456789 keeps running"));
   EXPECT_THAT(result.err, HasSubstr("trainctl watch 4f0123456789 --after c2`"));
   EXPECT_EQ(SeqsOf(buffer.str()), "1 2 ");
   EXPECT_EQ(store_.jobs[0].state(), v1::Job::RUNNING);
   EXPECT_TRUE(store_.stops.empty());
 }
 
-TEST_F(WatchTest, WithoutAJobAllJobsAreWatched) {
+TEST_F(WatchTest, WatchesAllJobsWithoutAJob) {
   store_.AddJob("aa", "one", v1::Job::SUCCEEDED);
   store_.AddJob("bb", "two", v1::Job::RUNNING);
   store_.AddStep("jobs/aa", 1, 2.5);
@@ -200,12 +200,12 @@ TEST_F(WatchTest, WithoutAJobAllJobsAreWatched) {
   EXPECT_FALSE(store_.streams[0].until_terminal());
 }
 
-TEST_F(WatchTest, LiveViewOnATerminalShowsHistoryAndEvents) {
+TEST_F(WatchTest, ShowsHistoryAndEventsOnATerminal) {
   store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
   for (int step = 1; step <= 40; ++step) store_.AddStep(kJob, step, 3.0 - 0.05 * step);
   std::atomic<bool> ended{false};
   store_.after_event = [&](const v1::Event& event) {
-    // The history was read: the job goes on and ends.
+    // The history was read: the job continues and ends.
     if (event.seq() != 40 || ended.exchange(true)) return;
     const std::lock_guard lock(store_.mutex);
     store_.AddStep(kJob, 41, 0.95);
@@ -231,7 +231,7 @@ TEST_F(WatchTest, LiveViewOnATerminalShowsHistoryAndEvents) {
   EXPECT_THAT(result.out, HasSubstr("the model is in /state/runs/4f0123456789/final"));
 }
 
-TEST_F(WatchTest, JsonIsTheJobAtItsEnd) {
+TEST_F(WatchTest, PrintsTheJobAtItsEndAsJson) {
   AddEndedJob(v1::Job::SUCCEEDED, 2);
   Start();
   const RunResult result = Trainctl(folder_.path(), {"watch", "4f", "-o", "json"});
@@ -252,7 +252,7 @@ class RecordingSink : public WatchSink {
   std::string reason;
 };
 
-TEST_F(WatchTest, SilenceCountsAsALostConnection) {
+TEST_F(WatchTest, TreatsSilenceAsALostConnection) {
   store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
   Start();
   const auto connection = Connection::Open(*ResolveAddress({}, [&] {
@@ -266,7 +266,7 @@ TEST_F(WatchTest, SilenceCountsAsALostConnection) {
       Watch(**connection,
             {.parent = kJob, .until_terminal = true, .silence = absl::Milliseconds(200)}, &sink);
   EXPECT_EQ(end.kind, WatchEnd::Kind::kLeft);
-  EXPECT_THAT(sink.reason, HasSubstr("without a sign of life"));
+  EXPECT_THAT(sink.reason, HasSubstr("no message from the daemon for"));
   EXPECT_EQ(end.cursor, "c0");
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "client/net/status_details.h"
+#include "proto/contract/job/revision.h"
 #include "tests/client/fake_daemon.h"
 
 namespace trainerd::client {
@@ -18,8 +19,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(ConnectionTest, WithoutADaemonItSaysHowToStartOne) {
-  const TemporaryFolder folder;
+TEST(ConnectionTest, ReportsHowToStartADaemon) {
+  const TempDir folder;
   for (const std::vector<std::string>& command : {std::vector<std::string>{"ls"},
                                                   {"get", "latest"},
                                                   {"watch", "x"},
@@ -38,8 +39,8 @@ TEST(ConnectionTest, WithoutADaemonItSaysHowToStartOne) {
   EXPECT_THAT(named.err, HasSubstr("`trainerd --state-dir " + folder.path() + "/other`"));
 }
 
-TEST(ConnectionTest, ASocketThatNobodyServesIsToldFromAnAbsentOne) {
-  const TemporaryFolder folder;
+TEST(ConnectionTest, DistinguishesUnservedFromAbsentSocket) {
+  const TempDir folder;
   const std::string path = folder.path() + "/trainerd.sock";
   const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
   sockaddr_un name{.sun_family = AF_UNIX};
@@ -51,8 +52,8 @@ TEST(ConnectionTest, ASocketThatNobodyServesIsToldFromAnAbsentOne) {
   EXPECT_THAT(result.err, HasSubstr("nobody listens"));
 }
 
-TEST(ConnectionTest, AnOlderDaemonIsRefusedWithBothRevisions) {
-  const TemporaryFolder folder;
+TEST(ConnectionTest, RefusesAnOlderDaemonWithBothRevisions) {
+  const TempDir folder;
   FakeStore store;
   store.api_revision = kApiRevision - 1;
   const FakeDaemon daemon(&store, SocketOf(folder.path()));
@@ -66,8 +67,8 @@ TEST(ConnectionTest, AnOlderDaemonIsRefusedWithBothRevisions) {
   EXPECT_THAT(version.err, HasSubstr("older"));
 }
 
-TEST(ConnectionTest, ADaemonWithoutServerInfoIsAnOlderOne) {
-  const TemporaryFolder folder;
+TEST(ConnectionTest, TreatsADaemonWithoutServerInfoAsOlder) {
+  const TempDir folder;
   FakeStore store;
   const FakeDaemon daemon(&store, SocketOf(folder.path()), /*with_admin=*/false);
   const RunResult result = Trainctl(folder.path(), {"ls"});
@@ -76,7 +77,7 @@ TEST(ConnectionTest, ADaemonWithoutServerInfoIsAnOlderOne) {
 }
 
 TEST(ConnectionTest, VersionShowsClientAndDaemon) {
-  const TemporaryFolder folder;
+  const TempDir folder;
   RunResult result = Trainctl(folder.path(), {"version"});
   EXPECT_EQ(result.code, kUnreachable);
   EXPECT_THAT(result.out, HasSubstr("trainctl "));
@@ -90,8 +91,8 @@ TEST(ConnectionTest, VersionShowsClientAndDaemon) {
   EXPECT_THAT(result.out, HasSubstr("\"daemon\":{\"version\":\"0.0.7\""));
 }
 
-TEST(ConnectionTest, AStateDirectoryOfTwoHundredCharactersWorks) {
-  const TemporaryFolder folder;
+TEST(ConnectionTest, ConnectsToAPathOfTwoHundredCharacters) {
+  const TempDir folder;
   const std::string deep = folder.path() + "/" + std::string(200, 'd');
   std::filesystem::create_directory(deep);
   // A server cannot bind so long a path either: it goes through a descriptor of the folder.
@@ -104,8 +105,8 @@ TEST(ConnectionTest, AStateDirectoryOfTwoHundredCharactersWorks) {
   EXPECT_EQ(Trainctl(deep + "/none", {"ls"}).code, kUnreachable);
 }
 
-TEST(ConnectionTest, TcpSendsTheTokenOfTheFile) {
-  const TemporaryFolder folder;
+TEST(ConnectionTest, SendsTheTokenOfTheFileOverTcp) {
+  const TempDir folder;
   FakeStore store;
   const FakeDaemon daemon(&store, "127.0.0.1:0");
   const std::string address = "127.0.0.1:" + std::to_string(daemon.port());
@@ -129,15 +130,15 @@ TEST(ConnectionTest, TcpSendsTheTokenOfTheFile) {
               HasSubstr("is empty"));
 }
 
-TEST(ConnectionTest, AddressesThatAreNone) {
-  const TemporaryFolder folder;
+TEST(ConnectionTest, RefusesMalformedAddresses) {
+  const TempDir folder;
   for (const char* address : {"localhost", "host:port", "host:99999", "unix:"}) {
     EXPECT_EQ(Trainctl(folder.path(), {"--address", address, "ls"}).code, kUsage) << address;
   }
 }
 
-TEST(ConnectionTest, ACommandWhoseConnectionBreaksIsRepeatedWithTheSameRequestId) {
-  const TemporaryFolder folder;
+TEST(ConnectionTest, RepeatsABrokenCallWithTheSameRequestId) {
+  const TempDir folder;
   folder.Write("job.yaml", "model: {path: m}\ndata: {train: a.jsonl}\n");
   FakeStore store;
   std::atomic<int> calls{0};
@@ -156,7 +157,7 @@ TEST(ConnectionTest, ACommandWhoseConnectionBreaksIsRepeatedWithTheSameRequestId
   EXPECT_EQ(store.submits[0].request_id(), store.submits[1].request_id());
 }
 
-TEST(StatusDetailsTest, CodesReasonsAndDelays) {
+TEST(StatusDetailsTest, ReadsCodesReasonsAndDelays) {
   google::rpc::Status details;
   google::rpc::ErrorInfo info;
   info.set_reason("QUEUE_FULL");

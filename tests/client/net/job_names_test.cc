@@ -21,7 +21,7 @@ std::string Match(const std::string& text, const std::vector<JobLabel>& jobs = k
   return match.ok() ? *match : "";
 }
 
-TEST(JobNamesTest, IdsPrefixesAndDisplayNames) {
+TEST(JobNamesTest, MatchesIdsPrefixesAndDisplayNames) {
   EXPECT_EQ(Match("jobs/4f0000000003"), "jobs/4f0000000003");
   EXPECT_EQ(Match("4f0000000003"), "jobs/4f0000000003");
   EXPECT_EQ(Match("4f1"), "jobs/4f1000000002");
@@ -29,9 +29,9 @@ TEST(JobNamesTest, IdsPrefixesAndDisplayNames) {
   EXPECT_EQ(Match("short"), "jobs/4f");
 }
 
-TEST(JobNamesTest, AnExactIdWinsOverPrefixesAndNames) { EXPECT_EQ(Match("4f"), "jobs/4f"); }
+TEST(JobNamesTest, PrefersAnExactId) { EXPECT_EQ(Match("4f"), "jobs/4f"); }
 
-TEST(JobNamesTest, SeveralCandidatesAreRefusedWithTheirNames) {
+TEST(JobNamesTest, RefusesSeveralMatchesWithTheirNames) {
   const absl::Status by_name = MatchJob("sft", kJobs).status();
   EXPECT_EQ(by_name.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(by_name.message()),
@@ -41,9 +41,9 @@ TEST(JobNamesTest, SeveralCandidatesAreRefusedWithTheirNames) {
             absl::StatusCode::kInvalidArgument);
 }
 
-TEST(JobNamesTest, ADisplayNameIsNotMeantByJobsSlash) { EXPECT_EQ(Match("jobs/short"), ""); }
+TEST(JobNamesTest, DoesNotMatchDisplayNamesAfterJobsSlash) { EXPECT_EQ(Match("jobs/short"), ""); }
 
-TEST(JobNamesTest, NothingMatches) {
+TEST(JobNamesTest, ReportsThatNothingMatches) {
   for (const char* text : {"zz", "", "jobs/", "SFT"}) {
     EXPECT_EQ(MatchJob(text, kJobs).status().code(), absl::StatusCode::kNotFound) << text;
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the preview tests share: trainerd-inspect as a script of a few lines, in which token ids are
-// the code points of the text, so that expectations can be read.
+// the code points of the text, so that expectations are readable.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,19 +13,19 @@
 
 namespace trainerd::client {
 
-// preview: "ab" not trained, "cd" trained. tokenize --decode: ids 97… to letters, by a table that
-// the test's ids need.
+// "ab" is not trained, "cd" is.
 constexpr char kInspect[] = R"sh(#!/bin/sh
 echo "$@" >> "$(dirname "$0")/calls"
 case "$1" in
   preview)
     case "$*" in
-      *--packed*) echo '{"row":0,"index":[4,2],"cu_seqlens":[0,2,4],"ids":[97,98,99,100],"labels":[-100,98,-100,-100]}' ;;
-      *) echo '{"index":0,"text":"abcd","ids":[97,98,99,100],"labels":[-100,-100,99,100]}'
-         echo '{"index":1,"text":"ab","ids":[97,98],"labels":[-100,-100],"left_out":"no target"}' ;;
+      *--packed*) echo '{"row":0,"index":[4,2],"cu_seqlens":[0,2,4],"ids":[97,98,99,100],'\
+'"labels":[-100,98,-100,-100],"tokens":["a","b","c","d"]}' ;;
+      *) echo '{"index":0,"text":"abcd","ids":[97,98,99,100],'\
+'"labels":[-100,-100,99,100],"tokens":["a","b","c","d"]}'
+         echo '{"index":1,"text":"ab","ids":[97,98],"labels":[-100,-100],'\
+'"tokens":["a","b"],"left_out":"no target"}' ;;
     esac ;;
-  tokenize)
-    sed -e 's/"id":\([0-9]*\),"ids":\[\(.*\)\]/"id":\1,"text":"\2"/' -e 's/97/a/g; s/98/b/g; s/99/c/g; s/100/d/g; s/,\([abcd]\)/\1/g' "$5" ;;
 esac
 )sh";
 
@@ -40,7 +40,7 @@ class PreviewTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
   std::string Calls() const { return Read("calls"); }
-  TemporaryFolder folder_;
+  TempDir folder_;
 };
 
 }  // namespace trainerd::client

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Expectations follow from the lines that architecture states for `trainerd-inspect preview`.
+// Expectations follow from the documented lines of `trainerd-inspect preview`.
 #include "client/preview/preview_items.h"
 
 #include <gmock/gmock.h>
@@ -17,56 +17,47 @@ std::vector<nlohmann::json> Lines(const std::string& text) {
   return rows.value_or(std::vector<nlohmann::json>{});
 }
 
-TEST(PreviewItemsTest, SplitsWhereTrainingBeginsAndEnds) {
-  const auto segments = SplitByTraining({.ids = {1, 2, 3, 4}, .labels = {-100, 2, 3, -100}});
-  ASSERT_EQ(segments.size(), 3u);
-  EXPECT_FALSE(segments[0].trained);
-  EXPECT_TRUE(segments[1].trained);
-  EXPECT_EQ(segments[1].begin, 1u);
-  EXPECT_EQ(segments[1].end, 3u);
-  EXPECT_EQ(segments[2].end, 4u);
-  EXPECT_TRUE(SplitByTraining({}).empty());
-}
-
-TEST(PreviewItemsTest, CountsWhatIsTrained) {
-  TrainingCounts counts = CountTraining({.ids = {5, 6, 7, 8}, .labels = {-100, 6, -100, -100}});
-  EXPECT_EQ(CountsText(counts), "4 tokens, 1 trained (25 %)");
-  counts.Add({.ids = std::vector<int64_t>(1200, 1), .labels = std::vector<int64_t>(1200, 1)});
-  EXPECT_EQ(CountsText(counts), "1,204 tokens, 1,201 trained (99 %)");
-  EXPECT_EQ(CountsText(TrainingCounts{}), "0 tokens, 0 trained (0 %)");
-}
-
 TEST(PreviewItemsTest, ReadsExamples) {
-  const auto items =
-      ReadExamples(Lines("{\"index\":3,\"text\":\"x\",\"ids\":[1,2],\"labels\":[-100,2]}\n"
-                         "{\"index\":4,\"ids\":[],\"labels\":[],\"left_out\":\"bad row\"}\n"));
+  const auto items = ReadExamples(Lines(
+      "{\"index\":3,\"text\":\"x\",\"ids\":[1,2],\"labels\":[-100,2],\"tokens\":[\"é\",null]}\n"
+      "{\"index\":4,\"ids\":[],\"labels\":[],\"tokens\":[],\"left_out\":\"bad row\"}\n"));
   ASSERT_TRUE(items.ok()) << items.status();
   ASSERT_EQ(items->size(), 2u);
   EXPECT_EQ(ItemTitle((*items)[0]), "example 3");
   EXPECT_THAT((*items)[0].ids, ElementsAre(1, 2));
   EXPECT_THAT((*items)[0].labels, ElementsAre(-100, 2));
   EXPECT_EQ((*items)[0].left_out, "");
+  ASSERT_EQ((*items)[0].texts.size(), 1u);
+  EXPECT_EQ((*items)[0].texts[0].text, "é");
+  EXPECT_EQ((*items)[0].texts[0].end, 2u);
   EXPECT_EQ((*items)[1].left_out, "bad row");
 }
 
-TEST(PreviewItemsTest, APackedRowIsItsConversations) {
+TEST(PreviewItemsTest, SplitsAPackedSequenceIntoConversations) {
   const auto items = ReadPackedRows(
       Lines("{\"row\":2,\"index\":[9,0],\"cu_seqlens\":[0,1,3],\"ids\":[5,6,7],\"labels\":[-100,6,"
-            "-100]}"));
+            "-100],\"tokens\":[\"a\",\"é\",null],\"special\":[0]}"));
   ASSERT_TRUE(items.ok()) << items.status();
   ASSERT_EQ(items->size(), 2u);
   EXPECT_EQ(ItemTitle((*items)[0]), "row 2, example 9");
   EXPECT_THAT((*items)[0].ids, ElementsAre(5));
   EXPECT_THAT((*items)[1].ids, ElementsAre(6, 7));
   EXPECT_THAT((*items)[1].labels, ElementsAre(6, -100));
+  EXPECT_TRUE((*items)[0].texts.at(0).special);
+  ASSERT_EQ((*items)[1].texts.size(), 1u);
+  EXPECT_EQ((*items)[1].texts[0].end, 2u);
+  EXPECT_FALSE((*items)[1].texts[0].special);
 }
 
-TEST(PreviewItemsTest, WhatDoesNotFitIsNamed) {
+TEST(PreviewItemsTest, NamesWhatDoesNotFit) {
   const std::pair<const char*, const char*> examples[] = {
       {"{\"ids\":[],\"labels\":[]}", "without a whole number \"index\""},
       {"{\"index\":0,\"labels\":[]}", "without a list \"ids\""},
       {"{\"index\":0,\"ids\":[1.5],\"labels\":[1]}", "other than whole numbers in \"ids\""},
       {"{\"index\":7,\"ids\":[1,2],\"labels\":[1]}", "example 7 with lists that do not fit"},
+      {"{\"index\":0,\"ids\":[1],\"labels\":[1]}", "without one text per token"},
+      {"{\"index\":0,\"ids\":[1],\"labels\":[1],\"tokens\":[]}", "without one text per token"},
+      {"{\"index\":0,\"ids\":[1],\"labels\":[1],\"tokens\":[null]}", "other than texts"},
   };
   for (const auto& [line, message] : examples)
     EXPECT_THAT(std::string(ReadExamples(Lines(line)).status().message()), HasSubstr(message));
@@ -75,7 +66,8 @@ TEST(PreviewItemsTest, WhatDoesNotFitIsNamed) {
       "{\"row\":5,\"index\":[0],\"cu_seqlens\":[-1,1],\"ids\":[1],\"labels\":[1]}",
       "{\"row\":5,\"index\":[0,1],\"cu_seqlens\":[0,1],\"ids\":[1],\"labels\":[1]}",
       "{\"row\":5,\"index\":[0],\"cu_seqlens\":[0,1,2],\"ids\":[1,2],\"labels\":[1,2]}",
-      "{\"row\":5,\"index\":[0,1],\"cu_seqlens\":[0,1,0],\"ids\":[1],\"labels\":[1]}",
+      "{\"row\":5,\"index\":[0,1],\"cu_seqlens\":[0,1,0],\"ids\":[1],\"labels\":[1],"
+      "\"tokens\":[\"a\"]}",
       "{\"row\":5,\"index\":[0],\"cu_seqlens\":[0,1],\"ids\":[1],\"labels\":[]}",
   };
   for (const char* row : rows) {

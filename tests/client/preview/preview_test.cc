@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "client/preview/preview_text.h"
 #include "tests/client/preview/preview_fixture.h"
 
 namespace trainerd::client {
@@ -17,13 +16,12 @@ TEST_F(PreviewTest, MarksTheTrainedPartWithBracketsOnAPipe) {
   EXPECT_EQ(result.code, kDone) << result.err;
   EXPECT_EQ(result.out,
             "--- example 0: 4 tokens, 2 trained (50 %)\nab[[cd]]\n"
-            "--- example 1 (left out: no target): 2 tokens, 0 trained (0 %)\nab\n");
-  EXPECT_THAT(Calls(),
-              HasSubstr("preview --job " + folder_.path() + "/job.yaml --limit 2 --json\n"));
-  EXPECT_THAT(Calls(), HasSubstr("tokenize --tokenizer " + folder_.path() + "/tiny --input "));
+            "--- example 1 (skipped: no target): 2 tokens, 0 trained (0 %)\nab\n");
+  EXPECT_EQ(Calls(), "preview --job " + folder_.path() + "/job.yaml --limit 2 --json\n")
+      << "one run of trainerd-inspect";
 }
 
-TEST_F(PreviewTest, MarksTheTrainedPartWithColourOnATerminal) {
+TEST_F(PreviewTest, MarksTheTrainedPartWithColorOnATerminal) {
   const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml"}, [](Environment* env) {
     env->out_is_terminal = env->color = true;
   });
@@ -31,32 +29,32 @@ TEST_F(PreviewTest, MarksTheTrainedPartWithColourOnATerminal) {
   EXPECT_THAT(result.out, Not(HasSubstr("[[")));
 }
 
-TEST_F(PreviewTest, PackedRowsAreShownByConversation) {
+TEST_F(PreviewTest, PrintsPackedSequencesByConversation) {
   const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml", "--packed"});
   EXPECT_EQ(result.out,
             "--- row 0, example 4: 2 tokens, 1 trained (50 %)\na[[b]]\n"
             "--- row 0, example 2: 2 tokens, 0 trained (0 %)\ncd\n");
 }
 
-TEST_F(PreviewTest, JsonPassesThroughAndIsOneDocumentWithO) {
+TEST_F(PreviewTest, PassesJsonThroughOrPrintsOneDocument) {
   const RunResult raw = Trainctl(folder_.path(), {"preview", "job.yaml", "--packed", "--json"});
   EXPECT_EQ(raw.out,
             "{\"row\":0,\"index\":[4,2],\"cu_seqlens\":[0,2,4],\"ids\":[97,98,99,100],\"labels\":[-"
-            "100,98,-100,-100]}\n");
+            "100,98,-100,-100],\"tokens\":[\"a\",\"b\",\"c\",\"d\"]}\n");
   const RunResult document = Trainctl(folder_.path(), {"-o", "json", "preview", "job.yaml"});
   EXPECT_EQ(document.out.front(), '[');
   EXPECT_THAT(document.out, HasSubstr("},{"));
   EXPECT_EQ(document.out.find('\n'), document.out.size() - 1);
 }
 
-TEST_F(PreviewTest, SetValuesReachInspectThroughAFile) {
+TEST_F(PreviewTest, PassesSetValuesInAFile) {
   const RunResult result =
       Trainctl(folder_.path(), {"preview", "job.yaml", "--set", "data.max_length=64"});
   EXPECT_EQ(result.code, kDone) << result.err;
   EXPECT_THAT(Calls(), Not(HasSubstr("--job " + folder_.path() + "/job.yaml")));
 }
 
-TEST_F(PreviewTest, FaultsOfInspectAndItsAbsenceAreSaid) {
+TEST_F(PreviewTest, ReportsErrorsAndAbsenceOfInspect) {
   folder_.Write("trainerd-inspect", "#!/bin/sh\necho 'a.jsonl: no such file' >&2\nexit 2\n", 0700);
   RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml"});
   EXPECT_EQ(result.code, kUsage);
@@ -67,21 +65,22 @@ TEST_F(PreviewTest, FaultsOfInspectAndItsAbsenceAreSaid) {
   EXPECT_THAT(result.err, HasSubstr("TRAINERD_INSPECT"));
 }
 
-TEST_F(PreviewTest, RowsWithoutTokensAreShownToo) {
+TEST_F(PreviewTest, PrintsConversationsWithoutTokens) {
   folder_.Write(
       "trainerd-inspect",
-      "#!/bin/sh\n[ $1 = preview ] || exit 2\n"
-      "echo '{\"index\":0,\"text\":\"\",\"ids\":[],\"labels\":[],\"left_out\":\"bad row\"}'\n",
+      "#!/bin/sh\n"
+      "echo '{\"index\":0,\"text\":\"\",\"ids\":[],\"labels\":[],\"tokens\":[],\"left_out\":\"bad "
+      "row\"}'\n",
       0700);
   const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml"});
   EXPECT_EQ(result.code, kDone) << result.err;
-  EXPECT_EQ(result.out, "--- example 0 (left out: bad row): 0 tokens, 0 trained (0 %)\n\n");
+  EXPECT_EQ(result.out, "--- example 0 (skipped: bad row): 0 tokens, 0 trained (0 %)\n\n");
   EXPECT_EQ(Trainctl(folder_.path(), {"preview", "job.yaml", "--html", "page.html"}).code, kDone);
 }
 
-TEST_F(PreviewTest, ABadRowIsSaidAsTheJobSaysIt) {
+TEST_F(PreviewTest, AdvisesHowToSkipABadRecord) {
   const std::string row = folder_.path() + "/a.jsonl:2:2: the line is not JSON";
-  const std::string advice = "; data.bad_rows: skip leaves such rows out";
+  const std::string advice = "; fix the record, or set data.bad_rows: skip";
   const auto fail = [&](const std::string& message) {
     folder_.Write("trainerd-inspect", "#!/bin/sh\necho '" + message + "' >&2\nexit 2\n", 0700);
   };
@@ -92,7 +91,7 @@ TEST_F(PreviewTest, ABadRowIsSaidAsTheJobSaysIt) {
   };
   fail(row);
   EXPECT_EQ(errors({}), "trainctl: " + row + advice + "\n") << "one line, and no empty one";
-  // Where it does not help, or has been said.
+  // Not where it does not help or is already in the message.
   EXPECT_EQ(errors({"data.bad_rows=skip"}), "trainctl: " + row + "\n");
   EXPECT_EQ(errors({"data.too_long=fail"}), "trainctl: " + row + "\n");
   fail(row + advice);

@@ -5,27 +5,22 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "proto/base/format.h"
+
 namespace trainerd::client {
 namespace {
 
 using ::testing::HasSubstr;
 
-TEST(FormatTest, NumbersForPeople) {
+TEST(FormatTest, FormatsNumbers) {
   EXPECT_EQ(FormatCount(0), "0");
   EXPECT_EQ(FormatCount(999), "999");
   EXPECT_EQ(FormatCount(1234567), "1,234,567");
   EXPECT_EQ(FormatCount(-1234), "-1,234");
-  EXPECT_EQ(FormatBytes(1023), "1023 B");
-  EXPECT_EQ(FormatBytes(int64_t{5} << 29), "2.5 GiB");
-  EXPECT_EQ(FormatSpan(absl::Seconds(45)), "45s");
-  EXPECT_EQ(FormatSpan(absl::Seconds(200)), "3m20s");
-  EXPECT_EQ(FormatSpan(absl::Hours(2) + absl::Minutes(5)), "2h05m");
-  EXPECT_EQ(FormatSpan(absl::Hours(76)), "3d04h");
-  EXPECT_EQ(FormatSpan(absl::Seconds(-3)), "0s");
   EXPECT_EQ(FormatPercent(0.999), "99 %") << "100 % only when it is done";
 }
 
-TEST(FormatTest, SaysWhatAStateWaitsFor) {
+TEST(FormatTest, DescribesWaitReasonAndRequests) {
   v1::Job job;
   job.set_state(v1::Job::QUEUED);
   job.set_desired_state(v1::Job::DESIRED_RUN);
@@ -35,7 +30,7 @@ TEST(FormatTest, SaysWhatAStateWaitsFor) {
   job.set_state(v1::Job::RUNNING);
   EXPECT_EQ(DescribeState(job), "RUNNING");
   job.set_desired_state(v1::Job::DESIRED_PAUSE);
-  EXPECT_EQ(DescribeState(job), "RUNNING (pause asked for)");
+  EXPECT_EQ(DescribeState(job), "RUNNING (pause requested)");
   job.set_state(v1::Job::PAUSED);
   EXPECT_EQ(DescribeState(job), "PAUSED");
   job.set_state(v1::Job::STOPPED);

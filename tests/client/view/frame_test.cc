@@ -63,7 +63,7 @@ TEST(FrameTest, RedrawsInPlaceBelowOtherText) {
   EXPECT_THAT(terminal.lines(), ElementsAre("before", "step 3"));
 }
 
-TEST(FrameTest, LinesAboveStayWhenTheFrameIsErasedFirst) {
+TEST(FrameTest, ErasesTheFrameAndKeepsLinesAbove) {
   Terminal terminal(40);
   Frame frame;
   terminal.Write(frame.Draw({"step 1", "loss 3"}, 40));

@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-TEST(LossHistoryTest, ALaterAttemptReplacesWhatItRepeats) {
+TEST(LossHistoryTest, ReplacesStepsThatALaterAttemptRepeats) {
   LossHistory history;
   for (int step = 1; step <= 5; ++step) history.Add(step, 10.0 - step);
   history.Add(4, 60);
@@ -28,7 +28,7 @@ TEST(LossHistoryTest, StaysBoundedAndKeepsItsShape) {
     EXPECT_LT(history.losses()[i], history.losses()[i - 1]);
 }
 
-TEST(LiveStateTest, HistoryDoesNotTouchTheRow) {
+TEST(LiveStateTest, HistoryDoesNotChangeTheJob) {
   LiveState state;
   v1::Job job;
   job.set_name("jobs/a");
@@ -47,7 +47,7 @@ TEST(LiveStateTest, HistoryDoesNotTouchTheRow) {
   EXPECT_THAT(state.Find("jobs/a")->losses.losses(), ElementsAre(2.5));
 }
 
-TEST(LiveStateTest, AValueThatAStepDidNotMeasureIsNotTheLastOnes) {
+TEST(LiveStateTest, ClearsAValueThatAStepDidNotMeasure) {
   LiveState state;
   v1::Event event;
   event.set_job("jobs/a");
@@ -62,7 +62,7 @@ TEST(LiveStateTest, AValueThatAStepDidNotMeasureIsNotTheLastOnes) {
   EXPECT_TRUE(state.Find("jobs/a")->job.progress().has_loss());
 }
 
-TEST(LiveStateTest, TheNextAttemptStartsWithoutTheLastOnesAlerts) {
+TEST(LiveStateTest, ClearsAlertsWhenAnAttemptStarts) {
   LiveState state;
   v1::Event event;
   event.set_job("jobs/a");

@@ -51,7 +51,7 @@ LiveState RunningState() {
   job.set_state(v1::Job::RUNNING);
   job.set_desired_state(v1::Job::DESIRED_RUN);
   job.set_attempt(2);
-  job.set_device("cuda:0");
+  job.add_devices("cuda:0");
   state.SetSnapshot(job);
   for (int step = 1; step <= 430; ++step) state.Apply(Step(step, 3.0 - step * 0.002));
   v1::Event eval = EventAt(kNow);
@@ -86,7 +86,7 @@ std::string Render(const LiveState& state, ViewOptions options = {}) {
   return absl::StrJoin(RenderJob(*state.Find(kJob), options), "\n");
 }
 
-TEST(LiveViewTest, ShowsEverythingOfARunningJob) {
+TEST(LiveViewTest, ShowsAllOfARunningJob) {
   const std::string view = Render(RunningState(), {.columns = 120});
   EXPECT_THAT(view, HasSubstr("alpaca-sft   RUNNING   jobs/4f0123456789   attempt 2 on cuda:0"));
   EXPECT_THAT(view, HasSubstr("43 %   430/1,000 steps   ETA 3m20s   epoch 0.86"))
@@ -99,10 +99,10 @@ TEST(LiveViewTest, ShowsEverythingOfARunningJob) {
   EXPECT_THAT(view, HasSubstr("validation  2.3100 at step 400 (2.9000 at step 0)"));
   EXPECT_THAT(view, HasSubstr("checkpoint  step-00000400-a2, 2m05s ago, 512 MiB"));
   EXPECT_THAT(view, HasSubstr("Ctrl-C leaves the job running."));
-  EXPECT_THAT(view, Not(HasSubstr("\x1b"))) << "no colours unless asked for";
+  EXPECT_THAT(view, Not(HasSubstr("\x1b"))) << "no colors unless requested";
 }
 
-TEST(LiveViewTest, AlertsComeAndGo) {
+TEST(LiveViewTest, ShowsActiveAlerts) {
   LiveState state = RunningState();
   state.Apply(AlertEvent(true));
   EXPECT_THAT(Render(state),
@@ -111,7 +111,7 @@ TEST(LiveViewTest, AlertsComeAndGo) {
   EXPECT_THAT(Render(state), Not(HasSubstr("loss_spike")));
 }
 
-TEST(LiveViewTest, ConditionsAndConnectionAreSaid) {
+TEST(LiveViewTest, ShowsConditionsAndConnection) {
   LiveState state = RunningState();
   v1::Event event = EventAt(kNow);
   auto& condition = *event.mutable_condition_changed()->mutable_condition();
@@ -119,12 +119,12 @@ TEST(LiveViewTest, ConditionsAndConnectionAreSaid) {
   condition.set_active(true);
   condition.set_message("no step for 6 minutes");
   state.Apply(event);
-  const std::string view = Render(state, {.connection = "lost 12s ago, trying again"});
+  const std::string view = Render(state, {.connection = "lost 12s ago; retrying"});
   EXPECT_THAT(view, HasSubstr("condition   Stalled: no step for 6 minutes"));
-  EXPECT_THAT(view, HasSubstr("connection  lost 12s ago, trying again"));
+  EXPECT_THAT(view, HasSubstr("connection  lost 12s ago; retrying"));
 }
 
-TEST(LiveViewTest, NoLineIsWiderThanTheTerminalAtAnySize) {
+TEST(LiveViewTest, FitsEveryTerminalSize) {
   LiveState state = RunningState();
   state.Apply(AlertEvent(true));
   for (int columns = 1; columns <= 130; ++columns) {
@@ -141,7 +141,7 @@ TEST(LiveViewTest, NoLineIsWiderThanTheTerminalAtAnySize) {
   }
 }
 
-TEST(LiveViewTest, ANarrowTerminalShowsWholePartsAndALowOneTheState) {
+TEST(LiveViewTest, ShowsWholePartsOnASmallTerminal) {
   const std::string narrow = Render(RunningState(), {.columns = 32});
   EXPECT_THAT(narrow, HasSubstr("alpaca-sft   RUNNING\n"));
   EXPECT_THAT(narrow, HasSubstr("43 %   430/1,000 steps\n"));
@@ -153,7 +153,7 @@ TEST(LiveViewTest, ANarrowTerminalShowsWholePartsAndALowOneTheState) {
   EXPECT_THAT(low, HasSubstr("loss_spike")) << "an alert goes before the figures";
 }
 
-TEST(LiveViewTest, WideCharactersAndControlCharactersInNames) {
+TEST(LiveViewTest, HandlesWideAndControlCharactersInNames) {
   LiveState state = RunningState();
   v1::Job job = state.Find(kJob)->job;
   job.mutable_config()->set_name("微调实验微调实验\x1b[2J");
@@ -164,13 +164,13 @@ TEST(LiveViewTest, WideCharactersAndControlCharactersInNames) {
   EXPECT_THAT(absl::StrJoin(lines, "\n"), Not(HasSubstr("\x1b")));
 }
 
-TEST(LiveViewTest, PlainTerminalsGetAsciiAlone) {
+TEST(LiveViewTest, PrintsOnlyAsciiOnAPlainTerminal) {
   const std::string view = Render(RunningState(), {.utf8 = false});
   for (char c : view) EXPECT_LT(static_cast<unsigned char>(c), 0x80);
   EXPECT_THAT(view, HasSubstr("[####"));
 }
 
-TEST(LiveViewTest, WhatWasNotMeasuredIsNotShown) {
+TEST(LiveViewTest, OmitsWhatWasNotMeasured) {
   LiveState state;
   v1::Job job;
   job.set_name(kJob);
@@ -191,7 +191,7 @@ TEST(LiveViewTest, WhatWasNotMeasuredIsNotShown) {
   EXPECT_THAT(Render(state), Not(HasSubstr("PrepareData")));
 }
 
-TEST(LiveViewTest, AFailedJobSaysWhy) {
+TEST(LiveViewTest, ShowsTheErrorOfAFailedJob) {
   LiveState state = RunningState();
   v1::Event event = EventAt(kNow);
   event.mutable_state_changed()->set_from(v1::Job::RUNNING);
@@ -206,7 +206,7 @@ TEST(LiveViewTest, AFailedJobSaysWhy) {
   EXPECT_THAT(view, Not(HasSubstr("ETA")));
 }
 
-TEST(LiveViewTest, ManyJobsAreALineEachThoseUnderWayFirst) {
+TEST(LiveViewTest, PrintsOneLinePerJobActiveJobsFirst) {
   LiveState state = RunningState();
   v1::Job ended;
   ended.set_name("jobs/aa");

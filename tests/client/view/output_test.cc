@@ -18,7 +18,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-TEST(OutputTest, TableColumnsAlignByDisplayWidth) {
+TEST(OutputTest, AlignsTableColumnsByDisplayWidth) {
   Table table({"ID", "NAME", "STATE"});
   table.AddRow({"4f", "日本", "RUNNING"});
   table.AddRow({"longer", "x", "\x1b[32mOK\x1b[0m"});
@@ -33,7 +33,7 @@ TEST(OutputTest, TableColumnsAlignByDisplayWidth) {
   EXPECT_EQ(narrow.str().substr(0, narrow.str().find('\n')), "ID      N…");
 }
 
-TEST(OutputTest, AnyMessageAsYaml) {
+TEST(OutputTest, PrintsAnyMessageAsYaml) {
   v1::Job job;
   job.set_name("jobs/4f");
   job.set_state(v1::Job::RUNNING);
@@ -43,24 +43,26 @@ TEST(OutputTest, AnyMessageAsYaml) {
   job.mutable_config()->mutable_optimizer()->set_learning_rate(2e-5);
   job.add_conditions()->set_type("Stalled");
   job.mutable_create_time()->set_seconds(1700000000);
-  EXPECT_EQ(AnyMessageToYaml(job),
-            "name: \"jobs/4f\"\n"
+  std::ostringstream out;
+  PrintMessage(job, OutputForm::kYaml, out);
+  EXPECT_EQ(out.str(),
+            "name: jobs/4f\n"
             "config:\n"
             "  labels:\n"
-            "    \"team\": \"x \\\"y\\\"\"\n"
+            "    team: \"x \\\"y\\\"\"\n"
             "  data:\n"
             "    train:\n"
-            "    - path: \"/a\\nb\"\n"
+            "      - path: \"/a\\nb\"\n"
             "  optimizer:\n"
             "    learning_rate: 2e-05\n"
             "config_digest: \"01ff\"\n"
             "state: RUNNING\n"
             "conditions:\n"
-            "- type: \"Stalled\"\n"
+            "  - type: Stalled\n"
             "create_time: \"2023-11-14T22:13:20Z\"\n");
 }
 
-TEST(OutputTest, JsonFormsHaveProtoNames) {
+TEST(OutputTest, PrintsProtoNamesAsJson) {
   v1::Event event;
   event.set_seq(17);
   event.mutable_metrics()->set_target_tokens(5);
@@ -69,7 +71,7 @@ TEST(OutputTest, JsonFormsHaveProtoNames) {
   EXPECT_EQ(out.str(), "{\"seq\":\"17\",\"metrics\":{\"target_tokens\":\"5\"}}\n");
 }
 
-TEST(EventTextTest, ALineSaysTimeJobAttemptKindAndContent) {
+TEST(EventTextTest, PrintsTimeJobAttemptKindAndContent) {
   v1::Event event;
   event.set_job("jobs/4f01");
   event.set_attempt(2);
@@ -87,7 +89,7 @@ TEST(EventTextTest, ALineSaysTimeJobAttemptKindAndContent) {
   EXPECT_THAT(line, Not(HasSubstr("lr"))) << "it was not measured";
 }
 
-TEST(EventTextTest, EveryKindOfEventIsOneLineWithoutControlCharacters) {
+TEST(EventTextTest, PrintsEachKindOnOneLineWithoutControlCharacters) {
   const auto* descriptor = v1::Event::descriptor()->FindOneofByName("body");
   for (int i = 0; i < descriptor->field_count(); ++i) {
     v1::Event event;
@@ -95,7 +97,7 @@ TEST(EventTextTest, EveryKindOfEventIsOneLineWithoutControlCharacters) {
     google::protobuf::Message* body =
         event.GetReflection()->MutableMessage(&event, descriptor->field(i));
     EXPECT_EQ(EventKind(event), descriptor->field(i)->name());
-    EXPECT_FALSE(EventSummary(event).empty()) << EventKind(event);
+    EXPECT_FALSE(EventContent(event).empty()) << EventKind(event);
     for (int f = 0; f < body->GetDescriptor()->field_count(); ++f) {
       const auto* field = body->GetDescriptor()->field(f);
       if (field->type() == google::protobuf::FieldDescriptor::TYPE_STRING &&
@@ -107,7 +109,7 @@ TEST(EventTextTest, EveryKindOfEventIsOneLineWithoutControlCharacters) {
   }
 }
 
-TEST(EventTextTest, StateChangesSayWhy) {
+TEST(EventTextTest, PrintsTheReasonOfAStateChange) {
   v1::Event event;
   v1::StateChanged& change = *event.mutable_state_changed();
   change.set_from(v1::Job::RUNNING);
@@ -115,10 +117,10 @@ TEST(EventTextTest, StateChangesSayWhy) {
   change.set_wait_reason(v1::Job::BACKOFF);
   change.mutable_error()->set_code("WORKER_CRASHED");
   change.mutable_error()->set_message("signal 9");
-  EXPECT_EQ(EventSummary(event), "RUNNING -> QUEUED (BACKOFF; WORKER_CRASHED: signal 9)");
+  EXPECT_EQ(EventContent(event), "RUNNING -> QUEUED (BACKOFF; WORKER_CRASHED: signal 9)");
 }
 
-TEST(ReportTextTest, FindingsSayHowOftenAndWhere) {
+TEST(ReportTextTest, PrintsCountAndLocationOfFindings) {
   v1::DataReport report;
   report.set_examples(1200);
   v1::DataReport::Finding& finding = *report.add_findings();
@@ -158,25 +160,26 @@ std::string Printed(const v1::DataReport& report, const JobFile* job = nullptr) 
   return out.str();
 }
 
-TEST(ReportTextTest, WhatTheQuickLookEstimatesIsSaidToBeSo) {
-  EXPECT_EQ(Printed(QuickReport()),
-            "examples          2\n"
-            "validation        1\n"
-            "tokens            about 640 (estimated by size, without what the chat template adds; "
-            "trainctl validate --full counts them)\n"
-            "no findings in what was read\n"
-            "every row was read, without tokenizer and template; trainctl validate --full applies "
-            "them\n");
+TEST(ReportTextTest, MarksEstimatesOfAQuickReport) {
+  EXPECT_EQ(
+      Printed(QuickReport()),
+      "examples          2\n"
+      "validation        1\n"
+      "tokens            about 640 (estimated by size, without what the chat template adds; "
+      "trainctl validate --full counts them)\n"
+      "no findings in the data that was read\n"
+      "all records were read, but without tokenizer and template; trainctl validate --full applies "
+      "them\n");
 }
 
-TEST(ReportTextTest, WhereAFileCouldNotBeReadNothingIsSaidOfAllRows) {
+TEST(ReportTextTest, MakesNoClaimAboutAnUnreadableFile) {
   v1::DataReport report = QuickReport();
-  EXPECT_THAT(Printed(report), HasSubstr("every row was read"));
+  EXPECT_THAT(Printed(report), HasSubstr("all records were read"));
   report.add_findings()->set_code("BAD_FILE");
-  EXPECT_THAT(Printed(report), Not(HasSubstr("every row was read")));
+  EXPECT_THAT(Printed(report), Not(HasSubstr("all records were read")));
 }
 
-TEST(ReportTextTest, TheQuickLookSaysThatItReadAPart) {
+TEST(ReportTextTest, ReportsThatAQuickReportReadAPart) {
   v1::DataReport report = QuickReport();
   report.set_validation_examples(2);
   EXPECT_FALSE(AllWasRead(report));
@@ -184,16 +187,16 @@ TEST(ReportTextTest, TheQuickLookSaysThatItReadAPart) {
   EXPECT_THAT(text, HasSubstr("examples          about 2 (estimated: a part of the data was read)\n"
                               "validation        about 2\n"));
   EXPECT_THAT(text,
-              HasSubstr("no findings in what was read\n"
+              HasSubstr("no findings in the data that was read\n"
                         "only the beginning and end of each file were read; trainctl validate "
-                        "--full reads all\n"));
+                        "--full reads all data\n"));
   report.add_findings()->set_code("X");
   text = Printed(report);
   EXPECT_THAT(text, Not(HasSubstr("no findings")));
-  EXPECT_THAT(text, HasSubstr("reads all\n"));
+  EXPECT_THAT(text, HasSubstr("reads all data\n"));
 }
 
-TEST(ReportTextTest, TheFullReportIsExact) {
+TEST(ReportTextTest, PrintsExactCountsOfAFullReport) {
   v1::DataReport report = QuickReport();
   report.set_quick(false);
   report.mutable_tokens()->set_count(1);  // bad rows have no length
@@ -205,7 +208,7 @@ TEST(ReportTextTest, TheFullReportIsExact) {
   EXPECT_THAT(text, Not(HasSubstr("about")));
 }
 
-TEST(ReportTextTest, FindingsAboutKeysOfTheJobFileNameItsLine) {
+TEST(ReportTextTest, PrintsTheLineOfAKeyInTheJobFile) {
   v1::DataReport report;
   v1::DataReport::Finding& finding = *report.add_findings();
   finding.set_code("MODEL_FOLDER");

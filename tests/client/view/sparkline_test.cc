@@ -19,14 +19,14 @@ TEST(SparklineTest, ScalesFromLowestToHighest) {
   EXPECT_EQ(Sparkline({0, 7}, 8, /*utf8=*/false), "_#");
 }
 
-TEST(SparklineTest, AveragesWhatDoesNotFit) {
+TEST(SparklineTest, AveragesSeveralValuesPerColumn) {
   std::vector<double> falling;
   for (int i = 0; i < 1000; ++i) falling.push_back(1000 - i);
   EXPECT_EQ(Sparkline(falling, 8), "█▇▆▅▄▃▂▁");
   EXPECT_EQ(DisplayWidth(Sparkline(falling, 33)), 33);
 }
 
-TEST(SparklineTest, SurvivesOddInput) {
+TEST(SparklineTest, HandlesEmptyAndNonFiniteInput) {
   EXPECT_EQ(Sparkline({}, 10), "");
   EXPECT_EQ(Sparkline({1, 2}, 0), "");
   EXPECT_EQ(Sparkline({3, 3, 3}, 10), "▁▁▁");

@@ -16,7 +16,7 @@ TEST(TextWidthTest, CountsColumnsNotBytes) {
   EXPECT_EQ(DisplayWidth("\xff"), 1);
 }
 
-TEST(TextWidthTest, CutsBetweenCharactersAndClosesColours) {
+TEST(TextWidthTest, CutsBetweenCharactersAndResetsColors) {
   EXPECT_EQ(FitWidth("abcdef", 6), "abcdef");
   EXPECT_EQ(FitWidth("abcdef", 4), "abc…");
   EXPECT_EQ(FitWidth("abcdef", 4, /*utf8=*/false), "abc~");
@@ -28,20 +28,7 @@ TEST(TextWidthTest, CutsBetweenCharactersAndClosesColours) {
     EXPECT_LE(DisplayWidth(FitWidth("a日b本c語d", columns)), columns);
 }
 
-TEST(TextWidthTest, TextFromOthersCannotSteerTheTerminal) {
-  EXPECT_EQ(PlainText("a\x1b[2Jb\r\nc\td"), "a?[2Jb? c d");
-  EXPECT_EQ(PlainTextLines("a\x1b]0;title\x07\nb\tc"), "a?]0;title?\nb\tc");
-  EXPECT_EQ(PlainText("\xc2\x9b"
-                      "31m"),
-            "?31m");  // the one-character form of ESC [
-  EXPECT_EQ(PlainText("a\xe2\x80\xae"
-                      "b"),
-            "a?b");  // right-to-left override
-  EXPECT_EQ(PlainText("\xff\xfe"), "??");
-  EXPECT_EQ(PlainText("日本 ok"), "日本 ok");
-}
-
-TEST(TextWidthTest, FindsACharacterThatIsCutOff) {
+TEST(TextWidthTest, FindsAnIncompleteCharacter) {
   EXPECT_EQ(WholeCharacters(""), 0u);
   EXPECT_EQ(WholeCharacters("abc"), 3u);
   const std::string text = "a日";

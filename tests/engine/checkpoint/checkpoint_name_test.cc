@@ -18,7 +18,7 @@ TEST(CheckpointNameTest, RoundTrips) {
   }
 }
 
-TEST(CheckpointNameTest, RefusesWhatItWouldNotWrite) {
+TEST(CheckpointNameTest, ParsesOnlyNamesThatItWrites) {
   for (const char* name :
        {"", "step-", "step-500-a2", "step-00000500", "step-00000500-a", "step-00000500-a2x",
         "step-0000050a-a2", "step-00000500-a02", ".tmp-a2-500", "xstep-00000500-a2"}) {
@@ -26,7 +26,7 @@ TEST(CheckpointNameTest, RefusesWhatItWouldNotWrite) {
   }
 }
 
-TEST(CheckpointNameTest, TemporaryNamesKnowTheirAttempt) {
+TEST(CheckpointNameTest, TemporaryNamesContainTheAttempt) {
   EXPECT_EQ(TemporaryName(3, "500"), ".tmp-a3-500");
   EXPECT_EQ(TemporaryAttempt(".tmp-a3-500"), 3);
   EXPECT_EQ(TemporaryAttempt(".tmp-a12-final"), 12);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A checkpoint comes back to the bit; any damage to any of its files is found and the file named; a
-// full disk leaves the earlier ones alone.
+// A checkpoint restores bit for bit. Any damage to any of its files is detected, and the error
+// names the file. A full disk does not affect earlier checkpoints.
 #include "engine/checkpoint/checkpoint.h"
 
 #include <ATen/core/Tensor.h>
@@ -15,6 +15,7 @@
 
 #include "engine/checkpoint/optimizer_file.h"
 #include "tests/engine/checkpoint/fsync_log.h"
+#include "tests/engine/optim/optimizers.h"
 #include "tests/engine/train/tiny_run.h"
 
 namespace trainerd::engine {
@@ -22,7 +23,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::ReadText;
-using testing::TempDir;
 using testing::WriteText;
 
 const std::string kDigest(32, 'd');
@@ -34,11 +34,16 @@ class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Pr
     testing::MakeTinyModel(folder_ / "model", GetParam().first);
     config_ = *ReadModelConfig(folder_ / "model");
     parameters_ = Load(folder_ / "model");
-    optimizer_ = std::make_unique<AdamW>(*parameters_, AdamW::Options{});
+    optimizer_ = testing::Build(testing::AdamWConfig(), *parameters_);
     Fill(parameters_->flat_master(), 0.3, 1);
     parameters_->PublishCompute();
-    Fill(optimizer_->exp_avg(), -0.01, 0.01);
-    Fill(optimizer_->exp_avg_sq(), 1e-9, 1e-3);
+    for (const OptimizerState& state : optimizer_->State()) {
+      const bool is_square = state.name == "exp_avg_sq";
+      for (const at::Tensor& tensor : state.tensors) {
+        tensor.copy_(
+            at::linspace(is_square ? 1e-9 : -0.01, is_square ? 1e-3 : 0.01, tensor.numel()));
+      }
+    }
     ASSERT_TRUE(WritePublisher(folder_.path(), 3).ok());
   }
   // The padding between groups stays 0.
@@ -55,7 +60,7 @@ class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Pr
     return parameters;
   }
   absl::StatusOr<v1::Checkpoint> Write(int64_t step) {
-    RunState state{.step = step, .total_steps = 100};
+    RunState state{.step = step, .total_steps = 100, .tokens = 100 * step};
     state.config.set_config_digest(kDigest);
     return WriteCheckpoint({.run_dir = folder_.path(),
                             .job = "jobs/x",
@@ -68,10 +73,10 @@ class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Pr
   TempDir folder_;
   ModelConfig config_;
   std::unique_ptr<ParameterSet> parameters_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
 };
 
-TEST_P(CheckpointTest, ComesBackToTheBit) {
+TEST_P(CheckpointTest, RestoresBitForBit) {
   const auto written = Write(7);
   ASSERT_TRUE(written.ok()) << written.status();
   EXPECT_EQ(written->name(), "jobs/x/checkpoints/step-00000007-a3");
@@ -81,29 +86,31 @@ TEST_P(CheckpointTest, ComesBackToTheBit) {
   EXPECT_TRUE(written->has_optimizer());
   EXPECT_EQ(written->config_digest(), kDigest);
   EXPECT_EQ(written->manifest_digest().size(), 16u);
+  EXPECT_EQ(written->tokens(), 700);
   EXPECT_GT(written->create_time().seconds(), 0);
   const auto opened = OpenCheckpoint(written->path());
   ASSERT_TRUE(opened.ok()) << opened.status();
   EXPECT_EQ(opened->state.step, 7);
   EXPECT_EQ(written->size_bytes(), opened->manifest.total_bytes());
   auto parameters = Load(written->path());
-  AdamW optimizer(*parameters, AdamW::Options{});
-  ASSERT_TRUE(ReadOptimizerFile(written->path(), *parameters, optimizer).ok());
+  const std::unique_ptr<Optimizer> optimizer = testing::Build(testing::AdamWConfig(), *parameters);
+  ASSERT_TRUE(ReadOptimizerFile(written->path(), *parameters, *optimizer).ok());
   EXPECT_TRUE(at::equal(parameters->flat_master(), parameters_->flat_master()));
   EXPECT_TRUE(at::equal(parameters->flat_value(), parameters_->flat_value()));
-  EXPECT_TRUE(at::equal(optimizer.exp_avg(), optimizer_->exp_avg()));
-  EXPECT_TRUE(at::equal(optimizer.exp_avg_sq(), optimizer_->exp_avg_sq()));
+  EXPECT_TRUE(
+      testing::Equal(testing::StateTensors(*optimizer), testing::StateTensors(*optimizer_)));
+  EXPECT_EQ(testing::StateTensors(*optimizer).size(), 2 * parameters->parameters().size());
 }
 
-// Who made checkpoints/ may have been killed right after.
-TEST_P(CheckpointTest, TheNameOfTheCheckpointsFolderIsMadeDurableAlsoWhenItIsThere) {
+// The attempt that created checkpoints/ may have been killed right after it.
+TEST_P(CheckpointTest, SyncsRunDirectoryIfCheckpointsFolderExists) {
   std::filesystem::create_directories(folder_ / "checkpoints");
   testing::FsyncLog::Get().Clear();
   ASSERT_TRUE(Write(7).ok());
   EXPECT_TRUE(testing::FsyncLog::Get().Has(folder_.path()));
 }
 
-TEST_P(CheckpointTest, EveryDamageToEveryFileIsFoundAndNamed) {
+TEST_P(CheckpointTest, DetectsAndNamesDamageToEachFile) {
   const auto written = Write(7);
   ASSERT_TRUE(written.ok()) << written.status();
   const auto manifest = ReadManifest(written->path());
@@ -131,7 +138,7 @@ TEST_P(CheckpointTest, EveryDamageToEveryFileIsFoundAndNamed) {
   EXPECT_FALSE(OpenCheckpoint(written->path()).ok());
 }
 
-TEST_P(CheckpointTest, TheOptimizerFileOfAnotherModelIsRefusedByTensor) {
+TEST_P(CheckpointTest, RefusesOptimizerFileOfAnotherModel) {
   const auto written = Write(7);
   ASSERT_TRUE(written.ok());
   std::string json = ReadText(folder_ / "model/config.json");
@@ -141,13 +148,13 @@ TEST_P(CheckpointTest, TheOptimizerFileOfAnotherModelIsRefusedByTensor) {
   WriteText(folder_ / "other.json", json);
   auto parameters = *ParameterSet::Create(*ParseModelConfig(json, "other.json"), GetParam().second,
                                           testing::TestDevice());
-  AdamW optimizer(*parameters, AdamW::Options{});
-  const absl::Status status = ReadOptimizerFile(written->path(), *parameters, optimizer);
+  const std::unique_ptr<Optimizer> optimizer = testing::Build(testing::AdamWConfig(), *parameters);
+  const absl::Status status = ReadOptimizerFile(written->path(), *parameters, *optimizer);
   EXPECT_TRUE(absl::IsDataLoss(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("gate_proj.weight.exp_avg"));
 }
 
-TEST_P(CheckpointTest, AFinalModelIsNoRunState) {
+TEST_P(CheckpointTest, FinalModelHasNoRunState) {
   const auto written = Write(7);
   ASSERT_TRUE(written.ok());
   auto writer = FolderWriter::Create(folder_ / ".tmp-a3-final");
@@ -167,14 +174,14 @@ TEST_P(CheckpointTest, AFinalModelIsNoRunState) {
   EXPECT_THAT(std::string(opened.status().message()), HasSubstr("state: weights"));
 }
 
-TEST_P(CheckpointTest, AnOlderAttemptMayNotPublish) {
+TEST_P(CheckpointTest, OlderAttemptMayNotPublish) {
   ASSERT_TRUE(WritePublisher(folder_.path(), 4).ok());
   const auto written = Write(7);
   EXPECT_TRUE(absl::IsFailedPrecondition(written.status())) << written.status();
   EXPECT_TRUE(std::filesystem::is_empty(folder_ / "checkpoints"));
 }
 
-TEST_P(CheckpointTest, AWriteThatFailsLeavesTheEarlierOnesAndNothingElse) {
+TEST_P(CheckpointTest, FailedWriteKeepsEarlierCheckpoints) {
   std::signal(SIGXFSZ, SIG_IGN);
   ASSERT_TRUE(Write(7).ok());
   rlimit before;
@@ -189,7 +196,7 @@ TEST_P(CheckpointTest, AWriteThatFailsLeavesTheEarlierOnesAndNothingElse) {
   EXPECT_TRUE(OpenCheckpoint(folder_ / "checkpoints/step-00000007-a3").ok());
 }
 
-TEST_P(CheckpointTest, TooLittleSpaceIsSaidWithBothNumbers) {
+TEST_P(CheckpointTest, ReportsNeededAndFreeSpace) {
   const absl::Status status = CheckSpace(folder_.path(), int64_t{1} << 60);
   EXPECT_TRUE(absl::IsResourceExhausted(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("it needs 1152921504.61 GB"));

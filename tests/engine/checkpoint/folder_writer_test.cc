@@ -17,7 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using testing::ReadText;
-using testing::TempDir;
 
 absl::Status Allowed() { return absl::OkStatus(); }
 
@@ -50,7 +49,7 @@ TEST(FolderWriterTest, PublishesWithManifestAndVerifies) {
   EXPECT_TRUE(VerifyFromDisk(folder / "step").ok());
 }
 
-TEST(FolderWriterTest, WithoutThePublishNothingStays) {
+TEST(FolderWriterTest, RemovesFolderWithoutPublish) {
   TempDir folder;
   {
     auto writer = Writer(folder);
@@ -62,7 +61,7 @@ TEST(FolderWriterTest, WithoutThePublishNothingStays) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, WhatIsReadBackDifferentlyDisappears) {
+TEST(FolderWriterTest, RemovesFolderThatFailsVerification) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -73,7 +72,7 @@ TEST(FolderWriterTest, WhatIsReadBackDifferentlyDisappears) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, AManifestThatCannotBeReadIsNotPublished) {
+TEST(FolderWriterTest, RefusesUnreadableManifest) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -81,7 +80,7 @@ TEST(FolderWriterTest, AManifestThatCannotBeReadIsNotPublished) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, ReplacesAnOlderFolder) {
+TEST(FolderWriterTest, ReplacesOlderFolder) {
   TempDir folder;
   for (const char* text : {"old", "new"}) {
     auto writer = Writer(folder);
@@ -92,7 +91,7 @@ TEST(FolderWriterTest, ReplacesAnOlderFolder) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
-TEST(FolderWriterTest, CopiesAndNoticesASourceThatChanged) {
+TEST(FolderWriterTest, DetectsChangedSourceWhileCopying) {
   TempDir folder;
   auto writer = Writer(folder);
   ASSERT_TRUE(writer->WriteText("a.txt", "alpha").ok());
@@ -109,7 +108,7 @@ TEST(FolderWriterTest, CopiesAndNoticesASourceThatChanged) {
   EXPECT_TRUE(absl::IsDataLoss(CopyFolder(folder / "final", *manifest, **copy)));
 }
 
-TEST(FolderWriterTest, AFileThatCannotGrowIsAnErrorAndLeavesNothing) {
+TEST(FolderWriterTest, FailsAndRemovesFilesAtSizeLimit) {
   std::signal(SIGXFSZ, SIG_IGN);
   TempDir folder;
   rlimit before;
@@ -126,15 +125,8 @@ TEST(FolderWriterTest, AFileThatCannotGrowIsAnErrorAndLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
-TEST(FolderWriterTest, FreeBytesOfAPathThatDoesNotExistYet) {
-  TempDir folder;
-  const auto free = FreeBytes(folder / "not/there/yet");
-  ASSERT_TRUE(free.ok()) << free.status();
-  EXPECT_GT(*free, 0);
-}
-
 // A name is durable once the folder that holds it was fsynced: every level that was made.
-TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
+TEST(FolderWriterTest, SyncsNamesOfMissingParents) {
   TempDir folder;
   testing::FsyncLog& log = testing::FsyncLog::Get();
   log.Clear();
@@ -144,12 +136,6 @@ TEST(FolderWriterTest, TheNamesOfMissingParentsAreMadeDurable) {
   EXPECT_TRUE(log.Has(folder / "run")) << "checkpoints is in it";
   ASSERT_TRUE((*writer)->Publish(Example(), folder / "run/checkpoints/step", Allowed).ok());
   EXPECT_TRUE(log.Has(folder / "run/checkpoints")) << "step is in it";
-}
-
-TEST(FolderWriterTest, BytesForPeople) {
-  EXPECT_EQ(BytesText(999), "999 bytes");
-  EXPECT_EQ(BytesText(1'500'000), "1.5 MB");
-  EXPECT_EQ(BytesText(1'890'000'000), "1.89 GB");
 }
 
 }  // namespace

@@ -16,7 +16,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::TempDir;
 
 void AddCheckpoint(const TempDir& folder, int64_t step, int32_t attempt) {
   auto writer =
@@ -44,7 +43,7 @@ std::vector<std::string> Names(const TempDir& folder) {
   return names;
 }
 
-TEST(RunFolderTest, TheTipIsTheNewestAttemptsHighestStep) {
+TEST(RunFolderTest, ResumePointIsHighestStepOfNewestAttempt) {
   TempDir folder;
   // Attempt 2 resumed from step 100 because 200 was damaged then; it is repaired now and must still
   // not win.
@@ -61,7 +60,7 @@ TEST(RunFolderTest, TheTipIsTheNewestAttemptsHighestStep) {
   EXPECT_TRUE(skipped.empty());
 }
 
-TEST(RunFolderTest, ADamagedCheckpointIsSkippedAndNamed) {
+TEST(RunFolderTest, SkipsAndNamesDamagedCheckpoint) {
   TempDir folder;
   AddCheckpoint(folder, 100, 1);
   AddCheckpoint(folder, 200, 1);
@@ -75,7 +74,7 @@ TEST(RunFolderTest, ADamagedCheckpointIsSkippedAndNamed) {
   EXPECT_THAT(skipped[0], HasSubstr("step-00000200-a1"));
 }
 
-TEST(RunFolderTest, AFolderWhoseNameLiesOrHasNoManifestDoesNotCount) {
+TEST(RunFolderTest, IgnoresFoldersWithWrongNameOrNoManifest) {
   TempDir folder;
   AddCheckpoint(folder, 100, 1);
   std::filesystem::rename(CheckpointsFolder(folder.path()) + "/step-00000100-a1",
@@ -86,7 +85,7 @@ TEST(RunFolderTest, AFolderWhoseNameLiesOrHasNoManifestDoesNotCount) {
   EXPECT_FALSE(FindResumePoint(folder.path(), &skipped)->has_value());
 }
 
-TEST(RunFolderTest, ARunDirectoryWithoutCheckpointsHasNoResumePoint) {
+TEST(RunFolderTest, HasNoResumePointWithoutCheckpoints) {
   TempDir folder;
   std::vector<std::string> skipped;
   const auto resume = FindResumePoint(folder / "new", &skipped);
@@ -94,7 +93,7 @@ TEST(RunFolderTest, ARunDirectoryWithoutCheckpointsHasNoResumePoint) {
   EXPECT_FALSE(resume->has_value());
 }
 
-TEST(RunFolderTest, PruningKeepsTheNewest) {
+TEST(RunFolderTest, PruningKeepsNewest) {
   TempDir folder;
   for (const int64_t step : {10, 20, 30, 40}) AddCheckpoint(folder, step, 1);
   ASSERT_TRUE(PruneCheckpoints(folder.path(), 2).ok());
@@ -105,7 +104,7 @@ TEST(RunFolderTest, PruningKeepsTheNewest) {
       std::distance(std::filesystem::directory_iterator(CheckpointsFolder(folder.path())), {}), 1);
 }
 
-TEST(RunFolderTest, TemporariesOfLaterAttemptsAreLeftAlone) {
+TEST(RunFolderTest, KeepsTemporaryFoldersOfLaterAttempts) {
   TempDir folder;
   for (const char* name : {".tmp-a1-5", ".tmp-a2-5", ".tmp-a3-5"})
     std::filesystem::create_directories(CheckpointsFolder(folder.path()) + "/" + name);

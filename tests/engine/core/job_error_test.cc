@@ -48,7 +48,7 @@ TEST(JobErrorTest, EachStageAndCodeHasItsCause) {
   }
 }
 
-TEST(JobErrorTest, APlaceThatKnowsBetterOverrulesTheTableAlsoWithContext) {
+TEST(JobErrorTest, ExplicitCauseOverridesTable) {
   const absl::Status full = WithCause(absl::ResourceExhaustedError("no space"),
                                       {"CHECKPOINT_FAILED", v1::JobError::STORAGE, true});
   const v1::JobError error = ToJobError("Train", Annotate(full, "step 7"));
@@ -58,7 +58,7 @@ TEST(JobErrorTest, APlaceThatKnowsBetterOverrulesTheTableAlsoWithContext) {
   EXPECT_EQ(error.message(), "Train: step 7: no space");
 }
 
-TEST(JobErrorTest, WritingFailsForTheDiskOrForTheFence) {
+TEST(JobErrorTest, WriteErrorBlamesDiskOrFence) {
   EXPECT_EQ(WriteCause(absl::ResourceExhaustedError(""), "FINAL_FAILED").code, "FINAL_FAILED");
   EXPECT_EQ(WriteCause(absl::ResourceExhaustedError(""), "FINAL_FAILED").cause,
             v1::JobError::STORAGE);

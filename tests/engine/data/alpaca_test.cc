@@ -31,7 +31,9 @@ class AlpacaTest : public ::testing::Test {
     for (const nlohmann::json& expected : golden_[convention]) {
       v1::JobConfig config = BaseConfig(model_, file_);
       config.mutable_data()->set_max_length(expected["max_length"]);
-      config.mutable_data()->set_train_on(convention);
+      config.mutable_data()->set_train_on(convention == "template"
+                                              ? v1::DataConfig::TRAIN_ON_TEMPLATE
+                                              : v1::DataConfig::TRAIN_ON_ASSISTANT);
       config.mutable_data()->set_chat_template(chat_template);
       const auto text = OpenTextPipeline(config);
       ASSERT_TRUE(text.ok()) << text.status();

@@ -44,7 +44,7 @@ class MaskingCheckTest : public ::testing::Test {
     return names;
   }
 
-  const TempFolder folder_;
+  const TempDir folder_;
   const std::string model_;
   v1::JobConfig config_;
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -98,7 +98,7 @@ TEST_F(MaskingCheckTest, FailsWhenAllIsTrainedUnlessThatWasAsked) {
   examples_[0].labels = examples_[0].ids;
   examples_[0].span_tokens = 15;
   EXPECT_EQ(Failed(Report()), "distribution! ");
-  config_.mutable_data()->set_train_on("all");
+  config_.mutable_data()->set_train_on(v1::DataConfig::TRAIN_ON_ALL);
   EXPECT_EQ(Failed(Report()), "");
 }
 
@@ -106,7 +106,7 @@ TEST_F(MaskingCheckTest, TheMiddleOfALongAnswerIsTrainedFromEndToEndByRight) {
   v1::JobConfig config =
       BaseConfig(model_, folder_.Write("train.jsonl", Row("q", std::string(100, 'x'))));
   config.mutable_data()->set_max_length(30);
-  config.mutable_data()->set_packing("bfd_split");
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_BFD_SPLIT);
   const auto data = PrepareData(config, *OpenTextPipeline(config), nullptr, {});
   ASSERT_TRUE(data.ok()) << data.status();
   int64_t all_trained = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What PrepareData says of rows that are bad, left out or odd: kind, count, place and advice.
+// The findings of PrepareData for bad, skipped and odd records: kind, count, location and advice.
 #include "tests/engine/data/prepare_fixture.h"
 
 namespace trainerd::engine {
@@ -14,9 +14,9 @@ TEST_F(PrepareFindingsTest, NamesFileAndLineOfBadInput) {
                                 "\n")),
             "train.jsonl:2: unknown role \"assitant\" in messages[0]; did you mean \"assistant\"? "
             "Roles are "
-            "system, user, assistant and tool; data.bad_rows: skip leaves such rows out");
+            "system, user, assistant and tool; fix the record, or set data.bad_rows: skip");
   EXPECT_NE(Fault(Config(good + good.substr(0, good.size() / 2)))
-                .find("the file ends inside this row, without a newline: it was cut off"),
+                .find("the file ends inside this record, without a newline: it is truncated"),
             std::string::npos);
   EXPECT_NE(Fault(Config("")).find("train.jsonl: is empty"), std::string::npos);
   EXPECT_NE(Fault(Config("\n  \n")).find("train.jsonl: has only blank lines"), std::string::npos);
@@ -27,7 +27,7 @@ TEST_F(PrepareFindingsTest, NamesFileAndLineOfBadInput) {
 
 TEST_F(PrepareFindingsTest, SkipsAndCountsBadRowsWhenAsked) {
   v1::JobConfig config = Config(Row("a", "1") + "nope\n" + Row("b", "2") + "{}\n[]\n");
-  config.mutable_data()->set_bad_rows("skip");
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->report.examples(), 5);
@@ -43,9 +43,9 @@ TEST_F(PrepareFindingsTest, SkipsAndCountsBadRowsWhenAsked) {
 TEST_F(PrepareFindingsTest, LeavesRowsWithoutTargetOutAndFailsWhenNoneIsLeft) {
   const std::string no_assistant = R"({"messages":[{"role":"user","content":"x"}]})"
                                    "\n";
-  const std::string off =
-      R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y","weight":0}]})"
-      "\n";
+  const std::string off = R"({"messages":[{"role":"user","content":"x"},)"
+                          R"({"role":"assistant","content":"y","weight":0}]})"
+                          "\n";
   const auto data = Prepare(Config(no_assistant + off + Row("a", "b")));
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->train.size(), 1u);
@@ -54,7 +54,7 @@ TEST_F(PrepareFindingsTest, LeavesRowsWithoutTargetOutAndFailsWhenNoneIsLeft) {
   EXPECT_EQ(Find(*data, "NO_ASSISTANT")->count(), 1);
   EXPECT_EQ(
       Fault(Config(no_assistant + off)),
-      "data.train: no row can be trained on: 2 rows read, 2 without a token to train (1 of them "
+      "data.train: no record can be trained: 2 records read, 2 without a token to train (1 of them "
       "without an assistant message); check the roles of the messages, data.train_on and "
       "data.max_length");
 }
@@ -75,15 +75,15 @@ TEST_F(PrepareFindingsTest, TooLongRowsAreCutSkippedOrRefused) {
   EXPECT_EQ(Find(*data, "NO_TARGET")->count(), 1) << "the second row lost its answer";
   EXPECT_EQ(data->report.tokens().max(), 122) << "lengths are those before truncation";
 
-  config.mutable_data()->set_too_long("skip");
+  config.mutable_data()->set_too_long(v1::DataConfig::TOO_LONG_SKIP);
   data = Prepare(config);
   ASSERT_TRUE(data.ok());
   EXPECT_EQ(data->train.size(), 1u);
   EXPECT_EQ(data->report.truncated(), 0);
   EXPECT_EQ(Find(*data, "TOO_LONG")->count(), 2);
 
-  config.mutable_data()->set_too_long("fail");
-  config.mutable_data()->set_bad_rows("skip");
+  config.mutable_data()->set_too_long(v1::DataConfig::TOO_LONG_FAIL);
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
   EXPECT_EQ(
       Fault(config),
       "train.jsonl:1: the conversation has 122 tokens, data.max_length is 60; raise it, or set "
@@ -100,7 +100,7 @@ TEST_F(PrepareFindingsTest, WarnsOfWhatIsTrainedButHardlyMeant) {
   EXPECT_EQ(Find(*data, "CONTROL_TOKENS")->count(), 2);
   EXPECT_EQ(Find(*data, "DUPLICATE")->count(), 2);
   EXPECT_EQ(Find(*data, "DUPLICATE")->message(),
-            "the same conversation stands at " + folder_.path() + "/train.jsonl:4");
+            "the same conversation as " + folder_.path() + "/train.jsonl:4");
 }
 
 TEST_F(PrepareFindingsTest, SaysWhichTemplateErrorStandsAtWhichRow) {
@@ -114,15 +114,15 @@ TEST_F(PrepareFindingsTest, SaysWhichTemplateErrorStandsAtWhichRow) {
 
 TEST_F(PrepareFindingsTest, FindingsAreErrorsWarningsOrNothingAsTheJobSays) {
   v1::JobConfig config = Config(Row("a", "") + Row("c", "d") + Row("c", "d"));
-  config.mutable_data()->mutable_findings()->set_empty_answer("ignore");
+  config.mutable_data()->mutable_findings()->set_empty_answer(v1::FindingsConfig::REACTION_IGNORE);
   auto data = Prepare(config);
   ASSERT_TRUE(data.ok());
   EXPECT_EQ(Find(*data, "EMPTY_ANSWER"), nullptr);
   EXPECT_NE(Find(*data, "DUPLICATE"), nullptr);
-  config.mutable_data()->mutable_findings()->set_duplicate("error");
+  config.mutable_data()->mutable_findings()->set_duplicate(v1::FindingsConfig::REACTION_ERROR);
   EXPECT_EQ(Fault(config),
-            "train.jsonl:3: the same conversation stands at train.jsonl:2 (DUPLICATE, 1 time); "
-            "data.findings makes this an error: repair the data, or set it to warn");
+            "train.jsonl:3: the same conversation as train.jsonl:2 (DUPLICATE, 1 time); "
+            "data.findings makes this an error: fix the data, or set it to warn");
   data = Prepare(config, {.keep_going = true});
   ASSERT_TRUE(data.ok());
   EXPECT_TRUE(Find(*data, "DUPLICATE")->error());
@@ -144,7 +144,7 @@ TEST_F(PrepareFindingsTest, KeepGoingTurnsErrorsIntoFindings) {
 
 TEST_F(PrepareFindingsTest, WarnsOfAProfileWithATemplateThatThinks) {
   v1::JobConfig config = Config(Row("a", "b"));
-  config.mutable_data()->set_profile("emoji_think");
+  config.mutable_data()->set_profile(v1::DataConfig::PROFILE_EMOJI_THINK);
   EXPECT_EQ(Find(*Prepare(config), "TWO_THINKING_FORMS"), nullptr);
   config.mutable_data()->set_chat_template(
       folder_.Write("t.jinja", ChatTemplate::ChatMlSource() + "{% if false %}<think>{% endif %}"));

@@ -70,7 +70,7 @@ class PrepareFixture : public ::testing::Test {
     return nullptr;
   }
 
-  const TempFolder folder_;
+  const TempDir folder_;
   const std::string model_;
 };
 

@@ -29,7 +29,7 @@ int64_t PeakBytes(const v1::JobConfig& config, int64_t conversations) {
 }
 
 TEST(PrepareMemoryTest, IsBoundedByTheNumberOfConversationsAndNotByTheirBytes) {
-  const TempFolder folder;
+  const TempDir folder;
   const std::string model = WriteByteTokenizer(folder, "");
   const std::string path = folder.path() + "/train.jsonl";
   constexpr int64_t kSmall = 1000, kLarge = 40000;

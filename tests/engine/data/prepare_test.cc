@@ -41,15 +41,15 @@ TEST_F(PrepareTest, TrainOnDecidesWhichTurnsAreTargets) {
       Config(R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"one"},)"
              R"({"role":"user","content":"r"},{"role":"assistant","content":"three"}]})"
              "\n");
-  const auto targets = [&](const char* train_on) {
+  const auto targets = [&](v1::DataConfig::TrainOn train_on) {
     config.mutable_data()->set_train_on(train_on);
     const auto data = Prepare(config);
     EXPECT_TRUE(data.ok()) << data.status();
     return std::pair(data->report.target_tokens(), TrainExample(*data, 0).target_spans);
   };
-  EXPECT_EQ(targets("assistant"), std::pair(int64_t{4 + 6}, 2));
-  EXPECT_EQ(targets("last_assistant"), std::pair(int64_t{6}, 1));
-  const auto all = targets("all");
+  EXPECT_EQ(targets(v1::DataConfig::TRAIN_ON_ASSISTANT), std::pair(int64_t{4 + 6}, 2));
+  EXPECT_EQ(targets(v1::DataConfig::TRAIN_ON_LAST_ASSISTANT), std::pair(int64_t{6}, 1));
+  const auto all = targets(v1::DataConfig::TRAIN_ON_ALL);
   EXPECT_EQ(all.second, 1);
   EXPECT_EQ(all.first, Prepare(config)->report.tokens().total() - 1);
 }
@@ -84,7 +84,8 @@ TEST_F(PrepareTest, ReadsEachFileInTheFormOfItsFirstRow) {
   folder_.Write("train.jsonl", R"({"instruction":"Hi","output":"Yo"})"
                                "\n" +
                                    Row("a", "b"));
-  EXPECT_NE(Fault(config).find("train.jsonl:2: the row has no \"instruction\""), std::string::npos);
+  EXPECT_NE(Fault(config).find("train.jsonl:2: the record has no \"instruction\""),
+            std::string::npos);
 }
 
 TEST_F(PrepareTest, TheResultDoesNotDependOnTheThreads) {
@@ -98,7 +99,7 @@ TEST_F(PrepareTest, TheResultDoesNotDependOnTheThreads) {
 TEST_F(PrepareTest, FingerprintAndDigestCoverIdsAndLabels) {
   v1::JobConfig config = Config(Numbered(9));
   config.mutable_data()->set_shuffle(false);
-  config.mutable_data()->set_packing("none");
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_NONE);
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok());
   std::string bytes;
@@ -109,7 +110,7 @@ TEST_F(PrepareTest, FingerprintAndDigestCoverIdsAndLabels) {
   }
   EXPECT_EQ(data->report.fingerprint(), Xxh3(bytes));
   EXPECT_EQ(*FirstRowsDigest(*data, config, 9), ToHex(Xxh3(bytes)));
-  config.mutable_data()->set_train_on("all");
+  config.mutable_data()->set_train_on(v1::DataConfig::TRAIN_ON_ALL);
   EXPECT_NE(Prepare(config)->report.fingerprint(), data->report.fingerprint());
 }
 
@@ -151,7 +152,7 @@ TEST_F(PrepareTest, ProgressRisesToOneAndCanEndTheWork) {
 TEST_F(PrepareTest, SystemPromptAndProfileReachTheTemplate) {
   v1::JobConfig config = Config(Row("a", "5"));
   config.mutable_data()->set_system_prompt("Sys");
-  config.mutable_data()->set_profile("regime3");
+  config.mutable_data()->set_profile(v1::DataConfig::PROFILE_REGIME3);
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok());
   const std::vector<int32_t> ids = TrainExample(*data, 0).ids;
@@ -163,7 +164,7 @@ TEST_F(PrepareTest, SystemPromptAndProfileReachTheTemplate) {
 
 TEST_F(PrepareTest, SettingsThatCannotWorkAreRefusedBeforeReading) {
   v1::JobConfig config = Config("nope\n");
-  config.mutable_data()->set_train_on("template");
+  config.mutable_data()->set_train_on(v1::DataConfig::TRAIN_ON_TEMPLATE);
   EXPECT_EQ(
       Fault(config),
       "data.train_on is \"template\", but the chat template has no {% generation %} marks; set "

@@ -152,9 +152,9 @@ TEST(ProfileTest, ApplyingTwiceIsApplyingOnce) {
   }
 }
 
-TEST(ProfileTest, RefusesAnUnknownName) {
-  EXPECT_EQ(MakeProfile("emoji").status().message(),
-            "data.profile \"emoji\" does not exist; use none, emoji_think or regime3");
+TEST(ProfileTest, RefusesUnknownValue) {
+  EXPECT_EQ(MakeProfile(static_cast<v1::DataConfig::Profile>(9)).status().message(),
+            "data.profile has the value 9, which this version does not know");
 }
 
 }  // namespace

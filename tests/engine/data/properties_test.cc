@@ -24,7 +24,7 @@ const int kMoreCases = setenv("RC_PARAMS", "max_success=1000", /*overwrite=*/0);
 
 // The golden tokenizer of Qwen3's kind (NFC, trained merges) without those added tokens that
 // swallow white space: what it decodes is the NFC of what it encoded.
-std::string WriteTokenizer(const TempFolder& folder) {
+std::string WriteTokenizer(const TempDir& folder) {
   std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/text/tokenizers/qwen3/tokenizer.json");
   nlohmann::ordered_json json = nlohmann::ordered_json::parse(file);
   auto& added = json["added_tokens"];
@@ -97,9 +97,9 @@ RandomConversation MakeConversation() {
   return made;
 }
 
-class LabelPropertiesTest : public ::testing::TestWithParam<const char*> {
+class LabelPropertiesTest : public ::testing::TestWithParam<v1::DataConfig::ControlTokens> {
  protected:
-  const TempFolder folder_;
+  const TempDir folder_;
 };
 
 // The rule (target_spans.h): a token is trained exactly if it overlaps an answer. So where a token
@@ -109,7 +109,7 @@ TEST_P(LabelPropertiesTest, ExactlyTheTokensOfTheAnswersAreTrained) {
   v1::JobConfig config = BaseConfig(WriteTokenizer(folder_), "unused");
   config.mutable_data()->set_max_length(1 << 20);
   config.mutable_data()->set_control_tokens(GetParam());
-  const bool as_text = GetParam() == std::string("as_text");
+  const bool as_text = GetParam() == v1::DataConfig::CONTROL_TOKENS_AS_TEXT;
   const TextPipeline text = *OpenTextPipeline(config);
   const std::unique_ptr<ExamplePipeline> pipeline = *ExamplePipeline::Create(config, text);
   EXPECT_TRUE(rc::check("labels", [&] {
@@ -161,7 +161,9 @@ TEST_P(LabelPropertiesTest, ExactlyTheTokensOfTheAnswersAreTrained) {
   }));
 }
 
-INSTANTIATE_TEST_SUITE_P(ControlTokens, LabelPropertiesTest, ::testing::Values("warn", "as_text"));
+INSTANTIATE_TEST_SUITE_P(ControlTokens, LabelPropertiesTest,
+                         ::testing::Values(v1::DataConfig::CONTROL_TOKENS_WARN,
+                                           v1::DataConfig::CONTROL_TOKENS_AS_TEXT));
 
 std::vector<TokenExample> RandomExamples(int longest) {
   std::vector<TokenExample> examples(*rc::gen::inRange<size_t>(1, 60));
@@ -179,111 +181,139 @@ std::vector<TokenExample> RandomExamples(int longest) {
 }
 
 struct Packed {
-  SequencePlan arrangement;
+  SequencePlan plan;
   int64_t untrained_pieces = 0;
 };
 
 Packed PackExamples(const v1::JobConfig& config, const TokenStore& store) {
   Findings findings(config.data());
-  auto arrangement = PlanSequences(config, store, &findings);
-  RC_ASSERT(arrangement.ok());
-  return {*std::move(arrangement), findings.Count("UNTRAINED_PIECE")};
+  auto plan = PlanSequences(config, store, &findings);
+  RC_ASSERT(plan.ok());
+  return {*std::move(plan), findings.Count("UNTRAINED_PIECE")};
 }
 
-class PackingPropertiesTest : public ::testing::TestWithParam<const char*> {};
+class PackingPropertiesTest : public ::testing::TestWithParam<v1::DataConfig::Packing> {};
 
-TEST_P(PackingPropertiesTest, EveryTokenOnceAnEpochInRowsThatFit) {
-  EXPECT_TRUE(rc::check("rows", [&] {
-    v1::JobConfig config = BaseConfig("unused", "unused.jsonl");
-    const int max_length = *rc::gen::inRange(2, 40);
-    const bool split = GetParam() == std::string("bfd_split");
-    config.mutable_data()->set_max_length(max_length);
-    config.mutable_data()->set_packing(GetParam());
-    config.mutable_train()->set_seed(*rc::gen::arbitrary<int32_t>());
-    config.mutable_train()->set_batch_size(*rc::gen::inRange(1, 5));
-    config.mutable_train()->set_epochs(2);
+v1::JobConfig RandomPackingConfig(v1::DataConfig::Packing packing) {
+  v1::JobConfig config = BaseConfig("unused", "unused.jsonl");
+  config.mutable_data()->set_max_length(*rc::gen::inRange(2, 40));
+  config.mutable_data()->set_packing(packing);
+  config.mutable_train()->set_seed(*rc::gen::arbitrary<int32_t>());
+  config.mutable_train()->set_batch_size(*rc::gen::inRange(1, 5));
+  config.mutable_train()->set_epochs(2);
+  return config;
+}
+
+// Ids and labels of the pieces of one example, by their first token.
+using PiecesOfExample = std::map<int64_t, Microbatch>;
+
+// Pieces by example. Checks that each sequence fits and that no piece occurs twice.
+std::vector<PiecesOfExample> CollectPieces(const TokenStore& store, const PackedSequences& rows,
+                                           size_t num_examples, const v1::DataConfig& data) {
+  std::vector<PiecesOfExample> pieces(num_examples);
+  for (int64_t row = 0; row < rows.size(); ++row) {
+    const Microbatch batch = *MakeMicrobatch(store, rows, {row});
+    RC_ASSERT(batch.num_tokens() <= data.max_length());
+    RC_ASSERT(batch.num_documents() >= 1);
+    RC_ASSERT(data.packing() != v1::DataConfig::PACKING_NONE || batch.num_documents() == 1);
+    for (int64_t i = 0; i < batch.num_documents(); ++i) {
+      const Piece piece = rows.document(row, i);
+      const auto begin = batch.cu_seqlens[static_cast<size_t>(i)];
+      const auto end = batch.cu_seqlens[static_cast<size_t>(i) + 1];
+      Microbatch part;
+      part.ids.assign(batch.ids.begin() + begin, batch.ids.begin() + end);
+      part.labels.assign(batch.labels.begin() + begin, batch.labels.begin() + end);
+      RC_ASSERT(pieces[static_cast<size_t>(piece.example)].emplace(piece.begin, part).second);
+    }
+  }
+  return pieces;
+}
+
+// Checks that the pieces are the example, cut at multiples of `max_length`. Returns how many pieces
+// are missing; a missing piece must have no target.
+int64_t CheckPieces(const TokenExample& example, const PiecesOfExample& pieces, int64_t max_length,
+                    bool split) {
+  const auto size = static_cast<int64_t>(example.ids.size());
+  const int64_t step = size > max_length ? max_length : size;
+  size_t found = 0;
+  int64_t missing = 0;
+  for (int64_t begin = 0; begin < size; begin += step) {
+    const int64_t end = std::min(size, begin + step);
+    const std::vector<int32_t> ids(example.ids.begin() + begin, example.ids.begin() + end);
+    const std::vector<int32_t> labels(example.labels.begin() + begin, example.labels.begin() + end);
+    const auto piece = pieces.find(begin);
+    if (piece == pieces.end()) {
+      RC_ASSERT(split);
+      RC_ASSERT(std::count(labels.begin() + 1, labels.end(), kIgnoreIndex) ==
+                static_cast<int64_t>(labels.size()) - 1);
+      ++missing;
+      continue;
+    }
+    ++found;
+    RC_ASSERT(piece->second.ids == ids);
+    RC_ASSERT(piece->second.labels == labels);
+  }
+  RC_ASSERT(found == pieces.size());
+  return missing;
+}
+
+// Checks that `loader` trains each sequence once in `epoch`, in its order, and that `second` makes
+// the same microbatches.
+void CheckEpoch(const PackedSequences& rows, DataLoader& loader, DataLoader& second,
+                int64_t epoch) {
+  std::vector<int64_t> order = loader.EpochOrder(epoch);
+  RC_ASSERT(order == second.EpochOrder(epoch));
+  std::vector<int64_t> trained, expected;
+  for (const int64_t row : order) {
+    for (int64_t i = 0; i < rows.num_documents(row); ++i) {
+      expected.push_back(rows.document(row, i).example);
+    }
+  }
+  for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
+    const auto batches = loader.Step(1 + epoch * loader.steps_per_epoch() + step);
+    const auto same = second.Step(1 + epoch * loader.steps_per_epoch() + step);
+    RC_ASSERT(batches.ok() && same.ok() && batches->size() == same->size());
+    for (size_t i = 0; i < batches->size(); ++i) {
+      RC_ASSERT((*batches)[i].ids == (*same)[i].ids);
+      RC_ASSERT((*batches)[i].targets == (*same)[i].targets);
+      trained.insert(trained.end(), (*batches)[i].examples.begin(), (*batches)[i].examples.end());
+    }
+  }
+  RC_ASSERT(trained == expected);
+  std::sort(order.begin(), order.end());
+  for (size_t i = 0; i < order.size(); ++i) RC_ASSERT(order[i] == static_cast<int64_t>(i));
+  RC_ASSERT(static_cast<int64_t>(order.size()) == rows.size());
+}
+
+TEST_P(PackingPropertiesTest, TrainsEveryTokenOncePerEpochInSequencesThatFit) {
+  EXPECT_TRUE(rc::check("sequences", [&] {
+    const v1::JobConfig config = RandomPackingConfig(GetParam());
+    const int max_length = config.data().max_length();
+    const bool split = GetParam() == v1::DataConfig::PACKING_BFD_SPLIT;
     const std::vector<TokenExample> examples = RandomExamples(split ? 4 * max_length : max_length);
     const auto store = StoreOf(examples);
     const Packed packed = PackExamples(config, *store);
-    const PackedSequences& rows = packed.arrangement.train_sequences;
+    const PackedSequences& rows = packed.plan.train_sequences;
 
-    // Pieces by example, by where they begin.
-    std::vector<std::map<int64_t, Microbatch>> pieces(examples.size());
-    for (int64_t row = 0; row < rows.size(); ++row) {
-      const Microbatch batch = *MakeMicrobatch(*store, rows, {row});
-      RC_ASSERT(batch.num_tokens() <= max_length);
-      RC_ASSERT(batch.num_documents() >= 1);
-      RC_ASSERT(GetParam() != std::string("none") || batch.num_documents() == 1);
-      for (int64_t i = 0; i < batch.num_documents(); ++i) {
-        const Piece piece = rows.document(row, i);
-        const auto begin = batch.cu_seqlens[static_cast<size_t>(i)];
-        const auto end = batch.cu_seqlens[static_cast<size_t>(i) + 1];
-        Microbatch part;
-        part.ids.assign(batch.ids.begin() + begin, batch.ids.begin() + end);
-        part.labels.assign(batch.labels.begin() + begin, batch.labels.begin() + end);
-        RC_ASSERT(pieces[static_cast<size_t>(piece.example)].emplace(piece.begin, part).second);
-      }
-    }
+    const std::vector<PiecesOfExample> pieces =
+        CollectPieces(*store, rows, examples.size(), config.data());
     int64_t missing = 0;
     for (size_t i = 0; i < examples.size(); ++i) {
-      const TokenExample& example = examples[i];
-      const auto size = static_cast<int64_t>(example.ids.size());
-      const int64_t step = size > max_length ? max_length : size;
-      size_t found = 0;
-      for (int64_t begin = 0; begin < size; begin += step) {
-        const int64_t end = std::min(size, begin + step);
-        const std::vector<int32_t> ids(example.ids.begin() + begin, example.ids.begin() + end);
-        const std::vector<int32_t> labels(example.labels.begin() + begin,
-                                          example.labels.begin() + end);
-        const auto piece = pieces[i].find(begin);
-        if (piece == pieces[i].end()) {
-          RC_ASSERT(split);
-          RC_ASSERT(std::count(labels.begin() + 1, labels.end(), kIgnoreIndex) ==
-                    static_cast<int64_t>(labels.size()) - 1);
-          ++missing;
-          continue;
-        }
-        ++found;
-        RC_ASSERT(piece->second.ids == ids);
-        RC_ASSERT(piece->second.labels == labels);
-      }
-      RC_ASSERT(found == pieces[i].size());
+      missing += CheckPieces(examples[i], pieces[i], max_length, split);
     }
     RC_ASSERT(missing == packed.untrained_pieces);
 
     const Packed again = PackExamples(config, *store);
-    const DataLoader loader(*store, rows, LoaderOptions(config));
-    const DataLoader second(*store, again.arrangement.train_sequences, LoaderOptions(config));
-    for (int64_t epoch = 0; epoch < 2; ++epoch) {
-      std::vector<int64_t> order = loader.EpochOrder(epoch);
-      RC_ASSERT(order == second.EpochOrder(epoch));
-      std::vector<int64_t> trained, expected;
-      for (const int64_t row : order) {
-        for (int64_t i = 0; i < rows.num_documents(row); ++i) {
-          expected.push_back(rows.document(row, i).example);
-        }
-      }
-      for (int64_t step = 0; step < loader.steps_per_epoch(); ++step) {
-        const auto batches = loader.Step(1 + epoch * loader.steps_per_epoch() + step);
-        const auto same = second.Step(1 + epoch * loader.steps_per_epoch() + step);
-        RC_ASSERT(batches.ok() && same.ok() && batches->size() == same->size());
-        for (size_t i = 0; i < batches->size(); ++i) {
-          RC_ASSERT((*batches)[i].ids == (*same)[i].ids);
-          RC_ASSERT((*batches)[i].targets == (*same)[i].targets);
-          trained.insert(trained.end(), (*batches)[i].examples.begin(),
-                         (*batches)[i].examples.end());
-        }
-      }
-      RC_ASSERT(trained == expected);
-      std::sort(order.begin(), order.end());
-      for (size_t i = 0; i < order.size(); ++i) RC_ASSERT(order[i] == static_cast<int64_t>(i));
-      RC_ASSERT(static_cast<int64_t>(order.size()) == rows.size());
-    }
+    DataLoader loader(*store, rows, LoaderOptions(config));
+    DataLoader second(*store, again.plan.train_sequences, LoaderOptions(config));
+    for (int64_t epoch = 0; epoch < 2; ++epoch) CheckEpoch(rows, loader, second, epoch);
   }));
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, PackingPropertiesTest,
-                         ::testing::Values("bfd", "bfd_split", "none"));
+                         ::testing::Values(v1::DataConfig::PACKING_BFD,
+                                           v1::DataConfig::PACKING_BFD_SPLIT,
+                                           v1::DataConfig::PACKING_NONE));
 
 }  // namespace
 }  // namespace trainerd::engine

@@ -23,7 +23,7 @@ class QuickReportTest : public ::testing::Test {
     }
     return codes;
   }
-  const TempFolder folder_;
+  const TempDir folder_;
 };
 
 TEST_F(QuickReportTest, CountsSmallFilesExactly) {
@@ -47,7 +47,7 @@ TEST_F(QuickReportTest, NamesBadRowsByLine) {
   EXPECT_EQ(Errors(report), "BAD_JSON ");
   EXPECT_EQ(report.findings(0).first_places(0), folder_.path() + "/train.jsonl:2:2");
   EXPECT_EQ(report.findings(1).code(), "NO_ASSISTANT");
-  config.mutable_data()->set_bad_rows("skip");
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
   EXPECT_EQ(Errors(QuickReport(config)), "");
 }
 
@@ -64,7 +64,7 @@ TEST_F(QuickReportTest, EstimatesAndLooksAtTheEndOfALargeFile) {
               static_cast<double>(contents.size()) / 4, 0.01 * rows * 250);
   report = QuickReport(Config(contents + row.substr(0, 300)));
   EXPECT_EQ(Errors(report), "BAD_JSON ");
-  EXPECT_NE(report.findings(0).message().find("it was cut off"), std::string::npos);
+  EXPECT_NE(report.findings(0).message().find("it is truncated"), std::string::npos);
 }
 
 TEST_F(QuickReportTest, TellsWhetherEverythingWasRead) {

@@ -14,32 +14,10 @@
 #include "engine/data/store/token_store_writer.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/temp_dir.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
-
-// A folder of its own for each test, removed with everything in it.
-class TempFolder {
- public:
-  TempFolder() {
-    std::string pattern = std::filesystem::temp_directory_path() / "trainerd-data-XXXXXX";
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempFolder() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  const std::string& path() const { return path_; }
-  std::string Write(const std::string& name, std::string_view contents) const {
-    const std::string file = path_ + "/" + name;
-    std::filesystem::create_directories(std::filesystem::path(file).parent_path());
-    std::ofstream(file, std::ios::binary) << contents;
-    return file;
-  }
-
- private:
-  std::string path_;
-};
 
 // UTF-8 of the symbol that byte-level BPE writes for a byte.
 inline std::string ByteSymbol(int byte) {
@@ -60,8 +38,7 @@ inline constexpr int32_t kEndOfText = 256, kStart = 257, kEnd = 258;
 
 // A model folder without weights: every byte is a token, and ChatML's control tokens.
 // `template_source` = "" writes none.
-inline std::string WriteByteTokenizer(const TempFolder& folder,
-                                      const std::string& template_source) {
+inline std::string WriteByteTokenizer(const TempDir& folder, const std::string& template_source) {
   nlohmann::json vocabulary = nlohmann::json::object();
   for (int byte = 0; byte < 256; ++byte) vocabulary[ByteSymbol(byte)] = byte;
   nlohmann::json added = nlohmann::json::array();
@@ -113,13 +90,14 @@ inline v1::JobConfig BaseConfig(const std::string& model, const std::string& tra
   v1::DataConfig* data = config.mutable_data();
   if (!train.empty()) data->add_train()->set_path(train);
   data->set_max_length(256);
-  data->set_too_long("truncate");
-  data->set_bad_rows("fail");
-  data->set_packing("bfd");
+  data->set_too_long(v1::DataConfig::TOO_LONG_TRUNCATE);
+  data->set_bad_rows(v1::DataConfig::BAD_ROWS_FAIL);
+  data->set_packing(v1::DataConfig::PACKING_BFD);
   data->set_shuffle(true);
-  data->set_profile("none");
+  data->set_profile(v1::DataConfig::PROFILE_NONE);
   data->set_chat_template("chatml");
-  data->set_train_on("assistant");
+  data->set_train_on(v1::DataConfig::TRAIN_ON_ASSISTANT);
+  data->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_WARN);
   data->set_now("2026-01-02 03:04:05");
   v1::TrainConfig* train_config = config.mutable_train();
   data->set_cache(true);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Round trips, and files that lie: every message names the file and, where there is one, the
-// tensor.
+// Round trips and invalid files. Every message names the file and, if there is one, the tensor.
 #include "engine/formats/safetensors.h"
 
 #include <gmock/gmock.h>
@@ -15,7 +14,6 @@
 namespace trainerd::engine {
 namespace {
 
-using golden::TempDir;
 using golden::WriteFile;
 using ::testing::HasSubstr;
 
@@ -46,7 +44,7 @@ class SafetensorsTest : public ::testing::Test {
   TempDir dir_;
 };
 
-TEST_F(SafetensorsTest, RoundTrip) {
+TEST_F(SafetensorsTest, ReadsWhatWasWritten) {
   auto writer = SafetensorsWriter::Create(Path(),
                                           {{"a", StoredDtype::kFloat32, {2, 3}},
                                            {"empty", StoredDtype::kFloat32, {0, 5}},
@@ -55,7 +53,7 @@ TEST_F(SafetensorsTest, RoundTrip) {
   ASSERT_TRUE(writer.ok()) << writer.status();
   const std::vector<float> a = {1, 2, 3, 4, 5, 6};
   const std::string b = "abcdef";
-  ASSERT_TRUE((*writer)->Append(a.data(), 10).ok());  // pieces need not match tensors
+  ASSERT_TRUE((*writer)->Append(a.data(), 10).ok());  // pieces need not match the tensors
   ASSERT_TRUE((*writer)->Append(reinterpret_cast<const char*>(a.data()) + 10, 14).ok());
   ASSERT_TRUE((*writer)->Append(b.data(), b.size()).ok());
   const auto result = (*writer)->Finish();
@@ -80,12 +78,12 @@ TEST_F(SafetensorsTest, RoundTrip) {
   EXPECT_THAT(std::string((*file)->Bytes("c").status().message()), HasSubstr("\"c\""));
 }
 
-TEST_F(SafetensorsTest, DamagedFiles) {
+TEST_F(SafetensorsTest, RejectsDamagedFiles) {
   const std::string data(16, 'x');
   ExpectDamaged("", {"0 bytes"});
   ExpectDamaged("1234567", {"7 bytes"});
-  ExpectDamaged(FileBytes("{}", "").substr(0, 9), {"announce a header of 2 bytes"});
-  ExpectDamaged(std::string(8, '\xff') + "{}", {"announce a header"});
+  ExpectDamaged(FileBytes("{}", "").substr(0, 9), {"give a header of 2 bytes"});
+  ExpectDamaged(std::string(8, '\xff') + "{}", {"give a header"});
   ExpectDamaged(FileBytes("not json", ""), {"not a JSON object"});
   ExpectDamaged(FileBytes("[]", ""), {"not a JSON object"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[4]}})", data), {"\"w\"", "data_offsets"});
@@ -98,32 +96,30 @@ TEST_F(SafetensorsTest, DamagedFiles) {
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[5],"data_offsets":[0,16]}})", data),
                 {"\"w\"", "holds 16 bytes", "F32 [5] needs 20"});
   ExpectDamaged(
-      FileBytes(
-          R"({"w":{"dtype":"F32","shape":[281474976710656,281474976710656,281474976710656],"data_offsets":[0,16]}})",
-          data),
+      FileBytes(R"({"w":{"dtype":"F32","shape":[281474976710656,281474976710656,281474976710656],)"
+                R"("data_offsets":[0,16]}})",
+                data),
       {"\"w\"", "too large"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}})", data),
                 {"\"w\"", "not a range"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[8],"data_offsets":[0,32]}})", data),
                 {"\"w\"", "ends at byte 32 of 16", "truncated"});
-  ExpectDamaged(
-      FileBytes(
-          R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"v":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
-          data),
-      {"\"v\"", "overlap"});
+  ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                          R"("v":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                          data),
+                {"\"v\"", "overlap"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})", data),
                 {"\"w\"", "hole"});
   ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", data),
-                {"8 bytes behind"});
-  ExpectDamaged(
-      FileBytes(
-          R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})",
-          data),
-      {"\"w\"", "twice"});
+                {"8 bytes follow"});
+  ExpectDamaged(FileBytes(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},)"
+                          R"("w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})",
+                          data),
+                {"\"w\"", "twice"});
   ExpectDamaged(FileBytes(R"({"__metadata__":3})", ""), {"__metadata__"});
 }
 
-TEST_F(SafetensorsTest, EveryTruncationIsFound) {
+TEST_F(SafetensorsTest, DetectsEveryTruncation) {
   const std::string whole =
       FileBytes(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})", std::string(16, 'x'));
   for (size_t size = 0; size < whole.size(); ++size) {
@@ -132,7 +128,7 @@ TEST_F(SafetensorsTest, EveryTruncationIsFound) {
   }
 }
 
-TEST_F(SafetensorsTest, MissingFileAndExistingTarget) {
+TEST_F(SafetensorsTest, ReportsMissingFileAndExistingTarget) {
   EXPECT_EQ(SafetensorsFile::Open(Path()).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(SafetensorsFile::Open(dir_.path()).status().code(), absl::StatusCode::kInvalidArgument);
   WriteFile(Path(), "x");

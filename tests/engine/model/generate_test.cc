@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ends of a generation and bad prompts; that the tokens are right is in decoder_test.cc.
+// When a generation ends, and invalid prompts. decoder_test.cc compares the tokens.
 #include "engine/model/generate.h"
 
 #include <gmock/gmock.h>
@@ -11,7 +11,7 @@ namespace {
 
 class GenerateTest : public ::testing::Test {
  protected:
-  golden::TempDir dir_;
+  TempDir dir_;
   nlohmann::json golden_ = golden::Read("qwen3");
   std::unique_ptr<ParameterSet> parameters_ = golden::Load(golden_, Precision::kFp32, dir_.path());
   Decoder decoder_{golden::Config(golden_), *parameters_};
@@ -27,14 +27,14 @@ TEST_F(GenerateTest, StopsBeforeAStopToken) {
   EXPECT_EQ(*result, std::vector<int32_t>(expected_.begin(), at));
 }
 
-TEST_F(GenerateTest, StopsAtTheModelsLastPosition) {
+TEST_F(GenerateTest, StopsAtTheLastPositionOfTheModel) {
   const std::vector<int32_t> prompt(250, 3);
   const auto result = GenerateGreedy(decoder_, prompt, {.max_tokens = 100});
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->size(), 6u);
 }
 
-TEST_F(GenerateTest, BadPromptsAndCancellation) {
+TEST_F(GenerateTest, RejectsInvalidPromptsAndCancels) {
   EXPECT_EQ(GenerateGreedy(decoder_, {}, {}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(GenerateGreedy(decoder_, {1, 97}, {}).status().message()),
               ::testing::HasSubstr("97"));

@@ -9,6 +9,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/one_hot.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
@@ -19,6 +20,8 @@
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/embedding.h"
 #include "engine/ops/linear.h"
+#include "engine/ops/rms_norm.h"
+#include "engine/ops/swiglu.h"
 
 namespace trainerd::engine {
 namespace {
@@ -86,21 +89,76 @@ TEST(AutogradTest, LinearAddsToTheMainGradientsOverCalls) {
   EXPECT_LE((embedding.grad - expected).abs().max().item<float>(), 1e-5);
 }
 
-TEST(AutogradTest, LinearRemakesItsInputInsteadOfKeepingIt) {
+TEST(AutogradTest, FrozenOpsRecordNothing) {
+  const WeightAndGrad frozen{at::randn({4, 3}), at::Tensor()};
+  const LinearWeights linear{at::randn({5, 3}), at::Tensor(), at::randn({5}), at::Tensor()};
+  const at::Tensor x = Embedding(Ids({1, 2}), frozen);
+  EXPECT_FALSE(x.requires_grad());
+  EXPECT_FALSE(SelectRows(x, Ids({0})).requires_grad());
+  EXPECT_FALSE(Linear(x, linear).requires_grad());
+  const WeightAndGrad norm{at::randn({3}), at::Tensor()}, head{at::randn({6, 3}), at::Tensor()};
+  const AddNormed normed = AddRmsNorm(x, at::Tensor(), norm, 1e-5);
+  EXPECT_FALSE(normed.normed_TD.requires_grad() || normed.sum_TD.requires_grad());
+  EXPECT_EQ(normed.recompute_normed, nullptr);
+  EXPECT_FALSE(SwiGlu(at::randn({2, 8})).out.requires_grad());
+  EXPECT_FALSE(LinearCrossEntropy(x, Ids({1, 2}), head, {}).d_hidden_RD.defined());
+}
+
+// The norm is the lowest op that trains: its sum needs no gradient, its weight gets one.
+TEST(AutogradTest, NormAboveFrozenOpsGetsItsWeightGradient) {
+  const at::Tensor x = at::randn({4, 3});
+  const WeightAndGrad norm{at::randn({3}), at::zeros({3})};
+  const AddNormed result = AddRmsNorm(x, at::Tensor(), norm, 1e-5);
+  EXPECT_FALSE(result.sum_TD.requires_grad());
+  const at::Tensor d = at::randn({4, 3});
+  at::Tensor(result.normed_TD).backward(d);
+  const at::Tensor rstd = (x.square().mean(-1, /*keepdim=*/true) + 1e-5).rsqrt();
+  EXPECT_LE((norm.grad - (d * x * rstd).sum(0)).abs().max().item<float>(), 1e-5);
+}
+
+// A joined layer of which only the middle matrix is frozen equals the layer in one piece.
+TEST(AutogradTest, LinearOfSeveralMatricesEqualsOneMatrix) {
+  const at::Tensor weight = at::randn({9, 3}), bias = at::randn({9}), d = at::randn({4, 9});
+  const auto part = [&](int64_t begin, bool trains) {
+    return LinearWeights{weight.narrow(0, begin, 3), trains ? at::zeros({3, 3}) : at::Tensor(),
+                         bias.narrow(0, begin, 3), trains ? at::zeros({3}) : at::Tensor()};
+  };
+  const LinearWeights whole{weight, at::zeros({9, 3}), bias, at::zeros({9})};
+  LinearWeights split = part(0, true);
+  split.more = {part(3, false), part(6, true)};
+  std::vector<at::Tensor> outputs, input_gradients;
+  for (const LinearWeights& weights : {whole, split}) {
+    WeightAndGrad embedding{at::ones({4, 3}).cumsum(0), at::zeros({4, 3})};
+    at::Tensor y = Linear(Embedding(Ids({0, 1, 2, 3}), embedding), weights);
+    outputs.push_back(y.detach());
+    y.backward(d);
+    input_gradients.push_back(embedding.grad);
+  }
+  EXPECT_LE((outputs[0] - outputs[1]).abs().max().item<float>(), 1e-5);
+  EXPECT_LE((input_gradients[0] - input_gradients[1]).abs().max().item<float>(), 1e-5);
+  for (const auto& [part_grad, begin] :
+       {std::pair{split.weight_grad, 0}, std::pair{split.more[1].weight_grad, 6}}) {
+    EXPECT_LE((part_grad - whole.weight_grad.narrow(0, begin, 3)).abs().max().item<float>(), 1e-5);
+  }
+  EXPECT_LE((split.more[1].bias_grad - whole.bias_grad.narrow(0, 6, 3)).abs().max().item<float>(),
+            1e-5);
+}
+
+TEST(AutogradTest, LinearRecomputesItsInput) {
   const LinearWeights linear{at::randn({5, 3}), at::zeros({5, 3}), at::Tensor(), at::Tensor()};
   at::Tensor x = at::randn({4, 3});
   const at::Tensor copy = x.clone(), d = at::randn({4, 5});
   const c10::weak_intrusive_ptr<c10::StorageImpl> watch(
       c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(x.storage().unsafeGetStorageImpl()));
-  int remade = 0;
+  int recomputed = 0;
   at::Tensor y = Linear(x, linear, [&] {
-    ++remade;
+    ++recomputed;
     return copy;
   });
   x.reset();
   EXPECT_TRUE(watch.expired());
   y.backward(d);
-  EXPECT_EQ(remade, 1);
+  EXPECT_EQ(recomputed, 1);
   EXPECT_LE((linear.weight_grad - at::mm(d.t(), copy)).abs().max().item<float>(), 1e-5);
 }
 
@@ -116,7 +174,7 @@ TEST(AutogradTest, SelectRowsPutsGradientsBack) {
 }
 
 TEST(LinearCrossEntropyTest, ChunksGiveWhatOneChunkGives) {
-  const at::Tensor hidden = at::randn({23, 6}),
+  const at::Tensor hidden = at::randn({23, 6}).requires_grad_(true),
                    targets = at::randint(11, {23}, at::TensorOptions().dtype(at::kLong)),
                    weight = at::randn({11, 6});
   std::vector<at::Tensor> losses, d_hidden, d_weight;

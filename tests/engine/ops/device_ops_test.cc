@@ -203,7 +203,7 @@ TEST_P(DeviceOpsTest, HeadInChunks) {
   const auto run = [&](c10::Device device, at::Tensor* grad) {
     const WeightAndGrad head{weight.to(device), at::zeros({997, 48}).to(device)};
     const LinearCrossEntropyResult result =
-        LinearCrossEntropy(hidden.to(device), targets.to(device), head,
+        LinearCrossEntropy(hidden.to(device).requires_grad_(true), targets.to(device), head,
                            {.gradient_scale = 0.01, .buffer_elements = 997 * 128});
     *grad = head.grad;
     return result;

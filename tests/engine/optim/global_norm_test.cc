@@ -32,7 +32,7 @@ TEST(GlobalNormTest, SameBitsForAnyThreadCount) {
   EXPECT_TRUE(at::equal(GlobalNorm(x), one));
 }
 
-TEST(GlobalNormTest, OneBadGradientShows) {
+TEST(GlobalNormTest, ReportsOneNonFiniteGradient) {
   at::Tensor x = at::zeros({200000});
   x[123456] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_FALSE(std::isfinite(GlobalNorm(x).item<float>()));

@@ -21,7 +21,7 @@ class CpuAllocatorTest : public ::testing::Test {
 
 at::Tensor Bytes(int64_t count) { return at::empty({count}, at::kByte); }
 
-TEST_F(CpuAllocatorTest, ClassesAreAtMostAnEighthLargerAndKeepTheOrder) {
+TEST_F(CpuAllocatorTest, ClassesAreOrderedAndAtMostAnEighthLarger) {
   size_t last = 0;
   for (size_t bytes = kPooledBytes; bytes < (size_t{1} << 33); bytes += bytes / 37 + 1) {
     const size_t size = SizeClass(bytes);
@@ -34,7 +34,7 @@ TEST_F(CpuAllocatorTest, ClassesAreAtMostAnEighthLargerAndKeepTheOrder) {
   }
 }
 
-TEST_F(CpuAllocatorTest, AFreedBlockServesASlightlyOtherSize) {
+TEST_F(CpuAllocatorTest, ReusesFreedBlockForSimilarSize) {
   const int64_t size = 6'250'000;
   const void* first = nullptr;
   {
@@ -47,7 +47,7 @@ TEST_F(CpuAllocatorTest, AFreedBlockServesASlightlyOtherSize) {
 }
 
 // Rows of a packed set differ by a few tokens: the memory must stay at what the largest one needs.
-TEST_F(CpuAllocatorTest, VaryingRowsDoNotGrowTheMemory) {
+TEST_F(CpuAllocatorTest, VaryingSizesDoNotGrowMemory) {
   const auto total = [] {
     return ReadCpuAllocatorStats().in_use_bytes + ReadCpuAllocatorStats().kept_bytes;
   };
@@ -75,7 +75,7 @@ TEST_F(CpuAllocatorTest, TensorsAreAlignedAndWritable) {
 }
 
 // oneDNN's wrappers take and free raw memory.
-TEST_F(CpuAllocatorTest, RawMemoryGoesBackWhereItCameFrom) {
+TEST_F(CpuAllocatorTest, FreesRawMemoryToItsOwner) {
   c10::Allocator* allocator = c10::GetCPUAllocator();
   const int64_t in_use = ReadCpuAllocatorStats().in_use_bytes;
   for (const size_t size : {size_t{100}, size_t{5'000}, size_t{1} << 20}) {
@@ -86,7 +86,7 @@ TEST_F(CpuAllocatorTest, RawMemoryGoesBackWhereItCameFrom) {
   EXPECT_EQ(ReadCpuAllocatorStats().in_use_bytes, in_use);
 }
 
-TEST_F(CpuAllocatorTest, FreeListsCanBeGivenBack) {
+TEST_F(CpuAllocatorTest, ReleasesFreeLists) {
   { at::Tensor tensor = Bytes(10'000'000); }
   EXPECT_GT(ReadCpuAllocatorStats().kept_bytes, 0);
   ReleaseKeptMemory();
@@ -108,7 +108,7 @@ TEST_F(CpuAllocatorTest, ThreadsShareThePool) {
   EXPECT_EQ(ReadCpuAllocatorStats().in_use_bytes, in_use);
 }
 
-TEST_F(CpuAllocatorTest, AnImpossibleRequestIsAnErrorAndNothingIsLost) {
+TEST_F(CpuAllocatorTest, FailsImpossibleRequestWithoutLeak) {
   const int64_t in_use = ReadCpuAllocatorStats().in_use_bytes;
   EXPECT_ANY_THROW(Bytes(int64_t{1} << 56));
   EXPECT_EQ(ReadCpuAllocatorStats().in_use_bytes, in_use);

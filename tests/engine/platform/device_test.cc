@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(DeviceTest, TheCpuIsAlwaysThere) {
+TEST(DeviceTest, AlwaysListsCpu) {
   const auto devices = ListDevices();
   ASSERT_FALSE(devices.empty());
   EXPECT_EQ(devices[0].name, "cpu");
@@ -27,7 +27,7 @@ TEST(DeviceTest, TheCpuIsAlwaysThere) {
   EXPECT_GE(memory->peak_bytes, memory->bytes);
 }
 
-TEST(DeviceTest, UnknownNamesAndAbsentDevicesAreSaid) {
+TEST(DeviceTest, NamesUnknownAndAbsentDevices) {
   for (const char* name : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "tpu:0"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(OpenDevice(name).status())) << name;
   }
@@ -36,7 +36,7 @@ TEST(DeviceTest, UnknownNamesAndAbsentDevicesAreSaid) {
   EXPECT_THAT(std::string(absent.status().message()), HasSubstr("no such device: cuda:97"));
 }
 
-TEST(DeviceTest, TheJsonHasTheFieldsThatTheDaemonReads) {
+TEST(DeviceTest, JsonHasTheFieldsOfTheDaemon) {
   const auto json = nlohmann::json::parse(DevicesJson());
   ASSERT_TRUE(json["devices"].is_array());
   EXPECT_EQ(json["devices"][0]["name"], "cpu");

@@ -6,7 +6,7 @@
 namespace trainerd::engine {
 namespace {
 
-TEST(ProcessMemoryTest, ReadsTheKernelsFields) {
+TEST(ProcessMemoryTest, ReadsFieldsOfKernel) {
   const auto memory = ParseProcessStatus(
       "Name:\tworker\nVmPeak:\t  999 kB\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\nThreads:\t1\n");
   ASSERT_TRUE(memory.has_value());
@@ -19,7 +19,7 @@ TEST(ProcessMemoryTest, IsAbsentWhenAFieldIsMissing) {
   EXPECT_FALSE(ParseProcessStatus("VmRSS:\t kB\nVmHWM:\t 5 kB\n").has_value());
 }
 
-TEST(ProcessMemoryTest, SeesThisProcess) {
+TEST(ProcessMemoryTest, ReadsThisProcess) {
   const auto memory = ReadProcessMemory();
   ASSERT_TRUE(memory.has_value());
   EXPECT_GT(memory->resident_bytes, 1 << 20);

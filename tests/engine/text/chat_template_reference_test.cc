@@ -23,7 +23,7 @@ TEST(ChatTemplateReferenceTest, AgreesOnEveryTemplate) {
   const auto tokenizer =
       Tokenizer::Load(TRAINERD_SOURCE_DIR + "/tests/golden/text/tokenizers/qwen3");
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  ::trainerd::testing::TempFolder temp;
+  TempDir temp;
   std::vector<std::string> arguments = {temp.path() + "/cases"};
   const std::string qwen3 =
       ::trainerd::testing::SharedDir() + "/models/qwen3-tokenizer/chat_template.jinja";

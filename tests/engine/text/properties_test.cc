@@ -12,6 +12,7 @@
 #include "engine/text/tokenizer/byte_level.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "gtest/gtest.h"
+#include "proto/base/utf8.h"
 #include "rapidcheck.h"
 #include "tests/engine/text/random_text.h"
 

@@ -19,7 +19,7 @@ inline rc::Gen<uint32_t> CodePoints(uint32_t first, uint32_t last) {
 inline rc::Gen<std::string> RandomPiece() {
   const auto utf8 = [](uint32_t code_point) {
     std::string text;
-    engine::AppendUtf8(code_point, &text);
+    trainerd::AppendUtf8(code_point, &text);
     return text;
   };
   return rc::gen::weightedOneOf<std::string>({

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::testing {
 
@@ -35,26 +36,6 @@ inline bool RunReference(const std::string& script, const std::vector<std::strin
   for (const std::string& argument : arguments) command += " '" + argument + "'";
   return std::system(command.c_str()) == 0;
 }
-
-// A folder of this process that is removed at the end.
-class TempFolder {
- public:
-  TempFolder() {
-    path_ = (std::filesystem::temp_directory_path() / "trainerd-text-XXXXXX").string();
-    EXPECT_NE(mkdtemp(path_.data()), nullptr);
-  }
-  ~TempFolder() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  const std::string& path() const { return path_; }
-  void Write(const std::string& name, const std::string& content) const {
-    std::ofstream(path_ + "/" + name, std::ios::binary) << content;
-  }
-
- private:
-  std::string path_;
-};
 
 inline std::string ReadText(const std::string& path) {
   std::ifstream in(path, std::ios::binary);

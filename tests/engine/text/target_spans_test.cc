@@ -102,7 +102,8 @@ TEST(TargetSpansTest, ThinkBlockIsTrainedUnlessThePromptHoldsIt) {
   EXPECT_THAT(Trained(kThinking,
                       R"([{"role": "user", "content": "q"},
                           {"role": "assistant", "content": "<think>\n\nx"},
-                          {"role": "user", "content": "q"}, {"role": "assistant", "content": "y"}])",
+                          {"role": "user", "content": "q"},
+                          {"role": "assistant", "content": "y"}])",
                       TrainOn::kAssistant, no_thinking),
               ElementsAre("<think>\n\nx<|im_end|>", "y<|im_end|>"));
 }

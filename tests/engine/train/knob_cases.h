@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For every key of the job file that the run itself acts on: two configurations that differ in this
-// key alone, and what is seen of the difference.
+// For every key of the job file that the worker acts on: two configurations that differ in this key
+// alone, and the result that shows the difference.
 #pragma once
 
 #include <filesystem>
@@ -24,7 +24,7 @@ struct DoneRun {
   std::string folder;
 };
 
-// What is looked at; the name is for the message.
+// A result that is compared; the name is for the message.
 struct Seen {
   const char* name;
   std::function<std::string(const DoneRun&)> read;
@@ -160,8 +160,8 @@ inline void AddFindingCases(std::vector<Case>* cases) {
   }
 }
 
-inline std::vector<Case> AllCases() {
-  std::vector<Case> cases = {
+inline std::vector<Case> DataCases() {
+  return {
       {"model.path", "", "model: {path: $DIR/other_model}", kLosses},
       {"data.train[0].path", "", "data: {train: [{path: $DIR/other.jsonl}]}", kLosses},
       {"data.train[0].weight", "", "data: {train: [{weight: 0.5}]}", kStepTokens},
@@ -198,6 +198,11 @@ inline std::vector<Case> AllCases() {
        "data: {chat_template: $DIR/dated.jinja, now: \"2031-12-24 03:04:05\"}", kLosses},
       {"data.control_tokens", "", "data: {control_tokens: as_text}", kStepTokens},
       {"data.control_tokens", "", "data: {control_tokens: error}", kEnd},
+  };
+}
+
+inline std::vector<Case> TrainCases() {
+  return {
       {"train.precision", "", "train: {precision: bf16}", kLosses},
       {"train.batch_size", "", "train: {batch_size: 3}", kStepTokens},
       {"train.gradient_accumulation", "", "train: {gradient_accumulation: 1}", kStepTokens},
@@ -205,6 +210,12 @@ inline std::vector<Case> AllCases() {
       {"train.max_steps", "", "train: {max_steps: 3}", kStepTokens},
       {"train.max_grad_norm", "", "train: {max_grad_norm: 0.05}", kWeights},
       {"train.seed", "", "train: {seed: 43}", kLosses},
+      {"train.freeze", "", "train: {freeze: [model.embed_tokens.*]}", kWeights},
+      {"optimizer.type", "", "optimizer: {type: sgd}", kWeights},
+      {"optimizer.momentum", "optimizer: {type: sgd}", "optimizer: {type: sgd, momentum: 0.9}",
+       kWeights},
+      {"optimizer.nesterov", "optimizer: {type: sgd, momentum: 0.9}",
+       "optimizer: {type: sgd, momentum: 0.9, nesterov: true}", kWeights},
       {"optimizer.learning_rate", "", "optimizer: {learning_rate: 2.0e-3}", kWeights},
       {"optimizer.betas", "", "optimizer: {betas: [0.8, 0.99]}", kWeights},
       {"optimizer.eps", "", "optimizer: {eps: 1.0e-3}", kWeights},
@@ -233,6 +244,11 @@ inline std::vector<Case> AllCases() {
       {"init_from.state", "init_from: {checkpoint: $FIRST}",
        "init_from: {checkpoint: $FIRST, state: weights}", kFirstStep},
   };
+}
+
+inline std::vector<Case> AllCases() {
+  std::vector<Case> cases = DataCases();
+  for (Case& c : TrainCases()) cases.push_back(std::move(c));
   AddFindingCases(&cases);
   return cases;
 }

@@ -15,7 +15,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using testing::Ran;
 using testing::RunAttempt;
-using testing::TempDir;
 using testing::TinyJob;
 using testing::WriteText;
 
@@ -35,7 +34,7 @@ std::vector<int32_t> RowIds(const v1::JobConfig& config, const TextPipeline& tex
   return row.example.ids;
 }
 
-TEST(SampleGeneratorTest, APromptBeginsAsATrainingRowOfTheSameSettingsDoes) {
+TEST(SampleGeneratorTest, PromptIsPrefixOfTrainingExample) {
   TempDir folder;
   const TinyJob job(folder);
   std::vector<std::vector<int32_t>> prompts;
@@ -44,10 +43,11 @@ TEST(SampleGeneratorTest, APromptBeginsAsATrainingRowOfTheSameSettingsDoes) {
         job.Config(absl::StrCat("data: {control_tokens: ", control_tokens, "}")).config();
     const auto text = OpenTextPipeline(config);
     ASSERT_TRUE(text.ok()) << text.status();
-    const auto sample_generator = SampleGenerator::Create(
-        folder / "model", *text->tokenizer, *text->chat_template,
-        {.now = config.data().now(),
-         .control_tokens_as_text = config.data().control_tokens() == "as_text"});
+    const auto sample_generator =
+        SampleGenerator::Create(folder / "model", *text->tokenizer, *text->chat_template,
+                                {.now = config.data().now(),
+                                 .control_tokens_as_text = config.data().control_tokens() ==
+                                                           v1::DataConfig::CONTROL_TOKENS_AS_TEXT});
     ASSERT_TRUE(sample_generator.ok()) << sample_generator.status();
     Json messages = Json::array({{{"role", "system"}, {"content", "<|endoftext|>"}},
                                  {{"role", "user"}, {"content", kForged}}});
@@ -63,7 +63,7 @@ TEST(SampleGeneratorTest, APromptBeginsAsATrainingRowOfTheSameSettingsDoes) {
   EXPECT_NE(prompts[0], prompts[1]);
 }
 
-// A model whose answers depend on the question: random weights so large that attention looks at all
+// A model whose answers depend on the question: random weights so large that attention covers all
 // of it. (With those of a usual start the last token alone decides.)
 void MakeAttentiveModel(const TempDir& folder) {
   Json config =
@@ -83,7 +83,7 @@ void MakeAttentiveModel(const TempDir& folder) {
 // The job's own setting arrives: with as_text the question is another one to the model. (The
 // weights hardly move, and the training data hold no control token, so that only the prompt
 // differs.)
-TEST(SampleGeneratorTest, SamplesOfAJobFollowItsControlTokens) {
+TEST(SampleGeneratorTest, SamplesFollowControlTokens) {
   TempDir folder;
   const TinyJob job(folder);
   MakeAttentiveModel(folder);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tests of whole runs share: a temporary folder, a model of a few thousand random weights with
+// What tests of whole jobs share: a temporary folder, a model of a few thousand random weights with
 // the tokenizer of tests/golden/tiny_tokenizer, conversations, a resolved job configuration, and a
-// sink that keeps the events.
+// sink that stores the events.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -31,28 +31,9 @@
 #include "proto/contract/run_dir/attempt_files.h"
 #include "tests/engine/test_device.h"
 #include "tests/paths.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::engine::testing {
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern =
-        absl::StrCat(std::filesystem::temp_directory_path().string(), "/trainerd-test-XXXXXX");
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TempDir() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return absl::StrCat(path_, "/", name); }
-
- private:
-  std::string path_;
-};
 
 inline void WriteText(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);
@@ -67,11 +48,13 @@ inline std::string ReadText(const std::string& path) {
 
 inline std::string FileHash(const std::string& path) { return ToHex(Xxh3(ReadText(path))); }
 
-// A 2-layer Llama with random weights.
+// A model with random weights; by default a 2-layer Llama.
 inline void MakeTinyModel(const std::string& folder, const std::string& dtype = "fp32",
-                          uint64_t seed = 7) {
+                          uint64_t seed = 7,
+                          const std::string& config = TRAINERD_SOURCE_DIR +
+                                                      "/tests/golden/tiny_model/config.json") {
   const absl::Status made =
-      InitModel({.config_path = TRAINERD_SOURCE_DIR + "/tests/golden/tiny_model/config.json",
+      InitModel({.config_path = config,
                  .output = folder,
                  .tokenizer = TRAINERD_SOURCE_DIR + "/tests/golden/tiny_tokenizer",
                  .seed = seed,
@@ -91,12 +74,15 @@ inline void WriteConversations(const std::string& path, int count) {
   WriteText(path, text);
 }
 
-// Defaults of the tests: 24 conversations, 2 epochs, 2 microbatches of 2 rows, cosine with warm-up,
-// shuffled; `overrides` is YAML over them.
+// Defaults of the tests: 24 conversations, 2 epochs, 2 microbatches of 2 sequences, cosine with
+// warm-up, shuffled; `overrides` is YAML over them.
 class TinyJob {
  public:
-  explicit TinyJob(const TempDir& folder, const std::string& dtype = "fp32") : folder_(folder) {
-    MakeTinyModel(folder_ / "model", dtype);
+  explicit TinyJob(const TempDir& folder, const std::string& dtype = "fp32",
+                   const std::string& config = TRAINERD_SOURCE_DIR +
+                                               "/tests/golden/tiny_model/config.json")
+      : folder_(folder) {
+    MakeTinyModel(folder_ / "model", dtype, /*seed=*/7, config);
     WriteConversations(folder_ / "train.jsonl", 24);
     WriteConversations(folder_ / "validation.jsonl", 5);
   }
@@ -128,7 +114,7 @@ class TinyJob {
     spec.set_job("jobs/0123456789ab");
     spec.set_attempt(attempt);
     spec.set_run_dir(folder_ / run);
-    spec.set_device(TestDeviceName());
+    spec.add_devices(TestDeviceName());
     *spec.mutable_config() = Config(overrides);
     std::filesystem::create_directories(spec.run_dir());
     EXPECT_TRUE(WritePublisher(spec.run_dir(), attempt).ok());
@@ -193,7 +179,7 @@ class RecordingSink : public EventSink {
   std::vector<v1::Event> events_;
 };
 
-// Runs an attempt; `on_event` may ask for things through the control while it runs.
+// Runs an attempt; `on_event` may send requests through the control while it runs.
 struct Ran {
   internal::WorkerExitRecord record;
   RecordingSink events;
@@ -206,8 +192,8 @@ inline void RunAttempt(
   ran->record = RunJob(spec, ran->events, control);
 }
 
-// Wants `wanted` once the metrics of `step` are out.
-inline std::function<void(const v1::Event&, RunControl&)> WantAfterStep(int64_t step,
+// Requests `stop_mode` once the metrics of `step` are emitted.
+inline std::function<void(const v1::Event&, RunControl&)> StopAfterStep(int64_t step,
                                                                         StopMode stop_mode) {
   return [step, stop_mode](const v1::Event& event, RunControl& control) {
     if (event.has_metrics() && event.metrics().step() == step) control.RequestStop(stop_mode);

@@ -21,7 +21,6 @@ namespace trainerd {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::TempDir;
 
 std::vector<std::string> NamesIn(const std::string& folder) {
   std::vector<std::string> names;
@@ -30,9 +29,9 @@ std::vector<std::string> NamesIn(const std::string& folder) {
   return names;
 }
 
-TEST(AtomicFileTest, WritesAndReplacesAndLeavesNothingElse) {
+TEST(AtomicFileTest, WritesAndReplacesWithoutOtherFiles) {
   TempDir dir;
-  const std::string path = dir.File("state.json");
+  const std::string path = dir / "state.json";
   ASSERT_TRUE(WriteFileAtomic(path, "old").ok());
   ASSERT_TRUE(WriteFileAtomic(path, std::string("new\0text", 8)).ok());
   EXPECT_EQ(*ReadFile(path), std::string("new\0text", 8));
@@ -42,39 +41,39 @@ TEST(AtomicFileTest, WritesAndReplacesAndLeavesNothingElse) {
   EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
-TEST(AtomicFileTest, TakesTheModeThatIsAskedFor) {
+TEST(AtomicFileTest, SetsRequestedMode) {
   TempDir dir;
   const mode_t before = umask(022);
-  ASSERT_TRUE(WriteFileAtomic(dir.File("f"), "x", 0664).ok());
+  ASSERT_TRUE(WriteFileAtomic(dir / "f", "x", 0664).ok());
   umask(before);
   struct stat info;
-  ASSERT_EQ(stat(dir.File("f").c_str(), &info), 0);
+  ASSERT_EQ(stat((dir / "f").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0644u);
 }
 
-TEST(AtomicFileTest, FailingRenameKeepsWhatWasThere) {
+TEST(AtomicFileTest, KeepsTargetWhenRenameFails) {
   TempDir dir;
-  fs::create_directories(dir.File("taken/inner"));
-  const absl::Status status = WriteFileAtomic(dir.File("taken"), "x");
+  fs::create_directories(dir / "taken/inner");
+  const absl::Status status = WriteFileAtomic(dir / "taken", "x");
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
   EXPECT_NE(status.message().find("taken"), absl::string_view::npos);
-  EXPECT_TRUE(fs::is_directory(dir.File("taken/inner")));
+  EXPECT_TRUE(fs::is_directory(dir / "taken/inner"));
   EXPECT_EQ(NamesIn(dir.path()), std::vector<std::string>{"taken"});
 }
 
-TEST(AtomicFileTest, ParentThatIsMissingOrAFileOrForbidden) {
+TEST(AtomicFileTest, ReportsUnusableParent) {
   TempDir dir;
-  EXPECT_EQ(WriteFileAtomic(dir.File("no/f"), "x").code(), absl::StatusCode::kNotFound);
-  ASSERT_TRUE(WriteFileAtomic(dir.File("file"), "x").ok());
-  EXPECT_EQ(WriteFileAtomic(dir.File("file/f"), "x").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(WriteFileAtomic(dir / "no/f", "x").code(), absl::StatusCode::kNotFound);
+  ASSERT_TRUE(WriteFileAtomic(dir / "file", "x").ok());
+  EXPECT_EQ(WriteFileAtomic(dir / "file/f", "x").code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_FALSE(WriteFileAtomic("/proc/trainerd", "x").ok());
-  EXPECT_EQ(WriteFileAtomic(dir.File("folder/"), "x").code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(WriteFileAtomic(dir / "folder/", "x").code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(WriteFileAtomic("", "x").code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST(AtomicFileTest, FailedWriteKeepsTheOldFileAndRemovesTheTemporaryOne) {
+TEST(AtomicFileTest, KeepsOldFileWhenWriteFails) {
   TempDir dir;
-  const std::string path = dir.File("f");
+  const std::string path = dir / "f";
   ASSERT_TRUE(WriteFileAtomic(path, "old").ok());
   rlimit before;
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -89,12 +88,12 @@ TEST(AtomicFileTest, FailedWriteKeepsTheOldFileAndRemovesTheTemporaryOne) {
   EXPECT_EQ(NamesIn(dir.path()), std::vector<std::string>{"f"});
 }
 
-TEST(AtomicFileTest, FullDiskKeepsTheOldFileAndSaysSo) {
+TEST(AtomicFileTest, KeepsOldFileOnFullDisk) {
   TempDir dir;
   if (mount("trainerd-test", dir.path().c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "size=64k") != 0) {
     GTEST_SKIP() << "a small tmpfs cannot be mounted here (it needs root)";
   }
-  const std::string path = dir.File("f");
+  const std::string path = dir / "f";
   EXPECT_TRUE(WriteFileAtomic(path, "old").ok());
   const absl::Status status = WriteFileAtomic(path, std::string(1 << 20, 'x'));
   const absl::StatusOr<std::string> kept = ReadFile(path);
@@ -105,16 +104,16 @@ TEST(AtomicFileTest, FullDiskKeepsTheOldFileAndSaysSo) {
   EXPECT_EQ(names, std::vector<std::string>{"f"});
 }
 
-TEST(AtomicFileTest, LongestNameWorks) {
+TEST(AtomicFileTest, WritesFileWithLongestName) {
   TempDir dir;
-  const std::string path = dir.File(std::string(255, 'n'));
+  const std::string path = dir / std::string(255, 'n');
   ASSERT_TRUE(WriteFileAtomic(path, "x").ok());
   EXPECT_EQ(*ReadFile(path), "x");
 }
 
-TEST(AtomicFileTest, ReadersSeeOneOfTheContentsWhole) {
+TEST(AtomicFileTest, ShowsReadersOnlyCompleteContents) {
   TempDir dir;
-  const std::string path = dir.File("f");
+  const std::string path = dir / "f";
   const std::string a(20000, 'a'), b(30000, 'b');
   ASSERT_TRUE(WriteFileAtomic(path, a).ok());
   std::thread writer([&] {
@@ -129,30 +128,30 @@ TEST(AtomicFileTest, ReadersSeeOneOfTheContentsWhole) {
   EXPECT_EQ(NamesIn(dir.path()).size(), 1u);
 }
 
-TEST(ReadFileTest, AbsentFolderAndKernelFiles) {
+TEST(ReadFileTest, ReadsKernelFilesAndReportsMissing) {
   TempDir dir;
-  const absl::Status absent = ReadFile(dir.File("none")).status();
+  const absl::Status absent = ReadFile(dir / "none").status();
   EXPECT_TRUE(absl::IsNotFound(absent));
-  EXPECT_NE(absent.message().find(dir.File("none")), absl::string_view::npos);
+  EXPECT_NE(absent.message().find(dir / "none"), absl::string_view::npos);
   EXPECT_EQ(ReadFile(dir.path()).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_GT(ReadFile("/proc/self/stat")->size(), 10u);
 }
 
-TEST(RenameDurableTest, MovesBetweenFoldersAndReportsFailures) {
+TEST(RenameDurableTest, MovesBetweenDirectories) {
   TempDir dir;
-  fs::create_directories(dir.File("a"));
-  fs::create_directories(dir.File("b"));
-  ASSERT_TRUE(WriteFileAtomic(dir.File("a/f"), "x").ok());
-  ASSERT_TRUE(RenameDurable(dir.File("a/f"), dir.File("b/g")).ok());
-  EXPECT_FALSE(fs::exists(dir.File("a/f")));
-  EXPECT_EQ(*ReadFile(dir.File("b/g")), "x");
-  EXPECT_TRUE(absl::IsNotFound(RenameDurable(dir.File("a/f"), dir.File("b/g"))));
-  ASSERT_TRUE(FsyncPath(dir.File("b")).ok());
-  ASSERT_TRUE(FsyncPath(dir.File("b/g")).ok());
-  EXPECT_TRUE(absl::IsNotFound(FsyncPath(dir.File("none"))));
+  fs::create_directories(dir / "a");
+  fs::create_directories(dir / "b");
+  ASSERT_TRUE(WriteFileAtomic(dir / "a/f", "x").ok());
+  ASSERT_TRUE(RenameDurable(dir / "a/f", dir / "b/g").ok());
+  EXPECT_FALSE(fs::exists(dir / "a/f"));
+  EXPECT_EQ(*ReadFile(dir / "b/g"), "x");
+  EXPECT_TRUE(absl::IsNotFound(RenameDurable(dir / "a/f", dir / "b/g")));
+  ASSERT_TRUE(FsyncPath(dir / "b").ok());
+  ASSERT_TRUE(FsyncPath(dir / "b/g").ok());
+  EXPECT_TRUE(absl::IsNotFound(FsyncPath(dir / "none")));
 }
 
-TEST(ErrnoStatusTest, GivesTheCodeThatCallersActOn) {
+TEST(ErrnoStatusTest, MapsErrnoToCode) {
   EXPECT_EQ(ErrnoStatus(ENOSPC, "write /x").code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ErrnoStatus(EDQUOT, "").code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(ErrnoStatus(EACCES, "").code(), absl::StatusCode::kPermissionDenied);

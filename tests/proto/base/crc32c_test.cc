@@ -22,7 +22,7 @@ uint32_t BitByBit(const std::string& data) {
   return ~crc;
 }
 
-TEST(Crc32cTest, GivesTheValuesOfRfc3720) {
+TEST(Crc32cTest, MatchesRfc3720) {
   std::string ascending(32, '\0');
   for (int i = 0; i < 32; ++i) ascending[i] = static_cast<char>(i);
   EXPECT_EQ(Crc32c("123456789"), 0xe3069283u);
@@ -32,7 +32,7 @@ TEST(Crc32cTest, GivesTheValuesOfRfc3720) {
   EXPECT_EQ(Crc32c(""), 0u);
 }
 
-TEST(Crc32cTest, HardwareAndTableAgreeAtEveryLengthAndAlignment) {
+TEST(Crc32cTest, MatchesTablesAtEveryLengthAndAlignment) {
   std::mt19937 random(7);
   std::string data(300, '\0');
   for (char& c : data) c = static_cast<char>(random());

@@ -8,17 +8,17 @@
 namespace trainerd {
 namespace {
 
-TEST(HashTest, Sha256OfKnownTexts) {
+TEST(HashTest, HashesKnownTextsWithSha256) {
   EXPECT_EQ(ToHex(Sha256("")), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(ToHex(Sha256("abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
-TEST(HashTest, Xxh3OfNothingIsCanonical) {
+TEST(HashTest, HashesNothingCanonically) {
   EXPECT_EQ(ToHex(Xxh3("")), "99aa06d3014798d86001c324468d497f");
 }
 
-TEST(HashTest, StreamInAnyPiecesEqualsTheWhole) {
+TEST(HashTest, StreamsAnyPiecesToSameHash) {
   std::string data(5000, '\0');
   for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 31 + i / 256);
   for (const size_t piece : {1u, 7u, 255u, 256u, 257u, 5000u}) {
@@ -32,7 +32,7 @@ TEST(HashTest, StreamInAnyPiecesEqualsTheWhole) {
   EXPECT_EQ(empty.Digest(), Xxh3(""));
 }
 
-TEST(HashTest, HexHasTwoLowerCaseDigitsAByte) {
+TEST(HashTest, PrintsTwoLowerCaseDigitsPerByte) {
   EXPECT_EQ(ToHex(std::string("\x00\x0f\xa0\xff", 4)), "000fa0ff");
 }
 

@@ -25,19 +25,19 @@ absl::Status CheckEven(int number, int* evaluations) {
   return absl::NotFoundError("reached the end");
 }
 
-TEST(StatusMacrosTest, AssignOrReturnMovesValuesAndPassesErrorsOn) {
+TEST(StatusMacrosTest, AssignsValuesAndReturnsErrors) {
   EXPECT_EQ(*Quarter(8), 2);
   EXPECT_EQ(Quarter(6).status().message(), "odd");
 }
 
-TEST(StatusMacrosTest, ReturnIfErrorEvaluatesOnce) {
+TEST(StatusMacrosTest, EvaluatesExpressionOnce) {
   int evaluations = 0;
   EXPECT_EQ(CheckEven(1, &evaluations).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(CheckEven(2, &evaluations).code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(evaluations, 2);
 }
 
-TEST(StatusMacrosTest, AnnotateKeepsCodeAndPayload) {
+TEST(StatusMacrosTest, KeepsCodeAndPayloadWhenAnnotating) {
   absl::Status status = absl::DataLossError("cut off");
   status.SetPayload("url", absl::Cord("details"));
   const absl::Status annotated = Annotate(status, "load shard ", 3);
@@ -47,7 +47,7 @@ TEST(StatusMacrosTest, AnnotateKeepsCodeAndPayload) {
   EXPECT_TRUE(Annotate(absl::OkStatus(), "x").ok());
 }
 
-TEST(StatusMacrosTest, CheckNamesTheCondition) {
+TEST(StatusMacrosTest, PrintsConditionOfFailedCheck) {
   EXPECT_DEATH(TRAINERD_CHECK(1 > 2), "check failed: 1 > 2");
   TRAINERD_CHECK(2 > 1);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon in this process, over its unix socket and over loopback TCP: what only gRPC can get
-// wrong. No worker program is there, so jobs stay in the queue.
+// The daemon in this process, over its unix socket and over loopback TCP. There is no worker
+// program, so jobs stay in the queue.
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/stat.h>
@@ -12,6 +12,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "proto/base/atomic_file.h"
+#include "proto/contract/job/revision.h"
 #include "server/server.h"
 #include "tests/server/test_env.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
@@ -41,8 +42,7 @@ class ApiTest : public ::testing::Test {
     server_ = *std::move(server);
     return absl::OkStatus();
   }
-  // The socket's path may be longer than a socket address: through the folder's descriptor it is
-  // short.
+  // The socket's path may be too long for a socket address, so the folder's descriptor is used.
   void Connect(const std::string& state) {
     folder_ = ::open((dir_ / state).c_str(), O_RDONLY | O_DIRECTORY);
     channel_ =
@@ -77,7 +77,7 @@ class ApiTest : public ::testing::Test {
   int folder_ = -1;
 };
 
-TEST_F(ApiTest, ServesAStateDirectoryWithA200CharacterPath) {
+TEST_F(ApiTest, ServesStateDirectoryWith200CharacterPath) {
   const std::string state = std::string(200, 's');
   ASSERT_OK(StartServer(state));
   Connect(state);
@@ -90,7 +90,7 @@ TEST_F(ApiTest, ServesAStateDirectoryWithA200CharacterPath) {
   EXPECT_FALSE(list.cursor().empty());
 }
 
-TEST_F(ApiTest, ErrorsCarryTheirDetails) {
+TEST_F(ApiTest, ErrorsHaveDetails) {
   ASSERT_OK(StartServer("s"));
   Connect("s");
   v1::SubmitJobRequest request = Request("a");
@@ -108,7 +108,7 @@ TEST_F(ApiTest, ErrorsCarryTheirDetails) {
   EXPECT_EQ(bad.field_violations(0).field(), "train.batch_size");
 }
 
-TEST_F(ApiTest, StreamSendsTheSnapshotThenWhatFollowsAndEndsWithTheJob) {
+TEST_F(ApiTest, StreamSendsSnapshotThenEventsUntilJobEnds) {
   ASSERT_OK(StartServer("s"));
   Connect("s");
   ASSERT_TRUE(Submit("a").ok());
@@ -131,7 +131,7 @@ TEST_F(ApiTest, StreamSendsTheSnapshotThenWhatFollowsAndEndsWithTheJob) {
   }
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_EQ(ended, 1);
-  // The same again from the snapshot's cursor: exactly the rest.
+  // Watching from the snapshot's cursor sends exactly the rest.
   grpc::ClientContext again;
   request.set_send_snapshot(false);
   request.set_after(cursor);
@@ -142,7 +142,7 @@ TEST_F(ApiTest, StreamSendsTheSnapshotThenWhatFollowsAndEndsWithTheJob) {
   EXPECT_TRUE(reader->Finish().ok());
 }
 
-TEST_F(ApiTest, ExpiredCursorIsOutOfRange) {
+TEST_F(ApiTest, RefusesExpiredCursor) {
   ASSERT_OK(StartServer("s"));
   Connect("s");
   grpc::ClientContext context;
@@ -155,7 +155,7 @@ TEST_F(ApiTest, ExpiredCursorIsOutOfRange) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::OUT_OF_RANGE);
 }
 
-TEST_F(ApiTest, WaitJobAnswersAtTheStateAtTheEndOrAtItsTimeout) {
+TEST_F(ApiTest, WaitJobRepliesAtStateEndOrTimeout) {
   ASSERT_OK(StartServer("s"));
   Connect("s");
   ASSERT_TRUE(Submit("a").ok());
@@ -177,7 +177,7 @@ TEST_F(ApiTest, WaitJobAnswersAtTheStateAtTheEndOrAtItsTimeout) {
   stopper.join();
 }
 
-TEST_F(ApiTest, StreamsBeyondTheLimitAreRefusedWithADelay) {
+TEST_F(ApiTest, RefusesStreamsBeyondLimitWithRetryDelay) {
   ASSERT_OK(StartServer("s", "unix", /*watchers=*/1));
   Connect("s");
   ASSERT_TRUE(Submit("a").ok());
@@ -195,7 +195,7 @@ TEST_F(ApiTest, StreamsBeyondTheLimitAreRefusedWithADelay) {
   first->Finish();
 }
 
-TEST_F(ApiTest, StoppingTheServerEndsStreamsThatWait) {
+TEST_F(ApiTest, ShutdownEndsWaitingStreams) {
   ASSERT_OK(StartServer("s"));
   Connect("s");
   ASSERT_TRUE(Submit("a").ok());
@@ -215,7 +215,7 @@ TEST_F(ApiTest, StoppingTheServerEndsStreamsThatWait) {
   EXPECT_TRUE(absl::StrContains(end.error_message(), "call again")) << end.error_message();
 }
 
-TEST_F(ApiTest, TcpNeedsTheTokenInEveryCallOfEveryService) {
+TEST_F(ApiTest, TcpRequiresTokenInEachCallOfEachService) {
   ASSERT_OK(StartServer("s", "127.0.0.1:0"));
   struct stat info;
   ASSERT_EQ(::stat((dir_ / "s/token").c_str(), &info), 0);
@@ -248,7 +248,7 @@ TEST_F(ApiTest, TcpNeedsTheTokenInEveryCallOfEveryService) {
             grpc::StatusCode::UNAUTHENTICATED);
 }
 
-TEST_F(ApiTest, SecondServerOnAPortSaysThatItIsTaken) {
+TEST_F(ApiTest, SecondServerOnPortReportsThatItIsInUse) {
   ASSERT_OK(StartServer("s", "127.0.0.1:0"));
   const std::string address = server_->address();
   std::unique_ptr<Server> first = std::move(server_);
@@ -257,7 +257,7 @@ TEST_F(ApiTest, SecondServerOnAPortSaysThatItIsTaken) {
   EXPECT_TRUE(absl::StrContains(second.message(), address)) << second;
 }
 
-TEST_F(ApiTest, AddressBeyondThisMachineIsRefusedWithTheReason) {
+TEST_F(ApiTest, RefusesNonLoopbackAddressWithReason) {
   for (const char* listen :
        {"0.0.0.0:5000", "192.168.1.5:5000", "[::]:5000", "example.org:1", "nonsense"}) {
     const absl::Status status = StartServer("s", listen);
@@ -267,7 +267,7 @@ TEST_F(ApiTest, AddressBeyondThisMachineIsRefusedWithTheReason) {
   }
 }
 
-TEST_F(ApiTest, ServerInfoNamesTheDatabaseAndTheApi) {
+TEST_F(ApiTest, ServerInfoHasDatabaseAndApiRevision) {
   ASSERT_OK(StartServer("s"));
   Connect("s");
   auto admin = v1::Admin::NewStub(channel_);
@@ -275,12 +275,12 @@ TEST_F(ApiTest, ServerInfoNamesTheDatabaseAndTheApi) {
   v1::ServerInfo info;
   ASSERT_TRUE(admin->GetServerInfo(&context, {}, &info).ok());
   EXPECT_EQ(info.version(), "test");
-  EXPECT_EQ(info.api_revision(), 1);
+  EXPECT_EQ(info.api_revision(), kApiRevision);
   EXPECT_EQ(info.database_id().size(), 16u);
   EXPECT_EQ(info.state_dir(), dir_ / "s");
 }
 
-TEST_F(ApiTest, LogOfAJobThatHasNotStartedSaysSo) {
+TEST_F(ApiTest, RefusesLogOfJobThatHasNotStarted) {
   ASSERT_OK(StartServer("s"));
   Connect("s");
   ASSERT_TRUE(Submit("a").ok());

@@ -1,17 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// StreamLogs over a real socket, with log files and rows that the test writes.
+// StreamLogs over a real socket. The test writes the log files and the rows.
 #include "server/api/log_stream.h"
 
 #include <fstream>
 #include <thread>
 
 #include "proto/contract/run_dir/attempt_files.h"
-#include "server/api/services.h"
 #include "server/store/run_rows.h"
 #include "tests/server/test_env.h"
+#include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::server {
 namespace {
+
+// A service with the call under test only.
+class LogService final : public v1::Runs::WithCallbackMethod_StreamLogs<v1::Runs::Service> {
+ public:
+  LogService(Store& store, LogPoller& poller, StreamLimit& limit)
+      : store_(store), poller_(poller), limit_(limit) {}
+  grpc::ServerWriteReactor<v1::LogChunk>* StreamLogs(
+      grpc::CallbackServerContext*, const v1::StreamLogsRequest* request) override {
+    return StartStreamLogs(store_, poller_, limit_, *request);
+  }
+
+ private:
+  Store& store_;
+  LogPoller& poller_;
+  StreamLimit& limit_;
+};
 
 class LogStreamTest : public ::testing::Test {
  protected:
@@ -20,7 +36,7 @@ class LogStreamTest : public ::testing::Test {
     EXPECT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
     poller_ = std::make_unique<LogPoller>();
-    service_ = std::make_unique<RunsService>(*store_, *poller_, limit_);
+    service_ = std::make_unique<LogService>(*store_, *poller_, limit_);
     grpc::ServerBuilder builder;
     const std::string address = "unix:" + (dir_ / "s");
     builder.AddListeningPort(address, grpc::InsecureServerCredentials());
@@ -53,7 +69,7 @@ class LogStreamTest : public ::testing::Test {
     std::snprintf(name, sizeof name, "/worker.%020lld.log", static_cast<long long>(file_offset));
     std::ofstream(LogDir() + name, std::ios::app) << text;
   }
-  // All that a call without follow gives.
+  // The complete reply to a call without `follow`.
   std::string Read(const std::string& request, int64_t* first_offset = nullptr) {
     grpc::ClientContext context;
     auto reader = stub_->StreamLogs(&context, FromText<v1::StreamLogsRequest>(request));
@@ -72,19 +88,19 @@ class LogStreamTest : public ::testing::Test {
   StreamLimit limit_{10};
   std::unique_ptr<Store> store_;
   std::unique_ptr<LogPoller> poller_;
-  std::unique_ptr<RunsService> service_;
+  std::unique_ptr<LogService> service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::Runs::Stub> stub_;
 };
 
-TEST_F(LogStreamTest, ReadsWhatIsThereFromAnOffsetOrTheLastLines) {
+TEST_F(LogStreamTest, ReadsFromOffsetOrLastLines) {
   Append("one\ntwo\nthree\n");
   EXPECT_EQ(Read("name: 'jobs/a'"), "one\ntwo\nthree\n");
   EXPECT_EQ(Read("name: 'jobs/a' after_offset: 4"), "two\nthree\n");
   EXPECT_EQ(Read("name: 'jobs/a' tail_lines: 1"), "three\n");
 }
 
-TEST_F(LogStreamTest, OffsetsStayTheSameOverARotation) {
+TEST_F(LogStreamTest, KeepsOffsetsAcrossRotation) {
   Append("old\n", 0);
   Append("new\n", 4);
   EXPECT_EQ(Read("name: 'jobs/a'"), "old\nnew\n");
@@ -94,7 +110,7 @@ TEST_F(LogStreamTest, OffsetsStayTheSameOverARotation) {
   EXPECT_EQ(first, 4);
 }
 
-TEST_F(LogStreamTest, FollowsUntilTheAttemptHasEndedAndMissesNothing) {
+TEST_F(LogStreamTest, FollowsUntilAttemptEndsWithoutGap) {
   Append("begin\n");
   std::string text;
   std::thread follower([&] { text = Read("name: 'jobs/a' follow: true"); });
@@ -109,7 +125,7 @@ TEST_F(LogStreamTest, FollowsUntilTheAttemptHasEndedAndMissesNothing) {
   EXPECT_EQ(text, expected);
 }
 
-TEST_F(LogStreamTest, DrainingEndsFollowers) {
+TEST_F(LogStreamTest, DrainEndsFollowers) {
   Append("x\n");
   grpc::ClientContext context;
   auto reader =
@@ -121,7 +137,7 @@ TEST_F(LogStreamTest, DrainingEndsFollowers) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
-TEST_F(LogStreamTest, FollowerThatLeavesIsForgotten) {
+TEST_F(LogStreamTest, ForgetsDisconnectedFollower) {
   Append("x\n");
   grpc::ClientContext context;
   auto reader =

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commands against a real store, without gRPC and without a reconciler.
+// The commands with a real store, without gRPC and reconciler.
 #include "server/commands/job_manager.h"
 
 #include <fstream>
@@ -7,6 +7,8 @@
 #include "absl/strings/match.h"
 #include "google/rpc/error_details.pb.h"
 #include "proto/base/hash.h"
+#include "proto/base/time.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "server/store/run_rows.h"
 #include "tests/io_faults.h"
@@ -76,7 +78,7 @@ class JobManagerTest : public ::testing::Test {
       return StoreJob(t.db(), &record);
     }));
   }
-  // A row, and the folder that it speaks of.
+  // A checkpoint: its row and its folder.
   void AddCheckpoint(const std::string& job, const std::string& id, int64_t step,
                      bool verified = true) {
     const std::string bytes = absl::StrCat("weights of step ", step);
@@ -138,7 +140,7 @@ TEST_F(JobManagerTest, SubmittedJobIsQueuedWithDefaultsAndItsFirstEventSaysSo) {
 }
 
 // T9
-TEST_F(JobManagerTest, SameRequestIdIsTheSameJobAlsoAfterARestart) {
+TEST_F(JobManagerTest, SameRequestIdIsSameJobAfterRestart) {
   const v1::SubmitJobRequest request = Request("labels: {a: x, b: y}", "r1");
   const auto first = jobs_->Submit(request, "test");
   ASSERT_OK(first.status());
@@ -152,7 +154,7 @@ TEST_F(JobManagerTest, SameRequestIdIsTheSameJobAlsoAfterARestart) {
   EXPECT_EQ(Reason(other), "REQUEST_ID_REUSED");
 }
 
-TEST_F(JobManagerTest, EveryFaultOfTheFilesIsToldAtOnce) {
+TEST_F(JobManagerTest, ReportsAllFileViolationsAtOnce) {
   v1::SubmitJobRequest request = Request("output: {path: " + (dir_ / "model") + "}");
   request.mutable_config()->mutable_model()->set_path("/nowhere/model");
   request.mutable_config()->mutable_data()->mutable_train(0)->set_path("relative.jsonl");
@@ -161,11 +163,11 @@ TEST_F(JobManagerTest, EveryFaultOfTheFilesIsToldAtOnce) {
   EXPECT_EQ(Fields(status),
             (std::vector<std::string>{"model.path", "data.train[0].path", "output.path"}));
   EXPECT_TRUE(absl::StrContains(status.message(), "no such folder: /nowhere/model")) << status;
-  EXPECT_TRUE(absl::StrContains(status.message(), "exists already")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "already exists")) << status;
   EXPECT_TRUE(recorder_.Events().empty());
 }
 
-TEST_F(JobManagerTest, OutputFolderOfTheJobItselfIsItsOwn) {
+TEST_F(JobManagerTest, AcceptsExistingOutputFolderOfSameJob) {
   Manifest manifest;
   manifest.job = "jobs/mine";
   manifest.kind = "final";
@@ -178,16 +180,16 @@ TEST_F(JobManagerTest, OutputFolderOfTheJobItselfIsItsOwn) {
   EXPECT_OK(jobs_->Submit(request, "test").status());
 }
 
-TEST_F(JobManagerTest, TwoJobsCannotWriteToOneOutput) {
+TEST_F(JobManagerTest, RefusesOutputOfAnotherJob) {
   const std::string yaml = "output: {path: " + (dir_ / "out") + "}";
   Submit(yaml);
   EXPECT_EQ(Fields(jobs_->Submit(Request(yaml), "test").status()),
             std::vector<std::string>{"output.path"});
 }
 
-TEST_F(JobManagerTest, UnknownDeviceIsRefusedOnceTheMachineIsKnown) {
+TEST_F(JobManagerTest, RefusesUnknownDeviceOnceDevicesAreKnown) {
   const std::string yaml = "resources: {device: 'cuda:7'}";
-  Submit(yaml);  // not known yet
+  Submit(yaml);  // the devices are not known yet
   v1::Device cpu;
   cpu.set_name("cpu");
   devices_.Set({cpu});
@@ -196,7 +198,7 @@ TEST_F(JobManagerTest, UnknownDeviceIsRefusedOnceTheMachineIsKnown) {
   EXPECT_TRUE(absl::StrContains(status.message(), "it has cpu")) << status;
 }
 
-TEST_F(JobManagerTest, WantedIdMustBeValidAndFree) {
+TEST_F(JobManagerTest, RefusesInvalidOrUsedJobId) {
   v1::SubmitJobRequest request = Request();
   request.set_job_id("Bad Id");
   EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Submit(request, "t").status()));
@@ -205,7 +207,7 @@ TEST_F(JobManagerTest, WantedIdMustBeValidAndFree) {
   EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "JOB_EXISTS");
 }
 
-TEST_F(JobManagerTest, FullQueueIsResourceExhaustedWithADelay) {
+TEST_F(JobManagerTest, RefusesSubmitToFullQueueWithRetryDelay) {
   Open(/*max_queued=*/2);
   Submit();
   const std::string second = Submit().name();
@@ -217,12 +219,12 @@ TEST_F(JobManagerTest, FullQueueIsResourceExhaustedWithADelay) {
   EXPECT_OK(jobs_->Submit(Request(), "t").status());
 }
 
-TEST_F(JobManagerTest, CommandsAreRecordedWithTheirEvent) {
+TEST_F(JobManagerTest, RecordsCommandsWithTheirEvent) {
   const std::string name = Submit().name();
   EXPECT_EQ(jobs_->Pause(Pause(name), "t")->wait_reason(), v1::Job::HELD);
   EXPECT_EQ(recorder_.Events().size(), 2u);
   EXPECT_OK(jobs_->Pause(Pause(name), "t").status());
-  EXPECT_EQ(recorder_.Events().size(), 2u) << "as is: nothing changed, no event";
+  EXPECT_EQ(recorder_.Events().size(), 2u) << "no change, no event";
   v1::ResumeRequest resume;
   resume.set_name(name);
   EXPECT_EQ(jobs_->Resume(resume, "t")->wait_reason(), v1::Job::RESOURCES);
@@ -232,13 +234,13 @@ TEST_F(JobManagerTest, CommandsAreRecordedWithTheirEvent) {
   EXPECT_EQ(Reason(late), "JOB_TERMINAL");
 }
 
-TEST_F(JobManagerTest, GracefulStopOfAQueuedJobWithACheckpointIsStopped) {
+TEST_F(JobManagerTest, StopsQueuedJobAtItsCheckpoint) {
   const std::string name = Submit().name();
   SetState(JobId(name), v1::Job::QUEUED, name + "/checkpoints/c");
   EXPECT_EQ(jobs_->Stop(Stop(name), "t")->state(), v1::Job::STOPPED);
 }
 
-TEST_F(JobManagerTest, RepeatedRequestIdAnswersAsBeforeAndDoesNotActAgain) {
+TEST_F(JobManagerTest, RepeatedRequestIdGetsFirstReplyWithoutEffect) {
   const std::string name = Submit().name();
   ASSERT_OK(jobs_->Pause(Pause(name, "p1"), "t").status());
   v1::ResumeRequest resume;
@@ -246,17 +248,17 @@ TEST_F(JobManagerTest, RepeatedRequestIdAnswersAsBeforeAndDoesNotActAgain) {
   ASSERT_OK(jobs_->Resume(resume, "t").status());
   const auto again = jobs_->Pause(Pause(name, "p1"), "t");
   ASSERT_OK(again.status());
-  EXPECT_EQ(again->wait_reason(), v1::Job::HELD) << "the first answer";
+  EXPECT_EQ(again->wait_reason(), v1::Job::HELD) << "the first reply";
   EXPECT_EQ(Load(*store_, JobId(name)).job.wait_reason(), v1::Job::RESOURCES);
 }
 
-TEST_F(JobManagerTest, OldEtagIsAborted) {
+TEST_F(JobManagerTest, AbortsCommandWithOldEtag) {
   const v1::Job job = Submit();
   ASSERT_OK(jobs_->Pause(Pause(job.name(), "", job.etag()), "t").status());
   EXPECT_TRUE(absl::IsAborted(jobs_->Pause(Pause(job.name(), "", job.etag()), "t").status()));
 }
 
-TEST_F(JobManagerTest, DeadlineOfAnEndOnlyMovesForward) {
+TEST_F(JobManagerTest, LaterCommandNeverExtendsDeadline) {
   const std::string name = Submit("limits: {stop_grace: 100s}").name();
   const std::string id = JobId(name);
   SetState(id, v1::Job::RUNNING);
@@ -271,7 +273,7 @@ TEST_F(JobManagerTest, DeadlineOfAnEndOnlyMovesForward) {
 }
 
 // T2
-TEST_F(JobManagerTest, WhatIsWantedOfAnEndingAttemptOnlyGetsMoreSevere) {
+TEST_F(JobManagerTest, DesiredStateOnlyEscalates) {
   const std::string name = Submit().name();
   SetState(JobId(name), v1::Job::RUNNING);
   EXPECT_EQ(jobs_->Stop(Stop(name, v1::StopRequest::DISCARD), "t")->state(), v1::Job::STOPPING);
@@ -307,7 +309,7 @@ TEST_F(JobManagerTest, TerminalStateNeverChanges) {
   }
 }
 
-TEST_F(JobManagerTest, FromContinuesAJobsNewestCheckpointWithItsConfiguration) {
+TEST_F(JobManagerTest, FromUsesResumePointAndConfigurationOfJob) {
   const v1::Job base =
       Submit("name: base\ntrain: {seed: 9, max_steps: 50}\noptimizer: {betas: [0.8, 0.9]}");
   const std::string id = JobId(base.name());
@@ -326,7 +328,7 @@ TEST_F(JobManagerTest, FromContinuesAJobsNewestCheckpointWithItsConfiguration) {
   EXPECT_EQ(job.config().optimizer().betas_size(), 2);
   EXPECT_EQ(job.config().data().train_size(), 1);
   EXPECT_EQ(job.config().data().now(), base.config().data().now())
-      << "the date is frozen with the first job";
+      << "the date of the first job is kept";
   EXPECT_TRUE(std::count(job.given().begin(), job.given().end(), "train.seed"));
   EXPECT_EQ(Load(*store_, JobId(job.name())).ledger.init_path(), dir_ / "c5");
   request.set_from(base.name() + "/checkpoints/c9");
@@ -339,7 +341,7 @@ TEST_F(JobManagerTest, FromContinuesAJobsNewestCheckpointWithItsConfiguration) {
   EXPECT_EQ(Reason(jobs_->Delete(remove, "t").status()), "JOB_IN_USE");
 }
 
-TEST_F(JobManagerTest, FromADamagedCheckpointIsRefusedAndNamesTheNextOlderOne) {
+TEST_F(JobManagerTest, RefusesCorruptBaseAndNamesOlderCheckpoint) {
   const v1::Job base = Submit("name: base");
   AddCheckpoint(base.name(), "c5", 5);
   AddCheckpoint(base.name(), "c9", 9);
@@ -350,7 +352,7 @@ TEST_F(JobManagerTest, FromADamagedCheckpointIsRefusedAndNamesTheNextOlderOne) {
   {
     const IoFault fault(IoFaults::Call::kRead, "c9/MANIFEST.json", EIO);
     EXPECT_TRUE(absl::IsUnavailable(jobs_->Submit(request, "t").status()))
-        << "what cannot be read now is not damaged";
+        << "an I/O error is inconclusive";
   }
   const absl::Status refused = jobs_->Submit(request, "t").status();
   EXPECT_EQ(Reason(refused), "CHECKPOINT_DAMAGED");
@@ -363,7 +365,7 @@ TEST_F(JobManagerTest, FromADamagedCheckpointIsRefusedAndNamesTheNextOlderOne) {
             base.name() + "/checkpoints/c5");
 }
 
-TEST_F(JobManagerTest, FromAJobPassesOverItsDamagedCheckpoints) {
+TEST_F(JobManagerTest, FromJobSkipsCorruptCheckpoints) {
   const v1::Job base = Submit("name: base");
   AddCheckpoint(base.name(), "c5", 5);
   AddCheckpoint(base.name(), "c9", 9);
@@ -377,7 +379,7 @@ TEST_F(JobManagerTest, FromAJobPassesOverItsDamagedCheckpoints) {
   EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_RESUME");
 }
 
-TEST_F(JobManagerTest, InitFromADamagedFolderIsAViolation) {
+TEST_F(JobManagerTest, RefusesInitFromCorruptFolder) {
   const v1::Job base = Submit("name: base");
   AddCheckpoint(base.name(), "c5", 5);
   const v1::SubmitJobRequest request =
@@ -389,7 +391,7 @@ TEST_F(JobManagerTest, InitFromADamagedFolderIsAViolation) {
   EXPECT_TRUE(absl::StrContains(refused.message(), "3 bytes instead of 17")) << refused;
 }
 
-TEST_F(JobManagerTest, DeletesOnlyWhatHasEnded) {
+TEST_F(JobManagerTest, DeletesOnlyEndedJobs) {
   const std::string name = Submit().name();
   v1::DeleteJobRequest request;
   request.set_name(name);
@@ -400,7 +402,7 @@ TEST_F(JobManagerTest, DeletesOnlyWhatHasEnded) {
   EXPECT_EQ(removed_, std::vector<std::string>{JobId(name)});
 }
 
-TEST_F(JobManagerTest, UnknownJobIsNotFound) {
+TEST_F(JobManagerTest, RefusesUnknownJob) {
   EXPECT_TRUE(absl::IsNotFound(jobs_->Pause(Pause("jobs/none"), "t").status()));
   EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Pause(Pause(""), "t").status()));
 }

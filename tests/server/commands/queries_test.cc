@@ -3,6 +3,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "proto/contract/job/names.h"
 #include "server/events/cursor.h"
 #include "server/store/run_rows.h"
 #include "tests/server/test_env.h"
@@ -54,7 +55,7 @@ class QueriesTest : public ::testing::Test {
   std::unique_ptr<Store> store_;
 };
 
-TEST_F(QueriesTest, ListsNewestFirstInPagesWithoutRepeatingOrMissingAny) {
+TEST_F(QueriesTest, ListsEachJobOnceInPagesNewestFirst) {
   Add(7);
   for (int page : {1, 2, 3, 7, 100}) {
     v1::ListJobsRequest request;
@@ -75,14 +76,14 @@ TEST_F(QueriesTest, FiltersByStateAndLabels) {
             "j4 j0 ");
 }
 
-TEST_F(QueriesTest, RefusesPagesThatMakeNoSense) {
+TEST_F(QueriesTest, RefusesInvalidPageSizeAndToken) {
   EXPECT_TRUE(absl::IsInvalidArgument(
       ListJobs(*store_, FromText<v1::ListJobsRequest>("page_size: -1")).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(
       ListJobs(*store_, FromText<v1::ListJobsRequest>("page_token: 'x'")).status()));
 }
 
-TEST_F(QueriesTest, CursorOfAJobContinuesExactlyAfterIt) {
+TEST_F(QueriesTest, CursorOfJobResumesExactlyAfterIt) {
   Add(2);
   const v1::Job job = *GetJob(*store_, "jobs/j0");
   EXPECT_EQ(job.cursor(), FormatCursor(store_->database_id(), 2));
@@ -92,7 +93,7 @@ TEST_F(QueriesTest, CursorOfAJobContinuesExactlyAfterIt) {
   EXPECT_EQ(watch->start_seq, 2);
 }
 
-TEST_F(QueriesTest, AttemptsAndCheckpointsArePagedInTheirOrder) {
+TEST_F(QueriesTest, PagesAttemptsAndCheckpointsInOrder) {
   Add(1);
   ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
     for (int i = 1; i <= 5; ++i) {
@@ -129,7 +130,7 @@ TEST_F(QueriesTest, AttemptsAndCheckpointsArePagedInTheirOrder) {
   EXPECT_EQ(checkpoints, "5 4 3 2 ");
 }
 
-TEST_F(QueriesTest, WatchRequestsAreChecked) {
+TEST_F(QueriesTest, RefusesInvalidWatchRequests) {
   Add(1);
   EXPECT_OK(Watch("parent: 'jobs/-'"));
   EXPECT_OK(Watch("parent: 'j0' event_types: 'metrics'"));
@@ -143,7 +144,7 @@ TEST_F(QueriesTest, WatchRequestsAreChecked) {
   EXPECT_TRUE(absl::StrContains(typo.message(), "did you mean \"metrics\"?")) << typo;
 }
 
-TEST_F(QueriesTest, CursorFromBeforeExpiredMetricsIsOutOfRangeButBeginIsNot) {
+TEST_F(QueriesTest, RefusesCursorBeforeExpiredMetricsButNotBegin) {
   Add(1);
   ASSERT_OK(store_->Change([&](Transaction& t) {
     v1::Event event;
@@ -164,7 +165,7 @@ TEST_F(QueriesTest, CursorFromBeforeExpiredMetricsIsOutOfRangeButBeginIsNot) {
   }
 }
 
-TEST_F(QueriesTest, SnapshotOfAllJobsComesInPagesAndSaysWhenItIsComplete) {
+TEST_F(QueriesTest, SendsSnapshotOfAllJobsInPages) {
   Add(130);
   auto watch =
       MakeWatch(*store_, FromText<v1::StreamStatusRequest>("parent: 'jobs/-' send_snapshot: true"));
@@ -172,7 +173,7 @@ TEST_F(QueriesTest, SnapshotOfAllJobsComesInPagesAndSaysWhenItIsComplete) {
   EXPECT_EQ(watch->start_seq, 130);
   int jobs = 0, complete = 0, messages = 0;
   while (true) {
-    auto message = watch->preamble();
+    auto message = watch->snapshot();
     ASSERT_OK(message.status());
     if (!message->has_value()) break;
     v1::StreamStatusResponse response;

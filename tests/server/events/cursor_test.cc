@@ -6,18 +6,18 @@
 namespace trainerd::server {
 namespace {
 
-TEST(CursorTest, ComesBackAsItWas) {
+TEST(CursorTest, RoundTrips) {
   EXPECT_EQ(*ParseCursor(FormatCursor("00ab", 17), "00ab", 20), 17);
   EXPECT_EQ(*ParseCursor("begin", "00ab", 20), 0);
 }
 
-TEST(CursorTest, TextThatIsNoCursorIsInvalid) {
+TEST(CursorTest, RefusesTextThatIsNoCursor) {
   for (const char* text : {"", "x", "17", "00ab-", "00ab-x"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(ParseCursor(text, "00ab", 20).status())) << text;
   }
 }
 
-TEST(CursorTest, OtherDatabaseOrFutureIsOutOfRange) {
+TEST(CursorTest, OtherDatabaseOrFutureIsExpired) {
   EXPECT_TRUE(absl::IsOutOfRange(ParseCursor("00ac-17", "00ab", 20).status()));
   const absl::Status future = ParseCursor("00ab-21", "00ab", 20).status();
   EXPECT_TRUE(absl::IsOutOfRange(future));

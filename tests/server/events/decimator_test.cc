@@ -31,7 +31,7 @@ class DecimatorTest : public ::testing::Test {
   int64_t seq_ = 0;
 };
 
-TEST_F(DecimatorTest, MergesStepsThatComeWithinTheInterval) {
+TEST_F(DecimatorTest, MergesStepsWithinInterval) {
   Add(MetricsEvent("jobs/a", 1));
   decimator_.FlushIfDue(clock_.Now(), &out_);
   ASSERT_EQ(Take().size(), 1u) << "the first goes out at once";
@@ -49,7 +49,7 @@ TEST_F(DecimatorTest, MergesStepsThatComeWithinTheInterval) {
   EXPECT_EQ(events[0].seq(), 5);
 }
 
-TEST_F(DecimatorTest, OtherEventsPassAtOnceAfterTheMetricsBeforeThem) {
+TEST_F(DecimatorTest, PassesOtherEventsAfterEarlierMetrics) {
   Add(MetricsEvent("jobs/a", 1));
   Add(MetricsEvent("jobs/b", 7));
   Add(StateEvent("jobs/a", v1::Job::SUCCEEDED));
@@ -61,7 +61,7 @@ TEST_F(DecimatorTest, OtherEventsPassAtOnceAfterTheMetricsBeforeThem) {
   EXPECT_FALSE(decimator_.holds_back());
 }
 
-TEST_F(DecimatorTest, JobsAreMergedApart) {
+TEST_F(DecimatorTest, MergesEachJobSeparately) {
   for (int step = 1; step <= 3; ++step) {
     Add(MetricsEvent("jobs/a", step));
     Add(MetricsEvent("jobs/b", step * 10));
@@ -73,7 +73,7 @@ TEST_F(DecimatorTest, JobsAreMergedApart) {
   EXPECT_EQ(events[1].metrics().step(), 30);
 }
 
-TEST_F(DecimatorTest, AttemptsAreNeverMergedWithEachOther) {
+TEST_F(DecimatorTest, NeverMergesAttempts) {
   Add(MetricsEvent("jobs/a", 5, /*attempt=*/1));
   Add(MetricsEvent("jobs/a", 4, /*attempt=*/2));
   EXPECT_EQ(Take().size(), 1u);

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "server/events/event_log.h"
 #include "server/events/watch.h"
 #include "tests/server/test_env.h"
@@ -31,11 +33,13 @@ inline v1::Event StateEvent(const std::string& job, v1::Job::State to) {
   return event;
 }
 
-// A log that is written by hand; what it forgets is kept as the database would.
+// A log without a database: `all` keeps every event, as the database would.
 class LogFixture {
  public:
   explicit LogFixture(EventLog::Limits limits = {}) : log(limits) {
     log.Start(0, [this](const std::string& job, int64_t after, int limit) {
+      absl::MutexLock lock(&mutex);
+      mutex.Await(absl::Condition(&database_answers));
       std::vector<EventRecord> result;
       for (const EventRecord& record : all) {
         if (record.seq <= after || (!job.empty() && record.job != job)) continue;
@@ -49,24 +53,40 @@ class LogFixture {
   }
   // One change of these events.
   void Publish(std::vector<v1::Event> events, int flags = 0) {
-    const int64_t change = static_cast<int64_t>(all.size()) + 1;
     std::vector<EventRecord> records;
-    for (v1::Event& event : events) {
-      event.set_seq(static_cast<int64_t>(all.size()) + 1);
-      EventRecord record{.seq = event.seq(),
-                         .change = change,
-                         .job = event.job(),
-                         .type = EventType(event),
-                         .flags = flags,
-                         .bytes = std::make_shared<const std::string>(event.SerializeAsString())};
-      all.push_back(record);
-      records.push_back(record);
+    {
+      absl::MutexLock lock(&mutex);
+      const int64_t change = static_cast<int64_t>(all.size()) + 1;
+      for (v1::Event& event : events) {
+        event.set_seq(static_cast<int64_t>(all.size()) + 1);
+        records.push_back(
+            {.seq = event.seq(),
+             .change = change,
+             .job = event.job(),
+             .type = EventType(event),
+             .flags = flags,
+             .bytes = std::make_shared<const std::string>(event.SerializeAsString())});
+        all.push_back(records.back());
+      }
     }
     log.Publish(records);
   }
+  // False: reads of the database block.
+  void SetDatabaseAnswers(bool answers) {
+    absl::MutexLock lock(&mutex);
+    database_answers = answers;
+  }
 
+  int OldReads() {
+    absl::MutexLock lock(&mutex);
+    return old_reads;
+  }
+
+  absl::Mutex mutex;
+  // Guarded by mutex while readers run.
   std::vector<EventRecord> all;
-  int old_reads = 0;
+  int old_reads ABSL_GUARDED_BY(mutex) = 0;
+  bool database_answers ABSL_GUARDED_BY(mutex) = true;
   EventLog log;
 };
 

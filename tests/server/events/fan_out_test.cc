@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The thread around the watchers: one message outstanding each, a watcher that does not read costs
-// nobody anything, everything ends cleanly.
+// The threads around the watchers: one outstanding message each, no watcher delays another, clean
+// shutdown.
 #include "server/events/fan_out.h"
 
 #include <atomic>
@@ -59,7 +59,7 @@ class FakeSink : public WatchSink {
   std::vector<int64_t> seqs_;
 };
 
-TEST(FanOutTest, EveryWatcherGetsEveryEventInOrderWhileEventsArePublished) {
+TEST(FanOutTest, SendsAllEventsInOrderToAllWatchers) {
   LogFixture f;
   FanOut fan_out(f.log, "db");
   f.log.SetWake([&] { fan_out.Wake(); });
@@ -74,12 +74,12 @@ TEST(FanOutTest, EveryWatcherGetsEveryEventInOrderWhileEventsArePublished) {
     const std::vector<int64_t> seqs = sink->seqs();
     for (size_t i = 0; i < seqs.size(); ++i) ASSERT_EQ(seqs[i], static_cast<int64_t>(i) + 1);
   }
-  fan_out.Drain(absl::UnavailableError("leaving"));
+  fan_out.Drain(absl::UnavailableError("shutting down"));
   for (auto& sink : sinks) sink->finished_.WaitForNotification();
   EXPECT_TRUE(absl::IsUnavailable(sinks[0]->status_));
 }
 
-TEST(FanOutTest, WatcherThatDoesNotReadHoldsUpNobodyAndIsAbandonedAtTheEnd) {
+TEST(FanOutTest, StalledWatcherDelaysNoOtherAndIsAbandoned) {
   LogFixture f;
   FanOut fan_out(f.log, "db");
   f.log.SetWake([&] { fan_out.Wake(); });
@@ -91,13 +91,13 @@ TEST(FanOutTest, WatcherThatDoesNotReadHoldsUpNobodyAndIsAbandonedAtTheEnd) {
   for (int step = 2; step <= 600; ++step) f.Publish({MetricsEvent("jobs/a", step)});
   ASSERT_TRUE(reader.WaitFor(600));
   EXPECT_EQ(stalled.seqs().size(), 1u);
-  fan_out.Drain(absl::UnavailableError("leaving"));
+  fan_out.Drain(absl::UnavailableError("shutting down"));
   stalled.finished_.WaitForNotification();
   reader.finished_.WaitForNotification();
   EXPECT_TRUE(stalled.abandoned_);
 }
 
-TEST(FanOutTest, MessageOnItsWayWhenTheDaemonLeavesIsWaitedForAndTheWatcherHearsWhy) {
+TEST(FanOutTest, DrainsInFlightWriteThenReportsReason) {
   LogFixture f;
   FakeClock clock;
   FanOut fan_out(f.log, "db", clock.Function());
@@ -107,8 +107,8 @@ TEST(FanOutTest, MessageOnItsWayWhenTheDaemonLeavesIsWaitedForAndTheWatcherHears
   f.Publish({MetricsEvent("jobs/a", 1)});
   ASSERT_TRUE(slow.WaitFor(1));
   fan_out.Add({}, &idle);
-  fan_out.Drain(absl::UnavailableError("leaving"));
-  // Whoever has been drained after it has seen that nobody was abandoned.
+  fan_out.Drain(absl::UnavailableError("shutting down"));
+  // The idle watcher is finished in the same pass, so the slow one was not abandoned there.
   idle.finished_.WaitForNotification();
   EXPECT_FALSE(slow.abandoned_);
   slow.Read();
@@ -117,7 +117,7 @@ TEST(FanOutTest, MessageOnItsWayWhenTheDaemonLeavesIsWaitedForAndTheWatcherHears
   EXPECT_FALSE(slow.abandoned_);
 }
 
-TEST(FanOutTest, MessageThatTakesTooLongIsAbandonedWhenTheDaemonLeaves) {
+TEST(FanOutTest, AbandonsSlowWriteAtShutdown) {
   LogFixture f;
   FakeClock clock;
   FanOut fan_out(f.log, "db", clock.Function());
@@ -127,7 +127,7 @@ TEST(FanOutTest, MessageThatTakesTooLongIsAbandonedWhenTheDaemonLeaves) {
   f.Publish({MetricsEvent("jobs/a", 1)});
   ASSERT_TRUE(stalled.WaitFor(1));
   fan_out.Add({}, &idle);
-  fan_out.Drain(absl::UnavailableError("leaving"));
+  fan_out.Drain(absl::UnavailableError("shutting down"));
   idle.finished_.WaitForNotification();
   clock.Advance(kDrainPatience);
   fan_out.Wake();
@@ -135,7 +135,7 @@ TEST(FanOutTest, MessageThatTakesTooLongIsAbandonedWhenTheDaemonLeaves) {
   EXPECT_TRUE(stalled.abandoned_);
 }
 
-TEST(FanOutTest, CancelledWatcherIsFinishedOnlyAfterItsMessage) {
+TEST(FanOutTest, FinishesCancelledWatcherAfterItsMessage) {
   LogFixture f;
   FanOut fan_out(f.log, "db");
   f.log.SetWake([&] { fan_out.Wake(); });
@@ -147,7 +147,68 @@ TEST(FanOutTest, CancelledWatcherIsFinishedOnlyAfterItsMessage) {
   EXPECT_FALSE(sink.finished_.WaitForNotificationWithTimeout(absl::Milliseconds(20)));
   sink.Read();
   sink.finished_.WaitForNotification();
-  while (fan_out.watchers() > 0) std::this_thread::yield();
+}
+
+// A log whose oldest events are only in the database.
+class HistoryTest : public ::testing::Test {
+ protected:
+  static constexpr int kInMemory = 100;
+
+  HistoryTest() {
+    f_.log.SetWake([this] { fan_out_.Wake(); });
+    for (int step = 1; step <= 1000; ++step) f_.Publish({MetricsEvent("jobs/a", step)});
+  }
+  ~HistoryTest() override { f_.SetDatabaseAnswers(true); }
+
+  LogFixture f_{{.events = kInMemory, .bytes = 1 << 20}};
+  FanOut fan_out_{f_.log, "db"};
+};
+
+TEST_F(HistoryTest, CatchesUpFromDatabaseThenFollowsWithoutGap) {
+  std::vector<std::unique_ptr<FakeSink>> sinks;
+  for (int i = 0; i < 10; ++i) {
+    sinks.push_back(std::make_unique<FakeSink>(fan_out_));
+    fan_out_.Add({}, sinks.back().get());
+  }
+  for (int step = 1001; step <= 2000; ++step) f_.Publish({MetricsEvent("jobs/a", step)});
+  for (auto& sink : sinks) {
+    ASSERT_TRUE(sink->WaitFor(2000));
+    const std::vector<int64_t> seqs = sink->seqs();
+    for (size_t i = 0; i < seqs.size(); ++i) ASSERT_EQ(seqs[i], static_cast<int64_t>(i) + 1);
+  }
+  fan_out_.Drain(absl::UnavailableError("shutting down"));
+  for (auto& sink : sinks) sink->finished_.WaitForNotification();
+}
+
+TEST_F(HistoryTest, BlockedDatabaseDelaysNoLiveWatcher) {
+  f_.SetDatabaseAnswers(false);
+  std::vector<std::unique_ptr<FakeSink>> behind;
+  for (int i = 0; i < 5; ++i) {
+    behind.push_back(std::make_unique<FakeSink>(fan_out_));
+    fan_out_.Add({}, behind.back().get());
+  }
+  FakeSink live(fan_out_);
+  fan_out_.Add({.start_seq = 1000}, &live);
+  for (int step = 1001; step <= 1050; ++step) f_.Publish({MetricsEvent("jobs/a", step)});
+  ASSERT_TRUE(live.WaitFor(50));
+  EXPECT_EQ(behind[0]->seqs().size(), 0u);
+  f_.SetDatabaseAnswers(true);
+  for (auto& sink : behind) ASSERT_TRUE(sink->WaitFor(1050));
+  fan_out_.Drain(absl::UnavailableError("shutting down"));
+  for (auto& sink : behind) sink->finished_.WaitForNotification();
+  live.finished_.WaitForNotification();
+}
+
+TEST_F(HistoryTest, FinishesWatcherWithoutWaitingForItsRead) {
+  f_.SetDatabaseAnswers(false);
+  FakeSink cancelled(fan_out_), drained(fan_out_);
+  fan_out_.Add({}, &cancelled);
+  fan_out_.Add({}, &drained);
+  fan_out_.Cancel(cancelled.watch_id);
+  cancelled.finished_.WaitForNotification();
+  fan_out_.Drain(absl::UnavailableError("shutting down"));
+  drained.finished_.WaitForNotification();
+  EXPECT_TRUE(absl::IsUnavailable(drained.status_)) << drained.status_;
 }
 
 }  // namespace

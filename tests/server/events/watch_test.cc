@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guarantees of StreamStatus (architecture.md, Events), each without threads: ordered, unique,
-// gap-free inside the filter, atomic, resumable, bookmarked, bounded.
+// The guarantees of StreamStatus (event.proto), each without threads: ordered, unique, gapless
+// within the filter, atomic, resumable, bookmarked, bounded.
 #include "server/events/watch.h"
 
 #include "server/events/cursor.h"
@@ -14,9 +14,12 @@ class WatchTest : public ::testing::Test {
   Watch Make(WatchOptions options) { return Watch(std::move(options), "db", clock_.Now()); }
   Watch::Next Advance(Watch& watch) {
     BatchCache cache;
+    Watch::Next next = watch.Advance(f_.log, &cache, clock_.Now());
+    if (!next.read_history) return next;
+    watch.ReadHistory(f_.log, clock_.Now());
     return watch.Advance(f_.log, &cache, clock_.Now());
   }
-  // Everything that the watcher gets until it has nothing more to send.
+  // All messages until there is nothing more to send.
   std::vector<v1::StreamStatusResponse> Drain(Watch& watch) {
     std::vector<v1::StreamStatusResponse> messages;
     for (int i = 0; i < 10'000; ++i) {
@@ -37,7 +40,7 @@ class WatchTest : public ::testing::Test {
   FakeClock clock_;
 };
 
-TEST_F(WatchTest, DeliversInOrderOnceWithoutGapsInBoundedMessages) {
+TEST_F(WatchTest, DeliversEachEventOnceInOrderInBoundedMessages) {
   for (int step = 1; step <= 2000; ++step) f_.Publish({MetricsEvent("jobs/a", step)});
   Watch watch = Make({});
   const auto messages = Drain(watch);
@@ -50,7 +53,7 @@ TEST_F(WatchTest, DeliversInOrderOnceWithoutGapsInBoundedMessages) {
   EXPECT_EQ(messages.front().lag_events(), 2000 - messages.front().events_size());
 }
 
-TEST_F(WatchTest, EveryCursorThatWasSentContinuesExactlyThere) {
+TEST_F(WatchTest, ResumesExactlyAfterEachCursor) {
   for (int i = 0; i < 40; ++i) {
     std::vector<v1::Event> change;
     for (int k = 0; k <= i % 13; ++k) {
@@ -81,7 +84,7 @@ TEST_F(WatchTest, EveryCursorThatWasSentContinuesExactlyThere) {
   }
 }
 
-TEST_F(WatchTest, NeverSplitsAChange) {
+TEST_F(WatchTest, NeverSplitsChange) {
   std::vector<v1::Event> big(200, MetricsEvent("jobs/a", 1));
   for (int i = 0; i < 5; ++i) f_.Publish(big);
   Watch watch = Make({});
@@ -97,7 +100,7 @@ TEST_F(WatchTest, FiltersByJobAndType) {
   EXPECT_EQ(Seqs(Drain(type)), (std::vector<int64_t>{1, 4}));
 }
 
-TEST_F(WatchTest, BookmarksWhenNothingElseWasSentForTheInterval) {
+TEST_F(WatchTest, SendsBookmarkWhenIdleForInterval) {
   f_.Publish({MetricsEvent("jobs/b", 1)});
   Watch watch = Make({.filter = {.job = "jobs/a"}, .bookmark_interval = absl::Seconds(10)});
   EXPECT_EQ(Advance(watch).message, nullptr);
@@ -111,7 +114,7 @@ TEST_F(WatchTest, BookmarksWhenNothingElseWasSentForTheInterval) {
   EXPECT_EQ(bookmark.cursor(), "db-1") << "events of other jobs need not be read again";
 }
 
-TEST_F(WatchTest, BookmarkNeverPassesMetricsThatAreHeldBack) {
+TEST_F(WatchTest, BookmarkNeverPassesHeldBackMetrics) {
   Watch watch =
       Make({.min_metrics_interval = absl::Seconds(60), .bookmark_interval = absl::Seconds(10)});
   f_.Publish({MetricsEvent("jobs/a", 1)});
@@ -124,7 +127,7 @@ TEST_F(WatchTest, BookmarkNeverPassesMetricsThatAreHeldBack) {
   EXPECT_EQ(Seqs({Parse(Advance(watch).message)}), (std::vector<int64_t>{2}));
 }
 
-TEST_F(WatchTest, UntilTerminalEndsAfterTheLastEventWasSent) {
+TEST_F(WatchTest, UntilTerminalEndsAfterLastEvent) {
   f_.Publish({StateEvent("jobs/a", v1::Job::QUEUED)}, kJobCreated);
   Watch watch = Make({.filter = {.job = "jobs/a", .types = Bit(v1::Event::kMetrics)},
                       .until_terminal = true,
@@ -139,7 +142,7 @@ TEST_F(WatchTest, UntilTerminalEndsAfterTheLastEventWasSent) {
   EXPECT_OK(*end.finish);
 }
 
-TEST_F(WatchTest, UntilTerminalOfAJobThatHasEndedSendsItsHistoryThenEnds) {
+TEST_F(WatchTest, UntilTerminalSendsHistoryOfEndedJob) {
   f_.Publish({MetricsEvent("jobs/a", 1)});
   f_.Publish({StateEvent("jobs/a", v1::Job::SUCCEEDED)}, kJobEnded);
   Watch watch = Make({.filter = {.job = "jobs/a"}, .until_terminal = true, .counted_seq = 2});
@@ -147,7 +150,7 @@ TEST_F(WatchTest, UntilTerminalOfAJobThatHasEndedSendsItsHistoryThenEnds) {
   EXPECT_TRUE(Advance(watch).finish.has_value());
 }
 
-TEST_F(WatchTest, UntilTerminalOfAllJobsCountsThoseThatCome) {
+TEST_F(WatchTest, UntilTerminalCountsJobsCreatedLater) {
   Watch watch = Make({.until_terminal = true, .open_jobs = {"jobs/a"}});
   f_.Publish({StateEvent("jobs/b", v1::Job::QUEUED)}, kJobCreated);
   f_.Publish({StateEvent("jobs/a", v1::Job::FAILED)}, kJobEnded);
@@ -158,10 +161,10 @@ TEST_F(WatchTest, UntilTerminalOfAllJobsCountsThoseThatCome) {
   EXPECT_TRUE(Advance(watch).finish.has_value());
 }
 
-TEST_F(WatchTest, SnapshotComesFirst) {
+TEST_F(WatchTest, SendsSnapshotFirst) {
   f_.Publish({MetricsEvent("jobs/a", 1)});
   int calls = 0;
-  Watch watch = Make({.preamble = [&]() -> absl::StatusOr<std::optional<std::string>> {
+  Watch watch = Make({.snapshot = [&]() -> absl::StatusOr<std::optional<std::string>> {
     if (++calls > 2) return std::optional<std::string>();
     v1::StreamStatusResponse response;
     response.set_snapshot_complete(calls == 2);
@@ -174,9 +177,9 @@ TEST_F(WatchTest, SnapshotComesFirst) {
   EXPECT_EQ(messages[2].events_size(), 1);
 }
 
-TEST_F(WatchTest, WatcherThatFellFarBehindGetsMergedMetricsButEveryState) {
+TEST_F(WatchTest, MergesMetricsButNoStateForSlowWatcher) {
   Watch watch = Make({});
-  Advance(watch);  // caught up
+  Advance(watch);  // is live now
   for (int step = 1; step <= 20'000; ++step) {
     f_.Publish({MetricsEvent("jobs/a", step)});
     if (step == 10'000) f_.Publish({StateEvent("jobs/a", v1::Job::RUNNING)});
@@ -194,13 +197,40 @@ TEST_F(WatchTest, WatcherThatFellFarBehindGetsMergedMetricsButEveryState) {
   EXPECT_LT(messages, 100);
 }
 
-TEST_F(WatchTest, HistoryIsNeverMergedForAReaderWhoStartsInThePast) {
+TEST_F(WatchTest, NeverMergesHistoryForWatcherThatStartsThere) {
   for (int step = 1; step <= 10'000; ++step) f_.Publish({MetricsEvent("jobs/a", step)});
   Watch watch = Make({});
   EXPECT_EQ(Seqs(Drain(watch)).size(), 10'000u);
 }
 
-TEST_F(WatchTest, DeletedJobEndsItsWatcherWithNotFound) {
+TEST_F(WatchTest, RequestsHistoryReadOnlyForEvictedEvents) {
+  const int64_t in_memory = EventLog::Limits{}.events;
+  for (int step = 1; step <= in_memory + 10; ++step) f_.Publish({MetricsEvent("jobs/a", step)});
+  BatchCache cache;
+  Watch behind = Make({.start_seq = 9});
+  EXPECT_TRUE(behind.Advance(f_.log, &cache, clock_.Now()).read_history);
+  Watch recent = Make({.start_seq = 10});
+  const Watch::Next next = recent.Advance(f_.log, &cache, clock_.Now());
+  EXPECT_FALSE(next.read_history);
+  EXPECT_EQ(Seqs({Parse(next.message)}).front(), 11);
+  EXPECT_EQ(f_.OldReads(), 0);
+}
+
+TEST_F(WatchTest, UntilTerminalSendsMetricsThatAreHeldBack) {
+  for (int step = 1; step <= 300; ++step) f_.Publish({MetricsEvent("jobs/a", step)});
+  Watch watch = Make({.filter = {.job = "jobs/a", .types = Bit(v1::Event::kMetrics)},
+                      .min_metrics_interval = absl::Seconds(60),
+                      .until_terminal = true,
+                      .counted_seq = 300});
+  int64_t steps = 0;
+  for (const auto& message : Drain(watch)) {
+    for (const auto& event : message.events()) steps += std::max(1, event.metrics().merged());
+  }
+  EXPECT_EQ(steps, 300);
+  EXPECT_OK(*Advance(watch).finish);
+}
+
+TEST_F(WatchTest, EndsWithNotFoundWhenJobIsDeleted) {
   Watch watch = Make({.filter = {.job = "jobs/a"}});
   v1::Event notice;
   notice.set_job("jobs/a");
@@ -210,14 +240,14 @@ TEST_F(WatchTest, DeletedJobEndsItsWatcherWithNotFound) {
   EXPECT_TRUE(absl::IsNotFound(*Advance(watch).finish));
 }
 
-TEST_F(WatchTest, DeadlineEndsIt) {
+TEST_F(WatchTest, EndsAtDeadline) {
   Watch watch = Make({.deadline = clock_.Now() + absl::Seconds(5)});
   EXPECT_EQ(Advance(watch).wake, clock_.Now() + absl::Seconds(5));
   clock_.Advance(absl::Seconds(5));
   EXPECT_TRUE(absl::IsDeadlineExceeded(*Advance(watch).finish));
 }
 
-TEST_F(WatchTest, WatchersAtTheSamePlaceShareOneMessage) {
+TEST_F(WatchTest, SharesMessageBetweenWatchersAtSamePosition) {
   f_.Publish({MetricsEvent("jobs/a", 1)});
   Watch first = Make({}), second = Make({});
   BatchCache cache;

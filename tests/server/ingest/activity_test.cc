@@ -7,7 +7,7 @@
 namespace trainerd::server {
 namespace {
 
-TEST(ActivityTest, StalledAfterFiveMinutesForQuickSteps) {
+TEST(ActivityTest, StallsAfterFiveMinutesWithFastSteps) {
   ActivityTable table;
   absl::Time now = absl::FromUnixSeconds(1'800'000'000);
   table.Start("jobs/a", now);
@@ -17,7 +17,7 @@ TEST(ActivityTest, StalledAfterFiveMinutesForQuickSteps) {
   EXPECT_FALSE(table.IsStalled("jobs/other", now + absl::Hours(9)));
 }
 
-TEST(ActivityTest, TenMedianStepsForSlowOnes) {
+TEST(ActivityTest, StallsAfterTenMedianStepsWithSlowSteps) {
   ActivityTable table;
   absl::Time now = absl::FromUnixSeconds(1'800'000'000);
   for (int seconds : {60, 60, 60, 1, 600}) table.Step("jobs/a", absl::Seconds(seconds), now);

@@ -17,6 +17,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/spool_writer.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -41,12 +42,6 @@ std::string Frame(const v1::Event& event) {
 
 class SpoolReaderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-spool-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   void Append(int64_t segment, const std::string& bytes) {
     std::ofstream(SpoolSegmentPath(dir_, segment), std::ios::app | std::ios::binary) << bytes;
   }
@@ -55,17 +50,18 @@ class SpoolReaderTest : public ::testing::Test {
     EXPECT_TRUE(batch.ok()) << batch.status();
     return batch.ok() ? *batch : SpoolBatch{};
   }
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
 };
 
-TEST_F(SpoolReaderTest, NoSpoolYetIsAnEmptyBatchAtItsEnd) {
+TEST_F(SpoolReaderTest, ReturnsAnEmptyBatchWithoutASpool) {
   const SpoolBatch batch = Read({});
   EXPECT_TRUE(batch.events.empty());
   EXPECT_TRUE(batch.at_end);
   EXPECT_EQ(batch.next, (SpoolPosition{}));
 }
 
-TEST_F(SpoolReaderTest, EveryLimitGivesTheSameEventsOnce) {
+TEST_F(SpoolReaderTest, ReadsTheSameEventsOnceWithAnyLimit) {
   std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 300).value();
   for (int64_t step = 1; step <= 200; ++step) ASSERT_TRUE(writer->Append(Step(step), true).ok());
   for (const auto& [events, bytes] : std::vector<std::pair<int, int64_t>>{
@@ -84,7 +80,7 @@ TEST_F(SpoolReaderTest, EveryLimitGivesTheSameEventsOnce) {
   }
 }
 
-TEST_F(SpoolReaderTest, AHalfWrittenFrameIsReadOnceItIsWhole) {
+TEST_F(SpoolReaderTest, ReadsAPartialFrameOnceItIsComplete) {
   const std::string frame = Frame(Step(2));
   Append(1, Frame(Step(1)) + frame.substr(0, frame.size() - 3));
   const SpoolBatch first = Read({});
@@ -97,7 +93,7 @@ TEST_F(SpoolReaderTest, AHalfWrittenFrameIsReadOnceItIsWhole) {
   EXPECT_EQ(second.events[0].metrics().step(), 2);
 }
 
-TEST_F(SpoolReaderTest, ACutOffFrameBeforeANewSegmentIsReportedAndSkipped) {
+TEST_F(SpoolReaderTest, ReportsAndSkipsAPartialFrameBeforeANewSegment) {
   Append(1, Frame(Step(1)) + Frame(Step(2)).substr(0, 9));
   Append(2, Frame(Step(3)));
   const SpoolBatch first = Read({});
@@ -111,7 +107,7 @@ TEST_F(SpoolReaderTest, ACutOffFrameBeforeANewSegmentIsReportedAndSkipped) {
   EXPECT_TRUE(second.at_end);
 }
 
-TEST_F(SpoolReaderTest, EveryFlippedBitIsNoticed) {
+TEST_F(SpoolReaderTest, DetectsEveryFlippedBit) {
   const std::string good = Frame(Step(1, 20)) + Frame(Step(2));
   const size_t first_size = Frame(Step(1, 20)).size();
   for (size_t bit = 0; bit < first_size * 8; ++bit) {
@@ -127,7 +123,7 @@ TEST_F(SpoolReaderTest, EveryFlippedBitIsNoticed) {
   }
 }
 
-TEST_F(SpoolReaderTest, ZerosOfAPowerCutAreCorruption) {
+TEST_F(SpoolReaderTest, TreatsZerosAfterAPowerCutAsCorruption) {
   Append(1, Frame(Step(1)) + std::string(4096, '\0'));
   const SpoolBatch batch = Read({});
   EXPECT_EQ(batch.events.size(), 1u);
@@ -135,7 +131,7 @@ TEST_F(SpoolReaderTest, ZerosOfAPowerCutAreCorruption) {
   EXPECT_TRUE(batch.at_end);
 }
 
-TEST_F(SpoolReaderTest, LargeEventsAreReadWhole) {
+TEST_F(SpoolReaderTest, ReadsLargeEvents) {
   std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 0).value();
   for (int i = 1; i <= 3; ++i) ASSERT_TRUE(writer->Append(Step(i, 9 << 20), true).ok());
   SpoolPosition position;
@@ -147,7 +143,7 @@ TEST_F(SpoolReaderTest, LargeEventsAreReadWhole) {
   }
 }
 
-TEST_F(SpoolReaderTest, OneCallDoesNotChaseAWriter) {
+TEST_F(SpoolReaderTest, StopsAtTheSizeAtTheStartOfTheCall) {
   std::atomic<bool> done = false;
   std::thread writing([&] {
     std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 0).value();
@@ -158,7 +154,7 @@ TEST_F(SpoolReaderTest, OneCallDoesNotChaseAWriter) {
   writing.join();
 }
 
-TEST_F(SpoolReaderTest, AMissingSegmentIsDataLossNotSilence) {
+TEST_F(SpoolReaderTest, ReportsAMissingSegmentAsDataLoss) {
   Append(1, Frame(Step(1)));
   Append(2, Frame(Step(2)));
   Append(3, Frame(Step(3)));
@@ -168,7 +164,7 @@ TEST_F(SpoolReaderTest, AMissingSegmentIsDataLossNotSilence) {
   EXPECT_TRUE(absl::IsDataLoss(ReadSpool(dir_, {.segment = 2}, 10, 1 << 20).status()));
 }
 
-TEST_F(SpoolReaderTest, AReaderBesideTheWriterSeesEverythingOnce) {
+TEST_F(SpoolReaderTest, ReadsEachEventOnceWhileTheWriterRuns) {
   constexpr int64_t kSteps = 3000;
   std::thread writing([&] {
     std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 2000).value();
@@ -187,10 +183,9 @@ TEST_F(SpoolReaderTest, AReaderBesideTheWriterSeesEverythingOnce) {
   writing.join();
 }
 
-TEST(SpoolWatcherTest, SeesWritesNewFilesAndWakeUps) {
-  char name[] = "/tmp/trainerd-watch-XXXXXX";
-  ASSERT_NE(mkdtemp(name), nullptr);
-  const std::string dir = name;
+TEST(SpoolWatcherTest, ReportsWritesNewFilesAndWakeUps) {
+  const TempDir temp;
+  const std::string& dir = temp.path();
   std::unique_ptr<SpoolWatcher> watcher = SpoolWatcher::Create().value();
   EXPECT_FALSE(watcher->Wait(absl::Milliseconds(1)));
   ASSERT_TRUE(watcher->Add(dir).ok());
@@ -211,7 +206,6 @@ TEST(SpoolWatcherTest, SeesWritesNewFilesAndWakeUps) {
   ASSERT_TRUE(writer->Append(Step(3), true).ok());
   EXPECT_FALSE(watcher->Wait(absl::ZeroDuration()));
   EXPECT_TRUE(absl::IsNotFound(watcher->Add(dir + "/absent")));
-  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
 #include "tests/io_faults.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -19,14 +20,7 @@ using ::testing::HasSubstr;
 
 class CheckpointScanTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-scan-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    root_ = name;
-    run_dir_ = root_ + "/runs/abc";
-    std::filesystem::create_directories(run_dir_ + "/checkpoints");
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
+  void SetUp() override { std::filesystem::create_directories(run_dir_ + "/checkpoints"); }
   void Make(const std::string& folder, int64_t step, bool manifest = true) {
     std::filesystem::create_directories(folder);
     std::ofstream(folder + "/model.safetensors") << "weights of " << step;
@@ -36,15 +30,17 @@ class CheckpointScanTest : public ::testing::Test {
     m.config_digest_hex = std::string(64, 'a');
     m.create_time = "2026-01-02T03:04:05.5Z";
     m.has_optimizer = true;
+    m.tokens = 100 * step;
     const std::string bytes = ReadFile(folder + "/model.safetensors").value();
     m.files["model.safetensors"] = {.size_bytes = static_cast<int64_t>(bytes.size()),
                                     .xxh3_hex = ToHex(Xxh3(bytes))};
     if (manifest) std::ofstream(folder + "/MANIFEST.json") << ManifestToJson(m);
   }
-  std::string root_, run_dir_;
+  TempDir temp_;
+  const std::string root_ = temp_.path(), run_dir_ = root_ + "/runs/abc";
 };
 
-TEST_F(CheckpointScanTest, FindsFoldersWithAManifestOnly) {
+TEST_F(CheckpointScanTest, FindsOnlyFoldersWithAManifest) {
   Make(run_dir_ + "/checkpoints/step-00000005-a2", 5);
   Make(run_dir_ + "/checkpoints/step-00000009-a2", 9, /*manifest=*/false);
   Make(run_dir_ + "/checkpoints/.tmp-a2-10", 10);
@@ -64,14 +60,15 @@ TEST_F(CheckpointScanTest, FindsFoldersWithAManifestOnly) {
   EXPECT_EQ(row.create_time().seconds(), 1767323045);
   EXPECT_EQ(row.create_time().nanos(), 500000000);
   EXPECT_TRUE(row.has_optimizer());
+  EXPECT_EQ(row.tokens(), 500);
   EXPECT_FALSE(row.verified());
 }
 
-TEST_F(CheckpointScanTest, NoFolderYetIsEmpty) {
+TEST_F(CheckpointScanTest, FindsNothingWithoutAFolder) {
   EXPECT_TRUE(ScanCheckpoints(root_ + "/runs/none").value().empty());
 }
 
-TEST_F(CheckpointScanTest, DamageIsNamed) {
+TEST_F(CheckpointScanTest, NamesTheDamagedFile) {
   const std::string folder = run_dir_ + "/checkpoints/step-00000005-a2";
   Make(folder, 5);
   std::ofstream(folder + "/model.safetensors") << "weights of 6";
@@ -80,12 +77,12 @@ TEST_F(CheckpointScanTest, DamageIsNamed) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("model.safetensors"));
 }
 
-TEST_F(CheckpointScanTest, WhatIsNoCheckpointFolderIsLeftOut) {
+TEST_F(CheckpointScanTest, SkipsOtherFilesAndFolders) {
   std::ofstream(run_dir_ + "/checkpoints/a file") << "x";
   EXPECT_TRUE(ScanCheckpoints(run_dir_).value().empty());
 }
 
-TEST_F(CheckpointScanTest, AManifestThatCannotBeReadIsAnErrorAndNotLeftOut) {
+TEST_F(CheckpointScanTest, ReportsAnUnreadableManifest) {
   Make(run_dir_ + "/checkpoints/step-00000005-a2", 5);
   Make(run_dir_ + "/checkpoints/step-00000006-a2", 6);
   for (const IoFaults::Call call : {IoFaults::Call::kRead, IoFaults::Call::kOpen}) {
@@ -98,7 +95,7 @@ TEST_F(CheckpointScanTest, AManifestThatCannotBeReadIsAnErrorAndNotLeftOut) {
   EXPECT_EQ(ScanCheckpoints(run_dir_).value().size(), 2u);
 }
 
-TEST_F(CheckpointScanTest, AFileThatCannotBeReadIsNotDamaged) {
+TEST_F(CheckpointScanTest, ReportsAnUnreadableFileAsUnavailable) {
   Make(run_dir_ + "/checkpoints/step-00000005-a2", 5);
   const FoundCheckpoint found = ScanCheckpoints(run_dir_).value().at(0);
   const IoFault fault(IoFaults::Call::kRead, "model.safetensors", EIO);
@@ -107,7 +104,7 @@ TEST_F(CheckpointScanTest, AFileThatCannotBeReadIsNotDamaged) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("model.safetensors"));
 }
 
-TEST_F(CheckpointScanTest, ALookTellsChangedFromGoneFromUnreadable) {
+TEST_F(CheckpointScanTest, QuickCheckDistinguishesChangedMissingAndUnreadable) {
   const std::string folder = run_dir_ + "/checkpoints/step-00000005-a2";
   Make(folder, 5);
   const v1::Checkpoint row = ToCheckpoint(ScanCheckpoints(run_dir_).value().at(0));
@@ -124,7 +121,7 @@ TEST_F(CheckpointScanTest, ALookTellsChangedFromGoneFromUnreadable) {
   EXPECT_TRUE(absl::IsNotFound(QuickCheckCheckpoint(row))) << QuickCheckCheckpoint(row);
 }
 
-TEST_F(CheckpointScanTest, FinalNeedsItsManifest) {
+TEST_F(CheckpointScanTest, RequiresTheManifestOfTheFinalModel) {
   EXPECT_TRUE(absl::IsNotFound(VerifyFinal(run_dir_ + "/final").status()));
   Make(run_dir_ + "/final", 7);
   EXPECT_EQ(VerifyFinal(run_dir_ + "/final").value().step, 7);
@@ -132,7 +129,7 @@ TEST_F(CheckpointScanTest, FinalNeedsItsManifest) {
   EXPECT_TRUE(absl::IsDataLoss(VerifyFinal(run_dir_ + "/final").status()));
 }
 
-TEST_F(CheckpointScanTest, RemovalGoesThroughTheTrashAndCanBeRepeated) {
+TEST_F(CheckpointScanTest, RemovesThroughTheTrashAndCanRepeat) {
   const std::string folder = run_dir_ + "/checkpoints/step-00000005-a2";
   Make(folder, 5);
   // A crash during an earlier removal left something under the name.
@@ -150,7 +147,7 @@ TEST_F(CheckpointScanTest, RemovalGoesThroughTheTrashAndCanBeRepeated) {
   }
 }
 
-TEST_F(CheckpointScanTest, AWholeRunDirectoryIsFreed) {
+TEST_F(CheckpointScanTest, RemovesAWholeRunDirectory) {
   Make(run_dir_ + "/checkpoints/step-00000005-a2", 5);
   ASSERT_TRUE(RemoveRunDirectory(run_dir_).ok());
   EXPECT_FALSE(std::filesystem::exists(run_dir_));

@@ -22,7 +22,7 @@ std::string Steps(const std::vector<v1::Checkpoint>& checkpoints) {
   return text;
 }
 
-TEST(ResumePointTest, NewestVerifiedOnTheLine) {
+TEST(ResumePointTest, IsTheNewestVerifiedOnTheLineage) {
   std::vector<CheckpointRow> rows = {Row(4, 40), Row(3, 30), Row(2, 20), Row(1, 10)};
   rows[0].checkpoint.set_verified(false);
   rows[1].checkpoint.set_superseded(true);
@@ -36,21 +36,21 @@ TEST(ResumePointTest, ChoosesByStepNotByOrderOfRows) {
   EXPECT_EQ(ResumePoint({Row(1, 10), Row(2, 30), Row(3, 20)})->step(), 30);
 }
 
-TEST(ChooseRemovalsTest, KeepsTheNewestTheResumePointAndWhatIsInUse) {
+TEST(ChooseRemovalsTest, KeepsNewestResumePointAndThoseInUse) {
   const std::vector<CheckpointRow> rows = {Row(5, 50), Row(4, 40), Row(3, 30), Row(2, 20),
                                            Row(1, 10)};
   EXPECT_EQ(Steps(ChooseRemovals(rows, 2, {})), "30 20 10 ");
   EXPECT_EQ(Steps(ChooseRemovals(rows, 2, {"jobs/a/checkpoints/20"})), "30 10 ");
 }
 
-TEST(ChooseRemovalsTest, NeverRemovesTheOnlyVerifiedOne) {
+TEST(ChooseRemovalsTest, NeverRemovesTheOnlyVerifiedCheckpoint) {
   std::vector<CheckpointRow> rows = {Row(3, 30), Row(2, 20), Row(1, 10)};
   rows[0].checkpoint.set_superseded(true);
   rows[1].checkpoint.set_superseded(true);
   EXPECT_EQ(Steps(ChooseRemovals(rows, 1, {})), "20 ") << "10 is the resume point";
 }
 
-TEST(ChooseRemovalsTest, UnverifiedOneIsKeptUntilANewerVerifiedOneExists) {
+TEST(ChooseRemovalsTest, KeepsAnUnverifiedCheckpointUntilANewerVerifiedOneExists) {
   std::vector<CheckpointRow> rows = {Row(2, 20), Row(1, 10)};
   rows[0].checkpoint.set_verified(false);
   EXPECT_EQ(Steps(ChooseRemovals(rows, 1, {})), "");
@@ -58,7 +58,7 @@ TEST(ChooseRemovalsTest, UnverifiedOneIsKeptUntilANewerVerifiedOneExists) {
   EXPECT_EQ(Steps(ChooseRemovals(rows, 1, {})), "20 10 ");
 }
 
-TEST(IsOnLineTest, FollowsParents) {
+TEST(IsOnLineageTest, FollowsParents) {
   std::vector<CheckpointRow> rows = {Row(2, 20, "jobs/a/checkpoints/10"), Row(1, 10)};
   EXPECT_TRUE(IsOnLineage(rows, "jobs/a/checkpoints/20"));
   rows[0].checkpoint.set_superseded(true);

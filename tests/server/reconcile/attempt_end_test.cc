@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of architecture.md "Jobs": what an end means under each thing that was wanted.
+// The state of a job after each end of an attempt, per desired state.
 #include "server/reconcile/attempt_end.h"
 
 #include "gmock/gmock.h"
@@ -12,8 +12,8 @@ namespace {
 using Job = v1::Job;
 using Attempt = v1::Attempt;
 
-Observation WorkerSaid(Attempt::End end, bool retryable = true,
-                       v1::JobError::Cause cause = v1::JobError::INTERNAL) {
+Observation WorkerRecord(Attempt::End end, bool retryable = true,
+                         v1::JobError::Cause cause = v1::JobError::INTERNAL) {
   Observation o{.kind = Observation::Kind::kExited};
   o.exit.emplace();
   o.worker_exit.emplace();
@@ -26,11 +26,11 @@ Observation WorkerSaid(Attempt::End end, bool retryable = true,
   return o;
 }
 
-Observation Signalled(int signal, bool by_ladder = false) {
+Observation Signalled(int signal, bool by_escalation = false) {
   Observation o{.kind = Observation::Kind::kExited};
   o.exit.emplace();
   o.exit->set_signal(signal);
-  o.exit->set_killed_by_escalation(by_ladder);
+  o.exit->set_killed_by_escalation(by_escalation);
   return o;
 }
 
@@ -44,8 +44,8 @@ EndInput Input(Job::State state, Job::DesiredState desired, const Observation& o
           .attempt = 1};
 }
 
-TEST(JudgeAttemptTest, TheWorkersOwnRecordDecides) {
-  Observation o = WorkerSaid(Attempt::PAUSED_OK);
+TEST(JudgeAttemptTest, PrefersTheWorkersOwnRecord) {
+  Observation o = WorkerRecord(Attempt::PAUSED_OK);
   o.exit->set_signal(9);
   EXPECT_EQ(JudgeAttempt(o, 1, false).end, Attempt::PAUSED_OK);
   o.exit.reset();
@@ -53,16 +53,17 @@ TEST(JudgeAttemptTest, TheWorkersOwnRecordDecides) {
   EXPECT_EQ(JudgeAttempt(o, 1, false).end, Attempt::PAUSED_OK) << "also when the shim died";
 }
 
-TEST(JudgeAttemptTest, WithoutItTheExitRecordTellsCrashFromKill) {
+TEST(JudgeAttemptTest, DistinguishesCrashFromKillByTheExitRecord) {
   const AttemptVerdict crash = JudgeAttempt(Signalled(11), 1, false);
   EXPECT_EQ(crash.end, Attempt::CRASHED);
   EXPECT_TRUE(crash.counts);
   EXPECT_EQ(crash.error->signal(), 11);
   EXPECT_EQ(crash.error->code(), "WORKER_CRASHED");
-  EXPECT_EQ(JudgeAttempt(Signalled(9, /*by_ladder=*/true), 1, false).end, Attempt::KILLED);
+  EXPECT_EQ(JudgeAttempt(Signalled(9, /*by_escalation=*/true), 1, false).end, Attempt::KILLED);
   const AttemptVerdict killed = JudgeAttempt(Signalled(9), 1, false);
   EXPECT_EQ(killed.error->code(), "WORKER_CRASHED");
-  EXPECT_THAT(killed.error->message(), ::testing::HasSubstr("somebody else on this machine"));
+  EXPECT_THAT(killed.error->message(),
+              ::testing::HasSubstr("check which other process on this machine"));
   Observation oom = Signalled(9);
   oom.exit->set_likely_out_of_memory(true);
   EXPECT_EQ(JudgeAttempt(oom, 1, false).error->cause(), v1::JobError::OUT_OF_MEMORY);
@@ -74,7 +75,7 @@ TEST(JudgeAttemptTest, WithoutItTheExitRecordTellsCrashFromKill) {
       << JudgeAttempt(oom, 1, false).error->message();
 }
 
-TEST(JudgeAttemptTest, WithoutAnyRecordItIsLostAndOnlyARebootOrNoStartIsBlameless) {
+TEST(JudgeAttemptTest, TreatsMissingRecordsAsLost) {
   EXPECT_EQ(JudgeAttempt(Gone(), 1, false).end, Attempt::LOST);
   EXPECT_TRUE(JudgeAttempt(Gone(), 1, false).counts);
   EXPECT_FALSE(JudgeAttempt(Gone(), 1, /*boot_changed=*/true).counts);
@@ -96,50 +97,50 @@ struct Row {
   Job::WaitReason wait;
 };
 
-TEST(DecideEndTest, Table) {
+TEST(DecideEndTest, FollowsTheTable) {
   const auto none = Job::WAIT_REASON_UNSPECIFIED;
   const Row rows[] = {
-      {"completed", Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::COMPLETED), true,
+      {"completed", Job::RUNNING, Job::DESIRED_RUN, WorkerRecord(Attempt::COMPLETED), true,
        Job::SUCCEEDED, none},
-      {"paused", Job::PAUSING, Job::DESIRED_PAUSE, WorkerSaid(Attempt::PAUSED_OK), true,
+      {"paused", Job::PAUSING, Job::DESIRED_PAUSE, WorkerRecord(Attempt::PAUSED_OK), true,
        Job::PAUSED, none},
-      {"pause, no checkpoint", Job::PAUSING, Job::DESIRED_PAUSE, WorkerSaid(Attempt::PAUSED_OK),
+      {"pause, no checkpoint", Job::PAUSING, Job::DESIRED_PAUSE, WorkerRecord(Attempt::PAUSED_OK),
        false, Job::QUEUED, Job::HELD},
       {"crash while pausing", Job::PAUSING, Job::DESIRED_PAUSE, Signalled(11), true, Job::PAUSED,
        none},
       {"killed while pausing, no checkpoint", Job::PAUSING, Job::DESIRED_PAUSE, Signalled(9, true),
        false, Job::QUEUED, Job::HELD},
-      {"resume while pausing", Job::PAUSING, Job::DESIRED_RUN, WorkerSaid(Attempt::PAUSED_OK), true,
-       Job::QUEUED, Job::RESOURCES},
+      {"resume while pausing", Job::PAUSING, Job::DESIRED_RUN, WorkerRecord(Attempt::PAUSED_OK),
+       true, Job::QUEUED, Job::RESOURCES},
       {"resume while pausing, no checkpoint", Job::PAUSING, Job::DESIRED_RUN, Signalled(9), false,
        Job::QUEUED, Job::RESOURCES},
-      {"finished while pausing", Job::PAUSING, Job::DESIRED_PAUSE, WorkerSaid(Attempt::COMPLETED),
+      {"finished while pausing", Job::PAUSING, Job::DESIRED_PAUSE, WorkerRecord(Attempt::COMPLETED),
        true, Job::SUCCEEDED, none},
       {"cannot be cured while pausing", Job::PAUSING, Job::DESIRED_PAUSE,
-       WorkerSaid(Attempt::FAILED, false), true, Job::FAILED, none},
-      {"stopped", Job::STOPPING, Job::DESIRED_STOP, WorkerSaid(Attempt::STOPPED_OK), true,
+       WorkerRecord(Attempt::FAILED, false), true, Job::FAILED, none},
+      {"stopped", Job::STOPPING, Job::DESIRED_STOP, WorkerRecord(Attempt::STOPPED_OK), true,
        Job::STOPPED, none},
       {"stop, no checkpoint", Job::STOPPING, Job::DESIRED_STOP, Signalled(15), false,
        Job::CANCELLED, none},
       {"crash while stopping", Job::STOPPING, Job::DESIRED_STOP, Signalled(11), true, Job::STOPPED,
        none},
       {"lost while stopping", Job::STOPPING, Job::DESIRED_STOP, Gone(), true, Job::STOPPED, none},
-      {"finished while stopping", Job::STOPPING, Job::DESIRED_STOP, WorkerSaid(Attempt::COMPLETED),
-       true, Job::SUCCEEDED, none},
-      {"discarded", Job::STOPPING, Job::DESIRED_DISCARD, WorkerSaid(Attempt::DISCARDED), true,
+      {"finished while stopping", Job::STOPPING, Job::DESIRED_STOP,
+       WorkerRecord(Attempt::COMPLETED), true, Job::SUCCEEDED, none},
+      {"discarded", Job::STOPPING, Job::DESIRED_DISCARD, WorkerRecord(Attempt::DISCARDED), true,
        Job::CANCELLED, none},
       {"forced", Job::STOPPING, Job::DESIRED_FORCE, Signalled(9, true), true, Job::CANCELLED, none},
       {"finished while discarding", Job::STOPPING, Job::DESIRED_DISCARD,
-       WorkerSaid(Attempt::COMPLETED), true, Job::CANCELLED, none},
+       WorkerRecord(Attempt::COMPLETED), true, Job::CANCELLED, none},
       {"crash", Job::RUNNING, Job::DESIRED_RUN, Signalled(11), true, Job::QUEUED, Job::BACKOFF},
       {"lost", Job::RUNNING, Job::DESIRED_RUN, Gone(), false, Job::QUEUED, Job::BACKOFF},
-      {"preempted", Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::PREEMPTED_OK), true,
+      {"preempted", Job::RUNNING, Job::DESIRED_RUN, WorkerRecord(Attempt::PREEMPTED_OK), true,
        Job::QUEUED, Job::PREEMPTED},
-      {"ended from outside", Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::PAUSED_OK), true,
+      {"ended from outside", Job::RUNNING, Job::DESIRED_RUN, WorkerRecord(Attempt::PAUSED_OK), true,
        Job::QUEUED, Job::RESOURCES},
-      {"user's error", Job::STARTING, Job::DESIRED_RUN, WorkerSaid(Attempt::FAILED, false), false,
+      {"user's error", Job::STARTING, Job::DESIRED_RUN, WorkerRecord(Attempt::FAILED, false), false,
        Job::FAILED, none},
-      {"error that may pass", Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::FAILED, true),
+      {"error that may pass", Job::RUNNING, Job::DESIRED_RUN, WorkerRecord(Attempt::FAILED, true),
        false, Job::QUEUED, Job::BACKOFF},
   };
   for (const Row& row : rows) {
@@ -149,7 +150,7 @@ TEST(DecideEndTest, Table) {
     EXPECT_EQ(out.state, row.to) << row.what << ": " << StateName(out.state);
     EXPECT_EQ(out.wait_reason, row.wait) << row.what;
     EXPECT_FALSE(out.reason.empty()) << row.what;
-    // Every way there is one of the state table.
+    // Every transition is one of the state table.
     Job::State from = row.state;
     for (Job::State through :
          {out.through_running ? Job::RUNNING : from, out.through_paused ? Job::PAUSED : from}) {
@@ -164,13 +165,13 @@ TEST(DecideEndTest, Table) {
   }
 }
 
-TEST(DecideEndTest, ResumeWhilePausingPassesThroughPaused) {
-  EndInput input = Input(Job::PAUSING, Job::DESIRED_RUN, WorkerSaid(Attempt::PAUSED_OK));
+TEST(DecideEndTest, PassesThroughPausedAfterAResumeWhilePausing) {
+  EndInput input = Input(Job::PAUSING, Job::DESIRED_RUN, WorkerRecord(Attempt::PAUSED_OK));
   input.has_verified_checkpoint = true;
   EXPECT_TRUE(DecideEnd(input).through_paused);
 }
 
-TEST(DecideEndTest, CrashLoopWithoutProgressFailsAfterThree) {
+TEST(DecideEndTest, FailsAfterThreeCrashesWithoutProgress) {
   EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, Signalled(11));
   for (int i = 1; i <= 2; ++i) {
     const EndOutcome out = DecideEnd(input);
@@ -184,7 +185,7 @@ TEST(DecideEndTest, CrashLoopWithoutProgressFailsAfterThree) {
   EXPECT_EQ(last.error->code(), "WORKER_CRASHED");
 }
 
-TEST(DecideEndTest, ANewerVerifiedCheckpointRefillsTheBudget) {
+TEST(DecideEndTest, RestoresTheBudgetAfterANewerVerifiedCheckpoint) {
   EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, Signalled(11));
   input.failures_without_progress = 2;
   input.retries = 7;
@@ -195,7 +196,7 @@ TEST(DecideEndTest, ANewerVerifiedCheckpointRefillsTheBudget) {
   EXPECT_EQ(*out.retries, 1);
 }
 
-TEST(DecideEndTest, BudgetOfZeroNeverRetries) {
+TEST(DecideEndTest, NeverRetriesWithABudgetOfZero) {
   EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, Signalled(11));
   input.max_failures = 0;
   input.advanced = true;
@@ -203,10 +204,10 @@ TEST(DecideEndTest, BudgetOfZeroNeverRetries) {
 }
 
 // T8
-TEST(DecideEndTest, PreemptionAndExecutorFaultsDoNotConsumeTheBudget) {
+TEST(DecideEndTest, KeepsTheBudgetAfterPreemptionAndExecutorErrors) {
   Observation never = Gone();
   never.never_started = true;
-  for (const Observation& o : {WorkerSaid(Attempt::PREEMPTED_OK), never}) {
+  for (const Observation& o : {WorkerRecord(Attempt::PREEMPTED_OK), never}) {
     EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, o);
     input.failures_without_progress = 2;
     const EndOutcome out = DecideEnd(input);
@@ -216,8 +217,8 @@ TEST(DecideEndTest, PreemptionAndExecutorFaultsDoNotConsumeTheBudget) {
 }
 
 // T11
-TEST(DecideEndTest, SucceededNeedsAVerifiedFinalModelAndAStep) {
-  EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, WorkerSaid(Attempt::COMPLETED));
+TEST(DecideEndTest, RequiresAVerifiedFinalModelAndAStepForSucceeded) {
+  EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, WorkerRecord(Attempt::COMPLETED));
   input.final_status = absl::DataLossError("model.safetensors differs");
   const EndOutcome again = DecideEnd(input);
   EXPECT_EQ(again.state, Job::QUEUED);
@@ -229,14 +230,14 @@ TEST(DecideEndTest, SucceededNeedsAVerifiedFinalModelAndAStep) {
   EXPECT_EQ(empty.error->code(), "NO_STEPS");
 }
 
-TEST(DecideEndTest, RunTimeLimitFailsWithItsCauseUnlessTheJobHadFinished) {
-  EndInput input = Input(Job::STOPPING, Job::DESIRED_STOP, WorkerSaid(Attempt::STOPPED_OK));
+TEST(DecideEndTest, FailsAtTheRunTimeLimitUnlessTheJobHadFinished) {
+  EndInput input = Input(Job::STOPPING, Job::DESIRED_STOP, WorkerRecord(Attempt::STOPPED_OK));
   input.limit_reached = true;
   input.has_verified_checkpoint = true;
   const EndOutcome out = DecideEnd(input);
   EXPECT_EQ(out.state, Job::FAILED);
   EXPECT_EQ(out.error->cause(), v1::JobError::LIMIT);
-  input.verdict = JudgeAttempt(WorkerSaid(Attempt::COMPLETED), 1, false);
+  input.verdict = JudgeAttempt(WorkerRecord(Attempt::COMPLETED), 1, false);
   EXPECT_EQ(DecideEnd(input).state, Job::SUCCEEDED);
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reconciler's decisions as a table of situations. Expectations: architecture.md "Processes"
-// and "Jobs".
+// The reconciler's decisions, one situation per test.
 #include "server/reconcile/decide.h"
 
 #include "gtest/gtest.h"
-#include "proto/contract/job/force_grace.h"
+#include "proto/contract/job/job_state.h"
 
 namespace trainerd::server {
 namespace {
@@ -18,13 +17,13 @@ DecideInput Running(Job::State state = Job::RUNNING, Job::DesiredState desired =
   return {.state = state, .desired_state = desired, .observed = Kind::kRunning, .now = kNow};
 }
 
-TEST(DecideTest, NothingToDoForAJobThatRuns) {
+TEST(DecideTest, DoesNothingForARunningJob) {
   const Decision d = Decide(Running());
   EXPECT_FALSE(d.signal.has_value());
   EXPECT_FALSE(d.relaunch || d.kill_by_identity || d.begin_ending || d.control_lost);
 }
 
-TEST(DecideTest, PassesOnWhatIsWantedWithTheGraceThatIsLeft) {
+TEST(DecideTest, DeliversTheRequestedActionWithTheRemainingGrace) {
   DecideInput input = Running(Job::PAUSING, Job::DESIRED_PAUSE);
   input.end_deadline = kNow + absl::Seconds(40);
   const Decision pause = Decide(input);
@@ -39,7 +38,7 @@ TEST(DecideTest, PassesOnWhatIsWantedWithTheGraceThatIsLeft) {
   EXPECT_EQ(*Decide(input).signal, internal::DISCARD);
 }
 
-TEST(DecideTest, RepeatsAWantOnlyAfterAWhileAndAMoreSevereOneAtOnce) {
+TEST(DecideTest, RepeatsAnActionAfterFiveSecondsAndDeliversAMoreSevereOneAtOnce) {
   DecideInput input = Running(Job::STOPPING, Job::DESIRED_STOP);
   input.signalled = internal::STOP;
   input.signalled_at = kNow - absl::Seconds(1);
@@ -51,7 +50,7 @@ TEST(DecideTest, RepeatsAWantOnlyAfterAWhileAndAMoreSevereOneAtOnce) {
   EXPECT_EQ(*Decide(input).signal, internal::DISCARD);
 }
 
-TEST(DecideTest, ForceKillsAfterTwoSeconds) {
+TEST(DecideTest, KillsTwoSecondsAfterAForcedStop) {
   DecideInput input = Running(Job::STOPPING, Job::DESIRED_FORCE);
   input.end_requested = kNow - absl::Seconds(1);
   EXPECT_EQ(*Decide(input).signal, internal::DISCARD);
@@ -61,14 +60,14 @@ TEST(DecideTest, ForceKillsAfterTwoSeconds) {
   EXPECT_EQ(*Decide(input).signal, internal::KILL);
 }
 
-TEST(DecideTest, ExpiredDeadlineIsStillAGraceNotNone) {
+TEST(DecideTest, DeliversAPositiveGraceAfterTheDeadline) {
   DecideInput input = Running(Job::PAUSING, Job::DESIRED_PAUSE);
   input.end_deadline = kNow - absl::Seconds(40);
   EXPECT_GT(Decide(input).signal_grace, absl::ZeroDuration());
   EXPECT_LT(Decide(input).signal_grace, absl::Seconds(1));
 }
 
-TEST(DecideTest, RunTimeLimitStopsOnlyARunningJob) {
+TEST(DecideTest, StopsOnlyARunningJobAtTheRunTimeLimit) {
   DecideInput input = Running();
   input.run_time_exceeded = true;
   EXPECT_TRUE(Decide(input).stop_for_limit);
@@ -76,7 +75,7 @@ TEST(DecideTest, RunTimeLimitStopsOnlyARunningJob) {
   EXPECT_FALSE(Decide(input).stop_for_limit);
 }
 
-TEST(DecideTest, StalledIsShownOnlyWhileTraining) {
+TEST(DecideTest, ReportsStalledOnlyWhileTraining) {
   DecideInput input = Running();
   input.stalled = true;
   EXPECT_TRUE(Decide(input).stalled);
@@ -85,7 +84,7 @@ TEST(DecideTest, StalledIsShownOnlyWhileTraining) {
 }
 
 // T7
-TEST(DecideTest, SilenceOnlyRaisesControlLost) {
+TEST(DecideTest, OnlyReportsControlLostForASilentShim) {
   DecideInput input = Running();
   input.observed = Kind::kUnknown;
   input.shim_alive = true;
@@ -95,7 +94,7 @@ TEST(DecideTest, SilenceOnlyRaisesControlLost) {
   EXPECT_FALSE(d.kill_by_identity || d.begin_ending);
 }
 
-TEST(DecideTest, OrphanOfADeadShimIsKilledAfterTheGrace) {
+TEST(DecideTest, KillsTheWorkerOfADeadShimAfterTheGrace) {
   DecideInput input = Running();
   input.observed = Kind::kUnknown;
   input.unknown_since = kNow - input.stop_grace + absl::Seconds(1);
@@ -104,12 +103,12 @@ TEST(DecideTest, OrphanOfADeadShimIsKilledAfterTheGrace) {
   EXPECT_TRUE(Decide(input).kill_by_identity);
 }
 
-TEST(DecideTest, StopOfASilentAttemptIsCarriedOutWhenItsGraceIsOver) {
+TEST(DecideTest, KillsASilentAttemptAfterTheDeadlineOfItsStop) {
   DecideInput input = Running(Job::STOPPING, Job::DESIRED_STOP);
   input.observed = Kind::kUnknown;
   input.shim_alive = true;
   input.end_deadline = kNow - absl::Seconds(1);
-  EXPECT_FALSE(Decide(input).kill_by_identity) << "the shim's own ladder may still be at work";
+  EXPECT_FALSE(Decide(input).kill_by_identity) << "the shim's own escalation may still run";
   input.end_deadline = kNow - absl::Seconds(10);
   EXPECT_TRUE(Decide(input).kill_by_identity);
   input.end_deadline = absl::InfiniteFuture();
@@ -126,7 +125,7 @@ TEST(DecideTest, BeginsEndingOnceTheEndIsObserved) {
   }
 }
 
-TEST(DecideTest, AttemptThatNoShimTookIsLaunchedAgain) {
+TEST(DecideTest, LaunchesAnAttemptAgainThatNoShimTook) {
   DecideInput input = Running(Job::STARTING);
   input.observed = Kind::kGone;
   input.never_started = true;
@@ -134,11 +133,11 @@ TEST(DecideTest, AttemptThatNoShimTookIsLaunchedAgain) {
   EXPECT_FALSE(Decide(input).begin_ending);
   input.launches = 3;
   EXPECT_FALSE(Decide(input).relaunch);
-  EXPECT_TRUE(Decide(input).kill_by_identity) << "fenced, so that a late shim leaves";
+  EXPECT_TRUE(Decide(input).kill_by_identity) << "fenced, so that a late shim exits";
   EXPECT_TRUE(Decide(input).begin_ending);
 }
 
-TEST(DecideTest, AttemptThatNeverStartedIsNotLaunchedAfterAStopOrAReboot) {
+TEST(DecideTest, DoesNotLaunchAgainAfterAStopOrAReboot) {
   DecideInput input = Running(Job::STOPPING, Job::DESIRED_STOP);
   input.observed = Kind::kGone;
   input.never_started = true;
@@ -148,7 +147,7 @@ TEST(DecideTest, AttemptThatNeverStartedIsNotLaunchedAfterAStopOrAReboot) {
   EXPECT_FALSE(Decide(input).relaunch);
 }
 
-TEST(DecideTest, PendingWaits) {
+TEST(DecideTest, WaitsForAPendingShim) {
   DecideInput input = Running(Job::STARTING);
   input.observed = Kind::kPending;
   const Decision d = Decide(input);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One open attempt, from its launch to what becomes of the job: T5 to T7, T11.
+// One open attempt, from its launch to the next state of its job: T5 to T7, T11.
 #include <fstream>
 
 #include "absl/strings/match.h"
@@ -12,11 +12,12 @@ namespace {
 
 using ReconcilerAttemptTest = ReconcilerTest;
 
-TEST_F(ReconcilerAttemptTest, JobRunsToItsVerifiedFinalModel) {
+TEST_F(ReconcilerAttemptTest, RunsAJobToItsVerifiedFinalModel) {
   const std::string name = StartRunning("a");
   EXPECT_EQ(DeviceHolder(), name);
   const internal::AttemptSpec spec = executor_.launches.at(0);
-  EXPECT_EQ(spec.device(), "cpu") << "auto on a machine without cuda";
+  ASSERT_EQ(spec.devices_size(), 1);
+  EXPECT_EQ(spec.devices(0), "cpu") << "auto on a machine without cuda";
   EXPECT_EQ(spec.cpu_threads(), 2);
   EXPECT_EQ(spec.config().config_digest(), Get("a").config_digest());
   Spool("a", {Step(1), Step(2)});
@@ -29,7 +30,7 @@ TEST_F(ReconcilerAttemptTest, JobRunsToItsVerifiedFinalModel) {
 }
 
 // T11
-TEST_F(ReconcilerAttemptTest, FinalModelThatDoesNotReadBackIsNoSuccess) {
+TEST_F(ReconcilerAttemptTest, DoesNotSucceedWhenTheFinalModelDoesNotReadBack) {
   const std::string name = StartRunning("a");
   Spool("a", {Step(1)});
   WriteFolder(RunDir("a") + "/final", "a", 1, 1, "", "final");
@@ -39,7 +40,7 @@ TEST_F(ReconcilerAttemptTest, FinalModelThatDoesNotReadBackIsNoSuccess) {
   EXPECT_EQ(Get("a").error().code(), "FINAL_NOT_VERIFIED");
 }
 
-TEST_F(ReconcilerAttemptTest, TheWholeSpoolComesBeforeTheTerminalState) {
+TEST_F(ReconcilerAttemptTest, IngestsTheWholeSpoolBeforeTheTerminalState) {
   const std::string name = StartRunning("a");
   std::vector<std::string> steps;
   for (int i = 1; i <= 1500; ++i) steps.push_back(Step(i));
@@ -59,7 +60,7 @@ TEST_F(ReconcilerAttemptTest, TheWholeSpoolComesBeforeTheTerminalState) {
 }
 
 // T5
-TEST_F(ReconcilerAttemptTest, PausedNamesItsVerifiedResumePointAndFreesTheDevice) {
+TEST_F(ReconcilerAttemptTest, RecordsTheVerifiedResumePointAndFreesTheDeviceOnPause) {
   const std::string name = StartRunning("a", "limits: {stop_grace: 60s}");
   Spool("a", {Step(1), Step(2)});
   Command(jobs_->Pause(Pause("a"), "t"));
@@ -82,7 +83,7 @@ TEST_F(ReconcilerAttemptTest, PausedNamesItsVerifiedResumePointAndFreesTheDevice
   EXPECT_EQ(Get("a").progress().tokens(), 20);
 }
 
-TEST_F(ReconcilerAttemptTest, PauseBeforeThereIsACheckpointHoldsTheJobInTheQueue) {
+TEST_F(ReconcilerAttemptTest, HoldsAJobInTheQueueThatIsPausedBeforeItsFirstCheckpoint) {
   const std::string name = StartRunning("a");
   Command(jobs_->Pause(Pause("a"), "t"));
   executor_.WorkerEnds(name, v1::Attempt::PAUSED_OK);
@@ -93,7 +94,7 @@ TEST_F(ReconcilerAttemptTest, PauseBeforeThereIsACheckpointHoldsTheJobInTheQueue
 }
 
 // T6
-TEST_F(ReconcilerAttemptTest, StoppedOnlyWithAVerifiedCheckpoint) {
+TEST_F(ReconcilerAttemptTest, EndsAsStoppedOnlyWithAVerifiedCheckpoint) {
   std::string name = StartRunning("a");
   Command(jobs_->Stop(Stop("a"), "t"));
   Checkpoint("a", 3);
@@ -106,7 +107,7 @@ TEST_F(ReconcilerAttemptTest, StoppedOnlyWithAVerifiedCheckpoint) {
   EXPECT_TRUE(Until("b", Job::CANCELLED));
 }
 
-TEST_F(ReconcilerAttemptTest, CrashIsRetriedFromTheLastVerifiedCheckpointUntilTheBudgetIsSpent) {
+TEST_F(ReconcilerAttemptTest, RetriesACrashFromTheLastVerifiedCheckpointUpToTheBudget) {
   const std::string name = StartRunning("a");
   Spool("a", {Step(1), Step(2), Step(3)});
   const std::string checkpoint = Checkpoint("a", 2);
@@ -129,7 +130,7 @@ TEST_F(ReconcilerAttemptTest, CrashIsRetriedFromTheLastVerifiedCheckpointUntilTh
   EXPECT_EQ(Get("a").attempt(), 4) << "the first one had advanced the checkpoint";
 }
 
-TEST_F(ReconcilerAttemptTest, WhatAnAttemptDiedOfIsTheJobsErrorUntilTheNextOneTrains) {
+TEST_F(ReconcilerAttemptTest, KeepsTheErrorOfAnAttemptUntilTheNextOneTrains) {
   const std::string name = StartRunning("a");
   executor_.WorkerCrashes(name);
   ASSERT_TRUE(Until("a", Job::QUEUED));
@@ -147,27 +148,27 @@ TEST_F(ReconcilerAttemptTest, WhatAnAttemptDiedOfIsTheJobsErrorUntilTheNextOneTr
   EXPECT_FALSE(recorder_.Events().back().state_changed().has_error());
 }
 
-TEST_F(ReconcilerAttemptTest, CheckpointThatNoEventToldOfIsAdoptedBeforeTheResumePointIsChosen) {
+TEST_F(ReconcilerAttemptTest, AdoptsUnrecordedCheckpointBeforeChoosingResumePoint) {
   const std::string name = StartRunning("a");
   const std::string first = Checkpoint("a", 2);
   Round();
-  const std::string untold = Checkpoint("a", 4, first, /*event=*/false);
+  const std::string unrecorded = Checkpoint("a", 4, first, /*event=*/false);
   executor_.WorkerCrashes(name);
   ASSERT_TRUE(Until("a", Job::QUEUED));
-  EXPECT_EQ(Get("a").latest_checkpoint(), untold);
+  EXPECT_EQ(Get("a").latest_checkpoint(), unrecorded);
   ASSERT_EQ(CheckpointEvents(v1::CheckpointEvent::ADOPTED).size(), 1u);
   EXPECT_FALSE(CheckpointEvents(v1::CheckpointEvent::ADOPTED)[0].checkpoint().superseded());
 }
 
-TEST_F(ReconcilerAttemptTest, ProgressGoesOnFromTheTokensOfAnAdoptedCheckpoint) {
+TEST_F(ReconcilerAttemptTest, ContinuesProgressFromTheTokensOfAnAdoptedCheckpoint) {
   const std::string name = StartRunning("a");
-  // Its worker was killed before any step was told, as with a full disk.
-  const std::string untold = Checkpoint("a", 4, "", /*event=*/false);
+  // Its worker was killed before it reported a step, as on a full disk.
+  const std::string unrecorded = Checkpoint("a", 4, "", /*event=*/false);
   executor_.WorkerCrashes(name);
   ASSERT_TRUE(Until("a", Job::QUEUED));
   clock_.Advance(absl::Minutes(6));
   ASSERT_TRUE(Until("a", Job::STARTING));
-  EXPECT_EQ(executor_.launches.back().resume_name(), untold);
+  EXPECT_EQ(executor_.launches.back().resume_name(), unrecorded);
   EXPECT_EQ(Get("a").progress().step(), 4);
   EXPECT_EQ(Get("a").progress().tokens(), 40);
   Spool("a", {Step(5)});
@@ -175,7 +176,7 @@ TEST_F(ReconcilerAttemptTest, ProgressGoesOnFromTheTokensOfAnAdoptedCheckpoint) 
   EXPECT_EQ(Get("a").progress().tokens(), 50);
 }
 
-TEST_F(ReconcilerAttemptTest, FolderThatDoesNotReadBackIsNotAdopted) {
+TEST_F(ReconcilerAttemptTest, DoesNotAdoptAFolderThatDoesNotReadBack) {
   const std::string name = StartRunning("a");
   const std::string first = Checkpoint("a", 2);
   Checkpoint("a", 4, first, /*event=*/false);
@@ -187,7 +188,7 @@ TEST_F(ReconcilerAttemptTest, FolderThatDoesNotReadBackIsNotAdopted) {
 }
 
 // T7
-TEST_F(ReconcilerAttemptTest, SilentShimRaisesControlLostAndKeepsTheDevice) {
+TEST_F(ReconcilerAttemptTest, ReportsControlLostAndKeepsTheDeviceOfASilentShim) {
   const std::string name = StartRunning("a");
   executor_.Newest(name).kind = Kind::kUnknown;
   Rounds(10);
@@ -200,7 +201,7 @@ TEST_F(ReconcilerAttemptTest, SilentShimRaisesControlLostAndKeepsTheDevice) {
   EXPECT_FALSE(Active("a", "ControlLost"));
 }
 
-TEST_F(ReconcilerAttemptTest, OrphanIsKilledAfterTheGraceAndTheAttemptIsLost) {
+TEST_F(ReconcilerAttemptTest, KillsTheWorkerOfADeadShimAfterTheGraceAndRecordsLost) {
   const std::string name = StartRunning("a", "limits: {stop_grace: 5s}");
   executor_.Newest(name).kind = Kind::kUnknown;
   Rounds(15);
@@ -212,7 +213,7 @@ TEST_F(ReconcilerAttemptTest, OrphanIsKilledAfterTheGraceAndTheAttemptIsLost) {
   EXPECT_EQ(Get("a").error().code(), "ATTEMPT_LOST");
 }
 
-TEST_F(ReconcilerAttemptTest, ForceKillsAfterTwoSeconds) {
+TEST_F(ReconcilerAttemptTest, KillsTwoSecondsAfterAForcedStop) {
   StartRunning("a");
   Command(jobs_->Stop(Stop("a", "FORCE"), "t"));
   Rounds(5);
@@ -221,7 +222,7 @@ TEST_F(ReconcilerAttemptTest, ForceKillsAfterTwoSeconds) {
   EXPECT_EQ(executor_.signals.back().action, internal::KILL);
 }
 
-TEST_F(ReconcilerAttemptTest, RunTimeLimitStopsGracefullyAndFailsWithItsCause) {
+TEST_F(ReconcilerAttemptTest, StopsGracefullyAtTheRunTimeLimitAndFailsWithItsCause) {
   const std::string name = StartRunning("a", "limits: {max_run_time: 60s}");
   clock_.Advance(absl::Seconds(61));
   ASSERT_TRUE(Until("a", Job::STOPPING));
@@ -234,7 +235,7 @@ TEST_F(ReconcilerAttemptTest, RunTimeLimitStopsGracefullyAndFailsWithItsCause) {
   EXPECT_NE(Get("a").latest_checkpoint(), "");
 }
 
-TEST_F(ReconcilerAttemptTest, StalledIsRaisedBySilenceAndClearedByAStep) {
+TEST_F(ReconcilerAttemptTest, ReportsStalledWithoutStepsAndClearsItAtTheNextStep) {
   StartRunning("a");
   Spool("a", {Step(1)});
   Rounds(2);
@@ -248,7 +249,7 @@ TEST_F(ReconcilerAttemptTest, StalledIsRaisedBySilenceAndClearedByAStep) {
   EXPECT_FALSE(Active("a", "Stalled"));
 }
 
-// The folder cannot be listed: a link to itself stands for a disk that does not answer.
+// A folder that cannot be listed: a link to itself in place of a disk with errors.
 class UnreadableFolder {
  public:
   explicit UnreadableFolder(std::string path) : path_(std::move(path)) {
@@ -264,11 +265,11 @@ class UnreadableFolder {
   const std::string path_;
 };
 
-TEST_F(ReconcilerAttemptTest, ScanThatFailsDecidesNothingAndIsRepeated) {
+TEST_F(ReconcilerAttemptTest, RepeatsAFailedScanAndDecidesNothing) {
   const std::string name = StartRunning("a");
   const std::string first = Checkpoint("a", 2);
   Rounds(2);
-  const std::string untold = Checkpoint("a", 4, first, /*event=*/false);
+  const std::string unrecorded = Checkpoint("a", 4, first, /*event=*/false);
   {
     const UnreadableFolder gone(RunDir("a") + "/checkpoints");
     executor_.WorkerCrashes(name);
@@ -281,30 +282,30 @@ TEST_F(ReconcilerAttemptTest, ScanThatFailsDecidesNothingAndIsRepeated) {
   }
   clock_.Advance(absl::Minutes(1));
   ASSERT_TRUE(Until("a", Job::QUEUED));
-  EXPECT_EQ(Get("a").latest_checkpoint(), untold);
+  EXPECT_EQ(Get("a").latest_checkpoint(), unrecorded);
   EXPECT_FALSE(Active("a", "Degraded"));
 }
 
-TEST_F(ReconcilerAttemptTest, StoppedJobIsNotCancelledBecauseItsCheckpointsCannotBeRead) {
+TEST_F(ReconcilerAttemptTest, DoesNotCancelAStoppedJobWhoseCheckpointsCannotBeRead) {
   const std::string name = StartRunning("a");
   Command(jobs_->Stop(Stop("a"), "t"));
-  const std::string untold = Checkpoint("a", 4, "", /*event=*/false);
+  const std::string unrecorded = Checkpoint("a", 4, "", /*event=*/false);
   {
     const UnreadableFolder gone(RunDir("a") + "/checkpoints");
     executor_.WorkerEnds(name, v1::Attempt::STOPPED_OK, 4);
     Rounds(30);
     EXPECT_EQ(Get("a").state(), Job::STOPPING);
-    // A daemon that starts now is not held up by it.
+    // It does not delay the start of a daemon.
     Crash();
     Start();
     EXPECT_EQ(Get("a").state(), Job::STOPPING);
   }
   clock_.Advance(absl::Minutes(1));
   ASSERT_TRUE(Until("a", Job::STOPPED));
-  EXPECT_EQ(Get("a").latest_checkpoint(), untold);
+  EXPECT_EQ(Get("a").latest_checkpoint(), unrecorded);
 }
 
-TEST_F(ReconcilerAttemptTest, DroppedJobEndsAlsoWhenItsCheckpointsCannotBeRead) {
+TEST_F(ReconcilerAttemptTest, EndsADiscardedJobWhoseCheckpointsCannotBeRead) {
   const std::string name = StartRunning("a");
   Checkpoint("a", 4);
   Rounds(2);
@@ -317,11 +318,11 @@ TEST_F(ReconcilerAttemptTest, DroppedJobEndsAlsoWhenItsCheckpointsCannotBeRead) 
   EXPECT_FALSE(Active("a", "Degraded"));
 }
 
-TEST_F(ReconcilerAttemptTest, CheckpointThatCannotBeReadNowIsAdoptedLaterAndScansAreSpacedOut) {
+TEST_F(ReconcilerAttemptTest, AdoptsAnUnreadableCheckpointLaterAndDelaysScans) {
   const std::string name = StartRunning("a");
   const std::string first = Checkpoint("a", 2);
   Rounds(2);
-  const std::string untold = Checkpoint("a", 4, first, /*event=*/false);
+  const std::string unrecorded = Checkpoint("a", 4, first, /*event=*/false);
   {
     const IoFault fault(IoFaults::Call::kRead, "step-00000004-a1/model.safetensors", EIO);
     executor_.WorkerCrashes(name);
@@ -329,16 +330,16 @@ TEST_F(ReconcilerAttemptTest, CheckpointThatCannotBeReadNowIsAdoptedLaterAndScan
     EXPECT_EQ(Get("a").state(), Job::RUNNING);
     EXPECT_TRUE(absl::StrContains(Message("a", "Degraded"), "step-00000004-a1/model.safetensors"))
         << Message("a", "Degraded");
-    // 12 s: after 0, 2, 6 s, each with a first and a second look.
+    // 12 s: scans after 0, 2 and 6 s, each with a first and a second read.
     EXPECT_GE(IoFaults::Get().hits(), 2);
     EXPECT_LE(IoFaults::Get().hits(), 8);
   }
   clock_.Advance(absl::Minutes(1));
   ASSERT_TRUE(Until("a", Job::QUEUED));
-  EXPECT_EQ(Get("a").latest_checkpoint(), untold);
+  EXPECT_EQ(Get("a").latest_checkpoint(), unrecorded);
 }
 
-TEST_F(ReconcilerAttemptTest, FinalModelThatCannotBeReadNowIsNoFailure) {
+TEST_F(ReconcilerAttemptTest, WaitsForAnUnreadableFinalModel) {
   const std::string name = StartRunning("a");
   Spool("a", {Step(1)});
   WriteFolder(RunDir("a") + "/final", "a", 1, 1, "", "final");
@@ -353,8 +354,8 @@ TEST_F(ReconcilerAttemptTest, FinalModelThatCannotBeReadNowIsNoFailure) {
   EXPECT_EQ(Get("a").attempt(), 1);
 }
 
-// The table that it begins from cannot be read: as with no descriptor left.
-TEST_F(ReconcilerAttemptTest, SpoolThatCouldNotBeOpenedAtTheLaunchIsReadLater) {
+// The table of spool positions cannot be read, as without a free descriptor.
+TEST_F(ReconcilerAttemptTest, ReadsASpoolLaterThatCouldNotBeOpenedAtTheLaunch) {
   Sql("ALTER TABLE spool_positions RENAME TO hidden");
   const std::string name = Submit("a");
   ASSERT_TRUE(Until("a", Job::STARTING));
@@ -369,11 +370,11 @@ TEST_F(ReconcilerAttemptTest, SpoolThatCouldNotBeOpenedAtTheLaunchIsReadLater) {
   EXPECT_EQ(Get("a").progress().step(), 1);
 }
 
-// A job that begins from another one's checkpoint stands there, not at step 0.
+// A job that starts from another job's checkpoint starts at its step, not at 0.
 class JobFromAnotherTest : public ReconcilerTest {
  protected:
-  // A job of 30 steps that was stopped, and one that begins from it; answers the second one's name.
-  std::string SubmitFrom(const std::string& state) {
+  // Stops a job after 30 steps and submits another one that starts from it; returns its name.
+  std::string SubmitFrom(v1::InitFromConfig::State state) {
     const std::string base = StartRunning("a");
     Spool("a", {"metrics {step: 30 loss: 1 tokens: 300}"});
     Checkpoint("a", 30);
@@ -391,8 +392,8 @@ class JobFromAnotherTest : public ReconcilerTest {
   }
 };
 
-TEST_F(JobFromAnotherTest, StandsAtItsBaseAlsoWhenNoStepIsLeftToDo) {
-  const std::string name = SubmitFrom("full");
+TEST_F(JobFromAnotherTest, StartsAtItsBaseWhenNoStepIsLeft) {
+  const std::string name = SubmitFrom(v1::InitFromConfig::STATE_FULL);
   EXPECT_EQ(Get("b").progress().step(), 30) << "before it starts";
   EXPECT_EQ(Get("b").progress().tokens(), 300);
   ASSERT_TRUE(Until("b", Job::STARTING));
@@ -404,8 +405,8 @@ TEST_F(JobFromAnotherTest, StandsAtItsBaseAlsoWhenNoStepIsLeftToDo) {
   EXPECT_EQ(Get("b").progress().tokens(), 300);
 }
 
-TEST_F(JobFromAnotherTest, CountsFromItsBase) {
-  const std::string name = SubmitFrom("full");
+TEST_F(JobFromAnotherTest, CountsStepsFromItsBase) {
+  const std::string name = SubmitFrom(v1::InitFromConfig::STATE_FULL);
   ASSERT_TRUE(Until("b", Job::STARTING));
   Spool("b", {"stage {stage: 'Train'}", Step(31), Step(32)});
   Rounds(2);
@@ -420,8 +421,8 @@ TEST_F(JobFromAnotherTest, CountsFromItsBase) {
   EXPECT_EQ(Get("b").progress().tokens(), 300);
 }
 
-TEST_F(JobFromAnotherTest, BeginsAtZeroFromWeightsAlone) {
-  SubmitFrom("weights");
+TEST_F(JobFromAnotherTest, StartsAtZeroFromWeightsAlone) {
+  SubmitFrom(v1::InitFromConfig::STATE_WEIGHTS);
   EXPECT_EQ(Get("b").progress().step(), 0);
   ASSERT_TRUE(Until("b", Job::STARTING));
   EXPECT_EQ(Get("b").progress().step(), 0);

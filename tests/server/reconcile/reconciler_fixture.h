@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reconciler with everything real but processes and time: store, ingester, spools, checkpoint
-// folders, disk worker. Invariants T1 to T8 and T11 where they need more than a pure function.
+// The reconciler with a real store, ingester, spools, checkpoint folders and disk worker; processes
+// and time are fakes. Checks invariants T1 to T8 and T11 where they need more than a pure function.
 #pragma once
 
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/notification.h"
 #include "proto/base/hash.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "proto/contract/run_dir/spool_writer.h"
@@ -32,7 +34,7 @@ class ReconcilerTest : public ::testing::Test {
   }
   ~ReconcilerTest() override { Crash(); }
 
-  // T3, whatever the test was about: replaying the state events gives what the rows say.
+  // T3, in every test: a replay of the state events gives the stored rows.
   void TearDown() override {
     std::map<std::string, v1::StateChanged> last;
     for (const v1::Event& e : recorder_.Events()) {
@@ -52,7 +54,7 @@ class ReconcilerTest : public ::testing::Test {
     }
   }
 
-  // A daemon begins, with whatever an earlier one left.
+  // Starts a daemon on the state of an earlier one.
   void Start() {
     auto store = Store::Open({.path = dir_ / "trainerd.db",
                               .listener = recorder_.Listener(),
@@ -68,7 +70,10 @@ class ReconcilerTest : public ::testing::Test {
     housekeeping_ = std::make_unique<Housekeeping>(
         Housekeeping::Options{.runs_dir = dir_ / "runs",
                               .clock = clock_.Function(),
-                              .free_bytes = [this](const std::string&) { return free_bytes_; }},
+                              .free_bytes = [this](const std::string&) -> absl::StatusOr<int64_t> {
+                                if (free_bytes_ < 0) return absl::UnavailableError("not known");
+                                return free_bytes_;
+                              }},
         *store_, *disk_);
     auto watcher = SpoolWatcher::Create();
     ASSERT_OK(watcher.status());
@@ -91,7 +96,7 @@ class ReconcilerTest : public ::testing::Test {
         *store_, *devices_);
     ASSERT_OK(reconciler_->Recover());
   }
-  // The daemon is gone without a word.
+  // The daemon dies.
   void Crash() {
     if (reconciler_ == nullptr) return;
     reconciler_->Stop();
@@ -113,11 +118,17 @@ class ReconcilerTest : public ::testing::Test {
     EXPECT_TRUE(response.ok()) << response.status();
     return "jobs/" + id;
   }
+  // Waits until the disk worker has run every task posted so far.
+  void WaitForDisk() {
+    absl::Notification done;
+    disk_->Post([&] { done.Notify(); });
+    done.WaitForNotification();
+  }
   void Round() {
     ingester_->PassOnce();
-    disk_->WaitIdle();
+    WaitForDisk();
     reconciler_->Step();
-    disk_->WaitIdle();
+    WaitForDisk();
   }
   // Rounds until the job is in that state; a fifth of a second passes with each.
   bool Until(const std::string& id, Job::State state, int rounds = 60) {
@@ -138,7 +149,7 @@ class ReconcilerTest : public ::testing::Test {
   Job Get(const std::string& id) { return Load(*store_, id).job; }
   std::string RunDir(const std::string& id) { return dir_ / ("runs/" + id); }
 
-  // What the worker of the newest attempt writes into its spool.
+  // Writes events into the spool of the newest attempt, as its worker does.
   void Spool(const std::string& id, const std::vector<std::string>& events) {
     const std::string attempt_dir = AttemptDir(RunDir(id), Get(id).attempt());
     auto writer = SpoolWriter::Open(attempt_dir, 1 << 20);
@@ -151,7 +162,7 @@ class ReconcilerTest : public ::testing::Test {
   static std::string Step(int64_t step) {
     return absl::StrCat("metrics {step: ", step, " loss: 1 tokens: 10}");
   }
-  // A folder with a manifest that holds.
+  // A folder with a valid manifest.
   void WriteFolder(const std::string& path, const std::string& id, int64_t step, int attempt,
                    const std::string& parent, const std::string& kind) {
     std::filesystem::create_directories(path);
@@ -162,14 +173,10 @@ class ReconcilerTest : public ::testing::Test {
     manifest.create_time = "2026-11-24T07:00:00Z";
     manifest.has_optimizer = true;
     manifest.files["model.safetensors"] = {static_cast<int64_t>(bytes.size()), ToHex(Xxh3(bytes))};
-    if (kind == "checkpoint") {
-      const std::string state = absl::StrCat("{\"step\": ", step, ", \"tokens\": ", 10 * step, "}");
-      std::ofstream(path + "/state.json") << state;
-      manifest.files["state.json"] = {static_cast<int64_t>(state.size()), ToHex(Xxh3(state))};
-    }
+    manifest.tokens = 10 * step;
     std::ofstream(path + "/MANIFEST.json") << ManifestToJson(manifest);
   }
-  // A checkpoint on disk; its event too if asked for. Answers its resource name.
+  // Writes a checkpoint folder, and its event if `event`. Returns its resource name.
   std::string Checkpoint(const std::string& id, int64_t step, const std::string& parent = "",
                          bool event = true) {
     const int attempt = Get(id).attempt();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Queued jobs: who starts, from which checkpoint, and what keeps them waiting.
+// Queued jobs: which one starts, from which checkpoint, and why the others wait.
 #include <fstream>
 
 #include "absl/strings/match.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "tests/io_faults.h"
 #include "tests/server/reconcile/reconciler_fixture.h"
@@ -12,7 +13,7 @@ namespace {
 
 using ReconcilerQueueTest = ReconcilerTest;
 
-TEST_F(ReconcilerQueueTest, DamagedCheckpointIsPassedOverAndWhatLiesBeyondIsSuperseded) {
+TEST_F(ReconcilerQueueTest, SkipsADamagedCheckpointAndSupersedesThoseBeyond) {
   const std::string name = StartRunning("a");
   const std::string first = Checkpoint("a", 2);
   const std::string second = Checkpoint("a", 4, first);
@@ -26,9 +27,9 @@ TEST_F(ReconcilerQueueTest, DamagedCheckpointIsPassedOverAndWhatLiesBeyondIsSupe
   EXPECT_EQ(CheckpointEvents(v1::CheckpointEvent::SUPERSEDED).size(), 1u);
 }
 
-// Sizes are right, only the worker that compared the hashes knows: the next attempt starts from an
-// older one.
-TEST_F(ReconcilerQueueTest, CheckpointThatTheWorkerFoundDamagedIsNotResumedFromAgain) {
+// The sizes match and only the hashes differ, which the worker compares. The next attempt starts
+// from an older checkpoint.
+TEST_F(ReconcilerQueueTest, DoesNotResumeAgainFromACheckpointThatTheWorkerFoundDamaged) {
   const std::string name = StartRunning("a");
   const std::string first = Checkpoint("a", 2);
   const std::string second = Checkpoint("a", 4, first);
@@ -46,9 +47,9 @@ TEST_F(ReconcilerQueueTest, CheckpointThatTheWorkerFoundDamagedIsNotResumedFromA
   EXPECT_EQ(executor_.launches.back().resume_name(), first);
 }
 
-// No other attempt can help a job whose start, which another job wrote, is damaged: its user is
-// told what to start from instead.
-TEST_F(ReconcilerQueueTest, DamagedStartOfAnotherJobEndsTheJobAndNamesTheOlderOne) {
+// A job that starts from a damaged checkpoint of another job cannot be retried. Its error names the
+// checkpoint to start from instead.
+TEST_F(ReconcilerQueueTest, FailsAJobWhoseStartIsDamagedAndNamesTheOlderCheckpoint) {
   const std::string name = StartRunning("a");
   const std::string first = Checkpoint("a", 2);
   const std::string second = Checkpoint("a", 4, first);
@@ -68,7 +69,7 @@ TEST_F(ReconcilerQueueTest, DamagedStartOfAnotherJobEndsTheJobAndNamesTheOlderOn
   EXPECT_EQ(CheckpointEvents(v1::CheckpointEvent::FAILED).size(), 1u);
 }
 
-TEST_F(ReconcilerQueueTest, JobWhoseCheckpointsAreAllLostFailsInsteadOfSilentlyBeginningAgain) {
+TEST_F(ReconcilerQueueTest, FailsAJobWithoutReadableCheckpointsInsteadOfStartingAgain) {
   const std::string name = StartRunning("a");
   Checkpoint("a", 2);
   executor_.WorkerCrashes(name);
@@ -79,7 +80,7 @@ TEST_F(ReconcilerQueueTest, JobWhoseCheckpointsAreAllLostFailsInsteadOfSilentlyB
   EXPECT_EQ(Get("a").error().code(), "CHECKPOINTS_LOST");
 }
 
-TEST_F(ReconcilerQueueTest, MissingProgramKeepsJobsInTheQueueAndSaysWhy) {
+TEST_F(ReconcilerQueueTest, KeepsJobsQueuedWithTheReasonWhenAProgramIsMissing) {
   missing_ = "worker";
   Submit("a");
   Rounds(2);
@@ -92,7 +93,7 @@ TEST_F(ReconcilerQueueTest, MissingProgramKeepsJobsInTheQueueAndSaysWhy) {
   EXPECT_FALSE(Active("a", "Degraded"));
 }
 
-TEST_F(ReconcilerQueueTest, JobForADeviceThatTheMachineLacksFails) {
+TEST_F(ReconcilerQueueTest, FailsAJobForAMissingDevice) {
   // As if submitted before the machine was known: the command itself would refuse it.
   AddJob(*store_, "a", RunDir("a"), "resources: {device: 'cuda:3'}");
   ASSERT_TRUE(Until("a", Job::FAILED));
@@ -100,7 +101,7 @@ TEST_F(ReconcilerQueueTest, JobForADeviceThatTheMachineLacksFails) {
   EXPECT_EQ(Get("a").error().cause(), v1::JobError::USER);
 }
 
-TEST_F(ReconcilerQueueTest, OneJobADeviceInTheOrderOfThePriority) {
+TEST_F(ReconcilerQueueTest, RunsOneJobPerDeviceInOrderOfPriority) {
   const std::string first = StartRunning("a");
   Submit("b");
   Submit("c", "priority: 7");
@@ -113,7 +114,7 @@ TEST_F(ReconcilerQueueTest, OneJobADeviceInTheOrderOfThePriority) {
   EXPECT_EQ(Get("a").state(), Job::CANCELLED);
 }
 
-// Two checkpoints, the attempt that wrote them crashed, the job waits. Answers their names.
+// A queued job with two checkpoints, whose attempt has crashed.
 class ResumePointTest : public ReconcilerTest {
  protected:
   void CrashedAfterTwo() {
@@ -133,14 +134,14 @@ class ResumePointTest : public ReconcilerTest {
     }));
     return found;
   }
-  // What a pass over the checkpoints does first with one that does not hold.
-  void Condemn(const std::string& name) {
+  // Marks a checkpoint as the choice of the resume point marks a damaged one.
+  void MarkDamaged(const std::string& name) {
     ASSERT_OK(store_->Change([&](Transaction& t) { return MarkCorrupt(t, Row(name), "damaged"); }));
   }
   std::string name_, first_, second_;
 };
 
-TEST_F(ResumePointTest, ReadErrorsDoNotCondemnACheckpoint) {
+TEST_F(ResumePointTest, DoesNotMarkCorruptAfterReadErrors) {
   CrashedAfterTwo();
   clock_.Advance(absl::Minutes(1));
   {
@@ -155,7 +156,7 @@ TEST_F(ResumePointTest, ReadErrorsDoNotCondemnACheckpoint) {
     EXPECT_EQ(Get("a").state(), Job::QUEUED);
     EXPECT_TRUE(absl::StrContains(Message("a", "Degraded"), "step-00000004-a1/MANIFEST.json"))
         << Message("a", "Degraded");
-    EXPECT_EQ(Notices("CHECKPOINTS_UNREADABLE"), 1) << "said once, not in every round";
+    EXPECT_EQ(Notices("CHECKPOINTS_UNREADABLE"), 1) << "reported once, not in every round";
     Rounds(20);
     EXPECT_EQ(executor_.launches.size(), 1u);
   }
@@ -164,8 +165,9 @@ TEST_F(ResumePointTest, ReadErrorsDoNotCondemnACheckpoint) {
   EXPECT_FALSE(Active("a", "Degraded"));
 }
 
-// The worker cannot tell an I/O error from damage; the daemon meets the same error and waits.
-TEST_F(ResumePointTest, CheckpointThatTheWorkerCouldNotReadIsNotCondemned) {
+// The worker cannot distinguish an I/O error from damage. The daemon meets the same error and
+// waits.
+TEST_F(ResumePointTest, DoesNotMarkCorruptWhenTheWorkerMetAReadError) {
   CrashedAfterTwo();
   clock_.Advance(absl::Minutes(1));
   ASSERT_TRUE(Until("a", Job::STARTING));
@@ -183,9 +185,9 @@ TEST_F(ResumePointTest, CheckpointThatTheWorkerCouldNotReadIsNotCondemned) {
   EXPECT_EQ(executor_.launches.back().resume_name(), second_);
 }
 
-TEST_F(ResumePointTest, DaemonKilledAfterItMarkedTheNewestGoesOnWithTheOlderOne) {
+TEST_F(ResumePointTest, UsesOlderCheckpointWhenKilledAfterMarkingNewest) {
   CrashedAfterTwo();
-  Condemn(second_);
+  MarkDamaged(second_);
   Crash();
   Start();
   clock_.Advance(absl::Minutes(6));
@@ -194,10 +196,10 @@ TEST_F(ResumePointTest, DaemonKilledAfterItMarkedTheNewestGoesOnWithTheOlderOne)
   EXPECT_EQ(Get("a").progress().step(), 2);
 }
 
-TEST_F(ResumePointTest, DaemonKilledAfterItMarkedAllDoesNotStartTheJobFromTheBeginning) {
+TEST_F(ResumePointTest, DoesNotStartFromTheBeginningWhenKilledAfterMarkingAll) {
   CrashedAfterTwo();
-  Condemn(second_);
-  Condemn(first_);
+  MarkDamaged(second_);
+  MarkDamaged(first_);
   Crash();
   Start();
   clock_.Advance(absl::Minutes(6));
@@ -206,8 +208,8 @@ TEST_F(ResumePointTest, DaemonKilledAfterItMarkedAllDoesNotStartTheJobFromTheBeg
   EXPECT_EQ(executor_.launches.size(), 1u);
 }
 
-// What could not be stored (as on a full disk) is done again.
-TEST_F(ReconcilerQueueTest, JobForADeviceThatTheMachineLacksFailsOnceThatCanBeStored) {
+// A change that could not be stored (as on a full disk) is repeated.
+TEST_F(ReconcilerQueueTest, FailsAJobForAMissingDeviceOnceThatCanBeStored) {
   AddJob(*store_, "a", RunDir("a"), "resources: {device: 'cuda:3'}");
   Sql("CREATE TRIGGER full BEFORE UPDATE ON jobs BEGIN SELECT RAISE(ABORT, 'no space'); END");
   Rounds(10);
@@ -217,7 +219,7 @@ TEST_F(ReconcilerQueueTest, JobForADeviceThatTheMachineLacksFailsOnceThatCanBeSt
   EXPECT_EQ(Get("a").error().code(), "DEVICE_NOT_FOUND");
 }
 
-TEST_F(ReconcilerQueueTest, JobThatNeedsAProgramWaitsForTheDeviceAgainOnceThatCanBeStored) {
+TEST_F(ReconcilerQueueTest, QueuesAJobForItsDeviceAgainOnceThatCanBeStored) {
   missing_ = "worker";
   Submit("a", "priority: 1");
   Submit("b");

@@ -10,7 +10,7 @@ namespace trainerd::server {
 namespace {
 
 // T4, T8
-TEST_F(ReconcilerTest, RestartedDaemonTakesUpTheLiveAttemptInsteadOfStartingAnother) {
+TEST_F(ReconcilerTest, ReattachesTheLiveAttemptAfterARestart) {
   const std::string name = StartRunning("a");
   Spool("a", {Step(1)});
   Rounds(2);
@@ -28,7 +28,7 @@ TEST_F(ReconcilerTest, RestartedDaemonTakesUpTheLiveAttemptInsteadOfStartingAnot
   EXPECT_EQ(Load(*store_, "a").ledger.failures_without_progress(), 0);
 }
 
-TEST_F(ReconcilerTest, AttemptThatEndedWhileTheDaemonWasDownIsClosedBeforeItServes) {
+TEST_F(ReconcilerTest, ClosesAnAttemptThatEndedDuringDowntimeBeforeItServes) {
   const std::string name = StartRunning("a");
   Crash();
   WriteFolder(RunDir("a") + "/final", "a", 1, 1, "", "final");
@@ -37,7 +37,7 @@ TEST_F(ReconcilerTest, AttemptThatEndedWhileTheDaemonWasDownIsClosedBeforeItServ
   EXPECT_EQ(Get("a").state(), Job::SUCCEEDED);
 }
 
-TEST_F(ReconcilerTest, RebootLosesTheAttemptButNotTheBudget) {
+TEST_F(ReconcilerTest, KeepsTheBudgetAfterAReboot) {
   const std::string name = StartRunning("a");
   const std::string checkpoint = Checkpoint("a", 2);
   Rounds(2);
@@ -52,7 +52,7 @@ TEST_F(ReconcilerTest, RebootLosesTheAttemptButNotTheBudget) {
   EXPECT_EQ(Get("a").latest_checkpoint(), checkpoint);
 }
 
-TEST_F(ReconcilerTest, CrashBetweenRowAndSpawnIsResolvedByLaunchingTheSameAttempt) {
+TEST_F(ReconcilerTest, LaunchesTheSameAttemptAfterACrashBeforeTheSpawn) {
   executor_.launch_status = absl::UnavailableError("no spawn");
   Submit("a");
   ASSERT_TRUE(Until("a", Job::STARTING));
@@ -65,7 +65,7 @@ TEST_F(ReconcilerTest, CrashBetweenRowAndSpawnIsResolvedByLaunchingTheSameAttemp
   EXPECT_EQ(executor_.launches.back().attempt(), 1);
 }
 
-TEST_F(ReconcilerTest, AttemptThatCannotBeLaunchedWaitsWithoutBlame) {
+TEST_F(ReconcilerTest, CountsNoFailureForAnAttemptThatCannotBeLaunched) {
   executor_.launch_status = absl::ResourceExhaustedError("no space");
   Submit("a");
   ASSERT_TRUE(Until("a", Job::STARTING));
@@ -74,7 +74,7 @@ TEST_F(ReconcilerTest, AttemptThatCannotBeLaunchedWaitsWithoutBlame) {
   EXPECT_EQ(Load(*store_, "a").ledger.failures_without_progress(), 0);
 }
 
-TEST_F(ReconcilerTest, ProcessesOfOursWithoutARowAreEnded) {
+TEST_F(ReconcilerTest, KillsOrphans) {
   Crash();
   executor_.owned = {{.job = "jobs/stranger", .attempt = 4, .run_dir = RunDir("stranger")}};
   Start();
@@ -83,7 +83,7 @@ TEST_F(ReconcilerTest, ProcessesOfOursWithoutARowAreEnded) {
   EXPECT_EQ(executor_.signals[0].action, internal::KILL);
 }
 
-TEST_F(ReconcilerTest, RetentionKeepsTheLastOnesAndOnlyAfterANewerOneIsVerified) {
+TEST_F(ReconcilerTest, KeepsTheLastCheckpointsOnceANewerOneIsVerified) {
   StartRunning("a", "checkpoint: {keep_last: 2, every_steps: 1}");
   std::string parent;
   for (int step = 1; step <= 4; ++step) {
@@ -96,7 +96,7 @@ TEST_F(ReconcilerTest, RetentionKeepsTheLastOnesAndOnlyAfterANewerOneIsVerified)
   EXPECT_TRUE(std::filesystem::exists(RunDir("a") + "/checkpoints/step-00000004-a1"));
 }
 
-TEST_F(ReconcilerTest, LowDiskIsACondition) {
+TEST_F(ReconcilerTest, ReportsALowDisk) {
   StartRunning("a");
   Checkpoint("a", 2);
   free_bytes_ = 150;  // below twice the checkpoint's 100 bytes
@@ -110,12 +110,12 @@ TEST_F(ReconcilerTest, LowDiskIsACondition) {
   EXPECT_FALSE(Active("a", "DiskLow"));
 }
 
-TEST_F(ReconcilerTest, DeletedJobIsGoneAlsoWhenTheDaemonDiesHalfWay) {
+TEST_F(ReconcilerTest, FinishesADeletionThatWasInterrupted) {
   const std::string name = StartRunning("a");
   Command(jobs_->Stop(Stop("a", "DISCARD"), "t"));
   executor_.WorkerEnds(name, v1::Attempt::DISCARDED);
   ASSERT_TRUE(Until("a", Job::CANCELLED));
-  // The row says `deleting`, nothing else has happened yet.
+  // The job is marked `deleting`, and nothing was deleted yet.
   JobRecord record = Load(*store_, "a");
   ASSERT_OK(store_->Change([&](Transaction& t) {
     record.job.set_deleting(true);
@@ -123,14 +123,14 @@ TEST_F(ReconcilerTest, DeletedJobIsGoneAlsoWhenTheDaemonDiesHalfWay) {
   }));
   Crash();
   Start();
-  disk_->WaitIdle();
+  WaitForDisk();
   EXPECT_FALSE(std::filesystem::exists(RunDir("a")));
   absl::Status read = store_->Read([&](Connection& db) { return LoadJob(db, "a").status(); });
   EXPECT_TRUE(absl::IsNotFound(read));
   EXPECT_EQ(recorder_.Events().back().notice().code(), "JOB_DELETED");
 }
 
-TEST_F(ReconcilerTest, DeletionAndRetentionThatCouldNotBeStoredAreDoneAgain) {
+TEST_F(ReconcilerTest, RepeatsADeletionAndARetentionThatCouldNotBeStored) {
   StartRunning("b", "checkpoint: {keep_last: 1, every_steps: 1}");
   const std::string first = Checkpoint("b", 1);
   Rounds(2);

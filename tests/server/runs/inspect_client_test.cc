@@ -2,12 +2,10 @@
 #include "server/runs/inspect_client.h"
 
 #include <gtest/gtest.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <string>
+
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -15,23 +13,12 @@ namespace {
 // A program that stands for trainerd-inspect: `body` is a shell script.
 class InspectClientTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char folder[] = "/tmp/trainerd-inspect-client-XXXXXX";
-    ASSERT_NE(::mkdtemp(folder), nullptr);
-    folder_ = folder;
-  }
-  void TearDown() override {
-    ::unlink((folder_ + "/inspect").c_str());
-    ::rmdir(folder_.c_str());
-  }
   absl::StatusOr<v1::DataReport> Run(const std::string& body,
                                      absl::Duration timeout = absl::Seconds(20)) {
-    const std::string path = folder_ + "/inspect";
-    std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
-    ::chmod(path.c_str(), 0700);
+    const std::string path = dir_.Write("inspect", "#!/bin/sh\n" + body + "\n", 0700);
     return RunValidate(path, "name: x\n", timeout);
   }
-  std::string folder_;
+  TempDir dir_;
 };
 
 TEST_F(InspectClientTest, AReportWithoutErrorsIsTheAnswer) {

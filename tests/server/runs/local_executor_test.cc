@@ -23,12 +23,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ingest/spool_reader.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/runs/log_reader.h"
 #include "server/runs/shim_client.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -42,19 +44,11 @@ const std::string kWorker = std::string(TRAINERD_BIN_DIR) + "/../tests/fake_work
 
 class LocalExecutorTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-executor-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    root_ = name;
-    run_dir_ = root_ + "/runs/abc";
-  }
   void TearDown() override {
     for (const AttemptRef& owned : executor_.ListOwned(root_ + "/runs")) {
       executor_.KillByIdentity(owned).IgnoreError();
       WaitFor([&] { return !*IsLockHeld(run_dir_ + "/run.lock"); });
     }
-    std::error_code error;
-    std::filesystem::remove_all(root_, error);
   }
 
   internal::AttemptSpec Spec(int attempt, std::map<std::string, std::string> labels) const {
@@ -62,7 +56,7 @@ class LocalExecutorTest : public ::testing::Test {
     spec.set_job("jobs/abc");
     spec.set_attempt(attempt);
     spec.set_run_dir(run_dir_);
-    spec.set_device("cpu");
+    spec.add_devices("cpu");
     spec.set_worker_path(kWorker);
     v1::JobConfig& config = *spec.mutable_config()->mutable_config();
     config.mutable_train()->set_seed(7);
@@ -105,7 +99,9 @@ class LocalExecutorTest : public ::testing::Test {
     return step;
   }
 
-  std::string root_, run_dir_;
+  TempDir temp_;
+  const std::string root_ = temp_.path();
+  std::string run_dir_ = root_ + "/runs/abc";
   LocalExecutor executor_{kShim};
 };
 
@@ -127,15 +123,15 @@ TEST_F(LocalExecutorTest, RunsAnAttemptToItsEndAndRecordsIt) {
   const absl::StatusOr<LogSlice> log = ReadLog(Dir(1), 0, 1 << 20);
   ASSERT_TRUE(log.ok()) << log.status();
   EXPECT_THAT(log->data, HasSubstr("fake worker: attempt 1"));
-  // Nobody is left.
+  // No process is left.
   EXPECT_TRUE(WaitFor([&] { return executor_.ListOwned(root_ + "/runs").empty(); }));
 }
 
-TEST_F(LocalExecutorTest, LaunchIsIdempotentAndOneShimOwnsTheAttempt) {
+TEST_F(LocalExecutorTest, LaunchesOneShimPerAttempt) {
   const internal::AttemptSpec spec = Spec(1, {{"fake.steps", "100000"}});
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(executor_.Launch(spec).ok());
   const Observation first = WaitForKind(1, Kind::kRunning);
-  // A daemon that knows nothing of the first one's children launches again.
+  // Another daemon, which did not spawn the shim, launches again.
   LocalExecutor other{kShim};
   for (int i = 0; i < 5; ++i) ASSERT_TRUE(other.Launch(spec).ok());
   const Observation again = other.Observe(Ref(1));
@@ -150,7 +146,7 @@ TEST_F(LocalExecutorTest, LaunchIsIdempotentAndOneShimOwnsTheAttempt) {
   EXPECT_EQ(static_cast<int>(executor_.Observe(Ref(1)).kind), static_cast<int>(Kind::kExited));
 }
 
-TEST_F(LocalExecutorTest, ASecondShimOfALiveAttemptLeavesWithoutATrace) {
+TEST_F(LocalExecutorTest, ExitsASecondShimOfALiveAttempt) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
   const Observation running = WaitForKind(1, Kind::kRunning);
   const std::string command = kShim + " --attempt-dir " + Dir(1) + " 2>/dev/null";
@@ -161,7 +157,7 @@ TEST_F(LocalExecutorTest, ASecondShimOfALiveAttemptLeavesWithoutATrace) {
   EXPECT_FALSE(std::filesystem::exists(Dir(1) + "/exit.rec"));
 }
 
-TEST_F(LocalExecutorTest, PauseCheckpointsAndTheNextAttemptContinuesExactly) {
+TEST_F(LocalExecutorTest, ResumesExactlyAfterAPause) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "120"}, {"fake.step_ms", "2"}})).ok());
   ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 10; }));
   ASSERT_TRUE(executor_.Signal(Ref(1), internal::PAUSE, absl::Minutes(5)).ok());
@@ -178,7 +174,7 @@ TEST_F(LocalExecutorTest, PauseCheckpointsAndTheNextAttemptContinuesExactly) {
   EXPECT_EQ(end.worker_exit->end(), v1::Attempt::COMPLETED);
   EXPECT_EQ(end.worker_exit->first_step(), checkpoint.step() + 1);
 
-  // The same job undisturbed, elsewhere.
+  // The same job, uninterrupted, in another run directory.
   internal::AttemptSpec whole = Spec(1, {{"fake.steps", "120"}, {"fake.step_ms", "0"}});
   whole.set_run_dir(root_ + "/runs/whole");
   ASSERT_TRUE(executor_.Launch(whole).ok());
@@ -190,7 +186,7 @@ TEST_F(LocalExecutorTest, PauseCheckpointsAndTheNextAttemptContinuesExactly) {
             ReadFile(whole.run_dir() + "/final/model.safetensors").value());
 }
 
-TEST_F(LocalExecutorTest, GraceOverEndsAHangingWorkerByTheLadder) {
+TEST_F(LocalExecutorTest, EscalatesAgainstAHangingWorkerAtTheDeadline) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.hang_at", "5"}})).ok());
   ASSERT_TRUE(WaitFor([&] { return LastStep(1) == 5; }));
   ASSERT_TRUE(executor_.Signal(Ref(1), internal::STOP, absl::Milliseconds(50)).ok());
@@ -200,12 +196,12 @@ TEST_F(LocalExecutorTest, GraceOverEndsAHangingWorkerByTheLadder) {
   EXPECT_FALSE(end.worker_exit.has_value());
 }
 
-TEST_F(LocalExecutorTest, AKilledWorkerIsACrashWithItsSignal) {
+TEST_F(LocalExecutorTest, RecordsTheSignalOfAKilledWorker) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.crash_at", "7"}})).ok());
   const Observation end = WaitForKind(1, Kind::kExited);
   EXPECT_EQ(end.exit->signal(), SIGKILL);
   EXPECT_FALSE(end.exit->killed_by_escalation());
-  // It is not the kernel's doing, and where the kernel counts its own kills this is known.
+  // The kernel did not kill it, which is known where the kernel counts its kills.
   std::ifstream counts("/proc/vmstat");
   const std::string text{std::istreambuf_iterator<char>(counts), {}};
   EXPECT_EQ(end.exit->likely_out_of_memory(), !absl::StrContains(text, "\noom_kill "));
@@ -214,19 +210,19 @@ TEST_F(LocalExecutorTest, AKilledWorkerIsACrashWithItsSignal) {
   EXPECT_THAT(end.exit->log_excerpt(), HasSubstr("crashing at step 7"));
 }
 
-TEST_F(LocalExecutorTest, AKilledShimMakesItsWorkerCheckpointAndLeave) {
+TEST_F(LocalExecutorTest, CheckpointsAndExitsWithoutItsShim) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
   const Observation running = WaitForKind(1, Kind::kRunning);
   ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 3; }));
   ASSERT_TRUE(KillProcess(running.info->shim(), SIGKILL).ok());
-  // Until the worker is gone the lock is held: unknown, never gone.
+  // The lock is held until the worker has exited: unknown, never gone.
   const Observation gone = WaitForKind(1, Kind::kGone);
   EXPECT_FALSE(gone.never_started);
   EXPECT_FALSE(IsAlive(running.info->worker()));
   ASSERT_TRUE(gone.worker_exit.has_value());
   EXPECT_EQ(gone.worker_exit->end(), v1::Attempt::PREEMPTED_OK);
   EXPECT_EQ(gone.worker_exit->last_checkpoint().step(), gone.worker_exit->last_step());
-  // It is on disk, whole, for the next attempt.
+  // The checkpoint on disk is complete.
   bool found = false;
   const std::vector<FoundCheckpoint> checkpoints = ScanCheckpoints(run_dir_).value();
   for (const FoundCheckpoint& checkpoint : checkpoints) {
@@ -237,7 +233,7 @@ TEST_F(LocalExecutorTest, AKilledShimMakesItsWorkerCheckpointAndLeave) {
   EXPECT_TRUE(found);
 }
 
-TEST_F(LocalExecutorTest, AnOrphanThatHangsIsUnknownUntilKilledByIdentity) {
+TEST_F(LocalExecutorTest, ObservesAHangingWorkerOfADeadShimAsUnknownUntilKilled) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.hang_at", "3"}})).ok());
   const Observation running = WaitForKind(1, Kind::kRunning);
   ASSERT_TRUE(WaitFor([&] { return LastStep(1) == 3; }));
@@ -251,7 +247,7 @@ TEST_F(LocalExecutorTest, AnOrphanThatHangsIsUnknownUntilKilledByIdentity) {
   EXPECT_FALSE(IsAlive(running.info->worker()));
 }
 
-TEST_F(LocalExecutorTest, AStoppedShimIsUnknownNotGone) {
+TEST_F(LocalExecutorTest, ObservesAStoppedShimAsUnknown) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
   const Observation running = WaitForKind(1, Kind::kRunning);
   ASSERT_TRUE(KillProcess(running.info->shim(), SIGSTOP).ok());
@@ -260,7 +256,7 @@ TEST_F(LocalExecutorTest, AStoppedShimIsUnknownNotGone) {
   WaitForKind(1, Kind::kRunning);
 }
 
-TEST_F(LocalExecutorTest, SigtermToTheShimEndsWithACheckpointAndARecord) {
+TEST_F(LocalExecutorTest, CheckpointsAndRecordsAfterSigtermToTheShim) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
   const Observation running = WaitForKind(1, Kind::kRunning);
   ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 3; }));
@@ -271,7 +267,7 @@ TEST_F(LocalExecutorTest, SigtermToTheShimEndsWithACheckpointAndARecord) {
   EXPECT_GT(end.worker_exit->last_checkpoint().step(), 0);
 }
 
-TEST_F(LocalExecutorTest, AMissingWorkerIsASpawnErrorWithItsPath) {
+TEST_F(LocalExecutorTest, RecordsASpawnErrorForAMissingWorker) {
   internal::AttemptSpec spec = Spec(1, {});
   spec.set_worker_path("/nonexistent/trainerd-worker");
   ASSERT_TRUE(executor_.Launch(spec).ok());
@@ -280,21 +276,21 @@ TEST_F(LocalExecutorTest, AMissingWorkerIsASpawnErrorWithItsPath) {
   EXPECT_THAT(end.exit->spawn_error(), HasSubstr("No such file"));
 }
 
-TEST_F(LocalExecutorTest, AMissingShimIsAnErrorThatSaysWhatToDo) {
+TEST_F(LocalExecutorTest, ReportsAMissingShimWithTheSettingToChange) {
   LocalExecutor executor{"/nonexistent/trainerd-shim"};
   const absl::Status status = executor.Launch(Spec(1, {}));
   EXPECT_TRUE(absl::IsNotFound(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("shim_path"));
-  // Nothing was promised to anybody.
+  // The attempt was not started.
   EXPECT_TRUE(executor.Observe(Ref(1)).never_started);
 }
 
-TEST_F(LocalExecutorTest, AnOlderAttemptIsNotLaunchedNorMayItsShimStart) {
+TEST_F(LocalExecutorTest, RefusesAnOlderAttemptAndItsShim) {
   ASSERT_TRUE(executor_.Launch(Spec(2, {{"fake.steps", "3"}})).ok());
   WaitForKind(2, Kind::kExited);
   EXPECT_TRUE(absl::IsFailedPrecondition(executor_.Launch(Spec(1, {}))));
   // A late shim of attempt 1, spawned before attempt 2 became the publisher.
-  ASSERT_TRUE(MakeFolders(Dir(1) + "/logs").ok());
+  ASSERT_TRUE(MakeDirectories(Dir(1) + "/logs").ok());
   ASSERT_TRUE(WriteFileAtomic(Dir(1) + "/spec.pb", Spec(1, {}).SerializeAsString()).ok());
   const std::string command = kShim + " --attempt-dir " + Dir(1) + " 2>/dev/null";
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);
@@ -304,7 +300,7 @@ TEST_F(LocalExecutorTest, AnOlderAttemptIsNotLaunchedNorMayItsShimStart) {
   EXPECT_TRUE(Events(1).empty());
 }
 
-TEST_F(LocalExecutorTest, AttemptsOfOneJobNeverLiveTogether) {
+TEST_F(LocalExecutorTest, RunsOneAttemptPerJobAtATime) {
   internal::AttemptSpec first = Spec(1, {{"fake.steps", "100000"}});
   first.mutable_config()->mutable_config()->mutable_checkpoint()->set_every_steps(0);
   ASSERT_TRUE(executor_.Launch(first).ok());
@@ -313,8 +309,7 @@ TEST_F(LocalExecutorTest, AttemptsOfOneJobNeverLiveTogether) {
   const Observation refused = WaitForKind(2, Kind::kExited);
   EXPECT_THAT(refused.exit->spawn_error(), HasSubstr("run.lock is held"));
   EXPECT_TRUE(Events(2).empty());
-  // The fence holds, too: attempt 1 is not the publisher any more, so its checkpoint fails and
-  // nothing of it is published.
+  // Attempt 1 is no longer the publisher, so its checkpoint fails and is not published.
   ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 2; }));
   ASSERT_TRUE(executor_.Signal(Ref(1), internal::CHECKPOINT, absl::ZeroDuration()).ok());
   const Observation fenced = WaitForKind(1, Kind::kExited);
@@ -323,7 +318,7 @@ TEST_F(LocalExecutorTest, AttemptsOfOneJobNeverLiveTogether) {
   EXPECT_TRUE(ScanCheckpoints(run_dir_).value().empty());
 }
 
-TEST_F(LocalExecutorTest, AnAttemptThatWasNeverSpawnedCanBeLaunchedOrFenced) {
+TEST_F(LocalExecutorTest, FencesAnAttemptThatWasNeverSpawned) {
   Observation nothing = executor_.Observe(Ref(1));
   EXPECT_EQ(static_cast<int>(nothing.kind), static_cast<int>(Kind::kGone));
   EXPECT_TRUE(nothing.never_started);
@@ -331,7 +326,7 @@ TEST_F(LocalExecutorTest, AnAttemptThatWasNeverSpawnedCanBeLaunchedOrFenced) {
   const Observation fenced = executor_.Observe(Ref(1));
   ASSERT_EQ(static_cast<int>(fenced.kind), static_cast<int>(Kind::kExited));
   EXPECT_THAT(fenced.exit->spawn_error(), HasSubstr("given up"));
-  // A late shim leaves.
+  // A late shim exits.
   ASSERT_TRUE(WriteFileAtomic(Dir(1) + "/spec.pb", Spec(1, {}).SerializeAsString()).ok());
   const std::string command = kShim + " --attempt-dir " + Dir(1) + " 2>/dev/null";
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 3);
@@ -346,7 +341,7 @@ TEST_F(LocalExecutorTest, WorksInAStateDirectoryOf200Characters) {
   EXPECT_EQ(end.worker_exit->end(), v1::Attempt::DISCARDED);
 }
 
-TEST_F(LocalExecutorTest, ShutdownNeverEndsARunningAttemptAndIsFineWithoutAShim) {
+TEST_F(LocalExecutorTest, NeverEndsARunningAttemptOnShutdown) {
   EXPECT_TRUE(executor_.Shutdown(Ref(1)).ok());
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
   WaitForKind(1, Kind::kRunning);
@@ -356,7 +351,7 @@ TEST_F(LocalExecutorTest, ShutdownNeverEndsARunningAttemptAndIsFineWithoutAShim)
   EXPECT_EQ(static_cast<int>(executor_.Observe(Ref(1)).kind), static_cast<int>(Kind::kRunning));
 }
 
-TEST_F(LocalExecutorTest, ACheckpointOnRequestGoesOnTraining) {
+TEST_F(LocalExecutorTest, KeepsTrainingAfterARequestedCheckpoint) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
   WaitForKind(1, Kind::kRunning);
   ASSERT_TRUE(WaitFor([&] { return LastStep(1) > 2; }));
@@ -366,22 +361,23 @@ TEST_F(LocalExecutorTest, ACheckpointOnRequestGoesOnTraining) {
   EXPECT_TRUE(WaitFor([&] { return LastStep(1) > step + 2; }));
 }
 
-// What the shim says about itself.
-internal::ShimReply Ask(const std::string& attempt_dir) {
+// The shim's reply to a hello.
+internal::ShimReply SayHello(const std::string& attempt_dir) {
   internal::ShimReply reply;
   EXPECT_TRUE(ShimClient::Connect(attempt_dir, kPatience, &reply).ok());
   return reply;
 }
 
-// A worker that does not read its commands until it is let, and then writes down what it read.
-TEST_F(LocalExecutorTest, AWantThatCouldNotBeDeliveredIsSaidAndIsDeliveredWhenRepeated) {
+// The worker reads no commands until the file `go` exists, then copies them to a file.
+TEST_F(LocalExecutorTest, ReportsUndeliveredActionAndDeliversItOnRetry) {
   std::filesystem::create_directories(root_);
-  const std::string worker = root_ + "/worker", go = root_ + "/go", heard = root_ + "/heard";
-  ASSERT_TRUE(WriteFileAtomic(worker,
-                              absl::StrCat("#!/bin/sh\nwhile [ ! -e ", go,
-                                           " ]; do sleep 0.02; done\nexec cat <&3 >", heard, "\n"),
-                              0700)
-                  .ok());
+  const std::string worker = root_ + "/worker", go = root_ + "/go", received = root_ + "/received";
+  ASSERT_TRUE(
+      WriteFileAtomic(worker,
+                      absl::StrCat("#!/bin/sh\nwhile [ ! -e ", go,
+                                   " ]; do sleep 0.02; done\nexec cat <&3 >", received, "\n"),
+                      0700)
+          .ok());
   internal::AttemptSpec spec = Spec(1, {});
   spec.set_worker_path(worker);
   ASSERT_TRUE(executor_.Launch(spec).ok());
@@ -397,16 +393,16 @@ TEST_F(LocalExecutorTest, AWantThatCouldNotBeDeliveredIsSaidAndIsDeliveredWhenRe
     EXPECT_TRUE(absl::IsUnavailable(sent)) << "try " << i << ": " << sent;
     EXPECT_THAT(std::string(sent.message()), HasSubstr("does not read its commands"));
   }
-  EXPECT_EQ(Ask(Dir(1)).action(), internal::REQUESTED_ACTION_UNSPECIFIED);
+  EXPECT_EQ(SayHello(Dir(1)).action(), internal::REQUESTED_ACTION_UNSPECIFIED);
   ASSERT_TRUE(WriteFileAtomic(go, "").ok());
   ASSERT_TRUE(
       WaitFor([&] { return executor_.Signal(Ref(1), internal::PAUSE, absl::Minutes(5)).ok(); }));
-  EXPECT_EQ(Ask(Dir(1)).action(), internal::PAUSE);
+  EXPECT_EQ(SayHello(Dir(1)).action(), internal::PAUSE);
   internal::WorkerCommand pause;
   pause.set_action(internal::PAUSE);
   const std::string bytes = pause.SerializeAsString();
   EXPECT_TRUE(WaitFor([&] {
-    const absl::StatusOr<std::string> text = ReadFile(heard);
+    const absl::StatusOr<std::string> text = ReadFile(received);
     return text.ok() && absl::EndsWith(*text, bytes);
   }));
 }
@@ -429,7 +425,7 @@ internal::ShimReply Hello(const std::string& attempt_dir, int min, int max) {
   return reply;
 }
 
-TEST_F(LocalExecutorTest, ShimAndDaemonOfOtherVersionsAgreeOnAProtocolOrSayThatTheyCannot) {
+TEST_F(LocalExecutorTest, NegotiatesTheProtocolVersionOrReportsNone) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
   WaitForKind(1, Kind::kRunning);
   EXPECT_EQ(Hello(Dir(1), 1, 9).protocol(), 1);

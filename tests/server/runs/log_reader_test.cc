@@ -7,19 +7,14 @@
 #include <fstream>
 
 #include "gtest/gtest.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
 
 class LogReaderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-log-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-    std::filesystem::create_directory(dir_ + "/logs");
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
+  void SetUp() override { std::filesystem::create_directory(dir_ + "/logs"); }
   std::string Path(int64_t start) const {
     char name[48];
     std::snprintf(name, sizeof(name), "/logs/worker.%020lld.log", static_cast<long long>(start));
@@ -28,10 +23,11 @@ class LogReaderTest : public ::testing::Test {
   void Write(int64_t start, const std::string& text) {
     std::ofstream(Path(start), std::ios::app | std::ios::binary) << text;
   }
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
 };
 
-TEST_F(LogReaderTest, NoLogYetIsEmpty) {
+TEST_F(LogReaderTest, ReturnsNothingWithoutALog) {
   const LogSlice slice = ReadLog(dir_, 0, 100).value();
   EXPECT_TRUE(slice.data.empty());
   EXPECT_TRUE(slice.at_end);
@@ -58,7 +54,7 @@ TEST_F(LogReaderTest, ReadsAcrossFilesByAbsoluteOffset) {
   EXPECT_EQ(ReadLog(dir_, 16, 100).value().data, "gh");
 }
 
-TEST_F(LogReaderTest, RotationKeepsOffsetsAndSaysWhatIsGone) {
+TEST_F(LogReaderTest, KeepsOffsetsAcrossRotationAndCountsDroppedBytes) {
   Write(0, "0123456789");
   Write(10, "abcdefghij");
   Write(20, "KLM");
@@ -71,13 +67,13 @@ TEST_F(LogReaderTest, RotationKeepsOffsetsAndSaysWhatIsGone) {
   EXPECT_EQ(ReadLog(dir_, 15, 3).value().data, "fgh");
 }
 
-TEST_F(LogReaderTest, BeyondTheEndIsOutOfRange) {
+TEST_F(LogReaderTest, ReportsAnOffsetBeyondTheEnd) {
   Write(0, "0123");
   EXPECT_TRUE(absl::IsOutOfRange(ReadLog(dir_, 5, 10).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(ReadLog(dir_, -1, 10).status()));
 }
 
-TEST_F(LogReaderTest, TailCountsLinesAcrossFiles) {
+TEST_F(LogReaderTest, CountsTailLinesAcrossFiles) {
   Write(0, "one\ntwo\nth");
   Write(10, "ree\nfour\n");
   EXPECT_EQ(LogTailOffset(dir_, 1).value(), 14);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The socket with well- and ill-behaved clients; the server is polled by the test itself.
+// The control socket with correct and faulty clients. The test polls the server itself.
 #include "server/shim/control_server.h"
 
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 
 #include "gtest/gtest.h"
 #include "proto/contract/run_dir/framing.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
@@ -19,9 +20,6 @@ namespace {
 class ControlServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/trainerd-control-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
     server_ = ControlServer::Listen(dir_, [this](const internal::ShimRequest& request) {
                 ++requests_;
                 internal::ShimReply reply;
@@ -29,10 +27,6 @@ class ControlServerTest : public ::testing::Test {
                 reply.set_action(request.signal().action());
                 return reply;
               }).value();
-  }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(dir_);
   }
   int Connect() const {
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -42,7 +36,7 @@ class ControlServerTest : public ::testing::Test {
     EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
     return fd;
   }
-  // Serves until nothing is ready any more.
+  // Serves until no descriptor is ready.
   void Serve() {
     while (true) {
       std::vector<pollfd> fds;
@@ -67,7 +61,8 @@ class ControlServerTest : public ::testing::Test {
     return !frame.ok() || !frame->has_value();
   }
 
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
   int requests_ = 0;
   std::unique_ptr<ControlServer> server_;
 };
@@ -88,7 +83,7 @@ TEST_F(ControlServerTest, AnswersSeveralClientsInTheirOrder) {
   close(b);
 }
 
-TEST_F(ControlServerTest, AFrameInPiecesIsAnsweredOnceItIsWhole) {
+TEST_F(ControlServerTest, AnswersAFrameThatArrivesInPieces) {
   const int fd = Connect();
   const std::string payload = SignalBytes(internal::STOP);
   std::string frame = {static_cast<char>(payload.size()), 0, 0, 0};
@@ -103,7 +98,7 @@ TEST_F(ControlServerTest, AFrameInPiecesIsAnsweredOnceItIsWhole) {
   close(fd);
 }
 
-TEST_F(ControlServerTest, DropsAClientWithAnImpossibleLengthAndServesTheOthers) {
+TEST_F(ControlServerTest, DisconnectsAClientThatSendsAnInvalidLength) {
   const int bad = Connect(), good = Connect();
   ASSERT_EQ(write(bad, "\xff\xff\xff\x7f", 4), 4);
   ASSERT_TRUE(WriteSocketFrame(good, SignalBytes(internal::STOP)).ok());
@@ -114,7 +109,7 @@ TEST_F(ControlServerTest, DropsAClientWithAnImpossibleLengthAndServesTheOthers) 
   close(good);
 }
 
-TEST_F(ControlServerTest, BytesThatAreNoRequestGetAnErrorReply) {
+TEST_F(ControlServerTest, RepliesWithAnErrorToAnInvalidRequest) {
   const int fd = Connect();
   ASSERT_TRUE(WriteSocketFrame(fd, "\xff\xff\xff").ok());
   Serve();
@@ -127,7 +122,7 @@ TEST_F(ControlServerTest, BytesThatAreNoRequestGetAnErrorReply) {
   close(fd);
 }
 
-TEST_F(ControlServerTest, AClientThatNeverReadsIsDroppedInTheEnd) {
+TEST_F(ControlServerTest, DisconnectsAClientThatNeverReads) {
   const int fd = Connect();
   fcntl(fd, F_SETFL, O_NONBLOCK);
   std::string frames;

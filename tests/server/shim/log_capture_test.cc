@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rotation with absolute offsets, and what a full disk (RLIMIT_FSIZE) loses.
+// Rotation with absolute offsets, and bytes lost on a full disk (RLIMIT_FSIZE).
 #include "server/shim/log_capture.h"
 
 #include <signal.h>
@@ -10,18 +10,13 @@
 
 #include "gtest/gtest.h"
 #include "proto/base/atomic_file.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
 
 class LogCaptureTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-log-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   std::set<std::string> Names() const {
     std::set<std::string> names;
     for (const auto& entry : std::filesystem::directory_iterator(dir_)) {
@@ -29,10 +24,11 @@ class LogCaptureTest : public ::testing::Test {
     }
     return names;
   }
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
 };
 
-TEST_F(LogCaptureTest, FilesAreNamedByTheOffsetOfTheirFirstByteAndTheOldestGo) {
+TEST_F(LogCaptureTest, NamesFilesByOffsetAndRemovesTheOldest) {
   LogCapture log({.dir = dir_, .file_bytes = 10, .files = 2});
   log.Write("0123456789abcdefghijKLM");
   EXPECT_EQ(Names(), (std::set<std::string>{"worker.00000000000000000010.log",
@@ -44,7 +40,7 @@ TEST_F(LogCaptureTest, FilesAreNamedByTheOffsetOfTheirFirstByteAndTheOldestGo) {
   EXPECT_EQ(log.bytes_lost(), 0);
 }
 
-TEST_F(LogCaptureTest, AFullDiskLosesBytesAndCountsThem) {
+TEST_F(LogCaptureTest, CountsTheBytesThatAFullDiskRejects) {
   LogCapture log({.dir = dir_, .file_bytes = 100, .files = 2});
   signal(SIGXFSZ, SIG_IGN);
   rlimit before;
@@ -60,7 +56,7 @@ TEST_F(LogCaptureTest, AFullDiskLosesBytesAndCountsThem) {
   EXPECT_EQ(log.Excerpt(), "12345678next");
 }
 
-TEST_F(LogCaptureTest, ExcerptIsTheLastWholeLinesAsUtf8) {
+TEST_F(LogCaptureTest, ExcerptsTheLastWholeLinesAsUtf8) {
   LogCapture log({.dir = dir_, .excerpt_bytes = 20});
   for (int i = 0; i < 1000; ++i) log.Write("line " + std::to_string(i) + "\n");
   EXPECT_EQ(log.Excerpt(), "line 998\nline 999\n");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ladder's rules as in internal/worker.proto (Want, ShimRequest.Signal), with invented times.
+// The rules of internal/worker.proto (RequestedAction, ShimRequest.Signal), with invented times.
 #include "server/shim/stop_escalation.h"
 
 #include "gtest/gtest.h"
@@ -14,7 +14,7 @@ using internal::KILL;
 using internal::PAUSE;
 using internal::STOP;
 
-TEST(StopEscalationTest, PassesOnOnlyWhatIsMoreSevere) {
+TEST(StopEscalationTest, DeliversOnlyMoreSevereActions) {
   StopEscalation escalation;
   escalation.Raise(PAUSE, 0, 0);
   EXPECT_EQ(escalation.Undelivered(), PAUSE);
@@ -29,22 +29,22 @@ TEST(StopEscalationTest, PassesOnOnlyWhatIsMoreSevere) {
   EXPECT_EQ(escalation.action(), DISCARD);
 }
 
-TEST(StopEscalationTest, WhatWasNotDeliveredIsNotSaidToBeAndStaysToBeTold) {
+TEST(StopEscalationTest, KeepsAnUndeliveredActionPending) {
   StopEscalation escalation;
   escalation.Raise(PAUSE, 1000, 0);
   escalation.Delivered(PAUSE);
   escalation.Raise(STOP, 500, 0);
   EXPECT_EQ(escalation.action(), PAUSE);
   EXPECT_EQ(escalation.Undelivered(), STOP);
-  escalation.Raise(PAUSE, 1000, 0);  // a milder one does not take its place
+  escalation.Raise(PAUSE, 1000, 0);  // a milder action does not replace it
   EXPECT_EQ(escalation.Undelivered(), STOP);
-  EXPECT_EQ(escalation.NextDue(), 500) << "the deadline holds all the same";
+  EXPECT_EQ(escalation.NextDue(), 500) << "the deadline holds in either case";
   escalation.Delivered(STOP);
   EXPECT_EQ(escalation.action(), STOP);
   EXPECT_FALSE(escalation.Undelivered().has_value());
 }
 
-TEST(StopEscalationTest, CheckpointIsBesideTheLadder) {
+TEST(StopEscalationTest, IgnoresCheckpoint) {
   StopEscalation escalation;
   escalation.Raise(CHECKPOINT, 5, 0);
   EXPECT_FALSE(escalation.Undelivered().has_value());
@@ -53,7 +53,7 @@ TEST(StopEscalationTest, CheckpointIsBesideTheLadder) {
   EXPECT_FALSE(escalation.NextDue().has_value());
 }
 
-TEST(StopEscalationTest, GraceThenTermThenKillEachOnce) {
+TEST(StopEscalationTest, TerminatesAtTheDeadlineThenKillsOnceEach) {
   StopEscalation escalation;
   escalation.Raise(STOP, 1000, 100);
   EXPECT_EQ(escalation.NextDue(), 1100);
@@ -68,7 +68,7 @@ TEST(StopEscalationTest, GraceThenTermThenKillEachOnce) {
   EXPECT_TRUE(escalation.used_force());
 }
 
-TEST(StopEscalationTest, ADeadlineIsOnlyBroughtForward) {
+TEST(StopEscalationTest, MovesADeadlineOnlyEarlier) {
   StopEscalation escalation;
   escalation.Raise(PAUSE, 1000, 0);
   escalation.Raise(PAUSE, 1000, 500);  // the daemon repeats itself
@@ -79,14 +79,14 @@ TEST(StopEscalationTest, ADeadlineIsOnlyBroughtForward) {
   EXPECT_EQ(escalation.NextDue(), 700);
 }
 
-TEST(StopEscalationTest, AMilderWantDoesNotShortenTheGraceOfTheOneInForce) {
+TEST(StopEscalationTest, IgnoresTheGraceOfAMilderAction) {
   StopEscalation escalation;
   escalation.Raise(STOP, 10000, 0);
   escalation.Raise(PAUSE, 1, 0);
   EXPECT_EQ(escalation.NextDue(), 10000);
 }
 
-TEST(StopEscalationTest, KillIsDueAtOnceAndNotAskedOfTheWorker) {
+TEST(StopEscalationTest, KillsAtOnceWithoutDelivery) {
   StopEscalation escalation;
   escalation.Raise(KILL, 60000, 7);
   EXPECT_FALSE(escalation.Undelivered().has_value());
@@ -96,7 +96,7 @@ TEST(StopEscalationTest, KillIsDueAtOnceAndNotAskedOfTheWorker) {
   EXPECT_TRUE(escalation.used_force());
 }
 
-TEST(StopEscalationTest, WithoutGraceNoForceIsUsed) {
+TEST(StopEscalationTest, UsesNoForceWithoutAGrace) {
   StopEscalation escalation;
   escalation.Raise(STOP, 0, 0);
   EXPECT_FALSE(escalation.NextDue().has_value());

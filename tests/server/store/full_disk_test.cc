@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The disk of the database is full: a change is refused and says so, nothing half done stays, what
-// was acknowledged is there, and once there is space changes are stored again.
+// The disk of the database is full: a change is refused with a reason and stores nothing, earlier
+// changes remain, and later changes succeed once there is space.
 #include <thread>
 
 #include "absl/strings/match.h"
@@ -70,14 +70,14 @@ class FullDiskTest : public ::testing::Test {
     EXPECT_EQ(info.metadata().at("path"), path);
     EXPECT_TRUE(info.metadata().count("free_bytes"));
   }
-  // Whatever happened before: three rows and three events are there, also after reopening.
+  // Three rows and three events are stored, also after reopening.
   void ExpectGoesOn(int rows) {
     ASSERT_OK(Put("after"));
     Open();
     EXPECT_EQ(Rows(), rows + 1);
     EXPECT_EQ(Events(), rows + 1);
     EXPECT_EQ(Count("SELECT max(seq) FROM events"), rows + 1) << "no number was used up";
-    EXPECT_EQ(recorder_.Events().size(), static_cast<size_t>(rows) + 1) << "nobody was told more";
+    EXPECT_EQ(recorder_.Events().size(), static_cast<size_t>(rows) + 1) << "no further event";
   }
 
   TempDir dir_;
@@ -85,7 +85,7 @@ class FullDiskTest : public ::testing::Test {
   std::unique_ptr<Store> store_;
 };
 
-TEST_F(FullDiskTest, ChangesAreRefusedWithPathAndBytesUntilThereIsSpace) {
+TEST_F(FullDiskTest, RefusesChangesWithPathAndBytesUntilThereIsSpace) {
   ASSERT_OK(Put("before"));
   Fill(true);
   for (int i = 0; i < 3; ++i) ExpectDisk(Put("no" + std::to_string(i)));
@@ -94,8 +94,8 @@ TEST_F(FullDiskTest, ChangesAreRefusedWithPathAndBytesUntilThereIsSpace) {
   ExpectGoesOn(1);
 }
 
-// Larger than the page cache: SQLite meets the full disk in the middle of the change.
-TEST_F(FullDiskTest, AChangeThatSpillsIsTakenBackWhole) {
+// The change is larger than the page cache, so SQLite writes to the full disk before the commit.
+TEST_F(FullDiskTest, RollsBackChangeThatSpills) {
   ASSERT_OK(Put("before"));
   for (const bool as_io_error : {false, true}) {
     Fill(true);
@@ -106,8 +106,8 @@ TEST_F(FullDiskTest, AChangeThatSpillsIsTakenBackWhole) {
   ExpectGoesOn(1);
 }
 
-// The limit of the database itself, met by a statement and not by the commit.
-TEST_F(FullDiskTest, AFullDatabaseIsTheSame) {
+// The size limit of the database: the statement fails, not the commit.
+TEST_F(FullDiskTest, TreatsFullDatabaseAsFullDisk) {
   ASSERT_OK(Put("before"));
   ASSERT_OK(store_->Change([](Transaction& t) {
     return t.db().Execute("PRAGMA max_page_count = 1");  // no fewer than there are
@@ -118,7 +118,7 @@ TEST_F(FullDiskTest, AFullDatabaseIsTheSame) {
   ExpectGoesOn(1);
 }
 
-TEST_F(FullDiskTest, ManyAtOnceAreAllAnswered) {
+TEST_F(FullDiskTest, RepliesToAllOfManyChanges) {
   ASSERT_OK(Put("before"));
   Fill(true);
   std::vector<std::thread> threads;
@@ -136,8 +136,8 @@ TEST_F(FullDiskTest, ManyAtOnceAreAllAnswered) {
   ExpectGoesOn(1);
 }
 
-// A change that cannot be taken back alone takes its group with it; the daemon goes on.
-TEST_F(FullDiskTest, AChangeThatCannotBeTakenBackAloneLeavesNothingBehind) {
+// A change that cannot be rolled back alone is rolled back with its group; later changes succeed.
+TEST_F(FullDiskTest, StoresNothingWhenSavepointRollbackFails) {
   ASSERT_OK(Put("before"));
   const absl::Status status = store_->Change([](Transaction& t) -> absl::Status {
     Query query(t.db(), "INSERT INTO meta VALUES ('khalf', 1)");

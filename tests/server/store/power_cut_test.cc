@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// T9 and promise 1: whatever was acknowledged is in the database after a power cut at any moment,
-// and the database opens. The expectation is counted while writing: which changes had been
-// acknowledged when the power went.
+// T9: acknowledged changes are in the database after a power cut at any moment, and the database
+// opens. While it writes, the test counts the changes that were acknowledged before the cut.
 #include <filesystem>
 #include <fstream>
 
@@ -14,7 +13,7 @@ namespace {
 constexpr int kChanges = 150;
 constexpr int kCuts = 120;
 
-TEST(PowerCutTest, AcknowledgedChangesSurviveACutAtAnyMoment) {
+TEST(PowerCutTest, AcknowledgedChangesSurviveCutAtAnyMoment) {
   TempDir dir;
   PowerCutVfs& vfs = PowerCutVfs::Get();
   vfs.Clear();
@@ -34,7 +33,7 @@ TEST(PowerCutTest, AcknowledgedChangesSurviveACutAtAnyMoment) {
         return query.Bind(i).Run();
       }));
       acknowledged_at.push_back(vfs.size());
-      // The log is copied back into the database now and then: that must not lose anything either.
+      // The checkpoint of the write-ahead log must not lose changes either.
       if (i % 40 == 39) {
         auto db = Connection::Open(dir / "trainerd.db", {.vfs = PowerCutVfs::kName});
         ASSERT_OK(db.status());

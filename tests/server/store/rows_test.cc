@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "proto/base/time.h"
 #include "server/store/job_rows.h"
 #include "server/store/run_rows.h"
 #include "tests/server/test_env.h"
@@ -30,7 +31,7 @@ class RowsTest : public ::testing::Test {
   std::unique_ptr<Store> store_;
 };
 
-TEST_F(RowsTest, JobComesBackWithProgressAndLedgerAndItsEtagChangesWithEachStore) {
+TEST_F(RowsTest, StoresJobWithProgressAndLedgerAndChangesEtag) {
   JobRecord record = AddJob(*store_, "a", dir_ / "runs/a", "name: x\nlabels: {team: t}");
   const std::string first = record.job.etag();
   ASSERT_OK(store_->Change([&](Transaction& t) {
@@ -51,13 +52,13 @@ TEST_F(RowsTest, JobComesBackWithProgressAndLedgerAndItsEtagChangesWithEachStore
   EXPECT_EQ(loaded.job.etag(), record.job.etag()) << "progress alone does not change the etag";
 }
 
-TEST_F(RowsTest, MissingJobIsNotFoundAndSaysWhereToLook) {
+TEST_F(RowsTest, MissingJobIsNotFoundWithAdvice) {
   absl::Status status = store_->Read([&](Connection& db) { return LoadJob(db, "nope").status(); });
   EXPECT_TRUE(absl::IsNotFound(status));
   EXPECT_NE(status.message().find("trainctl ls"), absl::string_view::npos);
 }
 
-TEST_F(RowsTest, QueueIsFirstComeFirstServedWithinPriority) {
+TEST_F(RowsTest, QueueIsFifoWithinPriority) {
   AddJob(*store_, "low", dir_ / "l", "priority: -1");
   AddJob(*store_, "first", dir_ / "f");
   AddJob(*store_, "second", dir_ / "s");
@@ -67,7 +68,7 @@ TEST_F(RowsTest, QueueIsFirstComeFirstServedWithinPriority) {
   EXPECT_EQ(Queue("cpu"), (std::vector<std::string>{"other"}));
 }
 
-TEST_F(RowsTest, HeldAndDelayedJobsAreNotInTheQueue) {
+TEST_F(RowsTest, OmitsHeldAndDelayedJobsFromQueue) {
   for (const char* id : {"held", "later", "free"}) {
     JobRecord record = AddJob(*store_, id, dir_ / id);
     ASSERT_OK(store_->Change([&](Transaction& t) {
@@ -84,7 +85,7 @@ TEST_F(RowsTest, HeldAndDelayedJobsAreNotInTheQueue) {
   EXPECT_EQ(Queue("auto"), (std::vector<std::string>{"later", "free"}));
 }
 
-TEST_F(RowsTest, TwoOpenAttemptsOfOneJobAreImpossible) {
+TEST_F(RowsTest, RefusesSecondOpenAttemptOfJob) {
   AddJob(*store_, "a", dir_ / "a");
   auto attempt = [](int number) {
     v1::Attempt a;
@@ -103,7 +104,7 @@ TEST_F(RowsTest, TwoOpenAttemptsOfOneJobAreImpossible) {
   EXPECT_OK(store_->Change([&](Transaction& t) { return StoreAttempt(t.db(), attempt(2)); }));
 }
 
-TEST_F(RowsTest, DeletingAJobTakesItsAttemptsCheckpointsAndEventsWithIt) {
+TEST_F(RowsTest, DeletesAttemptsCheckpointsAndEventsWithJob) {
   AddJob(*store_, "a", dir_ / "a");
   AddJob(*store_, "b", dir_ / "b");
   ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
@@ -131,7 +132,7 @@ TEST_F(RowsTest, DeletingAJobTakesItsAttemptsCheckpointsAndEventsWithIt) {
   }));
 }
 
-TEST_F(RowsTest, OldMetricsExpireButStateEventsStay) {
+TEST_F(RowsTest, ExpiresMetricsButKeepsStateEvents) {
   JobRecord record = AddJob(*store_, "a", dir_ / "a");
   ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
     for (int step = 1; step <= 3; ++step) {

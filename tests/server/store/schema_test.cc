@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Expectations: a migration is one transaction a step with a copy made first; a database of the
-// future is refused untouched.
+// A migration backs up the database, then runs each step in one transaction. A database of a newer
+// version is refused and not changed.
 #include "server/store/schema.h"
 
 #include "absl/strings/match.h"
@@ -27,7 +27,7 @@ int64_t Ask(Connection& db, const char* sql) {
   return query.Step() ? query.Int(0) : -1;
 }
 
-TEST(SchemaTest, MigratesStepByStepAndKeepsACopyOfTheOldVersion) {
+TEST(SchemaTest, MigratesInStepsAndKeepsBackup) {
   TempDir dir;
   const std::string path = dir / "x.db";
   {
@@ -44,7 +44,7 @@ TEST(SchemaTest, MigratesStepByStepAndKeepsACopyOfTheOldVersion) {
   EXPECT_EQ(Ask(*copy, "SELECT count(*) FROM pragma_table_info('a')"), 1);
 }
 
-TEST(SchemaTest, RefusesADatabaseOfANewerVersionAndSaysWhatToDo) {
+TEST(SchemaTest, RefusesNewerDatabaseWithAdvice) {
   TempDir dir;
   const std::string path = dir / "x.db";
   auto db = OpenDb(path);
@@ -56,7 +56,7 @@ TEST(SchemaTest, RefusesADatabaseOfANewerVersionAndSaysWhatToDo) {
   EXPECT_EQ(Ask(*db, "PRAGMA user_version"), 99);
 }
 
-TEST(SchemaTest, FailedStepLeavesTheOldVersion) {
+TEST(SchemaTest, FailedStepKeepsOldVersion) {
   TempDir dir;
   const std::string path = dir / "x.db";
   auto db = OpenDb(path);
@@ -67,7 +67,7 @@ TEST(SchemaTest, FailedStepLeavesTheOldVersion) {
   EXPECT_EQ(Ask(*db, "SELECT count(*) FROM sqlite_master WHERE name = 'b'"), 0);
 }
 
-TEST(SchemaTest, TheRealSchemaGivesEachDatabaseItsOwnIdentity) {
+TEST(SchemaTest, RealSchemaGivesEachDatabaseAnId) {
   TempDir dir;
   std::string ids[2];
   for (int i = 0; i < 2; ++i) {

@@ -17,7 +17,7 @@
 namespace trainerd::server {
 namespace {
 
-TEST(StateDirTest, IsMadeForItsOwnerAlone) {
+TEST(StateDirTest, CreatesFolderForOwnerOnly) {
   TempDir dir;
   const std::string path = dir / "deep/state";
   auto state = StateDir::Lock(path, absl::ZeroDuration());
@@ -28,7 +28,7 @@ TEST(StateDirTest, IsMadeForItsOwnerAlone) {
   EXPECT_EQ(::stat((*state)->runs_dir().c_str(), &info), 0);
 }
 
-TEST(StateDirTest, SecondDaemonIsToldWhoHoldsIt) {
+TEST(StateDirTest, SecondDaemonGetsPidOfHolder) {
   TempDir dir;
   auto first = StateDir::Lock(dir.path(), absl::ZeroDuration());
   ASSERT_OK(first.status());
@@ -38,7 +38,7 @@ TEST(StateDirTest, SecondDaemonIsToldWhoHoldsIt) {
   EXPECT_TRUE(absl::StrContains(second.message(), "--state-dir")) << second;
 }
 
-TEST(StateDirTest, SuccessorWaitsForADaemonThatIsLeaving) {
+TEST(StateDirTest, SuccessorWaitsForDaemonThatShutsDown) {
   TempDir dir;
   auto first = StateDir::Lock(dir.path(), absl::ZeroDuration());
   ASSERT_OK(first.status());
@@ -51,10 +51,10 @@ TEST(StateDirTest, SuccessorWaitsForADaemonThatIsLeaving) {
   leaver.join();
 }
 
-TEST(StateDirTest, SuccessorWaitsForTheChildOfADaemonThatIsGone) {
+TEST(StateDirTest, SuccessorWaitsForChildOfExitedDaemon) {
   TempDir dir;
   { auto lock = StateDir::Lock(dir.path(), absl::ZeroDuration()); }
-  // A process that has ended and was waited for: nobody has its number now.
+  // A process that has exited and was reaped, so its pid is unused.
   const pid_t gone = ::fork();
   if (gone == 0) ::_exit(0);
   ASSERT_EQ(::waitpid(gone, nullptr, 0), gone);
@@ -71,7 +71,7 @@ TEST(StateDirTest, SuccessorWaitsForTheChildOfADaemonThatIsGone) {
   child.join();
 }
 
-TEST(StateDirTest, PathThatCannotBeAFolderIsAnError) {
+TEST(StateDirTest, RefusesPathThatCannotBeFolder) {
   TempDir dir;
   { auto lock = StateDir::Lock(dir.path(), absl::ZeroDuration()); }
   ASSERT_EQ(::truncate((dir / "trainerd.lock").c_str(), 0), 0);
@@ -81,7 +81,7 @@ TEST(StateDirTest, PathThatCannotBeAFolderIsAnError) {
   EXPECT_TRUE(absl::StrContains(status.message(), "trainerd.lock/state")) << status;
 }
 
-TEST(StateDirTest, ShortPathNamesTheSameFolder) {
+TEST(StateDirTest, ShortPathIsSameFolder) {
   TempDir dir;
   auto state = StateDir::Lock(dir / std::string(180, 'x'), absl::ZeroDuration());
   ASSERT_OK(state.status());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Expectations: what leveldb-style group commit promises: a change is all or nothing, others of its
-// group are not touched, and OK means that it is there after reopening.
+// Group commit: a change is stored completely or not at all, a failed change does not affect others
+// of its group, and an acknowledged change is there after reopening.
 #include "server/store/writer.h"
 
 #include <thread>
@@ -45,7 +45,7 @@ class WriterTest : public ::testing::Test {
   std::unique_ptr<Store> store_;
 };
 
-TEST_F(WriterTest, FailedChangeLeavesNothingAndItsNeighboursStay) {
+TEST_F(WriterTest, FailedChangeStoresNothingAndAffectsNoOther) {
   Open();
   std::vector<absl::Status> results(3);
   std::vector<std::thread> threads;
@@ -69,7 +69,7 @@ TEST_F(WriterTest, FailedChangeLeavesNothingAndItsNeighboursStay) {
   EXPECT_EQ(events[1].seq(), 2) << "a change that failed uses up no sequence number";
 }
 
-TEST_F(WriterTest, AcknowledgedChangesAreThereAfterReopeningAndNumbersGoOn) {
+TEST_F(WriterTest, KeepsChangesAndSequenceAcrossReopen) {
   Open();
   ASSERT_OK(store_->Change([](Transaction& t) { return t.Append(NoticeEvent("one")); }));
   Open();
@@ -79,7 +79,7 @@ TEST_F(WriterTest, AcknowledgedChangesAreThereAfterReopeningAndNumbersGoOn) {
   EXPECT_EQ(events[1].seq(), 2);
 }
 
-TEST_F(WriterTest, EventsOfOneChangeCarryOneChangeNumber) {
+TEST_F(WriterTest, EventsOfOneChangeHaveSameChangeNumber) {
   Open();
   ASSERT_OK(store_->Change([](Transaction& t) -> absl::Status {
     EXPECT_OK(t.Append(NoticeEvent("a")));
@@ -92,7 +92,7 @@ TEST_F(WriterTest, EventsOfOneChangeCarryOneChangeNumber) {
   EXPECT_EQ(recorder_.records[2].change, 3);
 }
 
-TEST_F(WriterTest, OneChangeIsLimitedTo256Events) {
+TEST_F(WriterTest, LimitsChangeTo256Events) {
   Open();
   absl::Status status = store_->Change([](Transaction& t) -> absl::Status {
     for (int i = 0; i < kMaxChangeEvents + 1; ++i) {
@@ -105,7 +105,7 @@ TEST_F(WriterTest, OneChangeIsLimitedTo256Events) {
   EXPECT_TRUE(recorder_.Events().empty());
 }
 
-TEST_F(WriterTest, ManyThreadsGetEveryChangeStoredOnce) {
+TEST_F(WriterTest, StoresEachChangeOfManyThreadsOnce) {
   Open();
   std::vector<std::thread> threads;
   for (int thread = 0; thread < 4; ++thread) {

@@ -7,8 +7,8 @@
 #include <functional>
 #include <sstream>
 
-#include "engine/cli/inspect/job_file.h"
 #include "engine/data/prepare.h"
+#include "proto/contract/config/job_file.h"
 #include "tests/engine/data/test_data.h"
 
 namespace trainerd::engine {
@@ -51,7 +51,7 @@ class InspectTest : public ::testing::Test {
         "  max_length: 64\n" +
             more);
   }
-  const TempFolder folder_;
+  const TempDir folder_;
 };
 
 TEST_F(InspectTest, PreviewPrintsEachExampleInFileOrder) {
@@ -112,7 +112,7 @@ TEST_F(InspectTest, PackedPreviewIsWhatTrainingSees) {
   });
   ASSERT_TRUE(result.status.ok()) << result.status;
   const std::vector<json> lines = result.lines();
-  const v1::JobConfig config = *ReadJobFile(job);
+  const v1::JobConfig config = ReadResolvedJob({.path = job})->config();
   const TextPipeline text = *OpenTextPipeline(config);
   const PreparedData data = *PrepareData(config, text, nullptr);
   const DataLoader loader(*data.store, data.train_sequences, LoaderOptions(config));
@@ -160,7 +160,7 @@ TEST_F(InspectTest, ValidateReportsAllFaultsAndSaysWhetherThereAreErrors) {
     return absl::OkStatus();
   });
   EXPECT_EQ(json::parse(result.text)["trained_examples"], "1");
-  folder_.Write("model/model.safetensors", "");  // the quick report asks for weights
+  folder_.Write("model/model.safetensors", "");  // the quick report requires weights
   for (const bool quick : {false, true}) {
     result = Output([&](std::FILE* out) {
       const auto clean =
@@ -219,7 +219,7 @@ TEST_F(InspectTest, TokenizeNamesTheLineOfAFault) {
   EXPECT_NE(
       message("{\"text\":\"a\"}\nnope\n", false).find("in.jsonl:2: column 2: the line is not JSON"),
       std::string::npos);
-  EXPECT_NE(message("{\"text\":3}\n", false).find("in.jsonl:1: the row has no \"text\""),
+  EXPECT_NE(message("{\"text\":3}\n", false).find("in.jsonl:1: the record has no \"text\""),
             std::string::npos);
   EXPECT_NE(message("{\"ids\":[1,-1]}\n", true).find("not a token id"), std::string::npos);
 }

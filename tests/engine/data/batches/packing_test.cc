@@ -35,7 +35,7 @@ std::vector<int32_t> RandomLengths(size_t count, int64_t row_tokens, uint32_t se
   return lengths;
 }
 
-// Fill of each row by looking at every open row: the definition, in O(n²).
+// Fill of each sequence by trying every open sequence: the definition, in O(n²).
 std::vector<int64_t> FillsByDefinition(std::vector<int32_t> lengths, int64_t row_tokens) {
   std::sort(lengths.rbegin(), lengths.rend());
   std::vector<int64_t> fills;
@@ -120,7 +120,7 @@ TEST(PackingTest, RejectsDocumentsThatCannotStandInARow) {
   const std::vector<int32_t> too_long = {3, 9}, empty = {3, 0};
   const auto long_status = PackBestFitDecreasing(too_long, 8).status();
   EXPECT_EQ(long_status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(long_status.message(), "document 1 has 9 tokens; a row takes 1 to 8");
+  EXPECT_EQ(long_status.message(), "document 1 has 9 tokens; a sequence holds 1 to 8");
   EXPECT_FALSE(PackBestFitDecreasing(empty, 8).ok());
   EXPECT_FALSE(PackBestFitDecreasing({}, 0).ok());
   EXPECT_TRUE(PackBestFitDecreasing({}, 8)->empty());

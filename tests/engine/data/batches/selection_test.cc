@@ -39,7 +39,7 @@ TEST(SelectionTest, WeightsBecomeCopies) {
   EXPECT_EQ(Sum(CopiesForWeight(100, 1, Rng(1))), 100);
   EXPECT_EQ(Sum(CopiesForWeight(100, 2.5, Rng(1))), 250);
   EXPECT_EQ(Sum(CopiesForWeight(3, 0.01, Rng(1))), 1)
-      << "a file that is named is not left out whole";
+      << "a file in the list contributes at least one example";
   EXPECT_TRUE(CopiesForWeight(0, 0.5, Rng(1)).empty());
   for (const int32_t copies : CopiesForWeight(50, 2.5, Rng(1)))
     EXPECT_TRUE(copies == 2 || copies == 3);

@@ -73,7 +73,7 @@ TEST_F(SequencePlanTest, PacksEveryExampleOnceOrOneARow) {
   EXPECT_LT(data->train_sequences.size(), 50);
   EXPECT_GT(data->report.fill(), 0.8);
   EXPECT_EQ(data->report.rows(), data->train_sequences.size());
-  config.mutable_data()->set_packing("none");
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_NONE);
   data = Prepare(config);
   EXPECT_EQ(data->train_sequences.size(), 50);
   EXPECT_FALSE(data->report.has_fill());
@@ -85,7 +85,7 @@ TEST_F(SequencePlanTest, PacksEveryExampleOnceOrOneARow) {
 TEST_F(SequencePlanTest, BfdSplitContinuesLongConversationsInFurtherPieces) {
   v1::JobConfig config = Config(Row("qq", std::string(100, 'x')) + Row("a", "b"));
   config.mutable_data()->set_max_length(30);
-  config.mutable_data()->set_packing("bfd_split");
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_BFD_SPLIT);
   config.mutable_data()->set_shuffle(false);
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok()) << data.status();
@@ -121,7 +121,7 @@ TEST_F(SequencePlanTest, BfdSplitContinuesLongConversationsInFurtherPieces) {
 TEST_F(SequencePlanTest, PiecesWithoutATargetAreLeftOutAndCounted) {
   v1::JobConfig config = Config(Row(std::string(200, 'q'), "answer") + Row("a", "b"));
   config.mutable_data()->set_max_length(32);
-  config.mutable_data()->set_packing("bfd_split");
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_BFD_SPLIT);
   const auto data = Prepare(config);
   ASSERT_TRUE(data.ok()) << data.status();
   ASSERT_NE(Find(*data, "UNTRAINED_PIECE"), nullptr);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tokens tell (doubled ends, control tokens) is tested in prepare_findings_test.cc,
-// through a template.
+// The notes that depend on tokens (doubled ends, control tokens) are tested in
+// prepare_findings_test.cc, through a template.
 #include "engine/data/examples/example_notes.h"
 
 #include "gtest/gtest.h"

@@ -18,9 +18,10 @@ class ControlTokensTest : public ::testing::Test {
  protected:
   ControlTokensTest() : model_(WriteByteTokenizer(folder_, "")) {}
 
-  TokenRow Process(const std::string& row, const std::string& choice) {
+  TokenRow Process(const std::string& row,
+                   std::optional<v1::DataConfig::ControlTokens> choice = std::nullopt) {
     v1::JobConfig config = BaseConfig(model_, "unused");
-    if (!choice.empty()) config.mutable_data()->set_control_tokens(choice);
+    if (choice.has_value()) config.mutable_data()->set_control_tokens(*choice);
     const TextPipeline text = *OpenTextPipeline(config);
     const std::unique_ptr<ExamplePipeline> pipeline = *ExamplePipeline::Create(config, text);
     ExamplePipeline::Scratch scratch;
@@ -45,14 +46,14 @@ class ControlTokensTest : public ::testing::Test {
     return ids;
   }
 
-  TempFolder folder_;
+  TempDir folder_;
   const std::string model_;
   const std::string row_ = Row("x<|im_end|>\n<|im_start|>assistant\nhi", "no<|im_end|>");
 };
 
 TEST_F(ControlTokensTest, WarnKeepsTheTokensAndTellsTheFirst) {
-  for (const char* choice : {"", "warn"}) {
-    const TokenRow row = Process(row_, choice);
+  for (const bool given : {false, true}) {
+    const TokenRow row = given ? Process(row_, v1::DataConfig::CONTROL_TOKENS_WARN) : Process(row_);
     ASSERT_FALSE(row.fault);
     EXPECT_EQ(row.example.ids, Ids("⟪user\nx⟫\n⟪assistant\nhi⟫\n⟪assistant\nno⟫⟫\n"));
     EXPECT_TRUE(row.notes.control_tokens);
@@ -63,19 +64,20 @@ TEST_F(ControlTokensTest, WarnKeepsTheTokensAndTellsTheFirst) {
 }
 
 TEST_F(ControlTokensTest, ErrorMakesItABadRow) {
-  const TokenRow row = Process(row_, "error");
+  const TokenRow row = Process(row_, v1::DataConfig::CONTROL_TOKENS_ERROR);
   ASSERT_TRUE(row.fault);
   EXPECT_EQ(row.fault->code, "CONTROL_TOKENS");
   EXPECT_FALSE(row.fault->fatal) << "data.bad_rows decides";
   EXPECT_THAT(row.fault->message, HasSubstr("messages[0] holds \"<|im_end|>\""));
   EXPECT_THAT(row.fault->message, HasSubstr("data.control_tokens: as_text"));
-  EXPECT_THAT(Process(Row("q", "a<|endoftext|>"), "error").fault->message,
-              HasSubstr("messages[1] holds \"<|endoftext|>\""));
-  EXPECT_FALSE(Process(Row("q <|im_ end|>", "a"), "error").fault);
+  EXPECT_THAT(
+      Process(Row("q", "a<|endoftext|>"), v1::DataConfig::CONTROL_TOKENS_ERROR).fault->message,
+      HasSubstr("messages[1] holds \"<|endoftext|>\""));
+  EXPECT_FALSE(Process(Row("q <|im_ end|>", "a"), v1::DataConfig::CONTROL_TOKENS_ERROR).fault);
 }
 
 TEST_F(ControlTokensTest, AsTextSpellsThemAndLeavesTheTemplateAlone) {
-  const TokenRow row = Process(row_, "as_text");
+  const TokenRow row = Process(row_, v1::DataConfig::CONTROL_TOKENS_AS_TEXT);
   ASSERT_FALSE(row.fault);
   EXPECT_EQ(row.example.ids, Ids("⟪user\nx<|im_end|>\n<|im_start|>assistant\nhi⟫\n"
                                  "⟪assistant\nno<|im_end|>⟫\n"));
@@ -86,17 +88,18 @@ TEST_F(ControlTokensTest, AsTextSpellsThemAndLeavesTheTemplateAlone) {
     if (label != kIgnoreIndex) trained.push_back(label);
   }
   EXPECT_EQ(trained, Ids("no<|im_end|>⟫"));
-  const TokenRow plain = Process(Row("q", "a"), "as_text");
-  EXPECT_EQ(plain.example.ids, Process(Row("q", "a"), "warn").example.ids);
+  const TokenRow plain = Process(Row("q", "a"), v1::DataConfig::CONTROL_TOKENS_AS_TEXT);
+  EXPECT_EQ(plain.example.ids,
+            Process(Row("q", "a"), v1::DataConfig::CONTROL_TOKENS_WARN).example.ids);
 }
 
-TEST_F(ControlTokensTest, RefusesAnotherWord) {
+TEST_F(ControlTokensTest, RefusesUnknownValue) {
   v1::JobConfig config = BaseConfig(model_, "unused");
-  config.mutable_data()->set_control_tokens("drop");
+  config.mutable_data()->set_control_tokens(static_cast<v1::DataConfig::ControlTokens>(9));
   const TextPipeline text = *OpenTextPipeline(config);
   const absl::Status status = ExamplePipeline::Create(config, text).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("data.control_tokens \"drop\""));
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("data.control_tokens has the value 9"));
 }
 
 }  // namespace

@@ -64,14 +64,16 @@ std::string Damaged(std::string row, std::mt19937* random) {
 }
 
 TEST(RowMutationTest, ADamagedRowIsAFaultOrHoldsTogether) {
-  const TempFolder folder;
+  const TempDir folder;
   const v1::JobConfig config = BaseConfig(WriteByteTokenizer(folder, ""), "unused");
   const TextPipeline text = *OpenTextPipeline(config);
   const std::unique_ptr<ExamplePipeline> pipeline = *ExamplePipeline::Create(config, text);
   ExamplePipeline::Scratch scratch;
   const std::string seeds[] = {
-      R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":"q é 😀"},{"role":"assistant","content":"a","weight":1}],"tools":[{"name":"f"}]})",
-      R"({"conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a\n"}],"system":"s"})",
+      R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":"q é 😀"},)"
+      R"({"role":"assistant","content":"a","weight":1}],"tools":[{"name":"f"}]})",
+      R"({"conversations":[{"from":"human","value":"q"},)"
+      R"({"from":"gpt","value":"a\n"}],"system":"s"})",
       R"({"instruction":"i","input":"x","output":"o"})",
       R"({"prompt":[{"role":"user","content":[{"type":"text","text":"q"}]}],"completion":"c"})"};
   const SourceFormat formats[] = {SourceFormat::kMessages, SourceFormat::kShareGpt,

@@ -86,7 +86,7 @@ class NewcomerFixture : public ::testing::Test {
   v1::JobConfig MarkedJob(const std::string& rows) const {
     v1::JobConfig config = Job(rows);
     config.mutable_data()->set_chat_template(folder_.Write("marked.jinja", kMarkedTemplate));
-    config.mutable_data()->set_train_on("template");
+    config.mutable_data()->set_train_on(v1::DataConfig::TRAIN_ON_TEMPLATE);
     return config;
   }
 
@@ -148,7 +148,7 @@ class NewcomerFixture : public ::testing::Test {
     return count;
   }
 
-  const TempFolder folder_;
+  const TempDir folder_;
   const std::string model_;
   std::unique_ptr<Tokenizer> tokenizer_;  // of the last Prepare
 };

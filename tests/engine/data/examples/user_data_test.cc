@@ -54,11 +54,11 @@ TEST_F(UserDataTest, ATemplateWithoutMarksIsTrainedAllTheSameAndNeverAllZeros) {
   const auto data = Prepare(job);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_GT(data->report.target_tokens(), 0);
-  job.mutable_data()->set_train_on("template");
+  job.mutable_data()->set_train_on(v1::DataConfig::TRAIN_ON_TEMPLATE);
   EXPECT_THAT(Fault(job), HasSubstr("the chat template has no {% generation %} marks; set "
                                     "train_on: assistant"));
   EXPECT_THAT(Fault(Job(Messages(User("only a question")))),
-              StartsWith("data.train: no row can be trained on: 1 row"));
+              StartsWith("data.train: no record can be trained: 1 record"));
 }
 
 // As at inference, the stock template drops what was thought in earlier turns; the template with
@@ -116,7 +116,7 @@ TEST_F(UserDataTest, AMisspeltRoleIsRefusedWithItsLine) {
                                    User("q2") + "," + Assistant("kept")));
   EXPECT_THAT(Fault(job), StartsWith("train.jsonl:2: unknown role \"assitant\" in messages[1]; did "
                                      "you mean \"assistant\"?"));
-  job.mutable_data()->set_bad_rows("skip");
+  job.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
   const auto data = Prepare(job);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->train.size(), 1u);
@@ -149,23 +149,23 @@ TEST_F(UserDataTest, AnAnswerLongerThanMaxLengthIsCountedDroppedOrContinued) {
   job.mutable_data()->set_max_length(64);
   auto data = Prepare(job);
   ASSERT_TRUE(data.ok()) << data.status();
-  EXPECT_EQ(job.data().packing(), "bfd") << "the default";
+  EXPECT_EQ(job.data().packing(), v1::DataConfig::PACKING_BFD) << "the default";
   EXPECT_THAT(Findings(*data), ElementsAre("TOO_LONG x1 train.jsonl:2"));
   EXPECT_EQ(data->report.truncated(), 1);
   EXPECT_EQ(CountIds(*data, 1, "<|im_end|>"), 1) << "its own end is cut off";
-  job.mutable_data()->set_too_long("skip");
+  job.mutable_data()->set_too_long(v1::DataConfig::TOO_LONG_SKIP);
   data = Prepare(job);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->train.size(), 1u);
   EXPECT_THAT(Findings(*data), ElementsAre("TOO_LONG x1 train.jsonl:2"));
-  job.mutable_data()->set_too_long("fail");
+  job.mutable_data()->set_too_long(v1::DataConfig::TOO_LONG_FAIL);
   EXPECT_THAT(Fault(job), StartsWith("train.jsonl:2: the conversation has "));
-  job.mutable_data()->set_packing("bfd_split");
+  job.mutable_data()->set_packing(v1::DataConfig::PACKING_BFD_SPLIT);
   data = Prepare(job);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_THAT(Findings(*data), IsEmpty());
   EXPECT_EQ(CountIds(*data, 1, "<|im_end|>"), 2);
-  EXPECT_GT(data->train_sequences.num_documents(), 2) << "it goes on in further rows";
+  EXPECT_GT(data->train_sequences.num_documents(), 2) << "it continues in further sequences";
 }
 
 TEST_F(UserDataTest, APromptLongerThanMaxLengthIsDroppedAndCounted) {
@@ -184,7 +184,7 @@ TEST_F(UserDataTest, AnAnswerThatBringsItsOwnEndIsReported) {
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_THAT(Findings(*data), ::testing::Contains("DOUBLED_END x1 train.jsonl:1"));
   v1::JobConfig job = Job(Row("q", "a<|im_end|>"));
-  job.mutable_data()->set_control_tokens("error");
+  job.mutable_data()->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_ERROR);
   EXPECT_THAT(Fault(job), StartsWith("train.jsonl:1: messages[1] holds \"<|im_end|>\""));
 }
 
@@ -196,7 +196,7 @@ TEST_F(UserDataTest, ControlTokensInAUsersTextForgeNoTurn) {
   EXPECT_THAT(Trained(*data), ElementsAre(kNoThought + std::string("a<|im_end|>")));
   EXPECT_THAT(Findings(*data), ElementsAre("CONTROL_TOKENS x1 train.jsonl:1"));
   EXPECT_EQ(CountIds(*data, 0, "<|im_start|>"), 3) << "as the reference has it, but said";
-  job.mutable_data()->set_control_tokens("as_text");
+  job.mutable_data()->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_AS_TEXT);
   const std::string warned = Text(*data);
   data = Prepare(job);
   ASSERT_TRUE(data.ok()) << data.status();
@@ -204,7 +204,7 @@ TEST_F(UserDataTest, ControlTokensInAUsersTextForgeNoTurn) {
   EXPECT_EQ(Text(*data), warned);
   EXPECT_THAT(Trained(*data), ElementsAre(kNoThought + std::string("a<|im_end|>")));
   EXPECT_THAT(Findings(*data), IsEmpty());
-  job.mutable_data()->set_control_tokens("error");
+  job.mutable_data()->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_ERROR);
   EXPECT_THAT(Fault(job), StartsWith("train.jsonl:1: messages[0] holds \"<|im_end|>\""));
 }
 

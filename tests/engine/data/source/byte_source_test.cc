@@ -61,7 +61,7 @@ std::string SomeText() {
 }
 
 TEST(ByteSourceTest, UnpacksByContentNotByName) {
-  const TempFolder folder;
+  const TempDir folder;
   const std::string text = SomeText();
   for (const size_t piece : {1000, 4096, 1 << 20}) {
     EXPECT_EQ(*ReadAll(folder.Write("plain.gz", text), piece), text);
@@ -71,19 +71,19 @@ TEST(ByteSourceTest, UnpacksByContentNotByName) {
 }
 
 TEST(ByteSourceTest, ReadsArchivesThatStandBehindEachOther) {
-  const TempFolder folder;
+  const TempDir folder;
   EXPECT_EQ(*ReadAll(folder.Write("a", Gzip("one") + Gzip("two"))), "onetwo");
   EXPECT_EQ(*ReadAll(folder.Write("b", Zstd("one") + Zstd("two"))), "onetwo");
 }
 
 TEST(ByteSourceTest, SaysWhenAnArchiveWasCutOffOrDamaged) {
-  const TempFolder folder;
+  const TempDir folder;
   const std::string text = SomeText();
   for (const std::string& packed : {Gzip(text), Zstd(text)}) {
     for (const size_t kept : {packed.size() - 1, packed.size() / 2, size_t{5}}) {
       const auto cut = ReadAll(folder.Write("a", packed.substr(0, kept)));
       ASSERT_FALSE(cut.ok()) << kept;
-      EXPECT_NE(cut.status().message().find("it was cut off, copy it again"),
+      EXPECT_NE(cut.status().message().find("is truncated, copy it again"),
                 absl::string_view::npos);
     }
     std::string damaged = packed;
@@ -95,7 +95,7 @@ TEST(ByteSourceTest, SaysWhenAnArchiveWasCutOffOrDamaged) {
 }
 
 TEST(ByteSourceTest, LinesOfAnArchiveAreNumberedLikeThoseOfAFile) {
-  const TempFolder folder;
+  const TempDir folder;
   std::string text;
   for (int i = 0; i < 3000; ++i) text += "{\"line\":" + std::to_string(i + 1) + "}\n";
   for (const std::string& contents : {text, Gzip(text), Zstd(text)}) {
@@ -117,7 +117,7 @@ TEST(ByteSourceTest, LinesOfAnArchiveAreNumberedLikeThoseOfAFile) {
 }
 
 TEST(ByteSourceTest, NamesWhatIsWrongWithThePath) {
-  const TempFolder folder;
+  const TempDir folder;
   EXPECT_EQ(OpenByteSource(folder.path() + "/none").status().code(), absl::StatusCode::kNotFound);
   EXPECT_NE(OpenByteSource(folder.path()).status().message().find("is a folder"),
             absl::string_view::npos);

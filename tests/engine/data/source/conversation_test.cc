@@ -36,8 +36,10 @@ std::string WithMessages(const std::string& messages) {
 TEST(ConversationParserTest, ReadsAConversationWithEverythingTheTemplateMayUse) {
   const Parsed parsed = Parse(
       R"({"id":7,"messages":[{"role":"system","content":"s"},{"role":"user","content":"ü 😀"},)"
-      R"({"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":{"x":1,"y":1.0}}}]},)"
-      R"({"role":"tool","content":"4"},{"role":"assistant","content":"four","weight":0,"train":false}],)"
+      R"({"role":"assistant","content":null,)"
+      R"("tool_calls":[{"function":{"name":"f","arguments":{"x":1,"y":1.0}}}]},)"
+      R"({"role":"tool","content":"4"},)"
+      R"({"role":"assistant","content":"four","weight":0,"train":false}],)"
       R"("tools":[{"name":"f"}],"chat_template_kwargs":{"enable_thinking":false}})");
   ASSERT_FALSE(parsed.fault) << parsed.fault->message;
   const Conversation& conversation = parsed.conversation;
@@ -52,8 +54,9 @@ TEST(ConversationParserTest, ReadsAConversationWithEverythingTheTemplateMayUse) 
 }
 
 TEST(ConversationParserTest, JoinsTextParts) {
-  const Parsed parsed = Parse(WithMessages(
-      R"({"role":"user","content":[{"type":"text","text":"a"},"b",{"text":"c"}]},{"role":"assistant","content":[]})"));
+  const Parsed parsed = Parse(
+      WithMessages(R"({"role":"user","content":[{"type":"text","text":"a"},"b",{"text":"c"}]},)"
+                   R"({"role":"assistant","content":[]})"));
   ASSERT_FALSE(parsed.fault);
   EXPECT_EQ(parsed.conversation.messages[0]["content"], "abc");
   EXPECT_EQ(parsed.conversation.messages[1]["content"], "");
@@ -92,9 +95,9 @@ TEST(ConversationParserTest, NamesTheColumnOfInvalidUtf8) {
 TEST(ConversationParserTest, RefusesRowsOfAnotherShape) {
   EXPECT_EQ(FaultOf("[1]").substr(0, 45), "BAD_SCHEMA 0 the line is a JSON list; a JSONL");
   EXPECT_EQ(FaultOf("3"),
-            "BAD_SCHEMA 0 the line is not a JSON object; a row is {\"messages\": […]}");
+            "BAD_SCHEMA 0 the line is not a JSON object; a record is {\"messages\": […]}");
   EXPECT_EQ(FaultOf(R"({"text":"a","id":1})").substr(0, 69),
-            "NO_MESSAGES 0 the row has no \"messages\"; it has the keys \"text\", \"id\"");
+            "NO_MESSAGES 0 the record has no \"messages\"; it has the keys \"text\", \"id\"");
   EXPECT_EQ(FaultOf(WithMessages("")), "NO_MESSAGES 0 \"messages\" is an empty list");
   EXPECT_EQ(FaultOf(R"({"messages":"hi"})").substr(0, 36),
             "BAD_SCHEMA 0 \"messages\" is \"hi\"; it ");

@@ -3,6 +3,7 @@
 
 #include "absl/strings/ascii.h"
 #include "gtest/gtest.h"
+#include "proto/contract/config/field_text.h"
 
 namespace trainerd::engine {
 namespace {
@@ -41,7 +42,7 @@ TEST(FindingsTest, EachKeyDecidesWhatItsKindIs) {
     const std::string code = absl::AsciiStrToUpper(field->name());
     for (const std::string word : {"error", "warn", "ignore"}) {
       v1::DataConfig data = Data();
-      data.mutable_findings()->GetReflection()->SetString(data.mutable_findings(), field, word);
+      ASSERT_TRUE(SetScalar(*field, word, TextStyle::kPlain, data.mutable_findings()).ok());
       Findings findings(data);
       findings.Add(code, false, {.file = 0, .line = 7}, "something odd");
       findings.Add("OTHER", false, {.file = 0, .line = 8}, "something else");
@@ -53,7 +54,7 @@ TEST(FindingsTest, EachKeyDecidesWhatItsKindIs) {
       if (word != "error") continue;
       EXPECT_EQ(std::string(findings.ConfiguredErrors().message()),
                 "f:7: something odd (" + code +
-                    ", 1 time); data.findings makes this an error: repair the data, or set it to "
+                    ", 1 time); data.findings makes this an error: fix the data, or set it to "
                     "warn");
     }
   }

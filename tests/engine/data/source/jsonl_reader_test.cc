@@ -30,18 +30,18 @@ std::vector<Line> ReadAll(const std::string& path, JsonlReader::Options options 
 }
 
 TEST(JsonlReaderTest, NumbersLinesAndLeavesBlankOnesOut) {
-  const TempFolder folder;
+  const TempDir folder;
   const std::string file = folder.Write("a.jsonl", "{1}\n\n  \t\n{4}\r\n\r\n{6}");
   EXPECT_EQ(ReadAll(file), (std::vector<Line>{{1, "{1}"}, {4, "{4}"}, {6, "{6}"}}));
 }
 
 TEST(JsonlReaderTest, TakesTheByteOrderMarkOff) {
-  const TempFolder folder;
+  const TempDir folder;
   EXPECT_EQ(ReadAll(folder.Write("a.jsonl", "\xef\xbb\xbf{}\n")), (std::vector<Line>{{1, "{}"}}));
 }
 
 TEST(JsonlReaderTest, SaysWhenTheLastLineHasNoNewline) {
-  const TempFolder folder;
+  const TempDir folder;
   auto reader = JsonlReader::Open(folder.Write("a.jsonl", "{}\n{\"a\""));
   std::vector<JsonlLine> lines;
   ASSERT_TRUE((*reader)->ReadBlock(&lines).ok());
@@ -51,7 +51,7 @@ TEST(JsonlReaderTest, SaysWhenTheLastLineHasNoNewline) {
 }
 
 TEST(JsonlReaderTest, LinesDoNotDependOnTheBlockSize) {
-  const TempFolder folder;
+  const TempDir folder;
   std::string contents;
   for (int i = 0; i < 500; ++i)
     contents += std::string(static_cast<size_t>(i * 7 % 300), 'x') + "y\n";
@@ -64,7 +64,7 @@ TEST(JsonlReaderTest, LinesDoNotDependOnTheBlockSize) {
 }
 
 TEST(JsonlReaderTest, LeavesPaddingAfterTheLastLine) {
-  const TempFolder folder;
+  const TempDir folder;
   auto reader = JsonlReader::Open(folder.Write("a.jsonl", "{}\n{\"messages\":[]}"));
   std::vector<JsonlLine> lines;
   ASSERT_TRUE((*reader)->ReadBlock(&lines).ok());
@@ -74,7 +74,7 @@ TEST(JsonlReaderTest, LeavesPaddingAfterTheLastLine) {
 }
 
 TEST(JsonlReaderTest, SkipsALineOverTheLimitAndGoesOn) {
-  const TempFolder folder;
+  const TempDir folder;
   const std::string file =
       folder.Write("a.jsonl", "{1}\n" + std::string(5000, 'x') + "\n{3}\n" + std::string(900, 'y'));
   const std::vector<Line> expected = {{1, "{1}"}, {2, "", true}, {3, "{3}"}, {4, "", true}};
@@ -83,7 +83,7 @@ TEST(JsonlReaderTest, SkipsALineOverTheLimitAndGoesOn) {
 }
 
 TEST(JsonlReaderTest, RefusesWhatIsNotAJsonlFileWithAdvice) {
-  const TempFolder folder;
+  const TempDir folder;
   const auto message = [](const std::string& path) {
     const auto reader = JsonlReader::Open(path);
     EXPECT_FALSE(reader.ok());

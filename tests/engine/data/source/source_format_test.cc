@@ -47,13 +47,12 @@ TEST(SourceFormatTest, AnswersInsideAPromptAreNotTrained) {
 }
 
 TEST(SourceFormatTest, ShareGptRolesAreTranslated) {
-  EXPECT_EQ(
-      Taken(
-          R"({"system":"s","conversations":[{"from":"human","value":"q"},)"
-          R"({"from":"gpt","value":"a","weight":0},{"from":"tool","value":"t"},{"from":"chatgpt","value":"b"}]})"),
-      R"([{"role":"system","content":"s"},{"role":"user","content":"q"},)"
-      R"({"role":"assistant","content":"a","weight":0},{"role":"tool","content":"t"},)"
-      R"({"role":"assistant","content":"b"}])");
+  EXPECT_EQ(Taken(R"({"system":"s","conversations":[{"from":"human","value":"q"},)"
+                  R"({"from":"gpt","value":"a","weight":0},{"from":"tool","value":"t"},)"
+                  R"({"from":"chatgpt","value":"b"}]})"),
+            R"([{"role":"system","content":"s"},{"role":"user","content":"q"},)"
+            R"({"role":"assistant","content":"a","weight":0},{"role":"tool","content":"t"},)"
+            R"({"role":"assistant","content":"b"}])");
   EXPECT_EQ(Taken(R"({"conversations":[{"role":"user","content":"q"}]})"),
             R"([{"role":"user","content":"q"}])");
   EXPECT_EQ(Taken(R"({"conversations":[{"from":"hunan","value":"q"}]})"),
@@ -74,15 +73,16 @@ TEST(SourceFormatTest, AlpacaInputFollowsTheInstruction) {
 
 TEST(SourceFormatTest, ARowOfAnotherFormSaysWhatTheFileHas) {
   ordered_json row = ordered_json::parse(R"({"messages":[]})"), messages;
-  EXPECT_EQ(
-      TakeMessages(SourceFormat::kAlpaca, &row, &messages)->message,
-      "the row has no \"instruction\"; it has the keys \"messages\"; the file's first row has the "
-      "form alpaca");
+  EXPECT_EQ(TakeMessages(SourceFormat::kAlpaca, &row, &messages)->message,
+            "the record has no \"instruction\"; it has the keys \"messages\"; the file's first row "
+            "has the "
+            "form alpaca");
   row = ordered_json::parse(R"({"text":"a","id":1})");
-  EXPECT_EQ(TakeMessages(SourceFormat::kMessages, &row, &messages)->message,
-            "the row has no \"messages\"; it has the keys \"text\", \"id\"; a row has messages, or "
-            "prompt "
-            "and completion, or conversations, or instruction and output");
+  EXPECT_EQ(
+      TakeMessages(SourceFormat::kMessages, &row, &messages)->message,
+      "the record has no \"messages\"; it has the keys \"text\", \"id\"; a row has messages, or "
+      "prompt "
+      "and completion, or conversations, or instruction and output");
 }
 
 TEST(SourceFormatTest, FormsAreOneWordOrAListByFile) {

@@ -55,7 +55,7 @@ class TokenCacheTest : public ::testing::Test {
     return count;
   }
 
-  const TempFolder folder_;
+  const TempDir folder_;
   const std::string model_, cache_;
   v1::JobConfig config_;
 };
@@ -101,7 +101,7 @@ TEST_F(TokenCacheTest, WhatComesAfterTheTokensSharesAnEntry) {
   v1::JobConfig config = config_;
   config.mutable_train()->set_seed(7);
   config.mutable_train()->set_batch_size(3);
-  config.mutable_data()->set_packing("none");
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_NONE);
   config.mutable_data()->set_shuffle(false);
   config.mutable_data()->set_validation_fraction(0.1);
   config.mutable_data()->mutable_train(0)->set_weight(0.5);
@@ -125,13 +125,20 @@ TEST_F(TokenCacheTest, WhatTheTokensDependOnMakesAnotherEntry) {
     EXPECT_TRUE(Prepare(config).from_cache) << what;
   };
   expect_new("max_length", [](v1::DataConfig* data) { data->set_max_length(64); });
-  expect_new("too_long", [](v1::DataConfig* data) { data->set_too_long("skip"); });
-  expect_new("bfd_split", [](v1::DataConfig* data) { data->set_packing("bfd_split"); });
-  expect_new("train_on", [](v1::DataConfig* data) { data->set_train_on("all"); });
-  expect_new("profile", [](v1::DataConfig* data) { data->set_profile("regime3"); });
+  expect_new("too_long",
+             [](v1::DataConfig* data) { data->set_too_long(v1::DataConfig::TOO_LONG_SKIP); });
+  expect_new("bfd_split",
+             [](v1::DataConfig* data) { data->set_packing(v1::DataConfig::PACKING_BFD_SPLIT); });
+  expect_new("train_on",
+             [](v1::DataConfig* data) { data->set_train_on(v1::DataConfig::TRAIN_ON_ALL); });
+  expect_new("profile",
+             [](v1::DataConfig* data) { data->set_profile(v1::DataConfig::PROFILE_REGIME3); });
   expect_new("system_prompt", [](v1::DataConfig* data) { data->set_system_prompt("s"); });
-  expect_new("bad_rows", [](v1::DataConfig* data) { data->set_bad_rows("skip"); });
-  expect_new("control_tokens", [](v1::DataConfig* data) { data->set_control_tokens("as_text"); });
+  expect_new("bad_rows",
+             [](v1::DataConfig* data) { data->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP); });
+  expect_new("control_tokens", [](v1::DataConfig* data) {
+    data->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_AS_TEXT);
+  });
   const std::string other = folder_.Write("other.jsonl", Row("x", "y"));
   expect_new("second file", [&](v1::DataConfig* data) { data->add_train()->set_path(other); });
   expect_new("validation", [&](v1::DataConfig* data) { data->set_validation(other); });
@@ -139,7 +146,7 @@ TEST_F(TokenCacheTest, WhatTheTokensDependOnMakesAnotherEntry) {
       folder_.Write("t.jinja", ChatTemplate::ChatMlSource() +
                                    "{% if false %}{{ strftime_now('%d') }}{% endif %}");
   expect_new("template", [&](v1::DataConfig* data) { data->set_chat_template(path); });
-  expect_new("now, for a template that asks for it", [&](v1::DataConfig* data) {
+  expect_new("now, for a template that uses it", [&](v1::DataConfig* data) {
     data->set_chat_template(path);
     data->set_now("2027-01-01 00:00:00");
   });
@@ -157,7 +164,7 @@ TEST_F(TokenCacheTest, DamagedEntriesAreMadeAnew) {
     const PreparedData again = Prepare(config_);
     EXPECT_FALSE(again.from_cache) << what;
     ASSERT_EQ(again.notes.size(), 1u) << what;
-    EXPECT_EQ(again.notes[0].find("cached token rows are made anew: "), 0u) << again.notes[0];
+    EXPECT_EQ(again.notes[0].find("cached tokens are recomputed: "), 0u) << again.notes[0];
     EXPECT_EQ(again.report.SerializeAsString(), first.report.SerializeAsString());
     EXPECT_TRUE(Prepare(config_).from_cache) << what;
   };
@@ -239,7 +246,7 @@ TEST_F(TokenCacheTest, AFolderThatCannotBeWrittenIsSaidAndTheRunGoesOn) {
   folder_.Write("cache", "a file where the folder should be");
   const PreparedData data = Prepare(config_);
   ASSERT_EQ(data.notes.size(), 1u);
-  EXPECT_EQ(data.notes[0].find("the token rows are not kept for the next job: "), 0u);
+  EXPECT_EQ(data.notes[0].find("the tokens are not kept for the next job: "), 0u);
   EXPECT_EQ(data.train.size(), 302u);
 }
 

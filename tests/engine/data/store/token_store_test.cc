@@ -32,7 +32,7 @@ std::vector<TokenExample> RandomExamples(int32_t largest_id) {
 
 // Writes a file and returns its bytes.
 std::string FileOf(const std::vector<TokenExample>& examples, int id_bytes) {
-  const TempFolder folder;
+  const TempDir folder;
   const std::string path = folder.path() + "/rows";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   TokenStoreWriter writer(StoreFile::Of(fd, path, {}), {.id_bytes = id_bytes, .key = kKey});

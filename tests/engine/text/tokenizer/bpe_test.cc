@@ -160,7 +160,7 @@ TEST(BpeTest, DropsOrReplacesBytesWithoutToken) {
   Bpe::Options options = model.Options();
   Bpe::Scratch cache;
   EXPECT_EQ(Encode(Bpe(options), "aXb", &cache),
-            std::vector<int32_t>{2});  // X is gone: a and b meet
+            std::vector<int32_t>{2});  // X is dropped: a and b are adjacent
   options.unk = 0;
   Bpe::Scratch other_cache;
   EXPECT_EQ(Encode(Bpe(options), "aXXb", &other_cache), (std::vector<int32_t>{0, 0, 2}));

@@ -13,12 +13,11 @@ using ::trainerd::testing::FrameReader;
 using ::trainerd::testing::ReadText;
 using ::trainerd::testing::ReferencePython;
 using ::trainerd::testing::RunReference;
-using ::trainerd::testing::TempFolder;
 
 void Compare(const std::string& folder, int count, int seed) {
   const auto tokenizer = Tokenizer::Load(folder);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  TempFolder temp;
+  TempDir temp;
   const std::string path = temp.path() + "/frames";
   ASSERT_TRUE(RunReference("reference_ids.py",
                            {folder, std::to_string(count), std::to_string(seed), path}));
@@ -49,7 +48,7 @@ std::vector<Number> Numbers(const std::string& frame) {
 void ComparePlainText(const std::string& folder, int count, int seed) {
   const auto tokenizer = Tokenizer::Load(folder);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  TempFolder temp;
+  TempDir temp;
   const std::string path = temp.path() + "/frames";
   ASSERT_TRUE(RunReference("reference_plain.py",
                            {folder, std::to_string(count), std::to_string(seed), path}));
@@ -99,7 +98,7 @@ TEST_F(TokenizerReferenceTest, AgreesOnPlainTextWithFlaggedTokens) {
   auto file = nlohmann::json::parse(
       ReadText(TRAINERD_SOURCE_DIR + "/tests/golden/text/tokenizers/qwen3/tokenizer.json"));
   for (auto& token : file["added_tokens"]) token["special"] = true;
-  TempFolder folder;
+  TempDir folder;
   folder.Write("tokenizer.json", file.dump());
   ComparePlainText(folder.path(), 5'000, 22);
 }

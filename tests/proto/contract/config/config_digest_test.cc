@@ -32,14 +32,48 @@ TEST(ConfigDigestTest, CanonicalTextIsSortedAndShortest) {
   config.mutable_data()->set_system_prompt("a \"b\"\n");
   const std::string expected =
       R"({"data":{"shuffle":false,"system_prompt":"a \"b\"\u000a","train":[{},{"weight":0.5}]},)"
-      R"("optimizer":{"betas":[0.9,0.999],"learning_rate":2e-04},"train":{"batch_size":4,"seed":42}})";
+      R"("optimizer":{"betas":[0.9,0.999],"learning_rate":2e-04},)"
+      R"("train":{"batch_size":4,"seed":42}})";
   EXPECT_EQ(CanonicalJson(config), expected);
   EXPECT_EQ(ConfigDigest(config), Sha256(CanonicalJson(config)));
   EXPECT_EQ(CanonicalJson(v1::JobConfig()), "{}");
 }
 
+// Digests that commit 9b9b40e computed, in which the words of a job file were still texts. Jobs and
+// checkpoints of that version hold them.
+TEST(ConfigDigestTest, StaysTheSameAcrossVersions) {
+  const auto digest = [](const char* yaml) {
+    v1::JobConfig config;
+    EXPECT_EQ(ViolationsText(YamlToMessage(yaml, &config).violations), "");
+    return ToHex(ConfigDigest(Resolve(config)));
+  };
+  EXPECT_EQ(digest("model: {path: /m}\ndata: {train: /d.jsonl}"),
+            "d0288d6177da9a40612b812f3fe808949d6e135b7e26ed319923cb56c6beb24f");
+  EXPECT_EQ(digest(R"(
+name: everything
+labels: {team: x}
+model: {path: /m}
+data:
+  train: [{path: /a.jsonl, weight: 0.5}, /b.jsonl]
+  validation: /v.jsonl
+  max_length: 512
+  too_long: skip
+  bad_rows: skip
+  packing: none
+  profile: emoji_think
+  train_on: last_assistant
+  control_tokens: as_text
+  system_prompt: "It is {date}."
+  findings: {no_target: error, no_assistant: ignore, overlap: error, untrained_piece: ignore}
+train: {precision: fp32, batch_size: 2, max_steps: 9, on_non_finite: fail}
+optimizer: {type: adamw, learning_rate: 3e-4}
+schedule: {type: linear, warmup_steps: 2}
+init_from: {checkpoint: jobs/4f, state: weights}
+)"),
+            "0773fb10723a15cde498c24b43823b0fc0a3e19d2b6c987343866e50e0562cda");
+}
+
 TEST(ConfigDigestTest, EveryKnobAloneChangesItIffItIsPartOfTheIdentity) {
-  const v1::JobConfig base = Resolve(testing::CompleteConfig());
   int in_identity = 0;
   for (const testing::KnobField& knob : testing::AllKnobFields(*v1::JobConfig::descriptor())) {
     const v1::Knob& options = KnobOf(*knob.field);
@@ -47,13 +81,20 @@ TEST(ConfigDigestTest, EveryKnobAloneChangesItIffItIsPartOfTheIdentity) {
     in_identity += identity;
     for (const std::string& value : testing::OtherValues(*knob.field)) {
       v1::JobConfig changed = testing::CompleteConfig();
+      testing::MakeApply(*knob.field, &changed);
+      const v1::JobConfig base = Resolve(changed);
       ASSERT_EQ(ViolationsText(SetField(knob.path, value, &changed).violations), "") << knob.path;
       changed = Resolve(changed);
       EXPECT_EQ(ConfigDigest(changed) != ConfigDigest(base), identity)
           << knob.path << " = " << value;
       // The length of a run is part of the digest but no difference of identity.
       const bool length = knob.path == "train.max_steps" || knob.path == "train.epochs";
-      const std::vector<ConfigDifference> differences = IdentityDifferences(changed, base);
+      std::vector<ConfigDifference> differences = IdentityDifferences(changed, base);
+      // optimizer.type brings and removes the keys that apply only with it.
+      if (knob.path == "optimizer.type") {
+        EXPECT_EQ(differences.size(), 5u);
+        differences.erase(differences.begin() + 1, differences.end());
+      }
       ASSERT_EQ(differences.size(), identity && !length ? 1u : 0u) << knob.path << " = " << value;
       if (identity && !length) {
         EXPECT_EQ(differences[0].path, knob.path);
@@ -98,7 +139,7 @@ TEST(ConfigDigestTest, MomentOfSubmissionIsNotPartOfIt) {
 TEST(ConfigDigestTest, DifferencesShowBothValuesAsJson) {
   v1::JobConfig ours = Resolve(testing::CompleteConfig());
   v1::JobConfig theirs = ours;
-  theirs.mutable_data()->set_packing("none");
+  theirs.mutable_data()->set_packing(v1::DataConfig::PACKING_NONE);
   theirs.clear_init_from();
   const std::vector<ConfigDifference> differences = IdentityDifferences(ours, theirs);
   ASSERT_EQ(differences.size(), 3u);

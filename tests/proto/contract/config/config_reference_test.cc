@@ -47,8 +47,9 @@ TEST(ConfigReferenceTest, SaysKindRangeUnitAndDefault) {
            "\noptimizer.betas: list of numbers, 0 to below 1, default [0.9, 0.999]\n",
            "\nmodel.path: path, required\n",
            "\ndata.chat_template: model | chatml | …, default model\n",
-           "\ncheckpoint.keep_last: whole number, 1 to 100000 checkpoints, default 3, can be "
-           "changed while the job runs\n",
+           "\ndata.packing: none | bfd | bfd_split, default bfd\n",
+           // knob.live is not printed: no RPC changes a running job.
+           "\ncheckpoint.keep_last: whole number, 1 to 100000 checkpoints, default 3\n",
            "\ninit_from: group of keys, absent unless given\n",
            "\ndata.system_prompt: text, default \"\"\n",
            "\nmax_watchers: whole number, at least 1 streams, default 2000\n",

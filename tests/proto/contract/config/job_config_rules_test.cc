@@ -24,8 +24,7 @@ struct Result {
 Result Resolve(const std::string& yaml) {
   v1::JobConfig config;
   const YamlResult read = YamlToMessage(yaml, &config);
-  EXPECT_EQ(ViolationsText(read.violations), "") << yaml;
-  std::vector<ConfigViolation> violations;
+  std::vector<ConfigViolation> violations = read.violations;
   Result result;
   result.resolved = ResolveJobConfig(config, {.now = kNow, .default_name = "file"}, &violations);
   AttachLines(read.lines, &violations);
@@ -50,7 +49,7 @@ TEST(ResolveJobConfigTest, FillsInDefaultsAndSaysWhatWasGiven) {
   EXPECT_EQ(config.data().train(0).weight(), 1);
   EXPECT_EQ(config.data().now(), "2026-01-02 03:04:05");
   EXPECT_EQ(config.train().max_steps(), 20);
-  EXPECT_EQ(config.train().precision(), "bf16");
+  EXPECT_EQ(config.train().precision(), v1::TrainConfig::PRECISION_BF16);
   EXPECT_THAT(config.optimizer().betas(), ElementsAre(0.9, 0.999));
   EXPECT_EQ(config.limits().stop_grace().seconds(), 300);
   EXPECT_EQ(config.checkpoint().keep_last(), 3);
@@ -99,7 +98,7 @@ TEST(ResolveJobConfigTest, AllFaultsAtOnceWithTheirLines) {
       Resolve("model: {}\ndata:\n  train: [a]\n  max_length: 4\ntrain:\n  batch_size: 0\n").faults,
       "line 1: model.path is required\n"
       "line 4: data.max_length: 4 is out of range; allowed: 8 to 1048576 tokens\n"
-      "line 6: train.batch_size: 0 is out of range; allowed: 1 to 65536 rows");
+      "line 6: train.batch_size: 0 is out of range; allowed: 1 to 65536 sequences");
 }
 
 TEST(ResolveJobConfigTest, ValidationComesFromOnePlace) {
@@ -129,6 +128,40 @@ TEST(ResolveJobConfigTest, SourcesAreGivenAndDistinct) {
             "line 1: model.path: is empty; give a path or leave the key out");
   EXPECT_THAT(Resolve("model: {path: \"a\\nb\"}\ndata: {train: [/a]}\n").faults,
               HasSubstr("without control characters"));
+}
+
+TEST(ResolveJobConfigTest, FillsInAndRefusesKeysByOptimizerType) {
+  const v1::OptimizerConfig sgd =
+      Resolve(std::string(kMinimal) + "optimizer: {type: sgd}\n").resolved.config().optimizer();
+  EXPECT_TRUE(sgd.has_momentum() && sgd.has_nesterov());
+  EXPECT_EQ(sgd.momentum(), 0.0);
+  EXPECT_EQ(sgd.betas_size(), 0);
+  EXPECT_FALSE(sgd.has_eps());
+  const v1::OptimizerConfig adamw = Resolve(kMinimal).resolved.config().optimizer();
+  EXPECT_FALSE(adamw.has_momentum() || adamw.has_nesterov());
+  EXPECT_EQ(FaultsWith("optimizer: {momentum: 0.9}\n"),
+            "line 3: optimizer.momentum: applies only with type: sgd; remove it");
+  EXPECT_EQ(FaultsWith("optimizer: {nesterov: true, momentum: 0.5}\n"),
+            "line 3: optimizer.momentum: applies only with type: sgd; remove it\n"
+            "line 3: optimizer.nesterov: applies only with type: sgd; remove it");
+  EXPECT_EQ(FaultsWith("optimizer: {type: sgd, eps: 1.0e-6}\n"),
+            "line 3: optimizer.eps: applies only with type: adamw; remove it");
+  EXPECT_EQ(FaultsWith("optimizer: {type: sgd, nesterov: true}\n"),
+            "line 3: optimizer.nesterov: requires a momentum above 0; set optimizer.momentum or "
+            "remove it");
+  EXPECT_EQ(FaultsWith("train: {freeze: [\"\"]}\n"),
+            "line 3: train.freeze[0]: is empty; give a pattern such as model.embed_tokens.*, or "
+            "remove it");
+}
+
+// The configuration of an existing job is resolved; a job that continues it changes the type alone.
+TEST(ResolveJobConfigTest, DropsResolvedDefaultsOfTheOtherOptimizer) {
+  v1::JobConfig config = Resolve(kMinimal).resolved.config();
+  config.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_SGD);
+  std::vector<ConfigViolation> violations;
+  const v1::ResolvedJobConfig resolved = ResolveJobConfig(config, {.now = kNow}, &violations);
+  EXPECT_EQ(ViolationsText(violations), "");
+  EXPECT_EQ(resolved.config().optimizer().betas_size(), 0);
 }
 
 TEST(ResolveJobConfigTest, NothingIsTooLongForBfdSplit) {
@@ -224,7 +257,7 @@ TEST(ResolveServerConfigTest, FillsInDefaults) {
   EXPECT_EQ(config.max_queued_jobs(), 100000);
   EXPECT_EQ(config.retry_backoff().seconds(), 5);
   EXPECT_EQ(config.metrics_retention().seconds(), 2592000);
-  EXPECT_EQ(config.log_level(), "info");
+  EXPECT_EQ(config.log_level(), v1::ServerConfig::LOG_LEVEL_INFO);
 }
 
 TEST(ResolveServerConfigTest, OnlyLocalAddressesAreTaken) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
 #include "proto/contract/config/config_paths.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/field_text.h"
 #include "trainerd/v1/job_config.pb.h"
 
@@ -52,6 +53,22 @@ inline v1::JobConfig CompleteConfig() {
   return config;
 }
 
+// Gives `config` what the field needs to apply (knob.only_with).
+inline void MakeApply(const google::protobuf::FieldDescriptor& field, v1::JobConfig* config) {
+  if (KnobOf(field).only_with().empty()) return;
+  const bool is_sgd = KnobOf(field).only_with(0) == "type=sgd";
+  config->mutable_optimizer()->set_type(is_sgd ? v1::OptimizerConfig::TYPE_SGD
+                                               : v1::OptimizerConfig::TYPE_ADAMW);
+  if (field.name() == "nesterov") config->mutable_optimizer()->set_momentum(0.25);
+}
+
+// The words of an enum, or those of a text field; empty where any text is good.
+inline std::vector<std::string> ChoicesOf(const google::protobuf::FieldDescriptor& field) {
+  if (field.enum_type() != nullptr) return EnumTexts(*field.enum_type());
+  const auto& choices = KnobOf(field).choices();
+  return {choices.begin(), choices.end()};
+}
+
 // Values as in YAML that the field takes, its default not among them; empty where one word is all
 // that there is.
 inline std::vector<std::string> OtherValues(const google::protobuf::FieldDescriptor& field) {
@@ -64,8 +81,10 @@ inline std::vector<std::string> OtherValues(const google::protobuf::FieldDescrip
   if (field.name() == "checkpoint")
     return {"/c/step-00000001-a1", "jobs/5a/checkpoints/step-00000001-a1"};
   if (field.name() == "betas") return {"[0.5, 0.25]"};
-  if (!knob.choices().empty()) {
-    for (const std::string& choice : knob.choices()) {
+  if (field.name() == "momentum") return {"0.5"};
+  if (field.name() == "freeze") return {"[model.embed_tokens.*]"};
+  if (const std::vector<std::string> choices = ChoicesOf(field); !choices.empty()) {
+    for (const std::string& choice : choices) {
       if (choice != knob.default_()) values.push_back(choice);
     }
     return values;

@@ -81,8 +81,10 @@ TEST(KnobRulesTest, EveryScalarIsOptionalAndDefaultsFillIt) {
     EXPECT_TRUE(knob.field->is_repeated() || knob.field->has_presence())
         << knob.path << " must be optional: absent is not zero";
     const bool filled = std::find(paths.begin(), paths.end(), knob.path) != paths.end();
-    if (KnobOf(*knob.field).has_default_()) {
-      EXPECT_TRUE(filled) << knob.path;
+    const v1::Knob& options = KnobOf(*knob.field);
+    const bool applies = options.only_with().empty() || options.only_with(0) == "type=adamw";
+    if (options.has_default_()) {
+      EXPECT_EQ(filled, applies) << knob.path;
     }
   }
 }
@@ -100,6 +102,7 @@ TEST(KnobRulesTest, EveryBoundIsEnforced) {
           Beyond(*knob.field, bound,
                  direction < 0 ? options.min_exclusive() : options.max_exclusive(), direction));
       v1::JobConfig config = CompleteConfig();
+      testing::MakeApply(*knob.field, &config);
       ASSERT_EQ(ViolationsText(SetField(knob.path, outside, &config).violations), "")
           << knob.path << " " << outside;
       const std::vector<std::string> faults = FaultsAt(knob.path, config);
@@ -114,22 +117,35 @@ TEST(KnobRulesTest, EveryBoundIsEnforced) {
 
 TEST(KnobRulesTest, EveryClosedListOfWordsIsEnforced) {
   for (const KnobField& knob : AllKnobFields(*v1::JobConfig::descriptor())) {
-    const v1::Knob& options = KnobOf(*knob.field);
-    if (options.choices().empty()) continue;
+    const std::vector<std::string> choices = testing::ChoicesOf(*knob.field);
+    if (choices.empty()) continue;
     v1::JobConfig config = CompleteConfig();
-    ASSERT_TRUE(SetField(knob.path, options.choices(0) + "x", &config).violations.empty());
-    const std::vector<std::string> faults = FaultsAt(knob.path, config);
-    ASSERT_EQ(faults.size(), 1u) << knob.path;
-    if (!options.open_choice()) {
-      EXPECT_TRUE(
-          absl::StrContains(faults[0], absl::StrCat("did you mean \"", options.choices(0), "\"?")))
-          << faults[0];
+    YamlResult result = SetField(knob.path, choices[0] + "x", &config);
+    if (knob.field->enum_type() != nullptr) {
+      ASSERT_EQ(result.violations.size(), 1u) << knob.path;
+      EXPECT_TRUE(absl::StrContains(result.violations[0].message,
+                                    absl::StrCat("did you mean \"", choices[0], "\"?")))
+          << result.violations[0].message;
+    } else {
+      ASSERT_TRUE(result.violations.empty());
+      ASSERT_EQ(FaultsAt(knob.path, config).size(), 1u) << knob.path;
     }
-    for (const std::string& choice : options.choices()) {
+    for (const std::string& choice : choices) {
       ASSERT_TRUE(SetField(knob.path, choice, &config).violations.empty());
       EXPECT_TRUE(FaultsAt(knob.path, config).empty()) << knob.path << " " << choice;
     }
   }
+}
+
+// A client can send any number.
+TEST(KnobRulesTest, RefusesUnspecifiedAndUnknownEnumValues) {
+  v1::JobConfig config = CompleteConfig();
+  config.mutable_data()->set_packing(static_cast<v1::DataConfig::Packing>(77));
+  EXPECT_EQ(FaultsAt("data.packing", config),
+            std::vector<std::string>{"\"77\" is not one of none, bfd, bfd_split"});
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_UNSPECIFIED);
+  EXPECT_EQ(FaultsAt("data.packing", config),
+            std::vector<std::string>{"\"\" is not one of none, bfd, bfd_split"});
 }
 
 TEST(KnobRulesTest, EveryKeyRefusesAMisspeltNeighbour) {
@@ -174,7 +190,7 @@ TEST(KnobRulesTest, GroupsWhoseAbsenceMeansSomethingStayAbsent) {
   config.mutable_init_from();
   ApplyDefaults(&config);
   EXPECT_EQ(config.samples().max_tokens(), 64);
-  EXPECT_EQ(config.init_from().state(), "full");
+  EXPECT_EQ(config.init_from().state(), v1::InitFromConfig::STATE_FULL);
 }
 
 TEST(KnobRulesTest, GivenValuesAreNeverReplaced) {

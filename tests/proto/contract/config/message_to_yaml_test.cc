@@ -169,6 +169,16 @@ TEST(MessageToYamlTest, DurationsReadBackToTheNanosecond) {
   }
 }
 
+// Field numbers do not decide: packing has a larger one than now.
+TEST(MessageToYamlTest, WritesKeysInOrderOfTheProtoFile) {
+  v1::JobConfig config;
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_NONE);
+  config.mutable_data()->set_now("2031-02-03 04:05:06");
+  config.mutable_data()->set_max_length(8);
+  EXPECT_EQ(MessageToYaml(config),
+            "data:\n  max_length: 8\n  packing: none\n  now: \"2031-02-03 04:05:06\"\n");
+}
+
 TEST(MessageToYamlTest, WholeJobReadsBackEqual) {
   v1::Job job;
   job.set_name("jobs/4f");

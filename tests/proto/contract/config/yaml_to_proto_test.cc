@@ -220,7 +220,7 @@ TEST(YamlToMessageTest, LimitsHoldAgainstHostileFiles) {
   for (int i = 0; i < 5000; ++i) absl::StrAppend(&many, "unknown", i, ": 1\n");
   EXPECT_EQ(YamlToMessage(many, &config).violations.size(), 101u);
   EXPECT_EQ(YamlToMessage(many, &config).violations.back().message,
-            "too many faults: the rest is left out");
+            "too many violations; the rest is omitted");
   std::string wide = "data: {train: [a";
   for (int i = 0; i < 120000; ++i) wide += ",a";
   EXPECT_THAT(Faults(wide + "]}"), HasSubstr("more than 100000 values"));

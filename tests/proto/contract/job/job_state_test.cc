@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Expectations: the table at the head of job.proto, written out again by hand: every command in
-// every state, with and without a verified checkpoint, before and after SaveFinal has begun, for
-// each earlier wish and each reason to wait.
+// Expectations: the table at the top of job.proto, written again by hand: every command in every
+// state, with and without a verified checkpoint, before and after SaveFinal begins, for each
+// earlier desired state and each wait reason.
 #include "proto/contract/job/job_state.h"
 
 #include <gtest/gtest.h>
@@ -34,10 +34,11 @@ const std::vector<Job::WaitReason> kWaits = {
 
 // What a cell of the table says. "same" = as it was.
 struct Cell {
-  std::string state;    // a state, "same", "refused", or "STOPPED|CANCELLED": the first with a
-                        // verified checkpoint, else the second
-  std::string desired;  // a wish, "same", or "severer": the more severe of the two
-  std::string wait;     // a reason, "same", or "lifted": RESOURCES where it was HELD
+  std::string state;  // a state, "same", "refused", or "STOPPED|CANCELLED": the first with a
+                      // verified checkpoint, else the second
+  // A desired state, "same", or "severer": the more severe of the two.
+  std::string desired;
+  std::string wait;  // a reason, "same", or "lifted": RESOURCES where it was HELD
 };
 
 const Cell kRefused = {"refused", "", ""};

@@ -20,7 +20,7 @@ TEST(SpoolFrameTest, HasTheDocumentedBytes) {
   EXPECT_EQ(spool, std::string("\x09\x00\x00\x00\x83\x92\x06\xe3", 8) + "123456789");
 }
 
-TEST(SpoolFrameTest, ReadsFramesOneAfterTheOther) {
+TEST(SpoolFrameTest, ReadsConsecutiveFrames) {
   std::string spool;
   const std::string large(100000, 'x');
   for (const std::string& payload : {std::string("a"), large, std::string("\0\0", 2)})
@@ -39,7 +39,7 @@ TEST(SpoolFrameTest, ReadsFramesOneAfterTheOther) {
   EXPECT_EQ(ReadSpoolFrame(spool, spool.size() + 1).kind, Kind::kIncomplete);
 }
 
-TEST(SpoolFrameTest, CutAtEveryByteIsIncomplete) {
+TEST(SpoolFrameTest, ReportsEveryTruncationAsIncomplete) {
   std::string spool;
   AppendSpoolFrame("the payload", &spool);
   for (size_t size = 0; size < spool.size(); ++size) {
@@ -48,7 +48,7 @@ TEST(SpoolFrameTest, CutAtEveryByteIsIncomplete) {
   }
 }
 
-TEST(SpoolFrameTest, NoFlippedBitGoesUnseen) {
+TEST(SpoolFrameTest, DetectsEveryFlippedBit) {
   std::string intact;
   AppendSpoolFrame("the payload", &intact);
   for (size_t bit = 0; bit < intact.size() * 8; ++bit) {
@@ -63,7 +63,7 @@ TEST(SpoolFrameTest, NoFlippedBitGoesUnseen) {
   }
 }
 
-TEST(SpoolFrameTest, ImpossibleLengthIsCorruptAtOnce) {
+TEST(SpoolFrameTest, ReportsInvalidLengthAsCorrupt) {
   const uint32_t too_long = kMaxFrameBytes + 1;
   std::string header;
   for (int shift = 0; shift < 32; shift += 8)
@@ -74,7 +74,7 @@ TEST(SpoolFrameTest, ImpossibleLengthIsCorruptAtOnce) {
   EXPECT_EQ(ReadSpoolFrame(std::string(64, '\0'), 0).kind, Kind::kCorrupt);
 }
 
-TEST(SpoolFrameTest, RefusesPayloadsThatCannotBeReadBack) {
+TEST(SpoolFrameTest, AbortsOnEmptyOrOversizedPayload) {
   std::string spool;
   EXPECT_DEATH(AppendSpoolFrame("", &spool), "check failed");
   EXPECT_DEATH(AppendSpoolFrame(std::string(kMaxFrameBytes + 1, 'x'), &spool), "check failed");
@@ -94,7 +94,7 @@ class SocketFrameTest : public ::testing::Test {
   int ends_[2] = {-1, -1};
 };
 
-TEST_F(SocketFrameTest, CarriesFramesInOrderAndEndsCleanly) {
+TEST_F(SocketFrameTest, CarriesFramesInOrderUntilEndOfFile) {
   ASSERT_TRUE(WriteSocketFrame(ends_[0], "first").ok());
   ASSERT_TRUE(WriteSocketFrame(ends_[0], "").ok());
   CloseEnd(0);
@@ -109,7 +109,7 @@ TEST_F(SocketFrameTest, CarriesFramesInOrderAndEndsCleanly) {
   EXPECT_FALSE(end->has_value());
 }
 
-TEST_F(SocketFrameTest, CarriesMoreThanTheSocketHolds) {
+TEST_F(SocketFrameTest, WritesMoreThanTheSocketBuffer) {
   const std::string large(kMaxFrameBytes, 'y');
   std::thread writer([&] { EXPECT_TRUE(WriteSocketFrame(ends_[0], large).ok()); });
   auto frame = ReadSocketFrame(ends_[1], -1);
@@ -119,7 +119,7 @@ TEST_F(SocketFrameTest, CarriesMoreThanTheSocketHolds) {
   EXPECT_EQ(WriteSocketFrame(ends_[0], large + "y").code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(SocketFrameTest, TimeoutBetweenFramesLosesNothing) {
+TEST_F(SocketFrameTest, KeepsFrameAfterTimeout) {
   EXPECT_EQ(ReadSocketFrame(ends_[1], 0).status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(ReadSocketFrame(ends_[1], 1).status().code(), absl::StatusCode::kDeadlineExceeded);
   ASSERT_TRUE(WriteSocketFrame(ends_[0], "late").ok());
@@ -128,7 +128,7 @@ TEST_F(SocketFrameTest, TimeoutBetweenFramesLosesNothing) {
   EXPECT_EQ(**frame, "late");
 }
 
-TEST_F(SocketFrameTest, PeerThatLeavesOrStallsInsideAFrameIsUnavailable) {
+TEST_F(SocketFrameTest, ReportsPeerThatClosesOrStallsInsideFrame) {
   ASSERT_EQ(send(ends_[0],
                  "\x05\x00\x00\x00"
                  "ab",
@@ -140,12 +140,12 @@ TEST_F(SocketFrameTest, PeerThatLeavesOrStallsInsideAFrameIsUnavailable) {
   EXPECT_EQ(ReadSocketFrame(ends_[1], -1).status().code(), absl::StatusCode::kUnavailable);
 }
 
-TEST_F(SocketFrameTest, ImpossibleLengthIsDataLoss) {
+TEST_F(SocketFrameTest, ReportsInvalidLengthAsDataLoss) {
   ASSERT_EQ(send(ends_[0], "\xff\xff\xff\xff", 4, 0), 4);
   EXPECT_EQ(ReadSocketFrame(ends_[1], -1).status().code(), absl::StatusCode::kDataLoss);
 }
 
-TEST_F(SocketFrameTest, WritingToAPeerThatIsGoneIsUnavailableAndRaisesNoSignal) {
+TEST_F(SocketFrameTest, WritesToClosedPeerWithoutSignal) {
   CloseEnd(1);
   EXPECT_EQ(WriteSocketFrame(ends_[0], "x").code(), absl::StatusCode::kUnavailable);
 }

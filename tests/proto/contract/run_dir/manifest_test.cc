@@ -16,8 +16,6 @@
 namespace trainerd {
 namespace {
 
-using testing::TempDir;
-
 // A folder with two files and the manifest that fits it.
 Manifest WriteFolder(const TempDir& dir) {
   Manifest manifest;
@@ -29,12 +27,13 @@ Manifest WriteFolder(const TempDir& dir) {
   manifest.config_digest_hex = ToHex(Sha256("config"));
   manifest.create_time = "2026-01-02T03:04:05Z";
   manifest.has_optimizer = true;
+  manifest.tokens = 123456789012;
   for (const std::string& name : {std::string("model.safetensors"), std::string("config.json")}) {
     const std::string contents(name == "config.json" ? 10 : 3000000, name[0]);
-    EXPECT_TRUE(WriteFileAtomic(dir.File(name), contents).ok());
+    EXPECT_TRUE(WriteFileAtomic(dir / name, contents).ok());
     manifest.files[name] = {static_cast<int64_t>(contents.size()), ToHex(Xxh3(contents))};
   }
-  EXPECT_TRUE(WriteFileAtomic(dir.File(kManifestName), ManifestToJson(manifest)).ok());
+  EXPECT_TRUE(WriteFileAtomic(dir / kManifestName, ManifestToJson(manifest)).ok());
   return manifest;
 }
 
@@ -52,22 +51,23 @@ TEST(ManifestTest, ReadsBackEveryField) {
   EXPECT_EQ(read->config_digest_hex, written.config_digest_hex);
   EXPECT_EQ(read->create_time, written.create_time);
   EXPECT_TRUE(read->has_optimizer);
+  EXPECT_EQ(read->tokens, 123456789012);
   EXPECT_EQ(read->total_bytes(), 3000010);
   EXPECT_EQ(ManifestToJson(*read), ManifestToJson(written));
   EXPECT_TRUE(VerifyFolder(dir.path(), *read).ok());
-  EXPECT_EQ(*ManifestDigest(dir.path()), Xxh3(*ReadFile(dir.File(kManifestName))));
+  EXPECT_EQ(*ManifestDigest(dir.path()), Xxh3(*ReadFile(dir / kManifestName)));
 }
 
-TEST(ManifestTest, KeysAreSorted) {
+TEST(ManifestTest, SortsKeys) {
   const std::string json = ManifestToJson(Manifest{});
   EXPECT_LT(json.find("\"attempt\""), json.find("\"config_digest\""));
   EXPECT_LT(json.find("\"step\""), json.find("\"version\""));
 }
 
-TEST(ManifestTest, VerifyNamesWhatDiffers) {
+TEST(ManifestTest, ReportsWhichFileDiffers) {
   TempDir dir;
   const Manifest manifest = WriteFolder(dir);
-  const std::string path = dir.File("model.safetensors");
+  const std::string path = dir / "model.safetensors";
   std::string contents = *ReadFile(path);
   // One bit, in the middle.
   contents[contents.size() / 2] ^= 1;
@@ -88,27 +88,27 @@ TEST(ManifestTest, VerifyNamesWhatDiffers) {
   EXPECT_EQ(VerifyFolder(dir.path(), manifest).code(), absl::StatusCode::kDataLoss);
 }
 
-TEST(ManifestTest, LinkIsNotFollowed) {
+TEST(ManifestTest, DoesNotFollowLinks) {
   TempDir dir;
   const Manifest manifest = WriteFolder(dir);
-  std::filesystem::rename(dir.File("config.json"), dir.File("elsewhere"));
-  std::filesystem::create_symlink(dir.File("elsewhere"), dir.File("config.json"));
+  std::filesystem::rename(dir / "config.json", dir / "elsewhere");
+  std::filesystem::create_symlink(dir / "elsewhere", dir / "config.json");
   EXPECT_FALSE(VerifyFolder(dir.path(), manifest).ok());
 }
 
-TEST(ManifestTest, AbsentManifestIsNotFound) {
+TEST(ManifestTest, ReportsMissingManifestAsNotFound) {
   TempDir dir;
   EXPECT_TRUE(absl::IsNotFound(ReadManifest(dir.path()).status()));
   EXPECT_TRUE(absl::IsNotFound(ManifestDigest(dir.path()).status()));
 }
 
-TEST(ManifestTest, HugeManifestIsRefusedUnread) {
+TEST(ManifestTest, RefusesHugeManifestUnread) {
   TempDir dir;
-  ASSERT_TRUE(WriteFileAtomic(dir.File(kManifestName), std::string((4 << 20) + 1, ' ')).ok());
+  ASSERT_TRUE(WriteFileAtomic(dir / kManifestName, std::string((4 << 20) + 1, ' ')).ok());
   EXPECT_EQ(ReadManifest(dir.path()).status().code(), absl::StatusCode::kDataLoss);
 }
 
-TEST(ManifestTest, EveryTruncationIsRefused) {
+TEST(ManifestTest, RefusesEveryTruncation) {
   TempDir dir;
   const std::string json = ManifestToJson(WriteFolder(dir));
   // The last two bytes are "}\n".
@@ -118,7 +118,7 @@ TEST(ManifestTest, EveryTruncationIsRefused) {
   }
 }
 
-TEST(ManifestTest, ValuesOutOfBoundsAreRefused) {
+TEST(ManifestTest, RefusesValuesOutOfRange) {
   TempDir dir;
   const std::string json = ManifestToJson(WriteFolder(dir));
   const auto refused = [&](const std::string& from, const std::string& to) {
@@ -140,13 +140,22 @@ TEST(ManifestTest, ValuesOutOfBoundsAreRefused) {
   refused("\"step\": 500", "\"step\": true");
   refused("\"attempt\": 2", "\"attempt\": 3000000000");
   refused("\"has_optimizer\": true", "\"has_optimizer\": 1");
+  refused("\"tokens\": 123456789012", "\"tokens\": -1");
   refused("\"kind\": \"checkpoint\"", "\"kind\": \"other\"");
   refused("\"create_time\": \"2026", "\"create_time\": \"x2026");
   refused("\"job\": \"jobs/4f00\",", "");
   refused("\"files\": {", "\"files\": [], \"more\": {");
 }
 
-TEST(ManifestTest, NewerVersionSaysSo) {
+TEST(ManifestTest, ReadsManifestWithoutTokens) {
+  TempDir dir;
+  const std::string json = ManifestToJson(WriteFolder(dir));
+  const auto read = ParseManifest(absl::StrReplaceAll(json, {{"\"tokens\": 123456789012,", ""}}));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->tokens, 0);
+}
+
+TEST(ManifestTest, ReportsNewerVersion) {
   Manifest manifest;
   manifest.version = 2;
   const absl::Status status = ParseManifest(ManifestToJson(manifest)).status();
@@ -154,7 +163,7 @@ TEST(ManifestTest, NewerVersionSaysSo) {
   EXPECT_TRUE(absl::StrContains(status.message(), "version 2")) << status;
 }
 
-TEST(ManifestTest, DeepNestingIsRefusedWithoutHarm) {
+TEST(ManifestTest, RefusesDeepNesting) {
   EXPECT_FALSE(ParseManifest(std::string(1 << 20, '[')).ok());
 }
 

@@ -63,7 +63,7 @@ TEST(ProcessIdTest, IdentifiesThisProcess) {
   EXPECT_TRUE(IsAlive(*id));
 }
 
-TEST(ProcessIdTest, NameWithParenthesesAndSpacesDoesNotMislead) {
+TEST(ProcessIdTest, ReadsStatOfNameWithParenthesesAndSpaces) {
   // As a stat line it reads "PID (a) Z 1 (b) 7) S …".
   Child child("a) Z 1 (b) 7");
   const auto id = IdentifyProcess(child.pid());
@@ -75,7 +75,7 @@ TEST(ProcessIdTest, NameWithParenthesesAndSpacesDoesNotMislead) {
   EXPECT_LT(id->start_ticks(), self->start_ticks() + 100 * 3600 * 100);
 }
 
-TEST(ProcessIdTest, ZombieIsNotAlive) {
+TEST(ProcessIdTest, TreatsZombieAsDead) {
   Child child("zombie");
   const auto id = IdentifyProcess(child.pid());
   ASSERT_TRUE(id.ok());
@@ -90,7 +90,7 @@ TEST(ProcessIdTest, ZombieIsNotAlive) {
   EXPECT_TRUE(absl::IsNotFound(KillProcess(*id, SIGKILL)));
 }
 
-TEST(ProcessIdTest, AnotherIdentityUnderTheSamePidIsNeverHit) {
+TEST(ProcessIdTest, NeverSignalsReusedPid) {
   Child child("victim");
   const auto id = IdentifyProcess(child.pid());
   ASSERT_TRUE(id.ok());
@@ -105,7 +105,7 @@ TEST(ProcessIdTest, AnotherIdentityUnderTheSamePidIsNeverHit) {
   EXPECT_TRUE(IsAlive(*id));
 }
 
-TEST(ProcessIdTest, SendsTheSignal) {
+TEST(ProcessIdTest, SendsSignal) {
   Child child("target");
   const auto id = IdentifyProcess(child.pid());
   ASSERT_TRUE(id.ok());
@@ -115,7 +115,7 @@ TEST(ProcessIdTest, SendsTheSignal) {
   EXPECT_EQ(WTERMSIG(status), SIGTERM);
 }
 
-TEST(ProcessIdTest, PidsThatNameNoProcess) {
+TEST(ProcessIdTest, ReportsUnusedPidAsNotFound) {
   // kill(2) would take these as "every process" or "my group".
   for (const int pid : {0, -1, -7}) {
     internal::ProcessId id;

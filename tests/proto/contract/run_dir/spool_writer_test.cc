@@ -15,6 +15,7 @@
 #include "gtest/gtest.h"
 #include "proto/base/atomic_file.h"
 #include "proto/contract/run_dir/framing.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd {
 namespace {
@@ -30,13 +31,6 @@ v1::Event Step(int64_t step) {
 
 class SpoolWriterTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/trainerd-spool-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
-
   // All events of all segments; fails on anything but whole frames.
   std::vector<v1::Event> ReadAll() const {
     std::vector<v1::Event> events;
@@ -55,10 +49,11 @@ class SpoolWriterTest : public ::testing::Test {
     }
     return events;
   }
-  std::string dir_;
+  TempDir temp_;
+  const std::string dir_ = temp_.path();
 };
 
-TEST_F(SpoolWriterTest, KeepsOrderOverSegmentsOfBoundedSize) {
+TEST_F(SpoolWriterTest, KeepsOrderAcrossSegments) {
   std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 200).value();
   for (int64_t step = 1; step <= 50; ++step) ASSERT_TRUE(writer->Append(Step(step), true).ok());
   ASSERT_TRUE(writer->Sync().ok());
@@ -71,7 +66,7 @@ TEST_F(SpoolWriterTest, KeepsOrderOverSegmentsOfBoundedSize) {
   }
 }
 
-TEST_F(SpoolWriterTest, ReopeningBeginsANewSegmentAndKeepsTheOldOnes) {
+TEST_F(SpoolWriterTest, StartsNewSegmentWhenReopened) {
   ASSERT_TRUE(SpoolWriter::Open(dir_, 0).value()->Append(Step(1), true).ok());
   ASSERT_TRUE(SpoolWriter::Open(dir_, 0).value()->Append(Step(2), true).ok());
   EXPECT_TRUE(std::filesystem::exists(SpoolSegmentPath(dir_, 2)));
@@ -80,7 +75,7 @@ TEST_F(SpoolWriterTest, ReopeningBeginsANewSegmentAndKeepsTheOldOnes) {
   EXPECT_EQ(events[1].metrics().step(), 2);
 }
 
-TEST_F(SpoolWriterTest, ThreadsNeverMixTheirFrames) {
+TEST_F(SpoolWriterTest, WritesWholeFramesFromSeveralThreads) {
   std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 4096).value();
   const auto append = [&](int64_t first) {
     for (int64_t step = first; step < first + 300; ++step) {
@@ -93,7 +88,7 @@ TEST_F(SpoolWriterTest, ThreadsNeverMixTheirFrames) {
   EXPECT_EQ(ReadAll().size(), 600u);
 }
 
-TEST_F(SpoolWriterTest, RefusesWhatNoFrameHolds) {
+TEST_F(SpoolWriterTest, RefusesEventThatExceedsFrame) {
   std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 0).value();
   EXPECT_TRUE(absl::IsInvalidArgument(writer->Append(v1::Event(), true)));
   EXPECT_TRUE(ReadAll().empty());
@@ -113,7 +108,7 @@ void WithFileSizeLimit(rlim_t bytes,
   setrlimit(RLIMIT_FSIZE, &before);
 }
 
-TEST_F(SpoolWriterTest, AFullDiskDropsMetricsCountsThemAndSaysSoLater) {
+TEST_F(SpoolWriterTest, CountsAndReportsEventsDroppedOnFullDisk) {
   std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 0).value();
   std::vector<absl::Status> statuses;
   v1::Event state;
@@ -146,7 +141,7 @@ TEST_F(SpoolWriterTest, AFullDiskDropsMetricsCountsThemAndSaysSoLater) {
     EXPECT_EQ(events[i].metrics().step(), static_cast<int64_t>(i) + 1);
 }
 
-TEST_F(SpoolWriterTest, ABacklogThatIsFullIsAnError) {
+TEST_F(SpoolWriterTest, ReportsFullBacklog) {
   std::unique_ptr<SpoolWriter> writer = SpoolWriter::Open(dir_, 0).value();
   v1::Event big;
   big.mutable_notice()->set_message(std::string(300 << 10, 'x'));

@@ -26,14 +26,19 @@ struct Variant {
 };
 
 std::unique_ptr<Variant> MakeVariant(size_t bits) {
-  static constexpr const char* kTrainOn[] = {"assistant", "last_assistant", "template", "all"};
-  static constexpr const char* kControlTokens[] = {"warn", "as_text", "error", "warn"};
-  static constexpr const char* kProfiles[] = {"none", "regime3"};
+  using Data = v1::DataConfig;
+  static constexpr Data::TrainOn kTrainOn[] = {Data::TRAIN_ON_ASSISTANT,
+                                               Data::TRAIN_ON_LAST_ASSISTANT,
+                                               Data::TRAIN_ON_TEMPLATE, Data::TRAIN_ON_ALL};
+  static constexpr Data::ControlTokens kControlTokens[] = {
+      Data::CONTROL_TOKENS_WARN, Data::CONTROL_TOKENS_AS_TEXT, Data::CONTROL_TOKENS_ERROR,
+      Data::CONTROL_TOKENS_WARN};
+  static constexpr Data::Profile kProfiles[] = {Data::PROFILE_NONE, Data::PROFILE_REGIME3};
   v1::JobConfig config;
   config.mutable_model()->set_path(TRAINERD_SOURCE_DIR + "/tests/golden/text/tokenizers/qwen3");
   v1::DataConfig& data = *config.mutable_data();
   data.set_max_length(kMaxLength);
-  data.set_too_long("truncate");
+  data.set_too_long(v1::DataConfig::TOO_LONG_TRUNCATE);
   data.set_train_on(kTrainOn[bits & 3]);
   data.set_control_tokens(kControlTokens[bits >> 2 & 3]);
   data.set_profile(kProfiles[bits >> 4 & 1]);

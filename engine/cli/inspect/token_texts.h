@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which tokens spell which part of a text. A token may be a part of a character; the tokens of such
+// a character are kept together.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "engine/text/tokenizer/tokenizer.h"
+#include "proto/contract/job/preview_text.h"
+
+namespace trainerd::engine {
+
+// Parts that cover the tokens, in order. `token_bytes` holds the bytes of each token. The texts of
+// the parts, joined, are the text of all tokens.
+std::vector<TokenText> SplitIntoTexts(absl::Span<const std::string> token_bytes);
+
+// The same for token ids; marks the special tokens.
+std::vector<TokenText> SplitIntoTexts(absl::Span<const int32_t> ids, const Tokenizer& tokenizer);
+
+// Appends `,"tokens":[…]`, and `,"special":[…]` if any token is special. "tokens" has one element
+// per token: its text, or null if it continues the character that an earlier token began. "special"
+// holds the positions of special tokens.
+void AppendTokenTexts(const std::vector<TokenText>& texts, std::string* line);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What turns a conversation into tokens: the tokenizer and the chat template that the job uses.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "engine/text/chat_template.h"
+#include "engine/text/tokenizer/tokenizer.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::engine {
+
+struct TextPipeline {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<ChatTemplate> chat_template;
+};
+
+// Loads the tokenizer of `model.path` and the template that `data.chat_template` selects.
+// Errors: those of reading the files; InvalidArgument if the model folder has no chat template, or
+// the template does not parse.
+absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config);
+
+}  // namespace trainerd::engine

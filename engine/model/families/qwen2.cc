@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Qwen2 and Qwen2.5: biases of query, key and value.
+// Source: transformers 5.23.0, models/qwen2.
+#include "engine/model/families/family.h"
+
+namespace trainerd::engine::families {
+namespace {
+
+void ReadBlock(ConfigReader& config, ModelConfig& model) {
+  model.block.qkv_bias = true;
+  if (config.Bool("use_sliding_window", false)) ReadSlidingWindow(config, model);
+}
+
+}  // namespace
+
+Family Qwen2() {
+  return {.model_type = "qwen2", .architecture = "Qwen2ForCausalLM", .read_block = ReadBlock};
+}
+
+}  // namespace trainerd::engine::families

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The weights of a model: role, Hugging Face name and shape of each. No LibTorch.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/model/model_config.h"
+
+namespace trainerd::engine {
+
+// What a weight is to the decoder. The order is the order in the flat parameter buffer: query, key
+// and value (and gate and up) are adjacent, so that each group is one matrix.
+enum class WeightRole {
+  kEmbedding,
+  // Norms in front of attention and MLP.
+  kAttentionNorm,
+  kQuery,
+  kKey,
+  kValue,
+  kQueryBias,
+  kKeyBias,
+  kValueBias,
+  kQueryNorm,
+  kKeyNorm,
+  kOutput,
+  kOutputBias,
+  // Norm of the attention's output.
+  kAttentionOutputNorm,
+  kMlpNorm,
+  kGate,
+  kUp,
+  kGateBias,
+  kUpBias,
+  kDown,
+  kDownBias,
+  // Norm of the MLP's output.
+  kMlpOutputNorm,
+  kFinalNorm,
+  kHead,
+};
+
+struct WeightSpec {
+  WeightRole role;
+  // -1: not in a layer.
+  int64_t layer = -1;
+  // Hugging Face.
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+// All weights of the model, in buffer order. A tied model has no head.
+std::vector<WeightSpec> WeightsOf(const ModelConfig& config);
+
+}  // namespace trainerd::engine

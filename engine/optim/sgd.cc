@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stochastic gradient descent with momentum over the flat parameter buffer, the same update as
+// torch.optim.SGD without dampening. A momentum buffer of 0 equals the missing one of torch's first
+// step. Source: Sutskever et al., "On the importance of initialization and momentum in deep
+// learning" (2013), in torch's formulation.
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "engine/optim/optimizer.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::engine {
+namespace {
+
+// Elements per pass: bounds the temporary tensors to a few times 16 MiB.
+constexpr int64_t kChunk = int64_t{1} << 22;
+
+class Sgd final : public Optimizer {
+ public:
+  Sgd(const v1::OptimizerConfig& config, ParameterSet& parameters)
+      : parameters_(parameters),
+        momentum_(config.momentum()),
+        nesterov_(config.nesterov()),
+        runs_(DecayRuns(parameters, config.weight_decay(), config.decay_norms())) {
+    if (momentum_ > 0) momentum_buffer_ = at::zeros_like(parameters.flat_master());
+  }
+
+  void Step(double learning_rate, double gradient_factor, int64_t /*step*/) override {
+    const at::NoGradGuard no_grad;
+    for (const DecayRun& run : runs_) {
+      for (int64_t begin = run.begin; begin < run.end; begin += kChunk)
+        Update(begin, std::min(kChunk, run.end - begin), run.weight_decay, learning_rate,
+               gradient_factor);
+    }
+    parameters_.PublishCompute();
+  }
+
+  std::vector<OptimizerState> State() override {
+    if (!momentum_buffer_.defined()) return {};
+    return {FlatState("momentum_buffer", momentum_buffer_, parameters_)};
+  }
+
+ private:
+  void Update(int64_t begin, int64_t size, double weight_decay, double learning_rate,
+              double gradient_factor) {
+    at::Tensor master = parameters_.flat_master().narrow(0, begin, size);
+    at::Tensor update = parameters_.flat_grad().narrow(0, begin, size) * gradient_factor;
+    if (weight_decay != 0) update.add_(master, weight_decay);
+    if (momentum_buffer_.defined()) {
+      at::Tensor buffer = momentum_buffer_.narrow(0, begin, size);
+      buffer.mul_(momentum_).add_(update);
+      update = nesterov_ ? update.add_(buffer, momentum_) : buffer;
+    }
+    master.add_(update, -learning_rate);
+  }
+
+  ParameterSet& parameters_;
+  const double momentum_;
+  const bool nesterov_;
+  const std::vector<DecayRun> runs_;
+  at::Tensor momentum_buffer_;  // laid out as ParameterSet::flat_master; undefined without momentum
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> MakeSgd(const v1::OptimizerConfig& config, ParameterSet& parameters) {
+  return std::make_unique<Sgd>(config, parameters);
+}
+
+}  // namespace trainerd::engine

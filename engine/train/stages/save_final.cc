@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "engine/checkpoint/checkpoint_name.h"
+#include "engine/checkpoint/folder_writer.h"
+#include "engine/checkpoint/optimizer_file.h"
+#include "engine/checkpoint/run_folder.h"
+#include "engine/core/job_error.h"
+#include "engine/train/loop/checkpointing.h"
+#include "engine/train/stages/stages.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
+
+namespace trainerd::engine {
+namespace {
+
+Manifest FinalManifest(const AttemptContext& context) {
+  return {.job = context.spec.job(),
+          .attempt = context.spec.attempt(),
+          .step = context.state.step,
+          .parent = context.last_checkpoint.has_value() ? context.last_checkpoint->name() : "",
+          .kind = "final",
+          .config_digest_hex = ToHex(context.spec.config().config_digest()),
+          .create_time = TimestampText(),
+          .tokens = context.state.tokens};
+}
+
+// Whether `folder` already holds the model that this job would write there.
+bool IsDone(const AttemptContext& context, const std::string& folder) {
+  const absl::StatusOr<Manifest> manifest = ReadManifest(folder);
+  return manifest.ok() && manifest->kind == "final" && manifest->job == context.spec.job() &&
+         manifest->step == context.state.step &&
+         manifest->config_digest_hex == ToHex(context.spec.config().config_digest()) &&
+         VerifyFolder(folder, *manifest).ok();
+}
+
+absl::Status Fence(const AttemptContext& context) {
+  RETURN_IF_ERROR(CheckDiscard(context.control));
+  return CheckPublisher(context.spec.run_dir(), context.spec.attempt());
+}
+
+absl::Status WriteFinal(const AttemptContext& context) {
+  const std::string final_path = FinalFolder(context.spec.run_dir());
+  if (IsDone(context, final_path)) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckSpace(context.spec.run_dir(), EstimateModelBytes(*context.parameters)));
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<FolderWriter> writer,
+      FolderWriter::Create(absl::StrCat(context.spec.run_dir(), "/",
+                                        TemporaryName(context.spec.attempt(), "final"))));
+  RETURN_IF_ERROR(WriteModelFolder(*context.parameters, context.config.model().path(),
+                                   TemplateOverride(context), *writer));
+  return writer->Publish(FinalManifest(context), final_path, [&] { return Fence(context); });
+}
+
+absl::Status CopyToOutput(const AttemptContext& context) {
+  const std::string& path = context.config.output().path();
+  if (path.empty() || IsDone(context, path)) return absl::OkStatus();
+  const std::string final_path = FinalFolder(context.spec.run_dir());
+  ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(final_path));
+  const std::string job_id = absl::StrReplaceAll(context.spec.job(), {{"jobs/", ""}, {"/", "-"}});
+  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
+                   FolderWriter::Create(absl::StrCat(path, ".tmp-", job_id)));
+  RETURN_IF_ERROR(CheckSpace(writer->path(), manifest.total_bytes()));
+  RETURN_IF_ERROR(CopyFolder(final_path, manifest, *writer));
+  return writer->Publish(manifest, path, [&] { return Fence(context); });
+}
+
+void EmitSummary(AttemptContext& context) {
+  v1::Event event;
+  v1::RunSummary& summary = *event.mutable_run_summary();
+  summary.set_steps(context.state.step);
+  summary.set_tokens(context.state.tokens);
+  summary.set_target_tokens(context.state.target_tokens);
+  if (context.first_step > 0) summary.set_last_loss(context.last_loss);
+  if (const auto mean = context.monitor->mean_loss(); mean.has_value())
+    summary.set_mean_loss(*mean);
+  summary.set_train_seconds(context.train_seconds);
+  summary.set_final_path(FinalFolder(context.spec.run_dir()));
+  summary.set_output_path(context.config.output().path());
+  context.events.Emit(std::move(event));
+}
+
+absl::Status WithWriteCause(const absl::Status& status, const std::string& what) {
+  if (status.ok() || absl::IsCancelled(status)) return status;
+  return WithCause(Annotate(status, what), WriteCause(status, "FINAL_FAILED"));
+}
+
+}  // namespace
+
+absl::Status SaveFinal(AttemptContext& context) {
+  RETURN_IF_ERROR(WithWriteCause(WriteFinal(context), "the final model was not written"));
+  RETURN_IF_ERROR(CheckOutputPath(context.config.output().path(), context.spec.job()));
+  RETURN_IF_ERROR(WithWriteCause(CopyToOutput(context),
+                                 absl::StrCat("the final model was not copied to output.path ",
+                                              context.config.output().path())));
+  EmitSummary(context);
+  return absl::OkStatus();
+}
+
+absl::Status CheckOutputPath(const std::string& path, const std::string& job) {
+  std::error_code error;
+  if (path.empty() || !std::filesystem::exists(path, error)) return absl::OkStatus();
+  const absl::StatusOr<Manifest> manifest = ReadManifest(path);
+  if (manifest.ok() && manifest->job == job && manifest->kind == "final") return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("output.path ", path,
+                   " already exists and does not belong to this job; choose another path, or move "
+                   "it away"));
+}
+
+}  // namespace trainerd::engine

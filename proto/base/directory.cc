@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/base/directory.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
+
+namespace trainerd {
+namespace {
+
+std::string ParentOf(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+bool Exists(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0;
+}
+
+}  // namespace
+
+absl::Status MakeDirectories(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0) {
+    return S_ISDIR(info.st_mode)
+               ? absl::OkStatus()
+               : absl::AlreadyExistsError(absl::StrCat(path, " exists and is not a directory"));
+  }
+  const size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos || slash == 0) return ErrnoStatus(ENOENT, "create " + path);
+  const std::string parent = path.substr(0, slash);
+  RETURN_IF_ERROR(MakeDirectories(parent));
+  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+    return ErrnoStatus(errno, "create " + path);
+  }
+  return FsyncPath(parent);
+}
+
+absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) {
+  DIR* directory = opendir(path.c_str());
+  if (directory == nullptr) return ErrnoStatus(errno, "list " + path);
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = readdir(directory)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+    errno = 0;
+  }
+  const int error = errno;
+  closedir(directory);
+  if (error != 0) return ErrnoStatus(error, "list " + path);
+  return names;
+}
+
+absl::Status RemoveAll(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error ? ErrnoStatus(error.value(), "remove " + path) : absl::OkStatus();
+}
+
+absl::Status RemoveThrough(const std::string& path, const std::string& aside) {
+  if (Exists(path)) {
+    RETURN_IF_ERROR(MakeDirectories(ParentOf(aside)));
+    RETURN_IF_ERROR(RemoveAll(aside));
+    RETURN_IF_ERROR(RenameDurable(path, aside));
+  }
+  return RemoveAll(aside);
+}
+
+absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
+  std::string existing = path;
+  struct statvfs info;
+  while (statvfs(existing.c_str(), &info) != 0) {
+    const std::string parent = ParentOf(existing);
+    if ((errno != ENOENT && errno != ENOTDIR) || parent == existing) {
+      return ErrnoStatus(errno, "free space of " + existing);
+    }
+    existing = parent;
+  }
+  return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
+}
+
+}  // namespace trainerd

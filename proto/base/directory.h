@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Directories: create, list, remove, free space. No exceptions; paths in every error.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace trainerd {
+
+// Creates the missing directories of `path` (mode 0700) and makes their names durable.
+// Errors: AlreadyExists if `path` is a file.
+absl::Status MakeDirectories(const std::string& path);
+
+// All names but "." and "..", in no particular order. Errors: NotFound.
+absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
+
+// Removes a file, or a directory with its contents. OK if `path` does not exist. Interrupted, it
+// leaves a part of the contents.
+absl::Status RemoveAll(const std::string& path);
+
+// Renames `path` to `aside` (same file system; durable), then removes `aside`. A crash leaves
+// either `path` complete or a remainder in `aside`, never a part of `path`. What an earlier call
+// left in `aside` is removed. OK if neither exists.
+absl::Status RemoveThrough(const std::string& path, const std::string& aside);
+
+// Free bytes of the file system that holds `path` or, if `path` does not exist, its nearest
+// existing parent.
+absl::StatusOr<int64_t> FreeBytes(const std::string& path);
+
+}  // namespace trainerd

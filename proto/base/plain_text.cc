@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/base/plain_text.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#include "proto/base/utf8.h"
+
+namespace trainerd {
+namespace {
+
+bool IsControl(uint32_t code_point) {
+  const bool c0_or_c1 = code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
+  // Direction overrides and line separators can make a line look like another one.
+  const bool direction = (code_point >= 0x202a && code_point <= 0x202e) ||
+                         (code_point >= 0x2066 && code_point <= 0x2069);
+  return c0_or_c1 || direction || code_point == 0x2028 || code_point == 0x2029;
+}
+
+std::string Sanitize(std::string_view text, bool keep_lines) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const size_t valid = std::min(FindInvalidUtf8(text), text.size());
+    for (size_t i = 0; i < valid;) {
+      int size = 0;
+      const uint32_t code_point = DecodeUtf8(text.data() + i, &size);
+      if (code_point == '\n' || code_point == '\t') {
+        result += keep_lines ? text[i] : ' ';
+      } else if (IsControl(code_point)) {
+        result += '?';
+      } else {
+        result.append(text.substr(i, size));
+      }
+      i += size;
+    }
+    text.remove_prefix(valid);
+    if (text.empty()) break;
+    result += '?';
+    text.remove_prefix(1);
+  }
+  return result;
+}
+
+}  // namespace
+
+std::string PlainText(std::string_view text) { return Sanitize(text, /*keep_lines=*/false); }
+
+std::string PlainTextLines(std::string_view text) { return Sanitize(text, /*keep_lines=*/true); }
+
+}  // namespace trainerd

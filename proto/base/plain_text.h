@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Untrusted text for a terminal, a log or a table: without characters that move the cursor, change
+// colors or reorder what is around them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace trainerd {
+
+// Replaces control characters (C0, C1, DEL), direction overrides, line separators and bytes that
+// are not UTF-8 by "?", newlines and tabs by a space.
+std::string PlainText(std::string_view text);
+// As PlainText, but newlines and tabs stay.
+std::string PlainTextLines(std::string_view text);
+
+}  // namespace trainerd

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// absl::Time and absl::Duration ↔ protobuf's Timestamp and Duration.
+#pragma once
+
+#include "absl/time/time.h"
+#include "google/protobuf/duration.pb.h"
+#include "google/protobuf/timestamp.pb.h"
+
+namespace trainerd {
+
+// Nanoseconds are kept. Times outside of the years 1677 to 2262 saturate.
+google::protobuf::Timestamp ToProto(absl::Time time);
+google::protobuf::Duration ToProto(absl::Duration duration);
+absl::Time FromProto(const google::protobuf::Timestamp& time);
+absl::Duration FromProto(const google::protobuf::Duration& duration);
+
+}  // namespace trainerd

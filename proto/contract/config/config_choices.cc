@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/contract/config/config_choices.h"
+
+#include "proto/base/enum_sentinels.h"
+
+#pragma GCC diagnostic error "-Wswitch"
+
+namespace trainerd {
+
+using v1::DataConfig;
+
+bool SkipsBadRecords(DataConfig::BadRows bad_rows) {
+  switch (bad_rows) {
+    case DataConfig::BAD_ROWS_SKIP:
+      return true;
+    case DataConfig::BAD_ROWS_FAIL:
+    case DataConfig::BAD_ROWS_UNSPECIFIED:
+    case kMinSentinel<v1::DataConfig::BadRows>:
+    case kMaxSentinel<v1::DataConfig::BadRows>:
+      return false;
+  }
+  return false;
+}
+
+bool PacksDocuments(DataConfig::Packing packing) {
+  switch (packing) {
+    case DataConfig::PACKING_BFD:
+    case DataConfig::PACKING_BFD_SPLIT:
+      return true;
+    case DataConfig::PACKING_NONE:
+    case DataConfig::PACKING_UNSPECIFIED:
+    case kMinSentinel<v1::DataConfig::Packing>:
+    case kMaxSentinel<v1::DataConfig::Packing>:
+      return false;
+  }
+  return false;
+}
+
+bool SplitsLongExamples(DataConfig::Packing packing) {
+  switch (packing) {
+    case DataConfig::PACKING_BFD_SPLIT:
+      return true;
+    case DataConfig::PACKING_BFD:
+    case DataConfig::PACKING_NONE:
+    case DataConfig::PACKING_UNSPECIFIED:
+    case kMinSentinel<v1::DataConfig::Packing>:
+    case kMaxSentinel<v1::DataConfig::Packing>:
+      return false;
+  }
+  return false;
+}
+
+bool TrainsAllTokens(DataConfig::TrainOn train_on) {
+  switch (train_on) {
+    case DataConfig::TRAIN_ON_ALL:
+      return true;
+    case DataConfig::TRAIN_ON_ASSISTANT:
+    case DataConfig::TRAIN_ON_LAST_ASSISTANT:
+    case DataConfig::TRAIN_ON_TEMPLATE:
+    case DataConfig::TRAIN_ON_UNSPECIFIED:
+    case kMinSentinel<v1::DataConfig::TrainOn>:
+    case kMaxSentinel<v1::DataConfig::TrainOn>:
+      return false;
+  }
+  return false;
+}
+
+bool ContinuesFromCheckpoint(v1::InitFromConfig::State state) {
+  switch (state) {
+    case v1::InitFromConfig::STATE_FULL:
+      return true;
+    case v1::InitFromConfig::STATE_WEIGHTS:
+    case v1::InitFromConfig::STATE_UNSPECIFIED:
+    case kMinSentinel<v1::InitFromConfig::State>:
+    case kMaxSentinel<v1::InitFromConfig::State>:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace trainerd

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Questions that several parts ask about the words of a job file. Each is one switch without a
+// default, so a new word does not compile until it has an answer. Unspecified values, which a
+// resolved configuration does not hold, answer false.
+#pragma once
+
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd {
+
+// A record that cannot be used is skipped and counted; otherwise the job fails.
+bool SkipsBadRecords(v1::DataConfig::BadRows bad_rows);
+
+// A sequence holds several documents.
+bool PacksDocuments(v1::DataConfig::Packing packing);
+
+// An example longer than max_length continues in further documents instead of being cut.
+bool SplitsLongExamples(v1::DataConfig::Packing packing);
+
+// Every token is a target, whoever wrote it.
+bool TrainsAllTokens(v1::DataConfig::TrainOn train_on);
+
+// The job continues with the optimizer, step and data position of its checkpoint, not only with the
+// weights.
+bool ContinuesFromCheckpoint(v1::InitFromConfig::State state);
+
+}  // namespace trainerd

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/contract/job/preview_text.h"
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
+#include "proto/base/plain_text.h"
+
+namespace trainerd {
+namespace {
+
+constexpr char kGreen[] = "\x1b[32m";
+constexpr char kBold[] = "\x1b[1m";
+constexpr char kOff[] = "\x1b[0m";
+
+bool IsTrained(const PreviewItem& item, size_t token) { return item.labels[token] != kNotTrained; }
+
+std::string Mark(const std::string& text, bool trained, bool color) {
+  const std::string plain = PlainTextLines(text);
+  if (!trained) return plain;
+  return color ? absl::StrCat(kGreen, plain, kOff) : absl::StrCat("[[", plain, "]]");
+}
+
+}  // namespace
+
+std::string ItemTitle(const PreviewItem& item) {
+  const std::string example = absl::StrCat("example ", item.example);
+  return item.row.has_value() ? absl::StrCat("row ", *item.row, ", ", example) : example;
+}
+
+void TrainingCounts::Add(const PreviewItem& item) {
+  tokens += static_cast<int64_t>(item.ids.size());
+  for (size_t i = 0; i < item.ids.size(); ++i) trained += IsTrained(item, i) ? 1 : 0;
+}
+
+double TrainingCounts::trained_share() const {
+  return tokens == 0 ? 0 : static_cast<double>(trained) / static_cast<double>(tokens);
+}
+
+TrainingCounts CountTraining(const PreviewItem& item) {
+  TrainingCounts counts;
+  counts.Add(item);
+  return counts;
+}
+
+std::string CountsText(const TrainingCounts& counts) {
+  return absl::StrCat(FormatCount(counts.tokens), " tokens, ", FormatCount(counts.trained),
+                      " trained (", FormatPercent(counts.trained_share()), ")");
+}
+
+std::vector<Segment> SplitByTraining(const PreviewItem& item) {
+  std::vector<Segment> segments;
+  for (size_t i = 0; i < item.ids.size(); ++i) {
+    const bool trained = IsTrained(item, i);
+    if (segments.empty() || segments.back().trained != trained)
+      segments.push_back({.trained = trained, .begin = i});
+    segments.back().end = i + 1;
+  }
+  return segments;
+}
+
+std::string RenderPreview(const PreviewItem& item, bool color) {
+  const std::string left_out =
+      item.left_out.empty() ? "" : absl::StrCat(" (skipped: ", PlainText(item.left_out), ")");
+  std::string result = absl::StrCat(color ? kBold : "", "--- ", ItemTitle(item), left_out, ": ",
+                                    CountsText(CountTraining(item)), color ? kOff : "", "\n");
+  size_t next = 0;
+  for (const Segment& segment : SplitByTraining(item)) {
+    std::string run;
+    for (; next < item.texts.size() && item.texts[next].begin < segment.end; ++next)
+      run += item.texts[next].text;
+    // A character that began in the segment before may cover this whole segment.
+    if (!run.empty()) result += Mark(run, segment.trained, color);
+  }
+  return result + "\n";
+}
+
+}  // namespace trainerd

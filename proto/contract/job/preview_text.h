@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// A conversation as it is trained, and its human-readable form: text in which the trained part is
+// marked. trainerd-inspect fills it from the data, trainctl from the lines that trainerd-inspect
+// prints.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace trainerd {
+
+// Label of a token that carries no loss.
+inline constexpr int64_t kNotTrained = -100;
+
+// The text of tokens [begin, end) of a conversation: of one token, or of all tokens that spell one
+// character together.
+struct TokenText {
+  size_t begin = 0;
+  size_t end = 0;
+  // UTF-8; bytes that are not UTF-8 are U+FFFD.
+  std::string text;
+  // A token that the tokenizer flags special.
+  bool special = false;
+};
+
+struct PreviewItem {
+  // 0-based position of the record over all files, in order.
+  int64_t example = 0;
+  // Number of the packed sequence that the conversation is in; absent if it is shown by itself.
+  std::optional<int64_t> row;
+  // Why the conversation is not trained on; "" = it is.
+  std::string left_out;
+  std::vector<int64_t> ids;
+  // As many as ids, unshifted.
+  std::vector<int64_t> labels;
+  // Cover all ids, in order.
+  std::vector<TokenText> texts;
+};
+
+// "example 4", "row 0, example 4".
+std::string ItemTitle(const PreviewItem& item);
+
+struct TrainingCounts {
+  int64_t tokens = 0;
+  int64_t trained = 0;
+  void Add(const PreviewItem& item);
+  // 0..1; 0 without tokens.
+  double trained_share() const;
+};
+TrainingCounts CountTraining(const PreviewItem& item);
+// "1,204 tokens, 310 trained (25 %)".
+std::string CountsText(const TrainingCounts& counts);
+
+// Tokens [begin, end) of an item, which are all trained or all not trained.
+struct Segment {
+  bool trained = false;
+  size_t begin = 0;
+  size_t end = 0;
+};
+// Covers all tokens, in order.
+std::vector<Segment> SplitByTraining(const PreviewItem& item);
+
+// A title line with the counts, then the text. The trained part is green with `color`, in [[ ]]
+// without. A character that several tokens spell belongs to the first of them. Control characters
+// of the text are replaced (proto/base/plain_text.h).
+std::string RenderPreview(const PreviewItem& item, bool color);
+
+}  // namespace trainerd

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/commands/command.h"
+
+#include <memory>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/io/coded_stream.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "proto/base/hash.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
+#include "server/store/errors.h"
+#include "server/store/event_rows.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr size_t kMaxRequestIdBytes = 128;
+
+}  // namespace
+
+std::string RequestHash(const google::protobuf::Message& request) {
+  std::unique_ptr<google::protobuf::Message> copy(request.New());
+  copy->CopyFrom(request);
+  const auto* field = copy->GetDescriptor()->FindFieldByName("request_id");
+  if (field != nullptr) copy->GetReflection()->ClearField(copy.get(), field);
+  std::string bytes = copy->GetTypeName();
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    out.SetSerializationDeterministic(true);
+    copy->SerializeToCodedStream(&out);
+  }
+  return Sha256(bytes);
+}
+
+absl::Status CheckRequestId(const std::string& request_id) {
+  if (request_id.size() <= kMaxRequestIdBytes) return absl::OkStatus();
+  return BadField("request_id", absl::StrCat("has ", request_id.size(), " bytes; the limit is ",
+                                             kMaxRequestIdBytes));
+}
+
+absl::StatusOr<bool> FindEarlierReply(Connection& db, const CommandCall& call,
+                                      google::protobuf::Message* reply) {
+  if (call.request_id.empty()) return false;
+  RETURN_IF_ERROR(CheckRequestId(call.request_id));
+  ASSIGN_OR_RETURN(const std::optional<IdempotencyRow> row, FindRequest(db, call.request_id));
+  if (!row.has_value()) return false;
+  if (row->method != call.method || row->body_hash != call.body_hash) {
+    return ErrorWithReason(
+        absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+        absl::StrCat("request_id \"", call.request_id, "\" was already used for a different ",
+                     row->method, " request; send a new request_id"));
+  }
+  if (reply->ParseFromString(row->response)) return true;
+  return absl::DataLossError(
+      absl::StrCat("the stored reply to request_id \"", call.request_id, "\" does not parse"));
+}
+
+absl::Status RunCommand(Store& store, const CommandCall& call, const std::string& job_id,
+                        const std::function<absl::Status(Transaction&)>& change,
+                        google::protobuf::Message* reply) {
+  return store.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(const bool repeated, FindEarlierReply(t.db(), call, reply));
+    if (repeated) return absl::OkStatus();
+    RETURN_IF_ERROR(change(t));
+    RETURN_IF_ERROR(StoreAudit(
+        t.db(), {.method = call.action, .job = job_id, .peer = call.peer, .detail = call.reason},
+        t.now()));
+    if (call.request_id.empty()) return absl::OkStatus();
+    return StoreRequest(t.db(), call.request_id,
+                        {.method = call.method,
+                         .body_hash = call.body_hash,
+                         .response = reply->SerializeAsString()},
+                        t.now());
+  });
+}
+
+absl::StatusOr<v1::Job> ChangeJob(Store& store, const CommandCall& call, const std::string& name,
+                                  const std::string& etag, const JobChange& change) {
+  const std::string id = JobId(name);
+  if (id.empty()) {
+    return BadField("name", absl::StrCat("\"", name, "\" is not the name of a job; use jobs/ID"));
+  }
+  v1::Job reply;
+  RETURN_IF_ERROR(RunCommand(
+      store, call, id,
+      [&](Transaction& t) -> absl::Status {
+        ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), id));
+        if (!etag.empty() && etag != record.job.etag()) {
+          return ErrorWithReason(
+              absl::StatusCode::kAborted, "ETAG_CHANGED",
+              absl::StrCat(record.job.name(), " has changed: its etag is \"", record.job.etag(),
+                           "\", not \"", etag, "\"; read the job again"));
+        }
+        RETURN_IF_ERROR(change(t, &record));
+        reply = std::move(record.job);
+        return absl::OkStatus();
+      },
+      &reply));
+  return reply;
+}
+
+}  // namespace trainerd::server

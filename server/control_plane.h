@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of the daemon that run without gRPC, constructed, started and stopped in one place.
+// Commands write to the store, the reconciler acts on what they wrote, the ingester adds what the
+// workers report, and the fan-out sends the committed events to the watchers.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "server/commands/job_manager.h"
+#include "server/events/event_log.h"
+#include "server/events/fan_out.h"
+#include "server/ingest/activity.h"
+#include "server/ingest/ingester.h"
+#include "server/ledger/disk_worker.h"
+#include "server/ledger/housekeeping.h"
+#include "server/reconcile/reconciler.h"
+#include "server/runs/device_table.h"
+#include "server/runs/executor.h"
+#include "server/store/store.h"
+#include "trainerd/v1/server_config.pb.h"
+
+namespace trainerd::server {
+
+class ControlPlane {
+ public:
+  // Opens the database of the state directory `config.state_dir`, whose lock the caller holds.
+  // `config` is resolved and names the programs. Errors: of Store::Open; Internal (inotify).
+  static absl::StatusOr<std::unique_ptr<ControlPlane>> Open(const v1::ServerConfig& config,
+                                                            std::unique_ptr<Executor> executor);
+  ~ControlPlane();
+
+  // Settles what an earlier daemon left, then starts the threads. Errors: of Reconciler::Recover.
+  absl::Status Start();
+  // Ends the threads that act by themselves: the reconciler, the ingester and the disk worker.
+  // Running attempts continue under their shims. Commands and watchers still work until the
+  // destructor. Idempotent.
+  void Stop();
+
+  Store& store() { return *store_; }
+  FanOut& fan_out() { return *fan_out_; }
+  JobManager& jobs() { return *jobs_; }
+  DeviceTable& devices() { return devices_; }
+
+ private:
+  ControlPlane(const v1::ServerConfig& config, std::unique_ptr<Executor> executor);
+  absl::Status OpenStore();
+  void MakeParts(std::unique_ptr<SpoolWatcher> watcher);
+  void QueryDevicesLoop();
+  bool IsStopping() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; }
+
+  const v1::ServerConfig config_;
+  const std::string runs_dir_;
+
+  // Destroyed in reverse order, so each part outlives the parts that use it. Exception: the
+  // ingester pokes the reconciler, which is destroyed first. Stop ends the ingester's thread
+  // before that.
+  EventLog event_log_;
+  std::unique_ptr<Store> store_;
+  DeviceTable devices_;
+  ActivityTable activity_;
+  std::unique_ptr<FanOut> fan_out_;
+  std::unique_ptr<DiskWorker> disk_;
+  const std::unique_ptr<Executor> executor_;
+  std::unique_ptr<Housekeeping> housekeeping_;
+  std::unique_ptr<Ingester> ingester_;
+  std::unique_ptr<Reconciler> reconciler_;
+  std::unique_ptr<JobManager> jobs_;
+
+  absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread device_thread_;
+};
+
+}  // namespace trainerd::server

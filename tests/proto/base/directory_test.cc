@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/base/directory.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/temp_dir.h"
+
+namespace trainerd {
+namespace {
+
+using ::testing::UnorderedElementsAre;
+
+void Touch(const std::string& path) { std::ofstream(path) << "x"; }
+
+TEST(DirectoryTest, MakesMissingDirectoriesForOwnerOnly) {
+  const TempDir dir;
+  ASSERT_TRUE(MakeDirectories(dir / "a/b/c").ok());
+  EXPECT_TRUE(MakeDirectories(dir / "a/b/c").ok());
+  struct stat info;
+  ASSERT_EQ(stat((dir / "a/b").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700u);
+}
+
+TEST(DirectoryTest, RefusesToMakeDirectoryInPlaceOfFile) {
+  const TempDir dir;
+  Touch(dir / "a");
+  EXPECT_TRUE(absl::IsAlreadyExists(MakeDirectories(dir / "a")));
+  EXPECT_FALSE(MakeDirectories(dir / "a/b").ok());
+}
+
+TEST(DirectoryTest, ListsAllNames) {
+  const TempDir dir;
+  EXPECT_EQ(ListDirectory(dir.path()).value().size(), 0u);
+  Touch(dir / "one");
+  Touch(dir / ".hidden");
+  ASSERT_TRUE(MakeDirectories(dir / "two/three").ok());
+  EXPECT_THAT(ListDirectory(dir.path()).value(), UnorderedElementsAre("one", ".hidden", "two"));
+  EXPECT_TRUE(absl::IsNotFound(ListDirectory(dir / "none").status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(ListDirectory(dir / "one").status()));
+}
+
+TEST(DirectoryTest, RemovesTreesAndIgnoresMissingPaths) {
+  const TempDir dir;
+  ASSERT_TRUE(MakeDirectories(dir / "a/b").ok());
+  Touch(dir / "a/b/c");
+  EXPECT_TRUE(RemoveAll(dir / "a").ok());
+  EXPECT_FALSE(std::filesystem::exists(dir / "a"));
+  EXPECT_TRUE(RemoveAll(dir / "a").ok());
+}
+
+TEST(DirectoryTest, RemovesThroughOtherNameAndFinishesInterruptedRemoval) {
+  const TempDir dir;
+  ASSERT_TRUE(MakeDirectories(dir / "data").ok());
+  Touch(dir / "data/new");
+  // What a crash left.
+  ASSERT_TRUE(MakeDirectories(dir / "trash/data").ok());
+  Touch(dir / "trash/data/old");
+  EXPECT_TRUE(RemoveThrough(dir / "data", dir / "trash/data").ok());
+  EXPECT_THAT(ListDirectory(dir.path()).value(), UnorderedElementsAre("trash"));
+  EXPECT_EQ(ListDirectory(dir / "trash").value().size(), 0u);
+
+  ASSERT_TRUE(MakeDirectories(dir / "trash/data").ok());
+  EXPECT_TRUE(RemoveThrough(dir / "data", dir / "trash/data").ok());
+  EXPECT_EQ(ListDirectory(dir / "trash").value().size(), 0u);
+}
+
+TEST(DirectoryTest, ReportsFreeSpaceOfNearestExistingParent) {
+  const TempDir dir;
+  EXPECT_GT(FreeBytes(dir.path()).value(), 0);
+  EXPECT_GT(FreeBytes(dir / "not/there/yet").value(), 0);
+  EXPECT_GT(FreeBytes("relative/and/absent").value(), 0);
+  // A file system of another size than the root's.
+  EXPECT_EQ(FreeBytes("/proc/none/here").value(), FreeBytes("/proc").value());
+  EXPECT_EQ(FreeBytes("/proc").value(), 0);
+}
+
+}  // namespace
+}  // namespace trainerd
