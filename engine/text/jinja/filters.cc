@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/text/jinja/printf.h"
@@ -176,6 +177,12 @@ bool ToInteger(Interpreter& in, const Value& self, const Bound& a, Value* out) {
     const TaggedText stripped = Strip(self.text(), nullptr, true, true);
     std::string_view digits = stripped.text();
     if (!digits.empty() && digits[0] == '+') digits.remove_prefix(1);
+    // Python accepts the prefix that belongs to the base.
+    const std::string_view prefix = base == 2 ? "0b" : base == 8 ? "0o" : base == 16 ? "0x" : "";
+    if (!prefix.empty() && absl::StartsWithIgnoreCase(View(digits), View(prefix)) &&
+        digits.substr(2, 1) != "-") {
+      digits.remove_prefix(prefix.size());
+    }
     int64_t value = 0;
     const auto result = std::from_chars(digits.data(), digits.data() + digits.size(), value,
                                         static_cast<int>(base));
@@ -260,7 +267,13 @@ bool Center(Interpreter& in, const Value& self, const Bound& a, Value* out) {
 
 bool Attribute(Interpreter& in, const Value& self, const Bound& a, Value* out) {
   std::string_view name;
-  return a.StringOr(in, 0, "", &name) && in.GetAttribute(self, name, out);
+  if (!a.StringOr(in, 0, "", &name)) return false;
+  // Unlike d.name, the filter never returns an item of a mapping.
+  if (self.is(Type::kDict) && !HasMethod(self, name)) {
+    *out = Value::Undefined(absl::StrCat("'dict object' has no attribute '", View(name), "'"));
+    return true;
+  }
+  return in.GetAttribute(self, name, out);
 }
 
 constexpr FilterEntry kFilters[] = {

@@ -4,6 +4,7 @@
 // jinja2 3.1.6.
 #include <algorithm>
 #include <cctype>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,8 @@ struct Name {
   std::string kind;
   std::string name;
 };
+
+void PrintTo(const Name& name, std::ostream* out) { *out << name.kind << " " << name.name; }
 
 std::vector<Name> AllNames() {
   std::vector<Name> names;
