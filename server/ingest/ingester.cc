@@ -45,10 +45,8 @@ void Ingester::Stop() {
 
 absl::Status Ingester::Add(const AttemptRef& attempt) {
   Source source{.attempt = attempt, .dir = AttemptDir(attempt.run_dir, attempt.attempt)};
-  SpoolRow row;
-  RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(row, LoadSpoolPosition(db, JobId(attempt.job), attempt.attempt));
-    return absl::OkStatus();
+  ASSIGN_OR_RETURN(const SpoolRow row, store_.Read([&](Connection& db) {
+    return LoadSpoolPosition(db, JobId(attempt.job), attempt.attempt);
   }));
   source.position = {.segment = row.segment, .offset = row.offset};
   const std::string dir = source.dir;

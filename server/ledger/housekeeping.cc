@@ -102,11 +102,8 @@ void Housekeeping::Expire() {
 }
 
 absl::Status Housekeeping::Recover() {
-  std::vector<std::string> deleting;
-  RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(deleting, DeletingJobs(db));
-    return absl::OkStatus();
-  }));
+  ASSIGN_OR_RETURN(const std::vector<std::string> deleting,
+                   store_.Read([](Connection& db) { return DeletingJobs(db); }));
   for (const std::string& id : deleting) Delete(id);
   disk_.Post([this] { Log(EmptyTrash(options_.runs_dir), "cannot empty the trash", "-"); });
   return absl::OkStatus();

@@ -29,13 +29,10 @@ bool IsDiscarded(const v1::Job& job) {
 
 void Reconciler::StepAttempt(const std::string& job_id, TrackedAttempt& attempt, bool poked,
                              absl::Time now) {
-  absl::StatusOr<JobRecord> record = absl::InternalError("not read");
-  absl::Status read = store_.Read([&](Connection& db) {
-    record = LoadJob(db, job_id);
-    return record.status();
-  });
-  if (!read.ok()) {
-    spdlog::error("job={} cannot be read: {}", job_id, std::string(read.message()));
+  const absl::StatusOr<JobRecord> record =
+      store_.Read([&](Connection& db) { return LoadJob(db, job_id); });
+  if (!record.ok()) {
+    spdlog::error("job={} cannot be read: {}", job_id, std::string(record.status().message()));
     return;
   }
   Maintain(*record, attempt, now);

@@ -121,13 +121,11 @@ bool Reconciler::CheckPrograms(absl::Time now) {
 void Reconciler::MarkUnreachable(const std::string& why) {
   if (why != unreachable_why_) spdlog::error("jobs cannot start: {}", why);
   unreachable_why_ = why;
-  std::vector<std::string> ids;
-  Log(store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(ids, ListWaiting(db, v1::Job::RESOURCES, absl::InfiniteFuture(), kMarkedJobs));
-    return absl::OkStatus();
-  }),
-      "-");
-  for (const std::string& id : ids) {
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read([](Connection& db) {
+    return ListWaiting(db, v1::Job::RESOURCES, absl::InfiniteFuture(), kMarkedJobs);
+  });
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
     Log(store_.Change([&](Transaction& t) {
       return ChangeWait(
           t, id, v1::Job::EXECUTOR_UNREACHABLE,
@@ -139,14 +137,11 @@ void Reconciler::MarkUnreachable(const std::string& why) {
 }
 
 void Reconciler::ClearUnreachable() {
-  std::vector<std::string> ids;
-  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(
-        ids, ListWaiting(db, v1::Job::EXECUTOR_UNREACHABLE, absl::InfiniteFuture(), kFailedJobs));
-    return absl::OkStatus();
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read([](Connection& db) {
+    return ListWaiting(db, v1::Job::EXECUTOR_UNREACHABLE, absl::InfiniteFuture(), kFailedJobs);
   });
-  if (!read.ok()) return Log(read, "-");
-  for (const std::string& id : ids) {
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
     absl::Status stored = store_.Change([&](Transaction& t) {
       return ChangeWait(t, id, v1::Job::RESOURCES,
                         ConditionUpdate{.type = "Degraded", .active = false, .reason = "EXECUTOR"},
@@ -184,10 +179,8 @@ void Reconciler::FailUnknownDevices() {
 
 absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std::string& job_id) {
   while (true) {
-    std::vector<CheckpointRow> rows;
-    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(rows, ListCheckpointRows(db, job_id, /*with_deleted=*/false));
-      return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows, store_.Read([&](Connection& db) {
+      return ListCheckpointRows(db, job_id, /*with_deleted=*/false);
     }));
     std::optional<v1::Checkpoint> point = ResumePoint(rows);
     if (!point.has_value()) {
@@ -293,13 +286,10 @@ void Reconciler::ReportFallback(const std::string& job_id,
 }
 
 void Reconciler::ClearBackoff(absl::Time now) {
-  std::vector<std::string> ids;
-  Log(store_.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(ids, ListWaiting(db, v1::Job::BACKOFF, now, kBackoffJobs));
-    return absl::OkStatus();
-  }),
-      "-");
-  for (const std::string& id : ids) {
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read(
+      [&](Connection& db) { return ListWaiting(db, v1::Job::BACKOFF, now, kBackoffJobs); });
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
     Log(store_.Change([&](Transaction& t) {
       return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "the retry delay has expired");
     }),

@@ -70,6 +70,7 @@ ALLOWED_TEXT = re.compile(r"left_out|\"left out\"|`left out`")
 HEAD_OF_OTHER_BLOCK = re.compile(
     r"^(namespace|class|struct|enum|union|extern|if|for|while|switch|do|else|try|return|case"
     r"|default|using|typedef)\b")
+CONSTANT = r"(?:inline )?const(?:expr)? "
 TYPE_HEAD = re.compile(r"^(template <.*>\s*)?(class|struct|union)\b[^;]*\{$")
 
 
@@ -142,8 +143,12 @@ def function_blocks(lines, indent=0, begin=0, end=None):
             index = head + 1
             continue
         close = head + 1
-        while close < end and not re.match(rf"^{margin}\}}", lines[close]):
+        while close < end and not re.match(rf"^{margin}(\}}|{CONSTANT})", lines[close]):
             close += 1
+        if close < end and not lines[close].startswith(margin + "}"):
+            # A constant whose initializer closed at another indentation.
+            index = close
+            continue
         text = " ".join(part.strip() for part in lines[index:head + 1])
         if TYPE_HEAD.match(text):
             yield from function_blocks(lines, indent + 2, head + 1, close)

@@ -28,7 +28,7 @@ constexpr char kGood[] =
 class JobFileTest : public ::testing::Test {
  protected:
   void Write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_.File(name)) << text;
+    std::ofstream(folder_ / name) << text;
   }
   JobFile Read(JobFileOptions options) const {
     options.working_dir = folder_.path();
