@@ -30,96 +30,96 @@ struct Seen {
   std::function<std::string(const DoneRun&)> read;
 };
 
-inline std::string Collect(const DoneRun& run,
-                           const std::function<std::string(const v1::Event&)>& of) {
-  std::vector<std::string> found;
-  for (const v1::Event& event : run.ran.events.events()) {
-    if (std::string text = of(event); !text.empty()) found.push_back(std::move(text));
-  }
-  return absl::StrJoin(found, " ");
+// The texts that `of` returns for the events of the attempt.
+inline Seen OfEvents(const char* name, std::string (*of)(const v1::Event&)) {
+  return {name, [of](const DoneRun& run) {
+            std::vector<std::string> found;
+            for (const v1::Event& event : run.ran.events.events()) {
+              if (std::string text = of(event); !text.empty()) found.push_back(std::move(text));
+            }
+            return absl::StrJoin(found, " ");
+          }};
 }
 
-inline const Seen kLosses{"losses", [](const DoneRun& run) {
-                            return Collect(run, [](const v1::Event& event) {
-                              return event.has_metrics()
-                                         ? absl::StrFormat("%d:%.17g", event.metrics().step(),
-                                                           event.metrics().loss())
-                                         : "";
-                            });
-                          }};
-inline const Seen kRates{"learning rates", [](const DoneRun& run) {
-                           return Collect(run, [](const v1::Event& event) {
-                             return event.has_metrics()
-                                        ? absl::StrFormat("%d:%.17g", event.metrics().step(),
-                                                          event.metrics().learning_rate())
-                                        : "";
-                           });
-                         }};
-inline const Seen kStepTokens{"tokens of each step", [](const DoneRun& run) {
-                                return Collect(run, [](const v1::Event& event) {
-                                  return event.has_metrics()
-                                             ? absl::StrCat(event.metrics().step(), ":",
-                                                            event.metrics().tokens(), "/",
-                                                            event.metrics().target_tokens())
-                                             : "";
-                                });
-                              }};
-inline const Seen kWeights{"hash of the final weights", [](const DoneRun& run) {
-                             return FileHash(run.folder + "/final/model.safetensors");
-                           }};
-inline const Seen kEvaluations{"evaluations", [](const DoneRun& run) {
-                                 return Collect(run, [](const v1::Event& event) {
-                                   return event.has_eval()
-                                              ? absl::StrFormat("%d:%.17g", event.eval().step(),
-                                                                event.eval().loss())
-                                              : "";
-                                 });
-                               }};
-inline const Seen kSamples{"samples", [](const DoneRun& run) {
-                             return Collect(run, [](const v1::Event& event) {
-                               const v1::SampleText& sample = event.sample();
-                               return event.has_sample()
-                                          ? absl::StrCat(sample.step(), ":", sample.prompt(), "→",
-                                                         sample.output())
-                                          : "";
-                             });
-                           }};
-inline const Seen kPublished{"checkpoints", [](const DoneRun& run) {
-                               return Collect(run, [](const v1::Event& event) {
-                                 const v1::CheckpointEvent& checkpoint = event.checkpoint();
-                                 return checkpoint.kind() == v1::CheckpointEvent::PUBLISHED
-                                            ? absl::StrCat(checkpoint.checkpoint().step())
-                                            : "";
-                               });
-                             }};
-inline const Seen kFirstStep{
-    "first step", [](const DoneRun& run) { return absl::StrCat(run.ran.record.first_step()); }};
-inline const Seen kEnd{"end", [](const DoneRun& run) {
-                         return absl::StrCat(v1::Attempt::End_Name(run.ran.record.end()), " ",
-                                             run.ran.record.error().code());
-                       }};
-inline const Seen kFindings{"findings of the data report", [](const DoneRun& run) {
-                              return Collect(run, [](const v1::Event& event) {
-                                std::string codes;
-                                for (const auto& finding : event.data_report().findings())
-                                  absl::StrAppend(&codes, finding.code(), ",");
-                                return codes;
-                              });
-                            }};
-inline const Seen kCacheEntries{
-    "entries of the cache", [](const DoneRun& run) {
-      int entries = 0;
-      std::error_code none;
-      for (const auto& file :
-           std::filesystem::recursive_directory_iterator(run.folder + "/../cache", none))
-        entries += file.path().extension() == ".tokens" ? 1 : 0;
-      return absl::StrCat(entries);
-    }};
-inline const Seen kFolders{
-    "folders beside the run's", [](const DoneRun& run) {
-      return std::filesystem::exists(run.folder + "/../../published/config.json") ? "published"
-                                                                                  : "";
-    }};
+inline std::string LossOf(const v1::Event& event) {
+  if (!event.has_metrics()) return "";
+  return absl::StrFormat("%d:%.17g", event.metrics().step(), event.metrics().loss());
+}
+
+inline std::string LearningRateOf(const v1::Event& event) {
+  if (!event.has_metrics()) return "";
+  return absl::StrFormat("%d:%.17g", event.metrics().step(), event.metrics().learning_rate());
+}
+
+inline std::string StepTokensOf(const v1::Event& event) {
+  const v1::Metrics& metrics = event.metrics();
+  if (!event.has_metrics()) return "";
+  return absl::StrCat(metrics.step(), ":", metrics.tokens(), "/", metrics.target_tokens());
+}
+
+inline std::string EvaluationOf(const v1::Event& event) {
+  if (!event.has_eval()) return "";
+  return absl::StrFormat("%d:%.17g", event.eval().step(), event.eval().loss());
+}
+
+inline std::string SampleOf(const v1::Event& event) {
+  const v1::SampleText& sample = event.sample();
+  if (!event.has_sample()) return "";
+  return absl::StrCat(sample.step(), ":", sample.prompt(), "→", sample.output());
+}
+
+inline std::string PublishedStepOf(const v1::Event& event) {
+  const v1::CheckpointEvent& checkpoint = event.checkpoint();
+  if (checkpoint.kind() != v1::CheckpointEvent::PUBLISHED) return "";
+  return absl::StrCat(checkpoint.checkpoint().step());
+}
+
+inline std::string FindingsOf(const v1::Event& event) {
+  std::string codes;
+  for (const auto& finding : event.data_report().findings())
+    absl::StrAppend(&codes, finding.code(), ",");
+  return codes;
+}
+
+inline std::string WeightsHash(const DoneRun& run) {
+  return FileHash(run.folder + "/final/model.safetensors");
+}
+
+inline std::string FirstStep(const DoneRun& run) {
+  return absl::StrCat(run.ran.record.first_step());
+}
+
+inline std::string End(const DoneRun& run) {
+  return absl::StrCat(v1::Attempt::End_Name(run.ran.record.end()), " ",
+                      run.ran.record.error().code());
+}
+
+inline std::string CacheEntries(const DoneRun& run) {
+  int entries = 0;
+  std::error_code none;
+  for (const auto& file :
+       std::filesystem::recursive_directory_iterator(run.folder + "/../cache", none))
+    entries += file.path().extension() == ".tokens" ? 1 : 0;
+  return absl::StrCat(entries);
+}
+
+inline std::string PublishedFolder(const DoneRun& run) {
+  const bool exists = std::filesystem::exists(run.folder + "/../../published/config.json");
+  return exists ? "published" : "";
+}
+
+inline const Seen kLosses = OfEvents("losses", LossOf);
+inline const Seen kRates = OfEvents("learning rates", LearningRateOf);
+inline const Seen kStepTokens = OfEvents("tokens of each step", StepTokensOf);
+inline const Seen kWeights{"hash of the final weights", WeightsHash};
+inline const Seen kEvaluations = OfEvents("evaluations", EvaluationOf);
+inline const Seen kSamples = OfEvents("samples", SampleOf);
+inline const Seen kPublished = OfEvents("checkpoints", PublishedStepOf);
+inline const Seen kFirstStep{"first step", FirstStep};
+inline const Seen kEnd{"end", End};
+inline const Seen kFindings = OfEvents("findings of the data report", FindingsOf);
+inline const Seen kCacheEntries{"entries of the cache", CacheEntries};
+inline const Seen kFolders{"folders beside the run directory", PublishedFolder};
 
 // What the cases change; $DIR is the folder of the inputs.
 inline constexpr char kBaseJob[] =
