@@ -44,7 +44,7 @@ class DaemonFullDiskTest(SmallDiskTest):
     def check_refusal(self, result):
         self.assertEqual(result.returncode, 6, result.stderr)
         self.assertIn(os.path.join(self.world.state_dir, "trainerd.db"), result.stderr)
-        self.assertRegex(result.stderr, "[0-9]+ bytes are free")
+        self.assertRegex(result.stderr, "[0-9.]+ ([KMGTP]i)?B are free")
         self.assertIn("free some space", result.stderr)
 
     def test_commands_are_refused_with_the_bytes_and_taken_again_once_there_is_space(self):

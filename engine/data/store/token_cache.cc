@@ -130,7 +130,7 @@ absl::Status TokenCache::Publish(const NewEntry& entry, const std::string& key, 
     if (others > options_.limit_bytes - size) {
       status = absl::ResourceExhaustedError(absl::StrCat(
           "the tokens take ", FormatBytes(size), " and cache entries in use ", FormatBytes(others),
-          "; data.cache_limit is ", FormatBytes(options_.limit_bytes)));
+          "; data.cache_limit is ", options_.limit_bytes / 1'000'000, " MB"));
     } else {
       // The stamp first: an entry without one would be the first to go.
       status = Touch(key);

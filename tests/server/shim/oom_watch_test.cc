@@ -2,6 +2,8 @@
 // Counts as the kernel writes them, in a temporary file.
 #include "server/shim/oom_watch.h"
 
+#include <unistd.h>
+
 #include <string>
 
 #include "gtest/gtest.h"
@@ -45,7 +47,7 @@ TEST_F(OomWatchTest, ReturnsNothingWithoutACount) {
   Write("oom_kill 3\n");
   EXPECT_EQ(without_line.KillsSince(), std::nullopt) << "it was not known before";
   const OomWatch watch{path_};
-  unlink(path_);
+  unlink(path_.c_str());
   EXPECT_EQ(watch.KillsSince(), std::nullopt) << "the cgroup was deleted";
 }
 

@@ -60,7 +60,7 @@ class FullDiskTest : public ::testing::Test {
     ASSERT_TRUE(absl::IsResourceExhausted(status)) << status;
     const std::string path = std::filesystem::canonical(dir_.path()).string() + "/trainerd.db";
     EXPECT_TRUE(absl::StrContains(status.message(), path)) << status;
-    EXPECT_TRUE(absl::StrContains(status.message(), "bytes are free")) << status;
+    EXPECT_TRUE(absl::StrContains(status.message(), "B are free")) << status;
     const auto info_bytes = status.GetPayload("type.googleapis.com/google.rpc.ErrorInfo");
     const auto retry = status.GetPayload("type.googleapis.com/google.rpc.RetryInfo");
     ASSERT_TRUE(info_bytes.has_value() && retry.has_value());

@@ -11,6 +11,7 @@
 #include "server/store/schema.h"
 #include "tests/paths.h"
 #include "tests/server/test_env.h"
+#include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::server {
 namespace {
