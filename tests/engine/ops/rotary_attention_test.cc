@@ -133,5 +133,28 @@ TEST(RotaryAttentionTest, EqualsPlainAtenInEveryCombination) {
   RegisterOps(at::kCPU, CpuOps());
 }
 
+TEST(RotateHeadsTest, NormsAndRotatesQueriesAndKeysOnly) {
+  at::manual_seed(9);
+  const at::Tensor qkv = at::randn({kTokens, (kHeads + 2 * kKvHeads) * kHeadDim}),
+                   angle = at::randn({kTokens, kHeadDim / 2});
+  const RotaryTables rope{angle.cos(), angle.sin()};
+  const Case c{.norm = Case::Norm::kPerHead, .rope = true, .soft_cap = 0.0};
+  RotaryAttentionOptions options;
+  options.shape = {.num_heads = kHeads, .num_kv_heads = kKvHeads, .head_dim = kHeadDim};
+  options.q_norm = {at::randn({kHeadDim}), at::Tensor()};
+  options.k_norm = {at::randn({kHeadDim}), at::Tensor()};
+  options.norm_eps = kEps;
+
+  const QueryKeyValue heads = RotateHeads(qkv.clone(), rope, options);
+  EXPECT_LE(Distance(heads.q_TNH, PlainHeads(qkv, 0, kHeads, c, options.q_norm.weight, rope)),
+            2e-6);
+  EXPECT_LE(
+      Distance(heads.k_TKH, PlainHeads(qkv, kHeads, kKvHeads, c, options.k_norm.weight, rope)),
+      2e-6);
+  const at::Tensor v = qkv.narrow(1, (kHeads + kKvHeads) * kHeadDim, kKvHeads * kHeadDim);
+  EXPECT_TRUE(at::equal(heads.v_TKH, v.unflatten(1, {kKvHeads, kHeadDim})));
+  EXPECT_FALSE(heads.q_TNH.requires_grad());
+}
+
 }  // namespace
 }  // namespace trainerd::engine
