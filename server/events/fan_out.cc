@@ -19,7 +19,7 @@ FanOut::FanOut(const EventLog& log, std::string database_id, std::function<absl:
     : log_(log),
       database_id_(std::move(database_id)),
       clock_(std::move(clock)),
-      readers_(std::make_unique<ReaderPool>(kReaderThreads)),
+      readers_(kReaderThreads),
       thread_([this] { Loop(); }) {}
 
 FanOut::~FanOut() {
@@ -29,7 +29,7 @@ FanOut::~FanOut() {
     stopping_ = true;
   }
   thread_.join();
-  readers_.reset();
+  readers_.Finish();
 }
 
 void FanOut::Add(WatchOptions options, WatchSink* sink) {
@@ -166,7 +166,7 @@ bool FanOut::AdvanceOne(int64_t id, Entry& entry, BatchCache* cache, absl::Time 
 
 void FanOut::StartRead(int64_t id, Entry& entry) {
   entry.reading = true;
-  readers_->Post([this, id, watch = std::weak_ptr<Watch>(entry.watch)] {
+  readers_.Run([this, id, watch = std::weak_ptr<Watch>(entry.watch)] {
     // Null: the watcher has been closed meanwhile.
     if (std::shared_ptr<Watch> open = watch.lock()) open->ReadHistory(log_, clock_());
     Send({.kind = Command::Kind::kReadDone, .id = id});

@@ -19,8 +19,8 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/base/thread_pool.h"
 #include "server/events/event_log.h"
-#include "server/events/reader_pool.h"
 #include "server/events/watch.h"
 
 namespace trainerd::server {
@@ -69,7 +69,7 @@ class FanOut {
   void Drain(const absl::Status& status);
 
   // Runs a database read of a sink on a reader thread. It always runs, also during shutdown.
-  void PostRead(std::function<void()> read) { readers_->Post(std::move(read)); }
+  void PostRead(std::function<void()> read) { readers_.Run(std::move(read)); }
 
  private:
   struct Entry {
@@ -120,7 +120,7 @@ class FanOut {
   int64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
   int64_t watchers_ ABSL_GUARDED_BY(mutex_) = 0;
   // Destroyed before all else: its reads use the other members.
-  std::unique_ptr<ReaderPool> readers_;
+  ThreadPool readers_;
   std::thread thread_;
 };
 

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/base/thread_pool.h"
 #include "server/ingest/activity.h"
 #include "server/ingest/ingester.h"
 #include "server/ledger/disk_worker.h"
@@ -27,7 +28,6 @@
 #include "server/reconcile/retry_policy.h"
 #include "server/reconcile/tracked_attempt.h"
 #include "server/runs/attempt_probe.h"
-#include "server/runs/call_threads.h"
 #include "server/runs/device_table.h"
 #include "server/runs/executor.h"
 #include "server/store/store.h"
@@ -149,7 +149,7 @@ class Reconciler {
   std::set<std::string> pokes_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
-  CallThreads call_threads_;
+  ThreadPool call_threads_;
   const AttemptProbe::RunCall run_call_;
 };
 

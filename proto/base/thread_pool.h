@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads for calls that can block, such as a request to a shim that does not answer. A blocked
-// call holds one thread; the other calls run on the remaining threads.
+// Threads for calls that can block, such as a database read or a request to a process that does not
+// answer. A blocked call holds one thread; the other calls run on the remaining threads.
 #pragma once
 
 #include <deque>
@@ -11,20 +11,22 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 
-namespace trainerd::server {
+namespace trainerd {
 
 // Thread-safety: all methods may be called from any thread.
-class CallThreads {
+class ThreadPool {
  public:
-  // Threads start on demand and run until Stop. At most `max_threads` (1 or more) exist.
-  explicit CallThreads(int max_threads) : max_threads_(max_threads) {}
-  ~CallThreads() { Stop(); }
+  // Threads start on demand and run until Stop or Finish. At most `max_threads` (1 or more) exist.
+  explicit ThreadPool(int max_threads) : max_threads_(max_threads) {}
+  ~ThreadPool() { Stop(); }
 
   // Runs `call` on an idle thread or a new one, and returns at once. Calls wait in order while all
-  // `max_threads` threads are busy. After Stop the call is dropped.
+  // `max_threads` threads are busy. After Stop or Finish the call is dropped.
   void Run(std::function<void()> call);
   // Drops the calls that have not begun and waits for the others to return.
   void Stop();
+  // Waits until every call has returned, those that have not begun included.
+  void Finish();
 
  private:
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -40,4 +42,4 @@ class CallThreads {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-}  // namespace trainerd::server
+}  // namespace trainerd

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/runs/call_threads.h"
+#include "proto/base/thread_pool.h"
 
 #include <atomic>
 #include <memory>
@@ -9,11 +9,11 @@
 #include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
 
-namespace trainerd::server {
+namespace trainerd {
 namespace {
 
-TEST(CallThreadsTest, RunsACallWhileAnotherOneIsBlocked) {
-  CallThreads threads(2);
+TEST(ThreadPoolTest, RunsACallWhileAnotherOneIsBlocked) {
+  ThreadPool threads(2);
   absl::Notification blocked, release, done;
   threads.Run([&] {
     blocked.Notify();
@@ -25,11 +25,11 @@ TEST(CallThreadsTest, RunsACallWhileAnotherOneIsBlocked) {
   release.Notify();
 }
 
-TEST(CallThreadsTest, NeverRunsMoreCallsAtOnceThanItHasThreads) {
+TEST(ThreadPoolTest, NeverRunsMoreCallsAtOnceThanItHasThreads) {
   constexpr int kCalls = 200;
   std::atomic<int> running{0}, most{0};
   absl::BlockingCounter left(kCalls);
-  CallThreads threads(3);
+  ThreadPool threads(3);
   for (int i = 0; i < kCalls; ++i) {
     threads.Run([&] {
       const int now = ++running;
@@ -45,10 +45,10 @@ TEST(CallThreadsTest, NeverRunsMoreCallsAtOnceThanItHasThreads) {
   EXPECT_LE(most, 3);
 }
 
-TEST(CallThreadsTest, StopWaitsForCallsInProgressAndDropsTheOthers) {
+TEST(ThreadPoolTest, StopWaitsForCallsInProgressAndDropsTheOthers) {
   absl::Notification blocked, release;
   std::atomic<bool> finished{false}, dropped_ran{false};
-  CallThreads threads(1);
+  ThreadPool threads(1);
   threads.Run([&] {
     blocked.Notify();
     release.WaitForNotification();
@@ -69,5 +69,14 @@ TEST(CallThreadsTest, StopWaitsForCallsInProgressAndDropsTheOthers) {
   EXPECT_FALSE(dropped_ran);
 }
 
+TEST(ThreadPoolTest, FinishRunsTheQueuedCalls) {
+  constexpr int kCalls = 50;
+  std::atomic<int> done{0};
+  ThreadPool threads(2);
+  for (int i = 0; i < kCalls; ++i) threads.Run([&] { ++done; });
+  threads.Finish();
+  EXPECT_EQ(done, kCalls);
+}
+
 }  // namespace
-}  // namespace trainerd::server
+}  // namespace trainerd

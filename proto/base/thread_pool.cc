@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/runs/call_threads.h"
+#include "proto/base/thread_pool.h"
 
 #include <utility>
 
-namespace trainerd::server {
+namespace trainerd {
 
-void CallThreads::Run(std::function<void()> call) {
+void ThreadPool::Run(std::function<void()> call) {
   absl::MutexLock lock(&mutex_);
   if (stopping_) return;
   calls_.push_back(std::move(call));
@@ -15,26 +15,33 @@ void CallThreads::Run(std::function<void()> call) {
   }
 }
 
-void CallThreads::Stop() {
+void ThreadPool::Stop() {
+  {
+    absl::MutexLock lock(&mutex_);
+    calls_.clear();
+  }
+  Finish();
+}
+
+void ThreadPool::Finish() {
   std::vector<std::thread> threads;
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
-    calls_.clear();
     threads.swap(threads_);
   }
   for (std::thread& thread : threads) thread.join();
 }
 
-void CallThreads::Loop() {
+void ThreadPool::Loop() {
   while (true) {
     std::function<void()> call;
     {
       absl::MutexLock lock(&mutex_);
       ++idle_;
-      mutex_.Await(absl::Condition(this, &CallThreads::HasWork));
+      mutex_.Await(absl::Condition(this, &ThreadPool::HasWork));
       --idle_;
-      if (stopping_) return;
+      if (calls_.empty()) return;
       call = std::move(calls_.front());
       calls_.pop_front();
     }
@@ -42,4 +49,4 @@ void CallThreads::Loop() {
   }
 }
 
-}  // namespace trainerd::server
+}  // namespace trainerd
