@@ -10,6 +10,7 @@
 #include "client/view/event_text.h"
 #include "client/view/report_text.h"
 #include "client/view/text_width.h"
+#include "proto/contract/job/event_text.h"
 #include "trainerd/v1/event.pb.h"
 
 namespace trainerd::client {
