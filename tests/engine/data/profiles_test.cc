@@ -22,7 +22,7 @@ ordered_json Messages(std::initializer_list<std::array<const char*, 2>> list) {
   return messages;
 }
 
-ordered_json Transformed(const std::string& profile, int64_t index, const std::string& system,
+ordered_json Transformed(v1::DataConfig::Profile profile, int64_t index, const std::string& system,
                          ordered_json messages) {
   (*MakeProfile(profile))->Transform(index, system, &messages);
   return messages;
@@ -85,7 +85,7 @@ TEST(EmojiThinkProfileTest, TakesHalfOfTheRows) {
 
 TEST(EmojiThinkProfileTest, MarksQuestionsAndAnswers) {
   const ordered_json got = Transformed(
-      "emoji_think", 2, "Be kind.",
+      v1::DataConfig::PROFILE_EMOJI_THINK, 2, "Be kind.",
       Messages({{"user", "What is 2+2? \n"}, {"assistant", "  <think>hm</think>Four. "}}));
   EXPECT_EQ(got, Messages({{"system", "Be kind."},
                            {"user",
@@ -96,7 +96,7 @@ TEST(EmojiThinkProfileTest, MarksQuestionsAndAnswers) {
 
 TEST(EmojiThinkProfileTest, LeavesADirectRowsAnswerAlone) {
   const ordered_json got = Transformed(
-      "emoji_think", 0, "New.",
+      v1::DataConfig::PROFILE_EMOJI_THINK, 0, "New.",
       Messages({{"system", "Old."}, {"user", "q"}, {"assistant", " <think>a</think> "}}));
   EXPECT_EQ(got, Messages({{"system", "New."}, {"user", "q"}, {"assistant", " a "}}));
 }
@@ -106,22 +106,23 @@ TEST(EmojiThinkProfileTest, DoesNotRepeatInstructionsThatAreThere) {
       {{"user",
         "q. For this task, Think With 💡 /five/ times. When finished, emit 🛑 /twice/."},
        {"assistant", "💡💡 done\n🛑🛑"}});
-  EXPECT_EQ(Transformed("emoji_think", 3, "", messages), messages);
+  EXPECT_EQ(Transformed(v1::DataConfig::PROFILE_EMOJI_THINK, 3, "", messages), messages);
   // Another writing of "When finished" counts as none.
   const ordered_json lower = Messages({{"user", "think with 💡; when finished 🛑"}});
-  EXPECT_NE(Transformed("emoji_think", 3, "", lower), lower);
+  EXPECT_NE(Transformed(v1::DataConfig::PROFILE_EMOJI_THINK, 3, "", lower), lower);
 }
 
 TEST(EmojiThinkProfileTest, AnswersOfToolCallsAloneStayEmpty) {
   ordered_json messages = Messages({{"user", "q"}});
   messages.push_back(
       {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", {{{"name", "f"}}}}});
-  EXPECT_TRUE(Transformed("emoji_think", 2, "", messages)[1]["content"].is_null());
+  EXPECT_TRUE(
+      Transformed(v1::DataConfig::PROFILE_EMOJI_THINK, 2, "", messages)[1]["content"].is_null());
 }
 
 TEST(Regime3ProfileTest, PutsAnswersBetweenMarkers) {
   const auto answer = [](const char* content) {
-    return Transformed("regime3", 0, "",
+    return Transformed(v1::DataConfig::PROFILE_REGIME3, 0, "",
                        Messages({{"user", "q"}, {"assistant", content}}))[1]["content"]
         .get<std::string>();
   };
@@ -129,20 +130,24 @@ TEST(Regime3ProfileTest, PutsAnswersBetweenMarkers) {
   EXPECT_EQ(answer("<<ANS_START>> 5"), "<<ANS_START>> 5 <<ANS_END>>");
   EXPECT_EQ(answer("5 <<ANS_END>>"), "<<ANS_START>> 5 <<ANS_END>>");
   EXPECT_EQ(answer("x <<ANS_START>>5<<ANS_END>> y"), "x <<ANS_START>>5<<ANS_END>> y");
-  EXPECT_EQ(Transformed("regime3", 0, "Rules", Messages({{"system", "old"}, {"user", "q"}})),
+  EXPECT_EQ(Transformed(v1::DataConfig::PROFILE_REGIME3, 0, "Rules",
+                        Messages({{"system", "old"}, {"user", "q"}})),
             Messages({{"system", "Rules"}, {"user", "q"}}));
 }
 
 TEST(ProfileTest, NoneKeepsTheSystemMessageThatIsThere) {
-  EXPECT_EQ(Transformed("none", 0, "New.", Messages({{"user", "q"}})),
+  EXPECT_EQ(Transformed(v1::DataConfig::PROFILE_NONE, 0, "New.", Messages({{"user", "q"}})),
             Messages({{"system", "New."}, {"user", "q"}}));
   const ordered_json with_system = Messages({{"user", "q"}, {"system", "late"}});
-  EXPECT_EQ(Transformed("none", 0, "New.", with_system), with_system);
-  EXPECT_EQ(Transformed("none", 0, "", Messages({{"user", "q"}})), Messages({{"user", "q"}}));
+  EXPECT_EQ(Transformed(v1::DataConfig::PROFILE_NONE, 0, "New.", with_system), with_system);
+  EXPECT_EQ(Transformed(v1::DataConfig::PROFILE_NONE, 0, "", Messages({{"user", "q"}})),
+            Messages({{"user", "q"}}));
 }
 
 TEST(ProfileTest, ApplyingTwiceIsApplyingOnce) {
-  for (const char* profile : {"none", "emoji_think", "regime3"}) {
+  for (const v1::DataConfig::Profile profile :
+       {v1::DataConfig::PROFILE_NONE, v1::DataConfig::PROFILE_EMOJI_THINK,
+        v1::DataConfig::PROFILE_REGIME3}) {
     for (int64_t index = 0; index < 64; ++index) {
       const ordered_json once = Transformed(
           profile, index, "Sys",

@@ -7,14 +7,15 @@
 
 #include <csignal>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 #include "proto/base/hash.h"
-#include "tests/engine/model/golden_model.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::engine {
 namespace {
 
-using golden::WriteFile;
 using ::testing::HasSubstr;
 
 std::string FileBytes(const std::string& header, const std::string& data) {
@@ -22,6 +23,10 @@ std::string FileBytes(const std::string& header, const std::string& data) {
   for (int i = 0; i < 8; ++i)
     length[static_cast<size_t>(i)] = static_cast<char>((header.size() >> (8 * i)) & 0xff);
   return length + header + data;
+}
+
+void WriteFile(const std::string& path, const std::string& contents) {
+  std::ofstream(path, std::ios::binary) << contents;
 }
 
 std::string ReadAll(const std::string& path) {
