@@ -104,6 +104,11 @@ class ControlPlaneTest : public ::testing::Test {
   // As a worker: writes events into the spool until `done_`. The exit record makes the ingester
   // poke the reconciler after each batch.
   void WriteSpool(const std::string& attempt_dir) {
+    // STARTING is durable before the attempt's directory exists.
+    const absl::Time deadline = absl::Now() + absl::Seconds(60);
+    while (!std::filesystem::exists(attempt_dir) && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
     auto writer = SpoolWriter::Open(attempt_dir, 1 << 20);
     ASSERT_OK(writer.status());
     std::ofstream(attempt_dir + "/worker_exit.rec") << "";

@@ -300,7 +300,7 @@ TEST_F(CommandsTest, ReportsUnwritableOutput) {
   const RunResult result =
       Trainctl(folder_.path(), {"ls"}, [&](Environment* env) { env->out = &out; });
   EXPECT_EQ(result.code, kRefused);
-  EXPECT_THAT(result.err, HasSubstr("cannot be written"));
+  EXPECT_THAT(result.err, HasSubstr("cannot write the output"));
 }
 
 TEST_F(CommandsTest, CheckpointsLs) {
@@ -349,7 +349,7 @@ TEST_F(CommandsTest, SuggestsTheNearestCommand) {
   EXPECT_EQ(Run({"frobnicate"}).err,
             "trainctl: unknown command \"frobnicate\"\n`trainctl --help` lists the commands.\n");
   EXPECT_THAT(Run({"-o", "json", "vaildate", "job.yaml", "--set", "name=x"}).err,
-              HasSubstr("no command \"vaildate\"; did you mean \"validate\"?"));
+              HasSubstr("unknown command \"vaildate\"; did you mean \"validate\"?"));
   EXPECT_THAT(Run({"checkpoints", "lst", "sft"}).err,
               HasSubstr("trainctl checkpoints: unknown command \"lst\"; did you mean \"ls\"?"));
   // No word to name: what is missing is said as before.

@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "absl/strings/str_cat.h"
 #include "client/net/status_details.h"
 #include "proto/contract/job/revision.h"
 #include "tests/client/fake_daemon.h"
@@ -49,7 +50,7 @@ TEST(ConnectionTest, DistinguishesUnservedFromAbsentSocket) {
   close(fd);  // what kill -9 of a daemon leaves
   const RunResult result = Trainctl(folder.path(), {"ls"});
   EXPECT_EQ(result.code, kUnreachable);
-  EXPECT_THAT(result.err, HasSubstr("nobody listens"));
+  EXPECT_THAT(result.err, HasSubstr("no process listens"));
 }
 
 TEST(ConnectionTest, RefusesAnOlderDaemonWithBothRevisions) {
@@ -59,7 +60,8 @@ TEST(ConnectionTest, RefusesAnOlderDaemonWithBothRevisions) {
   const FakeDaemon daemon(&store, SocketOf(folder.path()));
   const RunResult result = Trainctl(folder.path(), {"ls"});
   EXPECT_EQ(result.code, kRefused);
-  EXPECT_THAT(result.err, HasSubstr("trainerd 0.0.7, API revision 0) is older than this trainctl"));
+  EXPECT_THAT(result.err, HasSubstr(absl::StrCat("trainerd 0.0.7, API revision ", kApiRevision - 1,
+                                                 ") is older than this trainctl")));
   EXPECT_THAT(result.err, HasSubstr("restart the daemon"));
   const RunResult version = Trainctl(folder.path(), {"version"});
   EXPECT_EQ(version.code, kDone);

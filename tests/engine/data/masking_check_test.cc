@@ -77,7 +77,7 @@ TEST_F(MaskingCheckTest, FailsWhenRunsAndSpansDisagree) {
   EXPECT_EQ(Failed(report), "transitions! ");
   const absl::Status status = MaskingStatus(report);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_NE(status.message().find("example 1: 1 trained runs, 2 recorded spans"),
+  EXPECT_NE(status.message().find("example 1: 1 trained stretches, 2 recorded spans"),
             absl::string_view::npos);
 }
 

@@ -293,7 +293,7 @@ TEST_F(ApiTest, RefusesLogOfJobThatHasNotStarted) {
   EXPECT_FALSE(reader->Read(&chunk));
   const grpc::Status status = reader->Finish();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-  EXPECT_TRUE(absl::StrContains(status.error_message(), "not been started"))
+  EXPECT_TRUE(absl::StrContains(status.error_message(), "has not started yet"))
       << status.error_message();
 }
 

@@ -96,7 +96,7 @@ TEST(ConversationParserTest, RefusesRowsOfAnotherShape) {
   EXPECT_EQ(FaultOf("[1]").substr(0, 45), "BAD_SCHEMA 0 the line is a JSON list; a JSONL");
   EXPECT_EQ(FaultOf("3"),
             "BAD_SCHEMA 0 the line is not a JSON object; a record is {\"messages\": […]}");
-  EXPECT_EQ(FaultOf(R"({"text":"a","id":1})").substr(0, 69),
+  EXPECT_EQ(FaultOf(R"({"text":"a","id":1})").substr(0, 72),
             "NO_MESSAGES 0 the record has no \"messages\"; it has the keys \"text\", \"id\"");
   EXPECT_EQ(FaultOf(WithMessages("")), "NO_MESSAGES 0 \"messages\" is an empty list");
   EXPECT_EQ(FaultOf(R"({"messages":"hi"})").substr(0, 36),

@@ -73,14 +73,15 @@ TEST(SourceFormatTest, AlpacaInputFollowsTheInstruction) {
 
 TEST(SourceFormatTest, ARowOfAnotherFormSaysWhatTheFileHas) {
   ordered_json row = ordered_json::parse(R"({"messages":[]})"), messages;
-  EXPECT_EQ(TakeMessages(SourceFormat::kAlpaca, &row, &messages)->message,
-            "the record has no \"instruction\"; it has the keys \"messages\"; the file's first row "
-            "has the "
-            "form alpaca");
+  EXPECT_EQ(
+      TakeMessages(SourceFormat::kAlpaca, &row, &messages)->message,
+      "the record has no \"instruction\"; it has the keys \"messages\"; the file's first record "
+      "has the "
+      "form alpaca");
   row = ordered_json::parse(R"({"text":"a","id":1})");
   EXPECT_EQ(
       TakeMessages(SourceFormat::kMessages, &row, &messages)->message,
-      "the record has no \"messages\"; it has the keys \"text\", \"id\"; a row has messages, or "
+      "the record has no \"messages\"; it has the keys \"text\", \"id\"; a record has messages, or "
       "prompt "
       "and completion, or conversations, or instruction and output");
 }

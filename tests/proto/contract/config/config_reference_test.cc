@@ -44,7 +44,9 @@ TEST(ConfigReferenceTest, SaysKindRangeUnitAndDefault) {
   const std::string reference = ConfigReference();
   for (const char* line : {
            "\ndata.max_length: whole number, 8 to 1048576 tokens, default 2048\n",
-           "\noptimizer.betas: list of numbers, 0 to below 1, default [0.9, 0.999]\n",
+           "\noptimizer.betas: list of numbers, 0 to below 1, default [0.9, 0.999], only with "
+           "type: "
+           "adamw\n",
            "\nmodel.path: path, required\n",
            "\ndata.chat_template: model | chatml | …, default model\n",
            "\ndata.packing: none | bfd | bfd_split, default bfd\n",

@@ -217,7 +217,7 @@ TEST(ResolveJobConfigTest, TrainingRules) {
   EXPECT_EQ(FaultsWith("schedule: {warmup_steps: 1000}\n"), "");
   EXPECT_EQ(FaultsWith("train: {epochs: 3, max_steps: 1}\n"), "");
   EXPECT_EQ(FaultsWith("optimizer: {type: adamm}\n"),
-            "line 3: optimizer.type: \"adamm\" is not one of adamw; did you mean \"adamw\"?");
+            "line 3: optimizer.type: \"adamm\" is not one of adamw, sgd; did you mean \"adamw\"?");
 }
 
 TEST(ResolveJobConfigTest, OptionalGroups) {
