@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/formats/safetensors.h"
+#include "engine/model/hf_folder.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "tests/engine/train/tiny_run.h"
 
@@ -179,18 +181,17 @@ TEST(RunJobTest, KeepsBytesOfFrozenWeights) {
     RunAttempt(spec, &ran);
     ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
     EXPECT_EQ(ran.events.CountNotices("FROZEN_PARAMETERS"), 1);
-    const auto source = HfFolder::Open(folder / "model");
+    const auto source = SafetensorsFile::Open(folder / "model/model.safetensors");
     ASSERT_TRUE(source.ok());
     for (const std::string& path :
          {spec.run_dir() + "/final", ran.record.last_checkpoint().path()}) {
       const auto written = HfFolder::Open(path);
       ASSERT_TRUE(written.ok()) << written.status();
       int equal = 0;
-      for (const std::string& name : (*source)->Names()) {
-        const TensorInfo& info = *(*source)->Find(name);
+      for (const TensorInfo& info : (*source)->tensors()) {
+        const std::string& name = info.name;
         ASSERT_EQ(info.dtype, (*written)->Find(name)->dtype);
-        const bool same =
-            *(*source)->Bytes(name, info.shape) == *(*written)->Bytes(name, info.shape);
+        const bool same = (*source)->Bytes(info) == *(*written)->Bytes(name, info.shape);
         const bool frozen = name == "model.embed_tokens.weight" ||
                             name.rfind("model.layers.0.", 0) == 0 ||
                             name == "model.layers.1.self_attn.k_proj.weight";
@@ -199,7 +200,7 @@ TEST(RunJobTest, KeepsBytesOfFrozenWeights) {
         }
         equal += same ? 1 : 0;
       }
-      EXPECT_LT(equal, static_cast<int>((*source)->Names().size()));
+      EXPECT_LT(equal, static_cast<int>((*source)->tensors().size()));
     }
   }
 }
