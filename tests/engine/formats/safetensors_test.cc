@@ -36,9 +36,9 @@ std::string ReadAll(const std::string& path) {
 
 class SafetensorsTest : public ::testing::Test {
  protected:
-  std::string Path() const { return dir_.path() + "/x.safetensors"; }
+  std::string Path() const { return dir_ / "x.safetensors"; }
   void ExpectDamaged(const std::string& bytes, std::initializer_list<const char*> parts) {
-    WriteFile(Path(), bytes);
+    dir_.Write("x.safetensors", bytes);
     const auto file = SafetensorsFile::Open(Path());
     ASSERT_FALSE(file.ok());
     EXPECT_EQ(file.status().code(), absl::StatusCode::kDataLoss) << file.status();
@@ -128,7 +128,7 @@ TEST_F(SafetensorsTest, DetectsEveryTruncation) {
   const std::string whole =
       FileBytes(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})", std::string(16, 'x'));
   for (size_t size = 0; size < whole.size(); ++size) {
-    WriteFile(Path(), whole.substr(0, size));
+    dir_.Write("x.safetensors", whole.substr(0, size));
     EXPECT_FALSE(SafetensorsFile::Open(Path()).ok()) << size;
   }
 }
@@ -136,7 +136,7 @@ TEST_F(SafetensorsTest, DetectsEveryTruncation) {
 TEST_F(SafetensorsTest, ReportsMissingFileAndExistingTarget) {
   EXPECT_EQ(SafetensorsFile::Open(Path()).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(SafetensorsFile::Open(dir_.path()).status().code(), absl::StatusCode::kInvalidArgument);
-  WriteFile(Path(), "x");
+  dir_.Write("x.safetensors", "x");
   EXPECT_EQ(SafetensorsWriter::Create(Path(), {}).status().code(),
             absl::StatusCode::kAlreadyExists);
 }
