@@ -115,7 +115,7 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
   Conversation conversation;
   std::optional<RecordError> fault;
   if (line.too_long) {
-    fault = RecordError{.code = "LINE_TOO_LONG", .message = "the line is longer than 100 MB"};
+    fault = RecordError{.code = "LINE_TOO_LONG", .message = "the line is longer than 100 MiB"};
   } else {
     fault = parser_.Parse(line.text, format_, &conversation);
   }

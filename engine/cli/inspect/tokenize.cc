@@ -106,7 +106,7 @@ absl::Status RunTokenize(const TokenizeOptions& options, std::FILE* out) {
     if (lines.empty()) return absl::OkStatus();
     for (const JsonlLine& line : lines) {
       const absl::Status status = line.too_long
-                                      ? absl::InvalidArgumentError("the line is longer than 100 MB")
+                                      ? absl::InvalidArgumentError("the line is longer than 100 MiB")
                                       : converter.Convert(line.text, &text);
       if (!status.ok()) return Annotate(status, options.input_file, ":", line.number);
       if (text.size() < (1u << 20)) continue;

@@ -125,7 +125,7 @@ TokenRow ExamplePipeline::Process(const JsonlLine& line, const RowOptions& optio
   row.example.index = options.index;
   if (line.too_long) {
     row.fault = RecordError{.code = "LINE_TOO_LONG",
-                            .message = "the line is longer than 100 MB; split the conversation"};
+                            .message = "the line is longer than 100 MiB; split the conversation"};
     return row;
   }
   Conversation conversation;

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -119,7 +120,7 @@ absl::Status StoreFile::Move(const absl::Status& reason) {
     if (MoveToMemory(size()).ok()) return absl::OkStatus();
   }
   return absl::ResourceExhaustedError(
-      absl::StrCat("no space for the tokens (", size() >> 20, " MB so far): ", reason.message(),
+      absl::StrCat("no space for the tokens (", FormatBytes(size()), " so far): ", reason.message(),
                    "; free space in the run directory or in the cache folder, or use less data"));
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// architecture.md: 5 s, doubling to 5 min, ±20 %.
+// 5 s, doubling to 5 min, ±20 %.
 #include "server/reconcile/retry_policy.h"
 
 #include "gtest/gtest.h"
