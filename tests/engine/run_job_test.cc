@@ -514,7 +514,7 @@ TEST(RunJobTest, FailsOnNonFiniteLossWithConversations) {
   EXPECT_EQ(ran.record.error().cause(), v1::JobError::NUMERICS);
   EXPECT_FALSE(ran.record.error().retryable());
   EXPECT_THAT(ran.record.error().message(),
-              HasSubstr("conversations of the step (from 0): 0, 1, 2, 3"));
+              HasSubstr("conversations of the step (counted from 0: 0, 1, 2, 3)"));
   EXPECT_THAT(ran.record.error().message(), HasSubstr("There is no checkpoint yet"));
   EXPECT_FALSE(ran.record.has_last_checkpoint());
   EXPECT_TRUE(ran.events.Losses().empty());
@@ -552,7 +552,7 @@ TEST(RunJobTest, ReportsMissingDevice) {
   TempDir folder;
   TinyJob job(folder);
   internal::AttemptSpec spec = job.Spec("run", 1);
-  spec.add_devices("cuda:7");
+  spec.set_devices(0, "cuda:7");
   Ran ran;
   RunAttempt(spec, &ran);
   ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);

@@ -127,13 +127,16 @@ TEST_P(FreezeTest, TrainsAsTransformersWithoutRequiresGrad) {
     ++trained;
     const nlohmann::json& expected = c["trained"][parameter.name];
     const double change = expected["change"];
+    // A bias of the keys shifts all scores of a query almost equally, so its gradient is close to
+    // 0, and AdamW turns rounding differences of such a gradient into whole updates.
+    const bool is_key_bias = parameter.role == WeightRole::kKeyBias;
     EXPECT_NEAR(Norm(parameter.master.cpu() - Initial(parameter)), change,
-                change * (is_fp32 ? 1e-3 : 5e-2))
+                change * (is_fp32 ? 1e-3 : (is_key_bias ? 0.3 : 5e-2)))
         << parameter.name;
     const auto first = expected["first"].get<std::vector<double>>();
     for (size_t i = 0; is_fp32 && i < first.size(); ++i) {
       EXPECT_NEAR(parameter.master.flatten()[static_cast<int64_t>(i)].item<double>(), first[i],
-                  2e-5)
+                  is_key_bias ? 5e-4 : 2e-5)
           << parameter.name;
     }
   }
