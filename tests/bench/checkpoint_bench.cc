@@ -23,6 +23,7 @@
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/model/hf_folder.h"
+#include "engine/optim/factory.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"

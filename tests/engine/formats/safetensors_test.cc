@@ -25,10 +25,6 @@ std::string FileBytes(const std::string& header, const std::string& data) {
   return length + header + data;
 }
 
-void WriteFile(const std::string& path, const std::string& contents) {
-  std::ofstream(path, std::ios::binary) << contents;
-}
-
 std::string ReadAll(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
