@@ -105,9 +105,9 @@ absl::Status RunTokenize(const TokenizeOptions& options, std::FILE* out) {
     RETURN_IF_ERROR(reader->ReadBlock(&lines));
     if (lines.empty()) return absl::OkStatus();
     for (const JsonlLine& line : lines) {
-      const absl::Status status = line.too_long
-                                      ? absl::InvalidArgumentError("the line is longer than 100 MiB")
-                                      : converter.Convert(line.text, &text);
+      const absl::Status status =
+          line.too_long ? absl::InvalidArgumentError("the line is longer than 100 MiB")
+                        : converter.Convert(line.text, &text);
       if (!status.ok()) return Annotate(status, options.input_file, ":", line.number);
       if (text.size() < (1u << 20)) continue;
       std::fwrite(text.data(), 1, text.size(), out);
