@@ -188,7 +188,7 @@ TEST_F(WorkerTest, ExitCodesAndMessages) {
   EXPECT_THAT(Err(), HasSubstr("train.jsonl:1"));
   WriteJob("init_from: {checkpoint: jobs/aaaa}\n");
   EXPECT_EQ(Run(Train("run")), 2);
-  EXPECT_THAT(Err(), HasSubstr("without a daemon give a path"));
+  EXPECT_THAT(Err(), HasSubstr("without a daemon set it to a path"));
 }
 
 TEST_F(WorkerTest, SetOverridesTheJobFileAndJsonLinesGoToStdout) {

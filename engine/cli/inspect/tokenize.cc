@@ -38,7 +38,7 @@ class LineConverter {
 absl::Status LineConverter::Encode(const simdjson::dom::object& row, std::string* out) {
   std::string_view text;
   if (row["text"].get(text) != simdjson::SUCCESS) {
-    return absl::InvalidArgumentError("the row has no \"text\" that is a string");
+    return absl::InvalidArgumentError("the record has no \"text\" that is a string");
   }
   RETURN_IF_ERROR(tokenizer_.Encode(text, &encoding_));
   *out += ",\"ids\":";
