@@ -49,7 +49,7 @@ absl::Status LineConverter::Encode(const simdjson::dom::object& row, std::string
 absl::Status LineConverter::Decode(const simdjson::dom::object& row, std::string* out) {
   simdjson::dom::array values;
   if (row["ids"].get(values) != simdjson::SUCCESS) {
-    return absl::InvalidArgumentError("the row has no \"ids\" that is a list");
+    return absl::InvalidArgumentError("the record has no \"ids\" that is a list");
   }
   std::vector<int32_t> ids;
   for (const auto& value : values) {
