@@ -84,7 +84,7 @@ class BadSurroundingsTest(FakeWorkerTest):
         self.world.wait_state(job, "PAUSED")
         self.world.ctl("resume", job)
         self.world.wait_state(job, "SUCCEEDED")
-        self.check_like_undisturbed(job, 100)
+        self.check_like_uninterrupted(job, 100)
 
     def test_a_file_or_model_that_is_not_there_is_refused_at_submit(self):
         self.world.start()

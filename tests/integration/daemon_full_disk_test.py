@@ -64,7 +64,7 @@ class DaemonFullDiskTest(SmallDiskTest):
         self.world.ctl("resume", job)
         self.world.release(job, 60)
         self.world.wait_state(job, "SUCCEEDED")
-        self.check_like_undisturbed(job, 120)
+        self.check_like_uninterrupted(job, 120)
 
     def test_what_was_acknowledged_survives_a_kill_and_a_start_on_the_full_disk(self):
         job = self.held_job()
@@ -87,7 +87,7 @@ class DaemonFullDiskTest(SmallDiskTest):
         self.world.release(job, 60)
         self.world.wait_state(job, "SUCCEEDED")
         self.world.wait_state(queued, "SUCCEEDED")
-        self.check_like_undisturbed(job, 120)
+        self.check_like_uninterrupted(job, 120)
 
 
 if __name__ == "__main__":
