@@ -68,22 +68,21 @@ class ControlPlaneTest : public ::testing::Test {
     std::filesystem::create_directories(dir_ / "runs");
     std::filesystem::create_directories(dir_ / "model");
     std::ofstream(dir_ / "d.jsonl") << "{}\n";
+    // The daemon queries it for the devices; the fake executor starts nothing.
+    dir_.Write("worker", "#!/bin/sh\necho '{\"devices\":[{\"name\":\"cpu\"}]}'\n", 0700);
   }
   void Start() {
     std::vector<ConfigViolation> violations;
     v1::ServerConfig config;
     config.set_state_dir(dir_.path());
-    // The fake executor starts neither; only their presence is checked.
-    config.set_worker_path("/bin/true");
+    config.set_worker_path(dir_ / "worker");
+    // Only its presence is checked.
     config.set_shim_path("/bin/true");
     auto plane = ControlPlane::Open(ResolveServerConfig(config, &violations),
                                     std::make_unique<LockedExecutor>());
     ASSERT_OK(plane.status());
     plane_ = *std::move(plane);
     ASSERT_OK(plane_->Start());
-    v1::Device cpu;
-    cpu.set_name("cpu");
-    plane_->devices().Set({cpu});
   }
   std::string Submit(const std::string& id) {
     v1::SubmitJobRequest request;
