@@ -34,7 +34,7 @@ std::string FormatNumber(double value) {
   if (!std::isfinite(value)) return std::isnan(value) ? "NaN" : (value > 0 ? "inf" : "-inf");
   const double size = std::fabs(value);
   if (size != 0 && (size < 1e-3 || size >= 1e6)) return absl::StrFormat("%.3e", value);
-  return absl::StrFormat(size >= 1000 ? "%.0f" : size >= 100 ? "%.1f" : "%.4f", value);
+  return absl::StrFormat("%.*f", size >= 1000 ? 0 : (size >= 100 ? 1 : 4), value);
 }
 
 std::string FormatLearningRate(double value) {
@@ -53,7 +53,8 @@ std::string FormatBytes(int64_t bytes) {
     value /= 1024;
     ++unit;
   }
-  return absl::StrFormat(unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  const int decimals = unit == 0 || value >= 100 ? 0 : 1;
+  return absl::StrFormat("%.*f %s", decimals, value, kUnits[unit]);
 }
 
 std::string FormatSpan(absl::Duration span) {
