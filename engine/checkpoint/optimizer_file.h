@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // optimizer.safetensors of a checkpoint: for each parameter that trains, its optimizer state as
-// NAME.STATE (for AdamW NAME.exp_avg and NAME.exp_avg_sq), and NAME.master where the model file
-// stores the parameter in a narrower type than it is trained in. All fp32.
+// NAME.STATE with the names of Optimizer::State, and NAME.master where the model file stores the
+// parameter in a narrower type than it is trained in. All fp32.
 #pragma once
 
 #include <cstdint>
