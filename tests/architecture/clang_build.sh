@@ -12,7 +12,7 @@ cmake --preset clang >/dev/null
 libraries=(trainerd_contract trainerd_shim_lib trainerd_server trainerd_client
   trainerd_inspect_lib trainerd_engine_monitor)
 log=build/clang/build.log
-if ! nice -n 10 ninja -C build/clang -j "$(nproc)" -k 20 "${libraries[@]}" >"$log" 2>&1; then
+if ! nice -n 10 ninja -C build/clang -j "$(nproc)" -k 0 "${libraries[@]}" >"$log" 2>&1; then
   grep -E -A3 'warning:|error:' "$log" | head -80 >&2 || tail -40 "$log" >&2
   exit 1
 fi

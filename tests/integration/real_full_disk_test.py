@@ -129,7 +129,7 @@ class RealFullDiskTest(RealWorkerTest):
         # The attempt that was writing says what failed; the next ones find too little space before they begin.
         said = [event["state_changed"]["error"]["message"] for event in harness.of_kind(self.world.events(job), "state_changed")
                 if "error" in event["state_changed"]]
-        self.assertRegex(said[0], r"No space left on device; it needs [0-9.]+ MB in .*, [0-9.]+ [a-zA-Z]+ are free; free some space; the checkpoint of step [0-9]+ is intact")
+        self.assertRegex(said[0], r"No space left on device; it needs [0-9.]+ [KMGT]iB in .*, [0-9.]+ [a-zA-Z]+ are free; free some space; the checkpoint of step [0-9]+ is intact")
         self.check_that_another_job_goes_on(job, ended, losses, digests)
 
     def worker_stopped_while_it_writes(self, job):
