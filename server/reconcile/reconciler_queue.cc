@@ -170,8 +170,8 @@ void Reconciler::FailUnknownDevices() {
   devices_checked_ = read.ok();
   for (const auto& [id, device] : failed) {
     const v1::JobError error = DeviceError(device, devices_.List());
-    absl::Status stored =
-        store_.Change([&](Transaction& t) { return FailJob(t, id, error, "no such device"); });
+    absl::Status stored = store_.Change(
+        [&, id = id](Transaction& t) { return FailJob(t, id, error, "no such device"); });
     Log(stored, id);
     devices_checked_ &= stored.ok();  // repeated in the next round
   }
