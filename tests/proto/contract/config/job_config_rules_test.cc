@@ -5,7 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "google/protobuf/util/message_differencer.h"
+#include "proto/contract/config/enum_words.h"
 
 namespace trainerd {
 namespace {
@@ -216,8 +219,10 @@ TEST(ResolveJobConfigTest, TrainingRules) {
   EXPECT_EQ(FaultsWith("train: {max_steps: 10}\nschedule: {warmup_steps: 9}\n"), "");
   EXPECT_EQ(FaultsWith("schedule: {warmup_steps: 1000}\n"), "");
   EXPECT_EQ(FaultsWith("train: {epochs: 3, max_steps: 1}\n"), "");
+  const std::string types = absl::StrJoin(EnumTexts(*v1::OptimizerConfig::Type_descriptor()), ", ");
   EXPECT_EQ(FaultsWith("optimizer: {type: adamm}\n"),
-            "line 3: optimizer.type: \"adamm\" is not one of adamw, sgd; did you mean \"adamw\"?");
+            absl::StrCat("line 3: optimizer.type: \"adamm\" is not one of ", types,
+                         "; did you mean \"adamw\"?"));
 }
 
 TEST(ResolveJobConfigTest, OptionalGroups) {

@@ -56,9 +56,11 @@ inline v1::JobConfig CompleteConfig() {
 // Gives `config` what the field needs to apply (knob.only_with).
 inline void MakeApply(const google::protobuf::FieldDescriptor& field, v1::JobConfig* config) {
   if (KnobOf(field).only_with().empty()) return;
-  const bool is_sgd = KnobOf(field).only_with(0) == "type=sgd";
-  config->mutable_optimizer()->set_type(is_sgd ? v1::OptimizerConfig::TYPE_SGD
-                                               : v1::OptimizerConfig::TYPE_ADAMW);
+  // "type=sgd"
+  const std::string& condition = KnobOf(field).only_with(0);
+  const auto* type = FindEnumText(*v1::OptimizerConfig::Type_descriptor(),
+                                  condition.substr(condition.find('=') + 1));
+  config->mutable_optimizer()->set_type(static_cast<v1::OptimizerConfig::Type>(type->number()));
   if (field.name() == "nesterov") config->mutable_optimizer()->set_momentum(0.25);
 }
 
