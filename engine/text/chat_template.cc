@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/text/jinja/interpreter.h"
-#include "engine/text/jinja/parser.h"
+#include "engine/text/jinja/syntax/parser.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/utf8.h"

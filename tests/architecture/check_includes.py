@@ -124,7 +124,9 @@ ARROWS = {
     DATA + "profiles": TORCH_FREE,
 
     "engine/text": TORCH_FREE + [TEXT + "jinja", TEXT + "tokenizer", TEXT + "unicode"],
-    TEXT + "jinja": TORCH_FREE + [TEXT + "unicode"],
+    TEXT + "jinja": TORCH_FREE + [TEXT + "jinja/syntax", TEXT + "jinja/value", TEXT + "unicode"],
+    TEXT + "jinja/syntax": TORCH_FREE + [TEXT + "jinja/value", TEXT + "unicode"],
+    TEXT + "jinja/value": TORCH_FREE + [TEXT + "unicode"],
     TEXT + "tokenizer": TORCH_FREE + [TEXT + "unicode"],
     TEXT + "unicode": TORCH_FREE,
 }
@@ -292,8 +294,10 @@ REFUSED = [
     ("engine/text/a.cc", "engine/data/batches/packing.h"),
     ("engine/text/jinja/a.cc", "engine/text/tokenizer/tokenizer.h"),
     ("engine/text/jinja/a.cc", "engine/text/chat_template.h"),
+    ("engine/text/jinja/value/a.cc", "engine/text/jinja/syntax/parser.h"),
+    ("engine/text/jinja/syntax/a.cc", "engine/text/jinja/interpreter.h"),
     ("engine/text/tokenizer/a.cc", "engine/text/chat_template.h"),
-    ("engine/text/unicode/a.cc", "engine/text/jinja/parser.h"),
+    ("engine/text/unicode/a.cc", "engine/text/jinja/syntax/parser.h"),
 ]
 ACCEPTED = [
     ("client/commands/a.cc", "client/net/connection.h"),

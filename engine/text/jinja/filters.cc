@@ -11,7 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/text/jinja/printf.h"
-#include "engine/text/jinja/text_functions.h"
+#include "engine/text/jinja/value/text_functions.h"
 
 namespace trainerd::engine::jinja {
 namespace {

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/text/jinja/ast.h"
-#include "engine/text/jinja/value.h"
+#include "engine/text/jinja/syntax/ast.h"
+#include "engine/text/jinja/value/value.h"
 
 namespace trainerd::engine::jinja {
 

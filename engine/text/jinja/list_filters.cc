@@ -5,7 +5,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "engine/text/jinja/filters.h"
-#include "engine/text/jinja/text_functions.h"
+#include "engine/text/jinja/value/text_functions.h"
 
 namespace trainerd::engine::jinja {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/text/jinja/methods.h"
-#include "engine/text/jinja/text_functions.h"
+#include "engine/text/jinja/value/text_functions.h"
 #include "engine/text/unicode/unicode_tables.h"
 #include "proto/base/utf8.h"
 #include "utf8proc.h"

@@ -4,7 +4,7 @@
 
 #include "engine/text/jinja/arguments.h"
 #include "engine/text/jinja/interpreter.h"
-#include "engine/text/jinja/text_functions.h"
+#include "engine/text/jinja/value/text_functions.h"
 
 namespace trainerd::engine::jinja {
 namespace {

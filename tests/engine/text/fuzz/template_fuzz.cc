@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "engine/text/jinja/interpreter.h"
-#include "engine/text/jinja/parser.h"
+#include "engine/text/jinja/syntax/parser.h"
 
 namespace jinja = trainerd::engine::jinja;
 

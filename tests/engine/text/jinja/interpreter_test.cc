@@ -3,7 +3,7 @@
 // jinja2 3.1.6.
 #include "engine/text/jinja/interpreter.h"
 
-#include "engine/text/jinja/parser.h"
+#include "engine/text/jinja/syntax/parser.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"

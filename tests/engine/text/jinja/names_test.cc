@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/text/jinja/interpreter.h"
-#include "engine/text/jinja/parser.h"
+#include "engine/text/jinja/syntax/parser.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/engine/text/reference_python.h"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/text/jinja/tagged_text.h"
+#include "engine/text/jinja/value/tagged_text.h"
 
 namespace trainerd::engine::jinja {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/text/jinja/lexer.h"
+#include "engine/text/jinja/syntax/lexer.h"
 
 #include <algorithm>
 #include <cctype>

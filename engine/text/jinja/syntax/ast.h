@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/text/jinja/lexer.h"
-#include "engine/text/jinja/value.h"
+#include "engine/text/jinja/syntax/lexer.h"
+#include "engine/text/jinja/value/value.h"
 
 namespace trainerd::engine::jinja {
 

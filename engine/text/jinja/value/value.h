@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/text/jinja/tagged_text.h"
+#include "engine/text/jinja/value/tagged_text.h"
 #include "nlohmann/json.hpp"
 
 namespace trainerd::engine::jinja {

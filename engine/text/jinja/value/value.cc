@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/text/jinja/value.h"
+#include "engine/text/jinja/value/value.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/text/jinja/tagged_text.h"
+#include "engine/text/jinja/value/tagged_text.h"
 
 #include <algorithm>
 

@@ -12,7 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/text/jinja/ast.h"
+#include "engine/text/jinja/syntax/ast.h"
 
 namespace trainerd::engine::jinja {
 

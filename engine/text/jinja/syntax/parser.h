@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "engine/text/jinja/ast.h"
+#include "engine/text/jinja/syntax/ast.h"
 
 namespace trainerd::engine::jinja {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/text/jinja/text_functions.h"
+#include "engine/text/jinja/value/text_functions.h"
 
 #include <algorithm>
 #include <functional>

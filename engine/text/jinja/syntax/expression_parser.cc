@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/text/jinja/expression_parser.h"
+#include "engine/text/jinja/syntax/expression_parser.h"
 
 #include <algorithm>
 

@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cstdlib>
 
-#include "engine/text/jinja/expression_parser.h"
+#include "engine/text/jinja/syntax/expression_parser.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine::jinja {

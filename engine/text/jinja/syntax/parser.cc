@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/text/jinja/parser.h"
+#include "engine/text/jinja/syntax/parser.h"
 
 #include <initializer_list>
 
 #include "absl/strings/str_cat.h"
-#include "engine/text/jinja/expression_parser.h"
+#include "engine/text/jinja/syntax/expression_parser.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine::jinja {
