@@ -5,7 +5,7 @@
 namespace trainerd {
 
 // Revision of the public API (ServerInfo.api_revision). trainctl refuses a daemon of an older
-// revision. Raise it with every addition to the API.
+// revision. Raise it once with each set of additions to the API.
 //   2  Job.devices, Attempt.devices, Checkpoint.tokens; the words of a job file are enums
 inline constexpr int kApiRevision = 2;
 
