@@ -93,8 +93,11 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
 absl::Status ControlPlane::Start() {
   RETURN_IF_ERROR(reconciler_->Recover());
   reconciler_->Start();
-  device_thread_ = std::thread([this] { QueryDevicesLoop(); });
   return absl::OkStatus();
+}
+
+void ControlPlane::StartJobs() {
+  device_thread_ = std::thread([this] { QueryDevicesLoop(); });
 }
 
 void ControlPlane::QueryDevicesLoop() {

@@ -37,6 +37,9 @@ class ControlPlane {
 
   // Settles what an earlier daemon left, then starts the threads. Errors: of Reconciler::Recover.
   absl::Status Start();
+  // Begins to query the devices of this machine. No job starts before the answer. Call it once the
+  // daemon serves, so that a daemon that cannot serve starts no job.
+  void StartJobs();
   // Ends the threads that act by themselves: the reconciler, the ingester and the disk worker.
   // Running attempts continue under their shims. Commands and watchers still work until the
   // destructor. Idempotent.

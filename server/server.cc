@@ -46,6 +46,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
                      .start_time = start_time,
                      .max_watchers = config.max_watchers()});
   RETURN_IF_ERROR(server->Serve());
+  control.StartJobs();
   return server;
 }
 

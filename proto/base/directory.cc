@@ -38,8 +38,8 @@ absl::Status MakeDirectories(const std::string& path) {
                : absl::AlreadyExistsError(absl::StrCat(path, " exists and is not a directory"));
   }
   const size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos || slash == 0) return ErrnoStatus(ENOENT, "create " + path);
-  const std::string parent = path.substr(0, slash);
+  if (slash == std::string::npos) return ErrnoStatus(ENOENT, "create " + path);
+  const std::string parent = slash == 0 ? "/" : path.substr(0, slash);
   RETURN_IF_ERROR(MakeDirectories(parent));
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return ErrnoStatus(errno, "create " + path);

@@ -30,6 +30,10 @@
 namespace trainerd::server {
 namespace {
 
+// How often and how fast FenceUnstarted tries to lock an attempt: 50 ms in all.
+constexpr int kFenceTries = 10;
+constexpr absl::Duration kFenceRetry = absl::Milliseconds(5);
+
 // Below the limit of 1 s of executor.h.
 constexpr absl::Duration kShimTimeout = absl::Milliseconds(800);
 
@@ -252,13 +256,27 @@ absl::Status LocalExecutor::KillByIdentity(const AttemptRef& attempt) {
   return FenceUnstarted(attempt_dir);
 }
 
+namespace {
+
+// True once this process holds the lock. A probe of this daemon (IsLockHeld) can hold it for a
+// moment, so a held lock is tried again for a short time.
+bool LockForFence(int fd) {
+  for (int tries = 0; tries < kFenceTries; ++tries) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    absl::SleepFor(kFenceRetry);
+  }
+  return false;
+}
+
+}  // namespace
+
 absl::Status LocalExecutor::FenceUnstarted(const std::string& attempt_dir) {
   RETURN_IF_ERROR(MakeDirectories(attempt_dir));
   const std::string path = attempt_dir + "/shim.lock";
   const Fd lock(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.is_open()) return ErrnoStatus(errno, "open " + path);
   // A held lock belongs to a shim that has taken the attempt. While this lock is held, no shim can.
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0 || WasTaken(attempt_dir)) return absl::OkStatus();
+  if (!LockForFence(lock.get()) || WasTaken(attempt_dir)) return absl::OkStatus();
   internal::ExitRecord record;
   record.set_spawn_error("given up before a shim took the attempt");
   *record.mutable_end_time() = ToProto(absl::Now());

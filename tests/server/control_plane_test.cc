@@ -83,6 +83,7 @@ class ControlPlaneTest : public ::testing::Test {
     ASSERT_OK(plane.status());
     plane_ = *std::move(plane);
     ASSERT_OK(plane_->Start());
+    plane_->StartJobs();
   }
   std::string Submit(const std::string& id) {
     v1::SubmitJobRequest request;

@@ -26,6 +26,9 @@ using Json = nlohmann::json;  // its objects are ordered by key
 
 constexpr int kManifestVersion = 1;
 constexpr int64_t kMaxManifestBytes = 4 << 20;
+// A run state is the configuration of the job and a few numbers.
+constexpr int64_t kMaxRunStateBytes = 4 << 20;
+constexpr char kRunStateName[] = "state.json";
 constexpr size_t kReadBytes = 1 << 20;
 constexpr size_t kXxh3HexDigits = 32;
 constexpr size_t kSha256HexDigits = 64;
@@ -157,6 +160,23 @@ absl::Status VerifyFile(const std::string& path, const ManifestFile& expected,
       absl::StrCat(path, " has the XXH3-128 ", found, ", its manifest says ", expected.xxh3_hex));
 }
 
+// Manifests of earlier builds have no number of tokens, but the run state does. 0 if it cannot be
+// read.
+int64_t TokensOfRunState(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0 || info.st_size > kMaxRunStateBytes) return 0;
+  const absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return 0;
+  // Members of the outermost object only.
+  const auto keep = [](int depth, Json::parse_event_t, Json&) { return depth <= 1; };
+  const Json state = Json::parse(*text, keep, /*allow_exceptions=*/false);
+  const auto tokens = state.is_object() ? state.find("tokens") : state.end();
+  if (tokens == state.end() || !tokens->is_number_unsigned()) return 0;
+  const uint64_t count = tokens->get<uint64_t>();
+  constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
+  return count <= kMax ? static_cast<int64_t>(count) : 0;
+}
+
 std::string ManifestPath(const std::string& folder) {
   return absl::StrCat(folder, "/", kManifestName);
 }
@@ -230,6 +250,9 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& folder) {
   ASSIGN_OR_RETURN(const std::string json, ReadFile(path));
   absl::StatusOr<Manifest> manifest = ParseManifest(json);
   if (!manifest.ok()) return Annotate(manifest.status(), "in ", folder);
+  if (manifest->tokens == 0 && manifest->step > 0 && manifest->files.contains(kRunStateName)) {
+    manifest->tokens = TokensOfRunState(absl::StrCat(folder, "/", kRunStateName));
+  }
   return manifest;
 }
 

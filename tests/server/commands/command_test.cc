@@ -69,6 +69,15 @@ TEST_F(CommandTest, StoresNothingOfFailedCommand) {
   EXPECT_OK(Change(Call("r"), "/x").status());
 }
 
+// A migration leaves an empty hash, because the stored request was serialized in an older form.
+TEST_F(CommandTest, ReturnsEarlierReplyWhoseHashWasEmptied) {
+  CommandCall call = Call("r");
+  call.body_hash = "";
+  EXPECT_OK(Change(call, "/x").status());
+  EXPECT_OK(Change(Call("r"), "/y").status());
+  EXPECT_EQ(Load(*store_, "a").job.run_dir(), "/x");
+}
+
 TEST_F(CommandTest, RefusesRequestIdOfDifferentCall) {
   EXPECT_OK(Change(Call("r"), "/x").status());
   CommandCall other = Call("r");

@@ -124,6 +124,7 @@ TEST_F(OldDatabaseTest, MovesTokensFromLedgerToCheckpoints) {
 TEST_F(OldDatabaseTest, KeepsAnswersOfRepeatedRequests) {
   const auto submitted = FindRequest(*db_, "running-1");
   ASSERT_OK(submitted.status());
+  EXPECT_EQ((*submitted)->body_hash, "") << "no client can send the same bytes any more";
   v1::SubmitJobResponse response;
   ASSERT_TRUE(submitted->has_value() && response.ParseFromString((*submitted)->response));
   EXPECT_EQ(UnknownFields(response), "");

@@ -155,6 +155,24 @@ TEST(ManifestTest, ReadsManifestWithoutTokens) {
   EXPECT_EQ(read->tokens, 0);
 }
 
+// Earlier builds kept the number in the run state alone.
+TEST(ManifestTest, TakesMissingTokensFromTheRunState) {
+  TempDir dir;
+  Manifest manifest = WriteFolder(dir);
+  const auto write = [&](const std::string& state) {
+    EXPECT_TRUE(WriteFileAtomic(dir / "state.json", state).ok());
+    manifest.files["state.json"] = {static_cast<int64_t>(state.size()), ToHex(Xxh3(state))};
+    const std::string json =
+        absl::StrReplaceAll(ManifestToJson(manifest), {{"\"tokens\": 123456789012,", ""}});
+    EXPECT_TRUE(WriteFileAtomic(dir / kManifestName, json).ok());
+    return ReadManifest(dir.path());
+  };
+  EXPECT_EQ(write(R"({"config": {"tokens": 7}, "tokens": 771, "step": 500})")->tokens, 771);
+  EXPECT_EQ(write(R"({"config": {"tokens": 7}})")->tokens, 0);
+  EXPECT_EQ(write("not JSON")->tokens, 0);
+  EXPECT_EQ(write(R"({"tokens": -1})")->tokens, 0);
+}
+
 TEST(ManifestTest, ReportsNewerVersion) {
   Manifest manifest;
   manifest.version = 2;
