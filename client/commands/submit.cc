@@ -24,7 +24,7 @@ int PrintCheck(const v1::SubmitJobResponse& response, const JobFile& job,
   } else {
     PrintFindings(response.report(), context.err(), &job);
     if (errors)
-      context.err() << "trainctl: not submitted, because the data has errors; correct them, or "
+      context.err() << "trainctl: not submitted, because the checks found errors; correct them, or "
                        "submit without this check with --no-validate\n";
   }
   return errors ? kUsage : kDone;

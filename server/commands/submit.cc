@@ -76,7 +76,10 @@ class FileCheck {
     if (!Absolute(field, path) || !Exists(path)) return;
     absl::StatusOr<Manifest> manifest = ReadManifest(path);
     if (manifest.ok() && manifest->job == job) return;
-    Add(field, absl::StrCat(path, " already exists; use a new folder, or remove this one"));
+    Add(field,
+        absl::StrCat(
+            path,
+            " already exists; set it to a folder that does not exist, or move this one away"));
   }
   void Add(const std::string& field, const std::string& message) {
     violations_->push_back({.path = field, .message = message});
