@@ -70,7 +70,7 @@ absl::Status Server::Serve() {
   if (grpc_ == nullptr) {
     return absl::UnavailableError(
         absl::StrCat("cannot listen at ", address_.display,
-                     "; probably another program uses the port. Use another port with --listen"));
+                     "; is the port taken by another program? Use another port with --listen"));
   }
   if (!address_.is_unix) {
     const size_t colon = address_.display.rfind(':');

@@ -107,7 +107,7 @@ absl::Status Preparation::RequireExamples(const internal::TokenSetSummary::Count
                                           const std::string& what, int64_t count) {
   if (count > 0) return absl::OkStatus();
   const std::string message =
-      absl::StrCat(what, ": no record can be trained: ", RowsText(set),
+      absl::StrCat(what, ": no row can be trained on: ", RowsText(set),
                    "; check the roles of the messages, data.train_on and data.max_length");
   if (!options_.keep_going) return absl::InvalidArgumentError(message);
   findings_.AddElsewhere("NO_ROWS", true, "", message);

@@ -154,7 +154,7 @@ void QuickCheck::CheckTail(const std::string& path, int64_t size) {
       fault->code, bad_rows_fail_, absl::StrCat(path, ":last line"),
       absl::StrCat(
           fault->message,
-          terminated ? "" : "; the file ends inside this record: it is truncated, copy it again"));
+          terminated ? "" : "; the file ends inside this record: it was cut off, copy it again"));
 }
 
 FileEstimate QuickCheck::CheckFile(const std::string& path, int32_t file) {

@@ -133,7 +133,7 @@ TokenRow ExamplePipeline::Process(const JsonlLine& line, const RowOptions& optio
   if (row.fault && row.fault->code == "BAD_JSON" && line.unterminated) {
     absl::StrAppend(
         &row.fault->message,
-        "; the file ends inside this record, without a newline: it is truncated, copy it again");
+        "; the file ends inside this record, without a newline: it was cut off, copy it again");
   }
   if (!row.fault) {
     profile_->Transform(options.index, config_.system_prompt(), &conversation.messages);

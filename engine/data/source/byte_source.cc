@@ -79,9 +79,10 @@ class PackedSource : public ByteSource {
         file_->path(), ": the compressed data is corrupt: ", reason, "; create the file again"));
   }
   absl::Status CutOff() const {
-    return absl::InvalidArgumentError(absl::StrCat(file_->path(),
-                                                   ": the compressed data is truncated, copy it "
-                                                   "again"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(file_->path(),
+                     ": the compressed data ends too early: it was cut off, copy it "
+                     "again"));
   }
 
   const std::unique_ptr<PlainSource> file_;

@@ -34,7 +34,7 @@ std::string Describe(const v1::Metrics& metrics) {
   std::vector<std::string> parts = {step};
   if (metrics.has_loss()) parts.push_back(absl::StrCat("loss ", FormatNumber(metrics.loss())));
   if (metrics.has_learning_rate())
-    parts.push_back(absl::StrCat("lr ", FormatLearningRate(metrics.learning_rate())));
+    parts.push_back(absl::StrFormat("lr %.3g", metrics.learning_rate()));
   if (metrics.has_grad_norm())
     parts.push_back(absl::StrCat("grad_norm ", FormatNumber(metrics.grad_norm())));
   parts.push_back(

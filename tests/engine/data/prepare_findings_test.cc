@@ -16,7 +16,7 @@ TEST_F(PrepareFindingsTest, NamesFileAndLineOfBadInput) {
             "Roles are "
             "system, user, assistant and tool; fix the record, or set data.bad_rows: skip");
   EXPECT_NE(Fault(Config(good + good.substr(0, good.size() / 2)))
-                .find("the file ends inside this record, without a newline: it is truncated"),
+                .find("the file ends inside this record, without a newline: it was cut off"),
             std::string::npos);
   EXPECT_NE(Fault(Config("")).find("train.jsonl: is empty"), std::string::npos);
   EXPECT_NE(Fault(Config("\n  \n")).find("train.jsonl: has only blank lines"), std::string::npos);
@@ -54,7 +54,7 @@ TEST_F(PrepareFindingsTest, LeavesRowsWithoutTargetOutAndFailsWhenNoneIsLeft) {
   EXPECT_EQ(Find(*data, "NO_ASSISTANT")->count(), 1);
   EXPECT_EQ(
       Fault(Config(no_assistant + off)),
-      "data.train: no record can be trained: 2 records read, 2 without a token to train (1 of them "
+      "data.train: no row can be trained on: 2 records read, 2 without a token to train (1 of them "
       "without an assistant message); check the roles of the messages, data.train_on and "
       "data.max_length");
 }

@@ -58,7 +58,7 @@ TEST_F(UserDataTest, ATemplateWithoutMarksIsTrainedAllTheSameAndNeverAllZeros) {
   EXPECT_THAT(Fault(job), HasSubstr("the chat template has no {% generation %} marks; set "
                                     "train_on: assistant"));
   EXPECT_THAT(Fault(Job(Messages(User("only a question")))),
-              StartsWith("data.train: no record can be trained: 1 record"));
+              StartsWith("data.train: no row can be trained on: 1 record"));
 }
 
 // As at inference, the stock template drops what was thought in earlier turns; the template with

@@ -83,7 +83,7 @@ TEST(ByteSourceTest, SaysWhenAnArchiveWasCutOffOrDamaged) {
     for (const size_t kept : {packed.size() - 1, packed.size() / 2, size_t{5}}) {
       const auto cut = ReadAll(folder.Write("a", packed.substr(0, kept)));
       ASSERT_FALSE(cut.ok()) << kept;
-      EXPECT_NE(cut.status().message().find("is truncated, copy it again"),
+      EXPECT_NE(cut.status().message().find("it was cut off, copy it again"),
                 absl::string_view::npos);
     }
     std::string damaged = packed;
