@@ -24,19 +24,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t kCopyBytes = 8 << 20;
 
-absl::Status WriteAll(int fd, const char* data, size_t size, const std::string& path) {
-  while (size > 0) {
-    const ssize_t written = ::write(fd, data, size);
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return ErrnoStatus(errno, absl::StrCat("write ", path));
-    }
-    data += written;
-    size -= static_cast<size_t>(written);
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<ManifestFile> CopyFile(const std::string& from, const std::string& to) {
   const Fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
   if (in.get() < 0) return ErrnoStatus(errno, absl::StrCat("open ", from));
@@ -54,7 +41,7 @@ absl::StatusOr<ManifestFile> CopyFile(const std::string& from, const std::string
     if (got == 0) break;
     hash.Update(buffer.data(), static_cast<size_t>(got));
     file.size_bytes += got;
-    RETURN_IF_ERROR(WriteAll(out.get(), buffer.data(), static_cast<size_t>(got), to));
+    RETURN_IF_ERROR(WriteAll(out.get(), {buffer.data(), static_cast<size_t>(got)}, to));
   }
   if (::fsync(out.get()) != 0) return ErrnoStatus(errno, absl::StrCat("fsync ", to));
   file.xxh3_hex = ToHex(hash.Digest());

@@ -18,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "proto/base/fd.h"
 #include "proto/base/hash.h"
 
 namespace trainerd::engine {
@@ -111,7 +112,6 @@ class SafetensorsWriter {
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
       const std::string& path, std::vector<Declared> tensors,
       std::map<std::string, std::string> metadata = {});
-  ~SafetensorsWriter();
   SafetensorsWriter(const SafetensorsWriter&) = delete;
   SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
@@ -125,7 +125,7 @@ class SafetensorsWriter {
   SafetensorsWriter() = default;
 
   std::string path_;
-  int fd_ = -1;
+  Fd fd_;
   // Header and data.
   int64_t expected_bytes_ = 0;
   int64_t written_bytes_ = 0;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/formats/safetensors.h"
@@ -46,8 +45,8 @@ absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
   metadata.emplace("format", "pt");
   auto writer = std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter());
   writer->path_ = path;
-  writer->fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (writer->fd_ < 0) return ErrnoStatus(errno, absl::StrCat("create ", path));
+  writer->fd_.Reset(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!writer->fd_.is_open()) return ErrnoStatus(errno, absl::StrCat("create ", path));
   int64_t data_bytes = 0;
   const std::string header = HeaderBytes(tensors, metadata, data_bytes);
   writer->expected_bytes_ = static_cast<int64_t>(header.size()) + data_bytes;
@@ -55,20 +54,16 @@ absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
   return writer;
 }
 
-SafetensorsWriter::~SafetensorsWriter() {
-  if (fd_ >= 0) close(fd_);
-}
-
 absl::Status SafetensorsWriter::Append(const void* data, size_t size) {
   // Hashes each piece just before it is written, while it is in the CPU's cache.
   constexpr size_t kPiece = 4 << 20;
-  TRAINERD_CHECK(fd_ >= 0);
+  TRAINERD_CHECK(fd_.is_open());
   const char* at = static_cast<const char*>(data);
   while (size > 0) {
     const size_t piece = std::min(size, kPiece);
     hash_.Update(at, piece);
     for (size_t done = 0; done < piece;) {
-      const ssize_t written = write(fd_, at + done, piece - done);
+      const ssize_t written = write(fd_.get(), at + done, piece - done);
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) {
         return ErrnoStatus(errno, absl::StrCat("write ", path_, " (", written_bytes_, " of ",
@@ -79,8 +74,8 @@ absl::Status SafetensorsWriter::Append(const void* data, size_t size) {
     }
     // Starts the write to the disk while the next piece is hashed, which shortens the fsync at the
     // end. This is advice only: fsync reports a failure.
-    sync_file_range(fd_, written_bytes_ - static_cast<int64_t>(piece), static_cast<int64_t>(piece),
-                    SYNC_FILE_RANGE_WRITE);
+    sync_file_range(fd_.get(), written_bytes_ - static_cast<int64_t>(piece),
+                    static_cast<int64_t>(piece), SYNC_FILE_RANGE_WRITE);
     at += piece;
     size -= piece;
   }
@@ -89,9 +84,8 @@ absl::Status SafetensorsWriter::Append(const void* data, size_t size) {
 
 absl::StatusOr<SafetensorsWriter::Result> SafetensorsWriter::Finish() {
   TRAINERD_CHECK(written_bytes_ == expected_bytes_);
-  if (fsync(fd_) != 0) return ErrnoStatus(errno, absl::StrCat("fsync ", path_));
-  const int closed = close(std::exchange(fd_, -1));
-  if (closed != 0) return ErrnoStatus(errno, absl::StrCat("close ", path_));
+  if (fsync(fd_.get()) != 0) return ErrnoStatus(errno, absl::StrCat("fsync ", path_));
+  if (close(fd_.Release()) != 0) return ErrnoStatus(errno, absl::StrCat("close ", path_));
   return Result{.size_bytes = written_bytes_, .xxh3 = hash_.Digest()};
 }
 

@@ -39,6 +39,16 @@ at::Tensor JoinedOnDevice(std::initializer_list<const std::vector<int32_t>*> lis
   return host.to(at::TensorOptions().device(device), /*non_blocking=*/true);
 }
 
+Activated Activate(Activation activation, const at::Tensor& gate_up) {
+  switch (activation) {
+    case Activation::kSilu:
+      return SwiGlu(gate_up);
+    case Activation::kGeluTanh:
+      return GeGlu(gate_up);
+  }
+  return {};
+}
+
 }  // namespace
 
 DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
@@ -134,8 +144,7 @@ AddNormed Decoder::AddBranch(const at::Tensor& x_TD, const at::Tensor& branch_TD
 
 at::Tensor Decoder::Mlp(const Layer& layer, const AddNormed& stream) const {
   const at::Tensor gate_up = Linear(stream.normed_TD, layer.gate_up, stream.recompute_normed);
-  const Activated activated =
-      config_.block.activation == Activation::kSilu ? SwiGlu(gate_up) : GeGlu(gate_up);
+  const Activated activated = Activate(config_.block.activation, gate_up);
   return Linear(activated.out, layer.down, activated.recompute);
 }
 

@@ -15,6 +15,7 @@
 #include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/fd.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 
@@ -81,20 +82,10 @@ absl::StatusOr<ManifestFile> WriteShard(const std::string& path, const Shard& sh
 
 // A new file with these bytes, fsynced.
 absl::StatusOr<ManifestFile> WriteNewFile(const std::string& path, const std::string& contents) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("create ", path));
-  absl::Status status;
-  for (size_t done = 0; status.ok() && done < contents.size();) {
-    const ssize_t written = write(fd, contents.data() + done, contents.size() - done);
-    if (written >= 0) {
-      done += static_cast<size_t>(written);
-    } else if (errno != EINTR) {
-      status = ErrnoStatus(errno, absl::StrCat("write ", path));
-    }
-  }
-  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus(errno, absl::StrCat("fsync ", path));
-  close(fd);
-  RETURN_IF_ERROR(status);
+  const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd.is_open()) return ErrnoStatus(errno, absl::StrCat("create ", path));
+  RETURN_IF_ERROR(WriteAll(fd.get(), contents, path));
+  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, absl::StrCat("fsync ", path));
   return ManifestFile{.size_bytes = static_cast<int64_t>(contents.size()),
                       .xxh3_hex = ToHex(Xxh3(contents))};
 }

@@ -20,6 +20,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path);  // NotFound if i
 absl::Status FsyncPath(const std::string& path);                // of a file or a directory
 // rename(2) and fsync of the parent directories.
 absl::Status RenameDurable(const std::string& from, const std::string& to);
+// Writes all of `contents` at the position of `fd`. `path` is for the error.
+absl::Status WriteAll(int fd, std::string_view contents, const std::string& path);
+// The folder that holds `path`: "." for a name without a slash.
+std::string ParentOf(const std::string& path);
 // An errno as a status: "<what>: <text of the errno>" with the matching code.
 absl::Status ErrnoStatus(int error, std::string_view what);
 

@@ -17,12 +17,6 @@
 namespace trainerd {
 namespace {
 
-std::string ParentOf(const std::string& path) {
-  const size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
 bool Exists(const std::string& path) {
   struct stat info;
   return lstat(path.c_str(), &info) == 0;
@@ -37,9 +31,8 @@ absl::Status MakeDirectories(const std::string& path) {
                ? absl::OkStatus()
                : absl::AlreadyExistsError(absl::StrCat(path, " exists and is not a directory"));
   }
-  const size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos) return ErrnoStatus(ENOENT, "create " + path);
-  const std::string parent = slash == 0 ? "/" : path.substr(0, slash);
+  if (path.find('/') == std::string::npos) return ErrnoStatus(ENOENT, "create " + path);
+  const std::string parent = ParentOf(path);
   RETURN_IF_ERROR(MakeDirectories(parent));
   if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return ErrnoStatus(errno, "create " + path);

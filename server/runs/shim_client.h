@@ -4,10 +4,12 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "proto/base/fd.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::server {
@@ -21,16 +23,13 @@ class ShimClient {
   // protocol version).
   static absl::StatusOr<ShimClient> Connect(const std::string& attempt_dir, absl::Duration timeout,
                                             internal::ShimReply* hello);
-  ShimClient(ShimClient&& other) noexcept;
-  ShimClient& operator=(ShimClient&&) = delete;
-  ~ShimClient();
 
   absl::StatusOr<internal::ShimReply> Call(const internal::ShimRequest& request);
 
  private:
-  ShimClient(int fd, absl::Time deadline) : fd_(fd), deadline_(deadline) {}
+  ShimClient(Fd fd, absl::Time deadline) : fd_(std::move(fd)), deadline_(deadline) {}
 
-  int fd_;
+  Fd fd_;
   const absl::Time deadline_;
 };
 

@@ -9,9 +9,11 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "proto/base/fd.h"
 #include "trainerd/internal/worker.pb.h"
 
 namespace trainerd::server {
@@ -37,17 +39,17 @@ class ControlServer {
 
  private:
   struct Client {
-    int fd = -1;
+    Fd fd;
     std::string in, out;
   };
-  ControlServer(int listen_fd, std::string path, Handler handler)
-      : listen_fd_(listen_fd), path_(std::move(path)), handler_(std::move(handler)) {}
+  ControlServer(Fd listen_fd, std::string path, Handler handler)
+      : listen_fd_(std::move(listen_fd)), path_(std::move(path)), handler_(std::move(handler)) {}
   void Accept();
   // False: disconnect the client.
   bool ReadRequests(Client& client);
   bool FlushReplies(Client& client);
 
-  const int listen_fd_;
+  const Fd listen_fd_;
   const std::string path_;
   const Handler handler_;
   std::list<Client> clients_;

@@ -18,7 +18,6 @@ namespace trainerd {
 namespace {
 
 constexpr size_t kSpoolHeaderBytes = 8;
-constexpr size_t kSocketHeaderBytes = 4;
 using Clock = std::chrono::steady_clock;
 
 void AppendU32(uint32_t value, std::string* out) {
@@ -112,15 +111,21 @@ SpoolFrame ReadSpoolFrame(std::string_view buffer, size_t offset) {
   return frame;
 }
 
+void AppendSocketFrame(std::string_view payload, std::string* out) {
+  out->reserve(out->size() + kSocketHeaderBytes + payload.size());
+  AppendU32(static_cast<uint32_t>(payload.size()), out);
+  out->append(payload);
+}
+
+uint32_t SocketFrameLength(std::string_view header) { return ReadU32(header); }
+
 absl::Status WriteSocketFrame(int fd, std::string_view payload) {
   if (payload.size() > kMaxFrameBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("a socket frame of ", payload.size(), " bytes exceeds ", kMaxFrameBytes));
   }
   std::string bytes;
-  bytes.reserve(kSocketHeaderBytes + payload.size());
-  AppendU32(static_cast<uint32_t>(payload.size()), &bytes);
-  bytes.append(payload);
+  AppendSocketFrame(payload, &bytes);
   size_t written = 0;
   while (written < bytes.size()) {
     const ssize_t sent = send(fd, bytes.data() + written, bytes.size() - written, MSG_NOSIGNAL);
@@ -150,7 +155,7 @@ absl::StatusOr<std::optional<std::string>> ReadSocketFrame(int fd, int timeout_m
     return absl::UnavailableError("the peer stalled inside the header of a frame");
   if (head == Fill::kEndOfFile)
     return absl::UnavailableError("the peer closed the connection inside the header of a frame");
-  const uint32_t length = ReadU32(header);
+  const uint32_t length = SocketFrameLength(header);
   if (length > kMaxFrameBytes) {
     return absl::DataLossError(absl::StrCat("invalid socket frame: its length is ", length,
                                             " bytes, the limit is ", kMaxFrameBytes));

@@ -38,6 +38,12 @@ struct SpoolFrame {
 };
 SpoolFrame ReadSpoolFrame(std::string_view buffer, size_t offset);
 
+// For a caller with buffers of its own, which never blocks.
+constexpr size_t kSocketHeaderBytes = 4;
+void AppendSocketFrame(std::string_view payload, std::string* out);
+// The length of the payload, from at least kSocketHeaderBytes bytes. Not checked against a limit.
+uint32_t SocketFrameLength(std::string_view header);
+
 // Writes one socket frame. Waits while the socket is full, even if it is non-blocking. Never raises
 // SIGPIPE. Errors: Unavailable if the peer closed the connection; InvalidArgument for more than
 // kMaxFrameBytes.
