@@ -53,6 +53,7 @@ bool LoopAttribute(const Value& base, std::string_view name, Value* out) {
 }  // namespace
 
 bool Interpreter::Evaluate(const Expression& e, Value* out) {
+  const Level level(this);
   if (!Step(e.position)) return false;
   switch (e.kind) {
     case Kind::kConstant:

@@ -10,6 +10,9 @@ namespace {
 
 absl::string_view View(std::string_view s) { return absl::string_view(s.data(), s.size()); }
 
+// Far above real templates, and within an 8 MiB stack also under AddressSanitizer.
+constexpr int kMaxLevels = 1000;
+
 // The message that a loop variable is or belongs to; -1 = none.
 int32_t MessageOf(const Value& v) {
   if (v.is(Type::kString)) return v.text().TagAt(0).message;
@@ -77,8 +80,11 @@ bool Interpreter::CheckTextSize(size_t bytes) {
 
 bool Interpreter::Step(Position position) {
   position_ = position;
-  if (++steps_ <= limits_.max_steps) return true;
-  return Fail(absl::StrCat("more than ", limits_.max_steps, " steps"));
+  if (++steps_ > limits_.max_steps)
+    return Fail(absl::StrCat("more than ", limits_.max_steps, " steps"));
+  if (levels_ <= kMaxLevels) return true;
+  return Fail(absl::StrCat("expressions, blocks and calls are nested too deeply (more than ",
+                           kMaxLevels, " levels)"));
 }
 
 bool Interpreter::ExpectString(const Value& v, std::string_view what) {
@@ -136,6 +142,7 @@ Interpreter::Flow Interpreter::Execute(const Body& body) {
 }
 
 Interpreter::Flow Interpreter::Execute(const Statement& s) {
+  const Level level(this);
   if (!Step(s.position)) return Flow::kFailed;
   switch (s.kind) {
     case Statement::Kind::kText:

@@ -72,6 +72,15 @@ class Interpreter {
     size_t scope = 0;
   };
 
+  // Evaluate and Execute hold one each, which bounds the recursion over nested calls and over the
+  // nested expressions and statements in each of them.
+  struct Level {
+    explicit Level(Interpreter* in) : interpreter(in) { ++interpreter->levels_; }
+    ~Level() { --interpreter->levels_; }
+    Interpreter* const interpreter;
+  };
+
+  // Counts a step; false after Fail() if there were too many, or too many levels are open.
   bool Step(Position position);
   Flow Execute(const Body& body);
   Flow Execute(const Statement& s);
@@ -129,6 +138,7 @@ class Interpreter {
   bool generation_ = false;
   int64_t steps_ = 0;
   int depth_ = 0;
+  int levels_ = 0;
   Position position_;
   int loop_symbol_ = -1, caller_symbol_ = -1;
   absl::Status status_;

@@ -95,7 +95,8 @@ absl::StatusOr<ExpressionPtr> ExpressionParser::ParseExpression() {
   const Nesting nesting(this);
   RETURN_IF_ERROR(CheckNesting());
   ASSIGN_OR_RETURN(ExpressionPtr left, ParseOr());
-  while (IsName("if")) {
+  for (int length = 0; IsName("if");) {
+    RETURN_IF_ERROR(CountChain(&length));
     ExpressionPtr e = Make(Kind::kConditional, Next().position);
     ASSIGN_OR_RETURN(e->base, ParseOr());
     e->operands.push_back(std::move(left));
@@ -110,7 +111,8 @@ absl::StatusOr<ExpressionPtr> ExpressionParser::ParseExpression() {
 
 absl::StatusOr<ExpressionPtr> ExpressionParser::ParseOr() {
   ASSIGN_OR_RETURN(ExpressionPtr left, ParseAnd());
-  while (IsName("or")) {
+  for (int length = 0; IsName("or");) {
+    RETURN_IF_ERROR(CountChain(&length));
     ExpressionPtr e = Make(Kind::kOr, Next().position);
     e->base = std::move(left);
     ASSIGN_OR_RETURN(ExpressionPtr right, ParseAnd());
@@ -122,7 +124,8 @@ absl::StatusOr<ExpressionPtr> ExpressionParser::ParseOr() {
 
 absl::StatusOr<ExpressionPtr> ExpressionParser::ParseAnd() {
   ASSIGN_OR_RETURN(ExpressionPtr left, ParseNot());
-  while (IsName("and")) {
+  for (int length = 0; IsName("and");) {
+    RETURN_IF_ERROR(CountChain(&length));
     ExpressionPtr e = Make(Kind::kAnd, Next().position);
     e->base = std::move(left);
     ASSIGN_OR_RETURN(ExpressionPtr right, ParseNot());

@@ -119,6 +119,36 @@ TEST(InterpreterTest, BoundsDepth) {
   EXPECT_THAT(ErrorOf(ifs), HasSubstr("nested too deeply"));
 }
 
+// Neither the calls nor the expressions and blocks within one are many, but all of them are.
+TEST(InterpreterTest, BoundsDepthOfCallsAndExpressionsTogether) {
+  const auto Recursive = [](const std::string& open, const std::string& close) {
+    return "{% macro f() %}" + open + "{{ f() }}" + close + "{% endmacro %}{{ f() }}";
+  };
+  std::string ifs, ends;
+  for (int i = 0; i < 150; ++i) ifs += "{% if 1 %}", ends += "{% endif %}";
+  EXPECT_THAT(ErrorOf(Recursive(ifs, ends)), HasSubstr("nested too deeply"));
+  for (const std::string op : {"-", "not "}) {
+    std::string prefix;
+    for (int i = 0; i < 150; ++i) prefix += op;
+    EXPECT_THAT(ErrorOf("{% macro f() %}{{ " + prefix + "f() }}{% endmacro %}{{ f() }}"),
+                HasSubstr("nested too deeply"));
+  }
+}
+
+TEST(InterpreterTest, BoundsEveryChain) {
+  for (const std::string link : {" or 0", " and 1", " if 1", " + 0", " * 1", " ** 1"}) {
+    const std::string first = link == " or 0" ? "0" : "1";
+    const auto Chain = [&](int links) {
+      std::string text = "{{ " + first;
+      for (int i = 0; i < links; ++i) text += link;
+      return text + " }}";
+    };
+    EXPECT_EQ(*Render(Chain(500)), first) << link;
+    EXPECT_THAT(ErrorOf(Chain(501)), HasSubstr("more than 500 parts")) << link;
+    EXPECT_THAT(ErrorOf(Chain(100'000)), HasSubstr("more than 500 parts")) << link;
+  }
+}
+
 TEST(InterpreterTest, NamespaceMayHoldItself) {
   EXPECT_EQ(*Render("{% set ns = namespace() %}{% set ns.me = ns %}{{ ns.me.me is defined }}"),
             "True");
