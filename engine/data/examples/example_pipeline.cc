@@ -87,10 +87,10 @@ RecordError UnknownRole(const std::string& role, size_t message,
                         const std::vector<std::string>& printed) {
   const std::string near = NearestWord(role, printed);
   return {.code = "UNKNOWN_ROLE",
-          .message =
-              absl::StrCat("unknown role ", ShownJson(role), " in messages[", message, "]; ",
-                           near.empty() ? "the" : absl::StrCat("did you mean \"", near, "\"? The"),
-                           " chat template prints only the roles ", absl::StrJoin(printed, ", "))};
+          .message = absl::StrCat(
+              "unknown role ", ShownJson(nlohmann::ordered_json(role)), " in messages[", message,
+              "]; ", near.empty() ? "the" : absl::StrCat("did you mean \"", near, "\"? The"),
+              " chat template prints only the roles ", absl::StrJoin(printed, ", "))};
 }
 
 // Refuses a role of which the template prints nothing. A role that the template prints like the
