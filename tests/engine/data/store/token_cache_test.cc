@@ -72,6 +72,20 @@ TEST_F(TokenCacheTest, TheSecondRunReadsWhatTheFirstOneMade) {
   EXPECT_EQ(Temporaries(), 0u);
 }
 
+// Between two parts of a hash, and at its end, progress is reported as 0; reading reports more.
+TEST_F(TokenCacheTest, HashesEachFileOnce) {
+  const TextPipeline text = *OpenTextPipeline(config_);
+  int hashed = 0;
+  const PrepareProgress progress = [&](double fraction) {
+    hashed += fraction == 0;
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(
+      PrepareData(config_, text, progress, {.num_threads = 1, .cache_folder = cache_}).ok());
+  EXPECT_EQ(hashed, 1);
+  EXPECT_EQ(Files(".tokens").size(), 1u);
+}
+
 // Over random rows (rapidcheck; a failure prints the RC_PARAMS that repeat it).
 TEST_F(TokenCacheTest, WhatComesBackIsWhatWasMade) {
   EXPECT_TRUE(rc::check("cache round trip", [&] {
