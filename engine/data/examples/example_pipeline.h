@@ -80,10 +80,10 @@ class ExamplePipeline {
     RenderedConversation rendered;
     std::vector<TextSpan> targets;
   };
-  std::optional<RecordError> Tokenize(const Conversation& conversation, bool keep_text,
-                                      Scratch* scratch, TokenRow* row) const;
-  // Through the chat template.
-  std::optional<RecordError> RenderMessages(const Conversation& conversation, Scratch* scratch,
+  std::optional<RecordError> Tokenize(Conversation& conversation, bool keep_text, Scratch* scratch,
+                                      TokenRow* row) const;
+  // Through the chat template. Roles may change (ReadRoles).
+  std::optional<RecordError> RenderMessages(Conversation& conversation, Scratch* scratch,
                                             TrainingText* text, RowNotes* notes) const;
   // Plain text and the EOS token, as TRL makes them (trl/trainer/sft_trainer.py: the EOS token is
   // added if the text does not end with it); all of it is trained but the first token.

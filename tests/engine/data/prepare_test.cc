@@ -195,7 +195,7 @@ TEST_F(PrepareTest, TrainsPlainTextButItsFirstToken) {
   EXPECT_EQ(Find(*data, "CONTROL_TOKENS")->count(), 1);
   EXPECT_EQ(Find(*data, "NO_ASSISTANT"), nullptr);
   const auto text = OpenTextPipeline(config);
-  const auto report = CheckMasking(*data, config, *text->tokenizer);
+  const auto report = CheckMasking(*data, config, *text);
   ASSERT_TRUE(report.ok()) << report.status();
   for (const auto& check : report->checks()) EXPECT_TRUE(check.passed()) << check.message();
 
@@ -237,6 +237,15 @@ TEST_F(PrepareTest, PutsTheTokenizersOwnStartInFrontOfPlainText) {
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(TrainExample(*data, 0).ids, Join({{kStart}, Bytes("Hi"), {kEnd}}));
   EXPECT_EQ(TrainExample(*data, 0).labels, Join({Ignored(1), Bytes("Hi"), {kEnd}}));
+}
+
+TEST_F(PrepareTest, PlainTextNeedsNoChatTemplate) {
+  v1::JobConfig config = Config("{\"text\":\"Hi\"}\n");
+  config.mutable_data()->set_chat_template("model");
+  EXPECT_TRUE(Prepare(config).ok());
+  config.mutable_data()->add_train()->set_path(folder_.Write("chat.jsonl", Row("a", "b")));
+  EXPECT_NE(Fault(config).find("has no chat template; set data.chat_template: chatml"),
+            std::string::npos);
 }
 
 TEST_F(PrepareTest, RefusesPlainTextWithoutEosToken) {
