@@ -34,12 +34,7 @@ absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place
                    fault.fatal ? "" : "; fix the record, or set data.bad_rows: skip"));
 }
 
-void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
-  const RowNotes& notes = row.notes;
-  if (notes.no_assistant) {
-    counters_.set_rows_without_assistant(counters_.rows_without_assistant() + 1);
-    findings_->Add("NO_ASSISTANT", false, place, "the conversation has no assistant message");
-  }
+void ExampleSet::AddLength(const TokenRow& row, const RecordLocation& place) {
   if (row.left_out == LeftOut::kNoTarget) {
     counters_.set_rows_without_target(counters_.rows_without_target() + 1);
     findings_->Add("NO_TARGET", false, place,
@@ -57,6 +52,15 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
                    absl::StrCat(row.num_tokens, " tokens, data.max_length is ",
                                 config_.max_length(), skipped ? ": skipped" : ": cut at the end"));
   }
+}
+
+void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
+  const RowNotes& notes = row.notes;
+  if (notes.no_assistant) {
+    counters_.set_rows_without_assistant(counters_.rows_without_assistant() + 1);
+    findings_->Add("NO_ASSISTANT", false, place, "the conversation has no assistant message");
+  }
+  AddLength(row, place);
   if (notes.empty_answer >= 0) {
     findings_->Add(
         "EMPTY_ANSWER", false, place,
