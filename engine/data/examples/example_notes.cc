@@ -39,6 +39,11 @@ bool IsReasoning(std::string_view key) {
          std::end(kReasoningKeys);
 }
 
+bool HasCalls(const ordered_json& message) {
+  const auto calls = message.find("tool_calls");
+  return calls != message.end() && calls->is_array() && !calls->empty();
+}
+
 bool StandsBefore(std::string_view answer, const ordered_json& messages, size_t end) {
   for (size_t i = 0; i < end; ++i) {
     std::string joined;
