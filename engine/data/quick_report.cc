@@ -124,7 +124,7 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
   if (fault) {
     place.line += fault->lines_down;
     place.column = fault->column;
-    findings_.Add(fault->code, bad_rows_fail_, place, fault->message);
+    findings_.AddBadRecord(fault->code, bad_rows_fail_, place, fault->message);
     return;
   }
   findings_.AddUnusedKeys(conversation.unused_keys, place);

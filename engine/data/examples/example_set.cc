@@ -26,7 +26,7 @@ absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place
   place.column = fault.column;
   const bool fails = fault.fatal || !SkipsBadRecords(config_.bad_rows());
   if (!fails || keep_going_) {
-    findings_->Add(fault.code, fails, place, fault.message);
+    findings_->AddBadRecord(fault.code, fails, place, fault.message);
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(

@@ -216,24 +216,23 @@ RecordError SyntaxFault(const JsonSyntaxError& error) {
 }  // namespace
 
 struct ConversationParser::Impl {
-  // *odd: some numbers are odd (engine/formats/json.h).
-  std::optional<RecordError> ReadRow(std::string_view record, ordered_json* row, bool* odd);
+  std::optional<RecordError> ReadRow(std::string_view record, ordered_json* row);
 
   simdjson::dom::parser parser;
 };
 
 std::optional<RecordError> ConversationParser::Impl::ReadRow(std::string_view record,
-                                                             ordered_json* row, bool* odd) {
+                                                             ordered_json* row) {
   simdjson::dom::element element;
   const simdjson::error_code error =
       parser.parse(record.data(), record.size(), /*realloc_if_needed=*/false).get(element);
-  *odd = error != simdjson::SUCCESS;
   if (error == simdjson::UTF8_ERROR) {
     const size_t at = FindInvalidUtf8(record);
     return Fault("BAD_UTF8", "the line is not UTF-8; convert the file, for example: iconv -t UTF-8",
                  at == std::string_view::npos ? 0 : static_cast<int64_t>(at) + 1);
   }
-  if (*odd) {
+  if (error != simdjson::SUCCESS) {
+    // Odd numbers (engine/formats/json.h), or an error.
     if (const auto syntax = ReadJsonWithSpelling(record, row)) return SyntaxFault(*syntax);
   } else {
     *row = ToOrderedJson(element);
@@ -256,12 +255,10 @@ ConversationParser::~ConversationParser() = default;
 std::optional<RecordError> ConversationParser::Parse(std::string_view record, SourceFormat format,
                                                      Conversation* conversation) {
   ordered_json row;
-  bool odd = false;
-  if (auto fault = impl_->ReadRow(record, &row, &odd)) return fault;
+  if (auto fault = impl_->ReadRow(record, &row)) return fault;
   *conversation = Conversation{};
   if (auto fault = TakeConversation(format, &row, conversation)) return fault;
   for (const auto& item : row.items()) conversation->unused_keys.push_back(item.key());
-  if (!odd) return std::nullopt;
   if (auto fault = RefuseOddNumbers(conversation->messages, "messages")) return fault;
   if (auto fault = RefuseOddNumbers(conversation->tools, "tools")) return fault;
   return RefuseOddNumbers(conversation->variables, "chat_template_kwargs");
@@ -269,8 +266,7 @@ std::optional<RecordError> ConversationParser::Parse(std::string_view record, So
 
 std::optional<SourceFormat> ConversationParser::Detect(std::string_view record) {
   ordered_json row;
-  bool odd = false;
-  if (impl_->ReadRow(record, &row, &odd)) return std::nullopt;
+  if (impl_->ReadRow(record, &row)) return std::nullopt;
   return DetectFormat(row);
 }
 

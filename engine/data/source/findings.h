@@ -22,8 +22,7 @@ struct RecordLocation {
 };
 
 enum class Severity { kIgnore, kWarning, kError };
-// The severity that data.findings gives `code`; kWarning for a code that cannot be set there, and
-// for EMPTY_ANSWER as an error: that makes bad records, which data.bad_rows decides about.
+// The severity that data.findings gives `code`; kWarning for a code that cannot be set there.
 Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code);
 
 // The files of a job, in the order of RecordLocation::file.
@@ -43,6 +42,10 @@ class Findings {
   // Counts one more of kind `code`. The first message of a kind is reported.
   void Add(const std::string& code, bool error, const RecordLocation& place,
            const std::string& message);
+  // The same for a record that cannot be used; whether that is an error depends on data.bad_rows
+  // alone.
+  void AddBadRecord(const std::string& code, bool error, const RecordLocation& place,
+                    const std::string& message);
   // Counts a record with keys that were not read (UNUSED_KEY); the message lists the keys.
   void AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place);
   // The same as Add for a finding outside of the data files ("" = no location).
@@ -68,7 +71,14 @@ class Findings {
     bool error = false;
     std::vector<std::string> elsewhere;
   };
-  Kind& KindOf(const std::string& code, bool error, const std::string& message);
+  // Which finding of `code` something is counted in.
+  struct KindKey {
+    bool error = false;
+    bool bad_records = false;
+  };
+  Kind& KindOf(const std::string& code, const KindKey& key, const std::string& message);
+  static void Count(const RecordLocation& place, Kind* kind);
+  Severity SeverityOfKind(const Kind& kind) const;
   std::string Message(const Kind& kind) const;
 
   const v1::FindingsConfig config_;
