@@ -102,6 +102,7 @@ std::optional<RecordError> ConvertFunctionCall(const std::string& where, ordered
     return BadSchema(
         absl::StrCat(where, " has \"function_call\" and \"tool_calls\"; keep one of them"));
   }
+  if (!message->contains("content")) (*message)["content"] = "";
   return ReadCalls(*call, where + ".function_call", &(*message)["tool_calls"]);
 }
 
