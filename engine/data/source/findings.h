@@ -33,6 +33,8 @@ class Findings {
  public:
   // Locations that are kept for each kind.
   static constexpr int kPlaces = 10;
+  // Keys that the message of UNUSED_KEY lists.
+  static constexpr size_t kUnusedKeys = 20;
 
   explicit Findings(const v1::DataConfig& data)
       : config_(data.findings()), files_(DataFiles(data)) {}
@@ -40,7 +42,13 @@ class Findings {
   // Counts one more of kind `code`. The first message of a kind is reported.
   void Add(const std::string& code, bool error, const RecordLocation& place,
            const std::string& message);
-  // The same for a finding outside of the data files ("" = no location).
+  // The same for a record that cannot be used; whether that is an error depends on data.bad_rows
+  // alone.
+  void AddBadRecord(const std::string& code, bool error, const RecordLocation& place,
+                    const std::string& message);
+  // Counts a record with keys that were not read (UNUSED_KEY); the message lists the keys.
+  void AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place);
+  // The same as Add for a finding outside of the data files ("" = no location).
   void AddElsewhere(const std::string& code, bool error, const std::string& place,
                     const std::string& message);
   // Appends a location to the message of a kind.
@@ -63,12 +71,21 @@ class Findings {
     bool error = false;
     std::vector<std::string> elsewhere;
   };
-  Kind& KindOf(const std::string& code, bool error, const std::string& message);
+  // Which finding of `code` something is counted in.
+  struct KindKey {
+    bool error = false;
+    bool bad_records = false;
+  };
+  Kind& KindOf(const std::string& code, const KindKey& key, const std::string& message);
+  static void Count(const RecordLocation& place, Kind* kind);
+  Severity SeverityOfKind(const Kind& kind) const;
   std::string Message(const Kind& kind) const;
 
   const v1::FindingsConfig config_;
   const std::vector<std::string> files_;
   std::vector<Kind> kinds_;
+  // The keys that the message of UNUSED_KEY lists.
+  std::vector<std::string> unused_keys_;
 };
 
 }  // namespace trainerd::engine
