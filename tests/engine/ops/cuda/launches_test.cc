@@ -47,8 +47,8 @@ TEST_F(LaunchesTest, OpensTheDeviceForRepeatableResults) {
   EXPECT_FALSE(at::globalContext().deterministicAlgorithmsWarnOnly());
 }
 
-// LibTorch's own choice for 2 documents of 512 tokens and 16 heads on 132 multiprocessors: in a fixed
-// order, ⌊(132 + 31) / 32⌋ = 5 blocks per document and head, else one per 128 keys, which is 4.
+// LibTorch's own choice for 2 documents of 512 tokens and 16 heads on 132 multiprocessors: in a
+// fixed order (132 + 31) / 32 = 5 blocks per document and head, else one per 128 keys, which is 4.
 TEST_F(LaunchesTest, FlashAttentionBackwardAddsInAFixedOrder) {
   constexpr int64_t kTokens = 1024;
   const AttentionShape shape{.num_heads = 16, .num_kv_heads = 8, .head_dim = 128, .scale = 0.1};
