@@ -127,11 +127,12 @@ class FieldCheck {
     for (const auto& item : messages_[index].items()) {
       if (rendered_.IsKeyRendered(index, position++)) continue;
       if (IsSilent(index, item.key(), item.value())) continue;
-      Add(absl::StrCat("messages[", index, "].", item.key()));
+      Add(item.key());
     }
   }
-  void Add(std::string field) {
-    if (notes_->unrendered.size() < kMaxUnrendered) notes_->unrendered.push_back(std::move(field));
+  void Add(const std::string& field) {
+    std::vector<std::string>& fields = notes_->unrendered;
+    if (std::find(fields.begin(), fields.end(), field) == fields.end()) fields.push_back(field);
   }
 
  private:

@@ -14,7 +14,6 @@
 namespace trainerd::engine {
 namespace {
 
-constexpr char kUnusedKey[] = "UNUSED_KEY";
 constexpr const char* kMediaKeys[] = {"image", "images", "audio", "audios", "video", "videos"};
 
 bool IsMedia(const std::string& key) {
@@ -89,16 +88,29 @@ Severity Findings::SeverityOfKind(const Kind& kind) const {
 }
 
 void Findings::AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place) {
+  AddKeys("UNUSED_KEY", "keys of records are not read:", keys, place);
+}
+
+void Findings::AddUnrenderedFields(const std::vector<std::string>& fields,
+                                   const RecordLocation& place) {
+  AddKeys("UNRENDERED_FIELD",
+          "fields are given of which the chat template prints no byte, so they are not trained; "
+          "remove them, or set data.chat_template to a template that prints them:",
+          fields, place);
+}
+
+void Findings::AddKeys(const char* code, const char* what, const std::vector<std::string>& keys,
+                       const RecordLocation& place) {
   if (keys.empty()) return;
-  Add(kUnusedKey, false, place, "keys of records are not read:");
-  std::string& message = *KindOf(kUnusedKey, {}, "").finding.mutable_message();
+  Add(code, false, place, what);
+  Kind& kind = KindOf(code, {}, "");
+  std::string& message = *kind.finding.mutable_message();
   for (const std::string& key : keys) {
-    const bool listed =
-        std::find(unused_keys_.begin(), unused_keys_.end(), key) != unused_keys_.end();
-    if (listed || unused_keys_.size() > kUnusedKeys) continue;
-    const bool first = unused_keys_.empty();
-    unused_keys_.push_back(key);
-    if (unused_keys_.size() > kUnusedKeys) {
+    const bool listed = std::find(kind.keys.begin(), kind.keys.end(), key) != kind.keys.end();
+    if (listed || kind.keys.size() > kListedKeys) continue;
+    const bool first = kind.keys.empty();
+    kind.keys.push_back(key);
+    if (kind.keys.size() > kListedKeys) {
       message += ", and others";
       continue;
     }

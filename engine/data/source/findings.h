@@ -33,8 +33,8 @@ class Findings {
  public:
   // Locations that are kept for each kind.
   static constexpr int kPlaces = 10;
-  // Keys that the message of UNUSED_KEY lists.
-  static constexpr size_t kUnusedKeys = 20;
+  // Keys that the message of UNUSED_KEY or UNRENDERED_FIELD lists.
+  static constexpr size_t kListedKeys = 20;
 
   explicit Findings(const v1::DataConfig& data)
       : config_(data.findings()), files_(DataFiles(data)) {}
@@ -48,6 +48,8 @@ class Findings {
                     const std::string& message);
   // Counts a record with keys that were not read (UNUSED_KEY); the message lists the keys.
   void AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place);
+  // The same for fields of which the template printed nothing (UNRENDERED_FIELD).
+  void AddUnrenderedFields(const std::vector<std::string>& fields, const RecordLocation& place);
   // The same as Add for a finding outside of the data files ("" = no location).
   void AddElsewhere(const std::string& code, bool error, const std::string& place,
                     const std::string& message);
@@ -70,6 +72,7 @@ class Findings {
     internal::TokenSetSummary::Finding finding;
     bool error = false;
     std::vector<std::string> elsewhere;
+    std::vector<std::string> keys;  // that the message lists
   };
   // Which finding of `code` something is counted in.
   struct KindKey {
@@ -78,14 +81,14 @@ class Findings {
   };
   Kind& KindOf(const std::string& code, const KindKey& key, const std::string& message);
   static void Count(const RecordLocation& place, Kind* kind);
+  void AddKeys(const char* code, const char* what, const std::vector<std::string>& keys,
+               const RecordLocation& place);
   Severity SeverityOfKind(const Kind& kind) const;
   std::string Message(const Kind& kind) const;
 
   const v1::FindingsConfig config_;
   const std::vector<std::string> files_;
   std::vector<Kind> kinds_;
-  // The keys that the message of UNUSED_KEY lists.
-  std::vector<std::string> unused_keys_;
 };
 
 }  // namespace trainerd::engine
