@@ -33,7 +33,7 @@ TEST(ToolFormsTest, TakesToolsAsListOrText) {
   EXPECT_EQ(Tools("{}"), "null {}");
   EXPECT_EQ(Tools(R"({"tools":"f(x)"
 })").substr(0, 43),
-            "BAD_SCHEMA \"tools\" is \"f(x)\"; it must be a ");
+            "BAD_SCHEMA \"tools\" is \"call f\"; it must be a ");
 }
 
 TEST(ToolFormsTest, WrapsFunctionsAsTools) {
