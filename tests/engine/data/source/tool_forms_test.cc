@@ -31,9 +31,8 @@ TEST(ToolFormsTest, TakesToolsAsListOrText) {
   EXPECT_EQ(Tools(R"({"tools":[]})"), "[] {}");
   EXPECT_EQ(Tools(R"({"tools":""})"), "null {}");
   EXPECT_EQ(Tools("{}"), "null {}");
-  EXPECT_EQ(Tools(R"({"tools":"f(x)"
-})").substr(0, 43),
-            "BAD_SCHEMA \"tools\" is \"f(x)\"; it must be a ");
+  EXPECT_EQ(Tools(R"({"tools":"call f"})"),
+            "BAD_SCHEMA \"tools\" is \"call f\"; it must be a list of functions");
 }
 
 TEST(ToolFormsTest, WrapsFunctionsAsTools) {
