@@ -198,6 +198,12 @@ TEST(ChatTemplateTest, GivesTextAsOnePartToTemplatesThatPrintOnlyLists) {
             "[0.<user>][0+one][0.;][1.<assistant>][1+two][1.;][1+three][1.;]");
 }
 
+TEST(ChatTemplateTest, GivesOnePartToTemplatesThatReadTheFirstAlone) {
+  EXPECT_EQ(SpansOf("{% for m in messages %}{{ '<' + m['content'][0]['text'] + '>' }}{% endfor %}",
+                    kTextAndList),
+            "[0.<][0+one][0.>][1.<][1+two three][1.>]");
+}
+
 TEST(ChatTemplateTest, DecidesTheFormForEachRole) {
   const std::string source =
       "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}"
