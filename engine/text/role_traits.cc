@@ -12,9 +12,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Without white space, quotes or markup, which a template may strip or escape.
+constexpr char kPartKey[] = "type";
 constexpr char kFirst[] = "probeone", kSecond[] = "probetwo";
 
-Json Part(const char* text) { return {{"type", "text"}, {"text", text}}; }
+Json Part(const char* text) { return {{kPartKey, "text"}, {"text", text}}; }
 
 // Content of the messages around the probed one.
 Json Filler(const char* text, bool as_list) {
@@ -89,7 +90,7 @@ PlaceResult TryPlace(int place, const std::string& role, const RenderProbe& rend
   PlaceResult result;
   const std::string both = std::string(kFirst) + kSecond;
   for (const bool fillers_as_list : {false, true}) {
-    // Whether `expected` was printed without a break: the structure of a list would be one.
+    // Whether `expected` was printed, and the structure of a list was not.
     const auto prints = [&](Json content, const std::string& expected) {
       size_t index = 0;
       const Json messages =
@@ -98,7 +99,9 @@ PlaceResult TryPlace(int place, const std::string& role, const RenderProbe& rend
       if (!rendered.ok()) return false;
       result.rendered = true;
       result.printed |= rendered->IsKeyRendered(index, kContentPosition);
-      return ContentOf(*rendered, index).find(expected) != std::string::npos;
+      const std::string content_bytes = ContentOf(*rendered, index);
+      return content_bytes.find(expected) != std::string::npos &&
+             content_bytes.find(kPartKey) == std::string::npos;
     };
     result.text = prints(kFirst, kFirst);
     result.list = prints(Json::array({Part(kFirst), Part(kSecond)}), both);
