@@ -9,7 +9,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "engine/model/model_config.h"
+#include "engine/model/folder/model_config.h"
 #include "engine/model/model_writer.h"
 #include "engine/model/parameters.h"
 #include "nlohmann/json.hpp"

@@ -11,7 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/model/decoder.h"
-#include "engine/model/hf_folder.h"
+#include "engine/model/folder/hf_folder.h"
 #include "engine/model/parameters.h"
 #include "engine/platform/torch_status.h"
 #include "engine/train/sample_generator.h"

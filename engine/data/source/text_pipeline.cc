@@ -5,18 +5,38 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 
-absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config) {
-  TextPipeline text;
-  ASSIGN_OR_RETURN(text.tokenizer, Tokenizer::Load(config.model().path()));
+namespace {
+
+constexpr char kChatMlEnd[] = "<|im_end|>";
+
+// ChatML whose turns end with a token, because text that is no token would not end generation.
+absl::StatusOr<std::string> ChatMlFor(const Tokenizer& tokenizer, const std::string& model_path) {
+  const std::string source = ChatTemplate::ChatMlSource();
+  if (tokenizer.TokenToId(kChatMlEnd).has_value()) return source;
+  if (!tokenizer.eos_id().has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data.chat_template: chatml needs the token ", kChatMlEnd,
+                     " or an eos_token to end a turn, and the tokenizer of ", model_path,
+                     " has neither; set eos_token in its tokenizer_config.json"));
+  }
+  // The marker is part of a literal in single quotes.
+  return absl::StrReplaceAll(source, {{kChatMlEnd, "' + eos_token + '"}});
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ChatTemplate>> OpenChatTemplate(const v1::JobConfig& config,
+                                                               const Tokenizer& tokenizer) {
   const std::string& choice = config.data().chat_template();
   std::string source;
   if (choice.empty() || choice == "model") {
-    source = text.tokenizer->chat_template_source();
+    source = tokenizer.chat_template_source();
     if (source.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the model folder ", config.model().path(),
@@ -24,19 +44,25 @@ absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config) {
                        ".jinja file"));
     }
   } else if (choice == "chatml") {
-    source = ChatTemplate::ChatMlSource();
+    ASSIGN_OR_RETURN(source, ChatMlFor(tokenizer, config.model().path()));
   } else {
     absl::StatusOr<std::string> file = ReadFile(choice);
     if (!file.ok()) return Annotate(file.status(), "data.chat_template");
     source = *std::move(file);
   }
   absl::StatusOr<std::unique_ptr<ChatTemplate>> chat_template =
-      ChatTemplate::FromSource(std::move(source), *text.tokenizer);
+      ChatTemplate::FromSource(std::move(source), tokenizer);
   if (!chat_template.ok()) {
     return Annotate(chat_template.status(), "data.chat_template (",
                     choice.empty() ? "model" : choice, ")");
   }
-  text.chat_template = *std::move(chat_template);
+  return chat_template;
+}
+
+absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config) {
+  TextPipeline text;
+  ASSIGN_OR_RETURN(text.tokenizer, Tokenizer::Load(config.model().path()));
+  ASSIGN_OR_RETURN(text.chat_template, OpenChatTemplate(config, *text.tokenizer));
   return text;
 }
 
