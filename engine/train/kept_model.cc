@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/train/kept_model.h"
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/str_cat.h"
 #include "engine/checkpoint/checkpoint_name.h"
+#include "engine/formats/json.h"
 #include "engine/model/folder/generation_config.h"
 #include "engine/model/model_writer.h"
 #include "proto/base/atomic_file.h"
@@ -18,8 +17,7 @@ namespace {
 absl::Status Untie(const std::string& folder) {
   const std::string path = folder + "/config.json";
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  nlohmann::ordered_json config =
-      nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseOrderedJson(text));
   config["tie_word_embeddings"] = false;
   return WriteFileAtomic(path, config.dump(2) + "\n", 0644);
 }

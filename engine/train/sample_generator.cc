@@ -29,7 +29,8 @@ absl::StatusOr<std::unique_ptr<SampleGenerator>> SampleGenerator::Create(
       new SampleGenerator(tokenizer, chat_template, std::move(options)));
   std::vector<int32_t>& stop_ids = sample_generator->stop_ids_;
   if (tokenizer.eos_id().has_value()) AddId(*tokenizer.eos_id(), &stop_ids);
-  for (const int32_t id : EosIdsOf(model_folder)) AddId(id, &stop_ids);
+  ASSIGN_OR_RETURN(const std::vector<int32_t> eos_ids, EosIdsOf(model_folder));
+  for (const int32_t id : eos_ids) AddId(id, &stop_ids);
   const AnswerProbe probe = ProbeAnswer(chat_template, tokenizer, now);
   if (probe.end_of_turn.has_value()) AddId(*probe.end_of_turn, &stop_ids);
   return sample_generator;

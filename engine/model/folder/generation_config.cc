@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
@@ -16,30 +16,31 @@ using Json = nlohmann::ordered_json;
 
 constexpr char kEosKey[] = "eos_token_id";
 
-void AddId(const Json& value, std::vector<int32_t>* ids) {
-  if (!value.is_number_integer()) return;
-  const int64_t id = value.get<int64_t>();
-  if (id < 0 || id > std::numeric_limits<int32_t>::max()) return;
-  if (std::find(ids->begin(), ids->end(), id) == ids->end())
-    ids->push_back(static_cast<int32_t>(id));
-}
-
-std::vector<int32_t> EosIds(const Json& object) {
-  std::vector<int32_t> ids;
-  if (!object.is_object() || !object.contains(kEosKey)) return ids;
-  const Json& value = object[kEosKey];
-  AddId(value, &ids);
-  if (!value.is_array()) return ids;
-  for (const Json& id : value) AddId(id, &ids);
-  return ids;
-}
-
 absl::StatusOr<Json> ReadObject(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object())
+  absl::StatusOr<Json> json = ParseOrderedJson(text);
+  if (!json.ok()) return Annotate(json.status(), path);
+  if (!json->is_object())
     return absl::InvalidArgumentError(absl::StrCat(path, ": the file is not a JSON object"));
   return json;
+}
+
+// "eos_token_id": a number, a list of numbers, or nothing. Negative ids stand for none.
+absl::StatusOr<std::vector<int32_t>> EosIds(const Json& object, const std::string& path) {
+  std::vector<int32_t> ids;
+  if (!object.contains(kEosKey) || object[kEosKey].is_null()) return ids;
+  const Json& value = object[kEosKey];
+  for (const Json& id : value.is_array() ? value : Json::array({value})) {
+    if (!id.is_number_integer()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": \"", kEosKey, "\" has the value ", ShownJson(id), "; it must be a token id"));
+    }
+    const int64_t number = id.get<int64_t>();
+    if (number < 0 || number > std::numeric_limits<int32_t>::max()) continue;
+    if (std::find(ids.begin(), ids.end(), number) == ids.end())
+      ids.push_back(static_cast<int32_t>(number));
+  }
+  return ids;
 }
 
 // The generation settings that transformers derives where there is no generation_config.json.
@@ -53,12 +54,15 @@ Json FromModelConfig(const Json& config) {
 
 }  // namespace
 
-std::vector<int32_t> EosIdsOf(const std::string& folder) {
+absl::StatusOr<std::vector<int32_t>> EosIdsOf(const std::string& folder) {
   std::vector<int32_t> ids;
   for (const char* name : {"generation_config.json", "config.json"}) {
-    const absl::StatusOr<Json> json = ReadObject(absl::StrCat(folder, "/", name));
-    if (!json.ok()) continue;
-    for (const int32_t id : EosIds(*json)) {
+    const std::string path = absl::StrCat(folder, "/", name);
+    const absl::StatusOr<Json> json = ReadObject(path);
+    if (absl::IsNotFound(json.status())) continue;
+    RETURN_IF_ERROR(json.status());
+    ASSIGN_OR_RETURN(const std::vector<int32_t> found, EosIds(*json, path));
+    for (const int32_t id : found) {
       if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
     }
   }
@@ -66,14 +70,16 @@ std::vector<int32_t> EosIdsOf(const std::string& folder) {
 }
 
 absl::StatusOr<std::string> GenerationConfigWith(const std::string& folder, int32_t id) {
-  absl::StatusOr<Json> generation = ReadObject(folder + "/generation_config.json");
+  std::string path = folder + "/generation_config.json";
+  absl::StatusOr<Json> generation = ReadObject(path);
   const bool is_new = absl::IsNotFound(generation.status());
   if (is_new) {
-    ASSIGN_OR_RETURN(const Json config, ReadObject(folder + "/config.json"));
+    path = folder + "/config.json";
+    ASSIGN_OR_RETURN(const Json config, ReadObject(path));
     generation = FromModelConfig(config);
   }
   RETURN_IF_ERROR(generation.status());
-  std::vector<int32_t> ids = EosIds(*generation);
+  ASSIGN_OR_RETURN(std::vector<int32_t> ids, EosIds(*generation, path));
   const bool is_listed = std::find(ids.begin(), ids.end(), id) != ids.end();
   if (is_listed && !is_new) return std::string();
   if (!is_listed) ids.push_back(id);

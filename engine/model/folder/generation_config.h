@@ -11,13 +11,13 @@
 
 namespace trainerd::engine {
 
-// Ids of "eos_token_id", a number or a list, in both files of `folder`. A file that is missing or
-// not JSON has none.
-std::vector<int32_t> EosIdsOf(const std::string& folder);
+// Ids of "eos_token_id", a number or a list, in both files of `folder`, which may be missing.
+// Errors: InvalidArgument that names the file and the key.
+absl::StatusOr<std::vector<int32_t>> EosIdsOf(const std::string& folder);
 
 // The text of generation_config.json with `id` among its "eos_token_id"; "" if the file lists `id`
 // already. If the folder has no such file, the text is that of a new one with the special tokens of
-// config.json. Errors: InvalidArgument for a file that is not a JSON object.
+// config.json. Errors: InvalidArgument that names the file and the key.
 absl::StatusOr<std::string> GenerationConfigWith(const std::string& folder, int32_t id);
 
 }  // namespace trainerd::engine

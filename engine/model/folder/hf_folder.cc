@@ -3,13 +3,13 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/formats/json.h"
 #include "engine/formats/placeholder_file.h"
 #include "engine/model/folder/weight_spec.h"
 #include "proto/base/atomic_file.h"
@@ -41,7 +41,11 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   if (const std::string placeholder = PlaceholderText(path, text); !placeholder.empty())
     return absl::DataLossError(absl::StrCat(path, ": ", placeholder));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const absl::StatusOr<nlohmann::json> parsed = ParseJson(text);
+  if (!parsed.ok()) {
+    return absl::DataLossError(absl::StrCat(path, ": ", parsed.status().message()));
+  }
+  const nlohmann::json& json = *parsed;
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     return absl::DataLossError(
         absl::StrCat(path, ": the index is not a JSON object with \"weight_map\""));

@@ -2,17 +2,18 @@
 #include "engine/text/tokenizer/tokenizer_config.h"
 
 #include <filesystem>
-#include <string_view>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
-#include "simdjson.h"
 
 namespace trainerd::engine {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 bool FileExists(const std::string& path) {
   std::error_code error;
@@ -23,56 +24,57 @@ absl::Status Malformed(const std::string& file, const std::string& path, const c
   return absl::InvalidArgumentError(absl::StrCat(file, " ", path, ": ", what));
 }
 
-// "eos_token": "</s>" or {"content": "</s>", …}.
-std::optional<std::string> TokenName(const simdjson::dom::object& o, std::string_view key) {
-  std::string_view name;
-  if (o[key].get(name) == simdjson::SUCCESS) return std::string(name);
-  if (o[key]["content"].get(name) == simdjson::SUCCESS) return std::string(name);
-  return std::nullopt;
+// The text of `object[key]`; null if there is none.
+const std::string* TextAt(const Json& object, const char* key) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(key);
+  return found == object.end() ? nullptr : found->get_ptr<const std::string*>();
 }
 
-absl::Status ReadConfigTemplate(const simdjson::dom::object& o, const std::string& file,
+// "eos_token": "</s>" or {"content": "</s>", …}.
+std::optional<std::string> TokenName(const Json& config, const char* key) {
+  const auto found = config.find(key);
+  if (found == config.end()) return std::nullopt;
+  const std::string* name = TextAt(config, key);
+  if (name == nullptr) name = TextAt(*found, "content");
+  return name == nullptr ? std::nullopt : std::optional<std::string>(*name);
+}
+
+absl::Status ReadConfigTemplate(const Json& json, const std::string& file,
                                 TokenizerConfig* config) {
-  simdjson::dom::element value;
-  if (o["chat_template"].get(value) != simdjson::SUCCESS || value.is_null()) {
+  const auto value = json.find("chat_template");
+  if (value == json.end() || value->is_null()) return absl::OkStatus();
+  if (value->is_string()) {
+    config->chat_template = value->get<std::string>();
     return absl::OkStatus();
   }
-  std::string_view text;
-  if (value.get(text) == simdjson::SUCCESS) {
-    config->chat_template = std::string(text);
-    return absl::OkStatus();
-  }
-  simdjson::dom::array list;
-  if (value.get(list) != simdjson::SUCCESS) {
+  if (!value->is_array()) {
     return Malformed(file, "$.chat_template", "expected a string or a list of {name, template}");
   }
-  for (const auto item : list) {
-    std::string_view name;
-    if (item["name"].get(name) == simdjson::SUCCESS && name == "default" &&
-        item["template"].get(text) == simdjson::SUCCESS) {
-      config->chat_template = std::string(text);
-    }
+  for (const Json& item : *value) {
+    const std::string *name = TextAt(item, "name"), *source = TextAt(item, "template");
+    if (name != nullptr && *name == "default" && source != nullptr) config->chat_template = *source;
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadConfigAddedTokens(const simdjson::dom::object& o, const std::string& file,
+absl::Status ReadConfigAddedTokens(const Json& json, const std::string& file,
                                    TokenizerConfig* config) {
-  simdjson::dom::object tokens;
-  if (o["added_tokens_decoder"].get(tokens) != simdjson::SUCCESS) return absl::OkStatus();
-  for (const auto [key, value] : tokens) {
+  const auto tokens = json.find("added_tokens_decoder");
+  if (tokens == json.end() || !tokens->is_object()) return absl::OkStatus();
+  for (const auto& [key, value] : tokens->items()) {
     AddedToken token;
-    std::string_view content;
-    const std::string path = absl::StrCat("$.added_tokens_decoder[\"", std::string(key), "\"]");
-    if (!absl::SimpleAtoi(absl::string_view(key.data(), key.size()), &token.id) || token.id < 0 ||
-        token.id > (1 << 24) || value["content"].get(content) != simdjson::SUCCESS) {
+    const std::string path = absl::StrCat("$.added_tokens_decoder[\"", key, "\"]");
+    const std::string* content = TextAt(value, "content");
+    if (!absl::SimpleAtoi(key, &token.id) || token.id < 0 || token.id > (1 << 24) ||
+        content == nullptr) {
       return Malformed(file, path, "expected a token id and \"content\"");
     }
-    const auto flag = [&token_json = value](std::string_view name) {
-      bool on;
-      return token_json[name].get(on) == simdjson::SUCCESS && on;
+    const auto flag = [&token_json = value](const char* name) {
+      const auto found = token_json.find(name);
+      return found != token_json.end() && *found == true;
     };
-    token.content = std::string(content);
+    token.content = *content;
     token.special = flag("special");
     token.normalized = flag("normalized");
     token.lstrip = flag("lstrip");
@@ -84,19 +86,16 @@ absl::Status ReadConfigAddedTokens(const simdjson::dom::object& o, const std::st
 }
 
 // Fills what `config` does not have yet.
-absl::Status ReadConfig(const std::string& json, const std::string& file, TokenizerConfig* config) {
-  simdjson::dom::parser parser;
-  simdjson::dom::object o;
-  const auto error = parser.parse(json.data(), json.size()).get(o);
-  if (error != simdjson::SUCCESS) {
-    return Malformed(file, "$", simdjson::error_message(error));
-  }
-  if (!config->bos) config->bos = TokenName(o, "bos_token");
-  if (!config->eos) config->eos = TokenName(o, "eos_token");
-  if (!config->pad) config->pad = TokenName(o, "pad_token");
-  if (!config->unk) config->unk = TokenName(o, "unk_token");
-  RETURN_IF_ERROR(ReadConfigTemplate(o, file, config));
-  return ReadConfigAddedTokens(o, file, config);
+absl::Status ReadConfig(const std::string& text, const std::string& file, TokenizerConfig* config) {
+  const absl::StatusOr<Json> json = ParseOrderedJson(text);
+  if (!json.ok()) return Annotate(json.status(), file);
+  if (!json->is_object()) return Malformed(file, "$", "expected an object");
+  if (!config->bos) config->bos = TokenName(*json, "bos_token");
+  if (!config->eos) config->eos = TokenName(*json, "eos_token");
+  if (!config->pad) config->pad = TokenName(*json, "pad_token");
+  if (!config->unk) config->unk = TokenName(*json, "unk_token");
+  RETURN_IF_ERROR(ReadConfigTemplate(*json, file, config));
+  return ReadConfigAddedTokens(*json, file, config);
 }
 
 }  // namespace

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "engine/text/tokenizer/tokenizer_json.h"
 #include "engine/text/tokenizer/tokenizer_model.h"
 #include "proto/base/status_macros.h"
@@ -236,7 +238,12 @@ absl::Status CheckDecoder(const element& root) {
 absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view json) {
   simdjson::dom::parser parser;
   element root;
-  const auto error = parser.parse(json.data(), json.size()).get(root);
+  auto error = parser.parse(json.data(), json.size()).get(root);
+  if (error != simdjson::SUCCESS) {
+    if (const std::optional<std::string> readable = WithoutOddNumbers(json); readable) {
+      error = parser.parse(*readable).get(root);
+    }
+  }
   if (error != simdjson::SUCCESS) {
     return Malformed("$", simdjson::error_message(error));
   }

@@ -87,6 +87,10 @@ TEST_F(ModelFolderTest, ReportsDamagedIndexes) {
   WriteFile(index, R"({"weight_map": {"c": "one.safetensors"}})");
   EXPECT_THAT(Message(HfFolder::Open(dir_.path()).status()),
               HasSubstr("\"c\" is not in one.safetensors"));
+  WriteFile(index, R"({"weight_map": {"a": NaN}})");
+  EXPECT_THAT(Message(HfFolder::Open(dir_.path()).status()), HasSubstr("\"a\" has no file name"));
+  WriteFile(index, R"({"metadata": {"n": 1e999}, "weight_map": {"a": "one.safetensors"}})");
+  EXPECT_TRUE(HfFolder::Open(dir_.path()).ok());
   WriteFile(index, R"({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}})");
   EXPECT_THAT(Message(HfFolder::Open(dir_.path()).status()), HasSubstr("tensor \"a\" is in"));
 }

@@ -43,9 +43,13 @@ TEST_F(GenerationConfigTest, KeepsTheOtherSettings) {
 }
 
 TEST_F(GenerationConfigTest, ListsTheIdsOfBothFiles) {
-  EXPECT_THAT(EosIdsOf(dir_.path()), ElementsAre(2));
-  dir_.Write("generation_config.json", R"({"eos_token_id": [3, 2, -1, "x", 99999999999]})");
-  EXPECT_THAT(EosIdsOf(dir_.path()), ElementsAre(3, 2));
+  EXPECT_THAT(*EosIdsOf(dir_.path()), ElementsAre(2));
+  dir_.Write("generation_config.json", R"({"eos_token_id": [3, 2, -1, 99999999999]})");
+  EXPECT_THAT(*EosIdsOf(dir_.path()), ElementsAre(3, 2));
+  dir_.Write("generation_config.json", R"({"eos_token_id": 1e999})");
+  const absl::Status status = EosIdsOf(dir_.path()).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("\"eos_token_id\""));
 }
 
 }  // namespace

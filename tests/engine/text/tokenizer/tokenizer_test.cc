@@ -274,6 +274,42 @@ TEST(TokenizerTest, TakesAddedTokensFromTheConfiguration) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("$.eos_token: \"<|none|>\""));
 }
 
+TEST(TokenizerTest, ReadsOddNumbersInUnusedKeys) {
+  TempDir folder;
+  std::string file = ReadText(Folder("gpt2") + "/tokenizer.json");
+  file.insert(file.find('{') + 1, R"("x_scores": [NaN, 1e400, 123456789012345678901],)");
+  folder.Write("tokenizer.json", file);
+  folder.Write("tokenizer_config.json",
+               R"({"model_max_length": 1000000000000000019884624838656, "x": [-Infinity, 2e999],
+                   "chat_template": "one"})");
+  folder.Write("special_tokens_map.json", R"({"x": NaN})");
+  const auto tokenizer = Tokenizer::Load(folder.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->chat_template_source(), "one");
+  EXPECT_EQ(Ids(**tokenizer, "Hello"), Ids(*LoadFamily("gpt2"), "Hello"));
+}
+
+TEST(TokenizerTest, NamesTheUsedKeyThatIsAnOddNumber) {
+  TempDir folder;
+  std::string file = ReadText(Folder("gpt2") + "/tokenizer.json");
+  folder.Write("tokenizer.json", file);
+  folder.Write("tokenizer_config.json", R"({"chat_template": NaN})");
+  EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
+              HasSubstr("/tokenizer_config.json $.chat_template"));
+  folder.Write("tokenizer_config.json", "{\n\"a\": 1e999,\n\"b\": x}");
+  EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
+              HasSubstr("/tokenizer_config.json: line 3, column 6: syntax error"));
+  folder.Write("tokenizer_config.json", "{}");
+  folder.Write("tokenizer.json",
+               R"({"model": {"type": "BPE", "dropout": NaN, "vocab": {}, "merges": []}})");
+  EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
+              HasSubstr("$.model.dropout"));
+  folder.Write("tokenizer.json",
+               R"({"model": {"type": "BPE", "vocab": {"a": 1e999}, "merges": []}})");
+  EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
+              HasSubstr("$.model.vocab"));
+}
+
 TEST(TokenizerTest, EncodesFromManyThreads) {
   const auto tokenizer = LoadFamily("qwen3");
   const std::string text = "Hello world, it's naïve 123 <|im_start|>你好世界";

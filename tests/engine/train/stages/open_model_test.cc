@@ -95,7 +95,7 @@ TEST(OpenModelTest, FinalModelStopsWhereTheTemplateEndsATurn) {
     EXPECT_EQ(ran.events.CountNotices("STOP_TOKEN"), 1);
     const auto tokenizer = Tokenizer::Load(spec.run_dir() + "/final");
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-    EXPECT_THAT(EosIdsOf(spec.run_dir() + "/final"),
+    EXPECT_THAT(*EosIdsOf(spec.run_dir() + "/final"),
                 ::testing::Contains((*tokenizer)->TokenToId("<|im_end|>").value()));
     EXPECT_TRUE(std::filesystem::exists(spec.run_dir() + "/final/generation_config.json"));
   }
