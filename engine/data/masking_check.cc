@@ -191,8 +191,8 @@ void AddWarningChecks(const Sample& sample, v1::DataConfig::TrainOn train_on, do
 
 absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                                                const v1::JobConfig& config,
-                                               const Tokenizer& tokenizer) {
-  Sampler sampler(data, tokenizer);
+                                               const TextPipeline& text) {
+  Sampler sampler(data, *text.tokenizer);
   const int64_t count = data.train_sequences.size();
   const CounterRng rng(config.train().seed(), RngPurpose::kMaskingSample, 0);
   for (const int64_t row : ChooseSeeded(count, kMaskingSampleRows, rng)) {
@@ -206,6 +206,9 @@ absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
   v1::MaskingReport report;
   AddStructureChecks(sample, trains_all, &report);
   AddWarningChecks(sample, config.data().train_on(), fraction, &report);
+  const bool keeps_list = text.chat_template->content_form() == ContentForm::kList;
+  AddCheck("content_form", /*passed=*/true, /*error=*/false, keeps_list ? 1 : 0,
+           keeps_list ? "list" : "joined text", &report);
   report.set_trained_fraction(fraction);
   report.set_sampled_rows(sample.rows);
   const int64_t first_step_rows =

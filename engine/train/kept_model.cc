@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/train/kept_model.h"
 
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/formats/json.h"
@@ -26,6 +28,7 @@ absl::Status Untie(const std::string& folder) {
 absl::StatusOr<bool> Change(const std::string& folder, const KeptModelChanges& changes) {
   if (changes.is_untied) RETURN_IF_ERROR(Untie(folder));
   if (!changes.chat_template.empty()) {
+    RETURN_IF_ERROR(RemoveAll(folder + "/additional_chat_templates"));
     RETURN_IF_ERROR(WriteFileAtomic(folder + "/chat_template.jinja", changes.chat_template, 0644));
   }
   if (!changes.end_of_turn.has_value()) return false;
@@ -46,7 +49,12 @@ absl::StatusOr<bool> KeepModelFiles(const internal::AttemptSpec& spec,
       absl::StrCat(spec.run_dir(), "/", TemporaryName(spec.attempt(), "model"));
   RETURN_IF_ERROR(RemoveAll(temporary));
   RETURN_IF_ERROR(MakeDirectories(temporary));
-  RETURN_IF_ERROR(CopyModelFiles(spec.config().config().model().path(), temporary).status());
+  ASSIGN_OR_RETURN(const auto files,
+                   CopyModelFiles(spec.config().config().model().path(), temporary));
+  for (const auto& [name, file] : files) {
+    RETURN_IF_ERROR(
+        FsyncPath(std::filesystem::path(absl::StrCat(temporary, "/", name)).parent_path()));
+  }
   ASSIGN_OR_RETURN(const bool is_new, Change(temporary, changes));
   RETURN_IF_ERROR(FsyncPath(temporary));
   RETURN_IF_ERROR(CheckPublisher(spec.run_dir(), spec.attempt()));

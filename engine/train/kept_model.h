@@ -18,7 +18,7 @@ std::string KeptModelFolder(const std::string& run_dir);
 
 // What the kept files say differently from those of model.path.
 struct KeptModelChanges {
-  // Becomes chat_template.jinja; "" = the model's own templates.
+  // Becomes chat_template.jinja, the only template; "" = the model's own templates.
   std::string chat_template;
   // Becomes one of "eos_token_id" in generation_config.json.
   std::optional<int32_t> end_of_turn;

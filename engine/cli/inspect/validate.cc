@@ -91,8 +91,7 @@ absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config, const Job
   }
   if (!data.train_sequences.empty()) {
     AddError("WARM_UP", CheckWarmUp(config, report->total_steps()), report);
-    ASSIGN_OR_RETURN(const v1::MaskingReport checked,
-                     CheckMasking(data, config, *model.text.tokenizer));
+    ASSIGN_OR_RETURN(const v1::MaskingReport checked, CheckMasking(data, config, model.text));
     AddError("MASKING", MaskingStatus(checked), report);
   }
   return std::move(data.report);

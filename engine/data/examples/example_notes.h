@@ -3,6 +3,10 @@
 // changes nothing.
 #pragma once
 
+#include <string>
+#include <vector>
+
+#include "engine/data/source/conversation.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
@@ -26,10 +30,25 @@ struct RowNotes {
   int first_control_message = -1;
   // Bytes that the vocabulary cannot spell were dropped.
   bool lost_bytes = false;
+  // Fields that were given and of which the template rendered no byte: "tools",
+  // "messages[1].reasoning_content" …, at most kMaxUnrendered of them.
+  std::vector<std::string> unrendered;
+  // Arguments of a tool call are JSON text that the template's tojson quoted once more.
+  bool quoted_arguments = false;
 };
+
+inline constexpr size_t kMaxUnrendered = 3;
 
 // Fills in what depends on the messages alone: the first four.
 void NoteMessages(const nlohmann::ordered_json& messages, RowNotes* notes);
+
+// Fills in what depends on the template: the last two. `options` must be those of the rendering.
+// Not reported, because templates need not print them: tool_call_id, our own weight and train, the
+// name of a tool message whose call says it, and a switch (a number, true, false, or another text
+// than those of the usual fields) that the template mentions.
+void NoteFields(const Conversation& conversation, const ChatTemplate& chat_template,
+                const RenderOptions& options, const RenderedConversation& rendered,
+                RowNotes* notes);
 
 // Fills in what depends on the tokens: the rest. `encoding` is that of rendered.text.
 void NoteTokens(const nlohmann::ordered_json& messages, const RenderedConversation& rendered,

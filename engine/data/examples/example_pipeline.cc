@@ -8,11 +8,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/data/examples/labels.h"
+#include "engine/text/role_traits.h"
+#include "engine/text/template_messages.h"
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/nearest_word.h"
 
 #pragma GCC diagnostic error "-Wswitch"
 
@@ -79,6 +83,42 @@ RecordError StatusFault(std::string code, const absl::Status& status) {
   return {.code = std::move(code), .message = std::string(status.message())};
 }
 
+RecordError UnknownRole(const std::string& role, size_t message,
+                        const std::vector<std::string>& printed) {
+  const std::string near = NearestWord(role, printed);
+  return {.code = "UNKNOWN_ROLE",
+          .message = absl::StrCat(
+              "unknown role ", ShownJson(nlohmann::ordered_json(role)), " in messages[", message,
+              "]; ", near.empty() ? "the" : absl::StrCat("did you mean \"", near, "\"? The"),
+              " chat template prints only the roles ", absl::StrJoin(printed, ", "))};
+}
+
+// Refuses a role of which the template prints nothing. A role that the template prints like the
+// assistant's becomes "assistant": its messages are answers.
+std::optional<RecordError> ReadRoles(const ChatTemplate& chat_template,
+                                     const RenderOptions& options,
+                                     nlohmann::ordered_json* messages) {
+  for (size_t i = 0; i < messages->size(); ++i) {
+    nlohmann::ordered_json& role = (*messages)[i]["role"];
+    const RoleTraits& traits = chat_template.TraitsOf(role.get_ref<const std::string&>(), options);
+    if (!traits.printed && !traits.refused) {
+      return UnknownRole(role.get_ref<const std::string&>(), i,
+                         chat_template.PrintedRoles(options));
+    }
+    if (traits.answers) role = "assistant";
+  }
+  return std::nullopt;
+}
+
+// Profiles change text: lists of parts are joined for them.
+void JoinContent(nlohmann::ordered_json* messages) {
+  for (nlohmann::ordered_json& message : *messages) {
+    const auto content = message.find("content");
+    if (content == message.end()) continue;
+    if (std::optional<std::string> text = JoinedParts(*content)) *content = *std::move(text);
+  }
+}
+
 uint64_t Hash64(const std::string& text) {
   const std::string digest = Xxh3(text);
   uint64_t hash;
@@ -110,7 +150,9 @@ absl::StatusOr<std::unique_ptr<ExamplePipeline>> ExamplePipeline::Create(
   ASSIGN_OR_RETURN(const ControlTokens control_tokens,
                    ControlTokenRule(config.data().control_tokens()));
   ASSIGN_OR_RETURN(std::unique_ptr<Profile> profile, MakeProfile(config.data().profile()));
-  if (train_on == TrainOn::kTemplate && !text.chat_template->has_generation_marks()) {
+  const RenderOptions with_tools{.tools = nlohmann::ordered_json::array()};
+  if (train_on == TrainOn::kTemplate && !text.chat_template->has_generation_marks() &&
+      !text.chat_template->has_generation_marks(with_tools)) {
     return absl::InvalidArgumentError(
         "data.train_on is \"template\", but the chat template has no {% generation %} marks; set "
         "train_on: assistant, or chat_template to a .jinja file that has them");
@@ -136,17 +178,18 @@ TokenRow ExamplePipeline::Process(const JsonlLine& line, const RowOptions& optio
         "; the file ends inside this record, without a newline: it was cut off, copy it again");
   }
   if (!row.fault) {
+    if (config_.profile() != v1::DataConfig::PROFILE_NONE) JoinContent(&conversation.messages);
     profile_->Transform(options.index, config_.system_prompt(), &conversation.messages);
     row.fault = Tokenize(conversation, options.keep_text, scratch, &row);
   }
   return row;
 }
 
-std::optional<RecordError> ExamplePipeline::Tokenize(const Conversation& conversation,
-                                                     bool keep_text, Scratch* scratch,
-                                                     TokenRow* row) const {
+std::optional<RecordError> ExamplePipeline::Tokenize(Conversation& conversation, bool keep_text,
+                                                     Scratch* scratch, TokenRow* row) const {
   const RenderOptions options{
       .tools = conversation.tools, .extra = conversation.variables, .now = config_.now()};
+  if (auto fault = ReadRoles(*text_.chat_template, options, &conversation.messages)) return fault;
   absl::StatusOr<RenderedConversation> rendered =
       text_.chat_template->Render(conversation.messages, options);
   if (!rendered.ok()) return StatusFault("TEMPLATE_ERROR", rendered.status());
@@ -160,6 +203,7 @@ std::optional<RecordError> ExamplePipeline::Tokenize(const Conversation& convers
   const absl::Status encoded =
       text_.tokenizer->EncodeWithPlainText(rendered->text, scratch->content, &encoding);
   if (!encoded.ok()) return StatusFault("BAD_UTF8", encoded);
+  NoteFields(conversation, *text_.chat_template, options, *rendered, &row->notes);
   NoteTokens(conversation.messages, *rendered, encoding, *text_.tokenizer, &row->notes);
   if (row->notes.control_tokens && choices_.control_tokens == ControlTokens::kError) {
     return ControlTokenFault(row->notes, *text_.tokenizer);

@@ -73,8 +73,8 @@ class ExamplePipeline {
   };
   ExamplePipeline(const v1::DataConfig& config, const TextPipeline& text, const Choices& choices,
                   std::unique_ptr<Profile> profile);
-  std::optional<RecordError> Tokenize(const Conversation& conversation, bool keep_text,
-                                      Scratch* scratch, TokenRow* row) const;
+  std::optional<RecordError> Tokenize(Conversation& conversation, bool keep_text, Scratch* scratch,
+                                      TokenRow* row) const;
 
   const v1::DataConfig config_;
   const TextPipeline& text_;

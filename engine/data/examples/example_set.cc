@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 
@@ -82,6 +83,19 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
     findings_->Add("CONTROL_TOKENS", false, place,
                    "text of a message spells a control token and became one: it can "
                    "forge a turn");
+  }
+  if (!notes.unrendered.empty()) {
+    findings_->Add("UNRENDERED_FIELD", false, place,
+                   absl::StrCat(absl::StrJoin(notes.unrendered, ", "),
+                                notes.unrendered.size() > 1 ? " are" : " is",
+                                " given, and the chat template prints no byte of it, so it is not "
+                                "trained; remove it, or set data.chat_template to a template that "
+                                "prints it"));
+  }
+  if (notes.quoted_arguments) {
+    findings_->Add("QUOTED_ARGUMENTS", false, place,
+                   "the arguments of a tool call are JSON text, which the chat template quotes "
+                   "again as one string; store them as a JSON object");
   }
   if (notes.lost_bytes) {
     findings_->Add(

@@ -3,6 +3,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -34,24 +35,25 @@ absl::StatusOr<std::string> ChatMlFor(const Tokenizer& tokenizer, const std::str
 absl::StatusOr<std::unique_ptr<ChatTemplate>> OpenChatTemplate(const v1::JobConfig& config,
                                                                const Tokenizer& tokenizer) {
   const std::string& choice = config.data().chat_template();
-  std::string source;
+  std::vector<NamedTemplate> templates;
   if (choice.empty() || choice == "model") {
-    source = tokenizer.chat_template_source();
-    if (source.empty()) {
+    templates = tokenizer.chat_templates();
+    if (templates.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the model folder ", config.model().path(),
                        " has no chat template; set data.chat_template: chatml, or the path of a "
                        ".jinja file"));
     }
   } else if (choice == "chatml") {
-    ASSIGN_OR_RETURN(source, ChatMlFor(tokenizer, config.model().path()));
+    ASSIGN_OR_RETURN(std::string source, ChatMlFor(tokenizer, config.model().path()));
+    templates.push_back({"default", std::move(source)});
   } else {
     absl::StatusOr<std::string> file = ReadFile(choice);
     if (!file.ok()) return Annotate(file.status(), "data.chat_template");
-    source = *std::move(file);
+    templates.push_back({"default", *std::move(file)});
   }
   absl::StatusOr<std::unique_ptr<ChatTemplate>> chat_template =
-      ChatTemplate::FromSource(std::move(source), tokenizer);
+      ChatTemplate::FromTemplates(templates, tokenizer);
   if (!chat_template.ok()) {
     return Annotate(chat_template.status(), "data.chat_template (",
                     choice.empty() ? "model" : choice, ")");

@@ -69,18 +69,18 @@ absl::StatusOr<std::vector<std::string>> HashDataFiles(const v1::DataConfig& dat
 absl::StatusOr<std::string> TokenCacheKey(const v1::JobConfig& config, const TextPipeline& text,
                                           const std::vector<std::string>& file_hashes) {
   const v1::DataConfig& data = config.data();
-  const std::string& template_text = text.chat_template->source();
   std::string key;
   Put("code", kTokenCodeVersion, &key);
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+                           "added_tokens.json"}) {
     const absl::StatusOr<std::string> file =
         ReadFile(absl::StrCat(config.model().path(), "/", name));
     if (!file.ok() && !absl::IsNotFound(file.status())) return file.status();
     Put(name, file.ok() ? Xxh3(*file) : "", &key);
   }
-  Put("template", template_text, &key);
+  Put("template", text.chat_template->fingerprint(), &key);
   // The moment changes nothing unless the template uses it; system_prompt holds its own date.
-  const bool asks = template_text.find("strftime_now") != std::string::npos;
+  const bool asks = text.chat_template->ReadsVariable("strftime_now");
   Put("now", asks ? data.now() : "", &key);
   Put("profile", EnumText(data.profile()), &key);
   Put("system_prompt", data.system_prompt(), &key);

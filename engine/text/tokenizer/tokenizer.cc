@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
@@ -63,18 +64,24 @@ struct Tokenizer::Impl {
   bool nfc = false;
   PreTokenizer pre_tokenizer;
   std::vector<AddedToken> added_tokens;
+  absl::flat_hash_map<std::string, size_t> added_by_content;  // index into added_tokens
   absl::flat_hash_set<int32_t> special_ids;
   std::vector<int32_t> prefix, suffix;
   std::unique_ptr<AddedTokenMatcher> raw_tokens, normalized_tokens;
   std::optional<int32_t> bos, eos, pad, unk;
-  std::string chat_template, fingerprint;
+  std::vector<std::pair<std::string, std::string>> named_tokens;
+  std::vector<NamedTemplate> chat_templates;
+  std::string fingerprint;
   std::vector<uint8_t> unspellable;
 
   absl::Mutex mutex;
   std::vector<std::unique_ptr<Scratch>> idle ABSL_GUARDED_BY(mutex);
 
-  absl::Status AddConfigTokens(const TokenizerConfig& config);
-  absl::Status SetNamedTokens(const TokenizerConfig& config);
+  // `model_tokens`: as in TokenizerFile.
+  absl::Status AddConfigTokens(const TokenizerConfig& config, int64_t model_tokens);
+  // Adds one token, or replaces the flags of the added token with its content.
+  absl::Status AddToken(AddedToken token, int64_t model_tokens);
+  void SetNamedTokens(const TokenizerConfig& config);
   void BuildMatchers();
 
   std::unique_ptr<Scratch> TakeScratch();
@@ -88,36 +95,73 @@ struct Tokenizer::Impl {
   void EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
 };
 
-absl::Status Tokenizer::Impl::AddConfigTokens(const TokenizerConfig& config) {
-  const int64_t largest = tokenizer_json::LargestIdFor(vocabulary.num_tokens());
-  for (const AddedToken& token : config.added_tokens) {
-    const bool known = std::any_of(added_tokens.begin(), added_tokens.end(),
-                                   [&](const AddedToken& a) { return a.content == token.content; });
-    if (known) continue;
-    if (vocabulary.IdOf(token.content) != token.id &&
-        (token.id > largest || !vocabulary.Add(token.content, token.id))) {
+absl::Status Tokenizer::Impl::AddToken(AddedToken token, int64_t model_tokens) {
+  if (token.content.empty()) return absl::OkStatus();
+  const auto [found, is_new] = added_by_content.try_emplace(token.content, added_tokens.size());
+  if (!is_new) {
+    AddedToken& known = added_tokens[found->second];
+    // As in the reference, a token that was special stays so for Decode.
+    if (known.special) special_ids.insert(known.id);
+    token.id = known.id;
+    known = std::move(token);
+    return absl::OkStatus();
+  }
+  token.id = vocabulary.IdOf(token.content);
+  if (token.id < 0) {
+    token.id = NextAddedId(model_tokens, added_tokens);
+    if (token.id > tokenizer_json::kMaxTokenId || !vocabulary.Add(token.content, token.id)) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "tokenizer_config.json $.added_tokens_decoder[\"", token.id, "\"]: its id is above ",
-          largest, ", or its id or content belongs to another token of tokenizer.json"));
+          "tokenizer_config.json: the added token \"", token.content, "\" needs the id ", token.id,
+          ", which belongs to another token of tokenizer.json"));
     }
-    added_tokens.push_back(token);
+  }
+  added_tokens.push_back(std::move(token));
+  return absl::OkStatus();
+}
+
+// Source: transformers 5.23, tokenization_utils_tokenizers.py, TokenizersBackend.__init__.
+absl::Status Tokenizer::Impl::AddConfigTokens(const TokenizerConfig& config, int64_t model_tokens) {
+  const auto is_named = [&](const AddedToken& token) {
+    return std::any_of(config.named_tokens.begin(), config.named_tokens.end(),
+                       [&](const auto& named) { return named.second.content == token.content; });
+  };
+  if (!config.has_decoder) {
+    // Without added_tokens_decoder the tokens of tokenizer.json take its place.
+    for (AddedToken& token : added_tokens) token.special |= is_named(token);
+  }
+  absl::flat_hash_set<int32_t> ids_of_file;
+  for (size_t i = 0; i < added_tokens.size(); ++i) {
+    added_by_content.try_emplace(added_tokens[i].content, i);
+    ids_of_file.insert(added_tokens[i].id);
+  }
+  for (const AddedToken& token : config.added_tokens) {
+    // tokenizer.json wins over added_tokens.json.
+    if (!config.has_decoder && ids_of_file.contains(token.id)) continue;
+    AddedToken added = token;
+    added.special |= is_named(token);
+    RETURN_IF_ERROR(AddToken(std::move(added), model_tokens));
+  }
+  for (const auto& [name, token] : config.named_tokens) {
+    if (added_by_content.contains(token.content)) continue;
+    RETURN_IF_ERROR(AddToken(token, model_tokens));
+  }
+  for (const AddedToken& token : config.extra_tokens) {
+    if (added_by_content.contains(token.content)) continue;
+    RETURN_IF_ERROR(AddToken(token, model_tokens));
   }
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::Impl::SetNamedTokens(const TokenizerConfig& config) {
-  const auto resolve = [&](const char* key, const std::optional<std::string>& name,
-                           std::optional<int32_t>* id) -> absl::Status {
-    if (!name.has_value() || name->empty()) return absl::OkStatus();
-    *id = vocabulary.IdOf(*name);
-    if (**id >= 0) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("tokenizer_config.json $.", key, ": \"", *name,
-                                                   "\" is not a token of tokenizer.json"));
-  };
-  RETURN_IF_ERROR(resolve("bos_token", config.bos, &bos));
-  RETURN_IF_ERROR(resolve("eos_token", config.eos, &eos));
-  RETURN_IF_ERROR(resolve("pad_token", config.pad, &pad));
-  return resolve("unk_token", config.unk, &unk);
+void Tokenizer::Impl::SetNamedTokens(const TokenizerConfig& config) {
+  for (const auto& [name, token] : config.named_tokens) {
+    named_tokens.emplace_back(name, token.content);
+    const int32_t id = vocabulary.IdOf(token.content);
+    if (id < 0) continue;  // empty
+    if (name == "bos_token") bos = id;
+    if (name == "eos_token") eos = id;
+    if (name == "pad_token") pad = id;
+    if (name == "unk_token") unk = id;
+  }
 }
 
 void Tokenizer::Impl::BuildMatchers() {
@@ -275,14 +319,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& fo
   Xxh3Stream hash;
   hash.Update(json.data(), json.size());
   hash.Update(config.json.data(), config.json.size());
-  impl->chat_template = std::move(config.chat_template);
+  impl->chat_templates = std::move(config.chat_templates);
   impl->fingerprint = ToHex(hash.Digest());
-  if (const auto status = impl->AddConfigTokens(config); !status.ok()) {
+  if (const auto status = impl->AddConfigTokens(config, parsed->model_tokens); !status.ok()) {
     return Annotate(status, folder);
   }
-  if (const auto status = impl->SetNamedTokens(config); !status.ok()) {
-    return Annotate(status, folder);
-  }
+  impl->SetNamedTokens(config);
   impl->BuildMatchers();
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
@@ -356,7 +398,12 @@ std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
 std::string_view Tokenizer::IdToToken(int32_t id) const { return impl_->vocabulary.Spelling(id); }
 bool Tokenizer::IsSpecial(int32_t id) const { return impl_->special_ids.contains(id); }
 absl::Span<const AddedToken> Tokenizer::added_tokens() const { return impl_->added_tokens; }
-const std::string& Tokenizer::chat_template_source() const { return impl_->chat_template; }
+absl::Span<const std::pair<std::string, std::string>> Tokenizer::named_tokens() const {
+  return impl_->named_tokens;
+}
+const std::vector<NamedTemplate>& Tokenizer::chat_templates() const {
+  return impl_->chat_templates;
+}
 std::string Tokenizer::fingerprint() const { return impl_->fingerprint; }
 
 int64_t Tokenizer::unspellable_bytes() const {
