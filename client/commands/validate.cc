@@ -71,8 +71,10 @@ int ValidateHere(const JobFile& job, const ValidateOptions& options, const Conte
 }  // namespace
 
 int RunValidate(const ValidateOptions& options, const Context& context) {
-  const absl::StatusOr<JobFile> job = ReadJobFile(
-      {.path = options.file, .sets = options.sets, .working_dir = context.env.working_dir});
+  const absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
+                                                   .sets = options.sets,
+                                                   .working_dir = context.env.working_dir,
+                                                   .home_dir = context.env.home_dir});
   if (!job.ok()) return PrintError(job.status(), context.err());
   if (!job->violations.empty()) {
     PrintViolations(job->violations, job->path, context.err());

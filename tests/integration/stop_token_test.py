@@ -74,7 +74,7 @@ class StopTokenTest(unittest.TestCase):
                 ids = model.generate(**prompt, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)[0][prompt["input_ids"].shape[1]:].tolist()
             self.assertEqual(ids[-1], END_OF_TURN)
             self.assertEqual(tokenizer.decode(ids, skip_special_tokens=True), "yo yo")
-            # Without the end of the turn, the same model goes on.
+            # Without the end of the turn, the same model keeps generating.
             with torch.no_grad():
                 more = model.generate(**prompt, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, eos_token_id=END_OF_TEXT)[0]
             self.assertGreater(len(more), prompt["input_ids"].shape[1] + len(ids))

@@ -138,7 +138,8 @@ absl::StatusOr<v1::DataReport> Report(const v1::JobConfig& config, const Validat
 }  // namespace
 
 absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out) {
-  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job, ReadResolvedJob({.path = options.job_file}));
+  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job,
+                   ReadResolvedJob({.path = options.job_file, .home_dir = options.home_dir}));
   ASSIGN_OR_RETURN(const v1::DataReport report, Report(job.config(), options));
   std::fprintf(out, "%s\n", MessageToJsonPretty(report).c_str());
   return !HasErrors(report);

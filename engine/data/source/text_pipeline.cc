@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/text_pipeline.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +20,8 @@ constexpr char kChatMlEnd[] = "<|im_end|>";
 // ChatML whose turns end with a token, because text that is no token would not end generation.
 absl::StatusOr<std::string> ChatMlFor(const Tokenizer& tokenizer, const std::string& model_path) {
   const std::string source = ChatTemplate::ChatMlSource();
-  if (tokenizer.TokenToId(kChatMlEnd).has_value()) return source;
+  const std::optional<int32_t> end = tokenizer.TokenToId(kChatMlEnd);
+  if (end.has_value() && (tokenizer.IsSpecial(*end) || end == tokenizer.eos_id())) return source;
   if (!tokenizer.eos_id().has_value()) {
     return absl::InvalidArgumentError(
         absl::StrCat("data.chat_template: chatml needs the token ", kChatMlEnd,

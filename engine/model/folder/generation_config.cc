@@ -32,8 +32,8 @@ absl::StatusOr<std::vector<int32_t>> EosIds(const Json& object, const std::strin
   const Json& value = object[kEosKey];
   for (const Json& id : value.is_array() ? value : Json::array({value})) {
     if (!id.is_number_integer()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ": \"", kEosKey, "\" has the value ", ShownJson(id), "; it must be a token id"));
+      return absl::InvalidArgumentError(absl::StrCat(path, ": \"", kEosKey, "\" has the value ",
+                                                     ShownJson(id), "; it must be a token id"));
     }
     const int64_t number = id.get<int64_t>();
     if (number < 0 || number > std::numeric_limits<int32_t>::max()) continue;

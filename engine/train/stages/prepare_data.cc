@@ -6,6 +6,7 @@
 #include "engine/core/job_error.h"
 #include "engine/data/token_range.h"
 #include "engine/data/warm_up.h"
+#include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
 
@@ -34,7 +35,10 @@ absl::Status PrepareData(AttemptContext& context) {
     }
     return CheckStopRequested(context.control);
   };
-  ASSIGN_OR_RETURN(context.data, PrepareData(context.config, context.text, progress,
+  // The tokenizer's files are those that the job keeps.
+  v1::JobConfig config = context.config;
+  config.mutable_model()->set_path(KeptModelFolder(context.spec.run_dir()));
+  ASSIGN_OR_RETURN(context.data, PrepareData(config, context.text, progress,
                                              {.num_threads = context.spec.cpu_threads(),
                                               .cache_folder = context.options.cache_folder,
                                               .scratch_folder = context.spec.run_dir()}));
