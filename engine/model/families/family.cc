@@ -25,11 +25,6 @@ void ApplyLayerTypes(ConfigReader& config, std::optional<int64_t> window, ModelC
   const std::vector<std::string> types = config.TextList("layer_types", model.num_layers);
   if (!config.status().ok()) return;
   std::vector<LayerSpec>& layers = model.block.layers;
-  if (types.size() != layers.size()) {
-    return config.Invalid(
-        "layer_types",
-        absl::StrCat("has ", types.size(), " entries; num_hidden_layers is ", layers.size()));
-  }
   for (size_t i = 0; i < layers.size(); ++i) {
     if (types[i] == "sliding_attention") {
       if (!window) {

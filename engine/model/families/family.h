@@ -41,7 +41,7 @@ struct Family {
 // "sliding_window": `fallback` if the key is absent, nullopt if it is null.
 std::optional<int64_t> SlidingWindow(ConfigReader& config, std::optional<int64_t> fallback);
 // Sets the window of the layers that "layer_types", which must be there, names sliding_attention.
-// Errors: a list of another length; another type; a sliding layer without a window.
+// Errors: another type; a sliding layer without a window.
 void ApplyLayerTypes(ConfigReader& config, std::optional<int64_t> window, ModelConfig& model);
 // The window of Qwen 2 and 3: none without "use_sliding_window"; else of the layers that
 // "layer_types" names, or of those from "max_window_layers" on.

@@ -78,6 +78,16 @@ Activation ReadActivation(ConfigReader& config) {
   return Activation::kSilu;
 }
 
+// Also of families whose layers are all alike, as transformers does: after an edit, one of the two
+// keys is wrong.
+void CheckLayerTypes(ConfigReader& config, int64_t num_layers) {
+  if (!config.Has("layer_types") || !config.status().ok()) return;
+  const size_t count = config.TextList("layer_types", num_layers).size();
+  if (count == static_cast<size_t>(num_layers)) return;
+  config.Invalid("layer_types",
+                 absl::StrCat("has ", count, " entries; num_hidden_layers is ", num_layers));
+}
+
 // Folders of weights that were quantized name it under one of these keys: bitsandbytes, GPTQ, AWQ,
 // FP8 and others under the first, old compressed-tensors and MLX under the others.
 void RefuseQuantized(ConfigReader& config) {
@@ -132,6 +142,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& text, const std:
   model.block.activation = ReadActivation(config);
   model.block.layers.assign(static_cast<size_t>(model.num_layers),
                             LayerSpec{.rope = ReadRope(config, family->defaults.rope_theta)});
+  CheckLayerTypes(config, model.num_layers);
   family->read_block(config, model);
   RETURN_IF_ERROR(status);
   return model;

@@ -20,7 +20,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 TOKENS = 12
 SIZES = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 3,
          "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8,
-         "max_position_embeddings": 64}
+         "max_position_embeddings": 64, "pad_token_id": None, "bos_token_id": None,
+         "eos_token_id": None}
 NAMES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "olmo2": "Olmo2ForCausalLM",
          "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "smollm3": "SmolLM3ForCausalLM"}
 FULL, SLIDING = "full_attention", "sliding_attention"
