@@ -72,9 +72,11 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
     fault = RecordError{.code = "LINE_TOO_LONG", .message = "the line is longer than 100 MiB"};
   } else {
     fault = parser_.Parse(line.text, format_, &conversation);
+    if (fault) LocateInFile(line, &*fault);
   }
   RecordLocation place{.file = file, .line = line.number};
   if (fault) {
+    place.line += fault->lines_down;
     place.column = fault->column;
     findings_.Add(fault->code, bad_rows_fail_, place, fault->message);
     return;
@@ -83,7 +85,8 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
     if (const std::optional<RecordError> unusable = row_check_(conversation); unusable)
       findings_.Add(unusable->code, /*error=*/true, place, unusable->message);
   }
-  if (TrainsAllTokens(config_.data().train_on())) return;
+  findings_.AddUnusedKeys(conversation.unused_keys, place);
+  if (conversation.text || TrainsAllTokens(config_.data().train_on())) return;
   for (const auto& message : conversation.messages) {
     if (message["role"] == "assistant") return;
   }
@@ -158,7 +161,7 @@ absl::StatusOr<FileEstimate> QuickCheck::ReadRows(const std::string& path, int32
   // More than was read, whatever the rounding: the two numbers say whether there is more.
   estimate.rows =
       std::max(estimate.rows * static_cast<double>(reader->size_bytes()) / done, estimate.rows + 1);
-  if (!reader->compressed()) CheckTail(path, reader->size_bytes());
+  if (!reader->compressed() && !reader->is_array()) CheckTail(path, reader->size_bytes());
   return estimate;
 }
 

@@ -39,11 +39,6 @@ bool IsReasoning(std::string_view key) {
          std::end(kReasoningKeys);
 }
 
-bool HasCalls(const ordered_json& message) {
-  const auto calls = message.find("tool_calls");
-  return calls != message.end() && calls->is_array() && !calls->empty();
-}
-
 bool StandsBefore(std::string_view answer, const ordered_json& messages, size_t end) {
   for (size_t i = 0; i < end; ++i) {
     std::string joined;
@@ -190,10 +185,32 @@ void NoteMessages(const ordered_json& messages, RowNotes* notes) {
     notes->no_assistant = false;
     if (!IsTrained(message)) continue;
     const std::string_view answer = PythonStrip(text);
-    if (answer.empty() && !HasCalls(message)) notes->empty_answer = true;
     if (answer.size() >= kLeastLeakBytes && StandsBefore(answer, messages, i)) {
       notes->answer_in_question = true;
     }
+  }
+}
+
+void NoteAnswers(const ordered_json& messages, const RenderedConversation& rendered,
+                 const std::vector<TextSpan>& targets, RowNotes* notes) {
+  enum class Answer { kUntrained, kEmpty, kText };
+  std::vector<Answer> answers(messages.size(), Answer::kUntrained);
+  auto target = targets.begin();
+  for (const MessageSpan& span : rendered.message_spans) {
+    while (target != targets.end() && target->end <= span.begin) ++target;
+    for (auto i = target; i != targets.end() && i->begin < span.end; ++i) {
+      const uint32_t begin = std::max(i->begin, span.begin), end = std::min(i->end, span.end);
+      if (begin >= end || span.message < 0) continue;
+      Answer& answer = answers[static_cast<size_t>(span.message)];
+      const std::string_view text(rendered.text.data() + begin, end - begin);
+      const bool says_something = span.content && !PythonStrip(text).empty();
+      answer = std::max(answer, says_something ? Answer::kText : Answer::kEmpty);
+    }
+  }
+  for (size_t i = 0; i < messages.size(); ++i) {
+    if (answers[i] != Answer::kEmpty || messages[i]["role"] != "assistant") continue;
+    notes->empty_answer = static_cast<int>(i);
+    return;
   }
 }
 
@@ -243,7 +260,8 @@ void NoteTokens(const ordered_json& messages, const RenderedConversation& render
         notes->first_control_message = message;
       }
       notes->control_tokens = true;
-      const bool answers = messages[static_cast<size_t>(message)]["role"] == "assistant";
+      const bool answers =
+          message >= 0 && messages[static_cast<size_t>(message)]["role"] == "assistant";
       pending = answers ? encoding.ids[i] : -1;
     } else {
       if (encoding.ids[i] == pending) notes->doubled_end = true;

@@ -16,8 +16,9 @@ namespace trainerd::engine {
 struct RowNotes {
   // No assistant message at all.
   bool no_assistant = false;
-  // A trained assistant message has no text.
-  bool empty_answer = false;
+  // The first assistant message that is trained although the template rendered no text of it; -1 =
+  // none.
+  int empty_answer = -1;
   // A trained answer of 30 bytes or more occurs word for word in an earlier message.
   bool answer_in_question = false;
   // U+FFFD, a NUL, or UTF-8 that was read as Latin-1 ("Ã©", "â€™").
@@ -39,8 +40,12 @@ struct RowNotes {
 
 inline constexpr size_t kMaxUnrendered = 3;
 
-// Fills in what depends on the messages alone: the first four.
+// Fills in what depends on the messages alone: no_assistant, answer_in_question, bad_encoding.
 void NoteMessages(const nlohmann::ordered_json& messages, RowNotes* notes);
+
+// Fills in empty_answer. `targets`: the bytes that are trained, in order.
+void NoteAnswers(const nlohmann::ordered_json& messages, const RenderedConversation& rendered,
+                 const std::vector<TextSpan>& targets, RowNotes* notes);
 
 // Fills in what depends on the template: the last two. `options` must be those of the rendering.
 // Not reported, because templates need not print them: tool_call_id, our own weight and train, the

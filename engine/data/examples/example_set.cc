@@ -22,6 +22,7 @@ ExampleSet::ExampleSet(const v1::DataConfig& config, std::string lost_bytes_exam
 
 absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place) {
   counters_.set_rows_bad(counters_.rows_bad() + 1);
+  place.line += fault.lines_down;
   place.column = fault.column;
   const bool fails = fault.fatal || !SkipsBadRecords(config_.bad_rows());
   if (!fails || keep_going_) {
@@ -56,11 +57,12 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
                    absl::StrCat(row.num_tokens, " tokens, data.max_length is ",
                                 config_.max_length(), skipped ? ": skipped" : ": cut at the end"));
   }
-  if (notes.empty_answer) {
+  if (notes.empty_answer >= 0) {
     findings_->Add(
         "EMPTY_ANSWER", false, place,
         "an assistant message without text is trained: the model learns to answer nothing");
   }
+  findings_->AddUnusedKeys(row.unused_keys, place);
   if (notes.answer_in_question) {
     findings_->Add(
         "ANSWER_IN_QUESTION", false, place,

@@ -1,13 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/findings.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "proto/base/enum_sentinels.h"
 
 #pragma GCC diagnostic error "-Wswitch"
 
 namespace trainerd::engine {
+namespace {
+
+constexpr char kUnusedKey[] = "UNUSED_KEY";
+constexpr const char* kMediaKeys[] = {"image", "images", "audio", "audios", "video", "videos"};
+
+bool IsMedia(const std::string& key) {
+  return std::find(std::begin(kMediaKeys), std::end(kMediaKeys), key) != std::end(kMediaKeys);
+}
+
+}  // namespace
 
 Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code) {
   const auto* field =
@@ -16,7 +30,7 @@ Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code) {
   using Config = v1::FindingsConfig;
   switch (static_cast<Config::Reaction>(config.GetReflection()->GetEnumValue(config, field))) {
     case Config::REACTION_ERROR:
-      return Severity::kError;
+      return code == "EMPTY_ANSWER" ? Severity::kWarning : Severity::kError;
     case Config::REACTION_IGNORE:
       return Severity::kIgnore;
     case Config::REACTION_WARN:
@@ -55,6 +69,26 @@ void Findings::Add(const std::string& code, bool error, const RecordLocation& pl
   added->set_file(place.file);
   added->set_line(place.line);
   added->set_column(place.column);
+}
+
+void Findings::AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place) {
+  if (keys.empty()) return;
+  Add(kUnusedKey, false, place, "keys of records are not read:");
+  std::string& message = *KindOf(kUnusedKey, false, "").finding.mutable_message();
+  for (const std::string& key : keys) {
+    const bool listed =
+        std::find(unused_keys_.begin(), unused_keys_.end(), key) != unused_keys_.end();
+    if (listed || unused_keys_.size() > kUnusedKeys) continue;
+    const bool first = unused_keys_.empty();
+    unused_keys_.push_back(key);
+    if (unused_keys_.size() > kUnusedKeys) {
+      message += ", and others";
+      continue;
+    }
+    absl::StrAppend(&message, first ? " " : ", ", ShownJson(nlohmann::json(key)), " (line ",
+                    place.line, place.file == 0 ? "" : absl::StrCat(" of file ", place.file + 1),
+                    IsMedia(key) ? "; only text is trained" : "", ")");
+  }
 }
 
 void Findings::AddElsewhere(const std::string& code, bool error, const std::string& place,

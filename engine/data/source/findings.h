@@ -22,7 +22,8 @@ struct RecordLocation {
 };
 
 enum class Severity { kIgnore, kWarning, kError };
-// The severity that data.findings gives `code`; kWarning for a code that cannot be set there.
+// The severity that data.findings gives `code`; kWarning for a code that cannot be set there, and
+// for EMPTY_ANSWER as an error: that makes bad records, which data.bad_rows decides about.
 Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code);
 
 // The files of a job, in the order of RecordLocation::file.
@@ -33,6 +34,8 @@ class Findings {
  public:
   // Locations that are kept for each kind.
   static constexpr int kPlaces = 10;
+  // Keys that the message of UNUSED_KEY lists.
+  static constexpr size_t kUnusedKeys = 20;
 
   explicit Findings(const v1::DataConfig& data)
       : config_(data.findings()), files_(DataFiles(data)) {}
@@ -40,7 +43,9 @@ class Findings {
   // Counts one more of kind `code`. The first message of a kind is reported.
   void Add(const std::string& code, bool error, const RecordLocation& place,
            const std::string& message);
-  // The same for a finding outside of the data files ("" = no location).
+  // Counts a record with keys that were not read (UNUSED_KEY); the message lists the keys.
+  void AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place);
+  // The same as Add for a finding outside of the data files ("" = no location).
   void AddElsewhere(const std::string& code, bool error, const std::string& place,
                     const std::string& message);
   // Appends a location to the message of a kind.
@@ -69,6 +74,8 @@ class Findings {
   const v1::FindingsConfig config_;
   const std::vector<std::string> files_;
   std::vector<Kind> kinds_;
+  // The keys that the message of UNUSED_KEY lists.
+  std::vector<std::string> unused_keys_;
 };
 
 }  // namespace trainerd::engine

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/text_pipeline.h"
 
+#include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,12 +10,30 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "engine/data/source/conversation.h"
+#include "engine/data/source/findings.h"
+#include "engine/data/source/jsonl_reader.h"
+#include "engine/data/source/source_format.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
-
 namespace {
+
+// The form of a file's records, by the first one whose form is known.
+std::optional<SourceFormat> FormatOfFile(const std::string& path) {
+  constexpr size_t kBlockBytes = 64 << 10;
+  absl::StatusOr<std::unique_ptr<JsonlReader>> reader =
+      JsonlReader::Open(path, {.block_bytes = kBlockBytes});
+  ConversationParser parser;
+  std::vector<JsonlLine> lines;
+  while (reader.ok() && (*reader)->ReadBlock(&lines).ok() && !lines.empty()) {
+    for (const JsonlLine& line : lines) {
+      if (const auto format = parser.Detect(line.text)) return format;
+    }
+  }
+  return std::nullopt;
+}
 
 constexpr char kChatMlEnd[] = "<|im_end|>";
 
@@ -34,12 +54,23 @@ absl::StatusOr<std::string> ChatMlFor(const Tokenizer& tokenizer, const std::str
 
 }  // namespace
 
+bool HasOnlyPlainText(const v1::DataConfig& data) {
+  const std::vector<std::string> files = DataFiles(data);
+  return !files.empty() && std::all_of(files.begin(), files.end(), [](const std::string& path) {
+    return FormatOfFile(path) == SourceFormat::kText;
+  });
+}
+
 absl::StatusOr<std::unique_ptr<ChatTemplate>> OpenChatTemplate(const v1::JobConfig& config,
                                                                const Tokenizer& tokenizer) {
   const std::string& choice = config.data().chat_template();
   std::vector<NamedTemplate> templates;
   if (choice.empty() || choice == "model") {
     templates = tokenizer.chat_templates();
+    // Plain text needs none.
+    if (templates.empty() && HasOnlyPlainText(config.data())) {
+      templates.push_back({"default", ChatTemplate::ChatMlSource()});
+    }
     if (templates.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the model folder ", config.model().path(),

@@ -16,6 +16,9 @@ struct TextPipeline {
   std::unique_ptr<ChatTemplate> chat_template;
 };
 
+// Whether the first record of each file, if it can be read, is plain text, which uses no template.
+bool HasOnlyPlainText(const v1::DataConfig& data);
+
 // The template that `data.chat_template` selects. Built-in ChatML ends a turn with the tokenizer's
 // end token if the tokenizer has no <|im_end|>. Errors: as OpenTextPipeline.
 absl::StatusOr<std::unique_ptr<ChatTemplate>> OpenChatTemplate(const v1::JobConfig& config,

@@ -172,9 +172,16 @@ class Opening {
   void CheckText(bool has_config) {
     const Tokenizer& tokenizer = *model_.text.tokenizer;
     const ChatTemplate& chat_template = *model_.text.chat_template;
+    if (HasOnlyPlainText(config_.data())) return CheckTokens(has_config);
     model_.probe = ProbeAnswer(chat_template, tokenizer, config_.data().now());
     const absl::Status targets = CheckTargets(chat_template, tokenizer);
     if (!targets.ok()) Error("CHAT_TEMPLATE", folder_, targets);
+    CheckTokens(has_config);
+  }
+
+  // Whether the tokens have rows in the embedding, first of all those of the template.
+  void CheckTokens(bool has_config) {
+    const Tokenizer& tokenizer = *model_.text.tokenizer;
     if (!has_config || tokenizer.vocab_size() <= model_.config.vocab_size) return;
     for (const int32_t id : model_.probe.ids) {
       if (id < model_.config.vocab_size) continue;

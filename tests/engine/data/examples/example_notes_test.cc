@@ -21,13 +21,35 @@ TEST(RowNotesTest, SeesWhoAnswers) {
   EXPECT_FALSE(Notes(R"([{"role":"assistant","content":"a"}])").no_assistant);
 }
 
-TEST(RowNotesTest, SeesEmptyAnswersThatAreTrained) {
-  EXPECT_TRUE(Notes(R"([{"role":"assistant","content":" \n\u3000"}])").empty_answer);
-  EXPECT_FALSE(Notes(R"([{"role":"assistant","content":"","weight":0}])").empty_answer);
-  EXPECT_FALSE(Notes(R"([{"role":"assistant","content":"","train":false}])").empty_answer);
-  EXPECT_FALSE(
-      Notes(R"([{"role":"assistant","content":null,"tool_calls":[{"name":"f"}]}])").empty_answer);
-  EXPECT_TRUE(Notes(R"([{"role":"assistant","content":"","tool_calls":[]}])").empty_answer);
+// Renders "<a>TEXT<e>" for each message, of which TEXT is content. Returns the empty answer.
+int EmptyAnswer(const std::vector<std::string>& texts, const std::vector<TextSpan>& targets) {
+  nlohmann::ordered_json messages = nlohmann::ordered_json::array();
+  RenderedConversation rendered;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    messages.push_back({{"role", i % 2 == 0 ? "user" : "assistant"}});
+    const auto add = [&](const std::string& text, bool content) {
+      const auto begin = static_cast<uint32_t>(rendered.text.size());
+      rendered.text += text;
+      rendered.message_spans.push_back(
+          {static_cast<int>(i), begin, static_cast<uint32_t>(rendered.text.size()), content});
+    };
+    add("<a>", false);
+    if (!texts[i].empty()) add(texts[i], true);
+    add("<e>", false);
+  }
+  RowNotes notes;
+  NoteAnswers(messages, rendered, targets, &notes);
+  return notes.empty_answer;
+}
+
+TEST(RowNotesTest, SeesTrainedAnswersWithoutTextOfTheRecord) {
+  EXPECT_EQ(EmptyAnswer({"q", "yes"}, {{10, 16}}), -1);
+  EXPECT_EQ(EmptyAnswer({"q", ""}, {{10, 13}}), 1) << "the end of the turn alone";
+  EXPECT_EQ(EmptyAnswer({"q", " \n\u3000"}, {{10, 18}}), 1) << "white space";
+  EXPECT_EQ(EmptyAnswer({"q", "yes"}, {{13, 16}}), 1) << "its text is not trained";
+  EXPECT_EQ(EmptyAnswer({"q", ""}, {}), -1) << "it is not trained";
+  EXPECT_EQ(EmptyAnswer({"q", "yes", "q", ""}, {{10, 16}, {26, 29}}), 3);
+  EXPECT_EQ(EmptyAnswer({"", "yes"}, {{0, 15}}), -1) << "an empty question is no answer";
 }
 
 TEST(RowNotesTest, SeesAnAnswerThatStandsInItsQuestion) {
@@ -57,8 +79,6 @@ TEST(RowNotesTest, SeesSignsOfAWrongEncoding) {
 }
 
 TEST(RowNotesTest, ReadsTheTextOfParts) {
-  EXPECT_TRUE(
-      Notes(R"([{"role":"assistant","content":[{"type":"text","text":" "}]}])").empty_answer);
   EXPECT_TRUE(Notes(R"([{"role":"user","content":[{"type":"text","text":"Ã©"}]}])").bad_encoding);
 }
 

@@ -137,11 +137,40 @@ TEST_F(UserDataTest, ContentInPartsIsJoinedOrRefusedWithItsLine) {
       StartsWith("train.jsonl:2: messages[0].content[0] has type \"image\"; only text parts"));
 }
 
-TEST_F(UserDataTest, AnEmptyAnswerIsTrainedButCounted) {
-  const auto data = Prepare(Job(Row("q", "a") + Row("p", "")));
+TEST_F(UserDataTest, AnEmptyAnswerIsABadRecordUnlessTheJobSaysOtherwise) {
+  v1::JobConfig job = Job(Row("q", "a") + Row("p", "") + Row("r", "b"));
+  EXPECT_THAT(Fault(job),
+              StartsWith("train.jsonl:2: messages[1] is an answer of which the template renders no "
+                         "text (keys: \"role\", \"content\"): only the end of the turn would be "
+                         "trained; to train it all the same, set data.findings.empty_answer: warn; "
+                         "fix the record, or set data.bad_rows: skip"));
+  job.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
+  auto data = Prepare(job);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->train.size(), 2u);
+  EXPECT_THAT(Findings(*data), ElementsAre("EMPTY_ANSWER x1 train.jsonl:2"));
+  job.mutable_data()->mutable_findings()->set_empty_answer(v1::FindingsConfig::REACTION_WARN);
+  data = Prepare(job);
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_THAT(Trained(*data, 1), ElementsAre(kNoThought + std::string("<|im_end|>")));
   EXPECT_THAT(Findings(*data), ElementsAre("EMPTY_ANSWER x1 train.jsonl:2"));
+}
+
+// The template prints no tool calls: the call is lost, and what remains of the answer is its end.
+TEST_F(UserDataTest, AnAnswerThatTheTemplateDropsIsABadRecord) {
+  v1::JobConfig job = Job(Messages(
+      User("q") + R"(,{"role":"assistant","content":null,"tool_calls":[{"type":"function",)" +
+      R"("function":{"name":"f","arguments":{"x":1}}}]})"));
+  ASSERT_TRUE(Prepare(job).ok());
+  job.mutable_data()->set_chat_template(
+      folder_.Write("silent.jinja",
+                    "{%- for m in messages -%}{{- '<|im_start|>' + m.role + '\n' -}}"
+                    "{{- m.content or '' -}}{{- '<|im_end|>\n' -}}{%- endfor -%}"
+                    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}"
+                    "{%- endif -%}"));
+  EXPECT_THAT(Fault(job),
+              StartsWith("train.jsonl:1: messages[1] is an answer of which the template "
+                         "renders no text (keys: \"role\", \"tool_calls\")"));
 }
 
 TEST_F(UserDataTest, AnAnswerLongerThanMaxLengthIsCountedDroppedOrContinued) {
@@ -249,7 +278,7 @@ TEST_F(UserDataTest, ToolCallsAndColumnsThatDifferFromRowToRowAreKeptAsTheyAre) 
                   Messages(User("q") + "," + Assistant("b"), R"(,"id":"two","other":null)")));
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(data->report.trained_examples(), 5);
-  EXPECT_THAT(Findings(*data), IsEmpty());
+  EXPECT_THAT(Findings(*data), ElementsAre("UNUSED_KEY x2 train.jsonl:4 train.jsonl:5"));
   const auto trained = [&](size_t i) { return Trained(*data, i).at(0).substr(19); };
   const auto tagged = [](const std::string& text) {
     return "<tool_call>\n" + text + "\n</tool_call><|im_end|>";
