@@ -63,8 +63,11 @@ QuickRowCheck TokenCheck(const JobModel& model, const v1::JobConfig& config) {
   if (tokens.empty()) return {};
   return [&model, tokens = std::move(tokens)](
              const Conversation& conversation) -> std::optional<RecordError> {
-    const std::string text = conversation.messages.dump(-1, ' ', /*ensure_ascii=*/false,
-                                                        nlohmann::json::error_handler_t::replace);
+    const std::string text =
+        conversation.text.has_value()
+            ? *conversation.text
+            : conversation.messages.dump(-1, ' ', /*ensure_ascii=*/false,
+                                         nlohmann::json::error_handler_t::replace);
     for (const AddedToken& token : tokens) {
       if (text.find(token.content) == std::string::npos) continue;
       return RecordError{
