@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/formats/placeholder_file.h"
 #include "engine/model/folder/unexpected_tensors.h"
 #include "engine/text/target_spans.h"
 #include "engine/text/tokenizer/beyond_embedding.h"
@@ -42,6 +44,14 @@ std::string FolderAdvice(const std::string& folder) {
   return "download all files of the model into it";
 }
 
+// PlaceholderText of a file that may be missing.
+std::string PlaceholderIn(const std::string& path) {
+  char head[64] = {};
+  std::ifstream file(path, std::ios::binary);
+  file.read(head, sizeof(head));
+  return PlaceholderText(path, {head, static_cast<size_t>(file.gcount())});
+}
+
 // Fills in a JobModel.
 class Opening {
  public:
@@ -53,6 +63,7 @@ class Opening {
       return Error("MODEL_FOLDER", folder_, absl::NotFoundError(NoModelFolderText(folder_)));
     }
     CheckFiles();
+    CheckPlaceholders();
     const bool has_config = !missing_config_ && OpenConfig();
     if (has_config && !missing_weights_) OpenWeights();
     if (has_config) Freeze();
@@ -95,6 +106,18 @@ class Opening {
                 " has no weights (model.safetensors, or model.safetensors.index.json with "
                 "shards), from which the job starts; put the folder back")));
     }
+  }
+
+  // Those of the weights are found when they are opened.
+  void CheckPlaceholders() {
+    const auto is_real = [&](const char* name) {
+      const std::string path = absl::StrCat(folder_, "/", name), text = PlaceholderIn(path);
+      if (!text.empty())
+        Error("MODEL_FOLDER", path, absl::DataLossError(absl::StrCat(path, ": ", text)));
+      return text.empty();
+    };
+    if (!is_real("config.json")) missing_config_ = true;
+    if (!is_real("tokenizer.json") || !is_real("tokenizer_config.json")) missing_tokenizer_ = true;
   }
 
   bool OpenConfig() {

@@ -93,6 +93,15 @@ TEST_F(JobModelTest, AdvisesOnFormatsThatAreNotRead) {
   EXPECT_THAT(Message(), HasSubstr("its .gguf file is not read"));
 }
 
+TEST_F(JobModelTest, NamesSmallFilesThatAreGitLfsPointers) {
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  dir_.Write("model/tokenizer.json", pointer);
+  EXPECT_EQ(Codes(), "MODEL_FOLDER! ");
+  EXPECT_THAT(Message(), HasSubstr("tokenizer.json: the file is a Git LFS pointer"));
+  dir_.Write("model/model.safetensors", pointer);
+  EXPECT_EQ(Codes(), "MODEL_FOLDER! MODEL_WEIGHTS! ");
+}
+
 TEST_F(JobModelTest, FindsErrorsOfTheConfiguration) {
   ChangeConfig([](Json& config) { config["model_type"] = "gemma3_text"; });
   EXPECT_EQ(Codes(), "MODEL_CONFIG! ");
