@@ -166,7 +166,7 @@ TEST_F(JobModelTest, RefusesTemplateThatWritesTokenBeyondEmbedding) {
                                    "which has no row in the embedding of 259 rows"));
 }
 
-TEST_F(JobModelTest, FindsTemplateWhoseAnswersCannotBeToldApart) {
+TEST_F(JobModelTest, FindsTemplateThatDoesNotShowTheAnswer) {
   dir_.Write("model/chat_template.jinja",
              "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}");
   EXPECT_EQ(Codes(), "CHAT_TEMPLATE! ");
