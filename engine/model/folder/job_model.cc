@@ -220,11 +220,9 @@ class Opening {
     }
     if (tokens.empty()) return;
     Warning("TOKEN_BEYOND_EMBEDDING", folder_,
-            absl::StrCat(folder_, ": ", tokens.size(),
-                         " tokens of the tokenizer have no row in "
-                         "the embedding, which has ",
-                         model_.config.vocab_size, ": ", ShortList(tokens),
-                         "; a record that contains one of them ends the job"));
+            absl::StrCat(folder_, ": the embedding has ", model_.config.vocab_size,
+                         " rows and none for ", ShortList(tokens),
+                         " of the tokenizer; a record that contains such a token ends the job"));
   }
 
   // Positions restart in each document, so only a document can be too long for the model.
