@@ -78,7 +78,7 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
   if (fault) {
     place.line += fault->lines_down;
     place.column = fault->column;
-    findings_.Add(fault->code, bad_rows_fail_, place, fault->message);
+    findings_.AddBadRecord(fault->code, bad_rows_fail_, place, fault->message);
     return;
   }
   if (row_check_) {

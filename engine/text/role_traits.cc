@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/text/role_traits.h"
 
-#include <algorithm>
-#include <optional>
 #include <string_view>
-#include <vector>
+#include <utility>
+
+#include "absl/strings/ascii.h"
 
 namespace trainerd::engine {
 namespace {
@@ -53,6 +53,7 @@ Json Conversation(int place, const Json& probed, bool fillers_as_list, size_t* i
   }
 }
 
+constexpr size_t kContentPosition = 1;  // of "content" among the keys
 Json ProbedMessage(const std::string& role, Json content) {
   Json message = {{"role", role}, {"content", std::move(content)}};
   if (role == "tool") {
@@ -62,39 +63,44 @@ Json ProbedMessage(const std::string& role, Json content) {
   return message;
 }
 
-// The bytes of message `index`'s fields in the text, white space left out.
+// The bytes of message `index`'s fields in the text, in lower case, white space left out.
 std::string ContentOf(const RenderedConversation& rendered, size_t index) {
   std::string content;
   for (const MessageSpan& span : rendered.message_spans) {
     if (!span.content || span.message != static_cast<int>(index)) continue;
-    for (uint32_t i = span.begin; i < span.end; ++i) {
-      if (static_cast<unsigned char>(rendered.text[i]) > ' ') content += rendered.text[i];
+    for (const char c : std::string_view(rendered.text).substr(span.begin, span.end - span.begin)) {
+      if (static_cast<unsigned char>(c) > ' ') {
+        content += absl::ascii_tolower(static_cast<unsigned char>(c));
+      }
     }
   }
   return content;
 }
 
 struct PlaceResult {
-  bool rendered = false;  // one of the renderings succeeded
+  // One of the renderings succeeded; one of them has a byte of the content.
+  bool rendered = false, printed = false;
+  // All of the content was printed, given as text or as a list.
   bool text = false, list = false;
 };
 
 PlaceResult TryPlace(int place, const std::string& role, const RenderProbe& render) {
   PlaceResult result;
+  const std::string both = std::string(kFirst) + kSecond;
   for (const bool fillers_as_list : {false, true}) {
-    const auto content = [&](Json probed) -> std::optional<std::string> {
+    // Whether `expected` was printed without a break: the structure of a list would be one.
+    const auto prints = [&](Json content, const std::string& expected) {
       size_t index = 0;
       const Json messages =
-          Conversation(place, ProbedMessage(role, std::move(probed)), fillers_as_list, &index);
+          Conversation(place, ProbedMessage(role, std::move(content)), fillers_as_list, &index);
       const absl::StatusOr<RenderedConversation> rendered = render(messages);
-      if (!rendered.ok()) return std::nullopt;
-      return ContentOf(*rendered, index);
+      if (!rendered.ok()) return false;
+      result.rendered = true;
+      result.printed |= rendered->IsKeyRendered(index, kContentPosition);
+      return ContentOf(*rendered, index).find(expected) != std::string::npos;
     };
-    const auto text = content(kFirst);
-    const auto list = content(Json::array({Part(kFirst), Part(kSecond)}));
-    result.rendered |= text.has_value() || list.has_value();
-    result.text |= text.has_value() && text->find(kFirst) != std::string::npos;
-    result.list |= list.has_value() && *list == std::string(kFirst) + kSecond;
+    result.text = prints(kFirst, kFirst);
+    result.list = prints(Json::array({Part(kFirst), Part(kSecond)}), both);
     if (result.text || result.list) break;
   }
   return result;
@@ -115,13 +121,14 @@ bool IsRenderedLikeAnAnswer(const std::string& role, const RoleTraits& traits,
 
 RoleTraits ProbeRole(const std::string& role, const RenderProbe& render) {
   RoleTraits traits{.refused = true};
-  bool printed_first = false;
-  for (int place = 0; place < kNumPlaces && !traits.printed; ++place) {
+  bool printed_first = false, found = false;
+  for (int place = 0; place < kNumPlaces && !found; ++place) {
     const PlaceResult result = TryPlace(place, role, render);
     traits.refused &= !result.rendered;
-    traits.printed = result.text || result.list;
-    if (!traits.printed) continue;
-    printed_first = place == 0;
+    traits.printed |= result.printed;
+    printed_first |= place == 0 && result.printed;
+    found = result.text || result.list;
+    if (!found) continue;
     traits.takes_text = result.text;
     traits.takes_list = result.list;
   }

@@ -25,6 +25,9 @@ constexpr const char* kFurtherRoles[] = {"developer", "model", "function", "ipyt
 constexpr size_t kMaxOtherRoles = 1024;
 const RoleTraits kNotProbed;
 
+// Far above what a short conversation needs: a template must not hold up its own loading.
+constexpr jinja::Limits kProbeLimits{.max_steps = 100'000, .max_output_bytes = 1 << 20};
+
 // Words of the source that PrintedRoles tries as roles.
 constexpr size_t kMaxRoleBytes = 24;
 constexpr size_t kMaxCandidates = 64;
@@ -139,7 +142,7 @@ absl::StatusOr<RenderedConversation> TemplateVariant::Render(const Json& message
 absl::StatusOr<RenderedConversation> TemplateVariant::RenderAs(const Json& messages,
                                                                const RenderOptions& options,
                                                                bool adapts) const {
-  jinja::Interpreter interpreter(*parsed_, options.now);
+  jinja::Interpreter interpreter(*parsed_, options.now, adapts ? jinja::Limits{} : kProbeLimits);
   for (const auto& [name, value] : special_tokens_) interpreter.SetVariable(name, value);
   const TraitsOfRole traits = [&](const std::string& role) {
     return adapts ? &TraitsOf(role) : nullptr;

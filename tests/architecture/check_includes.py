@@ -120,7 +120,7 @@ ARROWS = {
     "engine/data": TORCH_FREE + [DATA + "examples", DATA + "batches", DATA + "store",
                                  DATA + "source", "engine/text"],
     DATA + "examples": TORCH_FREE + [DATA + "profiles", DATA + "store", DATA + "source",
-                                     "engine/text"],
+                                     "engine/text", "engine/formats"],
     DATA + "batches": TORCH_FREE + [DATA + "store", DATA + "source"],
     DATA + "store": TORCH_FREE + [DATA + "source", "engine/text"],
     DATA + "source": TORCH_FREE + ["engine/text", "engine/formats"],

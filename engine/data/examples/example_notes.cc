@@ -39,6 +39,11 @@ bool IsReasoning(std::string_view key) {
          std::end(kReasoningKeys);
 }
 
+bool HasCalls(const ordered_json& message) {
+  const auto calls = message.find("tool_calls");
+  return calls != message.end() && calls->is_array() && !calls->empty();
+}
+
 bool StandsBefore(std::string_view answer, const ordered_json& messages, size_t end) {
   for (size_t i = 0; i < end; ++i) {
     std::string joined;
@@ -122,11 +127,12 @@ class FieldCheck {
     for (const auto& item : messages_[index].items()) {
       if (rendered_.IsKeyRendered(index, position++)) continue;
       if (IsSilent(index, item.key(), item.value())) continue;
-      Add(absl::StrCat("messages[", index, "].", item.key()));
+      Add(item.key());
     }
   }
-  void Add(std::string field) {
-    if (notes_->unrendered.size() < kMaxUnrendered) notes_->unrendered.push_back(std::move(field));
+  void Add(const std::string& field) {
+    std::vector<std::string>& fields = notes_->unrendered;
+    if (std::find(fields.begin(), fields.end(), field) == fields.end()) fields.push_back(field);
   }
 
  private:

@@ -31,14 +31,12 @@ struct RowNotes {
   int first_control_message = -1;
   // Bytes that the vocabulary cannot spell were dropped.
   bool lost_bytes = false;
-  // Fields that were given and of which the template rendered no byte: "tools",
-  // "messages[1].reasoning_content" …, at most kMaxUnrendered of them.
+  // Fields of a message that were given and of which the template rendered no byte, each once, and
+  // "tools" and "chat_template_kwargs.NAME" of the record.
   std::vector<std::string> unrendered;
   // Arguments of a tool call are JSON text that the template's tojson quoted once more.
   bool quoted_arguments = false;
 };
-
-inline constexpr size_t kMaxUnrendered = 3;
 
 // Fills in what depends on the messages alone: no_assistant, answer_in_question, bad_encoding.
 void NoteMessages(const nlohmann::ordered_json& messages, RowNotes* notes);

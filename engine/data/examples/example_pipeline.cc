@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "engine/data/examples/labels.h"
 #include "engine/data/profiles/python_text.h"
+#include "engine/formats/json.h"
 #include "engine/text/role_traits.h"
 #include "engine/text/template_messages.h"
 #include "proto/base/enum_sentinels.h"

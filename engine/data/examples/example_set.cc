@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 
@@ -26,7 +25,7 @@ absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place
   place.column = fault.column;
   const bool fails = fault.fatal || !SkipsBadRecords(config_.bad_rows());
   if (!fails || keep_going_) {
-    findings_->Add(fault.code, fails, place, fault.message);
+    findings_->AddBadRecord(fault.code, fails, place, fault.message);
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
@@ -34,12 +33,7 @@ absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place
                    fault.fatal ? "" : "; fix the record, or set data.bad_rows: skip"));
 }
 
-void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
-  const RowNotes& notes = row.notes;
-  if (notes.no_assistant) {
-    counters_.set_rows_without_assistant(counters_.rows_without_assistant() + 1);
-    findings_->Add("NO_ASSISTANT", false, place, "the conversation has no assistant message");
-  }
+void ExampleSet::AddLength(const TokenRow& row, const RecordLocation& place) {
   if (row.left_out == LeftOut::kNoTarget) {
     counters_.set_rows_without_target(counters_.rows_without_target() + 1);
     findings_->Add("NO_TARGET", false, place,
@@ -57,6 +51,15 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
                    absl::StrCat(row.num_tokens, " tokens, data.max_length is ",
                                 config_.max_length(), skipped ? ": skipped" : ": cut at the end"));
   }
+}
+
+void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
+  const RowNotes& notes = row.notes;
+  if (notes.no_assistant) {
+    counters_.set_rows_without_assistant(counters_.rows_without_assistant() + 1);
+    findings_->Add("NO_ASSISTANT", false, place, "the conversation has no assistant message");
+  }
+  AddLength(row, place);
   if (notes.empty_answer >= 0) {
     findings_->Add(
         "EMPTY_ANSWER", false, place,
@@ -86,14 +89,7 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
                    "text of a message spells a control token and became one: it can "
                    "forge a turn");
   }
-  if (!notes.unrendered.empty()) {
-    findings_->Add("UNRENDERED_FIELD", false, place,
-                   absl::StrCat(absl::StrJoin(notes.unrendered, ", "),
-                                notes.unrendered.size() > 1 ? " are" : " is",
-                                " given, and the chat template prints no byte of it, so it is not "
-                                "trained; remove it, or set data.chat_template to a template that "
-                                "prints it"));
-  }
+  findings_->AddUnrenderedFields(notes.unrendered, place);
   if (notes.quoted_arguments) {
     findings_->Add("QUOTED_ARGUMENTS", false, place,
                    "the arguments of a tool call are JSON text, which the chat template quotes "

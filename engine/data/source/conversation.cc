@@ -36,33 +36,41 @@ void EraseNulls(ordered_json* object) {
   }
 }
 
-// Text parts [{"type": "text", "text": …}, …] or plain strings, joined.
-std::optional<RecordError> JoinParts(const std::string& where, ordered_json* content) {
-  std::string text;
-  for (size_t i = 0; i < content->size(); ++i) {
-    const ordered_json& part = (*content)[i];
-    if (part.is_string()) {
-      text += part.get_ref<const std::string&>();
-      continue;
-    }
-    if (!part.is_object()) {
-      return Fault("BAD_SCHEMA", absl::StrCat(where, ".content[", i, "] is ", ShownJson(part),
-                                              "; a part is {\"type\": \"text\", \"text\": …}"));
-    }
-    const auto type = part.find("type");
-    const auto value = part.find("text");
-    if (type != part.end() && *type != "text") {
-      return Fault("BAD_SCHEMA",
-                   absl::StrCat(where, ".content[", i, "] has type ", ShownJson(*type),
-                                "; only text parts can be trained"));
-    }
-    if (value == part.end() || !value->is_string()) {
-      return Fault("BAD_SCHEMA",
-                   absl::StrCat(where, ".content[", i, "] has no \"text\" that is a string"));
-    }
-    text += value->get_ref<const std::string&>();
+// Keys that say that a part is more than text.
+constexpr std::array<const char*, 6> kMediaKeys = {"image",       "image_url", "audio",
+                                                   "input_audio", "video",     "video_url"};
+
+// Makes a part, {"type": "text", "text": …} or plain text, one with both keys.
+std::optional<RecordError> CheckPart(const std::string& where, ordered_json* part) {
+  if (part->is_string()) *part = {{"type", "text"}, {"text", std::move(*part)}};
+  if (!part->is_object()) {
+    return Fault("BAD_SCHEMA", absl::StrCat(where, " is ", ShownJson(*part),
+                                            "; a part is {\"type\": \"text\", \"text\": …}"));
   }
-  *content = std::move(text);
+  EraseNulls(part);
+  const ordered_json type = part->value("type", ordered_json("text"));
+  if (type != "text" && type != "input_text" && type != "output_text") {
+    return Fault("BAD_SCHEMA", absl::StrCat(where, " has type ", ShownJson(type),
+                                            "; only text parts can be trained"));
+  }
+  for (const char* key : kMediaKeys) {
+    if (!part->contains(key)) continue;
+    return Fault("BAD_SCHEMA",
+                 absl::StrCat(where, " has \"", key, "\"; only text parts can be trained"));
+  }
+  const auto text = part->find("text");
+  if (text == part->end() || !text->is_string()) {
+    return Fault("BAD_SCHEMA", absl::StrCat(where, " has no \"text\" that is a string"));
+  }
+  (*part)["type"] = "text";
+  return std::nullopt;
+}
+
+std::optional<RecordError> CheckParts(const std::string& where, ordered_json* content) {
+  for (size_t i = 0; i < content->size(); ++i) {
+    auto fault = CheckPart(absl::StrCat(where, ".content[", i, "]"), &(*content)[i]);
+    if (fault) return fault;
+  }
   return std::nullopt;
 }
 
@@ -125,7 +133,7 @@ std::optional<RecordError> CheckContent(const std::string& where, ordered_json* 
                                             "with tool_calls may omit it"));
   }
   if (content->is_string()) return std::nullopt;
-  if (content->is_array()) return JoinParts(where, &*content);
+  if (content->is_array()) return CheckParts(where, &*content);
   return Fault("BAD_SCHEMA", absl::StrCat(where, ".content is ", ShownJson(*content),
                                           "; it must be text or a list of text parts"));
 }
@@ -208,24 +216,23 @@ RecordError SyntaxFault(const JsonSyntaxError& error) {
 }  // namespace
 
 struct ConversationParser::Impl {
-  // *odd: some numbers are odd (engine/formats/json.h).
-  std::optional<RecordError> ReadRow(std::string_view record, ordered_json* row, bool* odd);
+  std::optional<RecordError> ReadRow(std::string_view record, ordered_json* row);
 
   simdjson::dom::parser parser;
 };
 
 std::optional<RecordError> ConversationParser::Impl::ReadRow(std::string_view record,
-                                                             ordered_json* row, bool* odd) {
+                                                             ordered_json* row) {
   simdjson::dom::element element;
   const simdjson::error_code error =
       parser.parse(record.data(), record.size(), /*realloc_if_needed=*/false).get(element);
-  *odd = error != simdjson::SUCCESS;
   if (error == simdjson::UTF8_ERROR) {
     const size_t at = FindInvalidUtf8(record);
     return Fault("BAD_UTF8", "the line is not UTF-8; convert the file, for example: iconv -t UTF-8",
                  at == std::string_view::npos ? 0 : static_cast<int64_t>(at) + 1);
   }
-  if (*odd) {
+  if (error != simdjson::SUCCESS) {
+    // Odd numbers (engine/formats/json.h), or an error.
     if (const auto syntax = ReadJsonWithSpelling(record, row)) return SyntaxFault(*syntax);
   } else {
     *row = ToOrderedJson(element);
@@ -248,12 +255,10 @@ ConversationParser::~ConversationParser() = default;
 std::optional<RecordError> ConversationParser::Parse(std::string_view record, SourceFormat format,
                                                      Conversation* conversation) {
   ordered_json row;
-  bool odd = false;
-  if (auto fault = impl_->ReadRow(record, &row, &odd)) return fault;
+  if (auto fault = impl_->ReadRow(record, &row)) return fault;
   *conversation = Conversation{};
   if (auto fault = TakeConversation(format, &row, conversation)) return fault;
   for (const auto& item : row.items()) conversation->unused_keys.push_back(item.key());
-  if (!odd) return std::nullopt;
   if (auto fault = RefuseOddNumbers(conversation->messages, "messages")) return fault;
   if (auto fault = RefuseOddNumbers(conversation->tools, "tools")) return fault;
   return RefuseOddNumbers(conversation->variables, "chat_template_kwargs");
@@ -261,8 +266,7 @@ std::optional<RecordError> ConversationParser::Parse(std::string_view record, So
 
 std::optional<SourceFormat> ConversationParser::Detect(std::string_view record) {
   ordered_json row;
-  bool odd = false;
-  if (impl_->ReadRow(record, &row, &odd)) return std::nullopt;
+  if (impl_->ReadRow(record, &row)) return std::nullopt;
   return DetectFormat(row);
 }
 

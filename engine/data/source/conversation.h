@@ -20,9 +20,9 @@ namespace trainerd::engine {
 // record and in each message, as in transformers 5; values inside of tools, calls and arguments
 // keep their nulls.
 struct Conversation {
-  // Array of objects with "role", any text, and "content", text; an assistant message with
-  // tool_calls or reasoning may omit "content". Content given as a list of text parts has been
-  // joined. OpenAI's "function_call" has become "tool_calls".
+  // Array of objects with "role", any text, and "content": text, or a list of parts
+  // {"type": "text", "text": …}. An assistant message with tool_calls or reasoning may omit
+  // "content". OpenAI's "function_call" has become "tool_calls".
   nlohmann::ordered_json messages;
   // null = none.
   nlohmann::ordered_json tools;

@@ -22,8 +22,7 @@ struct RecordLocation {
 };
 
 enum class Severity { kIgnore, kWarning, kError };
-// The severity that data.findings gives `code`; kWarning for a code that cannot be set there, and
-// for EMPTY_ANSWER as an error: that makes bad records, which data.bad_rows decides about.
+// The severity that data.findings gives `code`; kWarning for a code that cannot be set there.
 Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code);
 
 // The files of a job, in the order of RecordLocation::file.
@@ -34,8 +33,8 @@ class Findings {
  public:
   // Locations that are kept for each kind.
   static constexpr int kPlaces = 10;
-  // Keys that the message of UNUSED_KEY lists.
-  static constexpr size_t kUnusedKeys = 20;
+  // Keys that the message of UNUSED_KEY or UNRENDERED_FIELD lists.
+  static constexpr size_t kListedKeys = 20;
 
   explicit Findings(const v1::DataConfig& data)
       : config_(data.findings()), files_(DataFiles(data)) {}
@@ -43,8 +42,14 @@ class Findings {
   // Counts one more of kind `code`. The first message of a kind is reported.
   void Add(const std::string& code, bool error, const RecordLocation& place,
            const std::string& message);
+  // The same for a record that cannot be used; whether that is an error depends on data.bad_rows
+  // alone.
+  void AddBadRecord(const std::string& code, bool error, const RecordLocation& place,
+                    const std::string& message);
   // Counts a record with keys that were not read (UNUSED_KEY); the message lists the keys.
   void AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place);
+  // The same for fields of which the template printed nothing (UNRENDERED_FIELD).
+  void AddUnrenderedFields(const std::vector<std::string>& fields, const RecordLocation& place);
   // The same as Add for a finding outside of the data files ("" = no location).
   void AddElsewhere(const std::string& code, bool error, const std::string& place,
                     const std::string& message);
@@ -67,15 +72,23 @@ class Findings {
     internal::TokenSetSummary::Finding finding;
     bool error = false;
     std::vector<std::string> elsewhere;
+    std::vector<std::string> keys;  // that the message lists
   };
-  Kind& KindOf(const std::string& code, bool error, const std::string& message);
+  // Which finding of `code` something is counted in.
+  struct KindKey {
+    bool error = false;
+    bool bad_records = false;
+  };
+  Kind& KindOf(const std::string& code, const KindKey& key, const std::string& message);
+  static void Count(const RecordLocation& place, Kind* kind);
+  void AddKeys(const char* code, const char* what, const std::vector<std::string>& keys,
+               const RecordLocation& place);
+  Severity SeverityOfKind(const Kind& kind) const;
   std::string Message(const Kind& kind) const;
 
   const v1::FindingsConfig config_;
   const std::vector<std::string> files_;
   std::vector<Kind> kinds_;
-  // The keys that the message of UNUSED_KEY lists.
-  std::vector<std::string> unused_keys_;
 };
 
 }  // namespace trainerd::engine

@@ -154,7 +154,7 @@ std::optional<RecordError> AddShareGptTurn(ordered_json turn, const std::string&
     (*row)["tools"] = std::move(value);
     return std::nullopt;
   }
-  ordered_json message = Message(role.role, nullptr);
+  ordered_json message = Message(role.role, "");
   if (role.kind == TurnKind::kCall) {
     if (auto fault = ReadCalls(value, where, &message["tool_calls"])) return fault;
   } else {

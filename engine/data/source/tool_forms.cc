@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/tool_forms.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -62,6 +63,11 @@ std::optional<ordered_json> ReadCall(ordered_json call) {
   return ToolCall(std::move(function), call);
 }
 
+bool HasOddNumber(const ordered_json& value) {
+  return value.is_binary() ||
+         (value.is_structured() && std::any_of(value.begin(), value.end(), HasOddNumber));
+}
+
 std::optional<RecordError> TakeList(const char* key, ordered_json value, ordered_json* list) {
   *list = Unquoted(std::move(value));
   // A column of JSON text is empty where a record has no tools.
@@ -96,6 +102,7 @@ std::optional<RecordError> ConvertFunctionCall(const std::string& where, ordered
     return BadSchema(
         absl::StrCat(where, " has \"function_call\" and \"tool_calls\"; keep one of them"));
   }
+  if (!message->contains("content")) (*message)["content"] = "";
   return ReadCalls(*call, where + ".function_call", &(*message)["tool_calls"]);
 }
 
@@ -116,6 +123,7 @@ std::optional<RecordError> ReadCalls(const ordered_json& value, const std::strin
 }
 
 std::optional<RecordError> RefuseOddNumbers(const ordered_json& value, const std::string& where) {
+  if (!HasOddNumber(value)) return std::nullopt;
   if (value.is_binary()) {
     return BadSchema(absl::StrCat(where, " is ", ShownJson(value),
                                   "; a number must fit into 64 bits; write it as text"));

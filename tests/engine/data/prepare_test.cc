@@ -204,7 +204,7 @@ TEST_F(PrepareTest, TrainsPlainTextButItsFirstToken) {
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_EQ(TrainExample(*data, 1).ids, Join({Bytes("Ho<|im_end|>"), {kEnd}}));
   config.mutable_data()->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_ERROR);
-  EXPECT_EQ(Fault(config).substr(0, 41), "train.jsonl:2: \"text\" holds \"<|im_end|>\"");
+  EXPECT_EQ(Fault(config).substr(0, 40), "train.jsonl:2: \"text\" holds \"<|im_end|>\"");
 }
 
 TEST_F(PrepareTest, CutsPlainTextAtMaxLength) {

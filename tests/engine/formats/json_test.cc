@@ -54,7 +54,7 @@ TEST(JsonTest, RefusesWhatPythonRefuses) {
 
 TEST(JsonTest, NamesLineAndColumnOfTheError) {
   EXPECT_THAT(Error("{\"a\": 1,\n \"b\": [NaN, 1e999, tru]}"),
-              StartsWith("line 2, column 22: syntax error"));
+              StartsWith("line 2, column 23: syntax error"));
   EXPECT_THAT(Error("[1} "), StartsWith("line 1, column 3: syntax error"));
   EXPECT_THAT(Error("\"\\ud800\""), HasSubstr("surrogate"));
 }

@@ -202,7 +202,7 @@ TEST(ChatTemplateTest, DecidesTheFormForEachRole) {
   const std::string source =
       "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}"
       "{{ part.text }};{% endfor %}{% else %}{{ m.content }}.{% endif %}{% endfor %}";
-  EXPECT_EQ(SpansOf(source, kTextAndList), "[0+one][0.;][1+two three][1.]");
+  EXPECT_EQ(SpansOf(source, kTextAndList), "[0+one][0.;][1+two three][1..]");
 }
 
 TEST(ChatTemplateTest, RendersDeveloperAsSystemWhereOnlySystemIsPrinted) {

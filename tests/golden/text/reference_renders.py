@@ -128,6 +128,18 @@ def with_developer(messages):
 FORMS = {"plain": lambda messages: messages, "null": with_nulls, "list": with_lists, "tool": with_tools,
          "developer": with_developer}
 MATRIX_OPTIONS = [(False, None, {}), (True, [TOOL], {})]
+
+
+# The conversation that the user meant, in a form that every template prints, where the form given is
+# dropped by some templates.
+def meant_by(form, messages):
+    if form == "list":
+        return [{**m, "content": "".join(p["text"] for p in m["content"])} for m in messages]
+    if form == "developer":
+        return [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
+    return [{**m, "content": [part(m["content"])]} if m.get("content") else m for m in messages]
+
+
 # Appended to every template.
 EDIT = "{{- '\n[edited ' ~ (messages | length) ~ messages[-1].role | upper ~ ']' }}"
 
@@ -158,6 +170,11 @@ def write_cases(out, tokenizer, template, conversations, options):
                     case["generation"] = "".join(texts[0][b:e] for b, e in indices[0])
             except Exception:  # every kind of failure counts the same here
                 case["error"] = True
+            if form != "various":
+                try:
+                    case["meant"] = tokenizer.apply_chat_template(meant_by(form, messages), tokenize=False, **arguments)
+                except Exception:
+                    pass
             out.write(json.dumps(case) + "\n")
 
 

@@ -13,6 +13,7 @@
 namespace trainerd::engine {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -402,8 +403,10 @@ TEST_F(UserDataTest, AFieldThatIsNotRenderedIsCountedAndCanBeAnError) {
   EXPECT_THAT(Findings(*data), ElementsAre("UNRENDERED_FIELD x2 train.jsonl:2 train.jsonl:3"));
   EXPECT_EQ(ContentForm(*data, job), "joined text");
   job.mutable_data()->mutable_findings()->set_unrendered_field(v1::FindingsConfig::REACTION_ERROR);
-  EXPECT_THAT(Fault(job), HasSubstr("train.jsonl:2: messages[1].tool_calls is given, and the chat "
-                                    "template prints no byte of it"));
+  EXPECT_THAT(Fault(job), AllOf(HasSubstr("train.jsonl:2: fields are given of which the chat "
+                                          "template prints no byte"),
+                                HasSubstr(": \"tool_calls\" (line 2), \"tools\" (line 3) ("
+                                          "UNRENDERED_FIELD, 2 times)")));
   job.mutable_data()->mutable_findings()->set_unrendered_field(v1::FindingsConfig::REACTION_IGNORE);
   data = Prepare(job);
   ASSERT_TRUE(data.ok()) << data.status();

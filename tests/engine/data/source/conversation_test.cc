@@ -53,13 +53,16 @@ TEST(ConversationParserTest, ReadsAConversationWithEverythingTheTemplateMayUse) 
   EXPECT_EQ(conversation.variables["enable_thinking"], false);
 }
 
-TEST(ConversationParserTest, JoinsTextParts) {
-  const Parsed parsed = Parse(
-      WithMessages(R"({"role":"user","content":[{"type":"text","text":"a"},"b",{"text":"c"}]},)"
-                   R"({"role":"assistant","content":[]})"));
+TEST(ConversationParserTest, GivesEachTextPartItsType) {
+  const Parsed parsed = Parse(WithMessages(
+      R"({"role":"user","content":[{"type":"text","text":"a","image":null},"b",{"text":"c"},)"
+      R"({"type":"input_text","text":"d"}]},{"role":"assistant","content":[]})"));
   ASSERT_FALSE(parsed.fault);
-  EXPECT_EQ(parsed.conversation.messages[0]["content"], "abc");
-  EXPECT_EQ(parsed.conversation.messages[1]["content"], "");
+  EXPECT_EQ(
+      parsed.conversation.messages[0]["content"],
+      nlohmann::ordered_json::parse(R"([{"type":"text","text":"a"},{"type":"text","text":"b"},)"
+                                    R"({"text":"c","type":"text"},{"type":"text","text":"d"}])"));
+  EXPECT_EQ(parsed.conversation.messages[1]["content"].dump(), "[]");
 }
 
 TEST(ConversationParserTest, AnAssistantMessageWithoutContentIsEmpty) {
@@ -207,6 +210,9 @@ TEST(ConversationParserTest, RefusesContentThatCannotBeTrained) {
       std::string::npos);
   EXPECT_NE(FaultOf(WithMessages(R"({"role":"user","content":[{"type":"image","url":"x"}]})"))
                 .find("content[0] has type \"image\"; only text parts"),
+            std::string::npos);
+  EXPECT_NE(FaultOf(WithMessages(R"({"role":"user","content":[{"text":"a","image_url":"x"}]})"))
+                .find("content[0] has \"image_url\"; only text parts"),
             std::string::npos);
   EXPECT_NE(FaultOf(WithMessages(R"({"role":"user","content":[{"type":"text"}]})"))
                 .find("content[0] has no \"text\" that is a string"),

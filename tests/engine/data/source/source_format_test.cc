@@ -69,13 +69,11 @@ TEST(SourceFormatTest, ShareGptCallsBecomeToolCalls) {
   EXPECT_EQ(Taken(R"({"conversations":[{"from":"human","value":"q"},{"from":"function_call",)"
                   R"("value":"{\"name\": \"add\", \"arguments\": {\"a\": 2}}"},)"
                   R"({"from":"observation","value":"2"},{"from":"gpt","value":"two"}]})"),
-            R"([{"role":"user","content":"q"},{"role":"assistant","content":null,"tool_calls":)"
+            R"([{"role":"user","content":"q"},{"role":"assistant","content":"","tool_calls":)"
             R"([{"type":"function","function":{"name":"add","arguments":{"a":2}}}]},)"
             R"({"role":"tool","content":"2"},{"role":"assistant","content":"two"}])");
-  EXPECT_EQ(Taken(R"({"conversations":[{"from":"tool_call","value":"add(2)"
-}]
-})"),
-            "BAD_SCHEMA conversations[0] is \"add(2)\"; it must be a call, {\"name\": …, "
+  EXPECT_EQ(Taken(R"({"conversations":[{"from":"tool_call","value":"add 2"}]})"),
+            "BAD_SCHEMA conversations[0] is \"add 2\"; it must be a call, {\"name\": …, "
             "\"arguments\": {…}}, or a list of calls");
 }
 
