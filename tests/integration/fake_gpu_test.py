@@ -108,11 +108,16 @@ class FakeGpuTest(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.root, f"{self.id().split('.')[-1]}-{name}")
 
-    def write_job(self, name, precision="fp32", **train):
+    def write_job(self, name, precision="fp32", more=None, validation_fraction=0, **train):
         path = self.path(name + ".yaml")
         job = {
             "model": {"path": self.model},
-            "data": {"train": [self.data], "max_length": 192, "packing": "bfd"},
+            "data": {
+                "train": [self.data],
+                "validation_fraction": validation_fraction,
+                "max_length": 192,
+                "packing": "bfd",
+            },
             "train": {
                 "precision": precision,
                 "batch_size": 1,
@@ -123,6 +128,7 @@ class FakeGpuTest(unittest.TestCase):
             },
             "optimizer": {"learning_rate": 0.002},
             "checkpoint": {"every_steps": 2},
+            **(more or {}),
         }
         with open(path, "w") as file:
             json.dump(job, file)
@@ -156,6 +162,7 @@ class FakeGpuTest(unittest.TestCase):
                 for line in file:
                     name, calls, size = line.rstrip("\n").split("\t")
                     counts[name] = (int(calls), int(size))
+        self.assertTrue(os.path.exists(events), ended.stderr)
         with open(events) as file:
             found = [json.loads(line) for line in file]
         return Ran(ended.returncode, ended.stderr, found, counts, run_dir)
@@ -250,6 +257,23 @@ class FakeGpuTest(unittest.TestCase):
         self.assertEqual(failed.code, 1, failed.stderr)
         self.assertIn("OUT_OF_MEMORY", failed.stderr)
         self.assertIn("CUBLAS_STATUS_ALLOC_FAILED", failed.stderr)
+
+    def test_uses_only_operators_that_are_repeatable(self):
+        """LibTorch's own CUDA code refuses the others. It runs when nothing is computed here."""
+        prompts = self.path("prompts.jsonl")
+        with open(prompts, "w") as file:
+            file.write(json.dumps({"messages": [{"role": "user", "content": "red"}]}) + "\n")
+        more = {
+            "evaluation": {"every_steps": 1},
+            "samples": {"prompts": prompts, "every_steps": 1, "max_tokens": 3},
+        }
+        for precision in AGREEMENT:
+            job = self.write_job(precision, precision, more, validation_fraction=0.2, max_steps=2)
+            ran = self.train(job, compute=0)
+            self.assertEqual(ran.code, 0, ran.stderr)
+            self.assertEqual(sorted(ran.losses()), [1, 2])
+            for kind in ("eval", "sample"):
+                self.assertTrue(harness.of_kind(ran.events, kind), kind)
 
     def test_uses_the_device_that_the_job_names(self):
         ran = self.train(self.write_job("job", max_steps=1), device="cuda:1", devices=2)

@@ -82,7 +82,8 @@ bool IsValid(const Launch& launch) {
 
 cudaError_t Run(const void* kernel, const Launch& launch, void** arguments) {
   const std::string name = NameOf(kernel);
-  Count("launch " + name);
+  Count("launch " + name + " grid " + std::to_string(launch.grid.x) + "," +
+        std::to_string(launch.grid.y) + "," + std::to_string(launch.grid.z));
   if (Fault() != 0) return Failed(static_cast<cudaError_t>(Fault()));
   if (!IsValid(launch)) return Failed(cudaErrorInvalidConfiguration);
   // Ours are computed, because ATen's are replaced before they get here.
