@@ -87,7 +87,7 @@ class ChatTemplate {
   ChatTemplate& operator=(const ChatTemplate&) = delete;
 
   // Renders `messages` (an array of objects with "role" and whatever else the template reads; keys
-  // with null are left out).
+  // with null are omitted).
   // List content stays a list where the template prints exactly the texts of its parts for that
   // role, else it is joined. Text becomes a list of one part where the template prints only lists.
   // Errors: InvalidArgument with template line and column: raise_exception of the template, a

@@ -63,7 +63,7 @@ Json ProbedMessage(const std::string& role, Json content) {
   return message;
 }
 
-// The bytes of message `index`'s fields in the text, in lower case, white space left out.
+// The bytes of message `index`'s fields in the text, in lower case, without white space.
 std::string ContentOf(const RenderedConversation& rendered, size_t index) {
   std::string content;
   for (const MessageSpan& span : rendered.message_spans) {

@@ -17,8 +17,8 @@ namespace trainerd::engine {
 // The traits of a role; null = messages of the role reach the template as they are.
 using TraitsOfRole = std::function<const RoleTraits*(const std::string& role)>;
 
-// Keys whose value is null are left out, as transformers does. List content and text take the form
-// that the traits of the role ask for. Errors: InvalidArgument if `messages` is not a list of
+// Keys whose value is null are omitted, as in transformers. List content and text take the form
+// of the role's traits. Errors: InvalidArgument if `messages` is not a list of
 // objects, or a message is nested too deeply.
 absl::StatusOr<jinja::Value> MessagesValue(const nlohmann::ordered_json& messages,
                                            const TraitsOfRole& traits);

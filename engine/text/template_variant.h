@@ -30,7 +30,7 @@ class TemplateVariant {
   // See ChatTemplate.
   absl::StatusOr<RenderedConversation> Render(const nlohmann::ordered_json& messages,
                                               const RenderOptions& options) const;
-  // Probed when the role is first asked for. The reference stays valid.
+  // Probed when the role is first met. The reference stays valid.
   const RoleTraits& TraitsOf(const std::string& role) const;
   // The roles that are printed, of the usual ones and of the words in the template's source.
   std::vector<std::string> PrintedRoles() const;
@@ -42,7 +42,7 @@ class TemplateVariant {
  private:
   TemplateVariant(std::string source, std::unique_ptr<jinja::Template> parsed)
       : source_(std::move(source)), parsed_(std::move(parsed)) {}
-  // `adapts`: content and roles take the form that RoleTraits asks for.
+  // `adapts`: content and roles take the form that RoleTraits names.
   absl::StatusOr<RenderedConversation> RenderAs(const nlohmann::ordered_json& messages,
                                                 const RenderOptions& options, bool adapts) const;
   RoleTraits Probe(const std::string& role) const;

@@ -77,12 +77,12 @@ std::optional<RecordError> CheckParts(const std::string& where, ordered_json* co
 // The usual role of which `name` is a misspelling; "" if it is none. Which other roles there are is
 // up to the template: developer, model, ipython, user_2 …
 std::string MeantRole(const std::string& name) {
+  if (std::find(kRoles.begin(), kRoles.end(), name) != kRoles.end()) return "";
   const bool is_word = std::all_of(name.begin(), name.end(), [](char c) {
     return absl::ascii_isalpha(static_cast<unsigned char>(c));
   });
   if (!is_word || name == "tools") return "";
-  const std::string near = NearestWord(name, {kRoles.begin(), kRoles.end()});
-  return near == name ? "" : near;
+  return NearestWord(name, {kRoles.begin(), kRoles.end()});
 }
 
 std::optional<RecordError> CheckRole(const std::string& where, const ordered_json& message) {

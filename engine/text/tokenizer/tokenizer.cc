@@ -5,14 +5,13 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/text/tokenizer/added_tokens.h"
+#include "engine/text/tokenizer/config_tokens.h"
 #include "engine/text/tokenizer/tokenizer_config.h"
 #include "engine/text/tokenizer/tokenizer_file.h"
-#include "engine/text/tokenizer/tokenizer_json.h"
 #include "engine/text/unicode/nfc.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
@@ -64,7 +63,6 @@ struct Tokenizer::Impl {
   bool nfc = false;
   PreTokenizer pre_tokenizer;
   std::vector<AddedToken> added_tokens;
-  absl::flat_hash_map<std::string, size_t> added_by_content;  // index into added_tokens
   absl::flat_hash_set<int32_t> special_ids;
   std::vector<int32_t> prefix, suffix;
   std::unique_ptr<AddedTokenMatcher> raw_tokens, normalized_tokens;
@@ -77,10 +75,6 @@ struct Tokenizer::Impl {
   absl::Mutex mutex;
   std::vector<std::unique_ptr<Scratch>> idle ABSL_GUARDED_BY(mutex);
 
-  // `model_tokens`: as in TokenizerFile.
-  absl::Status AddConfigTokens(const TokenizerConfig& config, int64_t model_tokens);
-  // Adds one token, or replaces the flags of the added token with its content.
-  absl::Status AddToken(AddedToken token, int64_t model_tokens);
   void SetNamedTokens(const TokenizerConfig& config);
   void BuildMatchers();
 
@@ -94,63 +88,6 @@ struct Tokenizer::Impl {
   void EncodeWords(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
   void EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
 };
-
-absl::Status Tokenizer::Impl::AddToken(AddedToken token, int64_t model_tokens) {
-  if (token.content.empty()) return absl::OkStatus();
-  const auto [found, is_new] = added_by_content.try_emplace(token.content, added_tokens.size());
-  if (!is_new) {
-    AddedToken& known = added_tokens[found->second];
-    // As in the reference, a token that was special stays so for Decode.
-    if (known.special) special_ids.insert(known.id);
-    token.id = known.id;
-    known = std::move(token);
-    return absl::OkStatus();
-  }
-  token.id = vocabulary.IdOf(token.content);
-  if (token.id < 0) {
-    token.id = NextAddedId(model_tokens, added_tokens);
-    if (token.id > tokenizer_json::kMaxTokenId || !vocabulary.Add(token.content, token.id)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "tokenizer_config.json: the added token \"", token.content, "\" needs the id ", token.id,
-          ", which belongs to another token of tokenizer.json"));
-    }
-  }
-  added_tokens.push_back(std::move(token));
-  return absl::OkStatus();
-}
-
-// Source: transformers 5.23, tokenization_utils_tokenizers.py, TokenizersBackend.__init__.
-absl::Status Tokenizer::Impl::AddConfigTokens(const TokenizerConfig& config, int64_t model_tokens) {
-  const auto is_named = [&](const AddedToken& token) {
-    return std::any_of(config.named_tokens.begin(), config.named_tokens.end(),
-                       [&](const auto& named) { return named.second.content == token.content; });
-  };
-  if (!config.has_decoder) {
-    // Without added_tokens_decoder the tokens of tokenizer.json take its place.
-    for (AddedToken& token : added_tokens) token.special |= is_named(token);
-  }
-  absl::flat_hash_set<int32_t> ids_of_file;
-  for (size_t i = 0; i < added_tokens.size(); ++i) {
-    added_by_content.try_emplace(added_tokens[i].content, i);
-    ids_of_file.insert(added_tokens[i].id);
-  }
-  for (const AddedToken& token : config.added_tokens) {
-    // tokenizer.json wins over added_tokens.json.
-    if (!config.has_decoder && ids_of_file.contains(token.id)) continue;
-    AddedToken added = token;
-    added.special |= is_named(token);
-    RETURN_IF_ERROR(AddToken(std::move(added), model_tokens));
-  }
-  for (const auto& [name, token] : config.named_tokens) {
-    if (added_by_content.contains(token.content)) continue;
-    RETURN_IF_ERROR(AddToken(token, model_tokens));
-  }
-  for (const AddedToken& token : config.extra_tokens) {
-    if (added_by_content.contains(token.content)) continue;
-    RETURN_IF_ERROR(AddToken(token, model_tokens));
-  }
-  return absl::OkStatus();
-}
 
 void Tokenizer::Impl::SetNamedTokens(const TokenizerConfig& config) {
   for (const auto& [name, token] : config.named_tokens) {
@@ -321,9 +258,9 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& fo
   hash.Update(config.json.data(), config.json.size());
   impl->chat_templates = std::move(config.chat_templates);
   impl->fingerprint = ToHex(hash.Digest());
-  if (const auto status = impl->AddConfigTokens(config, parsed->model_tokens); !status.ok()) {
-    return Annotate(status, folder);
-  }
+  ConfigTokens tokens(parsed->model_tokens, &impl->vocabulary, &impl->added_tokens);
+  if (const auto status = tokens.Add(config); !status.ok()) return Annotate(status, folder);
+  impl->special_ids = tokens.once_special();
   impl->SetNamedTokens(config);
   impl->BuildMatchers();
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));

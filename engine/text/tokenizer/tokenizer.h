@@ -97,8 +97,8 @@ class Tokenizer {
   bool IsSpecial(int32_t id) const;              // an added token flagged special
   absl::Span<const AddedToken> added_tokens() const;
 
-  // The special tokens that the files name, as ("eos_token", spelling): variables of a chat template.
-  // A token that the vocabulary lacks is among them.
+  // The special tokens that the files name, as ("eos_token", spelling): variables of a chat
+  // template. A token that the vocabulary lacks is among them.
   absl::Span<const std::pair<std::string, std::string>> named_tokens() const;
 
   // The model's own templates (chat_template.h chooses): chat_template.jinja and

@@ -55,7 +55,9 @@ class MaskingCheckTest : public ::testing::Test {
 
 TEST_F(MaskingCheckTest, PassesRowsThatAreRight) {
   const v1::MaskingReport report = Report();
-  EXPECT_EQ(report.checks_size(), 5);
+  ASSERT_EQ(report.checks_size(), 6);
+  EXPECT_EQ(report.checks(5).name(), "content_form");
+  EXPECT_EQ(report.checks(5).message(), "joined text");
   EXPECT_EQ(Failed(report), "");
   EXPECT_EQ(report.sampled_rows(), 2);
   EXPECT_DOUBLE_EQ(report.trained_fraction(), 14.0 / 30);

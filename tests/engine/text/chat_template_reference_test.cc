@@ -73,6 +73,20 @@ std::string ReasonOfForm(const std::string& form) {
   return form == "developer" ? "developer_is_system" : "wraps_text";
 }
 
+// Some messages take the form that transformers renders as "meant", others do not.
+bool IsMixed(const Case& c) {
+  for (const Json& message : c.json["messages"]) {
+    const RoleTraits& traits = c.chat_template->TraitsOf(message["role"], OptionsOf(c));
+    const Json content = message.value("content", Json());
+    if (c.json["form"] == "list" ? traits.keeps_list()
+                                 : c.json["form"] != "developer" && content.is_string() &&
+                                       !content.empty() && !traits.wraps_text()) {
+      return true;
+    }
+  }
+  return false;
+}
+
 struct Differences {
   std::map<std::string, std::set<std::string>> templates;  // by reason
   int compared = 0, marked = 0, meant = 0, failures = 0;
@@ -87,7 +101,7 @@ void Compare(const Case& c, Differences* found) {
     const std::set<std::string> reasons = ReasonsOf(c);
     for (const std::string& reason : reasons) found->templates[reason].insert(c.name);
     const bool same_reason = reasons == std::set<std::string>{ReasonOfForm(c.json["form"])};
-    const bool checks = same_reason && c.json.contains("meant");
+    const bool checks = same_reason && !IsMixed(c) && c.json.contains("meant");
     found->meant += checks;
     if (checks ? rendered.ok() && rendered->text == c.json["meant"] : !reasons.empty()) return;
     ++found->failures;
