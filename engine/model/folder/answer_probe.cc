@@ -46,7 +46,8 @@ AnswerProbe ProbeAnswer(const ChatTemplate& chat_template, const Tokenizer& toke
   if (Probe(messages, chat_template, tokenizer, options, &probe) && probe.answer_found.ok())
     return probe;
   // Some templates require a system message.
-  messages.insert(messages.begin(), {{"role", "system"}, {"content", "c"}});
+  const Json system = {{"role", "system"}, {"content", "c"}};
+  messages.insert(messages.begin(), system);
   AnswerProbe second;
   if (Probe(messages, chat_template, tokenizer, options, &second)) probe = std::move(second);
   return probe;
