@@ -171,7 +171,7 @@ TEST_F(JobModelTest, FindsTemplateThatDoesNotShowTheAnswer) {
   dir_.Write("model/chat_template.jinja",
              "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}");
   EXPECT_EQ(Codes(), "CHAT_TEMPLATE! ");
-  EXPECT_THAT(Message(), HasSubstr("does not show which text is message 1 (assistant)"));
+  EXPECT_THAT(Message(), HasSubstr("(assistant): no end-of-turn token follows"));
   config_.mutable_data()->set_train_on(v1::DataConfig::TRAIN_ON_ALL);
   EXPECT_EQ(Codes(), "");
   config_.mutable_data()->set_train_on(v1::DataConfig::TRAIN_ON_TEMPLATE);
