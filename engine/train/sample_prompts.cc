@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "engine/formats/json.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
@@ -40,7 +41,7 @@ absl::StatusOr<SamplePrompt> ParseConversation(const Json& messages) {
 }
 
 absl::StatusOr<SamplePrompt> ParsePrompt(const std::string& line) {
-  const Json record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const Json record = ParseOrderedJson(line).value_or(Json());
   if (!record.is_object()) return absl::InvalidArgumentError("not a JSON object");
   if (record.contains("messages")) return ParseConversation(record["messages"]);
   if (!IsText(record, "prompt")) {
