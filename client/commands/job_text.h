@@ -18,6 +18,12 @@ ExitCode ExitCodeOfEnd(v1::Job::State state);
 // Prints how the job ended: an error with what to do to stderr; on a terminal where the result is.
 void PrintEnd(const v1::Job& job, const Context& context);
 
+// Prints the active and the past alerts to stderr, one per line.
+void ReportAlerts(const v1::Job& job, const Context& context);
+
+// "diverged, plateau (past: loss_spike)", "-" without any.
+std::string AlertTypes(const v1::Job& job);
+
 // For commands that survive a lost connection; on stderr.
 void ReportConnectionLost(const absl::Status& why, const Context& context);
 void ReportReconnected(const Context& context);

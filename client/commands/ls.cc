@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
+#include "client/commands/job_text.h"
 #include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
@@ -45,8 +46,8 @@ void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
   const bool wide = context.form == OutputForm::kWide;
   std::vector<std::string> header = {"ID", "NAME", "STATE", "STEP", "LOSS", "AGE"};
   if (wide)
-    header.insert(header.end(),
-                  {"TOK/S", "ETA", "DEVICE", "ATTEMPT", "PRIORITY", "CHECKPOINT", "CREATED"});
+    header.insert(header.end(), {"TOK/S", "ETA", "DEVICE", "ATTEMPT", "PRIORITY", "CHECKPOINT",
+                                 "CREATED", "ALERTS"});
   Table table(std::move(header));
   const absl::Time now = absl::Now();
   for (const v1::Job& job : response.jobs()) {
@@ -70,6 +71,7 @@ void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
       row.push_back(
           job.latest_checkpoint().empty() ? "-" : PlainText(CheckpointId(job.latest_checkpoint())));
       row.push_back(FormatTimestamp(job.create_time()));
+      row.push_back(AlertTypes(job));
     }
     table.AddRow(std::move(row));
   }

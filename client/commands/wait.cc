@@ -79,6 +79,7 @@ int WaitFor(Connection& connection, const std::string& name,
   }
   const absl::StatusOr<v1::Job> job = connection.GetJob(name);
   if (!job.ok()) return PrintError(job.status(), context.err());
+  ReportAlerts(*job, context);
   if (!IsForPeople(context.form)) {
     PrintMessage(*job, context.form, context.out());
   } else if (!states.empty()) {
