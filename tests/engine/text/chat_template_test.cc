@@ -236,6 +236,7 @@ TEST(ChatTemplateTest, ChoosesNamedTemplatesAsTransformersDoes) {
   EXPECT_EQ(text(*both, Json::array()), "T");
   EXPECT_FALSE(both->has_generation_marks());
   EXPECT_TRUE(both->has_generation_marks({.tools = Json::array()}));
+  EXPECT_NE(both->fingerprint(), of({{"default", "D"}})->fingerprint());
   EXPECT_EQ(text(*of({{"default", "D"}, {"rag", "R"}}), Json::array()), "D");
   EXPECT_THAT(text(*of({{"tool_use", "T"}}), nullptr), HasSubstr("the conversation has no tools"));
   EXPECT_THAT(std::string(ChatTemplate::FromTemplates({{"rag", "R"}, {"x", "X"}}, TestTokenizer())
