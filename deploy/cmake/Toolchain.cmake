@@ -27,7 +27,7 @@ if(TRAINERD_CCACHE)
     CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 CCACHE_DIR=${_ccache_dir}
     CCACHE_MAXSIZE=5G
     CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-    ${TRAINERD_CCACHE})
+    ${PROJECT_SOURCE_DIR}/deploy/cmake/compile_cached.sh ${TRAINERD_CCACHE})
 endif()
 find_program(TRAINERD_MOLD mold)
 if(TRAINERD_MOLD AND CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
