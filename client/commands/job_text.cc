@@ -2,8 +2,10 @@
 #include "client/commands/job_text.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
+#include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 
 namespace trainerd::client {
@@ -42,6 +44,8 @@ ExitCode ExitCodeOfEnd(v1::Job::State state) {
 }
 
 void PrintEnd(const v1::Job& job, const Context& context) {
+  // A document holds the error.
+  if (!IsForPeople(context.form)) return;
   const std::string id = PlainText(JobId(job.name()));
   if (job.state() == v1::Job::FAILED) {
     context.err() << "trainctl: " << PlainText(job.name()) << " failed: "
@@ -55,9 +59,7 @@ void PrintEnd(const v1::Job& job, const Context& context) {
   context.out() << PlainText(job.name()) << " " << DescribeState(job);
   switch (job.state()) {
     case v1::Job::SUCCEEDED:
-      context.out() << ": the model is in "
-                    << PlainText(job.config().output().has_path() ? job.config().output().path()
-                                                                  : job.run_dir() + "/final");
+      context.out() << ": the model is in " << PlainText(FinalPath(job));
       break;
     case v1::Job::STOPPED:
       context.out() << " at " << PlainText(CheckpointId(job.latest_checkpoint()))
@@ -69,9 +71,17 @@ void PrintEnd(const v1::Job& job, const Context& context) {
   context.out() << std::endl;
 }
 
+void ReportWaiting(const v1::Job& job, const Context& context) {
+  const std::string waits = WaitsFor(job, absl::Now());
+  if (waits.empty()) return;
+  context.err() << "trainctl: " << PlainText(job.name()) << " is " << StateName(job.state())
+                << " and " << PlainText(waits) << std::endl;
+}
+
 void ReportConnectionLost(const absl::Status& why, const Context& context) {
-  context.err() << "trainctl: connection lost (" << PlainText(std::string(why.message()))
-                << "); retrying" << std::endl;
+  context.err() << "trainctl: "
+                << (absl::IsResourceExhausted(why) ? "refused (" : "connection lost (")
+                << PlainText(std::string(why.message())) << "); retrying" << std::endl;
 }
 
 void ReportReconnected(const Context& context) {

@@ -18,6 +18,9 @@ ExitCode ExitCodeOfEnd(v1::Job::State state);
 // Prints how the job ended: an error with what to do to stderr; on a terminal where the result is.
 void PrintEnd(const v1::Job& job, const Context& context);
 
+// For commands that wait for a job which itself waits: prints what for, on stderr.
+void ReportWaiting(const v1::Job& job, const Context& context);
+
 // For commands that survive a lost connection; on stderr.
 void ReportConnectionLost(const absl::Status& why, const Context& context);
 void ReportReconnected(const Context& context);

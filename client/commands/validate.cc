@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/commands/commands.h"
-#include "client/net/status_details.h"
+#include "client/commands/errors.h"
 #include "client/preview/inspect.h"
 #include "client/view/report_text.h"
 #include "proto/base/plain_text.h"
@@ -16,8 +16,7 @@
 namespace trainerd::client {
 namespace {
 
-constexpr char kNotChecked[] =
-    "Not checked: output.path, resources.device, samples.prompts, init_from";
+constexpr char kNotChecked[] = "Not checked: output.path, resources.device, init_from";
 
 int PrintResult(const v1::DataReport& report, const JobFile& job, const Context& context) {
   if (IsForPeople(context.form)) {
@@ -49,20 +48,17 @@ absl::StatusOr<Inspected> Inspect(const Environment& env, const InspectJob& job,
 }
 
 int PrintInspected(const Inspected& inspected, const JobFile& job, const Context& context) {
+  if (!inspected.report) return PrintError(FailedInspect(inspected.process), context);
   // Warnings of trainerd-inspect.
   context.err() << PlainTextLines(inspected.process.err);
-  if (inspected.report) return PrintResult(*inspected.report, job, context);
-  if (inspected.process.err.empty())
-    context.err() << "trainctl: trainerd-inspect printed no report and ended with "
-                  << inspected.process.exit.ToString() << "\n";
-  context.err().flush();
-  return inspected.process.exit.code == kUsage ? kUsage : kRefused;
+  return PrintResult(*inspected.report, job, context);
 }
 
 // Findings that only the quick check reports: a model folder without weights can tokenize, but not
 // train.
 bool IsAboutFiles(const v1::DataReport::Finding& finding) {
-  return finding.code() == "MODEL_FOLDER" || finding.code() == "TEMPLATE_FILE";
+  return finding.code() == "MODEL_FOLDER" || finding.code() == "TEMPLATE_FILE" ||
+         finding.code() == "SAMPLE_PROMPTS";
 }
 
 // The full report, with the findings of the quick one about the files that the job needs.
@@ -79,10 +75,10 @@ v1::DataReport Merge(const v1::DataReport& quick, const v1::DataReport& full) {
 int ValidateHere(const JobFile& job, const ValidateOptions& options, const Context& context) {
   const InspectJob file = JobForInspect(job, !options.sets.empty());
   const absl::StatusOr<Inspected> quick = Inspect(context.env, file, {"--quick"});
-  if (!quick.ok()) return PrintError(quick.status(), context.err());
+  if (!quick.ok()) return PrintError(quick.status(), context);
   if (!options.full || !quick->report) return PrintInspected(*quick, job, context);
   absl::StatusOr<Inspected> full = Inspect(context.env, file, {});
-  if (!full.ok()) return PrintError(full.status(), context.err());
+  if (!full.ok()) return PrintError(full.status(), context);
   if (full->report) {
     full->report = Merge(*quick->report, *full->report);
   } else if (HasErrors(*quick->report)) {
@@ -102,11 +98,8 @@ int ValidateHere(const JobFile& job, const ValidateOptions& options, const Conte
 int RunValidate(const ValidateOptions& options, const Context& context) {
   const absl::StatusOr<JobFile> job = ReadJobFile(
       {.path = options.file, .sets = options.sets, .working_dir = context.env.working_dir});
-  if (!job.ok()) return PrintError(job.status(), context.err());
-  if (!job->violations.empty()) {
-    PrintViolations(job->violations, job->path, context.err());
-    return kUsage;
-  }
+  if (!job.ok()) return PrintError(job.status(), context);
+  if (!job->violations.empty()) return PrintViolations(*job, context);
   if (options.full) {
     context.err() << "trainctl: reading all data locally, without the daemon. " << kNotChecked
                   << std::endl;
@@ -115,7 +108,7 @@ int RunValidate(const ValidateOptions& options, const Context& context) {
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
   if (!connection.ok()) {
     if (connection.status().code() != absl::StatusCode::kUnavailable)
-      return PrintError(connection.status(), context.err());
+      return PrintError(connection.status(), context);
     context.err() << "trainctl: no daemon answers; reading the data locally. " << kNotChecked
                   << std::endl;
     return ValidateHere(*job, options, context);
@@ -124,7 +117,7 @@ int RunValidate(const ValidateOptions& options, const Context& context) {
   *request.mutable_config() = job->config;
   request.set_validate_only(true);
   const absl::StatusOr<v1::SubmitJobResponse> response = (*connection)->SubmitJob(request);
-  if (!response.ok()) return PrintError(response.status(), context.err(), job->path, job->lines);
+  if (!response.ok()) return PrintError(response.status(), context, &*job);
   return PrintResult(response->report(), *job, context);
 }
 

@@ -14,7 +14,7 @@
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/time.h"
-#include "proto/contract/config/json_output.h"
+#include "proto/contract/config/output_json.h"
 
 namespace trainerd::client {
 namespace {
@@ -27,13 +27,17 @@ constexpr absl::Duration kHistoryTime = absl::Milliseconds(1500);
 
 class PlainSink : public WatchSink {
  public:
-  PlainSink(const Context& context, const InterruptScope& interrupt)
-      : context_(context), interrupt_(interrupt) {}
+  PlainSink(const Context& context, bool all, const InterruptScope& interrupt)
+      : context_(context), all_(all), interrupt_(interrupt) {}
+
+  void OnSnapshot(const v1::Job& job) override {
+    if (!all_) ReportWaiting(job, context_);
+  }
 
   void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) override {
     if (context_.form == OutputForm::kJson || context_.form == OutputForm::kYaml) return;
     for (const v1::Event& event : events) {
-      context_.out() << (context_.form == OutputForm::kJsonl ? MessageToJsonLine(event)
+      context_.out() << (context_.form == OutputForm::kJsonl ? OutputJsonLine(event)
                                                              : EventLine(event))
                      << '\n';
     }
@@ -51,6 +55,7 @@ class PlainSink : public WatchSink {
 
  private:
   const Context& context_;
+  const bool all_;
   const InterruptScope& interrupt_;
 };
 
@@ -187,10 +192,10 @@ class LiveSink : public WatchSink {
 std::unique_ptr<WatchSink> MakeWatchSink(const Context& context, Connection& connection,
                                          const std::string& parent,
                                          const InterruptScope& interrupt) {
-  if (context.env.out_is_terminal && context.form == OutputForm::kTable) {
-    return std::make_unique<LiveSink>(context, connection, parent, parent == "jobs/-", interrupt);
-  }
-  return std::make_unique<PlainSink>(context, interrupt);
+  const bool all = parent == "jobs/-";
+  if (context.env.out_is_terminal && context.form == OutputForm::kTable)
+    return std::make_unique<LiveSink>(context, connection, parent, all, interrupt);
+  return std::make_unique<PlainSink>(context, all, interrupt);
 }
 
 }  // namespace trainerd::client

@@ -20,6 +20,7 @@ std::string LocationInJobFile(const v1::DataReport::Finding& finding, const JobF
   std::string key;
   if (finding.code() == "MODEL_FOLDER") key = "model.path";
   if (finding.code() == "TEMPLATE_FILE") key = "data.chat_template";
+  if (finding.code() == "SAMPLE_PROMPTS") key = "samples.prompts";
   const auto line = job.lines.find(key);
   return line == job.lines.end() ? "" : absl::StrCat(job.path, ":", line->second);
 }

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/data/sample_prompts.h"
 #include "engine/data/source/conversation.h"
 #include "engine/data/source/findings.h"
 #include "engine/data/source/jsonl_reader.h"
@@ -77,6 +78,7 @@ class QuickCheck {
 
  private:
   void CheckModel();
+  void CheckPrompts();
   // `file`: as in RecordLocation.
   FileEstimate CheckFile(const std::string& path, int32_t file);
   // The same; the error is why the file cannot be read.
@@ -108,6 +110,15 @@ void QuickCheck::CheckModel() {
   if (!Exists(chat_template)) {
     findings_.AddElsewhere("TEMPLATE_FILE", true, chat_template,
                            absl::StrCat("data.chat_template: ", chat_template, " does not exist"));
+  }
+}
+
+void QuickCheck::CheckPrompts() {
+  const std::string& path = config_.samples().prompts();
+  if (path.empty()) return;
+  const auto prompts = ReadSamplePrompts(path, config_.data().system_prompt());
+  if (!prompts.ok()) {
+    findings_.AddElsewhere("SAMPLE_PROMPTS", true, path, std::string(prompts.status().message()));
   }
 }
 
@@ -217,6 +228,7 @@ v1::DataReport QuickCheck::Run() {
   FileEstimate validation;
   if (!config_.data().validation().empty())
     validation = CheckFile(config_.data().validation(), num_train);
+  CheckPrompts();
   v1::DataReport report;
   report.set_quick(true);
   report.set_format(FormatsText(formats_));

@@ -6,7 +6,7 @@
 #include "engine/data/quick_report.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_file.h"
-#include "proto/contract/config/json_output.h"
+#include "proto/contract/config/output_json.h"
 
 namespace trainerd::engine {
 namespace {
@@ -44,7 +44,7 @@ absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out)
   } else {
     ASSIGN_OR_RETURN(report, FullReport(config, options));
   }
-  std::fprintf(out, "%s\n", MessageToJsonPretty(report).c_str());
+  std::fprintf(out, "%s\n", JsonText(OutputJson(report), /*pretty=*/true).c_str());
   for (const v1::DataReport::Finding& finding : report.findings()) {
     if (finding.error()) return false;
   }

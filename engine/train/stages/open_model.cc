@@ -19,6 +19,17 @@ absl::Status ResolveFrozen(AttemptContext& context) {
   return absl::OkStatus();
 }
 
+absl::Status ReadPrompts(AttemptContext& context) {
+  absl::StatusOr<std::vector<SamplePrompt>> prompts =
+      ReadSamplePrompts(context.config.samples().prompts(), context.config.data().system_prompt());
+  if (!prompts.ok()) {
+    return WithCause(prompts.status(),
+                     {.code = "SAMPLE_PROMPTS", .cause = v1::JobError::USER, .retryable = false});
+  }
+  context.prompts = *std::move(prompts);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status OpenModel(AttemptContext& context) {
@@ -29,8 +40,7 @@ absl::Status OpenModel(AttemptContext& context) {
   RETURN_IF_ERROR(context.weights->CheckComplete(context.model));
   ASSIGN_OR_RETURN(context.text, OpenTextPipeline(context.config));
   if (context.config.samples().prompts().empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(context.prompts, ReadSamplePrompts(context.config.samples().prompts(),
-                                                      context.config.data().system_prompt()));
+  RETURN_IF_ERROR(ReadPrompts(context));
   ASSIGN_OR_RETURN(
       context.sample_generator,
       SampleGenerator::Create(folder, *context.text.tokenizer, *context.text.chat_template,

@@ -106,6 +106,18 @@ TEST_F(QuickReportTest, SeesWhatIsMissing) {
   EXPECT_EQ(Errors(QuickReport(config)), "MODEL_FOLDER TEMPLATE_FILE BAD_FILE ");
 }
 
+TEST_F(QuickReportTest, ReadsThePromptsOfSamples) {
+  v1::JobConfig config = Config(Row("a", "b"));
+  config.mutable_samples()->set_prompts(folder_.path() + "/prompts.jsonl");
+  EXPECT_EQ(Errors(QuickReport(config)), "SAMPLE_PROMPTS ") << "there is no file";
+  folder_.Write("prompts.jsonl", "{\"prompt\": \"a\"}\n{\"instruction\": \"b\"}\n");
+  const v1::DataReport report = QuickReport(config);
+  ASSERT_EQ(Errors(report), "SAMPLE_PROMPTS ");
+  EXPECT_NE(report.findings(0).message().find("prompts.jsonl:2: expected"), std::string::npos);
+  folder_.Write("prompts.jsonl", "{\"prompt\": \"a\"}\n");
+  EXPECT_EQ(Errors(QuickReport(config)), "");
+}
+
 TEST_F(QuickReportTest, AModelFolderNeedsItsWeights) {
   const v1::JobConfig config = Config(Row("a", "b"));
   const std::string weights = folder_.path() + "/model/model.safetensors";

@@ -110,9 +110,29 @@ TEST_F(JobFileTest, DoesNotReportAFieldOfTheWrongTypeAsMissing) {
 TEST_F(JobFileTest, NamesTheSetFlagOfAViolation) {
   Write("job.yaml", kGood);
   const JobFile job = Read({.path = "job.yaml", .sets = {"train.max_stps=7", "train.max_steps=0"}});
-  EXPECT_THAT(Text(job), HasSubstr("(in --set train.max_stps=7)"));
-  EXPECT_THAT(Text(job), HasSubstr("train.max_steps: "));
-  EXPECT_THAT(Text(job), Not(HasSubstr("job.yaml:6:"))) << "the value of line 6 was replaced";
+  EXPECT_THAT(Text(job), HasSubstr("--set train.max_stps=7: unknown key \"max_stps\" in train"));
+  EXPECT_THAT(Text(job), HasSubstr("--set train.max_steps=0: "));
+  EXPECT_THAT(Text(job), Not(HasSubstr("job.yaml"))) << "the value of line 6 was replaced";
+}
+
+TEST_F(JobFileTest, TellsSetValuesFromThoseOfTheFile) {
+  Write("job.yaml",
+        "model: {path: m}\ndata:\n  train:\n    - a.jsonl\n    - path: b.jsonl\n      weight: 0\n"
+        "optimizer:\n  weight_decay: -1\n");
+  JobFile job = Read({.path = "job.yaml", .sets = {"optimizer={learning_rate: 99}"}});
+  EXPECT_THAT(Text(job), HasSubstr("job.yaml:6: data.train[1].weight: "));
+  EXPECT_THAT(Text(job), HasSubstr("job.yaml:8: optimizer.weight_decay: "));
+  EXPECT_THAT(Text(job),
+              HasSubstr("--set optimizer={learning_rate: 99}: optimizer.learning_rate: "));
+  // A replaced list has no line of the file.
+  job = Read({.path = "job.yaml", .sets = {"data.train=[{path: c.jsonl, weight: -3}]"}});
+  EXPECT_THAT(Text(job), HasSubstr("--set data.train=[{path: c.jsonl, weight: -3}]: "));
+  EXPECT_THAT(Text(job), Not(HasSubstr("job.yaml:6")));
+  // A violation that the daemon finds.
+  std::vector<ConfigViolation> found = {{.path = "optimizer.learning_rate", .message = "no"}};
+  job = Read({.path = "job.yaml", .sets = {"optimizer.learning_rate=1"}});
+  AttachOrigins(job, &found);
+  EXPECT_EQ(ViolationsText(found, job.path), "--set optimizer.learning_rate=1: no");
 }
 
 TEST_F(JobFileTest, ChecksOnlyTheGivenFieldsOfAnIncompleteJob) {
