@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the commands of other tools (docker, kubectl, Slurm, git, systemctl, the trainers) are called
-// in trainctl. Add a word to the table in foreign_commands.cc, and the message follows.
+// What the commands of other tools (docker, kubectl, Slurm, systemctl, the trainers) are called in
+// trainctl. Add a word to the table in foreign_commands.cc, and the message follows.
 #pragma once
 
 #include <string>

@@ -22,8 +22,8 @@ std::string FormatAge(const google::protobuf::Timestamp& time, absl::Time now);
 // "RUNNING"; "QUEUED (RESOURCES)"; "RUNNING (pause requested)" until the state follows from the
 // desired state.
 std::string DescribeState(const v1::Job& job);
-// What a job that does not run waits for, and what to do: "waits for `trainctl resume ID`"; "" if it
-// waits for nothing.
+// What a job that does not run waits for, and what to do: "waits for `trainctl resume ID`"; "" if
+// it waits for nothing.
 std::string WaitsFor(const v1::Job& job, absl::Time now);
 // Whether the job waits for `trainctl resume`.
 bool WaitsForResume(const v1::Job& job);

@@ -101,6 +101,8 @@ class FakeTrainer final : public v1::Trainer::Service {
           found != store_->break_stream_after.end())
         break_after = found->second;
       store_->streams.push_back(*request);
+      if (store_->refused_streams-- > 0)
+        return Refuse(grpc::RESOURCE_EXHAUSTED, "60 streams are open", "WATCHERS");
       if (request->after() != "begin" && !request->after().empty())
         at = std::stoul(request->after().substr(1));
       if (static_cast<int>(at) < store_->expired_below && !request->after().empty() &&

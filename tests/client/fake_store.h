@@ -51,6 +51,8 @@ struct FakeStore {
   // The n-th StreamStatus call (from 0) breaks after so many of its events; absent: it does not
   // break.
   std::map<size_t, int> break_stream_after;
+  // So many StreamStatus calls are refused, as by max_watchers.
+  int refused_streams = 0;
   // Called after each event that was sent.
   std::function<void(const v1::Event&)> after_event = [](const v1::Event&) {};
   std::function<grpc::Status(const v1::SubmitJobRequest&, v1::SubmitJobResponse*)> on_submit;
