@@ -85,10 +85,10 @@ std::string ProgressLine(const LiveJob& live, const ViewOptions& options) {
   const double fraction = known ? static_cast<double>(progress.step()) / progress.total_steps() : 0;
   if (known) {
     parts.push_back(FormatPercent(std::min(fraction, 1.0)));
-    parts.push_back(absl::StrCat(FormatCount(progress.step()), "/",
-                                 FormatCount(progress.total_steps()), " steps"));
+    parts.push_back(
+        absl::StrCat(FormatCount(progress.step()), "/", Counted(progress.total_steps(), "step")));
   } else if (progress.step() > 0) {
-    parts.push_back(absl::StrCat(FormatCount(progress.step()), " steps"));
+    parts.push_back(Counted(progress.step(), "step"));
   }
   if (HasEta(live.job)) {
     // The estimate is from the end of the last step, so the time since then is subtracted.

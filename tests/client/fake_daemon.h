@@ -239,6 +239,9 @@ class FakeAdmin final : public v1::Admin::Service {
     const auto found = context->client_metadata().find("authorization");
     if (found != context->client_metadata().end())
       store_->authorization.assign(found->second.data(), found->second.size());
+    if (!store_->accepted_authorization.empty() &&
+        store_->authorization != store_->accepted_authorization)
+      return grpc::Status(grpc::UNAUTHENTICATED, "this address requires a token");
     response->set_version("0.0.7");
     response->set_api_revision(store_->api_revision);
     response->set_pid(42);

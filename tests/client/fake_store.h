@@ -46,6 +46,8 @@ struct FakeStore {
   std::vector<v1::StreamLogsRequest> log_reads;
   std::vector<v1::StopRequest> stops;
   std::string authorization;
+  // If not empty, any other authorization is refused.
+  std::string accepted_authorization;
   int api_revision = kApiRevision;
 
   // The n-th StreamStatus call (from 0) breaks after so many of its events; absent: it does not

@@ -75,13 +75,33 @@ void Resolve(const std::string& default_name, JobFile* job) {
   }
 }
 
+// What to do about a job file that cannot be read.
+std::string JobFileAdvice(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return "name the YAML file in this folder";
+  if (fs::exists(path, error)) return "check that you may read it";
+  std::vector<std::string> names;
+  for (fs::directory_iterator entry(path.parent_path(), error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string extension = entry->path().extension().string();
+    if (extension == ".yaml" || extension == ".yml")
+      names.push_back(entry->path().filename().string());
+  }
+  if (error) return "check the path";
+  const std::string nearest = NearestWord(path.filename().string(), names);
+  if (!nearest.empty()) return absl::StrCat("did you mean \"", nearest, "\"?");
+  return names.size() == 1 ? absl::StrCat("the only YAML file of the folder is ", names[0])
+                           : "check the path; relative paths start in the current folder";
+}
+
 // Reads the file into `job`. False: nothing in it could be read, so its values are unknown.
 absl::StatusOr<bool> ReadFileInto(const fs::path& path, JobFile* job) {
   job->absolute_path = path.lexically_normal().string();
   absl::StatusOr<std::string> text = ReadFile(job->absolute_path);
   if (!text.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("cannot read the job file: ", text.status().message()));
+        absl::StrCat("cannot read the job file: ", text.status().message(), "; ",
+                     JobFileAdvice(job->absolute_path)));
   }
   YamlResult result = YamlToMessage(*text, &job->config);
   job->lines = std::move(result.lines);

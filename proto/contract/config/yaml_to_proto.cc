@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/contract/config/field_text.h"
 #include "proto/contract/config/unknown_key.h"
 
@@ -261,7 +262,10 @@ std::optional<YAML::Node> Parse(std::string_view yaml, const std::string& path,
                                 YamlResult* result) {
   if (yaml.size() > kMaxYamlBytes) {
     result->violations.push_back(
-        {path, absl::StrCat("the file has ", yaml.size(), " bytes, more than ", kMaxYamlBytes), 0});
+        {path,
+         absl::StrCat("the file has ", FormatBytes(static_cast<int64_t>(yaml.size())),
+                      ", more than ", FormatBytes(kMaxYamlBytes)),
+         0});
     return std::nullopt;
   }
   try {

@@ -100,6 +100,15 @@ TEST_F(JobFileTest, ReportsOnlyTheSyntaxErrorOfAFileThatIsNotYaml) {
   EXPECT_GT(Read({.path = "bad.yaml"}).violations.size(), 1u);
 }
 
+TEST_F(JobFileTest, AdvisesWhatToCheckInAFileThatIsNotYaml) {
+  Write("tabs.yaml", "model:\n\tpath: m\n");
+  EXPECT_THAT(Text(Read({.path = "tabs.yaml"})), HasSubstr("indent with spaces, not with tabs"));
+  Write("colon.yaml", "name: a: b\n");
+  EXPECT_THAT(Text(Read({.path = "colon.yaml"})),
+              HasSubstr("colon.yaml:1: cannot be read as YAML"));
+  EXPECT_THAT(Text(Read({.path = "colon.yaml"})), HasSubstr("quote texts that contain"));
+}
+
 TEST_F(JobFileTest, DoesNotReportAFieldOfTheWrongTypeAsMissing) {
   Write("bad.yaml", "model: {path: [1, 2]}\ndata: {train: a.jsonl}\n");
   const JobFile job = Read({.path = "bad.yaml"});
@@ -146,6 +155,15 @@ TEST_F(JobFileTest, RefusesMissingFileAndMalformedSet) {
   const auto missing = ReadJobFile({.path = folder_ / "none.yaml"});
   EXPECT_TRUE(absl::IsInvalidArgument(missing.status()));
   EXPECT_THAT(std::string(missing.status().message()), HasSubstr("none.yaml"));
+  Write("train-chat.yaml", kGood);
+  const auto message = [&](const std::string& path) {
+    return std::string(ReadJobFile({.path = folder_ / path}).status().message());
+  };
+  EXPECT_THAT(message("other.yaml"), HasSubstr("the only YAML file of the folder is train-chat"));
+  EXPECT_THAT(message("train-caht.yaml"), HasSubstr("did you mean \"train-chat.yaml\"?"));
+  EXPECT_THAT(message("train-chat.yml"), HasSubstr("did you mean \"train-chat.yaml\"?"));
+  EXPECT_THAT(message(""), HasSubstr("name the YAML file in this folder"));
+  EXPECT_THAT(message("none/job.yaml"), HasSubstr("check the path"));
   EXPECT_THAT(std::string(ReadJobFile({.sets = {"novalue"}}).status().message()),
               HasSubstr("PATH=VALUE"));
 }
