@@ -111,7 +111,7 @@ int RunPreview(const PreviewOptions& options, const Context& context) {
   if (!result.ok()) return PrintError(result.status(), context);
   if (result->exit.code != 0) {
     return PrintError(FailedInspect(*result, BadRowAdvice(result->err, job->config.data())),
-                      context.err());
+                      context);
   }
   // Warnings of trainerd-inspect.
   context.err() << PlainTextLines(result->err);

@@ -31,7 +31,7 @@ std::string FormatCount(int64_t value) {
 }
 
 std::string Counted(int64_t count, std::string_view singular, std::string_view plural) {
-  const std::string text = FormatCount(count) + " ";
+  std::string text = FormatCount(count) + " ";
   if (count == 1) return text.append(singular);
   return plural.empty() ? text.append(singular).append("s") : text.append(plural);
 }

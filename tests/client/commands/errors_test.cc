@@ -92,6 +92,17 @@ TEST_F(ErrorsTest, JsonOfADaemonThatIsNotThere) {
             "UNAVAILABLE");
 }
 
+TEST_F(ErrorsTest, PrintsTheDelayOfTheDaemon) {
+  store_.on_submit = [](const v1::SubmitJobRequest&, v1::SubmitJobResponse*) {
+    google::rpc::RetryInfo retry;
+    retry.mutable_retry_delay()->set_seconds(3);
+    return Refuse(grpc::RESOURCE_EXHAUSTED, "the queue is full", retry);
+  };
+  EXPECT_EQ(Run({"submit", "job.yaml"}).err,
+            "trainctl: the queue is full\ntrainctl: try again in 3s\n");
+  EXPECT_EQ(Error({"submit", "job.yaml", "-o", "json"}, kRefused)["retry_after_seconds"], 3);
+}
+
 TEST_F(ErrorsTest, NamesTheCommandForWordsOfOtherTools) {
   const std::pair<const char*, const char*> words[] = {
       {"list", "trainctl ls"},       {"status", "trainctl get JOB"},
