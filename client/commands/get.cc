@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl get: one job. -o yaml prints its resolved configuration as a job file with the defaults
 // marked.
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
@@ -49,9 +51,13 @@ void PrintError(const v1::JobError& error, const Context& context) {
   Line(context, "error",
        absl::StrCat(error.code(), " (", v1::JobError::Cause_Name(error.cause()),
                     "): ", error.message()));
-  if (error.log_excerpt().empty()) return;
-  context.out() << "last lines of its output:\n" << PlainTextLines(error.log_excerpt());
-  if (error.log_excerpt().back() != '\n') context.out() << "\n";
+  // Without the line in which the worker reports the same error.
+  std::string lines;
+  for (const absl::string_view line : absl::StrSplit(error.log_excerpt(), '\n')) {
+    const bool repeats = !error.message().empty() && absl::StrContains(line, error.message());
+    if (!line.empty() && !repeats) absl::StrAppend(&lines, line, "\n");
+  }
+  if (!lines.empty()) context.out() << "last lines of its output:\n" << PlainTextLines(lines);
 }
 
 void PrintJob(const v1::Job& job, const Context& context) {

@@ -43,14 +43,18 @@ ExitCode ExitCodeOfEnd(v1::Job::State state) {
   }
 }
 
-void PrintEnd(const v1::Job& job, const Context& context) {
+void PrintEnd(const v1::Job& job, const Context& context, bool error_printed) {
   // A document holds the error.
   if (!IsForPeople(context.form)) return;
   const std::string id = PlainText(JobId(job.name()));
   if (job.state() == v1::Job::FAILED) {
-    context.err() << "trainctl: " << PlainText(job.name()) << " failed: "
-                  << PlainTextLines(absl::StrCat(job.error().code(), ": ", job.error().message()))
-                  << "\n"
+    context.err() << "trainctl: " << PlainText(job.name()) << " failed";
+    if (!error_printed) {
+      context.err() << ": "
+                    << PlainTextLines(
+                           absl::StrCat(job.error().code(), ": ", job.error().message()));
+    }
+    context.err() << "\n"
                   << "trainctl: see its output with `trainctl logs " << id << "`; "
                   << HowToContinue(job, id) << std::endl;
     return;

@@ -36,7 +36,7 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
                 const Context& context) {
   const InterruptScope interrupt;
   const bool one_job = parent != kAllJobs;
-  const std::unique_ptr<WatchSink> sink = MakeWatchSink(context, connection, parent, interrupt);
+  const std::unique_ptr<JobWatchSink> sink = MakeWatchSink(context, connection, parent, interrupt);
   if (one_job && !after.empty()) {
     // The stream begins with events, which change an existing snapshot.
     const absl::StatusOr<v1::Job> job = connection.GetJob(parent);
@@ -57,7 +57,7 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
   if (!job.ok()) return PrintError(job.status(), context);
   if (context.form == OutputForm::kJson || context.form == OutputForm::kYaml)
     PrintMessage(*job, context.form, context.out());
-  PrintEnd(*job, context);
+  PrintEnd(*job, context, sink->printed_failure());
   return ExitCodeOfEnd(job->state());
 }
 

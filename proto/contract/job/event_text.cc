@@ -92,8 +92,8 @@ std::string Describe(const v1::Attempt& attempt) {
         &text, attempt.first_step() == attempt.last_step()
                    ? absl::StrCat(", step ", attempt.last_step())
                    : absl::StrCat(", steps ", attempt.first_step(), " to ", attempt.last_step()));
-  if (!attempt.error().code().empty())
-    absl::StrAppend(&text, ", ", attempt.error().code(), ": ", attempt.error().message());
+  // The message is that of the change of state that follows.
+  if (!attempt.error().code().empty()) absl::StrAppend(&text, ", ", attempt.error().code());
   return text;
 }
 

@@ -71,6 +71,17 @@ TEST_F(WatchTest, ReturnsTheExitCodeOfTheEnd) {
   }
 }
 
+TEST_F(WatchTest, PrintsTheErrorOnceIfTheEventsHaveIt) {
+  AddEndedJob(v1::Job::FAILED, 1);
+  store_.events.back().mutable_state_changed()->mutable_error()->set_code("WORKER_CRASHED");
+  store_.events.back().mutable_state_changed()->mutable_error()->set_message("signal 11");
+  Start();
+  const RunResult result = Trainctl(folder_.path(), {"watch", "4f", "--after", "begin"});
+  EXPECT_THAT(result.out, HasSubstr("FAILED (WORKER_CRASHED: signal 11)"));
+  EXPECT_THAT(result.err, HasSubstr("jobs/4f0123456789 failed\n"));
+  EXPECT_THAT(result.err, Not(HasSubstr("signal 11")));
+}
+
 TEST_F(WatchTest, ReconnectsByCursorWithoutGapsOrRepeats) {
   AddEndedJob(v1::Job::SUCCEEDED);
   // Streams that break after 0, 1, 2 … of their events.
