@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/data/examples/labels.h"
 #include "proto/base/enum_sentinels.h"
-#include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
@@ -60,11 +59,11 @@ absl::StatusOr<ControlTokens> ControlTokenRule(v1::DataConfig::ControlTokens con
 }
 
 RecordError TooLongError(int64_t num_tokens, int64_t max_length) {
-  return {.code = "TOO_LONG",
-          .message = absl::StrCat("the conversation has ", Counted(num_tokens, "token"),
-                                  ", data.max_length is ", max_length,
-                                  "; raise it, or set data.too_long to truncate or skip"),
-          .fatal = true};
+  return {
+      .code = "TOO_LONG",
+      .message = absl::StrCat("the conversation has ", num_tokens, " tokens, data.max_length is ",
+                              max_length, "; raise it, or set data.too_long to truncate or skip"),
+      .fatal = true};
 }
 
 RecordError ControlTokenFault(const RowNotes& notes, const Tokenizer& tokenizer) {

@@ -4,7 +4,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/enum_sentinels.h"
-#include "proto/base/format.h"
 
 #pragma GCC diagnostic error "-Wswitch"
 
@@ -136,8 +135,8 @@ absl::Status Findings::ConfiguredErrors() const {
       const auto& first = kind.finding.first_places(0);
       absl::StrAppend(&text, Text({.file = first.file(), .line = first.line()}), ": ");
     }
-    absl::StrAppend(&text, Message(kind), " (", code, ", ", Counted(kind.finding.count(), "time"),
-                    ")");
+    absl::StrAppend(&text, Message(kind), " (", code, ", ", kind.finding.count(),
+                    kind.finding.count() == 1 ? " time" : " times", ")");
   }
   if (text.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(
