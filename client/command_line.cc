@@ -11,6 +11,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
 #include "client/foreign_commands.h"
@@ -278,8 +279,10 @@ int ReportParseError(const CLI::App& app, const CLI::ParseError& error, const En
   }
   const std::vector<std::string> forms = app.get_option("--output")->results();
   if (!forms.empty() && (forms.back() == "json" || forms.back() == "jsonl")) {
-    const std::string message(absl::StripTrailingAsciiWhitespace(text));
-    return PrintUsageError(message, Context{.env = env, .address = {}, .form = OutputForm::kJson});
+    absl::string_view message = absl::StripTrailingAsciiWhitespace(text);
+    absl::ConsumePrefix(&message, "trainctl: ");
+    return PrintUsageError(std::string(message),
+                           Context{.env = env, .address = {}, .form = OutputForm::kJson});
   }
   *env.err << text;
   return kUsage;

@@ -12,7 +12,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "proto/base/format.h"
 #include "proto/contract/config/field_text.h"
 #include "proto/contract/config/unknown_key.h"
 
@@ -263,8 +262,7 @@ std::optional<YAML::Node> Parse(std::string_view yaml, const std::string& path,
   if (yaml.size() > kMaxYamlBytes) {
     result->violations.push_back(
         {path,
-         absl::StrCat("the file has ", FormatBytes(static_cast<int64_t>(yaml.size())),
-                      ", more than ", FormatBytes(kMaxYamlBytes)),
+         absl::StrCat("the file has ", yaml.size(), " bytes, more than ", kMaxYamlBytes, " bytes"),
          0});
     return std::nullopt;
   }

@@ -348,7 +348,7 @@ TEST_F(CommandsTest, ExitsWithTwoForUsageErrorsAndZeroForHelp) {
 TEST_F(CommandsTest, SuggestsTheNearestCommand) {
   EXPECT_EQ(Run({"frobnicate"}).err,
             "trainctl: unknown command \"frobnicate\"\n`trainctl --help` lists the commands.\n");
-  EXPECT_THAT(Run({"-o", "json", "vaildate", "job.yaml", "--set", "name=x"}).err,
+  EXPECT_THAT(Run({"-o", "yaml", "vaildate", "job.yaml", "--set", "name=x"}).err,
               HasSubstr("unknown command \"vaildate\"; did you mean \"validate\"?"));
   EXPECT_THAT(Run({"checkpoints", "lst", "sft"}).err,
               HasSubstr("trainctl checkpoints: unknown command \"lst\"; did you mean \"ls\"?"));
