@@ -53,6 +53,9 @@ TEST_F(ErrorsTest, JsonHasCodeReasonAndMessage) {
 }
 
 TEST_F(ErrorsTest, JsonHasWrongUsageToo) {
+  EXPECT_EQ(Error({"-o", "json", "vaildate"}, kUsage)["message"],
+            "unknown command \"vaildate\"; did you mean \"validate\"?\n`trainctl --help` lists the "
+            "commands.");
   for (const std::vector<std::string>& arguments : {std::vector<std::string>{"get", "-o", "json"},
                                                     {"-o", "json", "frobnicate"},
                                                     {"ls", "--nosuch", "-o", "json"},
