@@ -204,7 +204,8 @@ const ForeignKeys* FindForeignKey(std::string_view key) {
 std::string ForeignKeyAdvice(const ForeignKeys& row) {
   const std::string note(row.note);
   if (row.ours.empty()) return note;
-  return absl::StrCat("write ", std::string(row.ours), note.empty() ? "" : ": ", note);
+  return absl::StrCat("write ", std::string(row.ours),
+                      note.empty() ? "" : absl::StrCat(" (", note, ")"));
 }
 
 }  // namespace trainerd

@@ -25,7 +25,7 @@ absl::Span<const ForeignKeys> ForeignKeyTable();
 // The row of `key`; case and - for _ do not count. Null if no row has it.
 const ForeignKeys* FindForeignKey(std::string_view key);
 
-// "write train.epochs", "write schedule.warmup_steps: …", or the note alone.
+// "write train.epochs", "write schedule.warmup_steps (…)", or the note alone.
 std::string ForeignKeyAdvice(const ForeignKeys& row);
 
 }  // namespace trainerd

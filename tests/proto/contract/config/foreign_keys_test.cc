@@ -78,7 +78,7 @@ TEST(ForeignKeysTest, EveryWordIsListedOnceAndIsNoKeyOfTheJobFile) {
 TEST(ForeignKeysTest, NamesOurKeyAtEachLevel) {
   EXPECT_EQ(Faults("gradient_accumulation_steps: 4"),
             "f:1: gradient_accumulation_steps: unknown key \"gradient_accumulation_steps\" at the "
-            "top level; write train.gradient_accumulation: microbatches per step");
+            "top level; write train.gradient_accumulation (microbatches per step)");
   for (const char* yaml : {"num_epochs: 3", "train: {num_epochs: 3}", "train:\n  num_epochs: 3",
                            "optimizer: {num_epochs: 3}", "checkpoint: {num_epochs: 3}"})
     EXPECT_THAT(Faults(yaml), HasSubstr("; write train.epochs")) << yaml;
