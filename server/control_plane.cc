@@ -4,9 +4,7 @@
 #include <unistd.h>
 
 #include <utility>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/names.h"
@@ -20,7 +18,6 @@ namespace {
 
 // trainerd-worker opens the devices to answer. The first time on a machine this takes seconds.
 constexpr absl::Duration kDeviceTimeout = absl::Seconds(20);
-constexpr absl::Duration kDeviceRetry = absl::Seconds(5);
 
 bool IsExecutable(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
@@ -66,6 +63,11 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
       *store_, *disk_);
   // The ingester reads nothing, and so pokes nobody, before the reconciler adds attempts to it.
   auto poke = [this](const std::string& job) { reconciler_->Poke(job); };
+  device_watcher_ = std::make_unique<DeviceWatcher>(
+      DeviceWatcher::Options{
+          .query = [this] { return QueryDevices(config_.worker_path(), kDeviceTimeout); },
+          .on_answer = [this] { reconciler_->Poke(""); }},
+      devices_);
   ingester_ = std::make_unique<Ingester>(*store_, std::move(watcher), activity_,
                                          Ingester::Hooks{.poke = poke});
   reconciler_ = std::make_unique<Reconciler>(
@@ -76,7 +78,8 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
           .backoff = {.first = FromProto(config_.retry_backoff()),
                       .max = FromProto(config_.retry_backoff_max())},
           .boot_id = BootId(),
-          .is_executable = IsExecutable},
+          .is_executable = IsExecutable,
+          .query_devices = [this] { device_watcher_->QueryNow(); }},
       Reconciler::Parts{*store_, *executor_, *ingester_, activity_, devices_, *disk_,
                         *housekeeping_});
   jobs_ = std::make_unique<JobManager>(
@@ -96,44 +99,17 @@ absl::Status ControlPlane::Start() {
   return absl::OkStatus();
 }
 
-void ControlPlane::StartJobs() {
-  device_thread_ = std::thread([this] { QueryDevicesLoop(); });
-}
-
-void ControlPlane::QueryDevicesLoop() {
-  while (true) {
-    absl::StatusOr<std::vector<v1::Device>> devices =
-        QueryDevices(config_.worker_path(), kDeviceTimeout);
-    if (devices.ok()) {
-      spdlog::info("devices={}", devices->size());
-      devices_.Set(*std::move(devices));
-    } else {
-      devices_.SetProblem(absl::StrCat("cannot query the devices of this machine: ",
-                                       std::string(devices.status().message())));
-    }
-    reconciler_->Poke("");
-    absl::MutexLock lock(&mutex_);
-    if (devices_.known()) return;
-    if (mutex_.AwaitWithTimeout(absl::Condition(this, &ControlPlane::IsStopping), kDeviceRetry)) {
-      return;
-    }
-  }
-}
+void ControlPlane::StartJobs() { device_watcher_->Start(); }
 
 void ControlPlane::Stop() {
-  {
-    absl::MutexLock lock(&mutex_);
-    stopping_ = true;
-  }
+  // Null if the database could not be opened.
+  if (device_watcher_ != nullptr) device_watcher_->Stop();
   // The reconciler uses the ingester, and the ingester pokes the reconciler: both threads end
   // before either object is destroyed.
   if (reconciler_ != nullptr) reconciler_->Stop();
   if (ingester_ != nullptr) ingester_->Stop();
 }
 
-ControlPlane::~ControlPlane() {
-  Stop();
-  if (device_thread_.joinable()) device_thread_.join();
-}
+ControlPlane::~ControlPlane() { Stop(); }
 
 }  // namespace trainerd::server

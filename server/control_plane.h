@@ -6,12 +6,9 @@
 
 #include <memory>
 #include <string>
-#include <thread>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "server/commands/job_manager.h"
 #include "server/events/event_log.h"
 #include "server/events/fan_out.h"
@@ -21,6 +18,7 @@
 #include "server/ledger/housekeeping.h"
 #include "server/reconcile/reconciler.h"
 #include "server/runs/device_table.h"
+#include "server/runs/device_watcher.h"
 #include "server/runs/executor.h"
 #include "server/store/store.h"
 #include "trainerd/v1/server_config.pb.h"
@@ -37,8 +35,8 @@ class ControlPlane {
 
   // Settles what an earlier daemon left, then starts the threads. Errors: of Reconciler::Recover.
   absl::Status Start();
-  // Begins to query the devices of this machine. No job starts before the answer. Call it once the
-  // daemon serves, so that a daemon that cannot serve starts no job.
+  // Begins to watch the devices of this machine. No job starts before the first answer. Call it
+  // once the daemon serves, so that a daemon that cannot serve starts no job.
   void StartJobs();
   // Ends the threads that act by themselves: the reconciler, the ingester and the disk worker.
   // Running attempts continue under their shims. Commands and watchers still work until the
@@ -54,8 +52,6 @@ class ControlPlane {
   ControlPlane(const v1::ServerConfig& config, std::unique_ptr<Executor> executor);
   absl::Status OpenStore();
   void MakeParts(std::unique_ptr<SpoolWatcher> watcher);
-  void QueryDevicesLoop();
-  bool IsStopping() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_; }
 
   const v1::ServerConfig config_;
   const std::string runs_dir_;
@@ -74,10 +70,9 @@ class ControlPlane {
   std::unique_ptr<Ingester> ingester_;
   std::unique_ptr<Reconciler> reconciler_;
   std::unique_ptr<JobManager> jobs_;
-
-  absl::Mutex mutex_;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread device_thread_;
+  // Pokes the reconciler, so it is destroyed first. The reconciler requests queries from it; the
+  // reconciler's thread has ended by then.
+  std::unique_ptr<DeviceWatcher> device_watcher_;
 };
 
 }  // namespace trainerd::server

@@ -68,12 +68,17 @@ class FieldReader {
 };
 
 Json EnvironmentToJson(const RunEnvironment& environment) {
-  return Json{{"engine_version", environment.engine_version},
-              {"build", environment.build},
-              {"torch_version", environment.torch_version},
-              {"cpu", environment.cpu},
-              {"device", environment.device},
-              {"threads", environment.threads}};
+  Json json{{"engine_version", environment.engine_version},
+            {"build", environment.build},
+            {"torch_version", environment.torch_version},
+            {"cpu", environment.cpu},
+            {"device", environment.device},
+            {"threads", environment.threads}};
+  const GpuEnvironment& gpu = environment.gpu;
+  if (!gpu.model.empty()) {
+    json["gpu"] = {{"model", gpu.model}, {"driver", gpu.driver}, {"libraries", gpu.libraries}};
+  }
+  return json;
 }
 
 absl::Status ParseEnvironment(const Json& json, RunEnvironment* environment) {
@@ -84,7 +89,13 @@ absl::Status ParseEnvironment(const Json& json, RunEnvironment* environment) {
   reader.Read("cpu", &environment->cpu);
   reader.Read("device", &environment->device);
   reader.Read("threads", &environment->threads);
-  return reader.status();
+  RETURN_IF_ERROR(reader.status());
+  if (!json.contains("gpu")) return absl::OkStatus();
+  FieldReader gpu(json["gpu"], "environment.gpu.");
+  gpu.Read("model", &environment->gpu.model);
+  gpu.Read("driver", &environment->gpu.driver);
+  gpu.Read("libraries", &environment->gpu.libraries);
+  return gpu.status();
 }
 
 Json MonitorToJson(const MonitorState& monitor) {

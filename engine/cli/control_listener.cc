@@ -44,25 +44,24 @@ void PrepareSignals() {
 ControlListener::ControlListener(RunControl& control, const Options& options)
     : control_(control), on_signal_(options.on_signal), control_fd_(options.control_fd) {
   const sigset_t signals = HandledSignals();
-  signal_fd_ = ::signalfd(-1, &signals, SFD_CLOEXEC);
-  stop_fd_ = ::eventfd(0, EFD_CLOEXEC);
-  TRAINERD_CHECK(signal_fd_ >= 0 && stop_fd_ >= 0);
+  signal_fd_ = Fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+  stop_fd_ = Fd(::eventfd(0, EFD_CLOEXEC));
+  TRAINERD_CHECK(signal_fd_.is_open() && stop_fd_.is_open());
   thread_ = std::thread([this] { Run(); });
 }
 
 ControlListener::~ControlListener() {
   const uint64_t one = 1;
-  while (::write(stop_fd_, &one, sizeof(one)) < 0 && errno == EINTR) {
+  while (::write(stop_fd_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
   }
   thread_.join();
-  ::close(signal_fd_);
-  ::close(stop_fd_);
 }
 
 void ControlListener::Run() {
   while (true) {
     // poll skips negative descriptors.
-    pollfd fds[] = {{stop_fd_, POLLIN, 0}, {signal_fd_, POLLIN, 0}, {control_fd_, POLLIN, 0}};
+    pollfd fds[] = {
+        {stop_fd_.get(), POLLIN, 0}, {signal_fd_.get(), POLLIN, 0}, {control_fd_, POLLIN, 0}};
     if (::poll(fds, 3, -1) < 0) {
       if (errno == EINTR) continue;
       return;
@@ -109,7 +108,7 @@ void ControlListener::ReadCommand() {
 
 void ControlListener::ReadSignal() {
   signalfd_siginfo info;
-  if (::read(signal_fd_, &info, sizeof(info)) != sizeof(info)) return;
+  if (::read(signal_fd_.get(), &info, sizeof(info)) != sizeof(info)) return;
   ++signals_;
   switch (on_signal_) {
     case OnSignal::kLeave:

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "engine/core/run_control.h"
+#include "proto/base/fd.h"
 
 namespace trainerd::engine {
 
@@ -42,8 +43,8 @@ class ControlListener {
   RunControl& control_;
   const OnSignal on_signal_;
   int control_fd_;  // -1 once it has ended; used by the thread only
-  int signal_fd_ = -1;
-  int stop_fd_ = -1;
+  Fd signal_fd_;
+  Fd stop_fd_;
   int signals_ = 0;  // used by the thread only
   std::atomic<bool> leave_{false};
   std::atomic<bool> commanded_{false};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/core/job_error.h"
 
+#include <optional>
+
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
@@ -54,6 +56,14 @@ ErrorCause CauseOf(const std::string& stage, absl::StatusCode code) {
   }
 }
 
+// The cause that WithCause has attached.
+std::optional<ErrorCause> AttachedCause(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kPayloadUrl);
+  v1::JobError error;
+  if (!payload.has_value() || !error.ParseFromString(std::string(*payload))) return std::nullopt;
+  return ErrorCause{error.code(), error.cause(), error.retryable()};
+}
+
 }  // namespace
 
 absl::Status WithCause(absl::Status status, const ErrorCause& cause) {
@@ -67,19 +77,17 @@ absl::Status WithCause(absl::Status status, const ErrorCause& cause) {
 }
 
 ErrorCause WriteCause(const absl::Status& status, const std::string& code) {
+  if (const std::optional<ErrorCause> attached = AttachedCause(status)) return *attached;
   if (absl::IsFailedPrecondition(status)) return {"FENCED", v1::JobError::EXECUTOR, true};
   return {code, v1::JobError::STORAGE, true};
 }
 
 v1::JobError ToJobError(const std::string& stage, const absl::Status& status) {
+  const ErrorCause cause = AttachedCause(status).value_or(CauseOf(stage, status.code()));
   v1::JobError error;
-  const absl::optional<absl::Cord> payload = status.GetPayload(kPayloadUrl);
-  if (!payload.has_value() || !error.ParseFromString(std::string(*payload))) {
-    const ErrorCause cause = CauseOf(stage, status.code());
-    error.set_code(cause.code);
-    error.set_cause(cause.cause);
-    error.set_retryable(cause.retryable);
-  }
+  error.set_code(cause.code);
+  error.set_cause(cause.cause);
+  error.set_retryable(cause.retryable);
   error.set_message(absl::StrCat(stage, ": ", status.message()));
   return error;
 }

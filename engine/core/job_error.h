@@ -20,8 +20,8 @@ struct ErrorCause {
 // Attaches the cause that ToJobError reports. The message and the Status code are unchanged.
 absl::Status WithCause(absl::Status status, const ErrorCause& cause);
 
-// Cause of an error while a checkpoint or the final model was written: the fence for
-// FailedPrecondition, the disk for any other Status code.
+// Cause of an error while a checkpoint or the final model was written: the one that is attached (a
+// device that failed while it was read), else the fence for FailedPrecondition, else the disk.
 ErrorCause WriteCause(const absl::Status& status, const std::string& code);
 
 // `stage` is the stage's name in event.proto. `status` is not OK.

@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "proto/base/time.h"
+
 namespace trainerd::engine {
 
 // Adds up seconds until they are taken. Thread-safety: one owner at a time.
@@ -26,9 +28,7 @@ class ScopedOverhead {
  public:
   explicit ScopedOverhead(OverheadMeter& meter)
       : meter_(meter), start_(std::chrono::steady_clock::now()) {}
-  ~ScopedOverhead() {
-    meter_.Add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count());
-  }
+  ~ScopedOverhead() { meter_.Add(SecondsSince(start_)); }
   ScopedOverhead(const ScopedOverhead&) = delete;
   ScopedOverhead& operator=(const ScopedOverhead&) = delete;
 

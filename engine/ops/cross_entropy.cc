@@ -15,8 +15,8 @@
 namespace trainerd::engine {
 namespace {
 
-// On CUDA the reference needs another 12 bytes per element temporarily: 3 GiB.
-int64_t BufferElements(bool is_cuda) { return int64_t{1} << (is_cuda ? 28 : 26); }
+// On CUDA the reference needs another 4 bytes per element temporarily: 2 GiB.
+int64_t BufferElements(bool is_cuda) { return int64_t{1} << (is_cuda ? 29 : 26); }
 
 // Rows per chunk: enough that adding to the weight's gradient (V × D elements read and written per
 // chunk) costs little beside the products, within a bounded buffer of logits. Chunks are of equal

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/ops/embedding.h"
 
+#include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
@@ -9,6 +10,27 @@
 #include "engine/ops/op_table.h"
 
 namespace trainerd::engine {
+namespace {
+
+// On CUDA the deterministic variants of index ops sort the indices, which matters only for indices
+// that occur twice. The setting belongs to the process, and only one thread computes on a device.
+class WithoutSorting {
+ public:
+  WithoutSorting()
+      : deterministic_(at::globalContext().deterministicAlgorithms()),
+        warn_only_(at::globalContext().deterministicAlgorithmsWarnOnly()) {
+    at::globalContext().setDeterministicAlgorithms(false, warn_only_);
+  }
+  ~WithoutSorting() { at::globalContext().setDeterministicAlgorithms(deterministic_, warn_only_); }
+  WithoutSorting(const WithoutSorting&) = delete;
+  WithoutSorting& operator=(const WithoutSorting&) = delete;
+
+ private:
+  const bool deterministic_;
+  const bool warn_only_;
+};
+
+}  // namespace
 
 at::Tensor Embedding(const at::Tensor& ids_T, const WeightAndGrad& weight) {
   at::Tensor out;
@@ -36,6 +58,7 @@ at::Tensor SelectRows(const at::Tensor& x, const at::Tensor& rows) {
   RecordBackward(
       "SelectRows", {x}, {out}, [rows, count = x.size(0)](std::vector<at::Tensor>& gradients) {
         at::Tensor d_x = at::zeros({count, gradients[0].size(1)}, gradients[0].options());
+        const WithoutSorting each_row_once;
         d_x.index_copy_(0, rows, gradients[0]);
         return std::vector<at::Tensor>{d_x};
       });

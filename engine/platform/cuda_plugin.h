@@ -20,6 +20,10 @@ struct TrainerdCudaDevice {
   int64_t memory_bytes;
   // Why the device cannot be used and what to do; "" = it can be used.
   char unavailable[256];
+  // For example "580.95.05 (CUDA 13.0)", or "CUDA 13.0" where the kernel module names no version.
+  char driver[64];
+  // Of those that compute, for example "CUDA 13.0, cuBLAS 13.1.0, cuDNN 9.19.0".
+  char libraries[128];
 };
 
 struct TrainerdCudaPlugin {
@@ -30,8 +34,8 @@ struct TrainerdCudaPlugin {
   int32_t (*device_count)(char* error, int32_t error_size);
   // Fills `description`. Returns 0 on success.
   int32_t (*describe)(int32_t device, TrainerdCudaDevice* description);
-  // Bytes that tensors of this process occupy on the device, now and at most since its start.
-  // Returns 0 on success.
+  // Bytes that this process has reserved for tensors on the device, now and at most since its
+  // start. Returns 0 on success.
   int32_t (*memory)(int32_t device, int64_t* bytes, int64_t* peak_bytes);
   // The op table for cuda devices: a copy of `reference` in which the plugin's kernels replace
   // entries. It lives as long as the process.
@@ -44,6 +48,6 @@ typedef const TrainerdCudaPlugin* (*TrainerdCudaPluginFunction)();
 }  // extern "C"
 
 // Increase it with each change of the structs above or of OpTable.
-inline constexpr int32_t kTrainerdCudaAbi = 2;
+inline constexpr int32_t kTrainerdCudaAbi = 3;
 inline constexpr char kTrainerdCudaSymbol[] = "trainerd_cuda_plugin";
 inline constexpr char kTrainerdCudaLibrary[] = "libtrainerd_cuda.so";

@@ -15,7 +15,6 @@
 #include "absl/strings/str_cat.h"
 #include "engine/platform/cuda_plugin.h"
 #include "engine/platform/process_memory.h"
-#include "engine/platform/run_environment.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/status_macros.h"
 
@@ -42,8 +41,25 @@ bool HasNvidiaDevice() {
 // Set once per process. The plugin is never unloaded, because ATen keeps pointers into it.
 std::atomic<const TrainerdCudaPlugin*> opened_plugin{nullptr};
 
+// Sets what the CUDA libraries and LibTorch read when they start. The user's values have
+// precedence.
+void SetCudaVariables() {
+  constexpr int kKeep = 0;
+  // CUDA's default makes the fastest GPU cuda:0. In this order cuda:N is the GPU N of nvidia-smi.
+  ::setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", kKeep);
+  // With workspaces of a fixed size the choices of cuBLAS are repeatable.
+  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", kKeep);
+  // Sequences differ in length, and segments of a fixed size would leave a fifth of the reserved
+  // memory unusable. LibTorch reads the second name too.
+  if (std::getenv("PYTORCH_ALLOC_CONF") == nullptr &&
+      std::getenv("PYTORCH_CUDA_ALLOC_CONF") == nullptr) {
+    ::setenv("PYTORCH_ALLOC_CONF", "expandable_segments:True", kKeep);
+  }
+}
+
 absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
   if (OpenedCudaPlugin() != nullptr) return OpenedCudaPlugin();
+  SetCudaVariables();
   const std::string path = absl::StrCat(FolderOfProgram(), "/", kTrainerdCudaLibrary);
   std::error_code error;
   if (!fs::exists(path, error)) {
@@ -73,9 +89,9 @@ absl::StatusOr<const TrainerdCudaPlugin*> OpenCudaPlugin() {
 // Makes results on CUDA depend on the inputs alone. Call before LibTorch computes there.
 void MakeRepeatable(c10::Device device) {
   at::Context& context = at::globalContext();
-  // Flash attention's backward and sums by index add in a fixed order. An op without a
-  // deterministic implementation warns instead of failing.
-  context.setDeterministicAlgorithms(true, /*warn_only=*/true);
+  // Flash attention's backward and sums by index add in a fixed order. With warn_only, flash
+  // attention would take its other variant. No op of ours lacks a deterministic one.
+  context.setDeterministicAlgorithms(true, /*warn_only=*/false);
   // Else LibTorch would fill each new tensor with NaN. Ours are written before they are read.
   context.setDeterministicFillUninitializedMemory(false);
   // cuBLAS adds partial sums of bf16 products in fp32.
@@ -101,6 +117,14 @@ DeviceDescription DescribeCpu() {
 
 const TrainerdCudaPlugin* OpenedCudaPlugin() { return opened_plugin; }
 
+GpuEnvironment ReadGpuEnvironment(c10::Device device) {
+  const TrainerdCudaPlugin* plugin = device.is_cuda() ? OpenedCudaPlugin() : nullptr;
+  TrainerdCudaDevice description{};
+  if (plugin == nullptr || plugin->describe(device.index(), &description) != 0) return {};
+  return {
+      .model = description.model, .driver = description.driver, .libraries = description.libraries};
+}
+
 std::vector<DeviceDescription> ListDevices() {
   std::vector<DeviceDescription> devices{DescribeCpu()};
   if (!HasNvidiaDevice()) return devices;
@@ -120,7 +144,12 @@ std::vector<DeviceDescription> ListDevices() {
   }
   for (int32_t i = 0; i < *count; ++i) {
     TrainerdCudaDevice description{};
-    if ((*plugin)->describe(i, &description) != 0) continue;
+    if ((*plugin)->describe(i, &description) != 0) {
+      devices.push_back({.name = absl::StrCat("cuda:", i),
+                         .model = "NVIDIA",
+                         .unavailable = "the driver returns no properties of it; run nvidia-smi"});
+      continue;
+    }
     devices.push_back({.name = absl::StrCat("cuda:", i),
                        .model = description.model,
                        .uuid = description.uuid,
@@ -142,8 +171,6 @@ absl::StatusOr<c10::Device> OpenDevice(const std::string& name) {
     return absl::NotFoundError(absl::StrCat(
         "no such device: ", name, "; this machine has no NVIDIA device, use device: cpu"));
   }
-  // cuBLAS reads this when it starts: with workspaces of a fixed size its choices are repeatable.
-  ::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   const absl::StatusOr<const TrainerdCudaPlugin*> plugin = OpenCudaPlugin();
   if (!plugin.ok())
     return absl::NotFoundError(

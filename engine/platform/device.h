@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/platform/cuda_plugin.h"
+#include "engine/platform/run_environment.h"
 
 namespace trainerd::engine {
 
@@ -37,6 +38,9 @@ std::vector<DeviceDescription> ListDevices();
 // that the device needs is not installed (the message names it).
 absl::StatusOr<c10::Device> OpenDevice(const std::string& name);
 
+// Model and versions of an open cuda device; empty for the CPU.
+GpuEnvironment ReadGpuEnvironment(c10::Device device);
+
 // The plugin that OpenDevice or ListDevices has loaded; null if none has been.
 const TrainerdCudaPlugin* OpenedCudaPlugin();
 
@@ -45,7 +49,7 @@ struct DeviceMemory {
   int64_t peak_bytes = 0;
 };
 // What this process uses on the device, now and at most since its start: the resident set for the
-// CPU, tensors for a cuda device. Absent if it cannot be measured.
+// CPU, what LibTorch has reserved for tensors for a cuda device. Absent if it cannot be measured.
 std::optional<DeviceMemory> ReadDeviceMemory(c10::Device device);
 
 }  // namespace trainerd::engine

@@ -53,13 +53,17 @@ RunEnvironment CurrentEnvironment(const std::string& device, int64_t threads,
 std::string EnvironmentDifferences(const RunEnvironment& then, const RunEnvironment& now) {
   std::vector<std::string> differences;
   const auto compare = [&](const char* what, const std::string& a, const std::string& b) {
-    if (a != b) differences.push_back(absl::StrCat(what, " ", a, " → ", b));
+    if (!a.empty() && !b.empty() && a != b)
+      differences.push_back(absl::StrCat(what, " ", a, " → ", b));
   };
   compare("engine version", then.engine_version, now.engine_version);
   compare("build", then.build.substr(0, 8), now.build.substr(0, 8));
   compare("LibTorch", then.torch_version, now.torch_version);
   compare("CPU", then.cpu, now.cpu);
   compare("device", then.device, now.device);
+  compare("GPU", then.gpu.model, now.gpu.model);
+  compare("GPU driver", then.gpu.driver, now.gpu.driver);
+  compare("CUDA libraries", then.gpu.libraries, now.gpu.libraries);
   compare("threads", absl::StrCat(then.threads), absl::StrCat(now.threads));
   return absl::StrJoin(differences, ", ");
 }

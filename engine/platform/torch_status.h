@@ -10,8 +10,9 @@
 namespace trainerd::engine {
 
 // Translates the exception in flight. Call it only from a catch block.
-// Errors: ResourceExhausted if memory could not be allocated (with the allocator's numbers),
-// otherwise Internal with the human-readable text.
+// Errors: ResourceExhausted if memory could not be allocated (with the allocator's numbers);
+// Unavailable with the cause HARDWARE if the device failed; otherwise Internal with the
+// human-readable text.
 absl::Status StatusOfCurrentException();
 
 // Runs `body`, which returns void or absl::Status, and converts what it throws into a Status.

@@ -62,14 +62,9 @@ class SpawnActions {
 absl::StatusOr<Fd> MemoryFile(const std::string& contents) {
   Fd fd(memfd_create("input", MFD_CLOEXEC));
   if (!fd.is_open()) return ErrnoStatus(errno, "create a memory file");
-  size_t written = 0;
-  while (written < contents.size()) {
-    const ssize_t n = pwrite(fd.get(), contents.data() + written, contents.size() - written,
-                             static_cast<off_t>(written));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return ErrnoStatus(errno, "write a memory file");
-    written += static_cast<size_t>(n);
-  }
+  RETURN_IF_ERROR(WriteAll(fd.get(), contents, "a memory file"));
+  // The child reads from the beginning.
+  if (lseek(fd.get(), 0, SEEK_SET) < 0) return ErrnoStatus(errno, "rewind a memory file");
   return fd;
 }
 

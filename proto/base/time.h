@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// absl::Time and absl::Duration ↔ protobuf's Timestamp and Duration.
+// absl::Time and absl::Duration ↔ protobuf's Timestamp and Duration; seconds of a steady clock.
 #pragma once
+
+#include <chrono>
 
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
@@ -13,5 +15,9 @@ google::protobuf::Timestamp ToProto(absl::Time time);
 google::protobuf::Duration ToProto(absl::Duration duration);
 absl::Time FromProto(const google::protobuf::Timestamp& time);
 absl::Duration FromProto(const google::protobuf::Duration& duration);
+// For measuring: no change of the system's clock affects it.
+inline double SecondsSince(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
 
 }  // namespace trainerd

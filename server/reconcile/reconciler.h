@@ -45,6 +45,8 @@ class Reconciler {
     std::string boot_id;
     // Whether a program of this path can be started; tests without programs replace it.
     std::function<bool(const std::string&)> is_executable;
+    // Requests the state of the devices, after an attempt that ended because of one.
+    std::function<void()> query_devices = [] {};
     // Runs a call that can wait for a shim. Empty: on threads of the reconciler.
     AttemptProbe::RunCall run_call;
   };

@@ -307,6 +307,10 @@ bool Reconciler::StepClosing(const std::string& job_id, TrackedAttempt& attempt,
   }
   spdlog::info("job={} attempt={} closed state={}", job_id, attempt.ref().attempt,
                StateName(closed.job.state()));
+  if (closing.end.worker_exit.has_value() &&
+      closing.end.worker_exit->error().cause() == v1::JobError::HARDWARE) {
+    options_.query_devices();
+  }
   Forget(job_id, attempt.ref());
   return true;
 }

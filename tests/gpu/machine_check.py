@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 
 from installed import Failed, Package, losses, read_events, say, write_job
 from throughput import throughput
@@ -37,21 +38,23 @@ def machine(package, device):
         "device": device,
     }
     if device.startswith("cuda"):
-        query = subprocess.run(
-            [
-                "nvidia-smi",
-                "--query-gpu=index,name,driver_version,memory.total",
-                "--format=csv,noheader",
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        report["gpus"] = query.stdout.strip().split("\n") if query.returncode == 0 else []
+        report["gpus"] = query_gpus()
         report["gpu"] = next(entry for entry in package.devices() if entry["name"] == device)[
             "model"
         ]
     return report
+
+
+def query_gpus():
+    """What nvidia-smi prints of each GPU; empty without it, as in some containers."""
+    command = "nvidia-smi --query-gpu=index,name,driver_version,memory.total --format=csv,noheader"
+    try:
+        query = subprocess.run(
+            command.split(), capture_output=True, text=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return query.stdout.strip().split("\n") if query.returncode == 0 else []
 
 
 def torch_version():
@@ -370,17 +373,51 @@ def daemon_job(package, device, work):
     }
 
 
-def guarded(name, check):
-    say(name)
-    begin = time.monotonic()
-    try:
-        report = check()
-    except Failed as failure:
-        report = {"ok": False, "error": str(failure)}
-    except subprocess.TimeoutExpired as failure:
-        report = {"ok": False, "error": f"{failure.cmd[0]} did not exit within {failure.timeout} s"}
-    report["seconds"] = round(time.monotonic() - begin, 1)
-    return report
+class Report:
+    """The parts that have run. With a file, it is rewritten when a part begins and ends, so that
+    what has been found outlives a crash, a time limit or a kill."""
+
+    def __init__(self, path=None):
+        self.path = path
+        self.parts = {"ok": False}
+
+    def run(self, name, check):
+        """Runs a part. Whatever it raises fails that part alone."""
+        say(name)
+        begin = time.monotonic()
+        self.parts[name] = {"ok": False, "error": "the part has not ended"}
+        self.write()
+        try:
+            part = check()
+        except Failed as failure:
+            part = {"ok": False, "error": str(failure)}
+        except subprocess.TimeoutExpired as failure:
+            part = {
+                "ok": False,
+                "error": f"{failure.cmd[0]} did not exit within {failure.timeout} s",
+            }
+        except Exception:  # a part is independent of the others
+            part = {"ok": False, "error": traceback.format_exc(limit=-3)}
+        part["seconds"] = round(time.monotonic() - begin, 1)
+        self.parts[name] = part
+        self.write()
+        return part
+
+    def finish(self):
+        parts = [part for part in self.parts.values() if isinstance(part, dict)]
+        self.parts["ok"] = all(part.get("ok", True) for part in parts)
+        self.write()
+        return self.parts["ok"]
+
+    def text(self):
+        return json.dumps(self.parts, indent=1)
+
+    def write(self):
+        if self.path is None:
+            return
+        with open(self.path + ".tmp", "w") as file:
+            file.write(self.text() + "\n")
+        os.replace(self.path + ".tmp", self.path)
 
 
 def main():
@@ -389,6 +426,7 @@ def main():
     parser.add_argument("--device", required=True)
     parser.add_argument("--parts", default="tests,agreement,job")
     parser.add_argument("--bench", action="store_true")
+    parser.add_argument("--out")
     arguments = parser.parse_args()
     parts = arguments.parts.split(",")
     if unknown := set(parts) - {"tests", "agreement", "job"}:
@@ -397,27 +435,25 @@ def main():
         )
     package, device = Package(arguments.package), arguments.device
     work = tempfile.mkdtemp(prefix="trainerd-gpu-")
-    report = {"ok": False, "device": guarded("device", lambda: check_device(package, device))}
+    report = Report(arguments.out)
     try:
-        if report["device"]["ok"]:
-            report["machine"] = machine(package, device)
+        if report.run("device", lambda: check_device(package, device))["ok"]:
+            surroundings = report.run("machine", lambda: machine(package, device))
             checks = {
                 "tests": lambda: engine_tests(package, device),
                 "agreement": lambda: agreement(package, device, work),
                 "job": lambda: daemon_job(package, device, work),
             }
             for part in parts:
-                report[part] = guarded(part, checks[part])
+                report.run(part, checks[part])
             if arguments.bench:
-                report["bench"] = guarded(
-                    "bench",
-                    lambda: throughput(package, device, work, report["machine"].get("gpu", "")),
-                )
+                gpu = surroundings.get("gpu", "")
+                report.run("bench", lambda: throughput(package, device, work, gpu))
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    report["ok"] = all(part.get("ok", True) for part in report.values() if isinstance(part, dict))
-    print(json.dumps(report, indent=1))
-    return 0 if report["ok"] else 1
+    succeeded = report.finish()
+    print(report.text())
+    return 0 if succeeded else 1
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ ln -s "$worker" "$work/worker"
 
 # ---------------------------------------------------------------- training with it
 run=(clean TRAINERD_TORCH_LIB="$torch" "$package/tests/gpu/run.sh" --device cpu)
-report=$("${run[@]}" --parts agreement,job) || fail "tests/gpu/run.sh --device cpu: $report"
+report=$("${run[@]}" --parts agreement,job --out "$work/report.json") ||
+  fail "tests/gpu/run.sh --device cpu: $report"
+[ "$report" = "$(cat "$work/report.json")" ] || fail "--out wrote another report than stdout"
 expect "tests/gpu/run.sh there" "$root/tests/gpu/run.sh" --device cpu
 expect "--parts: x is unknown" "${run[@]}" --parts x
 

@@ -7,6 +7,8 @@
 #                  10 GB in TMPDIR)
 #   --device NAME  default cuda:0; cpu rehearses the checks on a machine without a GPU
 #   --parts LIST   of tests,agreement,job (default: all three)
+#   --out FILE     write the JSON document there too, anew after each part: what was found is kept
+#                  if the machine, a time limit or a signal ends the check
 # Exit codes: 0 success, 1 a check failed (see the JSON), 2 usage, 77 the machine has no GPU.
 set -euo pipefail
 package=$(cd "$(dirname "$0")/../.." && pwd)
@@ -14,12 +16,12 @@ device=cuda:0
 arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --device|--parts)
+    --device|--parts|--out)
       [ $# -ge 2 ] || { echo "run.sh: $1 needs a value (see --help)" >&2; exit 2; }
-      if [ "$1" = --device ]; then device=$2; else arguments+=(--parts "$2"); fi
+      if [ "$1" = --device ]; then device=$2; else arguments+=("$1" "$2"); fi
       shift 2 ;;
     --bench) arguments+=(--bench); shift ;;
-    -h|--help) sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '3,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "run.sh: unknown argument $1 (see --help)" >&2; exit 2 ;;
   esac
 done

@@ -1,8 +1,10 @@
 # The portable package, and its checks on a machine with a GPU.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
 set(dir ${CMAKE_CURRENT_LIST_DIR})
-add_test(NAME gpu_limits COMMAND Python3::Interpreter ${dir}/limits_test.py)
-set_tests_properties(gpu_limits PROPERTIES LABELS unit ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+foreach(name limits machine_check)
+  add_test(NAME gpu_${name} COMMAND Python3::Interpreter ${dir}/${name}_test.py)
+  set_tests_properties(gpu_${name} PROPERTIES LABELS unit ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+endforeach()
 
 if(TRAINERD_ENGINE)
   # engine_device_tests: all engine tests that link LibTorch in one program, from the objects of

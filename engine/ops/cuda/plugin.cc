@@ -5,10 +5,12 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
+#include <dlfcn.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 #include "engine/ops/cuda/cuda_ops.h"
 #include "engine/platform/cuda_plugin.h"
@@ -37,6 +39,44 @@ int32_t DeviceCount(char* error, int32_t error_size) {
   return -1;
 }
 
+// "13.0" of 13000.
+std::string CudaVersion(cudaError_t (*read)(int*)) {
+  int version = 0;
+  if (read(&version) != cudaSuccess) return "unknown";
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// ", NAME 9.19.0" of 91900, as `function` of a loaded library returns it; "" without the function.
+std::string LibraryVersion(const char* name, const char* function) {
+  void* symbol = ::dlsym(RTLD_DEFAULT, function);
+  if (symbol == nullptr) return "";
+  const size_t version = reinterpret_cast<size_t (*)()>(symbol)();
+  return std::string(", ") + name + " " + std::to_string(version / 10000) + "." +
+         std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
+}
+
+// What the kernel module prints, for example "580.95.05". "" under WSL, which has no module.
+std::string KernelModuleVersion() {
+  std::FILE* file = std::fopen("/sys/module/nvidia/version", "re");
+  if (file == nullptr) return "";
+  char version[32] = "";
+  const bool is_read = std::fscanf(file, "%31s", version) == 1;
+  std::fclose(file);
+  return is_read ? version : "";
+}
+
+// Neither call creates a CUDA context.
+void DescribeVersions(TrainerdCudaDevice* description) {
+  const std::string module = KernelModuleVersion(),
+                    api = "CUDA " + CudaVersion(&cudaDriverGetVersion);
+  std::snprintf(description->driver, sizeof(description->driver), "%s",
+                (module.empty() ? api : module + " (" + api + ")").c_str());
+  const std::string libraries = "CUDA " + CudaVersion(&cudaRuntimeGetVersion) +
+                                LibraryVersion("cuBLAS", "cublasLtGetVersion") +
+                                LibraryVersion("cuDNN", "cudnnGetVersion");
+  std::snprintf(description->libraries, sizeof(description->libraries), "%s", libraries.c_str());
+}
+
 int32_t Describe(int32_t device, TrainerdCudaDevice* description) {
   cudaDeviceProp properties;
   if (cudaGetDeviceProperties(&properties, device) != cudaSuccess) return 1;
@@ -49,6 +89,7 @@ int32_t Describe(int32_t device, TrainerdCudaDevice* description) {
                 uuid[1], uuid[2], uuid[3], uuid[4], uuid[5], uuid[6], uuid[7], uuid[8], uuid[9],
                 uuid[10], uuid[11], uuid[12], uuid[13], uuid[14], uuid[15]);
   description->memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+  DescribeVersions(description);
   if (properties.major < kMinimumMajor) {
     std::snprintf(description->unavailable, sizeof(description->unavailable),
                   "compute capability %d.%d is below 8.0; use a GPU of the Ampere generation or "
@@ -58,16 +99,16 @@ int32_t Describe(int32_t device, TrainerdCudaDevice* description) {
   return 0;
 }
 
-// What tensors occupy in the caching allocator. The driver's figure would also count the CUDA
-// context and the allocator's free blocks.
+// What the caching allocator has reserved: tensors and its free blocks, without the CUDA context.
+// No other process can have it, and its limit is that of the device.
 int32_t Memory(int32_t device, int64_t* bytes, int64_t* peak_bytes) {
   c10::cuda::CUDACachingAllocator::CUDAAllocator* allocator =
       c10::cuda::CUDACachingAllocator::get();
   if (allocator == nullptr || !allocator->initialized()) return 1;
   constexpr size_t kAggregate = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
   const auto stats = allocator->getDeviceStats(static_cast<c10::DeviceIndex>(device));
-  *bytes = stats.allocated_bytes[kAggregate].current;
-  *peak_bytes = stats.allocated_bytes[kAggregate].peak;
+  *bytes = stats.reserved_bytes[kAggregate].current;
+  *peak_bytes = stats.reserved_bytes[kAggregate].peak;
   return 0;
 }
 

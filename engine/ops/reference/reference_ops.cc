@@ -7,7 +7,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sigmoid.h>
@@ -103,15 +102,18 @@ at::Tensor SwiGluBackward(const at::Tensor& d_out, const at::Tensor& gate_up) {
 
 at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& targets, double scale,
                         bool with_gradient) {
-  const at::Tensor x = Fp32(logits), index = targets.unsqueeze(1);
-  const at::Tensor lse = at::logsumexp(x, 1, /*keepdim=*/true);
-  at::Tensor nll = (lse - x.gather(1, index)).squeeze(1);
+  const at::Tensor index = targets.unsqueeze(1);
+  // The one temporary of this size, changed in place: the head's logits are what limits the memory.
+  at::Tensor x = logits.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  x.sub_(x.amax(1, /*keepdim=*/true));
+  const at::Tensor target_x = x.gather(1, index);
+  const at::Tensor sum = x.exp_().sum(1, /*keepdim=*/true);
   if (with_gradient) {
-    at::Tensor gradient = (x - lse).exp();
-    gradient.scatter_(1, index, gradient.gather(1, index) - 1.0);
-    logits.copy_(gradient * scale);
+    x.div_(sum);
+    x.scatter_(1, index, x.gather(1, index) - 1.0);
+    logits.copy_(x.mul_(scale));
   }
-  return nll;
+  return (sum.log() - target_x).squeeze(1);
 }
 
 void EmbeddingBackward(const at::Tensor& d, const at::Tensor& ids, const at::Tensor& weight_grad) {

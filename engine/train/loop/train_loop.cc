@@ -12,15 +12,12 @@
 #include "engine/train/loop/samples.h"
 #include "engine/train/loop/train_step.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 
 namespace trainerd::engine {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 bool OnInterval(int64_t step, int64_t every) { return every > 0 && step > 0 && step % every == 0; }
 

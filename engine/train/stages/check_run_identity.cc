@@ -148,6 +148,7 @@ absl::Status CheckRunIdentity(AttemptContext& context) {
   context.device = *device;
   RegisterDeviceOps(context.device);
   context.environment = CurrentEnvironment(device_name, at::get_num_threads(), TORCH_VERSION);
+  context.environment.gpu = ReadGpuEnvironment(context.device);
   RETURN_IF_ERROR(OpenStart(context));
   NoteEnvironment(context);
   return absl::OkStatus();

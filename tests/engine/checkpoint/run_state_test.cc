@@ -31,8 +31,9 @@ RunState Example() {
                        .build = "ab",
                        .torch_version = "2.11.0",
                        .cpu = "CPU",
-                       .device = "cpu",
-                       .threads = 2};
+                       .device = "cuda:0",
+                       .threads = 2,
+                       .gpu = {.model = "GPU", .driver = "580.95.05", .libraries = "CUDA 13.0"}};
   state.monitor = {
       .losses = {1.5, 0.1 + 0.7}, .active_alerts = {"plateau"}, .spike_reference = 2.25};
   return state;
@@ -54,6 +55,9 @@ TEST(RunStateTest, RestoresEachField) {
   EXPECT_EQ(read->config.SerializeAsString(), state.config.SerializeAsString());
   EXPECT_EQ(read->data_fingerprint, state.data_fingerprint);
   EXPECT_EQ(EnvironmentDifferences(read->environment, state.environment), "");
+  EXPECT_EQ(read->environment.gpu.model, "GPU");
+  EXPECT_EQ(read->environment.gpu.driver, "580.95.05");
+  EXPECT_EQ(read->environment.gpu.libraries, "CUDA 13.0");
   EXPECT_EQ(read->monitor.losses, state.monitor.losses);
   EXPECT_EQ(read->monitor.active_alerts, state.monitor.active_alerts);
   EXPECT_EQ(read->monitor.spike_reference, 2.25);
@@ -80,6 +84,7 @@ TEST(RunStateTest, ReadsStateOfAnOlderBuild) {
   auto json = nlohmann::ordered_json::parse(RunStateToJson(Example()));
   json["schedule"] = {{"type", "linear"}, {"next_step", 501}};
   json["rng"] = {{"scheme", "counter"}, {"seed", 42}, {"counter", 500}};
+  json["environment"].erase("gpu");
   json["config"]["data"] = {{"packing", "bfd_split"}, {"train_on", "last_assistant"}};
   json["config"]["schedule"] = {{"type", "linear"}};
   const auto read = ParseRunState(json.dump());

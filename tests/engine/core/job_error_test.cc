@@ -63,6 +63,11 @@ TEST(JobErrorTest, WriteErrorBlamesDiskOrFence) {
   EXPECT_EQ(WriteCause(absl::ResourceExhaustedError(""), "FINAL_FAILED").cause,
             v1::JobError::STORAGE);
   EXPECT_EQ(WriteCause(absl::FailedPreconditionError(""), "FINAL_FAILED").code, "FENCED");
+  const absl::Status fault =
+      WithCause(absl::UnavailableError(""),
+                {.code = "DEVICE_FAULT", .cause = v1::JobError::HARDWARE, .retryable = true});
+  EXPECT_EQ(WriteCause(fault, "CHECKPOINT_FAILED").code, "DEVICE_FAULT");
+  EXPECT_EQ(WriteCause(fault, "CHECKPOINT_FAILED").cause, v1::JobError::HARDWARE);
 }
 
 }  // namespace

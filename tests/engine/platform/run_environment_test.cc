@@ -20,6 +20,19 @@ TEST(RunEnvironmentTest, NamesEachDifference) {
   EXPECT_EQ(EnvironmentDifferences(then, now), "CPU CPU → other CPU, threads 2 → 4");
 }
 
+TEST(RunEnvironmentTest, NamesEachDifferenceOfTheGpu) {
+  RunEnvironment then{.device = "cuda:0"};
+  RunEnvironment now = then;
+  now.gpu = {.model = "NVIDIA B200", .driver = "590.1", .libraries = "CUDA 13.0, cuDNN 9.19.0"};
+  // An older build, or the CPU: its GPU is not known.
+  EXPECT_EQ(EnvironmentDifferences(then, now), "");
+  EXPECT_EQ(EnvironmentDifferences(now, then), "");
+  then.gpu = {.model = "NVIDIA H200", .driver = "580.9", .libraries = "CUDA 13.0, cuDNN 9.18.1"};
+  EXPECT_EQ(EnvironmentDifferences(then, now),
+            "GPU NVIDIA H200 → NVIDIA B200, GPU driver 580.9 → 590.1, CUDA libraries CUDA 13.0, "
+            "cuDNN 9.18.1 → CUDA 13.0, cuDNN 9.19.0");
+}
+
 TEST(RunEnvironmentTest, ReadsThisProcess) {
   const RunEnvironment environment = CurrentEnvironment("cpu", 2, "2.11.0");
   EXPECT_EQ(environment.build.size(), 32u);

@@ -130,6 +130,19 @@ TEST_F(ReconcilerAttemptTest, RetriesACrashFromTheLastVerifiedCheckpointUpToTheB
   EXPECT_EQ(Get("a").attempt(), 4) << "the first one had advanced the checkpoint";
 }
 
+TEST_F(ReconcilerAttemptTest, QueriesTheDevicesAfterAFaultOfTheHardware) {
+  const std::string name = StartRunning("a");
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(device_queries_, 0);
+  clock_.Advance(absl::Minutes(6));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  executor_.WorkerFails(name, "DEVICE_FAULT");
+  executor_.Newest(name).worker_exit->mutable_error()->set_cause(v1::JobError::HARDWARE);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(device_queries_, 1);
+}
+
 TEST_F(ReconcilerAttemptTest, KeepsTheErrorOfAnAttemptUntilTheNextOneTrains) {
   const std::string name = StartRunning("a");
   executor_.WorkerCrashes(name);

@@ -86,6 +86,7 @@ class ReconcilerTest : public ::testing::Test {
                             .clock = clock_.Function(),
                             .boot_id = "this boot",
                             .is_executable = [this](const std::string& p) { return p != missing_; },
+                            .query_devices = [this] { ++device_queries_; },
                             .run_call = run_call_},
         Reconciler::Parts{*store_, executor_, *ingester_, *activity_, *devices_, *disk_,
                           *housekeeping_});
@@ -250,6 +251,7 @@ class ReconcilerTest : public ::testing::Test {
   FakeExecutor executor_;
   // In place, so that a round sees what it requested.
   AttemptProbe::RunCall run_call_ = [](std::function<void()> call) { call(); };
+  int device_queries_ = 0;
   std::string missing_;
   int64_t free_bytes_ = -1;
   std::unique_ptr<Store> store_;
