@@ -100,7 +100,10 @@ std::string WaitsFor(const v1::Job& job, absl::Time now) {
       return absl::StrCat("waits ", FormatSpan(FromProto(job.not_before()) - now),
                           " before its next attempt");
     case v1::Job::EXECUTOR_UNREACHABLE:
-      return "waits until this machine can run it; its condition names the cause";
+      for (const v1::Job::Condition& condition : job.conditions()) {
+        if (condition.active()) return absl::StrCat("waits: ", condition.message());
+      }
+      return "waits until this machine can run it";
     default:
       return "";
   }

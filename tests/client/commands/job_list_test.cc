@@ -78,6 +78,15 @@ TEST_F(JobListTest, PausedJobNamesTheCommandItWaitsFor) {
   EXPECT_THAT(Run({"get", "aaaa"}).out, HasSubstr("waits for `trainctl resume aaaa`"));
 }
 
+TEST_F(JobListTest, QueuedJobNamesWhyItCannotStart) {
+  v1::Job& job = store_.AddJob("aaaa", "n", v1::Job::QUEUED);
+  job.set_wait_reason(v1::Job::EXECUTOR_UNREACHABLE);
+  job.add_conditions()->set_message("ended");
+  job.add_conditions()->set_message("trainerd-worker is missing");
+  job.mutable_conditions(1)->set_active(true);
+  EXPECT_THAT(WideLine("aaaa"), HasSubstr("waits: trainerd-worker is missing"));
+}
+
 TEST_F(JobListTest, GetPrintsTheFinalModelOfASucceededJob) {
   AddTrained("aaaa", v1::Job::SUCCEEDED);
   EXPECT_THAT(Run({"get", "aaaa"}).out, HasSubstr("final model     /state/runs/aaaa/final\n"));
