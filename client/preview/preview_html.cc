@@ -49,6 +49,8 @@ i { font-style: normal; }
 .n::before { content: "\23CE"; color: var(--dim); }
 .t::before { content: "\21E5"; color: var(--dim); }
 mark .n::before, mark .t::before { color: var(--under); font-weight: bold; }
+.cut::before { content: attr(data-cut); color: var(--hidden); border-left: 3px double;
+  padding: 0 .4em; font: bold .8rem system-ui, sans-serif; }
 .c { color: var(--hidden); border: 1px dashed; border-radius: .2rem; font-size: .8em; }
 .s { color: var(--special); font-weight: bold; }
 .text:hover span[title] { box-shadow: -1px 0 0 var(--line); }
@@ -83,6 +85,11 @@ std::string Tooltip(const PreviewItem& item, const TokenText& part) {
                       "\xE2\x80\x9D");
 }
 
+// Generated content, so that it is not copied with the text.
+std::string CutElement(int64_t cut_tokens) {
+  return absl::StrCat("<i class=\"cut\" data-cut=\"", CutText(cut_tokens), "\"></i>");
+}
+
 // White space between the elements would be text.
 std::string TextElement(const PreviewItem& item) {
   std::string html = "<div class=\"text\" translate=\"no\">";
@@ -94,11 +101,13 @@ std::string TextElement(const PreviewItem& item) {
                       Tooltip(item, item.texts[next]), "\">", HtmlOfTokens(item.texts[next].text),
                       "</span>");
     }
+    if (segment.after_cut) html += CutElement(0);
     // A character that began in the segment before may cover this whole segment.
     if (run.empty()) continue;
     absl::StrAppend(&html, segment.trained ? "<mark>" : "<span class=\"plain\">", run,
                     segment.trained ? "</mark>" : "</span>");
   }
+  if (item.cut_tokens > 0) html += CutElement(item.cut_tokens);
   return html + "</div>";
 }
 

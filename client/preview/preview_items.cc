@@ -37,6 +37,16 @@ absl::StatusOr<int64_t> Number(const json& row, const char* key) {
   return found->get<int64_t>();
 }
 
+// The number under `key`; 0 if there is none.
+absl::StatusOr<int64_t> NumberOrZero(const json& row, const char* key) {
+  return row.contains(key) ? Number(row, key) : 0;
+}
+
+// The list under `key`; empty if there is none.
+absl::StatusOr<std::vector<int64_t>> NumbersOrNone(const json& row, const char* key) {
+  return row.contains(key) ? Numbers(row, key) : std::vector<int64_t>();
+}
+
 absl::Status ListsDoNotFit(const char* what, int64_t number) {
   return absl::InternalError(absl::StrCat("trainerd-inspect printed ", what, " ", number,
                                           " with lists that do not fit together"));
@@ -96,6 +106,8 @@ absl::StatusOr<std::vector<PreviewItem>> ReadExamples(const std::vector<json>& r
     ASSIGN_OR_RETURN(item.labels, Numbers(row, "labels"));
     if (item.ids.size() != item.labels.size()) return ListsDoNotFit("example", item.example);
     ASSIGN_OR_RETURN(item.texts, Texts(row, item.ids.size(), 0, item.ids.size()));
+    ASSIGN_OR_RETURN(item.cuts, NumbersOrNone(row, "cuts"));
+    ASSIGN_OR_RETURN(item.cut_tokens, NumberOrZero(row, "cut_tokens"));
     items.push_back(std::move(item));
   }
   return items;
@@ -109,7 +121,9 @@ absl::StatusOr<std::vector<PreviewItem>> ReadPackedRows(const std::vector<json>&
     ASSIGN_OR_RETURN(const std::vector<int64_t> labels, Numbers(row, "labels"));
     ASSIGN_OR_RETURN(const std::vector<int64_t> bounds, Numbers(row, "cu_seqlens"));
     ASSIGN_OR_RETURN(const std::vector<int64_t> indices, Numbers(row, "index"));
-    if (ids.size() != labels.size() || bounds.size() != indices.size() + 1)
+    ASSIGN_OR_RETURN(const std::vector<int64_t> cut_tokens, NumbersOrNone(row, "cut_tokens"));
+    if (ids.size() != labels.size() || bounds.size() != indices.size() + 1 ||
+        (!cut_tokens.empty() && cut_tokens.size() != indices.size()))
       return ListsDoNotFit("packed row", number);
     for (size_t k = 0; k < indices.size(); ++k) {
       const int64_t begin = bounds[k];
@@ -119,7 +133,8 @@ absl::StatusOr<std::vector<PreviewItem>> ReadPackedRows(const std::vector<json>&
       PreviewItem item{.example = indices[k],
                        .row = number,
                        .ids = {ids.begin() + begin, ids.begin() + end},
-                       .labels = {labels.begin() + begin, labels.begin() + end}};
+                       .labels = {labels.begin() + begin, labels.begin() + end},
+                       .cut_tokens = cut_tokens.empty() ? 0 : cut_tokens[k]};
       ASSIGN_OR_RETURN(item.texts, Texts(row, ids.size(), begin, end));
       items.push_back(std::move(item));
     }

@@ -91,6 +91,10 @@ absl::Status FolderWriter::Publish(Manifest manifest, const std::string& final_p
   manifest.files = files_;
   RETURN_IF_ERROR(
       WriteFileAtomic(absl::StrCat(path_, "/", kManifestName), ManifestToJson(manifest), 0644));
+  for (const auto& [name, file] : files_) {
+    const std::string folder = fs::path(name).parent_path().string();
+    if (!folder.empty()) RETURN_IF_ERROR(FsyncPath(absl::StrCat(path_, "/", folder)));
+  }
   RETURN_IF_ERROR(FsyncPath(path_));
   RETURN_IF_ERROR(fence());
   RETURN_IF_ERROR(ReplaceFolder(path_, final_path));
@@ -117,8 +121,9 @@ absl::Status VerifyFromDisk(const std::string& folder) {
 absl::Status CopyFolder(const std::string& from, const Manifest& manifest, FolderWriter& writer) {
   for (const auto& [name, expected] : manifest.files) {
     const std::string source = absl::StrCat(from, "/", name);
-    ASSIGN_OR_RETURN(const ManifestFile copied,
-                     CopyFile(source, absl::StrCat(writer.path(), "/", name)));
+    const std::string target = absl::StrCat(writer.path(), "/", name);
+    RETURN_IF_ERROR(MakeDirectories(fs::path(target).parent_path().string()));
+    ASSIGN_OR_RETURN(const ManifestFile copied, CopyFile(source, target));
     if (copied.size_bytes != expected.size_bytes || copied.xxh3_hex != expected.xxh3_hex) {
       return absl::DataLossError(
           absl::StrCat(source, " changed after it was written: it differs from ", kManifestName));

@@ -9,10 +9,10 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "engine/model/model_config.h"
 #include "engine/model/model_writer.h"
 #include "engine/model/parameters.h"
-#include "nlohmann/json.hpp"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
@@ -38,9 +38,8 @@ absl::Status CopyTokenizer(const std::string& from, const std::string& to) {
 }
 
 // config.json with the dtype of the weights that are written, in the spelling that the file uses.
-std::string WithDtype(const std::string& json, const std::string& dtype) {
-  nlohmann::ordered_json config =
-      nlohmann::ordered_json::parse(json, nullptr, /*allow_exceptions=*/false);
+absl::StatusOr<std::string> WithDtype(const std::string& json, const std::string& dtype) {
+  ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseOrderedJson(json));
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype;
   return config.dump(2) + "\n";
 }
@@ -77,8 +76,8 @@ absl::Status InitModel(const InitModelOptions& options) {
   RETURN_IF_ERROR(
       CopyTokenizer(options.tokenizer.empty() ? (parent.empty() ? "." : parent) : options.tokenizer,
                     options.output));
-  return WriteFileAtomic(absl::StrCat(options.output, "/config.json"),
-                         WithDtype(json, bf16 ? "bfloat16" : "float32"), 0644);
+  ASSIGN_OR_RETURN(const std::string written, WithDtype(json, bf16 ? "bfloat16" : "float32"));
+  return WriteFileAtomic(absl::StrCat(options.output, "/config.json"), written, 0644);
 }
 
 int RunInitModelCommand(const InitModelOptions& options) {

@@ -40,16 +40,16 @@ absl::StatusOr<std::string> Answer(const SampleOptions& options) {
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_folder));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    Tokenizer::Load(options.model_folder));
-  std::string source = tokenizer->chat_template_source();
-  if (source.empty()) {
+  std::vector<NamedTemplate> templates = tokenizer->chat_templates();
+  if (templates.empty()) {
     if (!options.raw) {
       return absl::FailedPreconditionError(absl::StrCat(
           options.model_folder, " has no chat template; use --raw to continue plain text"));
     }
-    source = ChatTemplate::ChatMlSource();
+    templates.push_back({"default", ChatTemplate::ChatMlSource()});
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<ChatTemplate> chat_template,
-                   ChatTemplate::FromSource(std::move(source), *tokenizer));
+                   ChatTemplate::FromTemplates(templates, *tokenizer));
   ASSIGN_OR_RETURN(const std::unique_ptr<HfFolder> weights, HfFolder::Open(options.model_folder));
   RETURN_IF_ERROR(weights->CheckComplete(config));
   ASSIGN_OR_RETURN(const std::unique_ptr<ParameterSet> parameters,

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "engine/data/batches/counter_rng.h"
 #include "engine/data/batches/selection.h"
+#include "engine/data/source/source_format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/enum_words.h"
@@ -131,6 +132,13 @@ absl::Status Sampler::Add(int64_t row) {
   return absl::OkStatus();
 }
 
+// Whether some of the files have records of the form text.
+bool HasTextRecords(const PreparedData& data) {
+  const auto& formats = data.store->summary().formats();
+  return std::find(formats.begin(), formats.end(), static_cast<int>(SourceFormat::kText)) !=
+         formats.end();
+}
+
 void AddCheck(const std::string& name, bool passed, bool error, double value, std::string message,
               v1::MaskingReport* report) {
   v1::MaskingReport::Check* check = report->add_checks();
@@ -168,15 +176,15 @@ void AddStructureChecks(const Sample& sample, bool trains_all, v1::MaskingReport
       report);
 }
 
-void AddWarningChecks(const Sample& sample, v1::DataConfig::TrainOn train_on, double fraction,
-                      v1::MaskingReport* report) {
-  const bool trains_all = TrainsAllTokens(train_on);
+void AddWarningChecks(const Sample& sample, v1::DataConfig::TrainOn train_on, bool has_text,
+                      double fraction, v1::MaskingReport* report) {
+  const bool trains_all = has_text || TrainsAllTokens(train_on);
   const bool usual = trains_all || (fraction >= kLeastTrained && fraction <= kMostTrained);
   AddCheck(
       "ratio", usual, /*error=*/false, fraction,
       absl::StrFormat(
-          "%.1f %% of the tokens are trained (data.train_on: %s)%s", 100 * fraction,
-          EnumText(train_on),
+          "%.1f %% of the tokens are trained (data.train_on: %s%s)%s", 100 * fraction,
+          EnumText(train_on), has_text ? "; text records are trained whole" : "",
           usual ? "" : "; 15 % to 95 % is usual: check some conversations with trainctl preview"),
       report);
   const bool clean = trains_all || sample.runs_with_marker == 0;
@@ -191,8 +199,8 @@ void AddWarningChecks(const Sample& sample, v1::DataConfig::TrainOn train_on, do
 
 absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                                                const v1::JobConfig& config,
-                                               const Tokenizer& tokenizer) {
-  Sampler sampler(data, tokenizer);
+                                               const TextPipeline& text) {
+  Sampler sampler(data, *text.tokenizer);
   const int64_t count = data.train_sequences.size();
   const CounterRng rng(config.train().seed(), RngPurpose::kMaskingSample, 0);
   for (const int64_t row : ChooseSeeded(count, kMaskingSampleRows, rng)) {
@@ -205,7 +213,10 @@ absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                          : static_cast<double>(sample.trained) / static_cast<double>(sample.tokens);
   v1::MaskingReport report;
   AddStructureChecks(sample, trains_all, &report);
-  AddWarningChecks(sample, config.data().train_on(), fraction, &report);
+  AddWarningChecks(sample, config.data().train_on(), HasTextRecords(data), fraction, &report);
+  const bool keeps_list = text.chat_template->content_form() == ContentForm::kList;
+  AddCheck("content_form", /*passed=*/true, /*error=*/false, keeps_list ? 1 : 0,
+           keeps_list ? "list" : "joined text", &report);
   report.set_trained_fraction(fraction);
   report.set_sampled_rows(sample.rows);
   const int64_t first_step_rows =

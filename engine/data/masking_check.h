@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Five checks of what is trained, on sampled sequences exactly as the training loop receives them,
+// Checks of what is trained, on sampled sequences exactly as the training loop receives them,
 // before any weight is loaded. They guard against the error that costs most and shows least:
 // training on the wrong tokens.
 #pragma once
 
 #include "engine/data/prepare.h"
-#include "engine/text/tokenizer/tokenizer.h"
+#include "engine/data/source/text_pipeline.h"
 #include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/job_config.pb.h"
 
@@ -23,12 +23,14 @@ inline constexpr int64_t kMaskingSampleRows = 64;
 //                  data.train_on is "all"
 //   ratio          warning: 15 % to 95 % of all tokens are trained
 //   content        warning: trained text does not contain the opening of another role's turn
+//   content_form   no check: how the content of user messages that is a list of text parts reaches
+//                  the template, "list" or "joined text"
 // The first token of a document counts as trained here if it carries a label, although no token
 // predicts it. A conversation that packing: bfd_split cut into pieces is checked as a whole.
 // Errors: those of TokenStore::Read.
 absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                                                const v1::JobConfig& config,
-                                               const Tokenizer& tokenizer);
+                                               const TextPipeline& text);
 
 // OK, or InvalidArgument that names the failed checks with error = true.
 absl::Status MaskingStatus(const v1::MaskingReport& report);

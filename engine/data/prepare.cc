@@ -94,6 +94,10 @@ class Preparation {
   // NO_ROWS when nothing of a set can be trained.
   absl::Status RequireExamples(const internal::TokenSetSummary::Counters& set,
                                const std::string& what, int64_t count);
+  // The same for the validation set of the plan.
+  absl::Status RequireValidation(const internal::TokenSetSummary& summary,
+                                 const SequencePlan& plan);
+  absl::Status ReportNoRows(const std::string& message);
   absl::Status FillReport(const SequencePlan& plan, PreparedData* data) const;
 
   const v1::JobConfig& config_;
@@ -109,9 +113,29 @@ absl::Status Preparation::RequireExamples(const internal::TokenSetSummary::Count
   const std::string message =
       absl::StrCat(what, ": no row can be trained on: ", RowsText(set),
                    "; check the roles of the messages, data.train_on and data.max_length");
+  return ReportNoRows(message);
+}
+
+absl::Status Preparation::ReportNoRows(const std::string& message) {
   if (!options_.keep_going) return absl::InvalidArgumentError(message);
   findings_.AddElsewhere("NO_ROWS", true, "", message);
   return absl::OkStatus();
+}
+
+absl::Status Preparation::RequireValidation(const internal::TokenSetSummary& summary,
+                                            const SequencePlan& plan) {
+  const v1::DataConfig& data = config_.data();
+  const int64_t train = summary.train().examples();
+  if (plan.validation_rows.num_documents() > 0 || train == 0) return absl::OkStatus();
+  if (!data.validation().empty() && summary.validation().examples() > 0) {
+    return RequireExamples(summary.validation(), data.validation(), 0);
+  }
+  if (!(data.validation_fraction() > 0)) return absl::OkStatus();
+  return ReportNoRows(
+      absl::StrCat("data.validation_fraction ", data.validation_fraction(), " of ", train,
+                   train == 1 ? " example" : " examples",
+                   " yields no example to validate on; add data, or set data.validation or "
+                   "data.validation_fraction: 0"));
 }
 
 absl::Status Preparation::FillReport(const SequencePlan& plan, PreparedData* data) const {
@@ -167,6 +191,7 @@ absl::StatusOr<PreparedData> Preparation::Run() {
     RETURN_IF_ERROR(
         RequireExamples(summary.train(), "data.train", plan.train_sequences.num_documents()));
   }
+  RETURN_IF_ERROR(RequireValidation(summary, plan));
   data.train = std::move(plan.train);
   data.validation = std::move(plan.validation);
   data.train_sequences = std::move(plan.train_sequences);

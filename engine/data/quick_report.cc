@@ -13,10 +13,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "engine/data/sample_prompts.h"
 #include "engine/data/source/conversation.h"
 #include "engine/data/source/findings.h"
 #include "engine/data/source/jsonl_reader.h"
+#include "engine/data/source/sample_prompts.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 
@@ -129,14 +129,17 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
     fault = RecordError{.code = "LINE_TOO_LONG", .message = "the line is longer than 100 MiB"};
   } else {
     fault = parser_.Parse(line.text, format_, &conversation);
+    if (fault) LocateInFile(line, &*fault);
   }
   RecordLocation place{.file = file, .line = line.number};
   if (fault) {
+    place.line += fault->lines_down;
     place.column = fault->column;
-    findings_.Add(fault->code, bad_rows_fail_, place, fault->message);
+    findings_.AddBadRecord(fault->code, bad_rows_fail_, place, fault->message);
     return;
   }
-  if (TrainsAllTokens(config_.data().train_on())) return;
+  findings_.AddUnusedKeys(conversation.unused_keys, place);
+  if (conversation.text || TrainsAllTokens(config_.data().train_on())) return;
   for (const auto& message : conversation.messages) {
     if (message["role"] == "assistant") return;
   }
@@ -211,7 +214,7 @@ absl::StatusOr<FileEstimate> QuickCheck::ReadRows(const std::string& path, int32
   // More than was read, whatever the rounding: the two numbers say whether there is more.
   estimate.rows =
       std::max(estimate.rows * static_cast<double>(reader->size_bytes()) / done, estimate.rows + 1);
-  if (!reader->compressed()) CheckTail(path, reader->size_bytes());
+  if (!reader->compressed() && !reader->is_array()) CheckTail(path, reader->size_bytes());
   return estimate;
 }
 

@@ -2,10 +2,10 @@
 #include "engine/model/config_reader.h"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 
 namespace trainerd::engine {
 
@@ -26,7 +26,8 @@ int64_t ConfigReader::PositiveInt(const char* key, std::optional<int64_t> fallba
   const Json& value = object_[key];
   if (!value.is_number_integer() || value.get<double>() < 1 ||
       value.get<double>() > static_cast<double>(limit)) {
-    Invalid(key, absl::StrCat("is ", value.dump(), "; it must be an integer from 1 to ", limit));
+    Invalid(key,
+            absl::StrCat("is ", ShownJson(value), "; it must be an integer from 1 to ", limit));
     return 1;
   }
   return value.get<int64_t>();
@@ -36,7 +37,7 @@ int64_t ConfigReader::NonNegativeInt(const char* key, int64_t fallback) {
   if (!Has(key)) return fallback;
   const Json& value = object_[key];
   if (!value.is_number_unsigned()) {
-    Invalid(key, absl::StrCat("is ", value.dump(), "; it must be an integer from 0"));
+    Invalid(key, absl::StrCat("is ", ShownJson(value), "; it must be an integer from 0"));
     return fallback;
   }
   return value.get<int64_t>();
@@ -49,7 +50,7 @@ double ConfigReader::PositiveNumber(const char* key, std::optional<double> fallb
   }
   const Json& value = object_[key];
   if (!value.is_number() || !(value.get<double>() > 0) || !std::isfinite(value.get<double>())) {
-    Invalid(key, absl::StrCat("is ", value.dump(), "; it must be a number above 0"));
+    Invalid(key, absl::StrCat("is ", ShownJson(value), "; it must be a number above 0"));
     return 1.0;
   }
   return value.get<double>();
@@ -58,7 +59,7 @@ double ConfigReader::PositiveNumber(const char* key, std::optional<double> fallb
 bool ConfigReader::Bool(const char* key, bool fallback) {
   if (!Has(key)) return fallback;
   if (!object_[key].is_boolean()) {
-    Invalid(key, absl::StrCat("is ", object_[key].dump(), "; it must be true or false"));
+    Invalid(key, absl::StrCat("is ", ShownJson(object_[key]), "; it must be true or false"));
     return fallback;
   }
   return object_[key].get<bool>();
@@ -67,7 +68,7 @@ bool ConfigReader::Bool(const char* key, bool fallback) {
 std::string ConfigReader::Text(const char* key, const std::string& fallback) {
   if (!Has(key)) return fallback;
   if (!object_[key].is_string()) {
-    Invalid(key, absl::StrCat("is ", object_[key].dump(), "; it must be a string"));
+    Invalid(key, absl::StrCat("is ", ShownJson(object_[key]), "; it must be a string"));
     return fallback;
   }
   return object_[key].get<std::string>();
@@ -91,7 +92,8 @@ std::vector<int64_t> ConfigReader::IntList(const char* key, int64_t min_size) {
   const Json* list = List(key, min_size);
   for (size_t i = 0; list != nullptr && i < values.size(); ++i) {
     if (!(*list)[i].is_number_integer()) {
-      Invalid(key, absl::StrCat("has the value ", (*list)[i].dump(), "; it must be an integer"));
+      Invalid(key,
+              absl::StrCat("has the value ", ShownJson((*list)[i]), "; it must be an integer"));
       break;
     }
     values[i] = (*list)[i].get<int64_t>();
@@ -104,7 +106,7 @@ std::vector<std::string> ConfigReader::TextList(const char* key, int64_t min_siz
   const Json* list = List(key, min_size);
   for (size_t i = 0; list != nullptr && i < values.size(); ++i) {
     if (!(*list)[i].is_string()) {
-      Invalid(key, absl::StrCat("has the value ", (*list)[i].dump(), "; it must be a string"));
+      Invalid(key, absl::StrCat("has the value ", ShownJson((*list)[i]), "; it must be a string"));
       break;
     }
     values[i] = (*list)[i].get<std::string>();

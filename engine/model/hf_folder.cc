@@ -2,12 +2,12 @@
 #include "engine/model/hf_folder.h"
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/formats/json.h"
 #include "engine/model/weight_spec.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
@@ -36,7 +36,11 @@ absl::Status NoWeights(const std::string& folder) {
 // tensor → file name of an index.
 absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  const nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const absl::StatusOr<nlohmann::json> parsed = ParseJson(text);
+  if (!parsed.ok()) {
+    return absl::DataLossError(absl::StrCat(path, ": ", parsed.status().message()));
+  }
+  const nlohmann::json& json = *parsed;
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     return absl::DataLossError(
         absl::StrCat(path, ": the index is not a JSON object with \"weight_map\""));

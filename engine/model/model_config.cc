@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "engine/model/config_reader.h"
 #include "engine/model/families/families.h"
 #include "proto/base/atomic_file.h"
@@ -87,7 +88,9 @@ std::string Architecture(const Json& json) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& text, const std::string& where) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const absl::StatusOr<Json> parsed = ParseJson(text);
+  if (!parsed.ok()) return Annotate(parsed.status(), where);
+  const Json& json = *parsed;
   if (!json.is_object())
     return absl::InvalidArgumentError(absl::StrCat(where, ": the file is not a JSON object"));
   absl::Status status;

@@ -6,7 +6,9 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,12 +17,15 @@
 #include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/fd.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
+
+constexpr char kTemplateFolder[] = "additional_chat_templates";
 
 at::ScalarType TargetType(const Parameter& parameter, WriteWeightsOptions::Dtype dtype) {
   switch (dtype) {
@@ -101,6 +106,19 @@ std::string IndexJson(const std::vector<Shard>& shards, const std::vector<std::s
   return index.dump(2) + "\n";
 }
 
+// The named templates, as additional_chat_templates/NAME.jinja.
+std::vector<std::string> TemplateFiles(const std::string& from) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(absl::StrCat(from, "/", kTemplateFolder), error), end;
+       !error && it != end; it.increment(error)) {
+    const std::filesystem::path& path = it->path();
+    if (path.extension() != ".jinja") continue;
+    names.push_back(absl::StrCat(kTemplateFolder, "/", path.filename().string()));
+  }
+  return names;
+}
+
 }  // namespace
 
 absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
@@ -137,7 +155,7 @@ absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::st
                                        "vocab.json",
                                        "merges.txt"};
   std::map<std::string, ManifestFile> files;
-  const auto copy = [&](const char* name, bool required) -> absl::Status {
+  const auto copy = [&](const std::string& name, bool required) -> absl::Status {
     absl::StatusOr<std::string> contents = ReadFile(absl::StrCat(from, "/", name));
     if (absl::IsNotFound(contents.status()) && !required) return absl::OkStatus();
     RETURN_IF_ERROR(contents.status());
@@ -146,6 +164,10 @@ absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::st
   };
   RETURN_IF_ERROR(copy("config.json", /*required=*/true));
   for (const char* name : kOptional) RETURN_IF_ERROR(copy(name, /*required=*/false));
+  const std::vector<std::string> templates = TemplateFiles(from);
+  if (templates.empty()) return files;
+  RETURN_IF_ERROR(MakeDirectories(absl::StrCat(to, "/", kTemplateFolder)));
+  for (const std::string& name : templates) RETURN_IF_ERROR(copy(name, /*required=*/false));
   return files;
 }
 

@@ -3,11 +3,15 @@
 // apply_chat_template does, and records for each stretch of the output which message it came from.
 // Provenance is by construction: strings carry it through the interpreter (jinja/); nothing is ever
 // found by searching the output. target_spans.h makes labels from it.
+//
+// Where transformers would drop a user's words without an error, this code does not: see
+// ContentForm and role_traits.h.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -16,6 +20,9 @@
 #include "nlohmann/json.hpp"
 
 namespace trainerd::engine {
+
+struct RoleTraits;
+class TemplateVariant;
 
 // A stretch of output that belongs to message `message`: values of the message's own fields
 // (content), or text that the template itself wrote while a loop was at that message (not content).
@@ -30,6 +37,18 @@ struct RenderedConversation {
   std::string text;
   std::vector<MessageSpan> message_spans;  // in order, without overlap, covering text
   std::vector<TextSpan> generation_spans;  // what {% generation %} … {% endgeneration %} wrote
+  // For each message a set of its keys: bit i = the text has a byte of the i-th key's value. Keys
+  // from the 64th on share the last bit.
+  std::vector<uint64_t> rendered_keys;
+  // The text has a byte of RenderOptions::tools.
+  bool rendered_tools = false;
+  // A `tojson` quoted arguments of a tool call that are JSON text already.
+  bool quoted_arguments = false;
+
+  // Whether the text has a byte of the `position`-th key of a message.
+  bool IsKeyRendered(size_t message, size_t position) const {
+    return rendered_keys[message] >> (position < 64 ? position : 63) & 1;
+  }
 };
 
 struct RenderOptions {
@@ -41,13 +60,23 @@ struct RenderOptions {
   std::string now;
 };
 
-// A parsed template. Thread-safety: Render may be called from many threads at once.
+// How the content of a user message that is a list of text parts reaches the template.
+enum class ContentForm { kList, kJoinedText };
+
+// The template of a model, or its templates. Thread-safety: const methods may be called from many
+// threads at once.
 class ChatTemplate {
  public:
-  // Parses `source`. bos_token, eos_token, pad_token and unk_token come from the tokenizer.
+  // Parses `source`. The special tokens that the tokenizer's files name are variables.
   // Errors: InvalidArgument with template line and column.
   static absl::StatusOr<std::unique_ptr<ChatTemplate>> FromSource(std::string source,
                                                                   const Tokenizer& tokenizer);
+
+  // The same for the named templates of a model folder. As in transformers, "tool_use", if there is
+  // one, renders conversations with tools, and "default" all others; further names are not used.
+  // Errors: also InvalidArgument if there is neither.
+  static absl::StatusOr<std::unique_ptr<ChatTemplate>> FromTemplates(
+      const std::vector<NamedTemplate>& templates, const Tokenizer& tokenizer);
 
   // Plain ChatML as template source: "<|im_start|>{role}\n{content}<|im_end|>\n" for each message,
   // "<|im_start|>assistant\n" as generation prompt.
@@ -57,20 +86,37 @@ class ChatTemplate {
   ChatTemplate(const ChatTemplate&) = delete;
   ChatTemplate& operator=(const ChatTemplate&) = delete;
 
-  // Renders `messages` (an array of objects with "role" and whatever else the template reads).
+  // Renders `messages` (an array of objects with "role" and whatever else the template reads; keys
+  // with null are omitted).
+  // List content stays a list where the template prints exactly the texts of its parts for that
+  // role, else it is joined. Text becomes a list of one part where the template prints only lists.
   // Errors: InvalidArgument with template line and column: raise_exception of the template, a
   // type error, or a limit of the sandbox (output bytes, steps, depth).
   absl::StatusOr<RenderedConversation> Render(const nlohmann::ordered_json& messages,
                                               const RenderOptions& options) const;
 
-  bool has_generation_marks() const;  // the source has {% generation %}
-  const std::string& source() const;
-  std::string fingerprint() const;  // XXH3-128 in hex of the source
+  // What the template that renders with `options` makes of a role.
+  const RoleTraits& TraitsOf(const std::string& role, const RenderOptions& options) const;
+  // The roles that it prints, for a message.
+  std::vector<std::string> PrintedRoles(const RenderOptions& options) const;
+
+  // For conversations without tools.
+  ContentForm content_form() const;
+  // The template that renders with `options` has {% generation %}.
+  bool has_generation_marks(const RenderOptions& options = {}) const;
+  // Some template reads a variable or calls a function of that name.
+  bool ReadsVariable(std::string_view name) const;
+  // The source of the template that renders with `options`.
+  const std::string& source(const RenderOptions& options = {}) const;
+  std::string fingerprint() const;  // XXH3-128 in hex of the source of all templates
 
  private:
-  struct Impl;
-  explicit ChatTemplate(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  ChatTemplate(std::unique_ptr<TemplateVariant> plain, std::unique_ptr<TemplateVariant> tool_use);
+  const TemplateVariant& ChosenBy(const RenderOptions& options) const;
+
+  // Null = the model has tool_use alone.
+  const std::unique_ptr<TemplateVariant> default_;
+  const std::unique_ptr<TemplateVariant> tool_use_;  // null = default_ renders all
 };
 
 }  // namespace trainerd::engine

@@ -217,7 +217,7 @@ absl::StatusOr<std::vector<TextSpan>> TargetSpans(const ChatTemplate& chat_templ
     return WithoutOff({{0, static_cast<uint32_t>(rendered.text.size())}}, rendered, messages);
   }
   if (train_on == TrainOn::kTemplate) {
-    if (!chat_template.has_generation_marks()) {
+    if (!chat_template.has_generation_marks(options)) {
       return absl::InvalidArgumentError(
           "data.train_on is template, but the chat template has no {% generation %} marks; set "
           "data.train_on: assistant, or data.chat_template to a template that has them");

@@ -19,7 +19,7 @@
 #include "engine/core/run_options.h"
 #include "engine/data/batches/data_loader.h"
 #include "engine/data/prepare.h"
-#include "engine/data/sample_prompts.h"
+#include "engine/data/source/sample_prompts.h"
 #include "engine/model/decoder.h"
 #include "engine/model/freeze.h"
 #include "engine/model/hf_folder.h"

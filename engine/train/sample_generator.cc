@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/data/examples/example_pipeline.h"
+#include "engine/formats/json.h"
 #include "engine/model/generate.h"
 #include "engine/text/target_spans.h"
 #include "proto/base/atomic_file.h"
@@ -23,18 +24,23 @@ void AddId(int64_t id, std::vector<int32_t>* ids) {
 }
 
 // "eos_token_id" of a JSON file: a number, a list of numbers, or nothing.
-void AddEosIds(const std::string& path, std::vector<int32_t>* ids) {
+absl::Status AddEosIds(const std::string& path, std::vector<int32_t>* ids) {
   const absl::StatusOr<std::string> text = ReadFile(path);
   // Both files are optional here; config.json was checked when the model was opened.
-  if (!text.ok()) return;
-  const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("eos_token_id")) return;
-  const Json& value = json["eos_token_id"];
-  if (value.is_number_integer()) AddId(value.get<int64_t>(), ids);
-  if (!value.is_array()) return;
-  for (const Json& id : value) {
-    if (id.is_number_integer()) AddId(id.get<int64_t>(), ids);
+  if (!text.ok()) return absl::OkStatus();
+  const absl::StatusOr<Json> json = ParseOrderedJson(*text);
+  if (!json.ok()) return Annotate(json.status(), path);
+  if (!json->is_object() || !json->contains("eos_token_id")) return absl::OkStatus();
+  const Json& value = (*json)["eos_token_id"];
+  if (value.is_null()) return absl::OkStatus();
+  for (const Json& id : value.is_array() ? value : Json::array({value})) {
+    if (!id.is_number_integer()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": \"eos_token_id\" has the value ",
+                                                     ShownJson(id), "; it must be a token id"));
+    }
+    AddId(id.get<int64_t>(), ids);
   }
+  return absl::OkStatus();
 }
 
 // The special token that the template writes at the end of an assistant message; nullopt if the
@@ -69,8 +75,8 @@ absl::StatusOr<std::unique_ptr<SampleGenerator>> SampleGenerator::Create(
       new SampleGenerator(tokenizer, chat_template, std::move(options)));
   std::vector<int32_t>& stop_ids = sample_generator->stop_ids_;
   if (tokenizer.eos_id().has_value()) AddId(*tokenizer.eos_id(), &stop_ids);
-  AddEosIds(absl::StrCat(model_folder, "/generation_config.json"), &stop_ids);
-  AddEosIds(absl::StrCat(model_folder, "/config.json"), &stop_ids);
+  RETURN_IF_ERROR(AddEosIds(absl::StrCat(model_folder, "/generation_config.json"), &stop_ids));
+  RETURN_IF_ERROR(AddEosIds(absl::StrCat(model_folder, "/config.json"), &stop_ids));
   if (const std::optional<int32_t> id = EndOfTurn(tokenizer, chat_template, now); id.has_value())
     AddId(*id, &stop_ids);
   return sample_generator;

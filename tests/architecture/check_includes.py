@@ -59,7 +59,7 @@ TEXT = "engine/text/"
 TORCH_FREE = ["engine/core"]
 TORCH = ["engine/core", "engine/platform"]
 TRAIN = TORCH + ["engine/checkpoint", "engine/optim", "engine/model", "engine/ops", "engine/data",
-                 "engine/text", "engine/monitor"]
+                 "engine/text", "engine/monitor", "engine/formats"]
 ARROWS = {
     "proto/base": [],
     "proto/contract/config": ["proto/base"],
@@ -92,7 +92,7 @@ ARROWS = {
     "engine/worker_main": ["engine"],
     "engine/inspect_main": ["engine/cli/inspect", "engine/data"],
     "engine/cli": TRAIN + ["engine/run_job", "engine/train/*"],
-    "engine/cli/inspect": TORCH_FREE + ["engine/data", "engine/text"],
+    "engine/cli/inspect": TORCH_FREE + ["engine/data", "engine/text", "engine/formats"],
     "engine/run_job": TRAIN + ["engine/train"],
     "engine/train/stages": TRAIN + ["engine/train/loop", "engine/train"],
     "engine/train/loop": TRAIN + ["engine/train/*"],
@@ -118,17 +118,18 @@ ARROWS = {
     "engine/data": TORCH_FREE + [DATA + "examples", DATA + "batches", DATA + "store",
                                  DATA + "source", "engine/text"],
     DATA + "examples": TORCH_FREE + [DATA + "profiles", DATA + "store", DATA + "source",
-                                     "engine/text"],
+                                     "engine/text", "engine/formats"],
     DATA + "batches": TORCH_FREE + [DATA + "store", DATA + "source"],
     DATA + "store": TORCH_FREE + [DATA + "source", "engine/text"],
-    DATA + "source": TORCH_FREE + ["engine/text"],
+    DATA + "source": TORCH_FREE + ["engine/text", "engine/formats"],
     DATA + "profiles": TORCH_FREE,
 
-    "engine/text": TORCH_FREE + [TEXT + "jinja", TEXT + "tokenizer", TEXT + "unicode"],
+    "engine/text": TORCH_FREE + [TEXT + "jinja", TEXT + "tokenizer", TEXT + "unicode",
+                                 "engine/formats"],
     TEXT + "jinja": TORCH_FREE + [TEXT + "jinja/syntax", TEXT + "jinja/value", TEXT + "unicode"],
     TEXT + "jinja/syntax": TORCH_FREE + [TEXT + "jinja/value", TEXT + "unicode"],
     TEXT + "jinja/value": TORCH_FREE + [TEXT + "unicode"],
-    TEXT + "tokenizer": TORCH_FREE + [TEXT + "unicode"],
+    TEXT + "tokenizer": TORCH_FREE + [TEXT + "unicode", "engine/formats"],
     TEXT + "unicode": TORCH_FREE,
 }
 # Includes that break an arrow, with the reason. One that the tree no longer needs is a violation.

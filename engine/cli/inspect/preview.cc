@@ -35,7 +35,21 @@ std::string LeftOutWord(const TokenRow& row) {
   return "";
 }
 
-std::string ExampleLine(const TokenRow& row, const Tokenizer& tokenizer) {
+// Tokens before which a conversation is cut into pieces.
+std::vector<int64_t> CutsOf(const TokenRow& row, const v1::DataConfig& data) {
+  std::vector<int64_t> cuts;
+  if (!SplitsLongExamples(data.packing())) return cuts;
+  const auto size = static_cast<int64_t>(row.example.ids.size());
+  for (int64_t cut = data.max_length(); cut < size; cut += data.max_length()) cuts.push_back(cut);
+  return cuts;
+}
+
+int64_t CutTokens(const TokenRow& row) {
+  return row.truncated ? row.num_tokens - static_cast<int64_t>(row.example.ids.size()) : 0;
+}
+
+std::string ExampleLine(const TokenRow& row, const v1::DataConfig& data,
+                        const Tokenizer& tokenizer) {
   std::string line = absl::StrCat("{\"index\":", row.example.index, ",\"text\":");
   AppendJsonString(row.text, &line);
   line += ",\"ids\":";
@@ -43,18 +57,26 @@ std::string ExampleLine(const TokenRow& row, const Tokenizer& tokenizer) {
   line += ",\"labels\":";
   AppendJsonInts(row.example.labels, &line);
   AppendTokenTexts(SplitIntoTexts(row.example.ids, tokenizer), &line);
+  if (const std::vector<int64_t> cuts = CutsOf(row, data); !cuts.empty()) {
+    line += ",\"cuts\":";
+    AppendJsonInts(cuts, &line);
+  }
+  if (CutTokens(row) > 0) absl::StrAppend(&line, ",\"cut_tokens\":", CutTokens(row));
   const std::string left_out = LeftOutWord(row);
   if (!left_out.empty()) absl::StrAppend(&line, ",\"left_out\":\"", left_out, "\"");
   return line + "}\n";
 }
 
-std::string ExampleText(const TokenRow& row, const Tokenizer& tokenizer) {
+std::string ExampleText(const TokenRow& row, const v1::DataConfig& data,
+                        const Tokenizer& tokenizer) {
   const TokenExample& example = row.example;
   return RenderPreview({.example = example.index,
                         .left_out = LeftOutWord(row),
                         .ids = {example.ids.begin(), example.ids.end()},
                         .labels = {example.labels.begin(), example.labels.end()},
-                        .texts = SplitIntoTexts(example.ids, tokenizer)},
+                        .texts = SplitIntoTexts(example.ids, tokenizer),
+                        .cuts = CutsOf(row, data),
+                        .cut_tokens = CutTokens(row)},
                        /*color=*/true);
 }
 
@@ -67,12 +89,12 @@ absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& te
     const auto print = [&](TokenRow row, int64_t line) {
       if (row.fault && (row.fault->fatal || !SkipsBadRecords(config.data().bad_rows()))) {
         return absl::InvalidArgumentError(
-            absl::StrCat(source.path(), ":", line,
+            absl::StrCat(source.path(), ":", line + row.fault->lines_down,
                          row.fault->column > 0 ? absl::StrCat(":", row.fault->column) : "", ": ",
                          row.fault->message));
       }
-      const std::string shown =
-          options.json ? ExampleLine(row, *text.tokenizer) : ExampleText(row, *text.tokenizer);
+      const std::string shown = options.json ? ExampleLine(row, config.data(), *text.tokenizer)
+                                             : ExampleText(row, config.data(), *text.tokenizer);
       std::fwrite(shown.data(), 1, shown.size(), out);
       ++printed;
       return absl::OkStatus();
@@ -104,6 +126,23 @@ std::vector<TokenText> RowTexts(const Microbatch& row, const Tokenizer& tokenize
   return texts;
 }
 
+// For each document of sequence `row`, the tokens of its conversation that follow it; empty if no
+// tokens follow any of them.
+absl::StatusOr<std::vector<int64_t>> CutTokens(const PreparedData& data, const Microbatch& batch,
+                                               int64_t row) {
+  std::vector<int64_t> cut_tokens;
+  bool any = false;
+  for (int64_t k = 0; k < batch.num_documents(); ++k) {
+    const Piece piece = data.train_sequences.document(row, k);
+    ASSIGN_OR_RETURN(const ExampleRecord record, data.store->Record(piece.example));
+    const auto i = static_cast<size_t>(k);
+    const int64_t end = piece.begin + batch.cu_seqlens[i + 1] - batch.cu_seqlens[i];
+    cut_tokens.push_back(record.tokens_before - end);
+    any |= cut_tokens.back() > 0;
+  }
+  return any ? cut_tokens : std::vector<int64_t>();
+}
+
 // "digest" of a line covers this sequence and all before it: the digest of the last sequence of the
 // first step is what training logs.
 absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
@@ -129,6 +168,11 @@ absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
     line += ",\"labels\":";
     AppendJsonInts(row.labels, &line);
     AppendTokenTexts(RowTexts(row, *text.tokenizer), &line);
+    ASSIGN_OR_RETURN(const std::vector<int64_t> cut_tokens, CutTokens(data, row, order[i]));
+    if (!cut_tokens.empty()) {
+      line += ",\"cut_tokens\":";
+      AppendJsonInts(cut_tokens, &line);
+    }
     absl::StrAppend(&line, ",\"digest\":\"", ToHex(digest.Digest()), "\"}\n");
     std::fwrite(line.data(), 1, line.size(), out);
   }

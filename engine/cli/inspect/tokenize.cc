@@ -3,14 +3,15 @@
 // any JSON value and comes back as it was. Where ids decode to special tokens, "special" lists
 // their places.
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/cli/inspect/commands.h"
 #include "engine/cli/inspect/json_lines.h"
-#include "engine/data/source/json_convert.h"
 #include "engine/data/source/jsonl_reader.h"
+#include "engine/formats/json.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "proto/base/status_macros.h"
 #include "simdjson.h"
@@ -73,11 +74,16 @@ absl::Status LineConverter::Decode(const simdjson::dom::object& row, std::string
 
 absl::Status LineConverter::Convert(std::string_view line, std::string* out) {
   simdjson::dom::element element;
-  if (parser_.parse(line.data(), line.size(), /*realloc_if_needed=*/false).get(element) !=
-      simdjson::SUCCESS) {
-    const JsonSyntaxError error = FindJsonSyntaxError(line);
-    return absl::InvalidArgumentError(
-        absl::StrCat("column ", error.column, ": the line is not JSON: ", error.message));
+  auto error = parser_.parse(line.data(), line.size(), /*realloc_if_needed=*/false).get(element);
+  if (const auto readable = error ? WithoutOddNumbers(line) : std::nullopt; readable) {
+    error = parser_.parse(*readable).get(element);
+  }
+  if (error) {
+    nlohmann::ordered_json unused;
+    const std::optional<JsonSyntaxError> syntax = ReadJsonWithSpelling(line, &unused);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "column ", syntax ? syntax->column : 1,
+        ": the line is not JSON: ", syntax ? syntax->message : simdjson::error_message(error)));
   }
   simdjson::dom::object row;
   if (element.get(row) != simdjson::SUCCESS) {

@@ -20,7 +20,7 @@ absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config,
                                                    .scratch_folder = options.scratch_folder}));
   for (const std::string& note : data.notes) std::fprintf(stderr, "%s\n", note.c_str());
   if (!data.train_sequences.empty()) {
-    ASSIGN_OR_RETURN(const v1::MaskingReport checked, CheckMasking(data, config, *text.tokenizer));
+    ASSIGN_OR_RETURN(const v1::MaskingReport checked, CheckMasking(data, config, text));
     const absl::Status masking = MaskingStatus(checked);
     if (!masking.ok()) {
       v1::DataReport::Finding* finding = data.report.add_findings();

@@ -3,6 +3,10 @@
 // changes nothing.
 #pragma once
 
+#include <string>
+#include <vector>
+
+#include "engine/data/source/conversation.h"
 #include "engine/text/chat_template.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
@@ -12,8 +16,9 @@ namespace trainerd::engine {
 struct RowNotes {
   // No assistant message at all.
   bool no_assistant = false;
-  // A trained assistant message has no text.
-  bool empty_answer = false;
+  // The first assistant message that is trained although the template rendered no text of it; -1 =
+  // none.
+  int empty_answer = -1;
   // A trained answer of 30 bytes or more occurs word for word in an earlier message.
   bool answer_in_question = false;
   // U+FFFD, a NUL, or UTF-8 that was read as Latin-1 ("Ã©", "â€™").
@@ -26,10 +31,27 @@ struct RowNotes {
   int first_control_message = -1;
   // Bytes that the vocabulary cannot spell were dropped.
   bool lost_bytes = false;
+  // Fields of a message that were given and of which the template rendered no byte, each once, and
+  // "tools" and "chat_template_kwargs.NAME" of the record.
+  std::vector<std::string> unrendered;
+  // Arguments of a tool call are JSON text that the template's tojson quoted once more.
+  bool quoted_arguments = false;
 };
 
-// Fills in what depends on the messages alone: the first four.
+// Fills in what depends on the messages alone: no_assistant, answer_in_question, bad_encoding.
 void NoteMessages(const nlohmann::ordered_json& messages, RowNotes* notes);
+
+// Fills in empty_answer. `targets`: the bytes that are trained, in order.
+void NoteAnswers(const nlohmann::ordered_json& messages, const RenderedConversation& rendered,
+                 const std::vector<TextSpan>& targets, RowNotes* notes);
+
+// Fills in what depends on the template: the last two. `options` must be those of the rendering.
+// Not reported, because templates need not print them: tool_call_id, our own weight and train, the
+// name of a tool message whose call says it, and a switch (a number, true, false, or another text
+// than those of the usual fields) that the template mentions.
+void NoteFields(const Conversation& conversation, const ChatTemplate& chat_template,
+                const RenderOptions& options, const RenderedConversation& rendered,
+                RowNotes* notes);
 
 // Fills in what depends on the tokens: the rest. `encoding` is that of rendered.text.
 void NoteTokens(const nlohmann::ordered_json& messages, const RenderedConversation& rendered,

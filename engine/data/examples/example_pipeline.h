@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One record → one example: parse → profile → template → tokenize → target spans → labels. preview,
-// validate and training all use this code; nothing else makes labels.
+// One record → one example: parse → profile → template → tokenize → target spans → labels. A record
+// of the form text needs neither profile nor template. preview, validate and training all use this
+// code; nothing else makes labels.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +40,9 @@ struct TokenRow {
   int64_t num_targets = 0;  // labels that become a target
   bool truncated = false;
   RowNotes notes;
-  uint64_t text_hash = 0;  // of the rendered text
-  std::string text;        // the rendered text, with keep_text
+  std::vector<std::string> unused_keys;  // of the record
+  uint64_t text_hash = 0;                // of the rendered text
+  std::string text;                      // the rendered text, with keep_text
 };
 
 // Thread-safety: const methods may be called from many threads, each with its own Scratch.
@@ -73,13 +75,31 @@ class ExamplePipeline {
   };
   ExamplePipeline(const v1::DataConfig& config, const TextPipeline& text, const Choices& choices,
                   std::unique_ptr<Profile> profile);
-  std::optional<RecordError> Tokenize(const Conversation& conversation, bool keep_text,
-                                      Scratch* scratch, TokenRow* row) const;
+  // What a conversation trains on: its text and the bytes that are targets.
+  struct TrainingText {
+    RenderedConversation rendered;
+    std::vector<TextSpan> targets;
+  };
+  std::optional<RecordError> Tokenize(Conversation& conversation, bool keep_text, Scratch* scratch,
+                                      TokenRow* row) const;
+  // Through the chat template. Roles may change (ReadRoles).
+  std::optional<RecordError> RenderMessages(Conversation& conversation, Scratch* scratch,
+                                            TrainingText* text, RowNotes* notes) const;
+  // Plain text and the EOS token, as TRL makes them (trl/trainer/sft_trainer.py: the EOS token is
+  // added if the text does not end with it); all of it is trained but the first token.
+  std::optional<RecordError> TakeText(const std::string& text, Scratch* scratch,
+                                      TrainingText* result, RowNotes* notes) const;
+  std::optional<RecordError> EncodeText(const TrainingText& text, Scratch* scratch) const;
+  // Cuts at data.max_length and makes the labels.
+  std::optional<RecordError> LabelRow(const TrainingText& text, const Encoding& encoding,
+                                      TokenRow* row) const;
 
   const v1::DataConfig config_;
   const TextPipeline& text_;
   const Choices choices_;
   const std::unique_ptr<Profile> profile_;
+  // The tokenizer itself puts its BOS token in front of a text.
+  bool text_starts_with_bos_ = false;
 };
 
 }  // namespace trainerd::engine

@@ -21,10 +21,11 @@ ExampleSet::ExampleSet(const v1::DataConfig& config, std::string lost_bytes_exam
 
 absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place) {
   counters_.set_rows_bad(counters_.rows_bad() + 1);
+  place.line += fault.lines_down;
   place.column = fault.column;
   const bool fails = fault.fatal || !SkipsBadRecords(config_.bad_rows());
   if (!fails || keep_going_) {
-    findings_->Add(fault.code, fails, place, fault.message);
+    findings_->AddBadRecord(fault.code, fails, place, fault.message);
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
@@ -32,12 +33,7 @@ absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place
                    fault.fatal ? "" : "; fix the record, or set data.bad_rows: skip"));
 }
 
-void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
-  const RowNotes& notes = row.notes;
-  if (notes.no_assistant) {
-    counters_.set_rows_without_assistant(counters_.rows_without_assistant() + 1);
-    findings_->Add("NO_ASSISTANT", false, place, "the conversation has no assistant message");
-  }
+void ExampleSet::AddLength(const TokenRow& row, const RecordLocation& place) {
   if (row.left_out == LeftOut::kNoTarget) {
     counters_.set_rows_without_target(counters_.rows_without_target() + 1);
     findings_->Add("NO_TARGET", false, place,
@@ -55,11 +51,21 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
                    absl::StrCat(row.num_tokens, " tokens, data.max_length is ",
                                 config_.max_length(), skipped ? ": skipped" : ": cut at the end"));
   }
-  if (notes.empty_answer) {
+}
+
+void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
+  const RowNotes& notes = row.notes;
+  if (notes.no_assistant) {
+    counters_.set_rows_without_assistant(counters_.rows_without_assistant() + 1);
+    findings_->Add("NO_ASSISTANT", false, place, "the conversation has no assistant message");
+  }
+  AddLength(row, place);
+  if (notes.empty_answer >= 0) {
     findings_->Add(
         "EMPTY_ANSWER", false, place,
         "an assistant message without text is trained: the model learns to answer nothing");
   }
+  findings_->AddUnusedKeys(row.unused_keys, place);
   if (notes.answer_in_question) {
     findings_->Add(
         "ANSWER_IN_QUESTION", false, place,
@@ -82,6 +88,12 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
     findings_->Add("CONTROL_TOKENS", false, place,
                    "text of a message spells a control token and became one: it can "
                    "forge a turn");
+  }
+  findings_->AddUnrenderedFields(notes.unrendered, place);
+  if (notes.quoted_arguments) {
+    findings_->Add("QUOTED_ARGUMENTS", false, place,
+                   "the arguments of a tool call are JSON text, which the chat template quotes "
+                   "again as one string; store them as a JSON object");
   }
   if (notes.lost_bytes) {
     findings_->Add(

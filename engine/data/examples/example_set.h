@@ -41,6 +41,8 @@ class ExampleSet {
   absl::Status AddFault(const RecordError& fault, RecordLocation place);
   absl::Status AddDuplicate(uint64_t text_hash, const RecordLocation& place);
   void AddNotes(const TokenRow& row, const RecordLocation& place);
+  // What data.max_length and the labels make of the row.
+  void AddLength(const TokenRow& row, const RecordLocation& place);
 
   const v1::DataConfig config_;
   const std::string lost_bytes_example_;

@@ -165,11 +165,11 @@ absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const 
   TokenizedFiles result;
   const KeepOn keep_on = [&] { return progress ? progress(0) : absl::OkStatus(); };
   std::optional<TokenCache> cache;
-  std::vector<std::string> hashes;
+  std::vector<HashedFile> hashes;
   StoreHeader header{.id_bytes = IdBytesFor(text.tokenizer->vocab_size()),
                      .key = std::string(kStoreKeyBytes, '\0')};
   if (data.cache() && !options.cache_folder.empty()) {
-    absl::StatusOr<std::vector<std::string>> read = HashDataFiles(data, keep_on);
+    absl::StatusOr<std::vector<HashedFile>> read = HashDataFiles(data, keep_on);
     if (absl::IsCancelled(read.status())) return read.status();
     // What cannot be hashed is read without the cache, which says what is wrong with it.
     if (read.ok()) {
@@ -206,8 +206,7 @@ absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const 
   if (!target.entry.has_value()) return result;
   absl::Status outcome;
   // A file that was written to meanwhile must not lie under the name of its old contents.
-  const auto now = HashDataFiles(data, keep_on);
-  if (!now.ok() || *now != hashes) {
+  if (HaveDataFilesChanged(data, hashes)) {
     outcome = absl::AbortedError("a data file was changed while it was read");
   }
   // Not worth a word: the job, or whoever validates, hears of the errors themselves.

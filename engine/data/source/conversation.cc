@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/conversation.h"
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/data/source/json_convert.h"
+#include "engine/data/source/tool_forms.h"
+#include "engine/formats/json.h"
 #include "proto/base/utf8.h"
-#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/config/nearest_word.h"
 #include "simdjson.h"
 
 namespace trainerd::engine {
@@ -24,34 +29,60 @@ RecordError Fault(std::string code, std::string message, int64_t column = 0) {
   return {.code = std::move(code), .message = std::move(message), .column = column};
 }
 
-// Text parts [{"type": "text", "text": …}, …] or plain strings, joined.
-std::optional<RecordError> JoinParts(const std::string& where, ordered_json* content) {
-  std::string text;
-  for (size_t i = 0; i < content->size(); ++i) {
-    const ordered_json& part = (*content)[i];
-    if (part.is_string()) {
-      text += part.get_ref<const std::string&>();
-      continue;
-    }
-    if (!part.is_object()) {
-      return Fault("BAD_SCHEMA", absl::StrCat(where, ".content[", i, "] is ", ShownJson(part),
-                                              "; a part is {\"type\": \"text\", \"text\": …}"));
-    }
-    const auto type = part.find("type");
-    const auto value = part.find("text");
-    if (type != part.end() && *type != "text") {
-      return Fault("BAD_SCHEMA",
-                   absl::StrCat(where, ".content[", i, "] has type ", ShownJson(*type),
-                                "; only text parts can be trained"));
-    }
-    if (value == part.end() || !value->is_string()) {
-      return Fault("BAD_SCHEMA",
-                   absl::StrCat(where, ".content[", i, "] has no \"text\" that is a string"));
-    }
-    text += value->get_ref<const std::string&>();
+// A key whose value is null counts as absent.
+void EraseNulls(ordered_json* object) {
+  for (auto item = object->begin(); item != object->end();) {
+    item = item->is_null() ? object->erase(item) : std::next(item);
   }
-  *content = std::move(text);
+}
+
+// Keys that say that a part is more than text.
+constexpr std::array<const char*, 6> kMediaKeys = {"image",       "image_url", "audio",
+                                                   "input_audio", "video",     "video_url"};
+
+// Makes a part, {"type": "text", "text": …} or plain text, one with both keys.
+std::optional<RecordError> CheckPart(const std::string& where, ordered_json* part) {
+  if (part->is_string()) *part = {{"type", "text"}, {"text", std::move(*part)}};
+  if (!part->is_object()) {
+    return Fault("BAD_SCHEMA", absl::StrCat(where, " is ", ShownJson(*part),
+                                            "; a part is {\"type\": \"text\", \"text\": …}"));
+  }
+  EraseNulls(part);
+  const ordered_json type = part->value("type", ordered_json("text"));
+  if (type != "text" && type != "input_text" && type != "output_text") {
+    return Fault("BAD_SCHEMA", absl::StrCat(where, " has type ", ShownJson(type),
+                                            "; only text parts can be trained"));
+  }
+  for (const char* key : kMediaKeys) {
+    if (!part->contains(key)) continue;
+    return Fault("BAD_SCHEMA",
+                 absl::StrCat(where, " has \"", key, "\"; only text parts can be trained"));
+  }
+  const auto text = part->find("text");
+  if (text == part->end() || !text->is_string()) {
+    return Fault("BAD_SCHEMA", absl::StrCat(where, " has no \"text\" that is a string"));
+  }
+  (*part)["type"] = "text";
   return std::nullopt;
+}
+
+std::optional<RecordError> CheckParts(const std::string& where, ordered_json* content) {
+  for (size_t i = 0; i < content->size(); ++i) {
+    auto fault = CheckPart(absl::StrCat(where, ".content[", i, "]"), &(*content)[i]);
+    if (fault) return fault;
+  }
+  return std::nullopt;
+}
+
+// The usual role of which `name` is a misspelling; "" if it is none. Which other roles there are is
+// up to the template: developer, model, ipython, user_2 …
+std::string MeantRole(const std::string& name) {
+  if (std::find(kRoles.begin(), kRoles.end(), name) != kRoles.end()) return "";
+  const bool is_word = std::all_of(name.begin(), name.end(), [](char c) {
+    return absl::ascii_isalpha(static_cast<unsigned char>(c));
+  });
+  if (!is_word || name == "tools") return "";
+  return NearestWord(name, {kRoles.begin(), kRoles.end()});
 }
 
 std::optional<RecordError> CheckRole(const std::string& where, const ordered_json& message) {
@@ -65,26 +96,34 @@ std::optional<RecordError> CheckRole(const std::string& where, const ordered_jso
                  absl::StrCat(where, ".role is ", ShownJson(*role), "; it must be text"));
   }
   const std::string& name = role->get_ref<const std::string&>();
-  for (const char* known : kRoles) {
-    if (name == known) return std::nullopt;
-  }
-  const std::string near = NearestWord(name, {kRoles.begin(), kRoles.end()});
+  if (name.empty()) return Fault("BAD_SCHEMA", absl::StrCat(where, ".role is empty"));
+  const std::string meant = MeantRole(name);
+  if (meant.empty()) return std::nullopt;
   return Fault("UNKNOWN_ROLE",
-               absl::StrCat("unknown role ", ShownJson(*role), " in ", where,
-                            near.empty() ? "" : absl::StrCat("; did you mean \"", near, "\"?"),
-                            " Roles are system, user, assistant and tool"));
+               absl::StrCat("unknown role ", ShownJson(*role), " in ", where, "; did you mean \"",
+                            meant, "\"? Roles are system, user, assistant and tool"));
+}
+
+// Whether the message says something without "content".
+bool HasOtherContent(const ordered_json& message) {
+  const auto calls = message.find("tool_calls");
+  if (calls != message.end() && !calls->empty()) return true;
+  if (message["role"] != "assistant") return false;
+  for (const char* key : {"reasoning_content", "thinking", "reasoning"}) {
+    if (message.contains(key)) return true;
+  }
+  return false;
 }
 
 std::optional<RecordError> CheckContent(const std::string& where, ordered_json* message) {
   const auto calls = message->find("tool_calls");
-  if (calls != message->end() && !calls->is_array() && !calls->is_null()) {
+  if (calls != message->end() && !calls->is_array()) {
     return Fault("BAD_SCHEMA",
                  absl::StrCat(where, ".tool_calls is ", ShownJson(*calls), "; it must be a list"));
   }
-  const bool has_calls = calls != message->end() && calls->is_array() && !calls->empty();
   const auto content = message->find("content");
-  if (content == message->end() || content->is_null()) {
-    if (has_calls) return std::nullopt;
+  if (content == message->end()) {
+    if (HasOtherContent(*message)) return std::nullopt;
     if ((*message)["role"] == "assistant") {
       (*message)["content"] = "";
       return std::nullopt;
@@ -94,19 +133,19 @@ std::optional<RecordError> CheckContent(const std::string& where, ordered_json* 
                                             "with tool_calls may omit it"));
   }
   if (content->is_string()) return std::nullopt;
-  if (content->is_array()) return JoinParts(where, &*content);
+  if (content->is_array()) return CheckParts(where, &*content);
   return Fault("BAD_SCHEMA", absl::StrCat(where, ".content is ", ShownJson(*content),
                                           "; it must be text or a list of text parts"));
 }
 
 std::optional<RecordError> CheckSwitches(const std::string& where, const ordered_json& message) {
   const auto weight = message.find("weight");
-  if (weight != message.end() && !weight->is_null() && *weight != 0 && *weight != 1) {
+  if (weight != message.end() && *weight != 0 && *weight != 1) {
     return Fault("BAD_SCHEMA", absl::StrCat(where, ".weight is ", ShownJson(*weight),
                                             "; it is 0 (not trained) or 1"));
   }
   const auto train = message.find("train");
-  if (train != message.end() && !train->is_null() && !train->is_boolean()) {
+  if (train != message.end() && !train->is_boolean()) {
     return Fault("BAD_SCHEMA",
                  absl::StrCat(where, ".train is ", ShownJson(*train), "; it is true or false"));
   }
@@ -127,94 +166,108 @@ std::optional<RecordError> CheckMessages(ordered_json* messages) {
       return Fault("BAD_SCHEMA", absl::StrCat(where, " is ", ShownJson(message),
                                               "; it must be {\"role\": …, \"content\": …}"));
     }
+    EraseNulls(&message);
     if (auto fault = CheckRole(where, message)) return fault;
+    if (auto fault = ConvertFunctionCall(where, &message)) return fault;
     if (auto fault = CheckContent(where, &message)) return fault;
     if (auto fault = CheckSwitches(where, message)) return fault;
   }
   return std::nullopt;
 }
 
-// `tools`: a list of functions, or that list as JSON text (as data sets with a fixed schema store
-// it).
-std::optional<RecordError> TakeTools(ordered_json* row, ordered_json* tools) {
-  const auto found = row->find("tools");
-  if (found == row->end() || found->is_null()) return std::nullopt;
-  *tools = std::move(*found);
-  if (tools->is_string()) {
-    ordered_json parsed = ordered_json::parse(tools->get_ref<const std::string&>(), nullptr, false);
-    if (!parsed.is_discarded()) *tools = std::move(parsed);
-  }
-  if (tools->is_null()) return std::nullopt;
-  if (!tools->is_array()) {
-    return Fault("BAD_SCHEMA", absl::StrCat("\"tools\" is ", ShownJson(*tools),
-                                            "; it must be a list of functions"));
-  }
-  if (tools->empty()) *tools = nullptr;
-  return std::nullopt;
-}
-
 std::optional<RecordError> TakeVariables(ordered_json* row, ordered_json* variables) {
-  const auto found = row->find("chat_template_kwargs");
-  if (found == row->end() || found->is_null()) return std::nullopt;
+  std::optional<ordered_json> found = TakeKey(row, "chat_template_kwargs");
+  if (!found) return std::nullopt;
   if (!found->is_object()) {
     return Fault("BAD_SCHEMA", absl::StrCat("\"chat_template_kwargs\" is ", ShownJson(*found),
                                             "; it must be an object"));
   }
-  *variables = std::move(*found);
+  *variables = *std::move(found);
   return std::nullopt;
 }
 
-RecordError SyntaxFault(std::string_view line, simdjson::error_code error) {
-  if (error == simdjson::UTF8_ERROR) {
-    const size_t at = FindInvalidUtf8(line);
-    return Fault("BAD_UTF8", "the line is not UTF-8; convert the file, for example: iconv -t UTF-8",
-                 at == std::string_view::npos ? 0 : static_cast<int64_t>(at) + 1);
+std::optional<RecordError> TakePlainText(ordered_json* row, std::optional<std::string>* text) {
+  std::optional<ordered_json> found = TakeKey(row, "text");
+  if (!found) return MissingKey(*row, "text", SourceFormat::kText);
+  if (!found->is_string()) {
+    return Fault("BAD_SCHEMA",
+                 absl::StrCat("\"text\" is ", ShownJson(*found), "; it must be text"));
   }
-  const JsonSyntaxError place = FindJsonSyntaxError(line);
-  if (place.column == 0) {
-    return Fault("BAD_JSON",
-                 absl::StrCat("the line cannot be read: ", simdjson::error_message(error)));
+  *text = found->get<std::string>();
+  return std::nullopt;
+}
+
+std::optional<RecordError> TakeConversation(SourceFormat format, ordered_json* row,
+                                            Conversation* conversation) {
+  if (format == SourceFormat::kText) return TakePlainText(row, &conversation->text);
+  if (auto fault = TakeMessages(format, row, &conversation->messages)) return fault;
+  if (auto fault = CheckMessages(&conversation->messages)) return fault;
+  if (auto fault = TakeTools(row, &conversation->tools)) return fault;
+  return TakeVariables(row, &conversation->variables);
+}
+
+RecordError SyntaxFault(const JsonSyntaxError& error) {
+  if (error.column == 0) {
+    return Fault("BAD_JSON", absl::StrCat("the record cannot be read: ", error.message));
   }
-  return Fault("BAD_JSON", absl::StrCat("the line is not JSON: ", place.message), place.column);
+  return Fault("BAD_JSON", absl::StrCat("the line is not JSON: ", error.message), error.column);
 }
 
 }  // namespace
 
 struct ConversationParser::Impl {
+  std::optional<RecordError> ReadRow(std::string_view record, ordered_json* row);
+
   simdjson::dom::parser parser;
 };
+
+std::optional<RecordError> ConversationParser::Impl::ReadRow(std::string_view record,
+                                                             ordered_json* row) {
+  simdjson::dom::element element;
+  const simdjson::error_code error =
+      parser.parse(record.data(), record.size(), /*realloc_if_needed=*/false).get(element);
+  if (error == simdjson::UTF8_ERROR) {
+    const size_t at = FindInvalidUtf8(record);
+    return Fault("BAD_UTF8", "the line is not UTF-8; convert the file, for example: iconv -t UTF-8",
+                 at == std::string_view::npos ? 0 : static_cast<int64_t>(at) + 1);
+  }
+  if (error != simdjson::SUCCESS) {
+    // Odd numbers (engine/formats/json.h), or an error.
+    if (const auto syntax = ReadJsonWithSpelling(record, row)) return SyntaxFault(*syntax);
+  } else {
+    *row = ToOrderedJson(element);
+  }
+  if (row->is_object()) {
+    EraseNulls(row);
+    return std::nullopt;
+  }
+  return Fault(
+      "BAD_SCHEMA",
+      row->is_array()
+          ? "the line is a JSON list; a JSONL file has one object per line, {\"messages\": "
+            "[…]}"
+          : "the line is not a JSON object; a record is {\"messages\": […]}");
+}
 
 ConversationParser::ConversationParser() : impl_(std::make_unique<Impl>()) {}
 ConversationParser::~ConversationParser() = default;
 
-std::optional<RecordError> ConversationParser::Parse(std::string_view line, SourceFormat format,
+std::optional<RecordError> ConversationParser::Parse(std::string_view record, SourceFormat format,
                                                      Conversation* conversation) {
-  simdjson::dom::element element;
-  const simdjson::error_code error =
-      impl_->parser.parse(line.data(), line.size(), /*realloc_if_needed=*/false).get(element);
-  if (error != simdjson::SUCCESS) return SyntaxFault(line, error);
-  if (!element.is_object()) {
-    return Fault(
-        "BAD_SCHEMA",
-        element.is_array()
-            ? "the line is a JSON list; a JSONL file has one object per line, {\"messages\": […]}"
-            : "the line is not a JSON object; a record is {\"messages\": […]}");
-  }
-  ordered_json row = ToOrderedJson(element);
+  ordered_json row;
+  if (auto fault = impl_->ReadRow(record, &row)) return fault;
   *conversation = Conversation{};
-  if (auto fault = TakeMessages(format, &row, &conversation->messages)) return fault;
-  if (auto fault = CheckMessages(&conversation->messages)) return fault;
-  if (auto fault = TakeTools(&row, &conversation->tools)) return fault;
-  return TakeVariables(&row, &conversation->variables);
+  if (auto fault = TakeConversation(format, &row, conversation)) return fault;
+  for (const auto& item : row.items()) conversation->unused_keys.push_back(item.key());
+  if (auto fault = RefuseOddNumbers(conversation->messages, "messages")) return fault;
+  if (auto fault = RefuseOddNumbers(conversation->tools, "tools")) return fault;
+  return RefuseOddNumbers(conversation->variables, "chat_template_kwargs");
 }
 
-std::optional<SourceFormat> ConversationParser::Detect(std::string_view line) {
-  simdjson::dom::element element;
-  if (impl_->parser.parse(line.data(), line.size(), /*realloc_if_needed=*/false).get(element) !=
-      simdjson::SUCCESS) {
-    return std::nullopt;
-  }
-  return DetectFormat(ToOrderedJson(element));
+std::optional<SourceFormat> ConversationParser::Detect(std::string_view record) {
+  ordered_json row;
+  if (impl_->ReadRow(record, &row)) return std::nullopt;
+  return DetectFormat(row);
 }
 
 }  // namespace trainerd::engine

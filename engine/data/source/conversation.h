@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// One line of a chat file → one conversation, checked: message list, roles, content types. Other
-// keys of the record are ignored.
+// One record → one conversation, checked: message list, roles, content types. The keys that were
+// not read are listed.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/data/source/record_error.h"
 #include "engine/data/source/source_format.h"
@@ -14,18 +16,25 @@
 
 namespace trainerd::engine {
 
-// A conversation as the chat template reads it.
-// messages: array of objects with "role" (system, user, assistant or tool) and "content": a string,
-// or null beside tool_calls. Content given as a list of text parts has been joined to one string.
+// A conversation as the chat template reads it. A key whose value is null counts as absent, in the
+// record and in each message, as in transformers 5; values inside of tools, calls and arguments
+// keep their nulls.
 struct Conversation {
+  // Array of objects with "role", any text, and "content": text, or a list of parts
+  // {"type": "text", "text": …}. An assistant message with tool_calls or reasoning may omit
+  // "content". OpenAI's "function_call" has become "tool_calls".
   nlohmann::ordered_json messages;
   // null = none.
   nlohmann::ordered_json tools;
   // chat_template_kwargs of the record: further template variables; null = none.
   nlohmann::ordered_json variables;
+  // Plain text without a template ({"text": …}); `messages` is empty then.
+  std::optional<std::string> text;
+  // Keys of the record that were not read.
+  std::vector<std::string> unused_keys;
 };
 
-// Reads JSON lines into conversations. Keeps its buffers between calls. Not thread-safe.
+// Reads JSON records into conversations. Keeps its buffers between calls. Not thread-safe.
 class ConversationParser {
  public:
   ConversationParser();
@@ -33,14 +42,13 @@ class ConversationParser {
   ConversationParser(const ConversationParser&) = delete;
   ConversationParser& operator=(const ConversationParser&) = delete;
 
-  // `line` must be followed by kJsonPadding readable bytes. *conversation is valid only if the
+  // `record` must be followed by kJsonPadding readable bytes. *conversation is valid only if the
   // result is nullopt.
-  std::optional<RecordError> Parse(std::string_view line, SourceFormat format,
+  std::optional<RecordError> Parse(std::string_view record, SourceFormat format,
                                    Conversation* conversation);
 
-  // The form of a record; nullopt if the line does not parse or has no known form. The same
-  // padding.
-  std::optional<SourceFormat> Detect(std::string_view line);
+  // The form of a record; nullopt if it does not parse or has no known form. The same padding.
+  std::optional<SourceFormat> Detect(std::string_view record);
 
  private:
   struct Impl;

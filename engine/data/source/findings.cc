@@ -1,13 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/findings.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "proto/base/enum_sentinels.h"
 
 #pragma GCC diagnostic error "-Wswitch"
 
 namespace trainerd::engine {
+namespace {
+
+constexpr const char* kMediaKeys[] = {"image", "images", "audio", "audios", "video", "videos"};
+
+bool IsMedia(const std::string& key) {
+  return std::find(std::begin(kMediaKeys), std::end(kMediaKeys), key) != std::end(kMediaKeys);
+}
+
+}  // namespace
 
 Severity SeverityOf(const v1::FindingsConfig& config, const std::string& code) {
   const auto* field =
@@ -35,12 +48,17 @@ std::vector<std::string> DataFiles(const v1::DataConfig& data) {
   return files;
 }
 
-Findings::Kind& Findings::KindOf(const std::string& code, bool error, const std::string& message) {
+Findings::Kind& Findings::KindOf(const std::string& code, const KindKey& key,
+                                 const std::string& message) {
   for (Kind& known : kinds_) {
-    if (known.finding.code() == code && known.error == error) return known;
+    if (known.finding.code() == code && known.error == key.error &&
+        known.finding.bad_records() == key.bad_records) {
+      return known;
+    }
   }
   Kind& kind = kinds_.emplace_back();
-  kind.error = error;
+  kind.error = key.error;
+  kind.finding.set_bad_records(key.bad_records);
   kind.finding.set_code(code);
   kind.finding.set_message(message);
   return kind;
@@ -48,18 +66,63 @@ Findings::Kind& Findings::KindOf(const std::string& code, bool error, const std:
 
 void Findings::Add(const std::string& code, bool error, const RecordLocation& place,
                    const std::string& message) {
-  Kind& kind = KindOf(code, error, message);
-  kind.finding.set_count(kind.finding.count() + 1);
-  if (kind.finding.first_places_size() >= kPlaces) return;
-  internal::TokenSetSummary::Place* added = kind.finding.add_first_places();
+  Count(place, &KindOf(code, {.error = error}, message));
+}
+
+void Findings::AddBadRecord(const std::string& code, bool error, const RecordLocation& place,
+                            const std::string& message) {
+  Count(place, &KindOf(code, {.error = error, .bad_records = true}, message));
+}
+
+void Findings::Count(const RecordLocation& place, Kind* kind) {
+  kind->finding.set_count(kind->finding.count() + 1);
+  if (kind->finding.first_places_size() >= kPlaces) return;
+  internal::TokenSetSummary::Place* added = kind->finding.add_first_places();
   added->set_file(place.file);
   added->set_line(place.line);
   added->set_column(place.column);
 }
 
+Severity Findings::SeverityOfKind(const Kind& kind) const {
+  return kind.finding.bad_records() ? Severity::kWarning : SeverityOf(config_, kind.finding.code());
+}
+
+void Findings::AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place) {
+  AddKeys("UNUSED_KEY", "keys of records are not read:", keys, place);
+}
+
+void Findings::AddUnrenderedFields(const std::vector<std::string>& fields,
+                                   const RecordLocation& place) {
+  AddKeys("UNRENDERED_FIELD",
+          "fields are given of which the chat template prints no byte, so they are not trained; "
+          "remove them, or set data.chat_template to a template that prints them:",
+          fields, place);
+}
+
+void Findings::AddKeys(const char* code, const char* what, const std::vector<std::string>& keys,
+                       const RecordLocation& place) {
+  if (keys.empty()) return;
+  Add(code, false, place, what);
+  Kind& kind = KindOf(code, {}, "");
+  std::string& message = *kind.finding.mutable_message();
+  for (const std::string& key : keys) {
+    const bool listed = std::find(kind.keys.begin(), kind.keys.end(), key) != kind.keys.end();
+    if (listed || kind.keys.size() > kListedKeys) continue;
+    const bool first = kind.keys.empty();
+    kind.keys.push_back(key);
+    if (kind.keys.size() > kListedKeys) {
+      message += ", and others";
+      continue;
+    }
+    absl::StrAppend(&message, first ? " " : ", ", ShownJson(nlohmann::json(key)), " (line ",
+                    place.line, place.file == 0 ? "" : absl::StrCat(" of file ", place.file + 1),
+                    IsMedia(key) ? "; only text is trained" : "", ")");
+  }
+}
+
 void Findings::AddElsewhere(const std::string& code, bool error, const std::string& place,
                             const std::string& message) {
-  Kind& kind = KindOf(code, error, message);
+  Kind& kind = KindOf(code, {.error = error}, message);
   kind.finding.set_count(kind.finding.count() + 1);
   if (!place.empty() && kind.elsewhere.size() < kPlaces) kind.elsewhere.push_back(place);
 }
@@ -110,7 +173,7 @@ void Findings::Take(const internal::TokenSetSummary& summary) {
 
 void Findings::AppendTo(v1::DataReport* report) const {
   for (const Kind& kind : kinds_) {
-    const Severity severity = SeverityOf(config_, kind.finding.code());
+    const Severity severity = SeverityOfKind(kind);
     if (severity == Severity::kIgnore) continue;
     v1::DataReport::Finding* finding = report->add_findings();
     finding->set_code(kind.finding.code());
@@ -129,7 +192,7 @@ absl::Status Findings::ConfiguredErrors() const {
   std::string text;
   for (const Kind& kind : kinds_) {
     const std::string& code = kind.finding.code();
-    if (SeverityOf(config_, code) != Severity::kError) continue;
+    if (SeverityOfKind(kind) != Severity::kError) continue;
     if (!text.empty()) text += "; ";
     if (kind.finding.first_places_size() > 0) {
       const auto& first = kind.finding.first_places(0);

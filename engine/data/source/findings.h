@@ -33,6 +33,8 @@ class Findings {
  public:
   // Locations that are kept for each kind.
   static constexpr int kPlaces = 10;
+  // Keys that the message of UNUSED_KEY or UNRENDERED_FIELD lists.
+  static constexpr size_t kListedKeys = 20;
 
   explicit Findings(const v1::DataConfig& data)
       : config_(data.findings()), files_(DataFiles(data)) {}
@@ -40,7 +42,15 @@ class Findings {
   // Counts one more of kind `code`. The first message of a kind is reported.
   void Add(const std::string& code, bool error, const RecordLocation& place,
            const std::string& message);
-  // The same for a finding outside of the data files ("" = no location).
+  // The same for a record that cannot be used; whether that is an error depends on data.bad_rows
+  // alone.
+  void AddBadRecord(const std::string& code, bool error, const RecordLocation& place,
+                    const std::string& message);
+  // Counts a record with keys that were not read (UNUSED_KEY); the message lists the keys.
+  void AddUnusedKeys(const std::vector<std::string>& keys, const RecordLocation& place);
+  // The same for fields of which the template printed nothing (UNRENDERED_FIELD).
+  void AddUnrenderedFields(const std::vector<std::string>& fields, const RecordLocation& place);
+  // The same as Add for a finding outside of the data files ("" = no location).
   void AddElsewhere(const std::string& code, bool error, const std::string& place,
                     const std::string& message);
   // Appends a location to the message of a kind.
@@ -62,8 +72,18 @@ class Findings {
     internal::TokenSetSummary::Finding finding;
     bool error = false;
     std::vector<std::string> elsewhere;
+    std::vector<std::string> keys;  // that the message lists
   };
-  Kind& KindOf(const std::string& code, bool error, const std::string& message);
+  // Which finding of `code` something is counted in.
+  struct KindKey {
+    bool error = false;
+    bool bad_records = false;
+  };
+  Kind& KindOf(const std::string& code, const KindKey& key, const std::string& message);
+  static void Count(const RecordLocation& place, Kind* kind);
+  void AddKeys(const char* code, const char* what, const std::vector<std::string>& keys,
+               const RecordLocation& place);
+  Severity SeverityOfKind(const Kind& kind) const;
   std::string Message(const Kind& kind) const;
 
   const v1::FindingsConfig config_;

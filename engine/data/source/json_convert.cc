@@ -1,48 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/json_convert.h"
 
-#include <utility>
-
 namespace trainerd::engine {
-namespace {
 
 using nlohmann::ordered_json;
-
-// Accepts everything; remembers where reading stopped.
-class ErrorPlace : public nlohmann::json_sax<ordered_json> {
- public:
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool start_object(std::size_t) override { return true; }
-  bool key(string_t&) override { return true; }
-  bool end_object() override { return true; }
-  bool start_array(std::size_t) override { return true; }
-  bool end_array() override { return true; }
-  bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::detail::exception& error) override {
-    column = static_cast<int64_t>(position);
-    message = error.what();
-    return false;
-  }
-
-  int64_t column = 0;
-  std::string message;
-};
-
-// "[json.exception.parse_error.101] parse error at line 1, column 5: syntax error while …" → from
-// "syntax error" on.
-std::string WithoutPrefix(std::string message) {
-  const size_t place = message.find(", column ");
-  const size_t colon = place == std::string::npos ? place : message.find(": ", place);
-  return colon == std::string::npos ? message : message.substr(colon + 2);
-}
-
-}  // namespace
 
 ordered_json ToOrderedJson(const simdjson::dom::element& element) {
   switch (element.type()) {
@@ -73,12 +34,6 @@ ordered_json ToOrderedJson(const simdjson::dom::element& element) {
       return nullptr;
   }
   return nullptr;
-}
-
-JsonSyntaxError FindJsonSyntaxError(std::string_view line) {
-  ErrorPlace place;
-  ordered_json::sax_parse(line.begin(), line.end(), &place);
-  return {.column = place.column, .message = WithoutPrefix(std::move(place.message))};
 }
 
 }  // namespace trainerd::engine

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lines of a JSONL file (plain, gzip or zstd), read in blocks: memory use does not depend on the
-// file's size. CRLF and a byte-order mark are removed, blank lines are skipped, and the last line
-// may lack its newline.
+// Records of a JSONL file (plain, gzip or zstd), one per line, or of a file that is one JSON array,
+// one per element. Read in blocks: memory use does not depend on the file's size. CRLF and a
+// byte-order mark are removed, blank lines are skipped, and the last line may lack its newline.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +13,23 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "engine/data/source/byte_source.h"
+#include "engine/data/source/json_array_scanner.h"
+#include "engine/data/source/record_error.h"
 
 namespace trainerd::engine {
 
-// One line. `text` is followed by kJsonPadding readable bytes (conversation.h) and is valid until
-// the next ReadBlock.
+// One record. `text` is followed by kJsonPadding readable bytes (conversation.h) and is valid until
+// the next ReadBlock. An element of an array may contain newlines.
 struct JsonlLine {
-  int64_t number = 0;  // 1-based line of the file
+  int64_t number = 0;  // 1-based line of the file at which it begins
+  int64_t column = 1;  // 1-based byte in that line
   std::string_view text;
   bool too_long = false;      // longer than the limit; text is empty
-  bool unterminated = false;  // the file ends without a newline after it
+  bool unterminated = false;  // the file ends after it, without a newline or the array's next sign
 };
+
+// Makes the location of an error in line.text, a byte, one in the file.
+void LocateInFile(const JsonlLine& line, RecordError* error);
 
 // Thread-safety: one owner at a time.
 class JsonlReader {
@@ -33,8 +39,8 @@ class JsonlReader {
     size_t max_line_bytes = 100u << 20;
   };
 
-  // Errors: those of OpenByteSource; InvalidArgument for an empty file and for UTF-16, with what to
-  // do.
+  // Errors: those of OpenByteSource; InvalidArgument with what to do for a file that is empty or
+  // UTF-16, has no JSON (file_kind.h), or has one object over many lines.
   static absl::StatusOr<std::unique_ptr<JsonlReader>> Open(const std::string& path,
                                                            Options options);
   static absl::StatusOr<std::unique_ptr<JsonlReader>> Open(const std::string& path) {
@@ -43,10 +49,13 @@ class JsonlReader {
   JsonlReader(const JsonlReader&) = delete;
   JsonlReader& operator=(const JsonlReader&) = delete;
 
-  // Replaces *lines with the next lines, at least one; empty = end of file.
+  // Replaces *lines with the next records, at least one; empty = end of file. Errors: those of
+  // reading; InvalidArgument for an array that is empty, has no end, or is followed by something.
   absl::Status ReadBlock(std::vector<JsonlLine>* lines);
 
   const std::string& path() const { return path_; }
+  // The file is one JSON array.
+  bool is_array() const { return is_array_; }
   bool compressed() const { return source_->compressed(); }
   // Size of the file on disk.
   int64_t size_bytes() const { return source_->size_bytes(); }
@@ -61,6 +70,13 @@ class JsonlReader {
   void SplitLines(size_t end, std::vector<JsonlLine>* lines);
   void AddLine(size_t begin, size_t end, bool unterminated, std::vector<JsonlLine>* lines);
   absl::Status SkipLongLine(std::vector<JsonlLine>* lines);
+  absl::Status ReadElements(std::vector<JsonlLine>* lines);
+  void AddElement(const JsonArrayScanner::Element& element, std::vector<JsonlLine>* lines);
+  // At the end of the file.
+  absl::Status CheckArrayEnd() const;
+  std::string_view unread() const { return {buffer_.data() + begin_, end_ - begin_}; }
+  // Removes bytes from the unread ones.
+  void Consume(size_t size);
 
   const std::string path_;
   const std::unique_ptr<ByteSource> source_;
@@ -70,6 +86,9 @@ class JsonlReader {
   bool at_end_ = false;
   int64_t line_number_ = 0;
   int64_t text_bytes_done_ = 0;
+  bool is_array_ = false;
+  JsonArrayScanner scanner_;
+  bool skips_element_ = false;  // the unfinished element is longer than the limit
 };
 
 }  // namespace trainerd::engine

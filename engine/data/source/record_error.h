@@ -15,6 +15,8 @@ struct RecordError {
   std::string message;
   // 1-based byte in the line; 0 = the record as a whole.
   int64_t column = 0;
+  // That line, counted from the record's first line.
+  int64_t lines_down = 0;
   // Fails the job whatever data.bad_rows is (too_long: fail).
   bool fatal = false;
 };

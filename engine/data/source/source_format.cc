@@ -2,64 +2,69 @@
 #include "engine/data/source/source_format.h"
 
 #include <array>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "proto/contract/config/yaml_to_proto.h"
+#include "engine/data/source/tool_forms.h"
+#include "engine/formats/json.h"
+#include "proto/contract/config/nearest_word.h"
 
 namespace trainerd::engine {
 namespace {
 
 using nlohmann::ordered_json;
 
+// What a turn with some "from" becomes: a message, an assistant message whose value is a tool call
+// as JSON text, or the record's tools (as JSON text too).
+enum class TurnKind { kMessage, kCall, kTools };
+
 struct ShareGptRole {
-  const char* from;
-  const char* role;
+  std::string_view from;
+  std::string_view role;
+  TurnKind kind = TurnKind::kMessage;
 };
 // Spellings in use; "from" of a known role counts as that role.
-constexpr std::array<ShareGptRole, 12> kShareGptRoles = {{{"human", "user"},
-                                                          {"user", "user"},
-                                                          {"gpt", "assistant"},
-                                                          {"assistant", "assistant"},
-                                                          {"chatgpt", "assistant"},
-                                                          {"bing", "assistant"},
-                                                          {"bard", "assistant"},
-                                                          {"system", "system"},
-                                                          {"tool", "tool"},
-                                                          {"function_response", "tool"},
-                                                          {"observation", "tool"},
-                                                          {"ipython", "tool"}}};
+constexpr std::array<ShareGptRole, 20> kShareGptRoles = {
+    {{"human", "user"},
+     {"user", "user"},
+     {"gpt", "assistant"},
+     {"assistant", "assistant"},
+     {"chatgpt", "assistant"},
+     {"bing", "assistant"},
+     {"bard", "assistant"},
+     {"model", "assistant"},
+     {"system", "system"},
+     {"developer", "developer"},
+     {"tool", "tool"},
+     {"function_response", "tool"},
+     {"tool_response", "tool"},
+     {"observation", "tool"},
+     {"ipython", "tool"},
+     {"function", "function"},
+     {"function_call", "assistant", TurnKind::kCall},
+     {"tool_call", "assistant", TurnKind::kCall},
+     {"tools", "", TurnKind::kTools},
+     {"functions", "", TurnKind::kTools}}};
 
 RecordError Fault(std::string code, std::string message) {
   return {.code = std::move(code), .message = std::move(message)};
 }
 
-ordered_json Message(const std::string& role, ordered_json content) {
+ordered_json Message(std::string_view role, ordered_json content) {
   ordered_json message = ordered_json::object();
-  message["role"] = role;
+  message["role"] = std::string(role);
   message["content"] = std::move(content);
   return message;
 }
 
-RecordError MissingKey(const ordered_json& row, const char* key, SourceFormat format) {
-  if (format == SourceFormat::kMessages) {
-    return Fault(
-        "NO_MESSAGES",
-        absl::StrCat("the record has no \"messages\"; it has the keys ", ShownKeys(row),
-                     "; a record has messages, or prompt and completion, or conversations, or "
-                     "instruction and output"));
-  }
-  return Fault("NO_MESSAGES",
-               absl::StrCat("the record has no \"", key, "\"; it has the keys ", ShownKeys(row),
-                            "; the file's first record has the form ", FormatName(format)));
-}
-
-// The text of row[key]; false when it is there and no text.
+// Moves the text of row[key] out; false when it is there and no text.
 bool TakeText(ordered_json* row, const char* key, std::string* text) {
   const auto found = row->find(key);
-  if (found == row->end() || found->is_null()) return true;
+  if (found == row->end()) return true;
   if (!found->is_string()) return false;
   *text = std::move(found->get_ref<std::string&>());
+  row->erase(found);
   return true;
 }
 
@@ -71,14 +76,21 @@ RecordError NotText(const ordered_json& row, const char* key) {
 std::optional<RecordError> AddSystem(ordered_json* row, ordered_json* messages) {
   std::string system;
   if (!TakeText(row, "system", &system)) return NotText(*row, "system");
-  if (!system.empty()) messages->push_back(Message("system", std::move(system)));
+  if (system.empty() || !messages->is_array()) return std::nullopt;
+  if (!messages->empty() && messages->front().is_object() &&
+      messages->front().value("role", ordered_json()) == "system") {
+    if (messages->front().value("content", ordered_json()) == system) return std::nullopt;
+    return Fault("BAD_SCHEMA",
+                 "the record has \"system\" and begins with another system message; keep one");
+  }
+  messages->insert(messages->begin(), Message("system", std::move(system)));
   return std::nullopt;
 }
 
 // A text becomes one message of `role`; a list of messages is taken over.
 std::optional<RecordError> AddTurns(ordered_json* row, const char* key, const char* role,
                                     bool train, ordered_json* messages) {
-  ordered_json& value = (*row)[key];
+  ordered_json value = *TakeKey(row, key);
   if (value.is_string()) {
     messages->push_back(Message(role, std::move(value)));
     return std::nullopt;
@@ -101,51 +113,95 @@ std::optional<RecordError> FromPromptCompletion(ordered_json* row, ordered_json*
   return AddTurns(row, "completion", "assistant", /*train=*/true, messages);
 }
 
+// What `from` stands for. A word that is close to a known one is a typing error; any other is left
+// to the template.
+std::optional<RecordError> FindShareGptRole(const std::string& from, const std::string& where,
+                                            ShareGptRole* role) {
+  std::vector<std::string> names;
+  for (const ShareGptRole& known : kShareGptRoles) {
+    *role = known;
+    if (from == known.from) return std::nullopt;
+    names.emplace_back(known.from);
+  }
+  *role = {.from = from, .role = from};
+  const std::string near = NearestWord(from, names);
+  if (!from.empty() && near.empty()) return std::nullopt;
+  return Fault("UNKNOWN_ROLE",
+               absl::StrCat("unknown role ", ShownJson(ordered_json(from)), " in ", where,
+                            near.empty() ? "" : absl::StrCat("; did you mean \"", near, "\"?")));
+}
+
+std::optional<RecordError> AddShareGptTurn(ordered_json turn, const std::string& where,
+                                           ordered_json* row, ordered_json* messages) {
+  if (turn.is_object() && turn.contains("role") && !turn.contains("from")) {
+    messages->push_back(std::move(turn));  // the list is named so, its entries are messages
+    return std::nullopt;
+  }
+  if (!turn.is_object() || !turn.contains("from") || !turn["from"].is_string() ||
+      !turn.contains("value") || !turn["value"].is_string()) {
+    return Fault("BAD_SCHEMA", absl::StrCat(where, " is ", ShownJson(turn),
+                                            "; it must be {\"from\": text, \"value\": text}"));
+  }
+  const std::string from = TakeKey(&turn, "from")->get<std::string>();
+  ordered_json value = *TakeKey(&turn, "value");
+  ShareGptRole role;
+  if (auto fault = FindShareGptRole(from, where, &role)) return fault;
+  if (role.kind == TurnKind::kTools) {
+    if (row->contains("tools")) {
+      return Fault("BAD_SCHEMA",
+                   absl::StrCat(where, " and the record both have tools; keep one of them"));
+    }
+    (*row)["tools"] = std::move(value);
+    return std::nullopt;
+  }
+  ordered_json message = Message(role.role, "");
+  if (role.kind == TurnKind::kCall) {
+    if (auto fault = ReadCalls(value, where, &message["tool_calls"])) return fault;
+  } else {
+    message["content"] = std::move(value);
+  }
+  // What else the turn has, for example "weight", is left to the template and to the checks.
+  message.update(turn);
+  messages->push_back(std::move(message));
+  return std::nullopt;
+}
+
 std::optional<RecordError> FromShareGpt(ordered_json* row, ordered_json* messages) {
-  ordered_json& turns = (*row)["conversations"];
+  ordered_json turns = *TakeKey(row, "conversations");
   if (!turns.is_array()) {
     return Fault("BAD_SCHEMA", absl::StrCat("\"conversations\" is ", ShownJson(turns),
                                             "; it must be a list of "
                                             "{\"from\": …, \"value\": …}"));
   }
-  if (auto fault = AddSystem(row, messages)) return fault;
   for (size_t i = 0; i < turns.size(); ++i) {
-    const std::string where = absl::StrCat("conversations[", i, "]");
-    ordered_json& turn = turns[i];
-    if (turn.is_object() && turn.contains("role") && !turn.contains("from")) {
-      messages->push_back(std::move(turn));  // the list is named so, its entries are messages
-      continue;
+    auto fault =
+        AddShareGptTurn(std::move(turns[i]), absl::StrCat("conversations[", i, "]"), row, messages);
+    if (fault) return fault;
+  }
+  return std::nullopt;
+}
+
+std::optional<RecordError> AddHistory(ordered_json* row, ordered_json* messages) {
+  std::optional<ordered_json> history = TakeKey(row, "history");
+  if (!history) return std::nullopt;
+  if (!history->is_array()) {
+    return Fault("BAD_SCHEMA", absl::StrCat("\"history\" is ", ShownJson(*history),
+                                            "; it must be a list of [question, answer]"));
+  }
+  for (size_t i = 0; i < history->size(); ++i) {
+    ordered_json& pair = (*history)[i];
+    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_string() || !pair[1].is_string()) {
+      return Fault("BAD_SCHEMA", absl::StrCat("history[", i, "] is ", ShownJson(pair),
+                                              "; it must be [question, answer]"));
     }
-    if (!turn.is_object() || !turn.contains("from") || !turn["from"].is_string() ||
-        !turn.contains("value") || !turn["value"].is_string()) {
-      return Fault("BAD_SCHEMA", absl::StrCat(where, " is ", ShownJson(turn),
-                                              "; it must be {\"from\": text, \"value\": text}"));
-    }
-    const std::string& from = turn["from"].get_ref<const std::string&>();
-    const char* role = nullptr;
-    for (const ShareGptRole& known : kShareGptRoles) {
-      if (from == known.from) role = known.role;
-    }
-    if (role == nullptr) {
-      std::vector<std::string> names;
-      for (const ShareGptRole& known : kShareGptRoles) names.push_back(known.from);
-      const std::string near = NearestWord(from, names);
-      return Fault(
-          "UNKNOWN_ROLE",
-          absl::StrCat("unknown role ", ShownJson(turn["from"]), " in ", where,
-                       near.empty() ? "" : absl::StrCat("; did you mean \"", near, "\"?")));
-    }
-    ordered_json message = Message(role, std::move(turn["value"]));
-    for (const char* key : {"weight", "train"}) {
-      if (turn.contains(key)) message[key] = turn[key];
-    }
-    messages->push_back(std::move(message));
+    messages->push_back(Message("user", std::move(pair[0])));
+    messages->push_back(Message("assistant", std::move(pair[1])));
   }
   return std::nullopt;
 }
 
 std::optional<RecordError> FromAlpaca(ordered_json* row, ordered_json* messages) {
-  if (auto fault = AddSystem(row, messages)) return fault;
+  if (auto fault = AddHistory(row, messages)) return fault;
   std::string instruction, input, output;
   if (!TakeText(row, "instruction", &instruction)) return NotText(*row, "instruction");
   if (!TakeText(row, "input", &input)) return NotText(*row, "input");
@@ -154,6 +210,23 @@ std::optional<RecordError> FromAlpaca(ordered_json* row, ordered_json* messages)
   messages->push_back(Message("user", std::move(instruction)));
   messages->push_back(Message("assistant", std::move(output)));
   return std::nullopt;
+}
+
+// The keys that a record of the form needs.
+std::vector<const char*> NeededKeys(SourceFormat format) {
+  switch (format) {
+    case SourceFormat::kMessages:
+      return {"messages"};
+    case SourceFormat::kPromptCompletion:
+      return {"prompt", "completion"};
+    case SourceFormat::kShareGpt:
+      return {"conversations"};
+    case SourceFormat::kAlpaca:
+      return {"instruction", "output"};
+    case SourceFormat::kText:
+      return {"text"};
+  }
+  return {};
 }
 
 }  // namespace
@@ -168,6 +241,8 @@ const char* FormatName(SourceFormat format) {
       return "sharegpt";
     case SourceFormat::kAlpaca:
       return "alpaca";
+    case SourceFormat::kText:
+      return "text";
   }
   return "";
 }
@@ -184,44 +259,64 @@ std::string FormatsText(const FileFormats& formats) {
 
 std::optional<SourceFormat> DetectFormat(const ordered_json& row) {
   if (!row.is_object()) return std::nullopt;
-  if (row.contains("messages")) return SourceFormat::kMessages;
-  if (row.contains("prompt") && row.contains("completion")) return SourceFormat::kPromptCompletion;
-  if (row.contains("conversations")) return SourceFormat::kShareGpt;
-  if (row.contains("instruction") && row.contains("output")) return SourceFormat::kAlpaca;
+  for (const SourceFormat format :
+       {SourceFormat::kMessages, SourceFormat::kPromptCompletion, SourceFormat::kShareGpt,
+        SourceFormat::kAlpaca, SourceFormat::kText}) {
+    bool has_all = true;
+    for (const char* key : NeededKeys(format)) {
+      const auto found = row.find(key);
+      has_all &= found != row.end() && !found->is_null();
+    }
+    if (has_all) return format;
+  }
   return std::nullopt;
 }
 
 std::optional<RecordError> TakeMessages(SourceFormat format, ordered_json* row,
                                         ordered_json* messages) {
+  for (const char* key : NeededKeys(format)) {
+    if (!row->contains(key)) return MissingKey(*row, key, format);
+  }
   *messages = ordered_json::array();
+  std::optional<RecordError> fault;
   switch (format) {
     case SourceFormat::kMessages:
-      if (!row->contains("messages")) return MissingKey(*row, "messages", format);
-      *messages = std::move((*row)["messages"]);
-      return std::nullopt;
+      *messages = *TakeKey(row, "messages");
+      break;
     case SourceFormat::kPromptCompletion:
-      for (const char* key : {"prompt", "completion"}) {
-        if (!row->contains(key)) return MissingKey(*row, key, format);
-      }
-      return FromPromptCompletion(row, messages);
+      fault = FromPromptCompletion(row, messages);
+      break;
     case SourceFormat::kShareGpt:
-      if (!row->contains("conversations")) return MissingKey(*row, "conversations", format);
-      return FromShareGpt(row, messages);
+      fault = FromShareGpt(row, messages);
+      break;
     case SourceFormat::kAlpaca:
-      for (const char* key : {"instruction", "output"}) {
-        if (!row->contains(key)) return MissingKey(*row, key, format);
-      }
-      return FromAlpaca(row, messages);
+      fault = FromAlpaca(row, messages);
+      break;
+    case SourceFormat::kText:
+      break;
   }
-  return std::nullopt;
+  return fault ? fault : AddSystem(row, messages);
 }
 
-std::string ShownJson(const ordered_json& value) {
-  std::string text = value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
-  if (text.size() <= 60) return text;
-  size_t end = 57;
-  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) --end;  // no half character
-  return text.substr(0, end) + "...";
+RecordError MissingKey(const ordered_json& row, const char* key, SourceFormat format) {
+  if (format == SourceFormat::kMessages) {
+    return Fault(
+        "NO_MESSAGES",
+        absl::StrCat("the record has no \"messages\"; it has the keys ", ShownKeys(row),
+                     "; a record has messages, or prompt and completion, or conversations, or "
+                     "instruction and output, or text"));
+  }
+  return Fault("NO_MESSAGES",
+               absl::StrCat("the record has no \"", key, "\"; it has the keys ", ShownKeys(row),
+                            "; the file's first record has the form ", FormatName(format)));
+}
+
+std::optional<ordered_json> TakeKey(ordered_json* row, const char* key) {
+  const auto found = row->find(key);
+  if (found == row->end()) return std::nullopt;
+  ordered_json value = std::move(*found);
+  row->erase(found);
+  return value;
 }
 
 std::string ShownKeys(const ordered_json& object) {

@@ -5,10 +5,12 @@
 //   messages           {"messages": [{"role", "content"}, …]}
 //   prompt_completion  {"prompt", "completion"}: texts (a question and its answer), or lists of
 //                      messages; answers inside the prompt are not trained
-//   sharegpt           {"conversations": [{"from": human | gpt | system | tool …, "value"}, …]},
-//                      optionally "system"
+//   sharegpt           {"conversations": [{"from": human | gpt | system | tool …, "value"}, …]}
 //   alpaca             {"instruction", "input", "output"}: question = instruction, a blank line,
-//                      input if there is one; optionally "system"
+//                      input if there is one; optionally "history": [[question, answer], …] before
+//   text               {"text"}: plain text without a template
+//
+// All forms but text may have "system": a system message in front of the others.
 #pragma once
 
 #include <optional>
@@ -21,7 +23,7 @@
 
 namespace trainerd::engine {
 
-enum class SourceFormat { kMessages, kPromptCompletion, kShareGpt, kAlpaca };
+enum class SourceFormat { kMessages, kPromptCompletion, kShareGpt, kAlpaca, kText };
 
 // As in DataReport.format.
 const char* FormatName(SourceFormat format);
@@ -34,12 +36,18 @@ std::string FormatsText(const FileFormats& formats);
 // By the keys of a record; nullopt if they match no form.
 std::optional<SourceFormat> DetectFormat(const nlohmann::ordered_json& row);
 
-// Moves the messages out of `row`. They are not checked here (conversation.cc checks them).
+// Moves the messages out of `row`, and erases the keys that were read. The messages are not checked
+// here (conversation.cc checks them). `format` is not kText.
 std::optional<RecordError> TakeMessages(SourceFormat format, nlohmann::ordered_json* row,
                                         nlohmann::ordered_json* messages);
 
-// A value, or the keys of an object, as short text for a message.
-std::string ShownJson(const nlohmann::ordered_json& value);
+// The record lacks `key`, which its form needs.
+RecordError MissingKey(const nlohmann::ordered_json& row, const char* key, SourceFormat format);
+
+// Moves the value of `key` out of `row` and erases the key; nullopt if the row has no such key.
+std::optional<nlohmann::ordered_json> TakeKey(nlohmann::ordered_json* row, const char* key);
+
+// The keys of an object as short text for a message.
 std::string ShownKeys(const nlohmann::ordered_json& object);
 
 }  // namespace trainerd::engine

@@ -1,37 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/text_pipeline.h"
 
+#include <algorithm>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "engine/data/source/conversation.h"
+#include "engine/data/source/findings.h"
+#include "engine/data/source/jsonl_reader.h"
+#include "engine/data/source/source_format.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
+namespace {
+
+// The form of a file's records, by the first one whose form is known.
+std::optional<SourceFormat> FormatOfFile(const std::string& path) {
+  constexpr size_t kBlockBytes = 64 << 10;
+  absl::StatusOr<std::unique_ptr<JsonlReader>> reader =
+      JsonlReader::Open(path, {.block_bytes = kBlockBytes});
+  ConversationParser parser;
+  std::vector<JsonlLine> lines;
+  while (reader.ok() && (*reader)->ReadBlock(&lines).ok() && !lines.empty()) {
+    for (const JsonlLine& line : lines) {
+      if (const auto format = parser.Detect(line.text)) return format;
+    }
+  }
+  return std::nullopt;
+}
+
+bool HasOnlyPlainText(const v1::DataConfig& data) {
+  const std::vector<std::string> files = DataFiles(data);
+  return std::all_of(files.begin(), files.end(), [](const std::string& path) {
+    return FormatOfFile(path) == SourceFormat::kText;
+  });
+}
+
+}  // namespace
 
 absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config) {
   TextPipeline text;
   ASSIGN_OR_RETURN(text.tokenizer, Tokenizer::Load(config.model().path()));
   const std::string& choice = config.data().chat_template();
-  std::string source;
+  std::vector<NamedTemplate> templates;
   if (choice.empty() || choice == "model") {
-    source = text.tokenizer->chat_template_source();
-    if (source.empty()) {
+    templates = text.tokenizer->chat_templates();
+    // Plain text needs none.
+    if (templates.empty() && HasOnlyPlainText(config.data())) {
+      templates.push_back({"default", ChatTemplate::ChatMlSource()});
+    }
+    if (templates.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the model folder ", config.model().path(),
                        " has no chat template; set data.chat_template: chatml, or the path of a "
                        ".jinja file"));
     }
   } else if (choice == "chatml") {
-    source = ChatTemplate::ChatMlSource();
+    templates.push_back({"default", ChatTemplate::ChatMlSource()});
   } else {
     absl::StatusOr<std::string> file = ReadFile(choice);
     if (!file.ok()) return Annotate(file.status(), "data.chat_template");
-    source = *std::move(file);
+    templates.push_back({"default", *std::move(file)});
   }
   absl::StatusOr<std::unique_ptr<ChatTemplate>> chat_template =
-      ChatTemplate::FromSource(std::move(source), *text.tokenizer);
+      ChatTemplate::FromTemplates(templates, *text.tokenizer);
   if (!chat_template.ok()) {
     return Annotate(chat_template.status(), "data.chat_template (",
                     choice.empty() ? "model" : choice, ")");

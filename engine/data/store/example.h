@@ -22,6 +22,13 @@ struct TokenExample {
   int32_t target_spans = 0;
   int32_t span_tokens = 0;
 
+  // The first token is not part of what was marked for training.
+  void OmitFirstLabel() {
+    if (labels.empty() || labels.front() == kIgnoreIndex) return;
+    labels.front() = kIgnoreIndex;
+    --span_tokens;
+  }
+
   // Labels that become a target. The first token of a document has no predecessor, so it is never
   // predicted.
   int64_t CountTargets() const {

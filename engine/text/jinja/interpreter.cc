@@ -127,7 +127,7 @@ void Interpreter::Emit(const Value& value) {
     text = &printed;
   }
   text->ForEachRun([&](size_t begin, size_t end, Tag tag) {
-    if (tag.message < 0) tag = {message_, false, tag.generation};
+    if (tag.message < 0) tag.Claim(message_);
     tag.generation |= generation_;
     out_->Append(std::string_view(text->text()).substr(begin, end - begin), tag);
   });

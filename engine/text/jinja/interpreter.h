@@ -56,6 +56,9 @@ class Interpreter {
   // The text of `v` if it is a string.
   bool ExpectString(const Value& v, std::string_view what);
   bool CheckTextSize(size_t bytes);
+  // tojson quotes text of which a part is JSON text already.
+  void NoteQuotedJson() { quoted_json_ = true; }
+  bool quoted_json() const { return quoted_json_; }
   const std::string& now() const { return now_; }
   std::shared_ptr<NamespaceObject> NewNamespace();
 
@@ -136,6 +139,7 @@ class Interpreter {
   // The message that the innermost loop over messages has reached; -1 = none.
   int32_t message_ = -1;
   bool generation_ = false;
+  bool quoted_json_ = false;
   int64_t steps_ = 0;
   int depth_ = 0;
   int levels_ = 0;

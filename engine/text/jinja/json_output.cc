@@ -90,6 +90,7 @@ class JsonWriter {
     const std::string& s = text.text();
     out_->Append("\"", text.TagAt(0));
     text.ForEachRun([&](size_t begin, size_t end, Tag tag) {
+      if (tag.json_text) in_.NoteQuotedJson();
       size_t plain = begin;
       for (size_t at = begin; at < end;) {
         int size = 1;

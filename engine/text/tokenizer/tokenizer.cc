@@ -9,9 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/text/tokenizer/added_tokens.h"
+#include "engine/text/tokenizer/config_tokens.h"
 #include "engine/text/tokenizer/tokenizer_config.h"
 #include "engine/text/tokenizer/tokenizer_file.h"
-#include "engine/text/tokenizer/tokenizer_json.h"
 #include "engine/text/unicode/nfc.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
@@ -67,14 +67,15 @@ struct Tokenizer::Impl {
   std::vector<int32_t> prefix, suffix;
   std::unique_ptr<AddedTokenMatcher> raw_tokens, normalized_tokens;
   std::optional<int32_t> bos, eos, pad, unk;
-  std::string chat_template, fingerprint;
+  std::vector<std::pair<std::string, std::string>> named_tokens;
+  std::vector<NamedTemplate> chat_templates;
+  std::string fingerprint;
   std::vector<uint8_t> unspellable;
 
   absl::Mutex mutex;
   std::vector<std::unique_ptr<Scratch>> idle ABSL_GUARDED_BY(mutex);
 
-  absl::Status AddConfigTokens(const TokenizerConfig& config);
-  absl::Status SetNamedTokens(const TokenizerConfig& config);
+  void SetNamedTokens(const TokenizerConfig& config);
   void BuildMatchers();
 
   std::unique_ptr<Scratch> TakeScratch();
@@ -88,36 +89,16 @@ struct Tokenizer::Impl {
   void EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
 };
 
-absl::Status Tokenizer::Impl::AddConfigTokens(const TokenizerConfig& config) {
-  const int64_t largest = tokenizer_json::LargestIdFor(vocabulary.num_tokens());
-  for (const AddedToken& token : config.added_tokens) {
-    const bool known = std::any_of(added_tokens.begin(), added_tokens.end(),
-                                   [&](const AddedToken& a) { return a.content == token.content; });
-    if (known) continue;
-    if (vocabulary.IdOf(token.content) != token.id &&
-        (token.id > largest || !vocabulary.Add(token.content, token.id))) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "tokenizer_config.json $.added_tokens_decoder[\"", token.id, "\"]: its id is above ",
-          largest, ", or its id or content belongs to another token of tokenizer.json"));
-    }
-    added_tokens.push_back(token);
+void Tokenizer::Impl::SetNamedTokens(const TokenizerConfig& config) {
+  for (const auto& [name, token] : config.named_tokens) {
+    named_tokens.emplace_back(name, token.content);
+    const int32_t id = vocabulary.IdOf(token.content);
+    if (id < 0) continue;  // empty
+    if (name == "bos_token") bos = id;
+    if (name == "eos_token") eos = id;
+    if (name == "pad_token") pad = id;
+    if (name == "unk_token") unk = id;
   }
-  return absl::OkStatus();
-}
-
-absl::Status Tokenizer::Impl::SetNamedTokens(const TokenizerConfig& config) {
-  const auto resolve = [&](const char* key, const std::optional<std::string>& name,
-                           std::optional<int32_t>* id) -> absl::Status {
-    if (!name.has_value() || name->empty()) return absl::OkStatus();
-    *id = vocabulary.IdOf(*name);
-    if (**id >= 0) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("tokenizer_config.json $.", key, ": \"", *name,
-                                                   "\" is not a token of tokenizer.json"));
-  };
-  RETURN_IF_ERROR(resolve("bos_token", config.bos, &bos));
-  RETURN_IF_ERROR(resolve("eos_token", config.eos, &eos));
-  RETURN_IF_ERROR(resolve("pad_token", config.pad, &pad));
-  return resolve("unk_token", config.unk, &unk);
 }
 
 void Tokenizer::Impl::BuildMatchers() {
@@ -275,14 +256,12 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& fo
   Xxh3Stream hash;
   hash.Update(json.data(), json.size());
   hash.Update(config.json.data(), config.json.size());
-  impl->chat_template = std::move(config.chat_template);
+  impl->chat_templates = std::move(config.chat_templates);
   impl->fingerprint = ToHex(hash.Digest());
-  if (const auto status = impl->AddConfigTokens(config); !status.ok()) {
-    return Annotate(status, folder);
-  }
-  if (const auto status = impl->SetNamedTokens(config); !status.ok()) {
-    return Annotate(status, folder);
-  }
+  ConfigTokens tokens(parsed->model_tokens, &impl->vocabulary, &impl->added_tokens);
+  if (const auto status = tokens.Add(config); !status.ok()) return Annotate(status, folder);
+  impl->special_ids = tokens.once_special();
+  impl->SetNamedTokens(config);
   impl->BuildMatchers();
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
@@ -356,7 +335,12 @@ std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
 std::string_view Tokenizer::IdToToken(int32_t id) const { return impl_->vocabulary.Spelling(id); }
 bool Tokenizer::IsSpecial(int32_t id) const { return impl_->special_ids.contains(id); }
 absl::Span<const AddedToken> Tokenizer::added_tokens() const { return impl_->added_tokens; }
-const std::string& Tokenizer::chat_template_source() const { return impl_->chat_template; }
+absl::Span<const std::pair<std::string, std::string>> Tokenizer::named_tokens() const {
+  return impl_->named_tokens;
+}
+const std::vector<NamedTemplate>& Tokenizer::chat_templates() const {
+  return impl_->chat_templates;
+}
 std::string Tokenizer::fingerprint() const { return impl_->fingerprint; }
 
 int64_t Tokenizer::unspellable_bytes() const {

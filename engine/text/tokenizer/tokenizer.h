@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,11 +47,17 @@ struct AddedToken {
   bool single_word = false;  // matches only where no letter, digit or underscore touches it
 };
 
+// A chat template of a model folder.
+struct NamedTemplate {
+  std::string name, source;
+};
+
 // Thread-safety: const methods may be called from many threads at once.
 class Tokenizer {
  public:
-  // Reads FOLDER/tokenizer.json and, where present, tokenizer_config.json,
-  // special_tokens_map.json and chat_template.jinja.
+  // Reads FOLDER/tokenizer.json and, where present, the files beside it (tokenizer_config.h). As in
+  // transformers, the flags of added_tokens_decoder win over tokenizer.json, and a special token
+  // that the vocabulary lacks gets the next free id.
   // Errors: NotFound without tokenizer.json; InvalidArgument naming file and JSON path for
   // malformed content; Unimplemented naming the JSON path for a feature that is not supported.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& folder);
@@ -90,9 +97,14 @@ class Tokenizer {
   bool IsSpecial(int32_t id) const;              // an added token flagged special
   absl::Span<const AddedToken> added_tokens() const;
 
-  // The model's own template ("" = none): chat_template.jinja, else tokenizer_config.json
-  // "chat_template", a string or a list of {name, template} of which "default" is taken.
-  const std::string& chat_template_source() const;
+  // The special tokens that the files name, as ("eos_token", spelling): variables of a chat
+  // template. A token that the vocabulary lacks is among them.
+  absl::Span<const std::pair<std::string, std::string>> named_tokens() const;
+
+  // The model's own templates (chat_template.h chooses): chat_template.jinja and
+  // additional_chat_templates/NAME.jinja, else tokenizer_config.json "chat_template", a string
+  // ("default") or a list of {name, template}. Empty = none.
+  const std::vector<NamedTemplate>& chat_templates() const;
 
   // XXH3-128 in hex over tokenizer.json and tokenizer_config.json.
   std::string fingerprint() const;

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "engine/text/tokenizer/tokenizer_json.h"
 #include "engine/text/tokenizer/tokenizer_model.h"
 #include "proto/base/status_macros.h"
@@ -96,18 +98,10 @@ absl::Status ParsePreTokenizer(const element& e, const std::string& path, int de
   return absl::OkStatus();
 }
 
-// The reference numbers an added token that the model does not have by itself, whatever its id in
-// the file: after the model's tokens and the tokens added so far.
-int32_t NextAddedId(int64_t model_tokens, const std::vector<AddedToken>& added) {
-  int64_t next = model_tokens;
-  for (const AddedToken& token : added) next = std::max<int64_t>(next, token.id + 1);
-  return static_cast<int32_t>(next);
-}
-
 absl::Status ParseAddedTokens(const element& root, TokenizerFile* file) {
   array list;
+  file->model_tokens = file->vocabulary.num_tokens();
   if (root["added_tokens"].get(list) != simdjson::SUCCESS) return absl::OkStatus();
-  const int64_t model_tokens = file->vocabulary.num_tokens();
   size_t index = 0;
   for (const element item : list) {
     const std::string path = absl::StrCat("$.added_tokens[", index++, "]");
@@ -127,7 +121,7 @@ absl::Status ParseAddedTokens(const element& root, TokenizerFile* file) {
     token.single_word = BoolOr(o, "single_word", false);
     if (file->vocabulary.IdOf(content) != token.id) {
       // A gap is refused before the vocabulary grows over it.
-      const int32_t next = NextAddedId(model_tokens, file->added_tokens);
+      const int32_t next = NextAddedId(file->model_tokens, file->added_tokens);
       if (token.id <= next && !file->vocabulary.Add(content, token.id)) {
         return Malformed(path, "its id or its content belongs to another token");
       }
@@ -233,10 +227,21 @@ absl::Status CheckDecoder(const element& root) {
 
 }  // namespace
 
+int32_t NextAddedId(int64_t model_tokens, const std::vector<AddedToken>& added) {
+  int64_t next = model_tokens;
+  for (const AddedToken& token : added) next = std::max<int64_t>(next, token.id + 1);
+  return static_cast<int32_t>(next);
+}
+
 absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view json) {
   simdjson::dom::parser parser;
   element root;
-  const auto error = parser.parse(json.data(), json.size()).get(root);
+  auto error = parser.parse(json.data(), json.size()).get(root);
+  if (error != simdjson::SUCCESS) {
+    if (const std::optional<std::string> readable = WithoutOddNumbers(json); readable) {
+      error = parser.parse(*readable).get(root);
+    }
+  }
   if (error != simdjson::SUCCESS) {
     return Malformed("$", simdjson::error_message(error));
   }

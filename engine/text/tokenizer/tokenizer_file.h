@@ -22,8 +22,13 @@ struct TokenizerFile {
   bool nfc = false;
   PreTokenizer pre_tokenizer;
   std::vector<AddedToken> added_tokens;
+  int64_t model_tokens = 0;             // of `vocabulary`, without the added ones
   std::vector<int32_t> prefix, suffix;  // what the post-processor puts around a text
 };
+
+// The id that the reference gives an added token that is not in the vocabulary, whatever its id in
+// the file: after the model's tokens and the tokens added so far.
+int32_t NextAddedId(int64_t model_tokens, const std::vector<AddedToken>& added);
 
 // Parses the content of tokenizer.json. Errors: InvalidArgument for malformed content,
 // Unimplemented for what is not supported; both name the JSON path.

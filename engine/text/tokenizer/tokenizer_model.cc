@@ -134,7 +134,8 @@ absl::Status ParseTokenizerModel(const element& root, Vocabulary* vocabulary, Bp
   const std::string_view type = StringOr(model, "type", "BPE");
   if (type != "BPE") return Unsupported("$.model.type", type);
   double dropout;
-  if (model["dropout"].get(dropout) == simdjson::SUCCESS && dropout != 0) {
+  if (!IsNull(model, "dropout") &&
+      (model["dropout"].get(dropout) != simdjson::SUCCESS || dropout != 0)) {
     return Unsupported("$.model.dropout", "random merging");
   }
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {

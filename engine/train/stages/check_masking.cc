@@ -9,7 +9,7 @@ namespace trainerd::engine {
 
 absl::Status CheckMasking(AttemptContext& context) {
   ASSIGN_OR_RETURN(const v1::MaskingReport report,
-                   CheckMasking(context.data, context.config, *context.text.tokenizer));
+                   CheckMasking(context.data, context.config, context.text));
   v1::Event event;
   *event.mutable_masking_report() = report;
   context.events.Emit(std::move(event));

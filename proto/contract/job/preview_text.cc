@@ -20,7 +20,18 @@ std::string Mark(const std::string& text, bool trained, bool color) {
   return color ? absl::StrCat(kGreen, plain, kOff) : absl::StrCat("[[", plain, "]]");
 }
 
+std::string CutMark(int64_t cut_tokens, bool color) {
+  return absl::StrCat(color ? kBold : "", "[", CutText(cut_tokens), "]", color ? kOff : "");
+}
+
 }  // namespace
+
+std::string CutText(int64_t cut_tokens) {
+  std::string text = "data.max_length cuts here";
+  if (cut_tokens == 0) return text;
+  return absl::StrCat(text, ": ", FormatCount(cut_tokens), " more token",
+                      cut_tokens == 1 ? "" : "s");
+}
 
 std::string ItemTitle(const PreviewItem& item) {
   const std::string example = absl::StrCat("example ", item.example);
@@ -49,10 +60,13 @@ std::string CountsText(const TrainingCounts& counts) {
 
 std::vector<Segment> SplitByTraining(const PreviewItem& item) {
   std::vector<Segment> segments;
+  auto cut = item.cuts.begin();
   for (size_t i = 0; i < item.ids.size(); ++i) {
     const bool trained = IsTrained(item, i);
-    if (segments.empty() || segments.back().trained != trained)
-      segments.push_back({.trained = trained, .begin = i});
+    const bool cut_here = cut != item.cuts.end() && static_cast<size_t>(*cut) == i;
+    if (cut_here) ++cut;
+    if (segments.empty() || segments.back().trained != trained || cut_here)
+      segments.push_back({.trained = trained, .after_cut = cut_here, .begin = i});
     segments.back().end = i + 1;
   }
   return segments;
@@ -68,9 +82,11 @@ std::string RenderPreview(const PreviewItem& item, bool color) {
     std::string run;
     for (; next < item.texts.size() && item.texts[next].begin < segment.end; ++next)
       run += item.texts[next].text;
+    if (segment.after_cut) result += CutMark(0, color);
     // A character that began in the segment before may cover this whole segment.
     if (!run.empty()) result += Mark(run, segment.trained, color);
   }
+  if (item.cut_tokens > 0) result += CutMark(item.cut_tokens, color);
   return result + "\n";
 }
 

@@ -38,6 +38,12 @@ struct PreviewItem {
   std::vector<int64_t> labels;
   // Cover all ids, in order.
   std::vector<TokenText> texts;
+  // Tokens before which data.max_length cuts the conversation into pieces (packing: bfd_split);
+  // rising.
+  std::vector<int64_t> cuts;
+  // Tokens of the conversation that follow the last of ids: data.max_length cut them off, or they
+  // are in another sequence.
+  int64_t cut_tokens = 0;
 };
 
 // "example 4", "row 0, example 4".
@@ -54,9 +60,14 @@ TrainingCounts CountTraining(const PreviewItem& item);
 // "1,204 tokens, 310 trained (25 %)".
 std::string CountsText(const TrainingCounts& counts);
 
-// Tokens [begin, end) of an item, which are all trained or all not trained.
+// The mark of a cut: "data.max_length cuts here: 62 more tokens"; without a number for 0.
+std::string CutText(int64_t cut_tokens);
+
+// Tokens [begin, end) of an item, which are all trained or all not trained and are not cut.
 struct Segment {
   bool trained = false;
+  // One of PreviewItem::cuts is at its begin.
+  bool after_cut = false;
   size_t begin = 0;
   size_t end = 0;
 };
@@ -64,8 +75,8 @@ struct Segment {
 std::vector<Segment> SplitByTraining(const PreviewItem& item);
 
 // A title line with the counts, then the text. The trained part is green with `color`, in [[ ]]
-// without. A character that several tokens spell belongs to the first of them. Control characters
-// of the text are replaced (proto/base/plain_text.h).
+// without. Cuts are marked. A character that several tokens spell belongs to the first of them.
+// Control characters of the text are replaced (proto/base/plain_text.h).
 std::string RenderPreview(const PreviewItem& item, bool color);
 
 }  // namespace trainerd

@@ -6,12 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <limits>
 #include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/atomic_file.h"
@@ -37,10 +39,14 @@ bool IsHex(const std::string& text, size_t digits) {
   return text.size() == digits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-// A file of the folder itself: a manifest cannot make anyone verify or copy a file outside of it.
-bool IsPlainName(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\0') == std::string::npos;
+// A file of the folder, or of a folder in it: a manifest cannot make anyone verify or copy a file
+// outside of it.
+bool IsFileName(const std::string& name) {
+  if (name.find('\0') != std::string::npos) return false;
+  const std::vector<std::string> parts = absl::StrSplit(name, '/');
+  return parts.size() <= 2 && std::all_of(parts.begin(), parts.end(), [](const std::string& part) {
+           return !part.empty() && part != "." && part != "..";
+         });
 }
 
 absl::Status Bad(absl::string_view what) {
@@ -100,7 +106,7 @@ class Reader {
 absl::Status ParseFiles(const Json& files, Manifest* manifest) {
   int64_t total = 0;
   for (const auto& [name, entry] : files.items()) {
-    if (!IsPlainName(name) || name == kManifestName)
+    if (!IsFileName(name) || name == kManifestName)
       return Bad(absl::StrCat("\"", name, "\" is not the name of a file of the folder"));
     if (!entry.is_object()) return Bad(absl::StrCat("the entry of ", name, " is not an object"));
     Reader reader(entry);
@@ -259,7 +265,7 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& folder) {
 absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest) {
   std::vector<char> buffer(kReadBytes);
   for (const auto& [name, file] : manifest.files) {
-    if (!IsPlainName(name))
+    if (!IsFileName(name))
       return Bad(absl::StrCat("\"", name, "\" is not the name of a file of the folder"));
     RETURN_IF_ERROR(VerifyFile(absl::StrCat(folder, "/", name), file, &buffer));
   }

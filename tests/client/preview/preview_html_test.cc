@@ -69,6 +69,19 @@ TEST(PreviewHtmlTest, KeepsACharacterOfSeveralTokensWhole) {
   EXPECT_THAT(html, Not(HasSubstr("<mark></mark>")));
 }
 
+TEST(PreviewHtmlTest, MarksWhereMaxLengthCuts) {
+  PreviewItem item = Item("ab", {1});
+  item.cuts = {1};
+  item.cut_tokens = 9;
+  EXPECT_THAT(
+      Page({.items = {item}}),
+      HasSubstr("a</span></span><i class=\"cut\" data-cut=\"data.max_length cuts here\"></i>"
+                "<mark><span title=\"token 98: “b”\">b</span></mark>"
+                "<i class=\"cut\" data-cut=\"data.max_length cuts here: 9 more tokens\"></i>"
+                "</div>"));
+  EXPECT_THAT(Page({.items = {Item("ab", {1})}}), Not(HasSubstr("<i class=\"cut\"")));
+}
+
 TEST(PreviewHtmlTest, EscapesAllData) {
   PreviewItem item = Item("\"\n\t'&<x\x1b", {0});
   item.left_out = "<u>";

@@ -49,6 +49,24 @@ TEST(PreviewItemsTest, SplitsAPackedSequenceIntoConversations) {
   EXPECT_FALSE((*items)[1].texts[0].special);
 }
 
+TEST(PreviewItemsTest, ReadsCuts) {
+  const auto examples = ReadExamples(
+      Lines("{\"index\":0,\"ids\":[1,2],\"labels\":[1,2],\"tokens\":[\"a\",\"b\"],\"cuts\":[1],"
+            "\"cut_tokens\":7}"));
+  ASSERT_TRUE(examples.ok()) << examples.status();
+  EXPECT_THAT((*examples)[0].cuts, ElementsAre(1));
+  EXPECT_EQ((*examples)[0].cut_tokens, 7);
+  const char* row =
+      "{\"row\":5,\"index\":[0,1],\"cu_seqlens\":[0,1,2],\"ids\":[1,2],\"labels\":[1,2],"
+      "\"tokens\":[\"a\",\"b\"],\"cut_tokens\":";
+  const auto items = ReadPackedRows(Lines(row + std::string("[0,3]}")));
+  ASSERT_TRUE(items.ok()) << items.status();
+  EXPECT_EQ((*items)[0].cut_tokens, 0);
+  EXPECT_EQ((*items)[1].cut_tokens, 3);
+  EXPECT_THAT(std::string(ReadPackedRows(Lines(row + std::string("[3]}"))).status().message()),
+              HasSubstr("packed row 5 with lists that do not fit"));
+}
+
 TEST(PreviewItemsTest, NamesWhatDoesNotFit) {
   const std::pair<const char*, const char*> examples[] = {
       {"{\"ids\":[],\"labels\":[]}", "without a whole number \"index\""},

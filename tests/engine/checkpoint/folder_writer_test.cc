@@ -49,6 +49,23 @@ TEST(FolderWriterTest, PublishesWithManifestAndVerifies) {
   EXPECT_TRUE(VerifyFromDisk(folder / "step").ok());
 }
 
+TEST(FolderWriterTest, CopiesFilesOfAFolderInTheFolder) {
+  TempDir folder;
+  const std::string source = folder / "source";
+  std::filesystem::create_directories(source + "/templates");
+  Manifest manifest;
+  for (const char* name : {"a.txt", "templates/b.txt"}) {
+    ASSERT_TRUE(WriteFileAtomic(source + "/" + name, "text", 0644).ok());
+    manifest.files[name] = {4, ToHex(Xxh3("text"))};
+  }
+  auto writer = Writer(folder);
+  ASSERT_TRUE(CopyFolder(source, manifest, *writer).ok());
+  ASSERT_TRUE(writer->Publish(Example(), folder / "step", Allowed).ok());
+  EXPECT_EQ(ReadManifest(folder / "step")->files.size(), 2u);
+  EXPECT_TRUE(std::filesystem::exists(folder / "step/templates/b.txt"));
+  EXPECT_TRUE(VerifyFromDisk(folder / "step").ok());
+}
+
 TEST(FolderWriterTest, RemovesFolderWithoutPublish) {
   TempDir folder;
   {

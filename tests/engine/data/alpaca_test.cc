@@ -47,7 +47,7 @@ class AlpacaTest : public ::testing::Test {
       EXPECT_EQ(tokens, expected["tokens"]);
       EXPECT_EQ(data->report.target_tokens(), expected["target_tokens"]);
       EXPECT_EQ(ToHex(data->report.fingerprint()), expected["xxh3_128"].get<std::string>());
-      EXPECT_TRUE(MaskingStatus(*CheckMasking(*data, config, *text->tokenizer)).ok());
+      EXPECT_TRUE(MaskingStatus(*CheckMasking(*data, config, *text)).ok());
     }
   }
 

@@ -12,7 +12,7 @@ namespace {
 class MaskingCheckTest : public ::testing::Test {
  protected:
   MaskingCheckTest() : model_(WriteByteTokenizer(folder_, "")), config_(BaseConfig(model_, "")) {
-    tokenizer_ = *Tokenizer::Load(model_);
+    text_ = *OpenTextPipeline(config_);
     Add("question", "answer.", 1);
     Add("question", "another", 1);
   }
@@ -34,7 +34,7 @@ class MaskingCheckTest : public ::testing::Test {
   v1::MaskingReport Report() {
     data_.store = StoreOf(examples_);
     data_.train_sequences = RowsOf(rows_);
-    return *CheckMasking(data_, config_, *tokenizer_);
+    return *CheckMasking(data_, config_, text_);
   }
   static std::string Failed(const v1::MaskingReport& report) {
     std::string names;
@@ -47,7 +47,7 @@ class MaskingCheckTest : public ::testing::Test {
   const TempDir folder_;
   const std::string model_;
   v1::JobConfig config_;
-  std::unique_ptr<Tokenizer> tokenizer_;
+  TextPipeline text_;
   std::vector<TokenExample> examples_;
   std::vector<std::vector<uint32_t>> rows_;
   PreparedData data_;
@@ -55,7 +55,9 @@ class MaskingCheckTest : public ::testing::Test {
 
 TEST_F(MaskingCheckTest, PassesRowsThatAreRight) {
   const v1::MaskingReport report = Report();
-  EXPECT_EQ(report.checks_size(), 5);
+  ASSERT_EQ(report.checks_size(), 6);
+  EXPECT_EQ(report.checks(5).name(), "content_form");
+  EXPECT_EQ(report.checks(5).message(), "joined text");
   EXPECT_EQ(Failed(report), "");
   EXPECT_EQ(report.sampled_rows(), 2);
   EXPECT_DOUBLE_EQ(report.trained_fraction(), 14.0 / 30);
@@ -115,7 +117,7 @@ TEST_F(MaskingCheckTest, TheMiddleOfALongAnswerIsTrainedFromEndToEndByRight) {
     all_trained += std::count(batch.labels.begin(), batch.labels.end(), kIgnoreIndex) == 0;
   }
   ASSERT_GT(all_trained, 0);
-  EXPECT_EQ(Failed(*CheckMasking(*data, config, *tokenizer_)), "");
+  EXPECT_EQ(Failed(*CheckMasking(*data, config, text_)), "");
 }
 
 TEST_F(MaskingCheckTest, OnlyWarnsOfAnUnusualRatio) {

@@ -151,5 +151,94 @@ TEST_F(PrepareFindingsTest, WarnsOfAProfileWithATemplateThatThinks) {
   EXPECT_NE(Find(*Prepare(config), "TWO_THINKING_FORMS"), nullptr);
 }
 
+TEST_F(PrepareFindingsTest, NamesLineAndColumnInAnArray) {
+  const std::string good = R"({"messages":[{"role":"user","content":"a"},)"
+                           R"({"role":"assistant","content":"b"}]})";
+  EXPECT_EQ(Fault(Config("[\n" + good + ",\n  {\"messages\":\n [}]}]")).substr(0, 33),
+            "train.jsonl:4:3: the line is not ");
+  EXPECT_EQ(Fault(Config("[\n" + good + ",\n  {\"messages\": 3}]")).substr(0, 36),
+            "train.jsonl:3: \"messages\" is 3; it m");
+  const auto data = Prepare(Config("[\n" + good + ",\n\n" + good + "]"));
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->train.size(), 2u);
+  EXPECT_EQ(Find(*data, "DUPLICATE")->first_places(0), folder_.path() + "/train.jsonl:4");
+}
+
+TEST_F(PrepareFindingsTest, ListsKeysThatAreNotRead) {
+  const auto with = [](const std::string& keys) {
+    return "{" + keys + R"(,"messages":[{"role":"user","content":"a"},)" +
+           R"({"role":"assistant","content":"b"}]})" + "\n";
+  };
+  v1::JobConfig config = Config(with(R"("id":1)") + with(R"("id":2,"images":["a.jpg"])"));
+  config.mutable_data()->set_validation(folder_.Write("v.jsonl", with(R"("x\"y":null,"z":NaN)")));
+  auto data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  const v1::DataReport::Finding& finding = *Find(*data, "UNUSED_KEY");
+  EXPECT_EQ(finding.message(),
+            "keys of records are not read: \"id\" (line 1), \"images\" (line 2; only text is "
+            "trained), \"z\" (line 1 of file 2)");
+  EXPECT_EQ(finding.count(), 3);
+  EXPECT_FALSE(finding.error());
+  EXPECT_EQ(finding.first_places_size(), 3);
+  EXPECT_EQ(finding.first_places(2), folder_.path() + "/v.jsonl:1");
+  config.mutable_data()->mutable_findings()->set_unused_key(v1::FindingsConfig::REACTION_ERROR);
+  EXPECT_NE(Fault(config).find("(UNUSED_KEY, 3 times); data.findings makes this an error"),
+            std::string::npos);
+  config.mutable_data()->mutable_findings()->set_unused_key(v1::FindingsConfig::REACTION_IGNORE);
+  EXPECT_EQ(Find(*Prepare(config), "UNUSED_KEY"), nullptr);
+}
+
+TEST_F(PrepareFindingsTest, ListsAFewOfManyKeys) {
+  std::string row = R"({"messages":[{"role":"user","content":"a"},)"
+                    R"({"role":"assistant","content":"b"}])";
+  for (int i = 0; i < 30; ++i) row += ",\"k" + std::to_string(i) + "\":1";
+  const auto data = Prepare(Config(row + "}\n"));
+  ASSERT_TRUE(data.ok()) << data.status();
+  const std::string message = Find(*data, "UNUSED_KEY")->message();
+  EXPECT_NE(message.find("\"k19\" (line 1), and others"), std::string::npos) << message;
+  EXPECT_EQ(message.find("k20"), std::string::npos);
+}
+
+TEST_F(PrepareFindingsTest, EmptyAnswersAreBadRecordsIfTheJobMakesThemErrors) {
+  v1::JobConfig config = Config(Row("a", "") + Row("c", "d"));
+  config.mutable_data()->mutable_findings()->set_empty_answer(v1::FindingsConfig::REACTION_ERROR);
+  EXPECT_EQ(Fault(config).substr(0, 40), "train.jsonl:1: messages[1] is an answer ");
+  auto data = Prepare(config, {.keep_going = true});
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_TRUE(Find(*data, "EMPTY_ANSWER")->error());
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
+  data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->train.size(), 1u);
+  EXPECT_FALSE(Find(*data, "EMPTY_ANSWER")->error());
+}
+
+TEST_F(PrepareFindingsTest, ReportsAValidationFractionWithoutExample) {
+  v1::JobConfig config = Config(Row("a", "b"));
+  config.mutable_data()->set_validation_fraction(0.5);
+  EXPECT_EQ(Fault(config),
+            "data.validation_fraction 0.5 of 1 example yields no example to validate on; add data, "
+            "or set data.validation or data.validation_fraction: 0");
+  const auto data = Prepare(config, {.keep_going = true});
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_TRUE(Find(*data, "NO_ROWS")->error());
+  config = Config(Row("a", "b") + Row("c", "d"));
+  config.mutable_data()->set_validation_fraction(0.001);
+  EXPECT_EQ(Prepare(config)->validation.size(), 1u);
+}
+
+// Token 24, the only target of the validation file, is the first of a piece of 8, and the first
+// token of a piece is no target.
+TEST_F(PrepareFindingsTest, ReportsAValidationFileWithoutPieceToValidateOn) {
+  v1::JobConfig config = Config(Row("a", "b"));
+  config.mutable_data()->set_max_length(8);
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_BFD_SPLIT);
+  config.mutable_data()->set_validation(folder_.Write("v.jsonl", Row("abcd", "")));
+  ASSERT_TRUE(Prepare(config).ok());
+  config.mutable_data()->set_validation(folder_.Write("v.jsonl", Row("abcde", "")));
+  EXPECT_EQ(Fault(config).substr(0, 57),
+            "v.jsonl: no row can be trained on: 1 records read; check ");
+}
+
 }  // namespace
 }  // namespace trainerd::engine

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/data/masking_check.h"
 #include "proto/base/hash.h"
 #include "tests/engine/data/prepare_fixture.h"
 
@@ -176,6 +177,84 @@ TEST_F(PrepareTest, SettingsThatCannotWorkAreRefusedBeforeReading) {
   EXPECT_NE(Fault(config).find("data.chat_template: "), std::string::npos);
   config.mutable_data()->set_chat_template(folder_.Write("bad.jinja", "{% for %}"));
   EXPECT_NE(Fault(config).find("data.chat_template"), std::string::npos);
+}
+
+// As TRL's SFTTrainer makes them: the EOS token follows, unless the text ends with it.
+TEST_F(PrepareTest, TrainsPlainTextButItsFirstToken) {
+  v1::JobConfig config = Config(
+      "{\"text\":\"Hi, you\"}\n{\"text\":\"Ho<|im_end|>\"}\n"
+      "{\"text\":\" \\n\"}\n");
+  auto data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->report.format(), "text");
+  ASSERT_EQ(data->train.size(), 2u) << "blank text has nothing to learn";
+  EXPECT_EQ(Find(*data, "NO_TARGET")->first_places(0), folder_.path() + "/train.jsonl:3");
+  EXPECT_EQ(TrainExample(*data, 0).ids, Join({Bytes("Hi, you"), {kEnd}}));
+  EXPECT_EQ(TrainExample(*data, 0).labels, Join({Ignored(1), Bytes("i, you"), {kEnd}}));
+  EXPECT_EQ(TrainExample(*data, 1).ids, Join({Bytes("Ho"), {kEnd}}));
+  EXPECT_EQ(Find(*data, "CONTROL_TOKENS")->count(), 1);
+  EXPECT_EQ(Find(*data, "NO_ASSISTANT"), nullptr);
+  const auto text = OpenTextPipeline(config);
+  const auto report = CheckMasking(*data, config, *text);
+  ASSERT_TRUE(report.ok()) << report.status();
+  for (const auto& check : report->checks()) EXPECT_TRUE(check.passed()) << check.message();
+
+  config.mutable_data()->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_AS_TEXT);
+  data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(TrainExample(*data, 1).ids, Join({Bytes("Ho<|im_end|>"), {kEnd}}));
+  config.mutable_data()->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_ERROR);
+  EXPECT_EQ(Fault(config).substr(0, 40), "train.jsonl:2: \"text\" holds \"<|im_end|>\"");
+}
+
+TEST_F(PrepareTest, CutsPlainTextAtMaxLength) {
+  v1::JobConfig config = Config("{\"text\":\"" + std::string(20, 'x') + "\"}\n");
+  config.mutable_data()->set_max_length(8);
+  auto data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(TrainExample(*data, 0).labels, Join({Ignored(1), Bytes("xxxxxxx")}));
+  config.mutable_data()->set_packing(v1::DataConfig::PACKING_BFD_SPLIT);
+  data = Prepare(config);
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(data->train_sequences.num_documents(), 3);
+}
+
+TEST_F(PrepareTest, PutsTheTokenizersOwnStartInFrontOfPlainText) {
+  nlohmann::json file = nlohmann::json::parse(std::ifstream(model_ + "/tokenizer.json"));
+  file["post_processor"] = {
+      {"type", "TemplateProcessing"},
+      {"single",
+       {{{"SpecialToken", {{"id", "<|im_start|>"}, {"type_id", 0}}}},
+        {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}}},
+      {"pair", nlohmann::json::array()},
+      {"special_tokens",
+       {{"<|im_start|>",
+         {{"id", "<|im_start|>"}, {"ids", {kStart}}, {"tokens", {"<|im_start|>"}}}}}}};
+  folder_.Write("model/tokenizer.json", file.dump());
+  folder_.Write("model/tokenizer_config.json",
+                R"({"bos_token":"<|im_start|>","eos_token":"<|im_end|>"})");
+  const auto data = Prepare(Config("{\"text\":\"Hi\"}\n"));
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_EQ(TrainExample(*data, 0).ids, Join({{kStart}, Bytes("Hi"), {kEnd}}));
+  EXPECT_EQ(TrainExample(*data, 0).labels, Join({Ignored(1), Bytes("Hi"), {kEnd}}));
+}
+
+TEST_F(PrepareTest, PlainTextNeedsNoChatTemplate) {
+  v1::JobConfig config = Config("{\"text\":\"Hi\"}\n");
+  config.mutable_data()->set_chat_template("model");
+  EXPECT_TRUE(Prepare(config).ok());
+  config.mutable_data()->add_train()->set_path(folder_.Write("chat.jsonl", Row("a", "b")));
+  EXPECT_NE(Fault(config).find("has no chat template; set data.chat_template: chatml"),
+            std::string::npos);
+}
+
+TEST_F(PrepareTest, RefusesPlainTextWithoutEosToken) {
+  folder_.Write("model/tokenizer_config.json", "{}");
+  v1::JobConfig config = Config("{\"text\":\"Hi\"}\n");
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
+  EXPECT_EQ(Fault(config),
+            "train.jsonl:1: a {\"text\": …} record ends with the tokenizer's eos_token, and "
+            "tokenizer_config.json names none; add it");
 }
 
 }  // namespace

@@ -191,6 +191,21 @@ int64_t Parameters(const ModelConfig& config) {
   return total;
 }
 
+// An odd number (engine/formats/json.h) is an error only in a key that is read.
+TEST(ModelConfigTest, ReadsOddNumbersInUnusedKeys) {
+  const auto with = [](const char* entry) {
+    std::string text = Llama().dump();
+    return ParseModelConfig(text.insert(1, entry), "config.json").status();
+  };
+  EXPECT_TRUE(with(R"("x": [NaN, -Infinity, 1e999, 100000000000000000000000],)").ok());
+  const std::string eps(with(R"("rms_norm_eps": NaN,)").message());
+  EXPECT_THAT(eps, HasSubstr("\"rms_norm_eps\" is NaN; it must be a number above 0"));
+  const std::string positions(with(R"("max_position_embeddings": 1e999,)").message());
+  EXPECT_THAT(positions, HasSubstr("\"max_position_embeddings\" is Infinity; it must be"));
+  EXPECT_THAT(std::string(with("\n x").message()),
+              HasSubstr("config.json: line 2, column 2: syntax error"));
+}
+
 TEST(WeightSpecTest, KnownModelsHaveTheirPublishedSize) {
   // SmolLM2-135M has 134,515,008 parameters, Qwen3-0.6B 596,049,920 (model cards).
   Json smollm2 = Llama();

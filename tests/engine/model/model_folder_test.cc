@@ -87,6 +87,10 @@ TEST_F(ModelFolderTest, ReportsDamagedIndexes) {
   WriteFile(index, R"({"weight_map": {"c": "one.safetensors"}})");
   EXPECT_THAT(Message(HfFolder::Open(dir_.path()).status()),
               HasSubstr("\"c\" is not in one.safetensors"));
+  WriteFile(index, R"({"weight_map": {"a": NaN}})");
+  EXPECT_THAT(Message(HfFolder::Open(dir_.path()).status()), HasSubstr("\"a\" has no file name"));
+  WriteFile(index, R"({"metadata": {"n": 1e999}, "weight_map": {"a": "one.safetensors"}})");
+  EXPECT_TRUE(HfFolder::Open(dir_.path()).ok());
   WriteFile(index, R"({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}})");
   EXPECT_THAT(Message(HfFolder::Open(dir_.path()).status()), HasSubstr("tensor \"a\" is in"));
 }
@@ -143,10 +147,15 @@ TEST_F(ModelFolderTest, CopiesTheOtherFilesOfTheFolder) {
   WriteFile(dir_.path() + "/config.json", "{}");
   WriteFile(dir_.path() + "/tokenizer.json", "tok");
   WriteFile(dir_.path() + "/notes.txt", "private");
+  std::filesystem::create_directory(dir_.path() + "/additional_chat_templates");
+  WriteFile(dir_.path() + "/additional_chat_templates/tool_use.jinja", "{{ tools }}");
+  WriteFile(dir_.path() + "/additional_chat_templates/notes.txt", "private");
   const auto files = CopyModelFiles(dir_.path(), out.path());
   ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_EQ(files->size(), 2u);
+  EXPECT_EQ(files->size(), 3u);
+  EXPECT_EQ(files->count("additional_chat_templates/tool_use.jinja"), 1u);
   EXPECT_FALSE(std::filesystem::exists(out.path() + "/notes.txt"));
+  EXPECT_FALSE(std::filesystem::exists(out.path() + "/additional_chat_templates/notes.txt"));
   Manifest manifest;
   manifest.files = *files;
   EXPECT_TRUE(VerifyFolder(out.path(), manifest).ok());

@@ -10,6 +10,7 @@ namespace trainerd::engine {
 namespace {
 
 using ::testing::HasSubstr;
+using ::trainerd::testing::ReadText;
 using Json = nlohmann::ordered_json;
 
 const Tokenizer& TestTokenizer() {
@@ -134,6 +135,156 @@ TEST(ChatTemplateTest, GivesTemplatesTheirVariables) {
   EXPECT_EQ(all->Render(Json::array(), options)->text,
             "<|im_end|> <|endoftext|> False [{\"z\": 1, \"a\": 2}] False 02.01.2026 True");
   EXPECT_EQ(Parse("{{ tools is none }}")->Render(Json::array(), {})->text, "True");
+}
+
+TEST(ChatTemplateTest, LeavesOutKeysThatAreNull) {
+  EXPECT_EQ(SpansOf("{% for m in messages %}{{ m.content }}{{ m.name is defined }}"
+                    "{% for c in m.tool_calls %}{{ c.id }}{% endfor %}{% endfor %}",
+                    R"([{"role": "assistant", "content": null, "name": null,
+                         "tool_calls": [{"id": "x"}]}])"),
+            "[0.False][0+x]");
+}
+
+TEST(ChatTemplateTest, SpecialTokensThatTheFilesNameAreVariables) {
+  TempDir folder;
+  folder.Write("tokenizer.json", ReadText(TRAINERD_SOURCE_DIR +
+                                          "/tests/golden/text/tokenizers/qwen3/tokenizer.json"));
+  folder.Write("tokenizer_config.json",
+               R"({"cls_token": "<cls>", "extra_special_tokens": {"vision_start": "<|v|>"}})");
+  const auto tokenizer = Tokenizer::Load(folder.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const auto t = ChatTemplate::FromSource(
+      "{{ cls_token }} {{ vision_start }} {{ eos_token is defined }}", **tokenizer);
+  EXPECT_EQ((*t)->Render(Json::array(), {})->text, "<cls> <|v|> False");
+}
+
+// A template in the manner of vision models: it only loops over parts.
+constexpr char kParts[] =
+    "{% for m in messages %}<{{ m.role }}>{% for part in m.content %}{% if part.type == 'image' %}"
+    "[image]{% elif part.type == 'text' %}{{ part.text|trim }};{% endif %}{% endfor %}"
+    "{% endfor %}";
+// The same that also takes text.
+const std::string kBoth =
+    "{% for m in messages %}<{{ m.role }}>{% if m.content is string %}{{ m.content }}{% else %}"
+    "{% for part in m.content %}{{ part.text|trim }};{% endfor %}{% endif %}{% endfor %}";
+
+constexpr char kTextAndList[] = R"([{"role": "user", "content": "one"},
+    {"role": "assistant", "content": [{"type": "text", "text": "two "},
+                                      {"type": "text", "text": "three"}]}])";
+
+TEST(ChatTemplateTest, GivesListsToTemplatesThatPrintThem) {
+  EXPECT_EQ(SpansOf(kBoth, kTextAndList),
+            "[0.<user>][0+one][1.<assistant>][1+two][1.;][1+three][1.;]");
+  EXPECT_EQ(Parse(kBoth)->content_form(), ContentForm::kList);
+}
+
+TEST(ChatTemplateTest, JoinsListsForTemplatesThatDoNotPrintThem) {
+  EXPECT_EQ(SpansOf("{% for m in messages %}<{{ m.content }}>{% endfor %}", kTextAndList),
+            "[0.<][0+one][0.>][1.<][1+two three][1.>]");
+  // This one drops content that is no text.
+  const std::string drops =
+      "{% for m in messages %}<{{ m.content if m.content is string else '' }}>{% endfor %}";
+  EXPECT_EQ(SpansOf(drops, kTextAndList), "[0.<][0+one][0.>][1.<][1+two three][1.>]");
+  EXPECT_EQ(Parse(drops)->content_form(), ContentForm::kJoinedText);
+  // And this one prints the first part alone.
+  EXPECT_EQ(SpansOf("{% for m in messages %}{{ m.content if m.content is string else "
+                    "m.content[0].text }},{% endfor %}",
+                    kTextAndList),
+            "[0+one][0.,][1+two three][1.,]");
+}
+
+TEST(ChatTemplateTest, GivesTextAsOnePartToTemplatesThatPrintOnlyLists) {
+  EXPECT_EQ(SpansOf(kParts, kTextAndList),
+            "[0.<user>][0+one][0.;][1.<assistant>][1+two][1.;][1+three][1.;]");
+}
+
+TEST(ChatTemplateTest, DecidesTheFormForEachRole) {
+  const std::string source =
+      "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}"
+      "{{ part.text }};{% endfor %}{% else %}{{ m.content }}.{% endif %}{% endfor %}";
+  EXPECT_EQ(SpansOf(source, kTextAndList), "[0+one][0.;][1+two three][1..]");
+}
+
+TEST(ChatTemplateTest, RendersDeveloperAsSystemWhereOnlySystemIsPrinted) {
+  const char* messages =
+      R"([{"role": "developer", "content": "d"}, {"role": "user", "content": "u"}])";
+  const std::string knows_system =
+      "{% for m in messages %}{% if m.role == 'system' or m.role == 'user' %}"
+      "<{{ m.role }}>{{ m.content }}{% endif %}{% endfor %}";
+  EXPECT_EQ(SpansOf(knows_system, messages), "[0.<system>][0+d][1.<user>][1+u]");
+  EXPECT_EQ(SpansOf("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", messages),
+            "[0.<developer>][0+d][1.<user>][1+u]");
+}
+
+TEST(ChatTemplateTest, ChoosesNamedTemplatesAsTransformersDoes) {
+  const auto of = [](const std::vector<NamedTemplate>& templates) {
+    return *ChatTemplate::FromTemplates(templates, TestTokenizer());
+  };
+  const auto text = [](const ChatTemplate& t, const Json& tools) {
+    const auto rendered = t.Render(Json::array(), {.tools = tools});
+    return rendered.ok() ? rendered->text : std::string(rendered.status().message());
+  };
+  const auto both =
+      of({{"tool_use", "T{% generation %}{% endgeneration %}"}, {"default", "D"}, {"rag", "R"}});
+  EXPECT_EQ(text(*both, nullptr), "D");
+  EXPECT_EQ(text(*both, Json::array()), "T");
+  EXPECT_FALSE(both->has_generation_marks());
+  EXPECT_TRUE(both->has_generation_marks({.tools = Json::array()}));
+  EXPECT_NE(both->fingerprint(), of({{"default", "D"}})->fingerprint());
+  EXPECT_EQ(text(*of({{"default", "D"}, {"rag", "R"}}), Json::array()), "D");
+  EXPECT_THAT(text(*of({{"tool_use", "T"}}), nullptr), HasSubstr("the conversation has no tools"));
+  EXPECT_THAT(std::string(ChatTemplate::FromTemplates({{"rag", "R"}, {"x", "X"}}, TestTokenizer())
+                              .status()
+                              .message()),
+              HasSubstr("chat templates rag, x, but none named default"));
+  EXPECT_THAT(std::string(ChatTemplate::FromTemplates({{"tool_use", "{% if %}"}}, TestTokenizer())
+                              .status()
+                              .message()),
+              HasSubstr("template tool_use: template line 1"));
+}
+
+TEST(ChatTemplateTest, RecordsWhichFieldsWereRendered) {
+  const auto rendered =
+      Parse("{% for m in messages %}{{ m.name }}{{ m.content }}{% endfor %}{{ tools|tojson }}")
+          ->Render(Json::parse(R"([{"role": "user", "content": "a", "name": "b", "x": "c"}])"),
+                   {.tools = Json::parse(R"([{"name": "f"}])")});
+  ASSERT_TRUE(rendered.ok()) << rendered.status();
+  EXPECT_FALSE(rendered->IsKeyRendered(0, 0));
+  EXPECT_TRUE(rendered->IsKeyRendered(0, 1));
+  EXPECT_TRUE(rendered->IsKeyRendered(0, 2));
+  EXPECT_FALSE(rendered->IsKeyRendered(0, 3));
+  EXPECT_TRUE(rendered->rendered_tools);
+  EXPECT_FALSE(Parse("{{ tools is none }}{% for t in tools %}{% endfor %}")
+                   ->Render(Json::array(), {.tools = Json::parse(R"([{"name": "f"}])")})
+                   ->rendered_tools);
+}
+
+TEST(ChatTemplateTest, CountsToolsThatAMessagePrintsAsRendered) {
+  const auto rendered =
+      Parse("{% for m in messages %}{{ m.content }}{{ tools|tojson }}{% endfor %}")
+          ->Render(Json::parse(R"([{"role": "user", "content": "a"}])"),
+                   {.tools = Json::parse(R"([{"name": "f"}])")});
+  ASSERT_TRUE(rendered.ok()) << rendered.status();
+  EXPECT_TRUE(rendered->rendered_tools);
+  EXPECT_EQ(Spans(*rendered), R"([0+a][0.[{"name": "f"}]])");
+}
+
+TEST(ChatTemplateTest, SeesArgumentsThatAreQuotedTwice) {
+  const auto quoted = [](const std::string& expression, const char* arguments) {
+    const std::string messages =
+        std::string(R"([{"role": "assistant", "tool_calls": [{"function": {"arguments": )") +
+        arguments + "}}]}]";
+    const auto rendered =
+        Parse("{% set call = messages[0].tool_calls[0].function %}{{ " + expression + " }}")
+            ->Render(Json::parse(messages), {});
+    EXPECT_TRUE(rendered.ok()) << rendered.status();
+    return rendered.ok() && rendered->quoted_arguments;
+  };
+  EXPECT_TRUE(quoted("call.arguments|tojson", R"("{\"a\": 1}")"));
+  EXPECT_TRUE(quoted("{'call': call}|tojson", R"(" [1]")"));
+  EXPECT_FALSE(quoted("call.arguments", R"("{\"a\": 1}")"));
+  EXPECT_FALSE(quoted("call.arguments|tojson", R"({"a": "{}"})"));
+  EXPECT_FALSE(quoted("call.arguments|tojson", R"("Paris")"));
 }
 
 // A template is never recognised by its text: changed templates change what is rendered.

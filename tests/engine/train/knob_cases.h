@@ -147,15 +147,25 @@ inline constexpr char kOddJob[] =
 inline constexpr char kThinkingJob[] =
     "data: {profile: emoji_think, chat_template: $DIR/thinking.jinja";
 
-// data.findings: what becomes an error ends the run, and what is ignored is not in the report.
+// data.findings: what becomes an error ends the run, and what is ignored is not in the report. By
+// default an empty answer is a bad record, which ends the run.
 inline void AddFindingCases(std::vector<Case>* cases) {
   const google::protobuf::Descriptor& findings = *v1::FindingsConfig::descriptor();
   for (int i = 0; i < findings.field_count(); ++i) {
     const std::string name(findings.field(i)->name());
-    const char* job = name == "two_thinking_forms" ? kThinkingJob : kOddJob;
+    const std::string key = absl::StrCat("data.findings.", name);
+    if (name == "empty_answer") {
+      for (const char* word : {"warn", "ignore"}) {
+        cases->push_back({key, absl::StrCat(kOddJob, "}"),
+                          absl::StrCat(kOddJob, ", findings: {", name, ": ", word, "}}"), kEnd});
+      }
+      continue;
+    }
+    const std::string job = absl::StrCat(name == "two_thinking_forms" ? kThinkingJob : kOddJob,
+                                         ", findings: {empty_answer: warn");
     for (const auto& [word, seen] : {std::pair{"error", kEnd}, std::pair{"ignore", kFindings}}) {
-      cases->push_back({absl::StrCat("data.findings.", name), absl::StrCat(job, "}"),
-                        absl::StrCat(job, ", findings: {", name, ": ", word, "}}"), seen});
+      cases->push_back(
+          {key, absl::StrCat(job, "}}"), absl::StrCat(job, ", ", name, ": ", word, "}}"), seen});
     }
   }
 }

@@ -153,12 +153,15 @@ class KnobsTest : public ::testing::Test {
     testing::WriteText(folder / "odd_validation.jsonl", validation);
     testing::WriteText(
         folder / "odd.jsonl",
-        absl::StrCat(validation, Conversation({{"Hi", "Hello"}}), Conversation({{"Hi", "Hello"}}),
-                     R"({"messages": [{"role": "user", "content": "No answer"}]})", "\n",
-                     Conversation({{"Nothing?", ""}}), Conversation({{repeated, repeated}}),
-                     Conversation({{"Bytes?", "\xEF\xBF\xBD"}}),
-                     Conversation({{"Twice?", "Ended<|im_end|>"}}), Conversation({{"Wave?", "~"}}),
-                     Conversation({{std::string(200, 'q'), "Long"}})));
+        absl::StrCat(
+            validation, Conversation({{"Hi", "Hello"}}), Conversation({{"Hi", "Hello"}}),
+            R"({"messages": [{"role": "user", "content": "No answer"}]})", "\n",
+            R"({"id": 7, "messages": [{"role": "user", "content": "Who?", "name": "Ann"}, )"
+            R"({"role": "assistant", "content": "Ann"}]})",
+            "\n", Conversation({{"Nothing?", ""}}), Conversation({{repeated, repeated}}),
+            Conversation({{"Bytes?", "\xEF\xBF\xBD"}}),
+            Conversation({{"Twice?", "Ended<|im_end|>"}}), Conversation({{"Wave?", "~"}}),
+            Conversation({{std::string(200, 'q'), "Long"}})));
     testing::MakeTinyModel(folder / "lossy_model");
     const std::string tokenizer = folder / "lossy_model/tokenizer.json";
     nlohmann::json json = nlohmann::json::parse(ReadText(tokenizer));

@@ -3,6 +3,7 @@
 // made by the code that makes them for training.
 #include "engine/train/sample_generator.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "engine/data/examples/example_pipeline.h"
@@ -104,6 +105,26 @@ TEST(SampleGeneratorTest, SamplesFollowControlTokens) {
   }
   ASSERT_EQ(answers.size(), 2u);
   EXPECT_NE(answers["warn"], answers["as_text"]);
+}
+
+// An odd number (engine/formats/json.h) in a key that is read.
+TEST(SampleGeneratorTest, NamesEosTokenIdThatIsNoId) {
+  TempDir folder;
+  const TinyJob job(folder);
+  const v1::JobConfig config = job.Config("").config();
+  const auto text = OpenTextPipeline(config);
+  ASSERT_TRUE(text.ok()) << text.status();
+  const auto status = [&](const std::string& generation_config) {
+    WriteText(folder / "model/generation_config.json", generation_config);
+    return SampleGenerator::Create(folder / "model", *text->tokenizer, *text->chat_template,
+                                   {.now = config.data().now()})
+        .status();
+  };
+  EXPECT_TRUE(status(R"({"max_time": Infinity, "eos_token_id": [1, 2]})").ok());
+  EXPECT_THAT(std::string(status(R"({"eos_token_id": [1, 1e999]})").message()),
+              ::testing::HasSubstr("\"eos_token_id\" has the value Infinity"));
+  EXPECT_THAT(std::string(status("{\n]").message()),
+              ::testing::HasSubstr("generation_config.json: line 2, column 1"));
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ void TaggedText::AppendRange(const TaggedText& other, size_t begin, size_t end) 
 
 void TaggedText::Claim(int32_t message, bool generation) {
   for (TagRun& run : runs_) {
-    if (run.tag.message < 0) run.tag = {message, false, run.tag.generation};
+    if (run.tag.message < 0) run.tag.Claim(message);
     if (generation) run.tag.generation = true;
   }
 }

@@ -11,6 +11,14 @@
 
 namespace trainerd::engine::jinja {
 
+// Tag::field of the variable `tools`.
+constexpr uint8_t kToolsField = 255;
+// Keys of a message that have a number of their own; the others share the last one.
+constexpr size_t kMaxFields = 64;
+constexpr uint8_t FieldOfKey(size_t position) {
+  return static_cast<uint8_t>((position < kMaxFields ? position : kMaxFields - 1) + 1);
+}
+
 // The origin of a byte of text.
 struct Tag {
   // Index of the message to which the byte belongs; -1 = none (yet).
@@ -19,6 +27,17 @@ struct Tag {
   bool content = false;
   // Set for text written inside {% generation %}.
   bool generation = false;
+  // The key of the message that holds the value, by its position from 1 (see FieldOfKey); or
+  // kToolsField. 0 = none.
+  uint8_t field = 0;
+  // Set for the arguments of a tool call that are JSON text.
+  bool json_text = false;
+
+  // The template's own text in `message`; what else is known of the origin stays.
+  void Claim(int32_t of_message) {
+    message = of_message;
+    content = false;
+  }
 
   bool operator==(const Tag&) const = default;
 };

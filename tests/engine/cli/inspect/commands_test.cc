@@ -74,6 +74,38 @@ TEST_F(InspectTest, PreviewPrintsEachExampleInFileOrder) {
   EXPECT_EQ(lines[1]["left_out"], "no target");
 }
 
+TEST_F(InspectTest, PreviewMarksWhereMaxLengthCuts) {
+  const std::string rows = Row("Hi", std::string(100, 'x')) + Row("a", "b");
+  const auto preview = [&](const std::string& more, bool packed) {
+    const std::string job = Job(rows, more);
+    const Result result = Output([&](std::FILE* out) {
+      return RunPreview({.job_file = job, .limit = 10, .packed = packed}, out);
+    });
+    EXPECT_TRUE(result.status.ok()) << result.status;
+    return result.lines();
+  };
+  // 21 tokens of question and header, 100 of the answer, its end and a newline.
+  std::vector<json> lines = preview("", false);
+  EXPECT_EQ(lines[0]["ids"].size(), 64u);
+  EXPECT_EQ(lines[0]["cut_tokens"], 123 - 64);
+  EXPECT_FALSE(lines[0].contains("cuts"));
+  EXPECT_FALSE(lines[1].contains("cut_tokens"));
+  lines = preview("", true);
+  const bool first = lines[0]["index"][0] == 0;
+  EXPECT_EQ(lines[first ? 0 : 1]["cut_tokens"], json({123 - 64}));
+  EXPECT_FALSE(lines[first ? 1 : 0].contains("cut_tokens"));
+  lines = preview("  packing: bfd_split\n", false);
+  EXPECT_EQ(lines[0]["ids"].size(), 123u);
+  EXPECT_EQ(lines[0]["cuts"], json({64}));
+  EXPECT_FALSE(lines[0].contains("cut_tokens"));
+  lines = preview("  packing: bfd_split\n", true);
+  int64_t marked = 0;
+  for (const json& line : lines) {
+    if (line.contains("cut_tokens")) marked += line["cut_tokens"][0].get<int64_t>();
+  }
+  EXPECT_EQ(marked, 123 - 64) << "the first piece is followed by the second";
+}
+
 TEST_F(InspectTest, PreviewStopsAtTheLimitAcrossFiles) {
   folder_.Write("second.jsonl", Row("c", "d") + Row("e", "f"));
   const std::string job = Job(Row("a", "b"));

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "engine/data/masking_check.h"
 #include "engine/data/prepare.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "tests/engine/data/test_data.h"
@@ -96,7 +97,8 @@ class NewcomerFixture : public ::testing::Test {
     if (!text.ok()) return text.status();
     absl::StatusOr<PreparedData> data =
         PrepareData(config, *text, nullptr, {.num_threads = 1, .cache_folder = cache_folder});
-    tokenizer_ = std::move(text->tokenizer);
+    text_ = *std::move(text);
+    tokenizer_ = text_.tokenizer.get();
     return data;
   }
   // Why the job fails, without the folder's random name.
@@ -140,6 +142,15 @@ class NewcomerFixture : public ::testing::Test {
     }
     return texts;
   }
+  // The message of the masking report's check content_form.
+  std::string ContentForm(const PreparedData& data, const v1::JobConfig& job) const {
+    const absl::StatusOr<v1::MaskingReport> report = CheckMasking(data, job, text_);
+    EXPECT_TRUE(report.ok()) << report.status();
+    for (const auto& check : report->checks()) {
+      if (check.name() == "content_form") return check.message();
+    }
+    return "";
+  }
   int64_t CountIds(const PreparedData& data, size_t i, const std::string& token) const {
     int64_t count = 0;
     for (const int32_t id : TrainExample(data, i).ids) {
@@ -150,7 +161,8 @@ class NewcomerFixture : public ::testing::Test {
 
   const TempDir folder_;
   const std::string model_;
-  std::unique_ptr<Tokenizer> tokenizer_;  // of the last Prepare
+  TextPipeline text_;  // of the last Prepare
+  const Tokenizer* tokenizer_ = nullptr;
 };
 
 }  // namespace trainerd::engine

@@ -2,6 +2,7 @@
 // Expectations: what a user must read to find and mend a bad row.
 #include "engine/data/source/conversation.h"
 
+#include "gmock/gmock.h"
 #include "tests/engine/data/test_data.h"
 
 namespace trainerd::engine {
@@ -12,13 +13,12 @@ struct Parsed {
   Conversation conversation;
 };
 
-Parsed Parse(std::string line) {
+Parsed Parse(std::string line, SourceFormat format = SourceFormat::kMessages) {
   const size_t size = line.size();
   line.resize(size + kJsonPadding);
   ConversationParser parser;
   Parsed parsed;
-  parsed.fault = parser.Parse(std::string_view(line).substr(0, size), SourceFormat::kMessages,
-                              &parsed.conversation);
+  parsed.fault = parser.Parse(std::string_view(line).substr(0, size), format, &parsed.conversation);
   return parsed;
 }
 
@@ -45,7 +45,7 @@ TEST(ConversationParserTest, ReadsAConversationWithEverythingTheTemplateMayUse) 
   const Conversation& conversation = parsed.conversation;
   ASSERT_EQ(conversation.messages.size(), 5u);
   EXPECT_EQ(conversation.messages[1]["content"], "ü 😀");
-  EXPECT_TRUE(conversation.messages[2]["content"].is_null());
+  EXPECT_FALSE(conversation.messages[2].contains("content")) << "null counts as absent";
   EXPECT_EQ(conversation.messages[2]["tool_calls"].dump(),
             R"([{"function":{"name":"f","arguments":{"x":1,"y":1.0}}}])")
       << "key order and number types are kept";
@@ -53,13 +53,16 @@ TEST(ConversationParserTest, ReadsAConversationWithEverythingTheTemplateMayUse) 
   EXPECT_EQ(conversation.variables["enable_thinking"], false);
 }
 
-TEST(ConversationParserTest, JoinsTextParts) {
-  const Parsed parsed = Parse(
-      WithMessages(R"({"role":"user","content":[{"type":"text","text":"a"},"b",{"text":"c"}]},)"
-                   R"({"role":"assistant","content":[]})"));
+TEST(ConversationParserTest, GivesEachTextPartItsType) {
+  const Parsed parsed = Parse(WithMessages(
+      R"({"role":"user","content":[{"type":"text","text":"a","image":null},"b",{"text":"c"},)"
+      R"({"type":"input_text","text":"d"}]},{"role":"assistant","content":[]})"));
   ASSERT_FALSE(parsed.fault);
-  EXPECT_EQ(parsed.conversation.messages[0]["content"], "abc");
-  EXPECT_EQ(parsed.conversation.messages[1]["content"], "");
+  EXPECT_EQ(
+      parsed.conversation.messages[0]["content"],
+      nlohmann::ordered_json::parse(R"([{"type":"text","text":"a"},{"type":"text","text":"b"},)"
+                                    R"({"text":"c","type":"text"},{"type":"text","text":"d"}])"));
+  EXPECT_EQ(parsed.conversation.messages[1]["content"].dump(), "[]");
 }
 
 TEST(ConversationParserTest, AnAssistantMessageWithoutContentIsEmpty) {
@@ -72,10 +75,94 @@ TEST(ConversationParserTest, TakesToolsThatAreJsonText) {
   EXPECT_EQ(Parse(R"({"messages":[{"role":"user","content":"a"}],"tools":"[{\"name\":\"f\"}]"})")
                 .conversation.tools.dump(),
             R"([{"name":"f"}])");
-  EXPECT_TRUE(Parse(R"({"messages":[{"role":"user","content":"a"}],"tools":[]})")
+  EXPECT_EQ(
+      Parse(R"({"messages":[{"role":"user","content":"a"}],"tools":[]})").conversation.tools.dump(),
+      "[]");
+  EXPECT_TRUE(Parse(R"({"messages":[{"role":"user","content":"a"}],"tools":""})")
                   .conversation.tools.is_null());
   EXPECT_EQ(FaultOf(R"({"messages":[{"role":"user","content":"a"}],"tools":3})"),
             "BAD_SCHEMA 0 \"tools\" is 3; it must be a list of functions");
+}
+
+// As in transformers 5 (apply_chat_template): only keys of the message itself are dropped.
+TEST(ConversationParserTest, DropsKeysOfRecordAndMessagesWhoseValueIsNull) {
+  const Parsed parsed =
+      Parse(R"({"tools":null,"system":null,"chat_template_kwargs":null,"id":null,"messages":[)"
+            R"({"role":"user","content":"a","name":null,"weight":null,"train":null},)"
+            R"({"role":"assistant","content":null,"reasoning_content":"r","tool_calls":null},)"
+            R"({"role":"assistant","content":null,"tool_calls":[{"id":null,"function":)"
+            R"({"name":"f","arguments":{"x":null}}}]}]})");
+  ASSERT_FALSE(parsed.fault) << parsed.fault->message;
+  const Conversation& conversation = parsed.conversation;
+  EXPECT_EQ(conversation.messages[0].dump(), R"({"role":"user","content":"a"})");
+  EXPECT_EQ(conversation.messages[1].dump(), R"({"role":"assistant","reasoning_content":"r"})");
+  EXPECT_EQ(conversation.messages[2].dump(),
+            R"({"role":"assistant","tool_calls":[{"id":null,"function":)"
+            R"({"name":"f","arguments":{"x":null}}}]})");
+  EXPECT_TRUE(conversation.tools.is_null());
+  EXPECT_THAT(conversation.unused_keys, ::testing::IsEmpty());
+}
+
+TEST(ConversationParserTest, ListsKeysThatItDoesNotRead) {
+  EXPECT_THAT(Parse(R"({"id":1,"messages":[{"role":"user","content":"a"}],"tools":[],"images":[]})")
+                  .conversation.unused_keys,
+              ::testing::ElementsAre("id", "images"));
+  EXPECT_THAT(Parse(R"({"text":"a","meta":{"x":1}})", SourceFormat::kText).conversation.unused_keys,
+              ::testing::ElementsAre("meta"));
+}
+
+TEST(ConversationParserTest, ReadsPlainText) {
+  const Parsed parsed = Parse(R"({"text":"ü\nb"})", SourceFormat::kText);
+  ASSERT_FALSE(parsed.fault) << parsed.fault->message;
+  EXPECT_EQ(parsed.conversation.text, "ü\nb");
+  EXPECT_EQ(Parse(R"({"text":3})", SourceFormat::kText).fault->message,
+            "\"text\" is 3; it must be text");
+  EXPECT_EQ(
+      Parse(R"({"text":null,"id":1})", SourceFormat::kText).fault->message,
+      "the record has no \"text\"; it has the keys \"id\"; the file's first record has the form "
+      "text");
+}
+
+TEST(ConversationParserTest, ReadsOddNumbersInUnusedKeys) {
+  const Parsed parsed =
+      Parse(R"({"score":[NaN,-Infinity,1e999],"id":123456789012345678901234567890,)"
+            R"("messages":[{"role":"user","content":"NaN","weight":1}]})");
+  ASSERT_FALSE(parsed.fault) << parsed.fault->message;
+  EXPECT_EQ(parsed.conversation.messages.dump(), R"([{"role":"user","content":"NaN","weight":1}])");
+}
+
+TEST(ConversationParserTest, NamesTheUsedKeyThatIsAnOddNumber) {
+  const auto message = [](const std::string& line) { return FaultOf(line).substr(0, 60); };
+  EXPECT_EQ(message(WithMessages(R"({"role":"user","content":NaN})")),
+            "BAD_SCHEMA 0 messages[0].content is NaN; it must be text or ");
+  EXPECT_EQ(message(WithMessages(R"({"role":"user","content":"a","weight":Infinity})")),
+            "BAD_SCHEMA 0 messages[0].weight is Infinity; it is 0 (not tr");
+  EXPECT_EQ(
+      FaultOf(WithMessages(R"({"role":"user","content":"a","tool_calls":[{"function":)"
+                           R"({"name":"f","arguments":{"x":[1,98765432109876543210]}}}]})")),
+      "BAD_SCHEMA 0 messages[0].tool_calls[0].function.arguments.x[1] is 98765432109876543210; "
+      "a number must fit into 64 bits; write it as text");
+  EXPECT_EQ(FaultOf(R"({"messages":[{"role":"user","content":"a"}],"tools":[{"max":1e400}]})")
+                .substr(0, 44),
+            "BAD_SCHEMA 0 tools[0].max is 1e400; a number");
+  // JSON text inside of JSON.
+  EXPECT_EQ(FaultOf(WithMessages(R"({"role":"assistant","function_call":{"name":"f",)"
+                                 R"("arguments":"{\"x\":NaN}"}})"))
+                .substr(0, 64),
+            "BAD_SCHEMA 0 messages[0].tool_calls[0].function.arguments.x is N");
+}
+
+TEST(ConversationParserTest, LeavesOtherRolesToTheTemplate) {
+  for (const char* role :
+       {"developer", "function", "model", "ipython", "critic", "tools", "user_2"}) {
+    EXPECT_EQ(FaultOf(WithMessages(R"({"role":")" + std::string(role) + R"(","content":"a"})")),
+              "none")
+        << role;
+  }
+  EXPECT_EQ(FaultOf(WithMessages(R"({"role":"","content":"a"})")),
+            "BAD_SCHEMA 0 messages[0].role is empty");
+  EXPECT_NE(FaultOf(WithMessages(R"({"role":"User","content":"a"})")).find("mean \"user\"?"),
+            std::string::npos);
 }
 
 TEST(ConversationParserTest, NamesTheColumnOfASyntaxError) {
@@ -123,6 +210,9 @@ TEST(ConversationParserTest, RefusesContentThatCannotBeTrained) {
       std::string::npos);
   EXPECT_NE(FaultOf(WithMessages(R"({"role":"user","content":[{"type":"image","url":"x"}]})"))
                 .find("content[0] has type \"image\"; only text parts"),
+            std::string::npos);
+  EXPECT_NE(FaultOf(WithMessages(R"({"role":"user","content":[{"text":"a","image_url":"x"}]})"))
+                .find("content[0] has \"image_url\"; only text parts"),
             std::string::npos);
   EXPECT_NE(FaultOf(WithMessages(R"({"role":"user","content":[{"type":"text"}]})"))
                 .find("content[0] has no \"text\" that is a string"),

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <functional>
+#include <utility>
 
 #include "rapidcheck.h"
 #include "tests/engine/data/test_data.h"
@@ -68,6 +70,20 @@ TEST_F(TokenCacheTest, TheSecondRunReadsWhatTheFirstOneMade) {
   EXPECT_EQ(*FirstRowsDigest(first, config_, 1000), *FirstRowsDigest(second, config_, 1000));
   EXPECT_EQ(Files(".tokens").size(), 1u);
   EXPECT_EQ(Temporaries(), 0u);
+}
+
+// Between two parts of a hash, and at its end, progress is reported as 0; reading reports more.
+TEST_F(TokenCacheTest, HashesEachFileOnce) {
+  const TextPipeline text = *OpenTextPipeline(config_);
+  int hashed = 0;
+  const PrepareProgress progress = [&](double fraction) {
+    hashed += fraction == 0;
+    return absl::OkStatus();
+  };
+  ASSERT_TRUE(
+      PrepareData(config_, text, progress, {.num_threads = 1, .cache_folder = cache_}).ok());
+  EXPECT_EQ(hashed, 1);
+  EXPECT_EQ(Files(".tokens").size(), 1u);
 }
 
 // Over random rows (rapidcheck; a failure prints the RC_PARAMS that repeat it).
@@ -136,6 +152,10 @@ TEST_F(TokenCacheTest, WhatTheTokensDependOnMakesAnotherEntry) {
   expect_new("system_prompt", [](v1::DataConfig* data) { data->set_system_prompt("s"); });
   expect_new("bad_rows",
              [](v1::DataConfig* data) { data->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP); });
+  expect_new("empty_answer", [](v1::DataConfig* data) {
+    data->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
+    data->mutable_findings()->set_empty_answer(v1::FindingsConfig::REACTION_ERROR);
+  });
   expect_new("control_tokens", [](v1::DataConfig* data) {
     data->set_control_tokens(v1::DataConfig::CONTROL_TOKENS_AS_TEXT);
   });
@@ -291,20 +311,31 @@ TEST_F(TokenCacheTest, AKilledWriterLeavesNothingThatIsRead) {
 
 TEST_F(TokenCacheTest, AFileThatChangesWhileItIsReadIsNotKeptUnderItsOldName) {
   const TextPipeline text = *OpenTextPipeline(config_);
-  bool changed = false;
-  const PrepareProgress change = [&](double fraction) {
-    if (fraction > 0 && !changed) {
-      changed = true;
-      std::ofstream(folder_.path() + "/train.jsonl", std::ios::app) << Row("late", "row");
-    }
-    return absl::OkStatus();
-  };
-  const auto data = PrepareData(config_, text, change, {.num_threads = 1, .cache_folder = cache_});
-  ASSERT_TRUE(data.ok()) << data.status();
-  ASSERT_EQ(data->notes.size(), 1u);
-  EXPECT_NE(data->notes[0].find("a data file was changed while it was read"), std::string::npos);
-  EXPECT_TRUE(Files(".tokens").empty());
-  EXPECT_EQ(Temporaries(), 0u);
+  const std::string path = folder_.path() + "/train.jsonl";
+  const std::function<void()> changes[] = {
+      [&] { std::ofstream(path, std::ios::app) << Row("late", "row"); },
+      // The same size.
+      [&] { std::fstream(path, std::ios::in | std::ios::out | std::ios::binary).put(' '); },
+      // The same bytes in another file.
+      [&] {
+        std::filesystem::copy_file(path, path + ".new");
+        std::filesystem::rename(path + ".new", path);
+      }};
+  for (const std::function<void()>& change : changes) {
+    bool changed = false;
+    const PrepareProgress progress = [&](double fraction) {
+      if (fraction > 0 && !std::exchange(changed, true)) change();
+      return absl::OkStatus();
+    };
+    folder_.Write("train.jsonl", Row("question", "answer"));
+    const auto data =
+        PrepareData(config_, text, progress, {.num_threads = 1, .cache_folder = cache_});
+    ASSERT_TRUE(data.ok()) << data.status();
+    ASSERT_EQ(data->notes.size(), 1u);
+    EXPECT_NE(data->notes[0].find("a data file was changed while it was read"), std::string::npos);
+    EXPECT_TRUE(Files(".tokens").empty());
+    EXPECT_EQ(Temporaries(), 0u);
+  }
 }
 
 TEST_F(TokenCacheTest, DataWithErrorsIsNotKept) {

@@ -51,27 +51,27 @@ struct Lowered {
   };
   std::vector<Pair> pairs;
 
-  at::Tensor Tensor(const at::Tensor& x, bool is_written) {
+  at::Tensor Tensor(const at::Tensor& x, bool is_out) {
     if (!x.defined() || !x.is_cuda()) return x;
     // The CPU kernel gives an empty `out` its shape, which a view of foreign memory cannot take.
-    const bool is_sized_by_kernel = is_written && x.numel() == 0;
+    const bool is_sized_by_kernel = is_out && x.numel() == 0;
     at::Tensor host =
         is_sized_by_kernel ? at::empty_strided({0}, {1}, x.options().device(at::kCPU)) : OnHost(x);
     pairs.push_back({x, host});
     return host;
   }
 
-  c10::IValue Value(const c10::IValue& value, bool is_written) {
-    if (value.isTensor()) return Tensor(value.toTensor(), is_written);
+  c10::IValue Value(const c10::IValue& value, bool is_out) {
+    if (value.isTensor()) return Tensor(value.toTensor(), is_out);
     if (value.isTensorList()) {
       c10::List<at::Tensor> list;
-      for (const at::Tensor& x : value.toTensorVector()) list.push_back(Tensor(x, is_written));
+      for (const at::Tensor& x : value.toTensorVector()) list.push_back(Tensor(x, is_out));
       return list;
     }
     if (value.isOptionalTensorList()) {
       c10::List<std::optional<at::Tensor>> list;
       for (const std::optional<at::Tensor>& x : value.toOptionalTensorVector()) {
-        list.push_back(x.has_value() ? std::optional<at::Tensor>(Tensor(*x, is_written)) : x);
+        list.push_back(x.has_value() ? std::optional<at::Tensor>(Tensor(*x, is_out)) : x);
       }
       return list;
     }
@@ -137,7 +137,8 @@ void RunOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   Lowered lowered;
   torch::jit::Stack host;
   for (size_t i = 0; i < count; ++i) {
-    host.push_back(lowered.Value(arguments[i], IsWritten(schema.arguments()[i])));
+    const c10::Argument& argument = schema.arguments()[i];
+    host.push_back(lowered.Value(arguments[i], IsWritten(argument) && argument.kwarg_only()));
   }
   // A copy to the host waits for the device, and fails if the device has failed.
   const bool reads_back = schema.name() == "aten::copy_" && !arguments[0].toTensor().is_cuda();

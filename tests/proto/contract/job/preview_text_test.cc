@@ -43,5 +43,21 @@ TEST(PreviewTextTest, GivesACharacterToItsFirstToken) {
             "a?[é\x1b[32mz\n\x1b[0m\n");
 }
 
+TEST(PreviewTextTest, MarksWhereMaxLengthCuts) {
+  PreviewItem item{.ids = {5, 6, 7, 8},
+                   .labels = {-100, -100, 7, 8},
+                   .texts = {{.begin = 0, .end = 1, .text = "a"},
+                             {.begin = 1, .end = 2, .text = "b"},
+                             {.begin = 2, .end = 3, .text = "c"},
+                             {.begin = 3, .end = 4, .text = "d"}},
+                   .cuts = {1, 3},
+                   .cut_tokens = 1200};
+  EXPECT_EQ(RenderPreview(item, /*color=*/false),
+            "--- example 0: 4 tokens, 2 trained (50 %)\n"
+            "a[data.max_length cuts here]b[[c]][data.max_length cuts here][[d]]"
+            "[data.max_length cuts here: 1,200 more tokens]\n");
+  EXPECT_EQ(CutText(1), "data.max_length cuts here: 1 more token");
+}
+
 }  // namespace
 }  // namespace trainerd

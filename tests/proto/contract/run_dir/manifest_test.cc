@@ -129,6 +129,10 @@ TEST(ManifestTest, RefusesValuesOutOfRange) {
   };
   refused("\"config.json\"", "\"../config.json\"");
   refused("\"config.json\"", "\"..\"");
+  refused("\"config.json\"", "\"a/../config.json\"");
+  refused("\"config.json\"", "\"a/..\"");
+  refused("\"config.json\"", "\"a/\"");
+  refused("\"config.json\"", "\"a//b\"");
   refused("\"config.json\"", "\"\"");
   refused("\"config.json\"", "\"/etc/passwd\"");
   refused("\"config.json\"", "\"MANIFEST.json\"");

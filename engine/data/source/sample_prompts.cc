@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/data/sample_prompts.h"
+#include "engine/data/source/sample_prompts.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "engine/formats/json.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
@@ -67,7 +68,7 @@ std::string FormAdvice(const Json& record) {
 }
 
 absl::StatusOr<SamplePrompt> ParsePrompt(const std::string& line) {
-  const Json record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const Json record = ParseOrderedJson(line).value_or(Json());
   if (!record.is_object())
     return absl::InvalidArgumentError(absl::StrCat("not a JSON object; write ", kExpectedForm));
   if (record.contains("messages")) return ParseConversation(record["messages"]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading the prompts file: both forms, the system prompt, and errors with their line.
-#include "engine/data/sample_prompts.h"
+#include "engine/data/source/sample_prompts.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
