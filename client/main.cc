@@ -62,6 +62,7 @@ Environment FromProcess() {
   if (env.inspect_path.empty()) env.inspect_path = BesideThisProgram("trainerd-inspect");
   std::error_code error;
   env.working_dir = std::filesystem::current_path(error).string();
+  env.home_dir = Variable("HOME");
   return env;
 }
 

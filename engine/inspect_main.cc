@@ -48,21 +48,23 @@ int main(int argc, char** argv) {
       "Looks at training data and tokenizers without training: validate, preview, tokenize");
   app.require_subcommand(1);
 
-  const std::string cache = trainerd::engine::TokenCacheFolder(
-      std::getenv("TRAINERD_CACHE"), std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"));
+  const char* home = std::getenv("HOME");
+  const std::string cache = trainerd::engine::TokenCacheFolder(std::getenv("TRAINERD_CACHE"),
+                                                               std::getenv("XDG_CACHE_HOME"), home);
   const char* temporary = std::getenv("TMPDIR");
   const std::string scratch = temporary == nullptr ? "/tmp" : temporary;
   // A file that may not grow is an error of the write, which has another place to go.
   std::signal(SIGXFSZ, SIG_IGN);
 
-  ValidateOptions validate{.cache_folder = cache, .scratch_folder = scratch};
+  const std::string home_dir = home == nullptr ? "" : home;
+  ValidateOptions validate{.cache_folder = cache, .scratch_folder = scratch, .home_dir = home_dir};
   CLI::App* validate_command = app.add_subcommand(
       "validate", "Print the data report of a job as JSON; exit 2 if it holds errors");
   validate_command->add_option("--job", validate.job_file, "Job file (YAML)")->required();
   validate_command->add_flag("--quick", validate.quick,
                              "Only the beginnings and ends of the files, without the tokenizer");
 
-  PreviewOptions preview{.cache_folder = cache, .scratch_folder = scratch};
+  PreviewOptions preview{.cache_folder = cache, .scratch_folder = scratch, .home_dir = home_dir};
   bool preview_json = false;
   CLI::App* preview_command = app.add_subcommand(
       "preview", "Print token ids and labels of a job's examples, one JSON document a line");

@@ -106,8 +106,10 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", kEngineVersion);
   app.require_subcommand(1);
   Options options;
-  options.attempt.run.cache_folder = options.train.run.cache_folder = TokenCacheFolder(
-      std::getenv("TRAINERD_CACHE"), std::getenv("XDG_CACHE_HOME"), std::getenv("HOME"));
+  const char* home = std::getenv("HOME");
+  options.train.home_dir = home == nullptr ? "" : home;
+  options.attempt.run.cache_folder = options.train.run.cache_folder =
+      TokenCacheFolder(std::getenv("TRAINERD_CACHE"), std::getenv("XDG_CACHE_HOME"), home);
   AddAttempt(app, options.attempt);
   AddTrain(app, options.train);
   AddSample(app, options.sample);

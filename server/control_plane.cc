@@ -30,11 +30,12 @@ ControlPlane::ControlPlane(const v1::ServerConfig& config, std::unique_ptr<Execu
       executor_(std::move(executor)) {}
 
 absl::StatusOr<std::unique_ptr<ControlPlane>> ControlPlane::Open(
-    const v1::ServerConfig& config, std::unique_ptr<Executor> executor) {
+    const v1::ServerConfig& config, std::unique_ptr<Executor> executor,
+    std::optional<uint32_t> output_umask) {
   std::unique_ptr<ControlPlane> plane(new ControlPlane(config, std::move(executor)));
   RETURN_IF_ERROR(plane->OpenStore());
   ASSIGN_OR_RETURN(std::unique_ptr<SpoolWatcher> watcher, SpoolWatcher::Create());
-  plane->MakeParts(std::move(watcher));
+  plane->MakeParts(std::move(watcher), output_umask);
   return plane;
 }
 
@@ -53,7 +54,8 @@ absl::Status ControlPlane::OpenStore() {
   return absl::OkStatus();
 }
 
-void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
+void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher,
+                             std::optional<uint32_t> output_umask) {
   fan_out_ = std::make_unique<FanOut>(event_log_, store_->database_id());
   event_log_.SetWake([this] { fan_out_->Wake(); });
   disk_ = std::make_unique<DiskWorker>();
@@ -71,15 +73,16 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
   ingester_ = std::make_unique<Ingester>(*store_, std::move(watcher), activity_,
                                          Ingester::Hooks{.poke = poke});
   reconciler_ = std::make_unique<Reconciler>(
-      Reconciler::Options{
-          .launch = {.worker_path = config_.worker_path(), .cpu_threads = config_.cpu_threads()},
-          .shim_path = config_.shim_path(),
-          .runs_dir = runs_dir_,
-          .backoff = {.first = FromProto(config_.retry_backoff()),
-                      .max = FromProto(config_.retry_backoff_max())},
-          .boot_id = BootId(),
-          .is_executable = IsExecutable,
-          .query_devices = [this] { device_watcher_->QueryNow(); }},
+      Reconciler::Options{.launch = {.worker_path = config_.worker_path(),
+                                     .cpu_threads = config_.cpu_threads(),
+                                     .output_umask = output_umask},
+                          .shim_path = config_.shim_path(),
+                          .runs_dir = runs_dir_,
+                          .backoff = {.first = FromProto(config_.retry_backoff()),
+                                      .max = FromProto(config_.retry_backoff_max())},
+                          .boot_id = BootId(),
+                          .is_executable = IsExecutable,
+                          .query_devices = [this] { device_watcher_->QueryNow(); }},
       Reconciler::Parts{*store_, *executor_, *ingester_, activity_, devices_, *disk_,
                         *housekeeping_});
   jobs_ = std::make_unique<JobManager>(

@@ -4,7 +4,9 @@
 // workers report, and the fan-out sends the committed events to the watchers.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -28,9 +30,11 @@ namespace trainerd::server {
 class ControlPlane {
  public:
   // Opens the database of the state directory `config.state_dir`, whose lock the caller holds.
-  // `config` is resolved and names the programs. Errors: of Store::Open; Internal (inotify).
-  static absl::StatusOr<std::unique_ptr<ControlPlane>> Open(const v1::ServerConfig& config,
-                                                            std::unique_ptr<Executor> executor);
+  // `config` is resolved and names the programs; `output_umask`: AttemptSpec.output_umask. Errors:
+  // of Store::Open; Internal (inotify).
+  static absl::StatusOr<std::unique_ptr<ControlPlane>> Open(
+      const v1::ServerConfig& config, std::unique_ptr<Executor> executor,
+      std::optional<uint32_t> output_umask = std::nullopt);
   ~ControlPlane();
 
   // Settles what an earlier daemon left, then starts the threads. Errors: of Reconciler::Recover.
@@ -51,7 +55,7 @@ class ControlPlane {
  private:
   ControlPlane(const v1::ServerConfig& config, std::unique_ptr<Executor> executor);
   absl::Status OpenStore();
-  void MakeParts(std::unique_ptr<SpoolWatcher> watcher);
+  void MakeParts(std::unique_ptr<SpoolWatcher> watcher, std::optional<uint32_t> output_umask);
 
   const v1::ServerConfig config_;
   const std::string runs_dir_;

@@ -119,8 +119,8 @@ spdlog::level::level_enum LogLevelOf(v1::ServerConfig::LogLevel level) {
 }
 
 int Run(const Flags& flags) {
-  // Only the owner can access what the daemon creates.
-  ::umask(077);
+  // Only the owner can access what the daemon creates, but for output.path.
+  const mode_t user_umask = ::umask(077);
   // Blocked in all threads; the main thread receives them with sigwait.
   sigset_t ending;
   sigemptyset(&ending);
@@ -137,7 +137,7 @@ int Run(const Flags& flags) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
 
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start({.config = *config, .version = TRAINERD_VERSION});
+      Server::Start({.config = *config, .version = TRAINERD_VERSION, .output_umask = user_umask});
   if (!server.ok()) return Fail(server.status());
   spdlog::info("serving address={} state_dir={} pid={}", (*server)->address(), config->state_dir(),
                ::getpid());

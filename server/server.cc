@@ -36,7 +36,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   ASSIGN_OR_RETURN(server->state_dir_, StateDir::Lock(config.state_dir(), kPredecessorPatience));
   ASSIGN_OR_RETURN(server->address_, ParseListen(config.listen(), *server->state_dir_));
   ASSIGN_OR_RETURN(server->control_,
-                   ControlPlane::Open(config, std::make_unique<LocalExecutor>(config.shim_path())));
+                   ControlPlane::Open(config, std::make_unique<LocalExecutor>(config.shim_path()),
+                                      server->options_.output_umask));
   RETURN_IF_ERROR(server->control_->Start());
   ControlPlane& control = *server->control_;
   server->services_ = std::make_unique<Services>(

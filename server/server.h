@@ -3,7 +3,9 @@
 // gRPC, then SERVING.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,6 +23,8 @@ class Server {
     // Resolved; state_dir and the programs are set.
     v1::ServerConfig config;
     std::string version;
+    // The umask of the user who started the daemon: that of output.path.
+    std::optional<uint32_t> output_umask = std::nullopt;
   };
   // Starts everything; the health service reports SERVING when this returns. Errors:
   // FailedPrecondition (another daemon, a newer database), PermissionDenied, ResourceExhausted,

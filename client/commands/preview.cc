@@ -94,8 +94,10 @@ absl::Status Show(const std::string& output, const JobFile& job, const PreviewOp
 }  // namespace
 
 int RunPreview(const PreviewOptions& options, const Context& context) {
-  const absl::StatusOr<JobFile> job = ReadJobFile(
-      {.path = options.file, .sets = options.sets, .working_dir = context.env.working_dir});
+  const absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
+                                                   .sets = options.sets,
+                                                   .working_dir = context.env.working_dir,
+                                                   .home_dir = context.env.home_dir});
   if (!job.ok()) return PrintError(job.status(), context);
   if (!job->violations.empty()) return PrintViolations(*job, context);
   if (options.html) {

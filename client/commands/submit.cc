@@ -53,6 +53,7 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
   absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
                                              .sets = options.sets,
                                              .working_dir = context.env.working_dir,
+                                             .home_dir = context.env.home_dir,
                                              .complete = options.from.empty()});
   if (!job.ok()) return PrintError(job.status(), context);
   if (!job->violations.empty()) return PrintViolations(*job, context);

@@ -54,50 +54,22 @@ int PrintInspected(const Inspected& inspected, const JobFile& job, const Context
   return PrintResult(*inspected.report, job, context);
 }
 
-// Findings that only the quick check reports: a model folder without weights can tokenize, but not
-// train.
-bool IsAboutFiles(const v1::DataReport::Finding& finding) {
-  return finding.code() == "MODEL_FOLDER" || finding.code() == "TEMPLATE_FILE" ||
-         finding.code() == "SAMPLE_PROMPTS";
-}
-
-// The full report, with the findings of the quick one about the files that the job needs.
-v1::DataReport Merge(const v1::DataReport& quick, const v1::DataReport& full) {
-  v1::DataReport merged = full;
-  merged.clear_findings();
-  for (const v1::DataReport::Finding& finding : quick.findings()) {
-    if (IsAboutFiles(finding)) *merged.add_findings() = finding;
-  }
-  merged.mutable_findings()->MergeFrom(full.findings());
-  return merged;
-}
-
 int ValidateHere(const JobFile& job, const ValidateOptions& options, const Context& context) {
   const InspectJob file = JobForInspect(job, !options.sets.empty());
-  const absl::StatusOr<Inspected> quick = Inspect(context.env, file, {"--quick"});
-  if (!quick.ok()) return PrintError(quick.status(), context);
-  if (!options.full || !quick->report) return PrintInspected(*quick, job, context);
-  absl::StatusOr<Inspected> full = Inspect(context.env, file, {});
-  if (!full.ok()) return PrintError(full.status(), context);
-  if (full->report) {
-    full->report = Merge(*quick->report, *full->report);
-  } else if (HasErrors(*quick->report)) {
-    // The full check could not start; the quick check found why.
-    if (IsForPeople(context.form)) {
-      PrintFindings(*quick->report, context.out(), &job);
-    } else {
-      PrintMessage(*quick->report, context.form, context.out());
-    }
-    context.out().flush();
-  }
-  return PrintInspected(*full, job, context);
+  std::vector<std::string> arguments;
+  if (!options.full) arguments.emplace_back("--quick");
+  const absl::StatusOr<Inspected> inspected = Inspect(context.env, file, arguments);
+  if (!inspected.ok()) return PrintError(inspected.status(), context);
+  return PrintInspected(*inspected, job, context);
 }
 
 }  // namespace
 
 int RunValidate(const ValidateOptions& options, const Context& context) {
-  const absl::StatusOr<JobFile> job = ReadJobFile(
-      {.path = options.file, .sets = options.sets, .working_dir = context.env.working_dir});
+  const absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
+                                                   .sets = options.sets,
+                                                   .working_dir = context.env.working_dir,
+                                                   .home_dir = context.env.home_dir});
   if (!job.ok()) return PrintError(job.status(), context);
   if (!job->violations.empty()) return PrintViolations(*job, context);
   if (options.full) {

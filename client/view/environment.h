@@ -49,6 +49,8 @@ struct Environment {
   std::string inspect_path;
   // Relative paths of the command line start here.
   std::string working_dir;
+  // HOME: ~/ in the paths of a job file.
+  std::string home_dir;
 };
 
 }  // namespace trainerd::client

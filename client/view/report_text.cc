@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/view/report_text.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -17,11 +19,24 @@ namespace {
 
 // "job.yaml:2" for a finding about a key of the job file; "" without a line, as for --set.
 std::string LocationInJobFile(const v1::DataReport::Finding& finding, const JobFile& job) {
-  std::string key;
-  if (finding.code() == "MODEL_FOLDER") key = "model.path";
-  if (finding.code() == "TEMPLATE_FILE") key = "data.chat_template";
-  if (finding.code() == "SAMPLE_PROMPTS") key = "samples.prompts";
-  const auto line = job.lines.find(key);
+  constexpr struct {
+    absl::string_view code, key;
+  } kKeys[] = {{"MODEL_FOLDER", "model.path"},
+               {"MODEL_CONFIG", "model.path"},
+               {"MODEL_WEIGHTS", "model.path"},
+               {"UNEXPECTED_TENSORS", "model.path"},
+               {"UNTIED_HEAD", "model.path"},
+               {"TOKENIZER", "model.path"},
+               {"TOKEN_BEYOND_EMBEDDING", "model.path"},
+               {"CHAT_TEMPLATE", "data.chat_template"},
+               {"TEMPLATE_FILE", "data.chat_template"},
+               {"SAMPLE_PROMPTS", "samples.prompts"},
+               {"FREEZE", "train.freeze"},
+               {"MAX_LENGTH", "data.max_length"},
+               {"WARM_UP", "schedule.warmup_steps"}};
+  const auto* known = std::find_if(std::begin(kKeys), std::end(kKeys),
+                                   [&](const auto& entry) { return entry.code == finding.code(); });
+  const auto line = job.lines.find(known == std::end(kKeys) ? "" : std::string(known->key));
   return line == job.lines.end() ? "" : absl::StrCat(job.path, ":", line->second);
 }
 

@@ -41,7 +41,7 @@ absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir,
 absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
                         const ParameterSet& parameters, Optimizer& optimizer,
                         FolderWriter& writer) {
-  RETURN_IF_ERROR(WriteModelFolder(parameters, target.model_folder, target.chat_template, writer));
+  RETURN_IF_ERROR(WriteModelFolder(parameters, target.model_folder, writer));
   ASSIGN_OR_RETURN(const ManifestFile optimizer_file,
                    WriteOptimizerFile(writer.path(), parameters, optimizer));
   writer.Add({{kOptimizerName, optimizer_file}});
@@ -53,13 +53,12 @@ absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
 }  // namespace
 
 absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
-                              const std::string& chat_template, FolderWriter& writer) {
+                              FolderWriter& writer) {
   ASSIGN_OR_RETURN(const auto weights, WriteModelWeights(writer.path(), parameters));
   writer.Add(weights);
   ASSIGN_OR_RETURN(const auto model_files, CopyModelFiles(source, writer.path()));
   writer.Add(model_files);
-  if (chat_template.empty()) return absl::OkStatus();
-  return writer.WriteText("chat_template.jinja", chat_template);
+  return absl::OkStatus();
 }
 
 absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {

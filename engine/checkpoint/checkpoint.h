@@ -25,8 +25,6 @@ struct CheckpointTarget {
   std::string parent;
   // config.json and tokenizer files are copied from here.
   std::string model_folder;
-  // Written as chat_template.jinja instead of the model's own; "" = the model's own.
-  std::string chat_template;
 };
 
 // Writes, publishes and verifies <run_dir>/checkpoints/step-…-a…. On success it is durable and was
@@ -40,9 +38,9 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                                                Optimizer& optimizer);
 
 // Writes the model as a Hugging Face folder into `writer`: weights in the source's dtype, and the
-// other files of `source`. `chat_template`: as in CheckpointTarget.
+// other files of `source`.
 absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
-                              const std::string& chat_template, FolderWriter& writer);
+                              FolderWriter& writer);
 
 // Returns ResourceExhausted with both numbers if fewer than `needed` bytes are free in `folder`, so
 // that a full disk is detected before gigabytes are written.

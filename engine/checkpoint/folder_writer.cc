@@ -23,6 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kCopyBytes = 8 << 20;
+// Less the umask, which is private for the run directory.
+constexpr mode_t kFolderMode = 0777;
 
 absl::StatusOr<ManifestFile> CopyFile(const std::string& from, const std::string& to) {
   const Fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
@@ -64,7 +66,7 @@ absl::Status ReplaceFolder(const std::string& from, const std::string& to) {
 
 absl::StatusOr<std::unique_ptr<FolderWriter>> FolderWriter::Create(const std::string& temporary) {
   RETURN_IF_ERROR(RemoveAll(temporary));
-  RETURN_IF_ERROR(MakeDirectories(fs::path(temporary).parent_path().string()));
+  RETURN_IF_ERROR(MakeDirectories(fs::path(temporary).parent_path().string(), kFolderMode));
   std::error_code error;
   fs::create_directory(temporary, error);
   if (error) return ErrnoStatus(error.value(), absl::StrCat("create folder ", temporary));
@@ -122,7 +124,7 @@ absl::Status CopyFolder(const std::string& from, const Manifest& manifest, Folde
   for (const auto& [name, expected] : manifest.files) {
     const std::string source = absl::StrCat(from, "/", name);
     const std::string target = absl::StrCat(writer.path(), "/", name);
-    RETURN_IF_ERROR(MakeDirectories(fs::path(target).parent_path().string()));
+    RETURN_IF_ERROR(MakeDirectories(fs::path(target).parent_path().string(), kFolderMode));
     ASSIGN_OR_RETURN(const ManifestFile copied, CopyFile(source, target));
     if (copied.size_bytes != expected.size_bytes || copied.xxh3_hex != expected.xxh3_hex) {
       return absl::DataLossError(

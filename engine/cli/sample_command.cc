@@ -11,7 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/model/decoder.h"
-#include "engine/model/hf_folder.h"
+#include "engine/model/folder/hf_folder.h"
 #include "engine/model/parameters.h"
 #include "engine/platform/torch_status.h"
 #include "engine/train/sample_generator.h"
@@ -37,7 +37,7 @@ absl::StatusOr<std::vector<int32_t>> PromptIds(const SampleOptions& options,
 }
 
 absl::StatusOr<std::string> Answer(const SampleOptions& options) {
-  ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model_folder));
+  ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(options.model_folder));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    Tokenizer::Load(options.model_folder));
   std::vector<NamedTemplate> templates = tokenizer->chat_templates();
@@ -51,6 +51,7 @@ absl::StatusOr<std::string> Answer(const SampleOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<ChatTemplate> chat_template,
                    ChatTemplate::FromTemplates(templates, *tokenizer));
   ASSIGN_OR_RETURN(const std::unique_ptr<HfFolder> weights, HfFolder::Open(options.model_folder));
+  weights->MatchHead(HeadCheck::kAll, config);
   RETURN_IF_ERROR(weights->CheckComplete(config));
   ASSIGN_OR_RETURN(const std::unique_ptr<ParameterSet> parameters,
                    ParameterSet::Create(config, Precision::kFp32, c10::Device(c10::kCPU)));

@@ -22,6 +22,7 @@
 #include "engine/cli/event_sinks.h"
 #include "engine/platform/device.h"
 #include "engine/run_job.h"
+#include "engine/train/kept_model.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/format.h"
@@ -84,6 +85,7 @@ absl::StatusOr<v1::ResolvedJobConfig> ReadJob(const TrainOptions& options) {
   ASSIGN_OR_RETURN(v1::ResolvedJobConfig job,
                    ReadResolvedJob({.path = options.job_path,
                                     .sets = options.sets,
+                                    .home_dir = options.home_dir,
                                     .default_now = FirstNow(options.run_dir)}));
   const std::string& init = job.config().init_from().checkpoint();
   if (!init.empty() && !absl::StartsWith(init, "/")) {
@@ -123,6 +125,8 @@ absl::StatusOr<internal::AttemptSpec> MakeSpec(const TrainOptions& options,
     spec.set_resume_name(absl::StrCat(spec.job(), "/checkpoints/", resume->id));
   } else {
     spec.set_init_path(config.config().init_from().checkpoint());
+    // The command begins the job again, so it reads the model again.
+    RETURN_IF_ERROR(RemoveAll(KeptModelFolder(run_dir)));
   }
   const std::vector<std::string> given(config.given().begin(), config.given().end());
   RETURN_IF_ERROR(WriteFileAtomic(absl::StrCat(run_dir, "/job_config.yaml"),

@@ -15,6 +15,7 @@ struct TrainOptions {
   std::string run_dir;
   std::string events_path;        // JSON lines are appended here; "-" = stdout; "" = none
   std::vector<std::string> sets;  // dotted.path=value
+  std::string home_dir;           // JobFileOptions::home_dir
   RunOptions run;
 };
 

@@ -2,7 +2,6 @@
 #include "engine/data/quick_report.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,11 +11,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "engine/data/source/conversation.h"
 #include "engine/data/source/findings.h"
 #include "engine/data/source/jsonl_reader.h"
-#include "engine/data/source/sample_prompts.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 
@@ -25,38 +22,12 @@ namespace {
 
 constexpr double kBytesPerToken = 4;
 
-bool Exists(const std::string& path) {
-  struct stat info;
-  return stat(path.c_str(), &info) == 0;
-}
-
 // What was read of one file, and how many rows it has by that.
 struct FileEstimate {
   double rows = 0;  // exact when all of the file was read, else more than rows_read
   int64_t rows_read = 0;
   double bytes_read = 0;  // of the rows that were read
 };
-
-// What a model folder lacks, in words; "" = nothing. All of it in one text: of a kind of finding
-// only the first message is kept. The same names as in engine/model/hf_folder.cc.
-std::string MissingModelFiles(const std::string& folder) {
-  std::vector<std::string> missing;
-  for (const char* name : {"config.json", "tokenizer.json"}) {
-    if (!Exists(absl::StrCat(folder, "/", name))) missing.emplace_back(name);
-  }
-  if (!Exists(folder + "/model.safetensors") && !Exists(folder + "/model.safetensors.index.json"))
-    missing.emplace_back(
-        "weights (model.safetensors, or model.safetensors.index.json with shards)");
-  return absl::StrJoin(missing, ", no ");
-}
-
-std::string ModelAdvice(const std::string& folder) {
-  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    if (Exists(absl::StrCat(folder, "/", name)))
-      return absl::StrCat("its ", name, " is not read, save the model as safetensors");
-  }
-  return "download all files of the model into it";
-}
 
 // Whether the file ends after the part that was read. For a compressed file, only further reading
 // shows it.
@@ -69,16 +40,15 @@ absl::StatusOr<bool> IsAtEnd(JsonlReader& reader) {
 
 class QuickCheck {
  public:
-  explicit QuickCheck(const v1::JobConfig& config)
+  QuickCheck(const v1::JobConfig& config, const QuickRowCheck& row_check)
       : config_(config),
+        row_check_(row_check),
         bad_rows_fail_(!SkipsBadRecords(config.data().bad_rows())),
         findings_(config.data()) {}
 
   v1::DataReport Run();
 
  private:
-  void CheckModel();
-  void CheckPrompts();
   // `file`: as in RecordLocation.
   FileEstimate CheckFile(const std::string& path, int32_t file);
   // The same; the error is why the file cannot be read.
@@ -87,40 +57,13 @@ class QuickCheck {
   void CheckTail(const std::string& path, int64_t size);
 
   const v1::JobConfig& config_;
+  const QuickRowCheck& row_check_;
   const bool bad_rows_fail_;
   Findings findings_;
   ConversationParser parser_;
   SourceFormat format_ = SourceFormat::kMessages;  // of the file at hand
   FileFormats formats_;
 };
-
-void QuickCheck::CheckModel() {
-  const std::string& folder = config_.model().path();
-  if (!Exists(folder)) {
-    findings_.AddElsewhere(
-        "MODEL_FOLDER", true, folder,
-        absl::StrCat("model.path needs a Hugging Face model folder; there is no ", folder));
-  } else if (const std::string missing = MissingModelFiles(folder); !missing.empty()) {
-    findings_.AddElsewhere("MODEL_FOLDER", true, folder,
-                           absl::StrCat("model.path needs a Hugging Face model folder; ", folder,
-                                        " has no ", missing, ": ", ModelAdvice(folder)));
-  }
-  const std::string& chat_template = config_.data().chat_template();
-  if (chat_template.empty() || chat_template == "model" || chat_template == "chatml") return;
-  if (!Exists(chat_template)) {
-    findings_.AddElsewhere("TEMPLATE_FILE", true, chat_template,
-                           absl::StrCat("data.chat_template: ", chat_template, " does not exist"));
-  }
-}
-
-void QuickCheck::CheckPrompts() {
-  const std::string& path = config_.samples().prompts();
-  if (path.empty()) return;
-  const auto prompts = ReadSamplePrompts(path, config_.data().system_prompt());
-  if (!prompts.ok()) {
-    findings_.AddElsewhere("SAMPLE_PROMPTS", true, path, std::string(prompts.status().message()));
-  }
-}
 
 void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
   Conversation conversation;
@@ -137,6 +80,10 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
     place.column = fault->column;
     findings_.AddBadRecord(fault->code, bad_rows_fail_, place, fault->message);
     return;
+  }
+  if (row_check_) {
+    if (const std::optional<RecordError> unusable = row_check_(conversation); unusable)
+      findings_.Add(unusable->code, /*error=*/true, place, unusable->message);
   }
   findings_.AddUnusedKeys(conversation.unused_keys, place);
   if (conversation.text || TrainsAllTokens(config_.data().train_on())) return;
@@ -219,7 +166,6 @@ absl::StatusOr<FileEstimate> QuickCheck::ReadRows(const std::string& path, int32
 }
 
 v1::DataReport QuickCheck::Run() {
-  CheckModel();
   FileEstimate train;
   const int32_t num_train = config_.data().train_size();
   for (int32_t i = 0; i < num_train; ++i) {
@@ -231,7 +177,6 @@ v1::DataReport QuickCheck::Run() {
   FileEstimate validation;
   if (!config_.data().validation().empty())
     validation = CheckFile(config_.data().validation(), num_train);
-  CheckPrompts();
   v1::DataReport report;
   report.set_quick(true);
   report.set_format(FormatsText(formats_));
@@ -253,6 +198,8 @@ v1::DataReport QuickCheck::Run() {
 
 }  // namespace
 
-v1::DataReport QuickReport(const v1::JobConfig& config) { return QuickCheck(config).Run(); }
+v1::DataReport QuickReport(const v1::JobConfig& config, const QuickRowCheck& row_check) {
+  return QuickCheck(config, row_check).Run();
+}
 
 }  // namespace trainerd::engine

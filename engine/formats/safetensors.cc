@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/formats/placeholder_file.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
@@ -31,11 +32,14 @@ struct DtypeEntry {
   int64_t size;
 };
 constexpr DtypeEntry kDtypes[] = {
-    {StoredDtype::kFloat32, "F32", 4},   {StoredDtype::kFloat16, "F16", 2},
-    {StoredDtype::kBFloat16, "BF16", 2}, {StoredDtype::kFloat64, "F64", 8},
-    {StoredDtype::kInt64, "I64", 8},     {StoredDtype::kInt32, "I32", 4},
-    {StoredDtype::kInt16, "I16", 2},     {StoredDtype::kInt8, "I8", 1},
-    {StoredDtype::kUInt8, "U8", 1},      {StoredDtype::kBool, "BOOL", 1},
+    {StoredDtype::kFloat32, "F32", 4},        {StoredDtype::kFloat16, "F16", 2},
+    {StoredDtype::kBFloat16, "BF16", 2},      {StoredDtype::kFloat64, "F64", 8},
+    {StoredDtype::kInt64, "I64", 8},          {StoredDtype::kInt32, "I32", 4},
+    {StoredDtype::kInt16, "I16", 2},          {StoredDtype::kInt8, "I8", 1},
+    {StoredDtype::kUInt8, "U8", 1},           {StoredDtype::kBool, "BOOL", 1},
+    {StoredDtype::kUInt64, "U64", 8},         {StoredDtype::kUInt32, "U32", 4},
+    {StoredDtype::kUInt16, "U16", 2},         {StoredDtype::kFloat8E4M3, "F8_E4M3", 1},
+    {StoredDtype::kFloat8E5M2, "F8_E5M2", 1},
 };
 
 constexpr uint64_t kLengthBytes = 8;
@@ -136,6 +140,8 @@ SafetensorsFile::~SafetensorsFile() {
 }
 
 absl::Status SafetensorsFile::ParseHeader() {
+  const std::string placeholder = PlaceholderText(path_, {data_, std::min<size_t>(size_, 64)});
+  if (!placeholder.empty()) return absl::DataLossError(absl::StrCat(path_, ": ", placeholder));
   uint64_t header_size = 0;
   for (uint64_t i = 0; i < kLengthBytes; ++i)
     header_size |= static_cast<uint64_t>(static_cast<unsigned char>(data_[i])) << (8 * i);

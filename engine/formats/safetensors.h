@@ -33,7 +33,12 @@ enum class StoredDtype {
   kInt16,
   kInt8,
   kUInt8,
-  kBool
+  kBool,
+  kUInt64,
+  kUInt32,
+  kUInt16,
+  kFloat8E4M3,
+  kFloat8E5M2
 };
 
 // Bytes of one element.
@@ -57,9 +62,9 @@ std::string ShapeText(absl::Span<const int64_t> shape);
 // One mapped file. Immutable after Open; thread-safe.
 class SafetensorsFile {
  public:
-  // Errors: NotFound; DataLoss, with file and tensor, for a truncated file or an invalid header
-  // (not JSON, wrong length, offsets beyond the file, overlap or hole, size that does not fit shape
-  // and dtype, unknown dtype, duplicate name).
+  // Errors: NotFound; DataLoss, with file and tensor, for a placeholder (placeholder_file.h), a
+  // truncated file or an invalid header (not JSON, wrong length, offsets beyond the file, overlap
+  // or hole, size that does not fit shape and dtype, unknown dtype, duplicate name).
   static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
   ~SafetensorsFile();
   SafetensorsFile(const SafetensorsFile&) = delete;

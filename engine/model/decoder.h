@@ -15,7 +15,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "engine/data/batches/batch.h"
-#include "engine/model/model_config.h"
+#include "engine/model/folder/model_config.h"
 #include "engine/model/parameters.h"
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/op_table.h"

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/model/model_config.h"
+#include "engine/model/folder/model_config.h"
 #include "engine/ops/rotary_attention.h"
 
 namespace trainerd::engine {

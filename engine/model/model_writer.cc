@@ -166,7 +166,7 @@ absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::st
   for (const char* name : kOptional) RETURN_IF_ERROR(copy(name, /*required=*/false));
   const std::vector<std::string> templates = TemplateFiles(from);
   if (templates.empty()) return files;
-  RETURN_IF_ERROR(MakeDirectories(absl::StrCat(to, "/", kTemplateFolder)));
+  RETURN_IF_ERROR(MakeDirectories(absl::StrCat(to, "/", kTemplateFolder), 0777));
   for (const std::string& name : templates) RETURN_IF_ERROR(copy(name, /*required=*/false));
   return files;
 }

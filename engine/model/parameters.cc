@@ -8,8 +8,10 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/finite.h"
 #include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/format.h"
@@ -188,7 +190,15 @@ absl::Status ParameterSet::Load(const HfFolder& folder) {
 absl::Status ParameterSet::LoadParameter(const HfFolder& folder, Parameter& parameter) const {
   const std::vector<int64_t> shape = parameter.value.sizes().vec();
   ASSIGN_OR_RETURN(const std::string_view bytes, folder.Bytes(parameter.name, shape));
-  parameter.source_dtype = ScalarTypeOf(folder.Find(parameter.name)->dtype);
+  const StoredDtype dtype = folder.Find(parameter.name)->dtype;
+  if (const std::optional<int64_t> at = FirstNonFinite(bytes, dtype); at.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        folder.FileOf(parameter.name), ": tensor \"", parameter.name,
+        "\" holds NaN or infinity (first at element ", *at,
+        ", counted from 0), so the start weights are damaged; download the file again, or start "
+        "from another model or checkpoint"));
+  }
+  parameter.source_dtype = ScalarTypeOf(dtype);
   // copy_ and clone only read the mapping; from_blob requires a mutable pointer. Files do not align
   // tensors to their element size.
   RETURN_IF_ERROR(Annotate(

@@ -16,10 +16,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "engine/model/freeze.h"
-#include "engine/model/hf_folder.h"
-#include "engine/model/model_config.h"
-#include "engine/model/weight_spec.h"
+#include "engine/model/folder/freeze.h"
+#include "engine/model/folder/hf_folder.h"
+#include "engine/model/folder/model_config.h"
+#include "engine/model/folder/weight_spec.h"
 #include "engine/ops/weights.h"
 
 namespace trainerd::engine {
@@ -71,7 +71,7 @@ class ParameterSet {
                                                               const FrozenNames& frozen = {});
 
   // Reads every weight, remembers its dtype, then calls PublishCompute. Errors: as
-  // HfFolder::CheckComplete.
+  // HfFolder::CheckComplete; InvalidArgument names the file and the tensor with a NaN or infinity.
   absl::Status Load(const HfFolder& folder);
   // Matrices and embeddings from Normal(0, initializer_range), norms that multiply by 1, biases 0.
   // Depends on the seed, not on the number of threads. Then PublishCompute.

@@ -5,7 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "engine/model/block_spec.h"
+#include "engine/model/folder/block_spec.h"
 #include "engine/ops/rotary_attention.h"
 
 namespace trainerd::engine {

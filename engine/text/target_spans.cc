@@ -14,9 +14,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kAdvice =
-    "; set data.chat_template: chatml, or data.train_on: template or all";
-
 bool IsAssistant(const Json& message) {
   const auto role = message.find("role");
   return role != message.end() && role->is_string() && *role == "assistant";
@@ -184,9 +181,15 @@ std::vector<TextSpan> WithoutOff(const std::vector<TextSpan>& spans,
 }
 
 absl::Status Undetermined(size_t message, const char* what) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("the chat template does not show which text is message ", message,
-                   " (assistant): ", what, kAdvice));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the chat template does not show which text is message ", message, " (assistant): ", what));
+}
+
+// What the user can set instead; only marks make data.train_on: template work.
+std::string Advice(bool has_generation_marks) {
+  return has_generation_marks
+             ? "; set data.chat_template: chatml, or data.train_on: template or all"
+             : "; set data.chat_template: chatml, or data.train_on: all";
 }
 
 absl::StatusOr<TextSpan> AssistantSpan(std::string_view text, const Region& region, size_t message,
@@ -204,6 +207,28 @@ absl::StatusOr<TextSpan> AssistantSpan(std::string_view text, const Region& regi
     return Undetermined(message, "no end-of-turn token follows its content");
   }
   return TextSpan{*header_end, *turn_end};
+}
+
+// The spans of the assistant messages `selected`, of which there is one at least.
+absl::StatusOr<std::vector<TextSpan>> AssistantSpans(const std::vector<size_t>& selected,
+                                                     const ChatTemplate& chat_template,
+                                                     const RenderedConversation& rendered,
+                                                     const Json& messages,
+                                                     const RenderOptions& options,
+                                                     const Tokenizer& tokenizer) {
+  const auto prompt = GenerationPrompt(chat_template, rendered, messages, options);
+  if (!prompt.has_value()) {
+    return Undetermined(selected[0], "no generation prompt can be distinguished from its text");
+  }
+  const std::vector<Region> regions = FindRegions(rendered, messages.size());
+  const std::vector<std::string_view> end_tokens = EndTokens(tokenizer);
+  std::vector<TextSpan> spans;
+  for (const size_t i : selected) {
+    ASSIGN_OR_RETURN(const TextSpan span,
+                     AssistantSpan(rendered.text, regions[i], i, *prompt, end_tokens));
+    spans.push_back(span);
+  }
+  return spans;
 }
 
 }  // namespace
@@ -234,20 +259,13 @@ absl::StatusOr<std::vector<TextSpan>> TargetSpans(const ChatTemplate& chat_templ
   selected.erase(std::remove_if(selected.begin(), selected.end(),
                                 [&](size_t i) { return IsOff(messages[i]); }),
                  selected.end());
-  std::vector<TextSpan> spans;
-  if (selected.empty()) return spans;
-  const auto prompt = GenerationPrompt(chat_template, rendered, messages, options);
-  if (!prompt.has_value()) {
-    return Undetermined(selected[0], "no generation prompt can be distinguished from its text");
-  }
-  const std::vector<Region> regions = FindRegions(rendered, messages.size());
-  const std::vector<std::string_view> end_tokens = EndTokens(tokenizer);
-  for (const size_t i : selected) {
-    ASSIGN_OR_RETURN(const TextSpan span,
-                     AssistantSpan(rendered.text, regions[i], i, *prompt, end_tokens));
-    spans.push_back(span);
-  }
-  return spans;
+  if (selected.empty()) return std::vector<TextSpan>();
+  absl::StatusOr<std::vector<TextSpan>> spans =
+      AssistantSpans(selected, chat_template, rendered, messages, options, tokenizer);
+  if (spans.ok()) return spans;
+  return absl::Status(
+      spans.status().code(),
+      absl::StrCat(spans.status().message(), Advice(chat_template.has_generation_marks(options))));
 }
 
 }  // namespace trainerd::engine

@@ -2,15 +2,12 @@
 #include "engine/train/sample_generator.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "engine/data/examples/example_pipeline.h"
-#include "engine/formats/json.h"
+#include "engine/model/folder/answer_probe.h"
+#include "engine/model/folder/generation_config.h"
 #include "engine/model/generate.h"
-#include "engine/text/target_spans.h"
-#include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -18,51 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void AddId(int64_t id, std::vector<int32_t>* ids) {
-  if (id < 0 || std::find(ids->begin(), ids->end(), id) != ids->end()) return;
-  ids->push_back(static_cast<int32_t>(id));
-}
-
-// "eos_token_id" of a JSON file: a number, a list of numbers, or nothing.
-absl::Status AddEosIds(const std::string& path, std::vector<int32_t>* ids) {
-  const absl::StatusOr<std::string> text = ReadFile(path);
-  // Both files are optional here; config.json was checked when the model was opened.
-  if (!text.ok()) return absl::OkStatus();
-  const absl::StatusOr<Json> json = ParseOrderedJson(*text);
-  if (!json.ok()) return Annotate(json.status(), path);
-  if (!json->is_object() || !json->contains("eos_token_id")) return absl::OkStatus();
-  const Json& value = (*json)["eos_token_id"];
-  if (value.is_null()) return absl::OkStatus();
-  for (const Json& id : value.is_array() ? value : Json::array({value})) {
-    if (!id.is_number_integer()) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ": \"eos_token_id\" has the value ",
-                                                     ShownJson(id), "; it must be a token id"));
-    }
-    AddId(id.get<int64_t>(), ids);
-  }
-  return absl::OkStatus();
-}
-
-// The special token that the template writes at the end of an assistant message; nullopt if the
-// template has none, or rejects this conversation.
-std::optional<int32_t> EndOfTurn(const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                                 const std::string& now) {
-  const Json messages = Json::array(
-      {{{"role", "user"}, {"content", "a"}}, {{"role", "assistant"}, {"content", "b"}}});
-  const RenderOptions options{.now = now};
-  const absl::StatusOr<RenderedConversation> rendered = chat_template.Render(messages, options);
-  if (!rendered.ok()) return std::nullopt;
-  const absl::StatusOr<std::vector<TextSpan>> spans =
-      TargetSpans(chat_template, *rendered, messages, options, tokenizer, TrainOn::kAssistant);
-  if (!spans.ok() || spans->empty()) return std::nullopt;
-  Encoding encoding;
-  if (!tokenizer.Encode(rendered->text, &encoding).ok()) return std::nullopt;
-  for (size_t i = encoding.size(); i-- > 0;) {
-    if (encoding.begin[i] >= spans->back().end) continue;
-    if (tokenizer.IsSpecial(encoding.ids[i])) return encoding.ids[i];
-    return std::nullopt;
-  }
-  return std::nullopt;
+void AddId(int32_t id, std::vector<int32_t>* ids) {
+  if (std::find(ids->begin(), ids->end(), id) == ids->end()) ids->push_back(id);
 }
 
 }  // namespace
@@ -75,10 +29,10 @@ absl::StatusOr<std::unique_ptr<SampleGenerator>> SampleGenerator::Create(
       new SampleGenerator(tokenizer, chat_template, std::move(options)));
   std::vector<int32_t>& stop_ids = sample_generator->stop_ids_;
   if (tokenizer.eos_id().has_value()) AddId(*tokenizer.eos_id(), &stop_ids);
-  RETURN_IF_ERROR(AddEosIds(absl::StrCat(model_folder, "/generation_config.json"), &stop_ids));
-  RETURN_IF_ERROR(AddEosIds(absl::StrCat(model_folder, "/config.json"), &stop_ids));
-  if (const std::optional<int32_t> id = EndOfTurn(tokenizer, chat_template, now); id.has_value())
-    AddId(*id, &stop_ids);
+  ASSIGN_OR_RETURN(const std::vector<int32_t> eos_ids, EosIdsOf(model_folder));
+  for (const int32_t id : eos_ids) AddId(id, &stop_ids);
+  const AnswerProbe probe = ProbeAnswer(chat_template, tokenizer, now);
+  if (probe.end_of_turn.has_value()) AddId(*probe.end_of_turn, &stop_ids);
   return sample_generator;
 }
 

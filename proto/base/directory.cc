@@ -24,7 +24,7 @@ bool Exists(const std::string& path) {
 
 }  // namespace
 
-absl::Status MakeDirectories(const std::string& path) {
+absl::Status MakeDirectories(const std::string& path, mode_t mode) {
   struct stat info;
   if (stat(path.c_str(), &info) == 0) {
     return S_ISDIR(info.st_mode)
@@ -33,8 +33,8 @@ absl::Status MakeDirectories(const std::string& path) {
   }
   if (path.find('/') == std::string::npos) return ErrnoStatus(ENOENT, "create " + path);
   const std::string parent = ParentOf(path);
-  RETURN_IF_ERROR(MakeDirectories(parent));
-  if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+  RETURN_IF_ERROR(MakeDirectories(parent, mode));
+  if (mkdir(path.c_str(), mode) != 0 && errno != EEXIST) {
     return ErrnoStatus(errno, "create " + path);
   }
   return FsyncPath(parent);

@@ -2,6 +2,8 @@
 // Directories: create, list, remove, free space. No exceptions; paths in every error.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,9 +13,9 @@
 
 namespace trainerd {
 
-// Creates the missing directories of `path` (mode 0700) and makes their names durable.
+// Creates the missing directories of `path` (`mode` less the umask) and makes their names durable.
 // Errors: AlreadyExists if `path` is a file.
-absl::Status MakeDirectories(const std::string& path);
+absl::Status MakeDirectories(const std::string& path, mode_t mode = 0700);
 
 // All names but "." and "..", in no particular order. Errors: NotFound.
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);

@@ -16,6 +16,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/model_path.h"
 #include "proto/contract/job/field_upgrade.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
@@ -58,9 +59,9 @@ class FileCheck {
  public:
   explicit FileCheck(std::vector<ConfigViolation>* violations) : violations_(violations) {}
 
-  void Folder(const std::string& field, const std::string& path) {
+  void Model(const std::string& field, const std::string& path) {
     if (Absolute(field, path) && !IsFolder(path)) {
-      Add(field, absl::StrCat(Exists(path) ? "not a folder: " : "no such folder: ", path));
+      Add(field, Exists(path) ? absl::StrCat("not a folder: ", path) : NoModelFolderText(path));
     }
   }
   void File(const std::string& field, const std::string& path) {
@@ -97,7 +98,7 @@ class FileCheck {
 void CheckFiles(const v1::JobConfig& config, const std::string& job,
                 std::vector<ConfigViolation>* violations) {
   FileCheck check(violations);
-  check.Folder("model.path", config.model().path());
+  check.Model("model.path", config.model().path());
   for (int i = 0; i < config.data().train_size(); ++i) {
     check.File(absl::StrCat("data.train[", i, "].path"), config.data().train(i).path());
   }

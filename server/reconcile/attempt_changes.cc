@@ -205,6 +205,7 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
     spec.set_init_path(record.ledger.init_path());
   }
   spec.set_worker_path(defaults.worker_path);
+  if (defaults.output_umask) spec.set_output_umask(*defaults.output_umask);
   return spec;
 }
 

@@ -3,6 +3,7 @@
 // events together.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +22,8 @@ namespace trainerd::server {
 struct LaunchDefaults {
   std::string worker_path;
   int cpu_threads = 0;
+  // AttemptSpec.output_umask.
+  std::optional<uint32_t> output_umask = std::nullopt;
 };
 
 // The specification of a job's open attempt. It depends only on the stored rows, so a restarted

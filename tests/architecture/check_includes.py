@@ -48,8 +48,8 @@ EXCEPTIONS = [
 ]
 # Parts of the engine without LibTorch: trainerd-inspect is built from them.
 NO_TORCH = re.compile(
-    r"^engine/(core|text|data|formats|monitor|cli/inspect|model/families)/|^engine/inspect_main\.cc$"
-    r"|^engine/model/(hf_folder|model_config|config_reader|block_spec|weight_spec|freeze)\.")
+    r"^engine/(core|text|data|formats|monitor|cli/inspect|model/folder|model/families)/"
+    r"|^engine/inspect_main\.cc$")
 
 # A key is a folder without its sub-folders, or the files of one name (server/server.cc is
 # "server/server"). The value lists what the key may include besides itself. X in a value covers X
@@ -92,7 +92,8 @@ ARROWS = {
     "engine/worker_main": ["engine"],
     "engine/inspect_main": ["engine/cli/inspect", "engine/data"],
     "engine/cli": TRAIN + ["engine/run_job", "engine/train/*"],
-    "engine/cli/inspect": TORCH_FREE + ["engine/data", "engine/text", "engine/formats"],
+    "engine/cli/inspect": TORCH_FREE + ["engine/data", "engine/text", "engine/formats",
+                                        "engine/model/folder"],
     "engine/run_job": TRAIN + ["engine/train"],
     "engine/train/stages": TRAIN + ["engine/train/loop", "engine/train"],
     "engine/train/loop": TRAIN + ["engine/train/*"],
@@ -100,11 +101,13 @@ ARROWS = {
     "engine/checkpoint": TORCH + ["engine/optim", "engine/model", "engine/formats", "engine/data",
                                   "engine/monitor"],
     "engine/optim": TORCH + ["engine/model", "engine/ops"],
-    # A family fills the types of model_config.h, and the model reads the table of families: one
-    # part in two folders.
-    "engine/model": TORCH + ["engine/model/families", "engine/formats", "engine/ops",
+    "engine/model": TORCH + ["engine/model/folder", "engine/formats", "engine/ops",
                              "engine/data/batches", "engine/text"],
-    "engine/model/families": TORCH_FREE + ["engine/model/*", "engine/formats"],
+    # A family fills the types of model_config.h, and the folder reads the table of families: one
+    # part in two folders.
+    "engine/model/folder": TORCH_FREE + ["engine/model/families", "engine/formats",
+                                         "engine/data/source", "engine/text"],
+    "engine/model/families": TORCH_FREE + ["engine/model/folder"],
     "engine/ops": TORCH,
     "engine/ops/reference": TORCH + ["engine/ops/*"],
     # Where a fused kernel does not apply, the CPU falls back to the reference.
@@ -267,6 +270,9 @@ REFUSED = [
     ("engine/model/a.cc", "engine/data/prepare.h"),
     ("engine/model/a.cc", "engine/data/store/token_store.h"),
     ("engine/model/a.cc", "cuda_runtime.h"),
+    ("engine/model/folder/a.cc", "engine/model/decoder.h"),
+    ("engine/model/folder/a.cc", "engine/data/prepare.h"),
+    ("engine/model/folder/a.cc", "ATen/ATen.h"),
     ("engine/model/families/a.cc", "engine/ops/op_table.h"),
     ("engine/ops/a.cc", "engine/train/loop/train_loop.h"),
     ("engine/ops/a.cc", "engine/model/decoder.h"),
@@ -278,10 +284,10 @@ REFUSED = [
     ("engine/core/a.cc", "engine/platform/device.h"),
     ("engine/core/a.cc", "ATen/ATen.h"),
     ("engine/monitor/a.cc", "engine/platform/device.h"),
-    ("engine/formats/a.cc", "engine/model/model_config.h"),
+    ("engine/formats/a.cc", "engine/model/folder/model_config.h"),
     ("engine/formats/a.cc", "c10/core/Device.h"),
     ("engine/cli/inspect/a.cc", "engine/cli/event_sinks.h"),
-    ("engine/cli/inspect/a.cc", "engine/model/model_config.h"),
+    ("engine/cli/inspect/a.cc", "engine/model/decoder.h"),
     ("engine/data/a.cc", "ATen/ops/mm.h"),
     ("engine/data/a.cc", "engine/model/decoder.h"),
     ("engine/data/examples/a.cc", "engine/data/prepare.h"),
@@ -315,7 +321,8 @@ ACCEPTED = [
     ("engine/train/a.cc", "engine/data/examples/example_pipeline.h"),
     ("engine/cli/a.cc", "engine/run_job.h"),
     ("engine/worker_main.cc", "engine/cli/train_command.h"),
-    ("engine/model/families/llama.cc", "engine/model/model_config.h"),
+    ("engine/model/families/llama.cc", "engine/model/folder/model_config.h"),
+    ("engine/cli/inspect/a.cc", "engine/model/folder/job_model.h"),
 ]
 
 

@@ -22,7 +22,7 @@
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
-#include "engine/model/hf_folder.h"
+#include "engine/model/folder/hf_folder.h"
 #include "engine/optim/factory.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/atomic_file.h"

@@ -86,15 +86,19 @@ def validate(job, environment, *flags):
 
 
 def bench_large(root, megabytes):
+    import harness
     tokenizer = bench.shared_file("models", "qwen3-tokenizer") or os.path.join(bench.GOLDEN, "tiny_tokenizer")
     data, job = os.path.join(root, "large.jsonl"), os.path.join(root, "large.yaml")
     count = write_conversations(data, megabytes=megabytes)
     model = os.path.join(root, "large-model")
     shutil.copytree(tokenizer, model)
-    shutil.copy(os.path.join(bench.GOLDEN, "tiny_model", "config.json"), model)
-    # Not read, but the quick part checks for weights.
-    with open(os.path.join(model, "model.safetensors"), "w"):
-        pass
+    with open(os.path.join(bench.GOLDEN, "tiny_model", "config.json")) as file:
+        config = json.load(file)
+    # A row for each token of Qwen3, and the layers of Qwen3 8B.
+    config.update(vocab_size=151936, num_hidden_layers=36)
+    with open(os.path.join(model, "config.json"), "w") as file:
+        json.dump(config, file)
+    harness.write_weights(model)
     with open(job, "w") as file:
         file.write(f"model: {{path: {model}}}\ndata: {{train: [{data}], max_length: {MAX_LENGTH}, cache_limit: 100000}}\n")
     environment = {**os.environ, "TRAINERD_CACHE": os.path.join(root, "cache")}
@@ -104,7 +108,7 @@ def bench_large(root, megabytes):
     os.remove(data)
     bench.emit("large", megabytes=megabytes, conversations=count, tokenizer=os.path.basename(tokenizer), seconds=round(first, 2),
                mb_per_second=round(megabytes / first, 1), peak_rss_mb=round(peak / 2**20), second_seconds=round(second, 2),
-               second_peak_rss_mb=round(second_peak / 2**20), quick_ms=round(1e3 * quick), goal="quick_ms <= 200 for 1 GB")
+               second_peak_rss_mb=round(second_peak / 2**20), quick_ms=round(1e3 * quick), goal="quick_ms <= 300 for 1 GB with a warm page cache")
 
 
 def bench_second_run(root, conversations):

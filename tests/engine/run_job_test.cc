@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
@@ -16,7 +17,7 @@
 #include <vector>
 
 #include "engine/formats/safetensors.h"
-#include "engine/model/hf_folder.h"
+#include "engine/model/folder/hf_folder.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "tests/engine/train/tiny_run.h"
 
@@ -503,8 +504,10 @@ TEST(RunJobTest, FailsOnNonFiniteLossWithConversations) {
   TinyJob job(folder);
   const std::string weights = folder / "model/model.safetensors";
   std::string bytes = ReadText(weights);
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  std::memcpy(bytes.data() + bytes.size() - sizeof(nan), &nan, sizeof(nan));
+  // Finite, but the logits overflow.
+  const float largest = std::numeric_limits<float>::max();
+  for (size_t i = 1; i <= 32; ++i)
+    std::memcpy(bytes.data() + bytes.size() - i * sizeof(largest), &largest, sizeof(largest));
   WriteText(weights, bytes);
   const internal::AttemptSpec spec = job.Spec("run", 1, "data: {shuffle: false}");
   Ran ran;
@@ -523,6 +526,60 @@ TEST(RunJobTest, FailsOnNonFiniteLossWithConversations) {
   EXPECT_TRUE(std::any_of(events.begin(), events.end(), [](const v1::Event& event) {
     return event.alert().type() == "non_finite" && event.alert().active();
   }));
+}
+
+TEST(RunJobTest, NamesTheStartWeightThatIsNotFinite) {
+  TempDir folder;
+  TinyJob job(folder);
+  const std::string weights = folder / "model/model.safetensors";
+  std::string bytes = ReadText(weights);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(bytes.data() + bytes.size() - sizeof(nan), &nan, sizeof(nan));
+  WriteText(weights, bytes);
+  for (const char* freeze : {"", "train: {freeze: [model.norm.weight]}"}) {
+    Ran ran;
+    RunAttempt(job.Spec("run", 1, freeze), &ran);
+    ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
+    EXPECT_EQ(ran.record.error().code(), "MODEL_INVALID");
+    EXPECT_FALSE(ran.record.error().retryable());
+    EXPECT_THAT(
+        ran.record.error().message(),
+        HasSubstr(weights + ": tensor \"model.norm.weight\" holds NaN or infinity (first at "
+                            "element 31"));
+  }
+}
+
+TEST(RunJobTest, RefusesWarmUpLongerThanTheEpochs) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran ran;
+  RunAttempt(job.Spec("run", 1, "schedule: {warmup_steps: 12}"), &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(ran.record.error().code(), "CONFIGURATION_INVALID");
+  EXPECT_THAT(ran.record.error().message(), HasSubstr("12 steps of warm-up do not end before"));
+}
+
+TEST(RunJobTest, OutputFolderGetsTheModesOfTheUsersUmask) {
+  TempDir folder;
+  TinyJob job(folder);
+  const std::string output = folder / "models/out";
+  internal::AttemptSpec spec =
+      job.Spec("run", 1, absl::StrCat("train: {max_steps: 3}\noutput: {path: ", output, "}"));
+  spec.set_output_umask(027);
+  Ran ran;
+  const mode_t before = umask(077);
+  RunAttempt(spec, &ran);
+  EXPECT_EQ(umask(before), static_cast<mode_t>(077));
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  const auto mode = [](const std::string& path) {
+    return static_cast<int>(std::filesystem::status(path).permissions()) & 0777;
+  };
+  EXPECT_EQ(mode(folder / "models"), 0750);
+  EXPECT_EQ(mode(output), 0750);
+  for (const auto& entry : std::filesystem::directory_iterator(output))
+    EXPECT_EQ(mode(entry.path().string()), 0640) << entry.path();
+  EXPECT_EQ(mode(spec.run_dir() + "/final"), 0700);
+  EXPECT_EQ(mode(spec.run_dir() + "/final/model.safetensors"), 0600);
 }
 
 TEST(RunJobTest, EmitsSamplesBeforeAndAfterTraining) {

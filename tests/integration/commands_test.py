@@ -231,8 +231,7 @@ class CommandsTest(FakeWorkerTest):
             self.assertEqual(result.returncode, 2)
             self.assertIn("no weights", result.stdout)
             self.assertIn(f"[{job}:3, {model}]", result.stdout)
-        with open(os.path.join(model, "model.safetensors"), "w"):
-            pass
+        harness.write_weights(model)
         quick = self.world.run("validate", job)
         self.assertEqual(quick.returncode, 0, quick.stdout + quick.stderr)
         self.assertIn("no findings in the data that was read", quick.stdout)

@@ -5,6 +5,7 @@ paths. Every wait is for a condition, with a deadline that only a broken program
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -34,6 +35,29 @@ def wait_for(condition, what, patience=PATIENCE_S):
         if time.monotonic() > end:
             raise AssertionError(f"waited {patience} s for {what}")
         time.sleep(0.01)
+
+
+def write_weights(model):
+    """model.safetensors of zeros for the config.json of a Llama with a tied head in the folder `model`."""
+    with open(os.path.join(model, "config.json")) as file:
+        config = json.load(file)
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    queries, keys = (config[name] * config["head_dim"] for name in ("num_attention_heads", "num_key_value_heads"))
+    shapes = {"model.embed_tokens.weight": [config["vocab_size"], width], "model.norm.weight": [width]}
+    for layer in range(config["num_hidden_layers"]):
+        for name, shape in {"input_layernorm": [width], "post_attention_layernorm": [width],
+                            "self_attn.q_proj": [queries, width], "self_attn.k_proj": [keys, width],
+                            "self_attn.v_proj": [keys, width], "self_attn.o_proj": [width, queries],
+                            "mlp.gate_proj": [inner, width], "mlp.up_proj": [inner, width],
+                            "mlp.down_proj": [width, inner]}.items():
+            shapes[f"model.layers.{layer}.{name}.weight"] = shape
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    with open(os.path.join(model, "model.safetensors"), "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + bytes(end))
 
 
 # ---------------------------------------------------------------- processes

@@ -17,6 +17,7 @@ struct ValidateOptions {
   bool quick = false;                   // beginnings and ends of the files only, no tokenizer
   std::string cache_folder = "";        // of token rows (data/token_cache.h); "" = none
   std::string scratch_folder = "/tmp";  // for token rows that no cache takes
+  std::string home_dir = "";            // JobFileOptions::home_dir
 };
 // Prints the DataReport as one JSON document. true: it holds no errors.
 absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out);
@@ -28,6 +29,7 @@ struct PreviewOptions {
   bool json = true;     // false: rendered text with the trained part marked, for a terminal
   std::string cache_folder = "";  // as in ValidateOptions
   std::string scratch_folder = "/tmp";
+  std::string home_dir = "";
 };
 absl::Status RunPreview(const PreviewOptions& options, std::FILE* out);
 

@@ -182,7 +182,8 @@ absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
 }  // namespace
 
 absl::Status RunPreview(const PreviewOptions& options, std::FILE* out) {
-  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job, ReadResolvedJob({.path = options.job_file}));
+  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job,
+                   ReadResolvedJob({.path = options.job_file, .home_dir = options.home_dir}));
   const v1::JobConfig& config = job.config();
   ASSIGN_OR_RETURN(const TextPipeline text, OpenTextPipeline(config));
   return options.packed ? PreviewRows(config, text, options, out)

@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainerd-inspect validate
+// trainerd-inspect validate: what the model folder shows (job_model.h) and what the data shows, in
+// one report.
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
 #include "engine/cli/inspect/commands.h"
 #include "engine/data/masking_check.h"
 #include "engine/data/prepare.h"
 #include "engine/data/quick_report.h"
+#include "engine/data/source/sample_prompts.h"
+#include "engine/data/token_range.h"
+#include "engine/data/warm_up.h"
+#include "engine/model/folder/job_model.h"
+#include "engine/text/tokenizer/beyond_embedding.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_file.h"
 #include "proto/contract/config/output_json.h"
@@ -11,44 +22,141 @@
 namespace trainerd::engine {
 namespace {
 
-absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config,
+void AddFinding(const std::string& code, bool error, const std::string& message,
+                const std::string& place, v1::DataReport* report) {
+  v1::DataReport::Finding* finding = report->add_findings();
+  finding->set_code(code);
+  finding->set_error(error);
+  finding->set_count(1);
+  finding->set_message(message);
+  if (!place.empty()) finding->add_first_places(place);
+}
+
+void AddError(const std::string& code, const absl::Status& status, v1::DataReport* report) {
+  if (!status.ok()) AddFinding(code, /*error=*/true, std::string(status.message()), "", report);
+}
+
+bool HasErrors(const v1::DataReport& report) {
+  for (const v1::DataReport::Finding& finding : report.findings()) {
+    if (finding.error()) return true;
+  }
+  return false;
+}
+
+// Where the job's weights are; "" = in a checkpoint that the daemon verifies.
+std::string WeightsFolder(const v1::JobConfig& config) {
+  const std::string& base = config.init_from().checkpoint();
+  if (base.empty()) return config.model().path();
+  return base.front() == '/' ? base : "";
+}
+
+// Finds the spellings of tokens that have no row in the embedding. Nothing is tokenized here, so
+// only added tokens, which are found as they are spelled, can be found.
+QuickRowCheck TokenCheck(const JobModel& model, const v1::JobConfig& config) {
+  if (model.text.tokenizer == nullptr || model.config.vocab_size == 0) return {};
+  const bool as_text = config.data().control_tokens() == v1::DataConfig::CONTROL_TOKENS_AS_TEXT;
+  std::vector<AddedToken> tokens;
+  for (const AddedToken& token : model.text.tokenizer->added_tokens()) {
+    if (token.id >= model.config.vocab_size && !token.content.empty() &&
+        !(as_text && token.special))
+      tokens.push_back(token);
+  }
+  if (tokens.empty()) return {};
+  return [&model, tokens = std::move(tokens)](
+             const Conversation& conversation) -> std::optional<RecordError> {
+    const std::string text =
+        conversation.text.has_value()
+            ? *conversation.text
+            : conversation.messages.dump(-1, ' ', /*ensure_ascii=*/false,
+                                         nlohmann::json::error_handler_t::replace);
+    for (const AddedToken& token : tokens) {
+      if (text.find(token.content) == std::string::npos) continue;
+      return RecordError{
+          .code = "TOKEN_BEYOND_EMBEDDING",
+          .message = absl::StrCat(
+              "the record contains ",
+              BeyondEmbeddingText(*model.text.tokenizer, token.id, model.config.vocab_size))};
+    }
+    return std::nullopt;
+  };
+}
+
+absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config, const JobModel& model,
                                           const ValidateOptions& options) {
-  ASSIGN_OR_RETURN(const TextPipeline text, OpenTextPipeline(config));
-  ASSIGN_OR_RETURN(PreparedData data, PrepareData(config, text, nullptr,
+  ASSIGN_OR_RETURN(PreparedData data, PrepareData(config, model.text, nullptr,
                                                   {.keep_going = true,
                                                    .cache_folder = options.cache_folder,
                                                    .scratch_folder = options.scratch_folder}));
   for (const std::string& note : data.notes) std::fprintf(stderr, "%s\n", note.c_str());
+  v1::DataReport* report = &data.report;
+  if (model.config.vocab_size > 0) {
+    AddError("TOKEN_BEYOND_EMBEDDING",
+             CheckTokenRange(data, *model.text.tokenizer, model.config.vocab_size), report);
+  }
   if (!data.train_sequences.empty()) {
-    ASSIGN_OR_RETURN(const v1::MaskingReport checked, CheckMasking(data, config, text));
-    const absl::Status masking = MaskingStatus(checked);
-    if (!masking.ok()) {
-      v1::DataReport::Finding* finding = data.report.add_findings();
-      finding->set_code("MASKING");
-      finding->set_error(true);
-      finding->set_count(1);
-      finding->set_message(std::string(masking.message()));
-    }
+    AddError("WARM_UP", CheckWarmUp(config, report->total_steps()), report);
+    ASSIGN_OR_RETURN(const v1::MaskingReport checked, CheckMasking(data, config, model.text));
+    AddError("MASKING", MaskingStatus(checked), report);
   }
   return std::move(data.report);
+}
+
+v1::DataReport QuickDataReport(const v1::JobConfig& config, const JobModel& model) {
+  v1::DataReport report = QuickReport(config, TokenCheck(model, config));
+  if (report.examples() > 0) AddError("WARM_UP", CheckWarmUpQuickly(config, report), &report);
+  return report;
+}
+
+// Whether the user can cure the error, as opposed to a full disk.
+bool IsAboutInput(const absl::Status& status) {
+  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) ||
+         absl::IsFailedPrecondition(status) || absl::IsUnimplemented(status) ||
+         absl::IsPermissionDenied(status) || absl::IsDataLoss(status);
+}
+
+// If the data cannot be used at all, the quick report with the reason.
+absl::StatusOr<v1::DataReport> DataReportOf(const v1::JobConfig& config, const JobModel& model,
+                                            const ValidateOptions& options) {
+  // Without tokenizer and template only the quick report is possible; the model's findings say why.
+  if (options.quick || model.text.chat_template == nullptr) return QuickDataReport(config, model);
+  absl::StatusOr<v1::DataReport> full = FullReport(config, model, options);
+  if (full.ok() || !IsAboutInput(full.status())) return full;
+  v1::DataReport report = QuickDataReport(config, model);
+  if (!HasErrors(report)) AddError("BAD_FILE", full.status(), &report);
+  return report;
+}
+
+void CheckPrompts(const v1::SamplesConfig& samples, const std::string& system_prompt,
+                  v1::DataReport* report) {
+  if (samples.prompts().empty()) return;
+  const absl::Status status = ReadSamplePrompts(samples.prompts(), system_prompt).status();
+  if (status.ok()) return;
+  AddFinding("SAMPLE_PROMPTS", /*error=*/true, std::string(status.message()), samples.prompts(),
+             report);
+}
+
+// The findings about the model, then those about the prompts and the data.
+absl::StatusOr<v1::DataReport> Report(const v1::JobConfig& config, const ValidateOptions& options) {
+  const JobModel model = OpenJobModel(
+      config, {.weights_folder = WeightsFolder(config), .head_check = HeadCheck::kSample});
+  ASSIGN_OR_RETURN(v1::DataReport report, DataReportOf(config, model, options));
+  const v1::DataReport data = report;
+  report.clear_findings();
+  for (const ModelFinding& finding : model.findings)
+    AddFinding(finding.code, !finding.status.ok(), finding.message, finding.place, &report);
+  CheckPrompts(config.samples(), config.data().system_prompt(), &report);
+  report.mutable_findings()->MergeFrom(data.findings());
+  return report;
 }
 
 }  // namespace
 
 absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out) {
-  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job, ReadResolvedJob({.path = options.job_file}));
-  const v1::JobConfig& config = job.config();
-  v1::DataReport report;
-  if (options.quick) {
-    report = QuickReport(config);
-  } else {
-    ASSIGN_OR_RETURN(report, FullReport(config, options));
-  }
+  ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job,
+                   ReadResolvedJob({.path = options.job_file, .home_dir = options.home_dir}));
+  ASSIGN_OR_RETURN(const v1::DataReport report, Report(job.config(), options));
   std::fprintf(out, "%s\n", JsonText(OutputJson(report), /*pretty=*/true).c_str());
-  for (const v1::DataReport::Finding& finding : report.findings()) {
-    if (finding.error()) return false;
-  }
-  return true;
+  return !HasErrors(report);
 }
 
 }  // namespace trainerd::engine

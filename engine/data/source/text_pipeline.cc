@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "engine/data/source/conversation.h"
 #include "engine/data/source/findings.h"
 #include "engine/data/source/jsonl_reader.h"
@@ -34,22 +35,38 @@ std::optional<SourceFormat> FormatOfFile(const std::string& path) {
   return std::nullopt;
 }
 
-bool HasOnlyPlainText(const v1::DataConfig& data) {
-  const std::vector<std::string> files = DataFiles(data);
-  return std::all_of(files.begin(), files.end(), [](const std::string& path) {
-    return FormatOfFile(path) == SourceFormat::kText;
-  });
+constexpr char kChatMlEnd[] = "<|im_end|>";
+
+// ChatML whose turns end with a token, because text that is no token would not end generation.
+absl::StatusOr<std::string> ChatMlFor(const Tokenizer& tokenizer, const std::string& model_path) {
+  const std::string source = ChatTemplate::ChatMlSource();
+  const std::optional<int32_t> end = tokenizer.TokenToId(kChatMlEnd);
+  if (end.has_value() && (tokenizer.IsSpecial(*end) || end == tokenizer.eos_id())) return source;
+  if (!tokenizer.eos_id().has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data.chat_template: chatml needs the token ", kChatMlEnd,
+                     " or an eos_token to end a turn, and the tokenizer of ", model_path,
+                     " has neither; set eos_token in its tokenizer_config.json"));
+  }
+  // The marker is part of a literal in single quotes.
+  return absl::StrReplaceAll(source, {{kChatMlEnd, "' + eos_token + '"}});
 }
 
 }  // namespace
 
-absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config) {
-  TextPipeline text;
-  ASSIGN_OR_RETURN(text.tokenizer, Tokenizer::Load(config.model().path()));
+bool HasOnlyPlainText(const v1::DataConfig& data) {
+  const std::vector<std::string> files = DataFiles(data);
+  return !files.empty() && std::all_of(files.begin(), files.end(), [](const std::string& path) {
+    return FormatOfFile(path) == SourceFormat::kText;
+  });
+}
+
+absl::StatusOr<std::unique_ptr<ChatTemplate>> OpenChatTemplate(const v1::JobConfig& config,
+                                                               const Tokenizer& tokenizer) {
   const std::string& choice = config.data().chat_template();
   std::vector<NamedTemplate> templates;
   if (choice.empty() || choice == "model") {
-    templates = text.tokenizer->chat_templates();
+    templates = tokenizer.chat_templates();
     // Plain text needs none.
     if (templates.empty() && HasOnlyPlainText(config.data())) {
       templates.push_back({"default", ChatTemplate::ChatMlSource()});
@@ -61,19 +78,26 @@ absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config) {
                        ".jinja file"));
     }
   } else if (choice == "chatml") {
-    templates.push_back({"default", ChatTemplate::ChatMlSource()});
+    ASSIGN_OR_RETURN(std::string source, ChatMlFor(tokenizer, config.model().path()));
+    templates.push_back({"default", std::move(source)});
   } else {
     absl::StatusOr<std::string> file = ReadFile(choice);
     if (!file.ok()) return Annotate(file.status(), "data.chat_template");
     templates.push_back({"default", *std::move(file)});
   }
   absl::StatusOr<std::unique_ptr<ChatTemplate>> chat_template =
-      ChatTemplate::FromTemplates(templates, *text.tokenizer);
+      ChatTemplate::FromTemplates(templates, tokenizer);
   if (!chat_template.ok()) {
     return Annotate(chat_template.status(), "data.chat_template (",
                     choice.empty() ? "model" : choice, ")");
   }
-  text.chat_template = *std::move(chat_template);
+  return chat_template;
+}
+
+absl::StatusOr<TextPipeline> OpenTextPipeline(const v1::JobConfig& config) {
+  TextPipeline text;
+  ASSIGN_OR_RETURN(text.tokenizer, Tokenizer::Load(config.model().path()));
+  ASSIGN_OR_RETURN(text.chat_template, OpenChatTemplate(config, *text.tokenizer));
   return text;
 }
 

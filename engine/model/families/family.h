@@ -7,16 +7,17 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
-#include "engine/model/config_reader.h"
-#include "engine/model/model_config.h"
+#include "engine/model/folder/config_reader.h"
+#include "engine/model/folder/model_config.h"
 
 namespace trainerd::engine {
 
 // Values of keys that config.json may omit.
 struct ConfigDefaults {
-  // 0: num_attention_heads.
+  // 0: num_attention_heads, which null means in every family.
   int64_t num_kv_heads = 0;
   // 0: hidden_size / num_attention_heads.
   int64_t head_dim = 0;
@@ -37,8 +38,13 @@ struct Family {
   void (*read_block)(ConfigReader& config, ModelConfig& model);
 };
 
-// Sets the window of the layers that slide: those of "layer_types", else those from
-// "max_window_layers" on, else all. Without "sliding_window" no layer slides.
-void ReadSlidingWindow(ConfigReader& config, ModelConfig& model);
+// "sliding_window": `fallback` if the key is absent, nullopt if it is null.
+std::optional<int64_t> SlidingWindow(ConfigReader& config, std::optional<int64_t> fallback);
+// Sets the window of the layers that "layer_types", which must be there, names sliding_attention.
+// Errors: another type; a sliding layer without a window.
+void ApplyLayerTypes(ConfigReader& config, std::optional<int64_t> window, ModelConfig& model);
+// The window of Qwen 2 and 3: none without "use_sliding_window"; else of the layers that
+// "layer_types" names, or of those from "max_window_layers" on.
+void ReadSwitchedWindow(ConfigReader& config, ModelConfig& model);
 
 }  // namespace trainerd::engine

@@ -10,7 +10,6 @@ void ReadBlock(ConfigReader& config, ModelConfig& model) {
   BlockSpec& block = model.block;
   block.qkv_bias = block.output_bias = config.Bool("attention_bias", false);
   block.mlp_bias = config.Bool("mlp_bias", false);
-  if (config.Bool("use_sliding_window", false)) ReadSlidingWindow(config, model);
 }
 
 }  // namespace

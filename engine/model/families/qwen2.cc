@@ -8,13 +8,16 @@ namespace {
 
 void ReadBlock(ConfigReader& config, ModelConfig& model) {
   model.block.qkv_bias = true;
-  if (config.Bool("use_sliding_window", false)) ReadSlidingWindow(config, model);
+  ReadSwitchedWindow(config, model);
 }
 
 }  // namespace
 
 Family Qwen2() {
-  return {.model_type = "qwen2", .architecture = "Qwen2ForCausalLM", .read_block = ReadBlock};
+  return {.model_type = "qwen2",
+          .architecture = "Qwen2ForCausalLM",
+          .defaults = {.num_kv_heads = 32, .max_position_embeddings = 32768},
+          .read_block = ReadBlock};
 }
 
 }  // namespace trainerd::engine::families

@@ -10,7 +10,7 @@ void ReadBlock(ConfigReader& config, ModelConfig& model) {
   BlockSpec& block = model.block;
   block.qk_norm = QkNorm::kPerHead;
   block.qkv_bias = block.output_bias = config.Bool("attention_bias", false);
-  if (config.Bool("use_sliding_window", false)) ReadSlidingWindow(config, model);
+  ReadSwitchedWindow(config, model);
 }
 
 }  // namespace
@@ -18,7 +18,7 @@ void ReadBlock(ConfigReader& config, ModelConfig& model) {
 Family Qwen3() {
   return {.model_type = "qwen3",
           .architecture = "Qwen3ForCausalLM",
-          .defaults = {.head_dim = 128},
+          .defaults = {.num_kv_heads = 32, .head_dim = 128, .max_position_embeddings = 32768},
           .read_block = ReadBlock};
 }
 

@@ -29,11 +29,12 @@ void ReadBlock(ConfigReader& config, ModelConfig& model) {
   block.qkv_bias = block.output_bias = config.Bool("attention_bias", false);
   block.mlp_bias = config.Bool("mlp_bias", false);
   ReadNoRopeLayers(config, model);
-  if (!config.Bool("use_sliding_window", false) || !config.Has("sliding_window")) return;
-  if (config.Has("layer_types")) return ReadSlidingWindow(config, model);
-  const int64_t window = config.PositiveInt("sliding_window");
+  const std::optional<int64_t> window = SlidingWindow(config, std::nullopt);
+  // transformers masks the layers of "layer_types" whatever "use_sliding_window" is.
+  if (config.Has("layer_types")) return ApplyLayerTypes(config, window, model);
+  if (!config.Bool("use_sliding_window", false)) return;
   for (LayerSpec& layer : block.layers) {
-    if (!layer.rope) layer.window = window;
+    if (!layer.rope) layer.window = window.value_or(0);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/core/job_error.h"
+#include "engine/train/kept_model.h"
 #include "proto/base/time.h"
 
 namespace trainerd::engine {
@@ -37,11 +38,6 @@ void Emit(AttemptContext& context, v1::CheckpointEvent::Kind kind, v1::Checkpoin
 
 }  // namespace
 
-std::string TemplateOverride(const AttemptContext& context) {
-  return context.config.data().chat_template() == "model" ? ""
-                                                          : context.text.chat_template->source();
-}
-
 absl::Status SaveCheckpoint(AttemptContext& context) {
   if (context.state.step == 0) return absl::OkStatus();
   if (context.last_checkpoint.has_value() && context.last_checkpoint->step() == context.state.step)
@@ -54,8 +50,7 @@ absl::Status SaveCheckpoint(AttemptContext& context) {
       .job = context.spec.job(),
       .attempt = context.spec.attempt(),
       .parent = context.last_checkpoint.has_value() ? context.last_checkpoint->name() : "",
-      .model_folder = context.config.model().path(),
-      .chat_template = TemplateOverride(context)};
+      .model_folder = KeptModelFolder(context.spec.run_dir())};
   absl::StatusOr<v1::Checkpoint> checkpoint =
       WriteCheckpoint(target, context.state, *context.parameters, *context.optimizer);
   if (!checkpoint.ok()) {

@@ -13,8 +13,4 @@ namespace trainerd::engine {
 // written; earlier checkpoints are intact.
 absl::Status SaveCheckpoint(AttemptContext& context);
 
-// The template that model folders of this job get instead of the source's own; "" for
-// data.chat_template: model.
-std::string TemplateOverride(const AttemptContext& context);
-
 }  // namespace trainerd::engine

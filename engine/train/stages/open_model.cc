@@ -1,21 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
 #include "engine/core/job_error.h"
+#include "engine/model/folder/job_model.h"
+#include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
 
-absl::Status ResolveFrozen(AttemptContext& context) {
-  const auto& patterns = context.config.train().freeze();
-  absl::StatusOr<FrozenNames> frozen =
-      ResolveFreeze(context.model, {patterns.begin(), patterns.end()});
-  if (!frozen.ok()) {
+constexpr char kModelTemplate[] = "model";
+
+// The first error, with the cause of its kind.
+absl::Status StatusOf(const JobModel& model) {
+  for (const ModelFinding& finding : model.findings) {
+    if (finding.status.ok() || finding.code != "FREEZE") continue;
     return WithCause(
-        frozen.status(),
+        finding.status,
         {.code = "CONFIGURATION_INVALID", .cause = v1::JobError::USER, .retryable = false});
   }
-  context.frozen = *std::move(frozen);
+  return model.status();
+}
+
+// Keeps the model's small files in the run directory, as the first attempt of a job does.
+absl::Status Keep(AttemptContext& context, const JobModel& model, bool is_untied) {
+  KeptModelChanges changes{.end_of_turn = model.probe.end_of_turn, .is_untied = is_untied};
+  if (context.config.data().chat_template() != kModelTemplate)
+    changes.chat_template = model.text.chat_template->source();
+  const absl::StatusOr<bool> has_new_stop = KeepModelFiles(context.spec, changes);
+  if (!has_new_stop.ok()) {
+    return WithCause(Annotate(has_new_stop.status(), "keep the files of the model"),
+                     WriteCause(has_new_stop.status(), "RUN_DIRECTORY"));
+  }
+  if (!*has_new_stop) return absl::OkStatus();
+  const int32_t id = *model.probe.end_of_turn;
+  EmitNotice(context.events, v1::Notice::INFO, "STOP_TOKEN",
+             absl::StrCat("the chat template ends a turn with \"",
+                          std::string(model.text.tokenizer->IdToToken(id)), "\" (id ", id,
+                          "): generation_config.json of the checkpoints and the final model names "
+                          "it in eos_token_id"));
   return absl::OkStatus();
 }
 
@@ -30,24 +58,44 @@ absl::Status ReadPrompts(AttemptContext& context) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status OpenModel(AttemptContext& context) {
-  const std::string& folder = context.config.model().path();
-  ASSIGN_OR_RETURN(context.model, ReadModelConfig(folder));
-  RETURN_IF_ERROR(ResolveFrozen(context));
-  ASSIGN_OR_RETURN(context.weights, HfFolder::Open(context.weights_folder));
-  RETURN_IF_ERROR(context.weights->CheckComplete(context.model));
-  ASSIGN_OR_RETURN(context.text, OpenTextPipeline(context.config));
+absl::Status OpenSamples(AttemptContext& context) {
   if (context.config.samples().prompts().empty()) return absl::OkStatus();
   RETURN_IF_ERROR(ReadPrompts(context));
   ASSIGN_OR_RETURN(
       context.sample_generator,
-      SampleGenerator::Create(folder, *context.text.tokenizer, *context.text.chat_template,
+      SampleGenerator::Create(KeptModelFolder(context.spec.run_dir()), *context.text.tokenizer,
+                              *context.text.chat_template,
                               {.now = context.config.data().now(),
                                .control_tokens_as_text = context.config.data().control_tokens() ==
                                                          v1::DataConfig::CONTROL_TOKENS_AS_TEXT}));
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status OpenModel(AttemptContext& context) {
+  const std::string kept = KeptModelFolder(context.spec.run_dir());
+  std::error_code error;
+  const bool is_kept = std::filesystem::exists(kept, error);
+  v1::JobConfig config = context.config;
+  if (is_kept) {
+    // A template that the job selected is the model's own there.
+    config.mutable_model()->set_path(kept);
+    config.mutable_data()->set_chat_template(kModelTemplate);
+  }
+  JobModel model = OpenJobModel(config, {.weights_folder = context.weights_folder});
+  RETURN_IF_ERROR(StatusOf(model));
+  bool is_untied = false;
+  for (const ModelFinding& warning : model.findings) {
+    EmitNotice(context.events, v1::Notice::WARNING, warning.code, warning.message);
+    is_untied = is_untied || warning.code == kUntiedHead;
+  }
+  if (!is_kept) RETURN_IF_ERROR(Keep(context, model, is_untied));
+  context.model = std::move(model.config);
+  context.frozen = std::move(model.frozen);
+  context.weights = std::move(model.weights);
+  context.text = std::move(model.text);
+  return OpenSamples(context);
 }
 
 }  // namespace trainerd::engine

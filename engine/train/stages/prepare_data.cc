@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <chrono>
 #include <memory>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "engine/core/job_error.h"
+#include "engine/data/token_range.h"
+#include "engine/data/warm_up.h"
+#include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
 
@@ -15,27 +16,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kProgressInterval = std::chrono::milliseconds(250);
-
-// A tokenizer may have more tokens than the embedding has rows. Only tokens that occur matter.
-absl::Status CheckTokenRange(const AttemptContext& context) {
-  const internal::TokenSetSummary& summary = context.data.store->summary();
-  if (std::max(summary.train().largest_id(), summary.validation().largest_id()) <
-      context.model.vocab_size) {
-    return absl::OkStatus();
-  }
-  for (const std::vector<uint32_t>* examples : {&context.data.train, &context.data.validation}) {
-    for (const uint32_t number : *examples) {
-      ASSIGN_OR_RETURN(const TokenExample example, context.data.store->Read(number));
-      const auto largest = std::max_element(example.ids.begin(), example.ids.end());
-      if (largest == example.ids.end() || *largest < context.model.vocab_size) continue;
-      return absl::InvalidArgumentError(absl::StrCat(
-          "conversation ", example.index, " (counted from 0) contains token ", *largest,
-          ", but the embedding of the model has ", context.model.vocab_size,
-          " rows; use the tokenizer that belongs to the model in ", context.config.model().path()));
-    }
-  }
-  return absl::OkStatus();
-}
 
 void EmitProgress(AttemptContext& context, double fraction) {
   v1::Event event;
@@ -55,7 +35,10 @@ absl::Status PrepareData(AttemptContext& context) {
     }
     return CheckStopRequested(context.control);
   };
-  ASSIGN_OR_RETURN(context.data, PrepareData(context.config, context.text, progress,
+  // The tokenizer's files are those that the job keeps.
+  v1::JobConfig config = context.config;
+  config.mutable_model()->set_path(KeptModelFolder(context.spec.run_dir()));
+  ASSIGN_OR_RETURN(context.data, PrepareData(config, context.text, progress,
                                              {.num_threads = context.spec.cpu_threads(),
                                               .cache_folder = context.options.cache_folder,
                                               .scratch_folder = context.spec.run_dir()}));
@@ -65,9 +48,12 @@ absl::Status PrepareData(AttemptContext& context) {
     EmitNotice(context.events, v1::Notice::INFO, "TOKEN_CACHE",
                "the tokenized examples are read from the cache");
   }
-  RETURN_IF_ERROR(CheckTokenRange(context));
+  RETURN_IF_ERROR(CheckTokenRange(context.data, *context.text.tokenizer, context.model.vocab_size));
   context.loader = std::make_unique<DataLoader>(*context.data.store, context.data.train_sequences,
                                                 LoaderOptions(context.config));
+  RETURN_IF_ERROR(WithCause(
+      CheckWarmUp(context.config, context.loader->total_steps()),
+      {.code = "CONFIGURATION_INVALID", .cause = v1::JobError::USER, .retryable = false}));
   context.data.report.set_total_steps(context.loader->total_steps());
   v1::Event event;
   *event.mutable_data_report() = context.data.report;

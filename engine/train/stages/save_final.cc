@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -10,7 +13,7 @@
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/core/job_error.h"
-#include "engine/train/loop/checkpointing.h"
+#include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
@@ -52,14 +55,29 @@ absl::Status WriteFinal(const AttemptContext& context) {
       const std::unique_ptr<FolderWriter> writer,
       FolderWriter::Create(absl::StrCat(context.spec.run_dir(), "/",
                                         TemporaryName(context.spec.attempt(), "final"))));
-  RETURN_IF_ERROR(WriteModelFolder(*context.parameters, context.config.model().path(),
-                                   TemplateOverride(context), *writer));
+  RETURN_IF_ERROR(
+      WriteModelFolder(*context.parameters, KeptModelFolder(context.spec.run_dir()), *writer));
   return writer->Publish(FinalManifest(context), final_path, [&] { return Fence(context); });
 }
+
+// Sets the umask of the process while it exists.
+class ScopedUmask {
+ public:
+  explicit ScopedUmask(mode_t mask) : before_(::umask(mask)) {}
+  ~ScopedUmask() { ::umask(before_); }
+  ScopedUmask(const ScopedUmask&) = delete;
+  ScopedUmask& operator=(const ScopedUmask&) = delete;
+
+ private:
+  const mode_t before_;
+};
 
 absl::Status CopyToOutput(const AttemptContext& context) {
   const std::string& path = context.config.output().path();
   if (path.empty() || IsDone(context, path)) return absl::OkStatus();
+  // The run directory is private; this folder is for others too. No other thread creates files.
+  std::optional<ScopedUmask> user_umask;
+  if (context.spec.has_output_umask()) user_umask.emplace(context.spec.output_umask());
   const std::string final_path = FinalFolder(context.spec.run_dir());
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(final_path));
   const std::string job_id = absl::StrReplaceAll(context.spec.job(), {{"jobs/", ""}, {"/", "-"}});

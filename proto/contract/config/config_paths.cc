@@ -47,8 +47,11 @@ void AddPaths(const Message& message, const std::string& section, std::vector<st
   }
 }
 
-std::string Absolute(const std::string& folder, const std::string& path) {
-  std::string absolute = (std::filesystem::path(folder) / path).lexically_normal().string();
+std::string Absolute(const std::string& folder, const std::string& home, const std::string& path) {
+  const bool is_at_home = !home.empty() && absl::StartsWith(path, "~/");
+  const std::filesystem::path joined = is_at_home ? std::filesystem::path(home) / path.substr(2)
+                                                  : std::filesystem::path(folder) / path;
+  std::string absolute = joined.lexically_normal().string();
   while (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
   return absolute;
 }
@@ -58,8 +61,9 @@ bool IsPath(const FieldDescriptor& field, const std::string& value) {
   if (value.empty()) return false;
   if (knob.path())
     return std::find(knob.choices().begin(), knob.choices().end(), value) == knob.choices().end();
-  return knob.path_if_dotted() && (absl::StartsWith(value, "./") ||
-                                   absl::StartsWith(value, "../") || absl::StartsWith(value, "/"));
+  return knob.path_if_dotted() &&
+         (absl::StartsWith(value, "./") || absl::StartsWith(value, "../") ||
+          absl::StartsWith(value, "~/") || absl::StartsWith(value, "/"));
 }
 
 }  // namespace
@@ -87,20 +91,22 @@ std::vector<std::string> FieldPaths(const Message& message) {
   return paths;
 }
 
-void MakePathsAbsolute(const std::string& folder, Message* message) {
+void MakePathsAbsolute(const std::string& folder, Message* message, const std::string& home) {
   const Reflection& reflection = *message->GetReflection();
   for (const FieldDescriptor* field : PresentFields(*message)) {
     if (field->is_map()) continue;
     if (IsScalarField(*field)) {
       if (field->is_repeated() || field->cpp_type() != FieldDescriptor::CPPTYPE_STRING) continue;
       const std::string value = reflection.GetString(*message, field);
-      if (IsPath(*field, value)) reflection.SetString(message, field, Absolute(folder, value));
+      if (IsPath(*field, value))
+        reflection.SetString(message, field, Absolute(folder, home, value));
     } else if (field->is_repeated()) {
       for (int i = 0; i < reflection.FieldSize(*message, field); ++i) {
-        MakePathsAbsolute(folder, reflection.MutableRepeatedMessage(message, field, i));
+        Message* element = reflection.MutableRepeatedMessage(message, field, i);
+        MakePathsAbsolute(folder, element, home);
       }
     } else {
-      MakePathsAbsolute(folder, reflection.MutableMessage(message, field));
+      MakePathsAbsolute(folder, reflection.MutableMessage(message, field), home);
     }
   }
 }

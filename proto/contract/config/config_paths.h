@@ -26,8 +26,9 @@ std::vector<const google::protobuf::FieldDescriptor*> PresentFields(
 std::vector<std::string> FieldPaths(const google::protobuf::Message& message);
 
 // Makes fields with knob.path absolute against `folder` (words of knob.choices stay;
-// init_from.checkpoint when it begins with ./ or ../ or /), with . and .. resolved and no slash at
-// the end.
-void MakePathsAbsolute(const std::string& folder, google::protobuf::Message* message);
+// init_from.checkpoint when it begins with ./ or ../ or ~/ or /), with . and .. resolved and no
+// slash at the end. A leading ~/ is `home`, unless that is "".
+void MakePathsAbsolute(const std::string& folder, google::protobuf::Message* message,
+                       const std::string& home = "");
 
 }  // namespace trainerd

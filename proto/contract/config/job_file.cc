@@ -126,7 +126,7 @@ absl::StatusOr<JobFile> ReadJobFile(const JobFileOptions& options) {
     name = path.stem().string();
   }
   for (const std::string& set : options.sets) RETURN_IF_ERROR(ApplySet(set, &job));
-  MakePathsAbsolute(folder, &job.config);
+  MakePathsAbsolute(folder, &job.config, options.home_dir);
   if (!options.complete) return job;
   if (!job.config.data().has_now() && !options.default_now.empty())
     job.config.mutable_data()->set_now(options.default_now);

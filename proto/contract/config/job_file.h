@@ -22,6 +22,8 @@ struct JobFileOptions {
   // Relative paths, if there is no file, and a relative `path` start here; "" = the current working
   // directory.
   std::string working_dir;
+  // What a leading ~/ of a path stands for; "" = nothing: it is a folder of that name.
+  std::string home_dir;
   // data.now if neither the file nor `sets` set it; "" = the current time.
   std::string default_now;
   // false: the configuration completes that of another job (submit --from), so required fields,

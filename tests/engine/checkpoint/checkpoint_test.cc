@@ -158,7 +158,7 @@ TEST_P(CheckpointTest, FinalModelHasNoRunState) {
   const auto written = Write(7);
   ASSERT_TRUE(written.ok());
   auto writer = FolderWriter::Create(folder_ / ".tmp-a3-final");
-  ASSERT_TRUE(WriteModelFolder(*parameters_, folder_ / "model", "{{ 'template' }}", **writer).ok());
+  ASSERT_TRUE(WriteModelFolder(*parameters_, folder_ / "model", **writer).ok());
   ASSERT_TRUE((*writer)
                   ->Publish({.job = "jobs/x",
                              .attempt = 3,
@@ -168,7 +168,7 @@ TEST_P(CheckpointTest, FinalModelHasNoRunState) {
                              .create_time = TimestampText()},
                             folder_ / "final", [] { return absl::OkStatus(); })
                   .ok());
-  EXPECT_EQ(ReadText(folder_ / "final/chat_template.jinja"), "{{ 'template' }}");
+  EXPECT_EQ(ReadText(folder_ / "final/tokenizer.json"), ReadText(folder_ / "model/tokenizer.json"));
   const auto opened = OpenCheckpoint(folder_ / "final");
   EXPECT_TRUE(absl::IsFailedPrecondition(opened.status()));
   EXPECT_THAT(std::string(opened.status().message()), HasSubstr("state: weights"));

@@ -8,11 +8,6 @@ namespace {
 
 class QuickReportTest : public ::testing::Test {
  protected:
-  QuickReportTest() {
-    folder_.Write("model/config.json", "{}");
-    folder_.Write("model/tokenizer.json", "not read by the quick report");
-    folder_.Write("model/model.safetensors", "not read either");
-  }
   v1::JobConfig Config(const std::string& contents) {
     return BaseConfig(folder_.path() + "/model", folder_.Write("train.jsonl", contents));
   }
@@ -100,52 +95,21 @@ TEST_F(QuickReportTest, KnowsTheFormsOfTheFiles) {
 
 TEST_F(QuickReportTest, SeesWhatIsMissing) {
   v1::JobConfig config = Config(Row("a", "b"));
-  config.mutable_model()->set_path(folder_.path() + "/none");
-  config.mutable_data()->set_chat_template(folder_.path() + "/none.jinja");
   config.mutable_data()->set_validation(folder_.path() + "/none.jsonl");
-  EXPECT_EQ(Errors(QuickReport(config)), "MODEL_FOLDER TEMPLATE_FILE BAD_FILE ");
+  EXPECT_EQ(Errors(QuickReport(config)), "BAD_FILE ");
 }
 
-TEST_F(QuickReportTest, ReadsThePromptsOfSamples) {
-  v1::JobConfig config = Config(Row("a", "b"));
-  config.mutable_samples()->set_prompts(folder_.path() + "/prompts.jsonl");
-  EXPECT_EQ(Errors(QuickReport(config)), "SAMPLE_PROMPTS ") << "there is no file";
-  folder_.Write("prompts.jsonl", "{\"prompt\": \"a\"}\n{\"instruction\": \"b\"}\n");
-  const v1::DataReport report = QuickReport(config);
-  ASSERT_EQ(Errors(report), "SAMPLE_PROMPTS ");
-  EXPECT_NE(report.findings(0).message().find("prompts.jsonl:2: expected"), std::string::npos);
-  folder_.Write("prompts.jsonl", "{\"prompt\": \"a\"}\n");
-  EXPECT_EQ(Errors(QuickReport(config)), "");
-}
-
-TEST_F(QuickReportTest, AModelFolderNeedsItsWeights) {
-  const v1::JobConfig config = Config(Row("a", "b"));
-  const std::string weights = folder_.path() + "/model/model.safetensors";
-  std::filesystem::remove(weights);
-  v1::DataReport report = QuickReport(config);
-  ASSERT_EQ(Errors(report), "MODEL_FOLDER ");
-  EXPECT_EQ(report.findings(0).message(),
-            "model.path needs a Hugging Face model folder; " + folder_.path() +
-                "/model has no weights (model.safetensors, or model.safetensors.index.json with "
-                "shards): download all files of the model into it");
-  folder_.Write("model/pytorch_model.bin", "");
-  EXPECT_NE(QuickReport(config).findings(0).message().find("pytorch_model.bin is not read"),
-            std::string::npos);
-  folder_.Write("model/model.safetensors.index.json", "{}");
-  EXPECT_EQ(Errors(QuickReport(config)), "");
-}
-
-TEST_F(QuickReportTest, EachMissingFileOfTheModelIsNamed) {
-  const v1::JobConfig config = Config(Row("a", "b"));
-  std::filesystem::remove(folder_.path() + "/model/config.json");
-  std::filesystem::remove(folder_.path() + "/model/tokenizer.json");
-  const v1::DataReport report = QuickReport(config);
-  ASSERT_EQ(report.findings_size(), 1);
-  EXPECT_NE(
-      report.findings(0).message().find("/model has no config.json, no tokenizer.json: download"),
-      std::string::npos)
-      << report.findings(0).message();
-  EXPECT_EQ(report.findings(0).first_places(0), folder_.path() + "/model");
+TEST_F(QuickReportTest, FurtherCheckOfRecordsIsAnErrorWithTheLocation) {
+  v1::JobConfig config = Config(Row("a", "b") + Row("<x>", "d"));
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
+  const v1::DataReport report =
+      QuickReport(config, [](const Conversation& conversation) -> std::optional<RecordError> {
+        if (conversation.messages[0]["content"] != "<x>") return std::nullopt;
+        return RecordError{.code = "X", .message = "it has an x"};
+      });
+  ASSERT_EQ(Errors(report), "X ");
+  EXPECT_EQ(report.findings(0).first_places(0), folder_.path() + "/train.jsonl:2");
+  EXPECT_EQ(report.findings(0).message(), "it has an x");
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // Frozen parameters against transformers 5.23.0 with requires_grad_(False) and torch 2.11.0's AdamW
 // with clipping (tests/golden/model/freeze.json); what a frozen parameter does not have; where the
 // backward pass stops.
-#include "engine/model/freeze.h"
+#include "engine/model/folder/freeze.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>

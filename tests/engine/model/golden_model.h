@@ -18,10 +18,10 @@
 
 #include "engine/data/batches/batch.h"
 #include "engine/formats/safetensors.h"
-#include "engine/model/hf_folder.h"
-#include "engine/model/model_config.h"
+#include "engine/model/folder/hf_folder.h"
+#include "engine/model/folder/model_config.h"
+#include "engine/model/folder/weight_spec.h"
 #include "engine/model/parameters.h"
-#include "engine/model/weight_spec.h"
 #include "tests/engine/test_device.h"
 #include "tests/temp_dir.h"
 

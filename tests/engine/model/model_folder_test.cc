@@ -5,7 +5,7 @@
 #include <ATen/ops/equal.h>
 #include <gmock/gmock.h>
 
-#include "engine/model/hf_folder.h"
+#include "engine/model/folder/hf_folder.h"
 #include "engine/model/model_writer.h"
 #include "engine/model/parameters.h"
 #include "tests/engine/model/golden_model.h"

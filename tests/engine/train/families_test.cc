@@ -3,7 +3,7 @@
 // numbers are compared with transformers in tests/engine/model/decoder_test.cc.
 #include "engine/model/families/families.h"
 
-#include "engine/model/hf_folder.h"
+#include "engine/model/folder/hf_folder.h"
 #include "tests/engine/model/golden_model.h"
 #include "tests/engine/train/tiny_run.h"
 

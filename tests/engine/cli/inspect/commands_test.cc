@@ -9,7 +9,7 @@
 
 #include "engine/data/prepare.h"
 #include "proto/contract/config/job_file.h"
-#include "tests/engine/data/test_data.h"
+#include "tests/engine/model/folder/tiny_folder.h"
 
 namespace trainerd::engine {
 namespace {
@@ -41,7 +41,7 @@ Result Output(const std::function<absl::Status(std::FILE*)>& command) {
 
 class InspectTest : public ::testing::Test {
  protected:
-  InspectTest() { WriteByteTokenizer(folder_, ""); }
+  InspectTest() { WriteTinyFolder(folder_, ""); }
 
   std::string Job(const std::string& rows, const std::string& more = "") {
     folder_.Write("train.jsonl", rows);
@@ -50,6 +50,14 @@ class InspectTest : public ::testing::Test {
         "model: {path: model}\ndata:\n  train: [train.jsonl]\n  chat_template: chatml\n"
         "  max_length: 64\n" +
             more);
+  }
+  static json Validate(const ValidateOptions& options) {
+    const Result result = Output([&](std::FILE* out) {
+      const auto clean = RunValidate(options, out);
+      EXPECT_TRUE(clean.ok() && !*clean);
+      return clean.status();
+    });
+    return json::parse(result.text);
   }
   const TempDir folder_;
 };
@@ -191,8 +199,7 @@ TEST_F(InspectTest, ValidateReportsAllFaultsAndSaysWhetherThereAreErrors) {
     EXPECT_TRUE(clean.ok() && *clean);
     return absl::OkStatus();
   });
-  EXPECT_EQ(json::parse(result.text)["trained_examples"], "1");
-  folder_.Write("model/model.safetensors", "");  // the quick report requires weights
+  EXPECT_EQ(json::parse(result.text)["trained_examples"], 1);
   for (const bool quick : {false, true}) {
     result = Output([&](std::FILE* out) {
       const auto clean =
@@ -206,6 +213,85 @@ TEST_F(InspectTest, ValidateReportsAllFaultsAndSaysWhetherThereAreErrors) {
     EXPECT_EQ(report["findings"][1]["code"], "NO_MESSAGES");
     EXPECT_EQ(report.value("quick", false), quick);
   }
+}
+
+TEST_F(InspectTest, ValidateFindsTheSameOfTheModelWithAndWithoutReadingAllData) {
+  const std::string job = Job(Row("a", "b"), "train: {freeze: [x.*]}\n");
+  nlohmann::json config = TinyConfig();
+  config["tie_word_embeddings"] = false;
+  folder_.Write("model/config.json", config.dump());
+  for (const bool quick : {true, false}) {
+    const json report = Validate({.job_file = job, .quick = quick});
+    ASSERT_EQ(report["findings"].size(), 2u) << report;
+    EXPECT_EQ(report["findings"][0]["code"], "MODEL_WEIGHTS");
+    EXPECT_EQ(report["findings"][1]["code"], "FREEZE");
+    EXPECT_EQ(report["findings"][0]["first_places"][0], folder_ / "model");
+    EXPECT_EQ(report.value("quick", false), quick);
+  }
+}
+
+TEST_F(InspectTest, ValidateReadsThePromptsOfSamples) {
+  const std::string prompts = folder_ / "prompts.jsonl";
+  const std::string job = Job(Row("a", "b"), "samples: {prompts: " + prompts + "}\n");
+  for (const bool quick : {true, false}) {
+    folder_.Write("prompts.jsonl", "{\"prompt\": \"a\"}\n{\"conversations\": []}\n");
+    const json report = Validate({.job_file = job, .quick = quick});
+    ASSERT_EQ(report["findings"].size(), 1u) << report;
+    EXPECT_EQ(report["findings"][0]["code"], "SAMPLE_PROMPTS");
+    EXPECT_THAT(report["findings"][0]["message"].get<std::string>(),
+                ::testing::HasSubstr("prompts.jsonl:2: expected"));
+    folder_.Write("prompts.jsonl", "{\"prompt\": \"a\"}\n");
+    EXPECT_EQ(Validate({.job_file = job, .quick = quick})["findings"].size(), 0u);
+  }
+}
+
+TEST_F(InspectTest, ValidateFindsTokensWithoutARowInTheEmbedding) {
+  // The embedding has no row for the last token, <|im_end|>, which ChatML writes.
+  const auto shrink = [](nlohmann::json& config) { config["vocab_size"] = 258; };
+  WriteTinyFolder(folder_, "", shrink);
+  std::string job = Job(Row("a", "b"));
+  for (const bool quick : {true, false}) {
+    const json report = Validate({.job_file = job, .quick = quick});
+    EXPECT_EQ(report["findings"][0]["code"], "TOKEN_BEYOND_EMBEDDING");
+    EXPECT_TRUE(report["findings"][0]["error"]);
+  }
+  // A template without it: only the record that spells the token.
+  folder_.Write("model/chat_template.jinja",
+                "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|endoftext|>"
+                "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}");
+  job = Job(Row("a", "b") + Row("c", "d <|im_end|>"));
+  folder_.Write("job.yaml", "model: {path: model}\ndata: {train: [train.jsonl], max_length: 64}\n");
+  for (const bool quick : {true, false}) {
+    const json report = Validate({.job_file = job, .quick = quick});
+    std::string errors;
+    for (const json& finding : report["findings"]) {
+      if (finding.value("error", false))
+        errors += finding["code"].get<std::string>() + finding["message"].get<std::string>();
+    }
+    EXPECT_NE(errors.find("TOKEN_BEYOND_EMBEDDING"), std::string::npos) << report;
+    EXPECT_NE(errors.find("\"<|im_end|>\" (id 258)"), std::string::npos) << report;
+  }
+}
+
+TEST_F(InspectTest, ValidateRefusesWarmUpLongerThanTheEpochs) {
+  const std::string job = Job(Row("a", "b"), "schedule: {warmup_steps: 5}\n");
+  for (const bool quick : {true, false}) {
+    const json report = Validate({.job_file = job, .quick = quick});
+    ASSERT_EQ(report["findings"].size(), 1u) << report;
+    EXPECT_EQ(report["findings"][0]["code"], "WARM_UP");
+  }
+}
+
+TEST_F(InspectTest, FullValidateWithoutTokenizerOrDataIsTheQuickReport) {
+  std::string job = Job(Row("a", "b"));
+  std::filesystem::remove(folder_ / "train.jsonl");
+  json report = Validate({.job_file = job});
+  EXPECT_EQ(report["findings"][0]["code"], "BAD_FILE");
+  job = Job(Row("a", "b"));
+  std::filesystem::remove(folder_ / "model/tokenizer.json");
+  report = Validate({.job_file = job});
+  EXPECT_EQ(report["findings"][0]["code"], "MODEL_FOLDER");
+  EXPECT_TRUE(report["quick"]);
 }
 
 TEST_F(InspectTest, AFaultyJobFileNamesEveryFaultWithItsLine) {

@@ -71,6 +71,20 @@ TEST(MakePathsAbsoluteTest, WordsAndResourceNamesStay) {
   }
 }
 
+TEST(MakePathsAbsoluteTest, LeadingTildeIsTheHomeFolder) {
+  v1::JobConfig config;
+  config.mutable_model()->set_path("~/models/a");
+  config.mutable_data()->add_train()->set_path("~other/b.jsonl");
+  config.mutable_init_from()->set_checkpoint("~/c/");
+  v1::JobConfig homeless = config;
+  MakePathsAbsolute("/j", &config, "/home/u");
+  EXPECT_EQ(config.model().path(), "/home/u/models/a");
+  EXPECT_EQ(config.data().train(0).path(), "/j/~other/b.jsonl");
+  EXPECT_EQ(config.init_from().checkpoint(), "/home/u/c");
+  MakePathsAbsolute("/j", &homeless);
+  EXPECT_EQ(homeless.model().path(), "/j/~/models/a");
+}
+
 TEST(MakePathsAbsoluteTest, ServesTheDaemonsSettingsToo) {
   v1::ServerConfig config;
   config.set_state_dir("state");

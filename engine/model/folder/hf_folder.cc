@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/model/hf_folder.h"
+#include "engine/model/folder/hf_folder.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/formats/json.h"
-#include "engine/model/weight_spec.h"
+#include "engine/formats/placeholder_file.h"
+#include "engine/model/folder/weight_spec.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
@@ -36,6 +39,8 @@ absl::Status NoWeights(const std::string& folder) {
 // tensor → file name of an index.
 absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  if (const std::string placeholder = PlaceholderText(path, text); !placeholder.empty())
+    return absl::DataLossError(absl::StrCat(path, ": ", placeholder));
   const absl::StatusOr<nlohmann::json> parsed = ParseJson(text);
   if (!parsed.ok()) {
     return absl::DataLossError(absl::StrCat(path, ": ", parsed.status().message()));
@@ -60,7 +65,49 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
   return result;
 }
 
+// NotFound that lists the files of an index that do not exist.
+absl::Status CheckShardsExist(const std::string& folder, const std::set<std::string>& names) {
+  std::vector<std::string> missing;
+  for (const std::string& name : names) {
+    if (!Exists(absl::StrCat(folder, "/", name))) missing.push_back(name);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  return absl::NotFoundError(absl::StrCat(
+      folder, ": ", missing.size(), " of the ", names.size(), " files that ", kIndexFile,
+      " names do not exist: ", ShortList(missing), "; download all files of the model"));
+}
+
+// The suffixes of the tensors that quantizers write beside or instead of a weight: GPTQ and AWQ,
+// bitsandbytes, FP8 and compressed-tensors.
+bool IsOfQuantizer(const std::string& name) {
+  for (const char* suffix : {".qweight", ".qzeros", ".scales", ".weight_packed", ".weight_scale",
+                             ".weight_scale_inv", ".absmax", ".quant_map", ".SCB"}) {
+    if (absl::EndsWith(name, suffix)) return true;
+  }
+  return absl::StrContains(name, ".quant_state.");
+}
+
+// Whether two tensors are equal in what `check` compares.
+bool AreEqual(std::string_view a, std::string_view b, HeadCheck check) {
+  if (a.size() != b.size()) return false;
+  constexpr size_t kSamples = 64, kSampleBytes = 64 << 10;
+  if (check == HeadCheck::kAll || a.size() <= kSamples * kSampleBytes) return a == b;
+  for (size_t i = 0; i < kSamples; ++i) {
+    const size_t begin = (a.size() - kSampleBytes) * i / (kSamples - 1);
+    if (a.substr(begin, kSampleBytes) != b.substr(begin, kSampleBytes)) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+std::string ShortList(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 5;
+  const size_t shown = std::min(names.size(), kShown);
+  std::string text = absl::StrJoin(absl::MakeConstSpan(names).first(shown), ", ");
+  if (shown < names.size()) absl::StrAppend(&text, " and ", names.size() - shown, " more");
+  return text;
+}
 
 absl::StatusOr<std::unique_ptr<HfFolder>> HfFolder::Open(const std::string& folder) {
   auto result = std::unique_ptr<HfFolder>(new HfFolder());
@@ -77,6 +124,7 @@ absl::StatusOr<std::unique_ptr<HfFolder>> HfFolder::Open(const std::string& fold
   ASSIGN_OR_RETURN(const auto weight_map, ReadIndex(index));
   std::set<std::string> names;
   for (const auto& [tensor, name] : weight_map) names.insert(name);
+  RETURN_IF_ERROR(CheckShardsExist(folder, names));
   for (const std::string& name : names) {
     absl::StatusOr<std::unique_ptr<SafetensorsFile>> file =
         SafetensorsFile::Open(absl::StrCat(folder, "/", name));
@@ -101,6 +149,33 @@ absl::Status HfFolder::AddFile(std::unique_ptr<SafetensorsFile> file) {
   }
   files_.push_back(std::move(file));
   return absl::OkStatus();
+}
+
+std::vector<std::string> HfFolder::Names() const {
+  std::vector<std::string> names;
+  names.reserve(entries_.size());
+  for (const auto& [name, entry] : entries_) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string HfFolder::FileOf(std::string_view name) const {
+  const auto it = entries_.find(absl::string_view(name.data(), name.size()));
+  return it == entries_.end() ? "" : it->second.file->path();
+}
+
+bool HfFolder::MatchHead(HeadCheck check, ModelConfig& config) {
+  if (!config.tie_word_embeddings) return false;
+  const auto head = entries_.find(kHeadName);
+  if (head == entries_.end()) return false;
+  const Entry ours = head->second;
+  const auto [embedding, only_head] = entries_.try_emplace(kEmbeddingName, ours);
+  if (only_head) return false;
+  const Entry theirs = embedding->second;
+  config.tie_word_embeddings =
+      ours.info->shape == theirs.info->shape && ours.info->dtype == theirs.info->dtype &&
+      AreEqual(ours.file->Bytes(*ours.info), theirs.file->Bytes(*theirs.info), check);
+  return !config.tie_word_embeddings;
 }
 
 const TensorInfo* HfFolder::Find(std::string_view name) const {
@@ -128,11 +203,20 @@ void HfFolder::Release(std::string_view name) const {
 }
 
 absl::Status HfFolder::CheckComplete(const ModelConfig& config) const {
+  for (const std::string& name : Names()) {
+    if (!IsOfQuantizer(name)) continue;
+    return absl::UnimplementedError(
+        absl::StrCat(FileOf(name), ": the weights are quantized (tensor \"", name,
+                     "\"), and trainerd trains full-precision weights; set model.path to the "
+                     "folder of the model that was quantized (bf16, fp16 or fp32)"));
+  }
   std::vector<std::string> errors;
   for (const WeightSpec& spec : WeightsOf(config)) {
     absl::StatusOr<std::string_view> bytes = Bytes(spec.name, spec.shape);
     if (!bytes.ok()) {
       errors.push_back(std::string(bytes.status().message()));
+      if (spec.role == WeightRole::kHead && Find(spec.name) == nullptr)
+        errors.back() += " (if the head is the embedding, set \"tie_word_embeddings\": true)";
       continue;
     }
     const StoredDtype dtype = Find(spec.name)->dtype;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "engine/model/block_spec.h"
+#include "engine/model/folder/block_spec.h"
 
 namespace trainerd::engine {
 

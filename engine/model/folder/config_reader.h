@@ -21,6 +21,9 @@ class ConfigReader {
   ConfigReader(const nlohmann::json& object, std::string where, absl::Status& status);
 
   bool Has(const char* key) const;
+  // Whether the key is there, be it with the value null. transformers applies a default only to a
+  // key that is not there.
+  bool Contains(const char* key) const;
   // Without a fallback the key is required. Range: 1 to `limit`.
   int64_t PositiveInt(const char* key, std::optional<int64_t> fallback = std::nullopt,
                       int64_t limit = int64_t{1} << 31);
@@ -30,6 +33,7 @@ class ConfigReader {
   std::string Text(const char* key, const std::string& fallback);
   // The key must be present. Errors: fewer than `min_size` elements, or one of another type.
   std::vector<int64_t> IntList(const char* key, int64_t min_size);
+  // As IntList, with all elements of the list.
   std::vector<std::string> TextList(const char* key, int64_t min_size);
   // A reader of the object `key`; of an empty object if the key is absent.
   ConfigReader Object(const char* key);

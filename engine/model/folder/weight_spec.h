@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/model_config.h"
+#include "engine/model/folder/model_config.h"
 
 namespace trainerd::engine {
 
@@ -40,6 +40,9 @@ enum class WeightRole {
   kFinalNorm,
   kHead,
 };
+
+inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
+inline constexpr char kHeadName[] = "lm_head.weight";
 
 struct WeightSpec {
   WeightRole role;

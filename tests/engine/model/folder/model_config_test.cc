@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // config.json in the spellings of transformers 4 and 5, and the messages for values that are wrong
 // or not supported. Expectations are read off the configuration classes of transformers 5.23.0.
-#include "engine/model/model_config.h"
+#include "engine/model/folder/model_config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/model/families/families.h"
-#include "engine/model/weight_spec.h"
+#include "engine/model/folder/weight_spec.h"
+#include "tests/paths.h"
 
 namespace trainerd::engine {
 namespace {
@@ -130,6 +132,8 @@ TEST(ModelConfigTest, SmolLm3DropsRopeFromSomeLayers) {
 
 TEST(ModelConfigTest, ReadsSlidingWindows) {
   Json mistral = Base("mistral", "MistralForCausalLM");
+  EXPECT_EQ(Window(mistral, 0), 4096);
+  mistral["sliding_window"] = nullptr;
   EXPECT_EQ(Window(mistral, 0), 0);
   mistral["sliding_window"] = 16;
   EXPECT_EQ(Window(mistral, 1), 16);
@@ -142,6 +146,49 @@ TEST(ModelConfigTest, ReadsSlidingWindows) {
   qwen2["layer_types"] = {"sliding_attention", "full_attention"};
   EXPECT_EQ(Window(qwen2, 0), 16);
   EXPECT_EQ(Window(qwen2, 1), 0);
+}
+
+// tests/golden/model/windows.json: what the layers of transformers 5.23.0 attend to. A window that
+// holds the 12 tokens of the golden is none there.
+TEST(ModelConfigTest, WindowsEqualTransformers) {
+  std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/model/windows.json");
+  const Json golden = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  ASSERT_GT(golden["cases"].size(), 90u);
+  for (const Json& item : golden["cases"]) {
+    const auto config = ParseModelConfig(item["config"].dump(), "config.json");
+    ASSERT_EQ(config.ok(), !item.contains("error")) << item.dump() << config.status();
+    if (!config.ok()) continue;
+    std::vector<int64_t> windows;
+    for (const LayerSpec& layer : config->block.layers)
+      windows.push_back(layer.window < 12 ? layer.window : 0);
+    EXPECT_EQ(windows, item["windows"].get<std::vector<int64_t>>()) << item.dump();
+  }
+}
+
+TEST(ModelConfigTest, AppliesDefaultsOnlyToAbsentKeys) {
+  Json mistral = Base("mistral", "MistralForCausalLM");
+  mistral["num_attention_heads"] = 16;
+  mistral.erase("num_key_value_heads");
+  EXPECT_EQ(Parse(mistral).num_kv_heads, 8);
+  EXPECT_EQ(Parse(mistral).max_position_embeddings, 131072);
+  mistral["num_key_value_heads"] = nullptr;
+  EXPECT_EQ(Parse(mistral).num_kv_heads, 16);
+  Json llama = Llama();
+  llama.erase("num_key_value_heads");
+  EXPECT_EQ(Parse(llama).num_kv_heads, 4);
+}
+
+TEST(ModelConfigTest, NamesTheQuantizationOfAFolder) {
+  Json json = Qwen3();
+  json["quantization_config"] = {{"quant_method", "gptq"}, {"bits", 4}};
+  ExpectError(json, absl::StatusCode::kUnimplemented,
+              {"quantized", "quantization_config: gptq", "full-precision", "set model.path"});
+  json = Llama();
+  json["quantization"] = {{"group_size", 64}, {"bits", 4}};
+  ExpectError(json, absl::StatusCode::kUnimplemented, {"quantized (quantization)"});
+  json = Llama();
+  json["quantization_config"] = nullptr;
+  EXPECT_EQ(Parse(json).num_layers, 2);
 }
 
 TEST(ModelConfigTest, NamesUnsupportedValuesAndTheSupportedOnes) {

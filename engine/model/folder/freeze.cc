@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/model/freeze.h"
+#include "engine/model/folder/freeze.h"
 
 #include "absl/strings/str_cat.h"
-#include "engine/model/weight_spec.h"
+#include "engine/model/folder/weight_spec.h"
 
 namespace trainerd::engine {
 
@@ -18,8 +18,7 @@ absl::StatusOr<FrozenNames> ResolveFreeze(const ModelConfig& config,
       frozen.insert(spec.name);
     }
     if (matches) continue;
-    const bool is_tied_head =
-        config.tie_word_embeddings && MatchesPattern(patterns[i], "lm_head.weight");
+    const bool is_tied_head = config.tie_word_embeddings && MatchesPattern(patterns[i], kHeadName);
     return absl::InvalidArgumentError(absl::StrCat(
         "train.freeze[", i, "]: \"", patterns[i], "\" matches no parameter of the model",
         is_tied_head ? ", because its head is tied to the embedding; freeze "

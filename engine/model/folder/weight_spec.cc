@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/model/weight_spec.h"
+#include "engine/model/folder/weight_spec.h"
 
 #include <utility>
 
@@ -79,15 +79,14 @@ void AddMlp(const ModelConfig& c, LayerWeights& layer) {
 std::vector<WeightSpec> WeightsOf(const ModelConfig& config) {
   const std::vector<int64_t> vocabulary = {config.vocab_size, config.hidden_size};
   std::vector<WeightSpec> specs;
-  specs.push_back({WeightRole::kEmbedding, -1, "model.embed_tokens.weight", vocabulary});
+  specs.push_back({WeightRole::kEmbedding, -1, kEmbeddingName, vocabulary});
   for (int64_t i = 0; i < config.num_layers; ++i) {
     LayerWeights layer(i, specs);
     AddAttention(config, layer);
     AddMlp(config, layer);
   }
   specs.push_back({WeightRole::kFinalNorm, -1, "model.norm.weight", {config.hidden_size}});
-  if (!config.tie_word_embeddings)
-    specs.push_back({WeightRole::kHead, -1, "lm_head.weight", vocabulary});
+  if (!config.tie_word_embeddings) specs.push_back({WeightRole::kHead, -1, kHeadName, vocabulary});
   return specs;
 }
 

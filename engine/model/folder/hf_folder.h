@@ -13,21 +13,29 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/formats/safetensors.h"
-#include "engine/model/model_config.h"
+#include "engine/model/folder/model_config.h"
 
 namespace trainerd::engine {
 
-// Immutable after Open; thread-safe.
+// How MatchHead compares the head with the embedding. The sample, 4 MiB of each, is for checks that
+// must be quick.
+enum class HeadCheck { kAll, kSample };
+
+// Immutable after Open, but for MatchHead; thread-safe.
 class HfFolder {
  public:
-  // Errors: NotFound if the folder or the weights do not exist (names the expected files; for a
-  // folder with .bin files only, how to convert them); DataLoss for a damaged file, an index that
-  // names a missing file or tensor, or a tensor that is in two shards.
+  // Errors: NotFound if the folder or the weights do not exist (names the expected files, and all
+  // missing shards; for a folder with .bin files only, how to convert them); DataLoss for a damaged
+  // file, an index that names a missing tensor, or a tensor that is in two shards.
   static absl::StatusOr<std::unique_ptr<HfFolder>> Open(const std::string& folder);
 
   const std::string& folder() const { return folder_; }
+  // Names of all tensors, sorted.
+  std::vector<std::string> Names() const;
   // nullptr if absent. The pointer is valid as long as this object.
   const TensorInfo* Find(std::string_view name) const;
+  // Path of the file that holds the tensor; "" if absent.
+  std::string FileOf(std::string_view name) const;
   // Bytes of tensor `name`, which must have that shape. Errors: NotFound names tensor and folder;
   // InvalidArgument names file, tensor, and both shapes.
   absl::StatusOr<std::string_view> Bytes(std::string_view name,
@@ -36,8 +44,13 @@ class HfFolder {
   void Release(std::string_view name) const;
 
   // Checks that every weight of `config` exists with its shape and a supported dtype. Errors:
-  // InvalidArgument lists the violations.
+  // InvalidArgument lists the violations; Unimplemented for quantized weights.
   absl::Status CheckComplete(const ModelConfig& config) const;
+
+  // Under tie_word_embeddings the files may still hold a head. As transformers does, sets
+  // tie_word_embeddings to false and returns true if the head differs from the embedding, and uses
+  // the head as the embedding if only the head is stored. Call it before CheckComplete.
+  bool MatchHead(HeadCheck check, ModelConfig& config);
 
  private:
   struct Entry {
@@ -51,5 +64,8 @@ class HfFolder {
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   absl::flat_hash_map<std::string, Entry> entries_;
 };
+
+// The first five of `names`, and how many more there are, for a message.
+std::string ShortList(const std::vector<std::string>& names);
 
 }  // namespace trainerd::engine

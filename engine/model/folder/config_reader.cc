@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/model/config_reader.h"
+#include "engine/model/folder/config_reader.h"
 
 #include <cmath>
 #include <utility>
@@ -17,6 +17,8 @@ ConfigReader::ConfigReader(const Json& object, std::string where, absl::Status& 
 bool ConfigReader::Has(const char* key) const {
   return object_.contains(key) && !object_[key].is_null();
 }
+
+bool ConfigReader::Contains(const char* key) const { return object_.contains(key); }
 
 int64_t ConfigReader::PositiveInt(const char* key, std::optional<int64_t> fallback, int64_t limit) {
   if (!Has(key)) {
@@ -102,8 +104,8 @@ std::vector<int64_t> ConfigReader::IntList(const char* key, int64_t min_size) {
 }
 
 std::vector<std::string> ConfigReader::TextList(const char* key, int64_t min_size) {
-  std::vector<std::string> values(static_cast<size_t>(min_size));
   const Json* list = List(key, min_size);
+  std::vector<std::string> values(list == nullptr ? static_cast<size_t>(min_size) : list->size());
   for (size_t i = 0; list != nullptr && i < values.size(); ++i) {
     if (!(*list)[i].is_string()) {
       Invalid(key, absl::StrCat("has the value ", ShownJson((*list)[i]), "; it must be a string"));

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/model/model_config.h"
+#include "engine/model/folder/model_config.h"
 
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "engine/formats/json.h"
-#include "engine/model/config_reader.h"
 #include "engine/model/families/families.h"
+#include "engine/model/folder/config_reader.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
@@ -24,8 +24,9 @@ void ReadSizes(ConfigReader& config, const ConfigDefaults& defaults, ModelConfig
   model.intermediate_size = config.PositiveInt("intermediate_size");
   model.num_layers = config.PositiveInt("num_hidden_layers", std::nullopt, kMaxLayers);
   model.num_heads = config.PositiveInt("num_attention_heads");
-  model.num_kv_heads = config.PositiveInt(
-      "num_key_value_heads", defaults.num_kv_heads > 0 ? defaults.num_kv_heads : model.num_heads);
+  const bool has_default = defaults.num_kv_heads > 0 && !config.Contains("num_key_value_heads");
+  model.num_kv_heads = config.PositiveInt("num_key_value_heads",
+                                          has_default ? defaults.num_kv_heads : model.num_heads);
   // A missing size is reported before the sizes that are derived from it.
   if (!config.status().ok()) return;
   model.head_dim = config.PositiveInt(
@@ -77,6 +78,29 @@ Activation ReadActivation(ConfigReader& config) {
   return Activation::kSilu;
 }
 
+// Also of families whose layers are all alike, as transformers does: after an edit, one of the two
+// keys is wrong.
+void CheckLayerTypes(ConfigReader& config, int64_t num_layers) {
+  if (!config.Has("layer_types") || !config.status().ok()) return;
+  const size_t count = config.TextList("layer_types", num_layers).size();
+  if (count == static_cast<size_t>(num_layers)) return;
+  config.Invalid("layer_types",
+                 absl::StrCat("has ", count, " entries; num_hidden_layers is ", num_layers));
+}
+
+// Folders of weights that were quantized name it under one of these keys: bitsandbytes, GPTQ, AWQ,
+// FP8 and others under the first, old compressed-tensors and MLX under the others.
+void RefuseQuantized(ConfigReader& config) {
+  for (const char* key : {"quantization_config", "compression_config", "quantization"}) {
+    if (!config.Has(key)) continue;
+    const std::string method = config.Object(key).Text("quant_method", "");
+    return config.Unsupported(absl::StrCat(
+        "the weights are quantized (", key, method.empty() ? "" : ": ", method,
+        "), and trainerd trains full-precision weights; set model.path to the folder of the model "
+        "that was quantized (bf16, fp16 or fp32)"));
+  }
+}
+
 // The first entry of "architectures"; empty if there is none.
 std::string Architecture(const Json& json) {
   if (!json.contains("architectures") || !json["architectures"].is_array() ||
@@ -105,6 +129,8 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& text, const std:
                      SupportedFamilies()));
   }
 
+  RefuseQuantized(config);
+  RETURN_IF_ERROR(status);
   ModelConfig model;
   ReadSizes(config, family->defaults, model);
   model.rms_norm_eps = config.PositiveNumber("rms_norm_eps", family->defaults.rms_norm_eps);
@@ -116,6 +142,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& text, const std:
   model.block.activation = ReadActivation(config);
   model.block.layers.assign(static_cast<size_t>(model.num_layers),
                             LayerSpec{.rope = ReadRope(config, family->defaults.rope_theta)});
+  CheckLayerTypes(config, model.num_layers);
   family->read_block(config, model);
   RETURN_IF_ERROR(status);
   return model;

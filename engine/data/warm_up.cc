@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/data/warm_up.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/config/config_choices.h"
+
+namespace trainerd::engine {
+
+absl::Status CheckWarmUp(const v1::JobConfig& config, int64_t total_steps) {
+  const int64_t warm_up = config.schedule().warmup_steps();
+  if (warm_up == 0 || warm_up < total_steps || config.train().max_steps() > 0)
+    return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("schedule.warmup_steps: ", warm_up, " steps of warm-up do not end before the ",
+                   total_steps, total_steps == 1 ? " step" : " steps", " that train.epochs ",
+                   config.train().epochs(), " gives; lower it or raise train.epochs"));
+}
+
+absl::Status CheckWarmUpQuickly(const v1::JobConfig& config, const v1::DataReport& quick) {
+  const bool read_all = quick.tokens().count() == quick.examples() + quick.validation_examples();
+  if (!read_all || SplitsLongExamples(config.data().packing())) return absl::OkStatus();
+  for (const v1::DataSource& source : config.data().train()) {
+    if (source.weight() > 1) return absl::OkStatus();
+  }
+  const int64_t per_step =
+      int64_t{config.train().batch_size()} * config.train().gradient_accumulation();
+  const int64_t per_epoch = (quick.examples() + per_step - 1) / per_step;
+  return CheckWarmUp(config, static_cast<int64_t>(std::ceil(config.train().epochs() *
+                                                            static_cast<double>(per_epoch))));
+}
+
+}  // namespace trainerd::engine

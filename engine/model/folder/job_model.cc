@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/model/folder/job_model.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "engine/formats/placeholder_file.h"
+#include "engine/model/folder/unexpected_tensors.h"
+#include "engine/text/target_spans.h"
+#include "engine/text/tokenizer/beyond_embedding.h"
+#include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/model_path.h"
+
+namespace trainerd::engine {
+namespace {
+
+bool Exists(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::exists(path, error);
+}
+
+// What to do about missing files.
+std::string FolderAdvice(const std::string& folder) {
+  const auto has = [&](const char* name) { return Exists(absl::StrCat(folder, "/", name)); };
+  for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
+    if (has(name)) return absl::StrCat("its ", name, " is not read, save the model as safetensors");
+  }
+  if (!has("tokenizer.json") && (has("tokenizer.model") || has("vocab.json"))) {
+    return absl::StrCat("its ", has("tokenizer.model") ? "tokenizer.model" : "vocab.json",
+                        " is not read, save the tokenizer with save_pretrained of transformers' "
+                        "AutoTokenizer");
+  }
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.path().extension() == ".gguf")
+      return "its .gguf file is not read, download the model in the safetensors format";
+  }
+  return "download all files of the model into it";
+}
+
+// PlaceholderText of a file that may be missing.
+std::string PlaceholderIn(const std::string& path) {
+  char head[64] = {};
+  std::ifstream file(path, std::ios::binary);
+  file.read(head, sizeof(head));
+  return PlaceholderText(path, {head, static_cast<size_t>(file.gcount())});
+}
+
+// Fills in a JobModel.
+class Opening {
+ public:
+  Opening(const v1::JobConfig& config, const JobModelOptions& options, JobModel* model)
+      : config_(config), options_(options), folder_(config.model().path()), model_(*model) {}
+
+  void Run() {
+    if (!Exists(folder_)) {
+      return Error("MODEL_FOLDER", folder_, absl::NotFoundError(NoModelFolderText(folder_)));
+    }
+    CheckFiles();
+    CheckPlaceholders();
+    const bool has_config = !missing_config_ && OpenConfig();
+    if (has_config && !missing_weights_) OpenWeights();
+    if (has_config) Freeze();
+    if (!missing_tokenizer_ && OpenText()) CheckText(has_config);
+    if (has_config) CheckLength();
+  }
+
+ private:
+  void Error(const std::string& code, const std::string& place, const absl::Status& status) {
+    model_.findings.push_back({code, place, status, std::string(status.message())});
+  }
+  void Warning(const std::string& code, const std::string& place, const std::string& message) {
+    model_.findings.push_back({code, place, absl::OkStatus(), message});
+  }
+
+  // All missing files in one finding: of each kind only the first message is reported.
+  void CheckFiles() {
+    const std::string& weights = options_.weights_folder;
+    missing_config_ = !Exists(folder_ + "/config.json");
+    missing_tokenizer_ = !Exists(folder_ + "/tokenizer.json");
+    missing_weights_ = !weights.empty() && !Exists(weights + "/model.safetensors") &&
+                       !Exists(weights + "/model.safetensors.index.json");
+    std::vector<std::string> missing;
+    if (missing_config_) missing.emplace_back("config.json");
+    if (missing_tokenizer_) missing.emplace_back("tokenizer.json");
+    if (missing_weights_ && weights == folder_) {
+      missing.emplace_back(
+          "weights (model.safetensors, or model.safetensors.index.json with shards)");
+    }
+    if (!missing.empty()) {
+      Error("MODEL_FOLDER", folder_,
+            absl::NotFoundError(absl::StrCat("model.path needs a Hugging Face model folder; ",
+                                             folder_, " has no ", absl::StrJoin(missing, ", no "),
+                                             ": ", FolderAdvice(folder_))));
+    }
+    if (missing_weights_ && weights != folder_) {
+      Error("MODEL_FOLDER", weights,
+            absl::NotFoundError(absl::StrCat(
+                weights,
+                " has no weights (model.safetensors, or model.safetensors.index.json with "
+                "shards), from which the job starts; put the folder back")));
+    }
+  }
+
+  // Those of the weights are found when they are opened.
+  void CheckPlaceholders() {
+    const auto is_real = [&](const char* name) {
+      const std::string path = absl::StrCat(folder_, "/", name), text = PlaceholderIn(path);
+      if (!text.empty())
+        Error("MODEL_FOLDER", path, absl::DataLossError(absl::StrCat(path, ": ", text)));
+      return text.empty();
+    };
+    if (!is_real("config.json")) missing_config_ = true;
+    if (!is_real("tokenizer.json") || !is_real("tokenizer_config.json")) missing_tokenizer_ = true;
+  }
+
+  bool OpenConfig() {
+    absl::StatusOr<ModelConfig> config = ReadModelConfig(folder_);
+    if (!config.ok()) {
+      Error("MODEL_CONFIG", folder_, config.status());
+      return false;
+    }
+    model_.config = *std::move(config);
+    return true;
+  }
+
+  void OpenWeights() {
+    const std::string& folder = options_.weights_folder;
+    if (folder.empty()) return;
+    absl::StatusOr<std::unique_ptr<HfFolder>> weights = HfFolder::Open(folder);
+    if (!weights.ok()) return Error("MODEL_WEIGHTS", folder, weights.status());
+    model_.weights = *std::move(weights);
+    if (model_.weights->MatchHead(options_.head_check, model_.config)) {
+      Warning(kUntiedHead, folder,
+              absl::StrCat(folder,
+                           ": lm_head.weight differs from the embedding, so the head is "
+                           "trained and saved on its own although config.json has "
+                           "\"tie_word_embeddings\": true"));
+    }
+    const absl::Status complete = model_.weights->CheckComplete(model_.config);
+    if (!complete.ok()) Error("MODEL_WEIGHTS", folder, complete);
+    // The names of quantized weights are not those of the model.
+    if (absl::IsUnimplemented(complete)) return;
+    const UnexpectedTensors unexpected =
+        FindUnexpectedTensors(model_.weights->Names(), model_.config);
+    const absl::Status refused = RefusedTensorsStatus(unexpected, model_.config, folder);
+    if (!refused.ok()) Error("UNEXPECTED_TENSORS", folder, refused);
+    if (!unexpected.ignored.empty())
+      Warning("UNEXPECTED_TENSORS", folder, IgnoredTensorsText(unexpected, folder));
+  }
+
+  void Freeze() {
+    const auto& patterns = config_.train().freeze();
+    absl::StatusOr<FrozenNames> frozen =
+        ResolveFreeze(model_.config, {patterns.begin(), patterns.end()});
+    if (!frozen.ok()) return Error("FREEZE", "", frozen.status());
+    model_.frozen = *std::move(frozen);
+  }
+
+  bool OpenText() {
+    absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(folder_);
+    if (!tokenizer.ok()) {
+      Error("TOKENIZER", folder_, tokenizer.status());
+      return false;
+    }
+    model_.text.tokenizer = *std::move(tokenizer);
+    absl::StatusOr<std::unique_ptr<ChatTemplate>> chat_template =
+        OpenChatTemplate(config_, *model_.text.tokenizer);
+    if (chat_template.ok()) {
+      model_.text.chat_template = *std::move(chat_template);
+      return true;
+    }
+    const bool is_missing = absl::IsNotFound(chat_template.status());
+    Error(is_missing ? "TEMPLATE_FILE" : "CHAT_TEMPLATE",
+          is_missing ? config_.data().chat_template() : folder_, chat_template.status());
+    return false;
+  }
+
+  // Whether the template shows what data.train_on selects.
+  absl::Status CheckTargets(const ChatTemplate& chat_template, const Tokenizer& tokenizer) const {
+    if (TrainsAllTokens(config_.data().train_on())) return absl::OkStatus();
+    if (config_.data().train_on() != v1::DataConfig::TRAIN_ON_TEMPLATE)
+      return model_.probe.answer_found;
+    return TargetSpans(chat_template, {}, nlohmann::ordered_json::array(), {}, tokenizer,
+                       TrainOn::kTemplate)
+        .status();
+  }
+
+  void CheckText(bool has_config) {
+    const Tokenizer& tokenizer = *model_.text.tokenizer;
+    const ChatTemplate& chat_template = *model_.text.chat_template;
+    if (HasOnlyPlainText(config_.data())) return CheckTokens(has_config);
+    model_.probe = ProbeAnswer(chat_template, tokenizer, config_.data().now());
+    const absl::Status targets = CheckTargets(chat_template, tokenizer);
+    if (!targets.ok()) Error("CHAT_TEMPLATE", folder_, targets);
+    CheckTokens(has_config);
+  }
+
+  // Whether the tokens have rows in the embedding, first of all those of the template.
+  void CheckTokens(bool has_config) {
+    const Tokenizer& tokenizer = *model_.text.tokenizer;
+    if (!has_config || tokenizer.vocab_size() <= model_.config.vocab_size) return;
+    for (const int32_t id : model_.probe.ids) {
+      if (id < model_.config.vocab_size) continue;
+      return Error("TOKEN_BEYOND_EMBEDDING", folder_,
+                   absl::InvalidArgumentError(
+                       absl::StrCat("the chat template writes ",
+                                    BeyondEmbeddingText(tokenizer, id, model_.config.vocab_size))));
+    }
+    std::vector<std::string> tokens;
+    for (int64_t id = model_.config.vocab_size; id < tokenizer.vocab_size(); ++id) {
+      const std::string_view token = tokenizer.IdToToken(static_cast<int32_t>(id));
+      if (!token.empty()) tokens.push_back(absl::StrCat("\"", std::string(token), "\""));
+    }
+    if (tokens.empty()) return;
+    Warning("TOKEN_BEYOND_EMBEDDING", folder_,
+            absl::StrCat(folder_, ": the embedding has ", model_.config.vocab_size,
+                         " rows and none for ", ShortList(tokens),
+                         " of the tokenizer; a record that contains such a token ends the job"));
+  }
+
+  // Positions restart in each document, so only a document can be too long for the model.
+  void CheckLength() {
+    if (config_.data().max_length() <= model_.config.max_position_embeddings) return;
+    Warning("MAX_LENGTH", folder_,
+            absl::StrCat("data.max_length ", config_.data().max_length(), " exceeds the ",
+                         model_.config.max_position_embeddings,
+                         " positions of the model (\"max_position_embeddings\"), and longer "
+                         "records train positions that it never saw; set it to ",
+                         model_.config.max_position_embeddings, " or less"));
+  }
+
+  const v1::JobConfig& config_;
+  const JobModelOptions& options_;
+  const std::string& folder_;
+  JobModel& model_;
+  bool missing_config_ = false, missing_tokenizer_ = false, missing_weights_ = false;
+};
+
+}  // namespace
+
+absl::Status JobModel::status() const {
+  absl::StatusCode code = absl::StatusCode::kOk;
+  std::string messages;
+  for (const ModelFinding& finding : findings) {
+    if (finding.status.ok()) continue;
+    if (code == absl::StatusCode::kOk) code = finding.status.code();
+    absl::StrAppend(&messages, messages.empty() ? "" : "; ", finding.message);
+  }
+  return absl::Status(code, messages);
+}
+
+JobModel OpenJobModel(const v1::JobConfig& config, const JobModelOptions& options) {
+  JobModel model;
+  Opening(config, options, &model).Run();
+  return model;
+}
+
+}  // namespace trainerd::engine

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of a model folder show about a job before any record or weight is read. The worker
+// opens a job's model with it, and trainerd-inspect validates with it, so both find the same and
+// use the same words.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "engine/data/source/text_pipeline.h"
+#include "engine/model/folder/answer_probe.h"
+#include "engine/model/folder/freeze.h"
+#include "engine/model/folder/hf_folder.h"
+#include "engine/model/folder/model_config.h"
+#include "trainerd/v1/job_config.pb.h"
+
+namespace trainerd::engine {
+
+// The code of the warning that the model is untied, unlike config.json.
+inline constexpr char kUntiedHead[] = "UNTIED_HEAD";
+
+struct ModelFinding {
+  // Stable word, as in DataReport.Finding.
+  std::string code;
+  // The file or folder it is about.
+  std::string place;
+  // Not OK for an error, which ends the job.
+  absl::Status status;
+  // The status' message, or that of a warning.
+  std::string message;
+};
+
+struct JobModel {
+  // Without errors, all of these are set, but for `weights` without a weights folder.
+  ModelConfig config;
+  FrozenNames frozen;
+  std::unique_ptr<HfFolder> weights;
+  TextPipeline text;
+  AnswerProbe probe;
+
+  // Codes of errors: MODEL_FOLDER (missing files), MODEL_CONFIG, MODEL_WEIGHTS, UNEXPECTED_TENSORS,
+  // FREEZE, TOKENIZER, TEMPLATE_FILE, CHAT_TEMPLATE, TOKEN_BEYOND_EMBEDDING. Codes of warnings:
+  // UNEXPECTED_TENSORS, UNTIED_HEAD, TOKEN_BEYOND_EMBEDDING, MAX_LENGTH.
+  std::vector<ModelFinding> findings;
+
+  // OK, or the code of the first error with the messages of all.
+  absl::Status status() const;
+};
+
+struct JobModelOptions {
+  // Where the weights are: model.path, or the checkpoint to start from. "" = they are not checked.
+  std::string weights_folder;
+  HeadCheck head_check = HeadCheck::kAll;
+};
+
+// Opens the model folder of `config` and checks it against the job: config.json, the headers of the
+// weights, train.freeze, the tokenizer, the template that data.chat_template selects. Finds as much
+// as it can; a check that needs a file with an error is skipped.
+JobModel OpenJobModel(const v1::JobConfig& config, const JobModelOptions& options);
+
+}  // namespace trainerd::engine
