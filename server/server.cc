@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 
@@ -24,6 +25,11 @@ constexpr absl::Duration kPredecessorPatience = absl::Seconds(30);
 // How long calls may still run when the daemon drains.
 constexpr absl::Duration kDrainGrace = absl::Seconds(2);
 constexpr int kMaxMessageBytes = 16 << 20;
+
+// gRPC reports problems of its own on stderr. What a user must know is a status of ours.
+void LogLibraryLine(gpr_log_func_args* args) {
+  spdlog::debug("grpc {}:{} {}", args->file, args->line, args->message);
+}
 
 }  // namespace
 
@@ -56,6 +62,7 @@ absl::Status Server::Serve() {
   if (!address_.is_unix) {
     ASSIGN_OR_RETURN(token, LoadOrMakeToken(state_dir_->path()));
   }
+  gpr_set_log_function(LogLibraryLine);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;

@@ -17,11 +17,13 @@ namespace {
 constexpr int kPageSize = 500;
 
 std::string Notes(const v1::Checkpoint& checkpoint, const std::string& resume_point) {
+  if (checkpoint.deleted()) return "deleted";
   std::string notes = checkpoint.verified() ? "verified" : "not verified yet";
+  if (!checkpoint.damage().empty()) notes = "damaged: " + PlainText(checkpoint.damage());
   if (checkpoint.name() == resume_point) notes += ", resume point";
   if (checkpoint.superseded()) notes += ", superseded";
   if (!checkpoint.has_optimizer()) notes += ", weights only";
-  return checkpoint.deleted() ? "deleted" : notes;
+  return notes;
 }
 
 void PrintTable(const v1::ListCheckpointsResponse& all, const std::string& resume_point,

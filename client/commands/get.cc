@@ -15,6 +15,7 @@
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
 
 namespace trainerd::client {
@@ -70,6 +71,8 @@ void PrintJob(const v1::Job& job, const Context& context) {
     if (condition.active())
       Line(context, "condition", absl::StrCat(condition.type(), ": ", condition.message()));
   }
+  for (const v1::Alert& alert : job.alerts())
+    Line(context, alert.active() ? "alert" : "past alert", AlertText(alert));
   PrintProgress(job, context);
   Line(context, "device", absl::StrJoin(job.devices(), ", "));
   if (job.attempt() > 0) Line(context, "attempt", absl::StrCat(job.attempt()));

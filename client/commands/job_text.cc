@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/commands/job_text.h"
 
+#include <vector>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
+#include "proto/contract/job/alerts.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 
@@ -80,6 +84,24 @@ void ReportWaiting(const v1::Job& job, const Context& context) {
   if (waits.empty()) return;
   context.err() << "trainctl: " << PlainText(job.name()) << " is " << StateName(job.state())
                 << " and " << PlainText(waits) << std::endl;
+}
+
+void ReportAlerts(const v1::Job& job, const Context& context) {
+  for (const v1::Alert& alert : job.alerts()) {
+    context.err() << "trainctl: " << PlainText(job.name())
+                  << (alert.active() ? ": alert " : ": past alert ") << PlainText(AlertText(alert))
+                  << std::endl;
+  }
+}
+
+std::string AlertTypes(const v1::Job& job) {
+  std::vector<std::string> active, past;
+  for (const v1::Alert& alert : job.alerts())
+    (alert.active() ? active : past).push_back(alert.type());
+  std::string text = absl::StrJoin(active, ", ");
+  if (!past.empty())
+    absl::StrAppend(&text, text.empty() ? "" : " ", "(past: ", absl::StrJoin(past, ", "), ")");
+  return text.empty() ? "-" : PlainText(text);
 }
 
 void ReportConnectionLost(const absl::Status& why, const Context& context) {

@@ -22,6 +22,12 @@ void PrintEnd(const v1::Job& job, const Context& context, bool error_printed = f
 // For commands that wait for a job which itself waits: prints what for, on stderr.
 void ReportWaiting(const v1::Job& job, const Context& context);
 
+// Prints the active and the past alerts to stderr, one per line.
+void ReportAlerts(const v1::Job& job, const Context& context);
+
+// "diverged, plateau (past: loss_spike)", "-" without any.
+std::string AlertTypes(const v1::Job& job);
+
 // For commands that survive a lost connection; on stderr.
 void ReportConnectionLost(const absl::Status& why, const Context& context);
 void ReportReconnected(const Context& context);

@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
+#include "client/commands/job_text.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
@@ -66,6 +67,7 @@ void AddWideCells(const v1::Job& job, absl::Time now, std::vector<std::string>* 
       job.latest_checkpoint().empty() ? "-" : PlainText(CheckpointId(job.latest_checkpoint())));
   row->push_back(FormatTimestamp(job.create_time()));
   row->push_back(FormatTimestamp(job.end_time()));
+  row->push_back(AlertTypes(job));
   row->push_back(ReasonText(job, now));
 }
 
@@ -74,7 +76,7 @@ void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
   std::vector<std::string> header = {"ID", "NAME", "STATE", "STEP", "LOSS", "VAL-LOSS", "AGE"};
   if (wide) {
     header.insert(header.end(), {"LR", "TOK/S", "ETA", "DURATION", "DEVICE", "ATTEMPT", "PRIORITY",
-                                 "CHECKPOINT", "CREATED", "ENDED", "REASON"});
+                                 "CHECKPOINT", "CREATED", "ENDED", "ALERTS", "REASON"});
   }
   Table table(std::move(header));
   const absl::Time now = absl::Now();

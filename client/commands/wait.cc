@@ -123,6 +123,7 @@ class WaitSink : public WatchSink {
   int Report(const std::string& name, const WaitedJob& waited) {
     const absl::StatusOr<v1::Job> job = connection_.GetJob(name);
     if (!job.ok()) return PrintError(job.status(), context_);
+    ReportAlerts(*job, context_);
     documents_.Add(*job);
     if (goal_.states.empty()) {
       PrintEnd(*job, context_);

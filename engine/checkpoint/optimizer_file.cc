@@ -19,6 +19,8 @@
 namespace trainerd::engine {
 namespace {
 
+constexpr char kMaster[] = "master";
+
 // A tensor of the file: its name, its contents in memory, and the parameter that it belongs to.
 struct Entry {
   std::string name;
@@ -39,7 +41,7 @@ std::vector<Entry> EntriesOf(const ParameterSet& parameters, Optimizer& optimize
     }
   }
   for (const Parameter& parameter : parameters.parameters()) {
-    if (NeedsMaster(parameter)) add(parameter, "master", parameter.master);
+    if (NeedsMaster(parameter)) add(parameter, kMaster, parameter.master);
   }
   return entries;
 }
@@ -120,6 +122,18 @@ absl::Status ReadOptimizerFile(const std::string& folder, ParameterSet& paramete
     parameters.PublishCompute();
     return absl::OkStatus();
   });
+}
+
+absl::StatusOr<int64_t> CountDroppedMasters(const std::string& folder,
+                                            const ParameterSet& parameters) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file,
+                   SafetensorsFile::Open(absl::StrCat(folder, "/", kOptimizerName)));
+  int64_t dropped = 0;
+  for (const Parameter& parameter : parameters.parameters()) {
+    if (!parameter.trains() && file->Find(absl::StrCat(parameter.name, ".", kMaster)) != nullptr)
+      ++dropped;
+  }
+  return dropped;
 }
 
 }  // namespace trainerd::engine

@@ -36,4 +36,9 @@ bool NeedsMaster(const Parameter& parameter);
 int64_t EstimateModelBytes(const ParameterSet& parameters);
 int64_t EstimateOptimizerBytes(const ParameterSet& parameters, Optimizer& optimizer);
 
+// The frozen parameters for which the file of `folder` holds a master: the checkpoint trained them.
+// Errors: of SafetensorsFile::Open.
+absl::StatusOr<int64_t> CountDroppedMasters(const std::string& folder,
+                                            const ParameterSet& parameters);
+
 }  // namespace trainerd::engine

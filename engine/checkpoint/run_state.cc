@@ -105,6 +105,11 @@ Json MonitorToJson(const MonitorState& monitor) {
   for (const std::string& type : monitor.active_alerts) alerts.push_back(type);
   Json json{{"losses", losses}, {"active_alerts", alerts}};
   if (monitor.spike_reference.has_value()) json["spike_reference"] = *monitor.spike_reference;
+  json["start_losses"] = monitor.start_losses;
+  if (monitor.best_validation.has_value()) {
+    json["best_validation"] = {{"loss", monitor.best_validation->loss},
+                               {"step", monitor.best_validation->step}};
+  }
   return json;
 }
 
@@ -121,6 +126,18 @@ absl::Status ParseMonitor(const Json& json, MonitorState* monitor) {
   }
   if (json.contains("spike_reference")) {
     reader.Read("spike_reference", &monitor->spike_reference.emplace());
+  }
+  // Absent in checkpoints of earlier versions.
+  if (json.contains("start_losses")) {
+    for (const Json& loss : json["start_losses"]) {
+      if (loss.is_number()) monitor->start_losses.push_back(loss.get<double>());
+    }
+  }
+  if (json.contains("best_validation")) {
+    FieldReader best(json["best_validation"], "monitor.best_validation.");
+    best.Read("loss", &monitor->best_validation.emplace().loss);
+    best.Read("step", &monitor->best_validation->step);
+    RETURN_IF_ERROR(best.status());
   }
   return reader.status();
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 namespace trainerd::engine {
@@ -25,13 +26,18 @@ constexpr double kLowRate = 1e-6;
 constexpr int64_t kLowRateAfterStep = 1000;
 constexpr double kSlow = 0.6, kSlowClear = 0.75;
 constexpr double kGap = 0.3, kGapClear = 0.2;
+constexpr double kGapRise = 0.05;                          // nats above the best
+constexpr double kDiverged = 1.0, kDivergedClear = 0.5;    // nats above the start
+constexpr double kFirstFactor = 3, kFirstClearFactor = 2;  // of (first loss + 1 nat)
 
 }  // namespace
 
 AlertRules::AlertRules(MonitorState state)
     : losses_(state.losses.begin(), state.losses.end()),
       active_(state.active_alerts.begin(), state.active_alerts.end()),
-      spike_reference_(state.spike_reference) {
+      spike_reference_(state.spike_reference),
+      start_losses_(std::move(state.start_losses)),
+      best_validation_(state.best_validation) {
   // Speed belongs to the attempt: a new one measures it anew.
   active_.erase("throughput_drop");
   if (spike_reference_.has_value() != IsActive("loss_spike")) {
@@ -43,13 +49,33 @@ AlertRules::AlertRules(MonitorState state)
 MonitorState AlertRules::state() const {
   return {.losses = {losses_.begin(), losses_.end()},
           .active_alerts = {active_.begin(), active_.end()},
-          .spike_reference = spike_reference_};
+          .spike_reference = spike_reference_,
+          .start_losses = start_losses_,
+          .best_validation = best_validation_};
 }
 
 double AlertRules::MeanOfNewest(size_t count) const {
   count = std::min(count, losses_.size());
   return std::accumulate(losses_.end() - static_cast<std::ptrdiff_t>(count), losses_.end(), 0.0) /
          static_cast<double>(count);
+}
+
+double AlertRules::MeanAtStart() const {
+  return std::accumulate(start_losses_.begin(), start_losses_.end(), 0.0) /
+         static_cast<double>(start_losses_.size());
+}
+
+double AlertRules::DivergenceLevel(double above, double first_factor) const {
+  const double explosion = first_factor * (start_losses_.front() + 1);
+  // Before, the newest losses and those of the start overlap.
+  if (losses_.size() < 2 * kRecent) return explosion;
+  return std::min(explosion, MeanAtStart() + above);
+}
+
+bool AlertRules::IsAboveStart(double loss) const {
+  if (start_losses_.empty()) return false;
+  return loss >
+         (losses_.size() < 2 * kRecent ? start_losses_.front() : DivergenceLevel(0, kFirstFactor));
 }
 
 void AlertRules::Report(Verdict verdict, const Finding& finding, std::vector<v1::Alert>* alerts) {
@@ -76,8 +102,12 @@ std::vector<v1::Alert> AlertRules::OnStep(const StepMeasurement& measured, const
   CheckFinite(measured, &alerts);
   if (measured.loss && std::isfinite(*measured.loss)) {
     CheckLossSpike(measured.step, *measured.loss, &alerts);
+    // Unequal sizes: the job began before, and its checkpoint does not hold its start.
+    if (start_losses_.size() == losses_.size() && start_losses_.size() < kRecent)
+      start_losses_.push_back(*measured.loss);
     losses_.push_back(*measured.loss);
     if (losses_.size() > kPlateauWindow) losses_.pop_front();
+    CheckDivergence(measured.step, &alerts);
     CheckPlateau(measured.step, &alerts);
   }
   if (measured.grad_norm && std::isfinite(*measured.grad_norm)) {
@@ -121,6 +151,24 @@ void AlertRules::CheckLossSpike(int64_t step, double loss, std::vector<v1::Alert
   } else if (!spike_reference_) {
     spike_reference_ = mean;
   }
+}
+
+void AlertRules::CheckDivergence(int64_t step, std::vector<v1::Alert>* alerts) {
+  if (start_losses_.empty()) return;
+  const double newest = MeanOfNewest(kRecent);
+  const double level = DivergenceLevel(kDiverged, kFirstFactor);
+  Verdict verdict = Verdict::kKeep;
+  if (newest > level) verdict = Verdict::kRaise;
+  if (newest < DivergenceLevel(kDivergedClear, kFirstClearFactor)) verdict = Verdict::kClear;
+  Report(
+      verdict,
+      {"diverged", v1::Alert::CRITICAL, step, newest, level,
+       absl::StrFormat("the mean loss of the last %d steps is %.4g and was %.4g at the start, so "
+                       "the job probably diverged; lower optimizer.learning_rate or raise "
+                       "schedule.warmup_steps, and start again",
+                       std::min(kRecent, losses_.size()), newest,
+                       std::min(start_losses_.front(), MeanAtStart()))},
+      alerts);
 }
 
 void AlertRules::CheckPlateau(int64_t step, std::vector<v1::Alert>* alerts) {
@@ -193,17 +241,32 @@ void AlertRules::CheckThroughput(int64_t step, const Speed& speed, std::vector<v
 
 std::vector<v1::Alert> AlertRules::OnEvaluation(int64_t step, double validation_loss) {
   std::vector<v1::Alert> alerts;
-  if (losses_.empty() || !std::isfinite(validation_loss)) return alerts;
+  if (!std::isfinite(validation_loss)) return alerts;
+  const std::optional<BestValidation> best = best_validation_;
+  if (!best || validation_loss < best->loss) best_validation_ = {validation_loss, step};
+  if (!best || losses_.empty()) return alerts;
   const double train = MeanOfNewest(kRecent);
   const double gap = validation_loss - train;
+  const double rise = validation_loss - best->loss;
   Verdict verdict = Verdict::kKeep;
-  if (gap > kGap) verdict = Verdict::kRaise;
-  if (gap < kGapClear) verdict = Verdict::kClear;
+  if (gap > kGap && rise > kGapRise) verdict = Verdict::kRaise;
+  if (gap < kGapClear || rise <= 0) verdict = Verdict::kClear;
+  const bool diverged = IsAboveStart(train);
+  const std::string facts = absl::StrFormat(
+      "validation loss %.4g was %.4g at step %d, its best, and is %.2f above the "
+      "training loss %.4g",
+      validation_loss, best->loss, best->step, gap, train);
+  const std::string advice =
+      diverged ? absl::StrFormat(
+                     "the training loss is above the %.4g of the start, so the job "
+                     "probably diverged; lower optimizer.learning_rate",
+                     std::min(start_losses_.front(), MeanAtStart()))
+               : absl::StrFormat(
+                     "the model is probably overfitting; stop at about step %d, or add "
+                     "data",
+                     best->step);
   Report(verdict,
-         {"validation_gap", v1::Alert::WARNING, step, gap, kGap,
-          absl::StrFormat("validation loss %.4g is %.2f above the training loss %.4g: the model "
-                          "learns its rows by heart; stop earlier or add data",
-                          validation_loss, gap, train)},
+         {"validation_gap", v1::Alert::WARNING, step, gap, kGap, absl::StrCat(facts, ": ", advice)},
          &alerts);
   return alerts;
 }

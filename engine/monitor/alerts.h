@@ -29,7 +29,8 @@ class AlertRules {
 
   // Alerts that this step raises or clears, in a fixed order.
   std::vector<v1::Alert> OnStep(const StepMeasurement& measured, const Speed& speed);
-  // The same for a validation loss. Without a training loss of its own there is no gap yet.
+  // The same for a validation loss. Without a training loss and an earlier validation loss there is
+  // no gap yet.
   std::vector<v1::Alert> OnEvaluation(int64_t step, double validation_loss);
 
   MonitorState state() const;
@@ -51,14 +52,22 @@ class AlertRules {
   void CheckFinite(const StepMeasurement& measured, std::vector<v1::Alert>* alerts);
   void CheckLossSpike(int64_t step, double loss, std::vector<v1::Alert>* alerts);
   void CheckPlateau(int64_t step, std::vector<v1::Alert>* alerts);
+  void CheckDivergence(int64_t step, std::vector<v1::Alert>* alerts);
   void CheckGradient(int64_t step, double grad_norm, std::vector<v1::Alert>* alerts);
   void CheckLearningRate(int64_t step, double learning_rate, std::vector<v1::Alert>* alerts);
   void CheckThroughput(int64_t step, const Speed& speed, std::vector<v1::Alert>* alerts);
   double MeanOfNewest(size_t count) const;
+  double MeanAtStart() const;
+  // Mean loss of the newest steps above which the job diverged: `above` more than at its start, or
+  // far above its first loss (a job whose first steps explode has no other start).
+  double DivergenceLevel(double above, double first_factor) const;
+  bool IsAboveStart(double loss) const;
 
   std::deque<double> losses_;  // finite ones, newest last
   std::set<std::string> active_;
   std::optional<double> spike_reference_;
+  std::vector<double> start_losses_;  // the first kRecent finite ones of the job
+  std::optional<BestValidation> best_validation_;
 };
 
 }  // namespace trainerd::engine

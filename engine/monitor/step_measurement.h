@@ -23,12 +23,20 @@ struct StepMeasurement {
   std::optional<int64_t> memory_peak_bytes;
 };
 
+// The lowest validation loss so far.
+struct BestValidation {
+  double loss = 0;  // nats
+  int64_t step = 0;
+};
+
 // The state that alerts of later steps depend on. A checkpoint keeps it, so that a resumed job
 // raises and clears the same loss alerts as an uninterrupted one.
 struct MonitorState {
   std::vector<double> losses;              // the newest ones, oldest first
   std::vector<std::string> active_alerts;  // types that are raised
   std::optional<double> spike_reference;   // loss level that a raised loss_spike compares with
+  std::vector<double> start_losses;        // the first ones of the job, oldest first
+  std::optional<BestValidation> best_validation;
 };
 
 }  // namespace trainerd::engine

@@ -26,11 +26,6 @@ std::optional<double> Throughput::tokens_per_second() const {
   return tokens_ / seconds_;
 }
 
-std::optional<double> Throughput::seconds_per_step() const {
-  if (steps_ == 0) return std::nullopt;
-  return seconds_;
-}
-
 std::optional<double> Throughput::EtaSeconds(int64_t steps_left) const {
   if (steps_ == 0) return std::nullopt;
   return seconds_ * static_cast<double>(steps_left > 0 ? steps_left : 0);

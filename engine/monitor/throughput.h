@@ -21,7 +21,6 @@ class Throughput {
 
   // Absent before the first step.
   std::optional<double> tokens_per_second() const;
-  std::optional<double> seconds_per_step() const;
   // tokens_per_second at the end of this attempt's step kBaselineSteps; absent before.
   std::optional<double> baseline() const { return baseline_; }
   std::optional<double> EtaSeconds(int64_t steps_left) const;

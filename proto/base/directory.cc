@@ -4,8 +4,11 @@
 #include <dirent.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <climits>
+#include <cstdlib>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
@@ -38,6 +41,27 @@ absl::Status MakeDirectories(const std::string& path, mode_t mode) {
     return ErrnoStatus(errno, "create " + path);
   }
   return FsyncPath(parent);
+}
+
+absl::Status CheckCreatable(const std::string& path) {
+  std::string parent = path;
+  struct stat info;
+  do {
+    const std::string child = parent;
+    parent = ParentOf(child);
+    if (child.size() - parent.size() > NAME_MAX + 1) return ErrnoStatus(ENAMETOOLONG, child);
+    if (parent == child) break;
+  } while (stat(parent.c_str(), &info) != 0 && errno == ENOENT);
+  if (stat(parent.c_str(), &info) != 0) return ErrnoStatus(errno, parent);
+  if (!S_ISDIR(info.st_mode))
+    return absl::FailedPreconditionError(absl::StrCat(parent, " is not a directory"));
+  std::string trial = absl::StrCat(parent, "/.trainerd-XXXXXX");
+  if (mkdtemp(trial.data()) == nullptr) {
+    const bool full = errno == ENOSPC || errno == EDQUOT;
+    return full ? absl::OkStatus() : ErrnoStatus(errno, "create a directory in " + parent);
+  }
+  rmdir(trial.c_str());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) {

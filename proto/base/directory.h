@@ -17,6 +17,11 @@ namespace trainerd {
 // Errors: AlreadyExists if `path` is a file.
 absl::Status MakeDirectories(const std::string& path, mode_t mode = 0700);
 
+// Whether MakeDirectories could create `path`, which does not exist: creates and removes a
+// temporary directory in the nearest existing parent. A full disk is no error, because it can be
+// freed. Errors: by errno, with the parent; FailedPrecondition if the parent is not a directory.
+absl::Status CheckCreatable(const std::string& path);
+
 // All names but "." and "..", in no particular order. Errors: NotFound.
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
 

@@ -46,8 +46,11 @@ class TokenCheck final : public grpc::AuthMetadataProcessor {
     }
     return grpc::Status(
         grpc::StatusCode::UNAUTHENTICATED,
-        "this address requires `authorization: Bearer TOKEN` in each call; the token is in the "
-        "file `token` of the daemon's state directory (trainctl --token-file)");
+        range.first == range.second
+            ? "this address requires `authorization: Bearer TOKEN` in each call; the token is in "
+              "the file `token` of the daemon's state directory (trainctl --token-file)"
+            : "the token was refused, because it is not the token of this daemon; the valid one is "
+              "in the file `token` of the daemon's state directory (trainctl --token-file)");
   }
 
  private:

@@ -110,6 +110,12 @@ absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob&
                                    .reason = "submitted",
                                    .actor = "user"},
                                   &record));
+  for (const v1::Notice& notice : prepared.notices) {
+    v1::Event event;
+    event.set_job(record.job.name());
+    *event.mutable_notice() = notice;
+    RETURN_IF_ERROR(t.Append(std::move(event)));
+  }
   return std::move(record.job);
 }
 
@@ -135,6 +141,12 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(const v1::SubmitJobRe
   ASSIGN_OR_RETURN(*response.mutable_report(),
                    RunValidate(options_.inspect_path, MessageToYaml(prepared.job.config()),
                                options_.validate_timeout));
+  for (const v1::Notice& notice : prepared.notices) {
+    v1::DataReport::Finding* finding = response.mutable_report()->add_findings();
+    finding->set_code(notice.code());
+    finding->set_count(1);
+    finding->set_message(notice.message());
+  }
   prepared.job.clear_name();
   prepared.job.clear_run_dir();
   *response.mutable_job() = std::move(prepared.job);

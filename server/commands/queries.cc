@@ -2,7 +2,9 @@
 #include "server/commands/queries.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -14,6 +16,7 @@
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "server/events/cursor.h"
+#include "server/ledger/checkpoint_scan.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"
 #include "server/store/job_rows.h"
@@ -158,6 +161,19 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
   return absl::OkStatus();
 }
 
+// Sets `damage` if the files differ from the manifest now. The ledger is not changed: a checkpoint
+// is marked corrupt when something is to start from it.
+void AddDamage(const std::string& resume_point, v1::Checkpoint* checkpoint) {
+  if (checkpoint->deleted() || !checkpoint->damage().empty()) return;
+  // Retention removes the folder before it marks the row. It never removes the resume point.
+  std::error_code error;
+  if (checkpoint->name() != resume_point && !std::filesystem::exists(checkpoint->path(), error))
+    return;
+  const absl::Status checked = QuickCheckCheckpoint(*checkpoint);
+  if (absl::IsNotFound(checked) || absl::IsDataLoss(checked))
+    checkpoint->set_damage(std::string(checked.message()));
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Job> GetJob(Store& store, const std::string& name) {
@@ -220,10 +236,12 @@ absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
     Store& store, const v1::ListCheckpointsRequest& request) {
   ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(const int64_t before, PageToken(request.page_token()));
-  return store.Read([&](Connection& db) -> absl::StatusOr<v1::ListCheckpointsResponse> {
-    v1::ListCheckpointsResponse response;
+  v1::ListCheckpointsResponse response;
+  std::string resume_point;
+  RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
     const std::string id = JobId(request.parent());
-    RETURN_IF_ERROR(LoadJob(db, id).status());
+    ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, id));
+    resume_point = record.job.latest_checkpoint();
     ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
                      ListCheckpointRows(db, id, request.show_deleted()));
     int64_t last = 0;
@@ -236,8 +254,11 @@ absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
       last = row.number;
       *response.add_checkpoints() = std::move(row.checkpoint);
     }
-    return response;
-  });
+    return absl::OkStatus();
+  }));
+  for (v1::Checkpoint& checkpoint : *response.mutable_checkpoints())
+    AddDamage(resume_point, &checkpoint);
+  return response;
 }
 
 absl::StatusOr<WatchOptions> MakeWatch(Store& store, const v1::StreamStatusRequest& request) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -13,18 +12,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/config/model_path.h"
 #include "proto/contract/job/field_upgrade.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
-#include "server/ledger/checkpoint_scan.h"
-#include "server/ledger/ledger.h"
+#include "server/commands/job_base.h"
 #include "server/store/errors.h"
-#include "server/store/job_rows.h"
-#include "server/store/run_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -74,7 +70,13 @@ class FileCheck {
   }
   // A folder that the job will create. An existing folder must be the output of the same job.
   void Output(const std::string& field, const std::string& path, const std::string& job) {
-    if (!Absolute(field, path) || !Exists(path)) return;
+    if (!Absolute(field, path)) return;
+    if (!Exists(path)) {
+      const absl::Status creatable = CheckCreatable(path);
+      if (creatable.ok()) return;
+      return Add(field, absl::StrCat(path, " cannot be created (", creatable.message(),
+                                     "); choose a folder that the daemon can create"));
+    }
     absl::StatusOr<Manifest> manifest = ReadManifest(path);
     if (manifest.ok() && manifest->job == job) return;
     Add(field,
@@ -122,135 +124,6 @@ void CheckDevice(const DeviceTable& devices, const v1::JobConfig& config,
                                                  "\"; it has ", absl::StrJoin(names, ", "))});
 }
 
-// The checkpoint `name`, or the resume point of the job `name`.
-absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name) {
-  const std::string job_id = JobId(name);
-  RETURN_IF_ERROR(LoadJob(db, job_id).status());
-  const std::string id = CheckpointId(name);
-  if (id.empty()) {
-    ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
-                     ListCheckpointRows(db, job_id, /*with_deleted=*/false));
-    std::optional<v1::Checkpoint> point = ResumePoint(rows);
-    if (point.has_value()) return *point;
-    return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "NOTHING_TO_RESUME",
-                           absl::StrCat("jobs/", job_id,
-                                        " has no verified checkpoint to start from; "
-                                        "start from another job"));
-  }
-  ASSIGN_OR_RETURN(std::optional<CheckpointRow> row, FindCheckpoint(db, job_id, id));
-  if (!row) {
-    return absl::NotFoundError(absl::StrCat(name, " does not exist; `trainctl checkpoints ls ",
-                                            job_id, "` lists the checkpoints of the job"));
-  }
-  if (row->checkpoint.deleted()) {
-    return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DELETED",
-                           absl::StrCat(name, " was deleted; `trainctl checkpoints ls ", job_id,
-                                        "` lists the checkpoints that are left"));
-  }
-  if (!row->checkpoint.verified()) {
-    return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_NOT_VERIFIED",
-                           absl::StrCat(name, " is not verified; use a verified checkpoint"));
-  }
-  return row->checkpoint;
-}
-
-// As FindBase, and the checkpoint passes the quick check (the worker compares the hashes when it
-// loads the checkpoint). A checkpoint that fails is marked corrupt; if `name` is a job, an older
-// checkpoint is used instead.
-absl::StatusOr<v1::Checkpoint> OpenBase(Store& store, const std::string& name) {
-  while (true) {
-    ASSIGN_OR_RETURN(const v1::Checkpoint base,
-                     store.Read([&](Connection& db) { return FindBase(db, name); }));
-    const absl::Status checked = QuickCheckCheckpoint(base);
-    if (checked.ok()) return base;
-    if (!absl::IsNotFound(checked) && !absl::IsDataLoss(checked)) {
-      return Annotate(checked, base.name());
-    }
-    std::string advice;
-    RETURN_IF_ERROR(store.Change([&](Transaction& t) -> absl::Status {
-      ASSIGN_OR_RETURN(advice, MarkBaseCorrupt(t, base, std::string(checked.message())));
-      return absl::OkStatus();
-    }));
-    if (CheckpointId(name).empty()) continue;
-    return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DAMAGED",
-                           absl::StrCat(name, " is corrupt: ", checked.message(), advice));
-  }
-}
-
-// The configuration of the job `request.from()`, overridden by what the request sets.
-absl::Status MergeBase(Store& store, const v1::SubmitJobRequest& request, v1::JobConfig* config,
-                       std::vector<std::string>* given) {
-  ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, request.from()));
-  ASSIGN_OR_RETURN(const JobRecord record,
-                   store.Read([&](Connection& db) { return LoadJob(db, JobId(request.from())); }));
-  v1::JobConfig merged = record.job.config();
-  // Lists are replaced, not appended to; an output folder belongs to one job.
-  if (config->data().train_size() > 0) merged.mutable_data()->clear_train();
-  if (config->optimizer().betas_size() > 0) merged.mutable_optimizer()->clear_betas();
-  if (config->train().freeze_size() > 0) merged.mutable_train()->clear_freeze();
-  merged.clear_output();
-  merged.MergeFrom(*config);
-  merged.mutable_init_from()->set_checkpoint(base.name());
-  if (!config->init_from().has_state())
-    merged.mutable_init_from()->set_state(v1::InitFromConfig::STATE_FULL);
-  given->assign(record.job.given().begin(), record.job.given().end());
-  *config = std::move(merged);
-  return absl::OkStatus();
-}
-
-// The job's lineage begins at a checkpoint of `step`, so its progress does too.
-void BeginFrom(int64_t step, int64_t tokens, PreparedJob* prepared) {
-  prepared->ledger.set_init_step(step);
-  prepared->ledger.set_init_tokens(tokens);
-  prepared->ledger.set_applied_step(step);
-  prepared->job.mutable_progress()->set_step(step);
-  prepared->job.mutable_progress()->set_tokens(tokens);
-}
-
-// Resolves init_from to a folder on this machine.
-absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
-                             std::vector<ConfigViolation>* violations) {
-  const v1::JobConfig& config = prepared->job.config();
-  if (!config.has_init_from()) return absl::OkStatus();
-  const std::string& source = config.init_from().checkpoint();
-  const bool full = ContinuesFromCheckpoint(config.init_from().state());
-  if (absl::StartsWith(source, "jobs/")) {
-    ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, source));
-    if (full) BeginFrom(base.step(), base.tokens(), prepared);
-    prepared->ledger.set_init_path(base.path());
-    prepared->ledger.set_init_name(base.name());
-    if (full && !base.has_optimizer()) {
-      violations->push_back(
-          {.path = "init_from.state",
-           .message = absl::StrCat(base.name(),
-                                   " has no optimizer state; set init_from.state to weights")});
-    }
-    return absl::OkStatus();
-  }
-  absl::StatusOr<Manifest> manifest = ReadManifest(source);
-  if (!IsFolder(source)) {
-    violations->push_back(
-        {.path = "init_from.checkpoint",
-         .message = absl::StrCat(source, " does not exist; use a checkpoint folder or jobs/ID")});
-  } else if (full && (!manifest.ok() || !manifest->has_optimizer)) {
-    violations->push_back({.path = "init_from.state",
-                           .message = absl::StrCat(
-                               source, " has no optimizer state; set init_from.state to weights")});
-  }
-  if (manifest.ok() || absl::IsDataLoss(manifest.status())) {
-    v1::Checkpoint folder;
-    folder.set_path(source);
-    if (const absl::Status checked = QuickCheckCheckpoint(folder); !checked.ok()) {
-      violations->push_back(
-          {.path = "init_from.checkpoint",
-           .message = absl::StrCat(source, ": ", checked.message(), "; use another checkpoint")});
-    }
-  }
-  if (full && manifest.ok()) BeginFrom(manifest->step, manifest->tokens, prepared);
-  prepared->ledger.set_init_path(source);
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
@@ -265,15 +138,15 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   RETURN_IF_ERROR(UpgradeFields(&submitted));
   v1::JobConfig config = submitted;
   std::vector<std::string> base_given;
+  PreparedJob prepared;
   if (!request.from().empty()) {
-    RETURN_IF_ERROR(MergeBase(store, request, &config, &base_given));
+    RETURN_IF_ERROR(MergeBase(store, request.from(), &config, &base_given, &prepared.notices));
   }
   std::vector<ConfigViolation> violations;
   v1::ResolvedJobConfig resolved =
       ResolveJobConfig(config, {.now = now, .default_name = "job"}, &violations);
   if (!violations.empty()) return ViolationsToStatus(violations);
 
-  PreparedJob prepared;
   v1::Job& job = prepared.job;
   job.set_name(JobName(request.job_id().empty() ? NewId() : request.job_id()));
   job.set_run_dir(absl::StrCat(runs_dir, "/", JobId(job.name())));
@@ -286,6 +159,10 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
     std::set<std::string> given(base_given.begin(), base_given.end());
     given.insert(paths.begin(), paths.end());
     given.insert({"init_from.checkpoint", "init_from.state"});
+    // Without what the base job was given and this job does not have.
+    paths = FieldPaths(job.config());
+    const std::set<std::string> present(paths.begin(), paths.end());
+    std::erase_if(given, [&](const std::string& path) { return present.count(path) == 0; });
     job.mutable_given()->Assign(given.begin(), given.end());
   }
   RETURN_IF_ERROR(ResolveInitFrom(store, &prepared, &violations));
@@ -293,6 +170,7 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   CheckFiles(job.config(), job.name(), &violations);
   CheckDevice(devices, job.config(), &violations);
   if (!violations.empty()) return ViolationsToStatus(violations);
+  RETURN_IF_ERROR(CheckStepsLeft(store, prepared));
   return prepared;
 }
 

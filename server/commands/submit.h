@@ -5,12 +5,14 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/runs/device_table.h"
 #include "server/store/store.h"
 #include "trainerd/internal/store.pb.h"
+#include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/job.pb.h"
 #include "trainerd/v1/trainer.pb.h"
 
@@ -20,10 +22,14 @@ struct PreparedJob {
   // With name, config, given, config_digest, from and run_dir.
   v1::Job job;
   internal::JobLedger ledger;
+  // What the user must know before the job starts. They become findings of validate_only, or events
+  // of the job.
+  std::vector<v1::Notice> notices;
 };
 
 // Errors: InvalidArgument with all violations; NotFound or FailedPrecondition for the base
-// checkpoint, Unavailable when an I/O error prevents its check.
+// checkpoint, Unavailable when an I/O error prevents its check; FailedPrecondition with reason
+// NOTHING_TO_TRAIN when no step is left.
 absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
                                        const std::string& runs_dir,
                                        const v1::SubmitJobRequest& request, absl::Time now);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/events/batch.h"
 
+#include <algorithm>
+
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/wire_format_lite.h"
 #include "proto/base/status_macros.h"
@@ -95,7 +97,8 @@ Bytes MakeBatch(const std::vector<EventPtr>& events, const std::string& cursor,
                 int64_t lag_events) {
   v1::StreamStatusResponse rest;
   rest.set_cursor(cursor);
-  rest.set_lag_events(lag_events);
+  // A cursor of the database can be ahead of the log, which gets a transaction after its commit.
+  rest.set_lag_events(std::max<int64_t>(0, lag_events));
   auto out = std::make_shared<std::string>();
   size_t size = rest.ByteSizeLong();
   for (const EventPtr& event : events) size += event->bytes->size() + 8;

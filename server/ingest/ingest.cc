@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/alerts.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/job/progress.h"
@@ -151,6 +152,7 @@ class Intake {
     // VERIFIED can have only the name; the row has the other fields.
     if (row && !published) {
       row->checkpoint.set_verified(true);
+      row->checkpoint.clear_damage();
       *checkpoint = row->checkpoint;
     }
     // Workers before API revision 2 do not report the number.
@@ -166,9 +168,10 @@ class Intake {
   }
 
   absl::Status TakeAlert(const v1::Alert& alert) {
+    ApplyAlert(alert, &record_.job);
+    row_changed_ = true;
     if (alert.type() != "loss_spike") return absl::OkStatus();
     record_.ledger.set_loss_spike_step(alert.active() ? std::max<int64_t>(1, alert.step()) : 0);
-    row_changed_ = true;
     if (alert.active()) return absl::OkStatus();
     return SetCondition({.type = "Diverging", .active = false, .reason = "LOSS_SPIKE_CLEARED"});
   }

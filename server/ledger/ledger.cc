@@ -81,6 +81,7 @@ absl::Status RecordCheckpoint(Transaction& transaction, const v1::Checkpoint& ch
 absl::Status MarkCorrupt(Transaction& transaction, v1::Checkpoint checkpoint,
                          const std::string& why) {
   checkpoint.set_verified(false);
+  checkpoint.set_damage(why);
   return RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::FAILED,
                           absl::StrCat("cannot be resumed from: ", why));
 }

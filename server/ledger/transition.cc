@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
+#include "proto/contract/job/alerts.h"
 #include "proto/contract/job/job_state.h"
 
 namespace trainerd::server {
@@ -32,6 +33,13 @@ void SetTimes(const Transition& transition, absl::Time now, JobRecord* record) {
   }
 }
 
+// The reason of a job's end also names the alerts that make its result doubtful.
+std::string WithAlerts(const std::string& reason, const v1::Job& job) {
+  const std::string alerts = ActiveCriticalAlerts(job);
+  if (alerts.empty()) return reason;
+  return absl::StrCat(reason, "; CRITICAL alert at the end: ", alerts);
+}
+
 }  // namespace
 
 absl::Status ApplyTransition(Transaction& transaction, const Transition& transition,
@@ -48,7 +56,8 @@ absl::Status ApplyTransition(Transaction& transaction, const Transition& transit
   v1::StateChanged* change = event.mutable_state_changed();
   change->set_from(job.state());
   change->set_to(transition.to);
-  change->set_reason(transition.reason);
+  change->set_reason(IsTerminal(transition.to) ? WithAlerts(transition.reason, job)
+                                               : transition.reason);
   change->set_actor(transition.actor);
   change->set_desired_state(transition.desired_state);
   change->set_wait_reason(transition.wait_reason);

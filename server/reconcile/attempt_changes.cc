@@ -10,6 +10,7 @@
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
+#include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
@@ -47,6 +48,7 @@ absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunSc
     if (++adopted > kMaxAdopted) break;
     if (row) {
       row->checkpoint.set_verified(true);
+      row->checkpoint.clear_damage();
       RETURN_IF_ERROR(RecordCheckpoint(transaction, row->checkpoint, v1::CheckpointEvent::VERIFIED,
                                        "read back after its attempt had ended"));
       continue;
@@ -258,6 +260,7 @@ absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemp
   progress->set_step(BaseStep(record, request.resume));
   progress->set_tokens(request.resume ? request.resume->tokens() : record.ledger.init_tokens());
   progress->clear_stage();
+  RewindAlerts(progress->step(), &job);
   record.ledger.set_resume_name(request.resume ? request.resume->name() : "");
   record.ledger.set_save_final_begun(false);
   record.ledger.set_loss_spike_step(0);

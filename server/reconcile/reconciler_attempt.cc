@@ -316,13 +316,6 @@ bool Reconciler::StepClosing(const std::string& job_id, TrackedAttempt& attempt,
 }
 
 void Reconciler::Forget(const std::string& job_id, const AttemptRef& ref) {
-  run_call_([&executor = executor_, ref] {
-    absl::Status shut_down = executor.Shutdown(ref);
-    if (!shut_down.ok()) {
-      spdlog::warn("job={} attempt={} shim: {}", JobId(ref.job), ref.attempt,
-                   std::string(shut_down.message()));
-    }
-  });
   ingester_.Remove(ref);
   activity_.Forget(ref.job);
   devices_.Release(ref.job);

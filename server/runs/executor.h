@@ -57,8 +57,8 @@ struct Observation {
   std::string detail;
 };
 
-// Thread-safety: all methods may be called from any thread. Observe, Signal and Shutdown wait for
-// the shim, at most 1 s; AttemptProbe calls them from another thread.
+// Thread-safety: all methods may be called from any thread. Observe and Signal wait for the shim,
+// at most 1 s; AttemptProbe calls them from another thread.
 class Executor {
  public:
   virtual ~Executor() = default;
@@ -76,9 +76,6 @@ class Executor {
   // deadline only moves earlier. Errors: Unavailable when no shim answers.
   virtual absl::Status Signal(const AttemptRef& attempt, internal::RequestedAction action,
                               absl::Duration deadline) = 0;
-
-  // Reports to the shim that its records were read and it can exit. OK when it has already exited.
-  virtual absl::Status Shutdown(const AttemptRef& attempt) = 0;
 
   // Last resort for kUnknown: sends SIGKILL to the attempt's processes, found by identity (pid,
   // start time, boot id) or by their command line, never by pid alone. Fences an attempt that never

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <utility>
@@ -100,7 +99,7 @@ absl::Status LocalExecutor::Launch(const internal::AttemptSpec& spec) {
                                                       spec.job(), " may not be launched: attempt ",
                                                       publisher, " is the publisher"));
   }
-  const Child child = Reap(attempt_dir);
+  const ShimReaper::Child child = reaper_.Find(attempt_dir);
   const bool spawned = child.pid != 0 && !child.exited;
   if (spawned || WasTaken(attempt_dir) || HeldOrUnclear(attempt_dir + "/shim.lock")) {
     return absl::OkStatus();
@@ -110,25 +109,8 @@ absl::Status LocalExecutor::Launch(const internal::AttemptSpec& spec) {
   RETURN_IF_ERROR(WriteJobFile(spec));
   RETURN_IF_ERROR(WriteFileAtomic(attempt_dir + "/spec.pb", spec.SerializeAsString()));
   ASSIGN_OR_RETURN(const pid_t pid, SpawnShim(shim_path_, attempt_dir));
-  absl::MutexLock lock(&mutex_);
-  children_[attempt_dir] = {.pid = pid};
+  reaper_.Add(attempt_dir, pid);
   return absl::OkStatus();
-}
-
-LocalExecutor::Child LocalExecutor::Reap(const std::string& attempt_dir) {
-  absl::MutexLock lock(&mutex_);
-  for (auto& [dir, child] : children_) {
-    if (!child.exited && waitpid(child.pid, &child.wait_status, WNOHANG) == child.pid) {
-      child.exited = true;
-    }
-  }
-  const auto found = children_.find(attempt_dir);
-  if (found == children_.end()) return {};
-  const Child child = found->second;
-  // Removes the shims of attempts that are no longer observed.
-  std::erase_if(children_,
-                [&](const auto& entry) { return entry.second.exited && WasTaken(entry.first); });
-  return child;
 }
 
 Observation LocalExecutor::Observe(const AttemptRef& attempt) {
@@ -151,7 +133,7 @@ Observation LocalExecutor::Observe(const AttemptRef& attempt) {
     if (info.ok() && !observation->info.has_value()) observation->info = *std::move(info);
   };
   if (Exists(attempt_dir + "/exit.rec")) {
-    Reap(attempt_dir);
+    reaper_.Forget(attempt_dir);
     Observation observation;
     with_records(&observation);
     if (observation.kind == Observation::Kind::kExited) return observation;
@@ -169,7 +151,7 @@ Observation LocalExecutor::ObserveWithoutRecord(const AttemptRef& attempt,
                                                 const std::string& attempt_dir) {
   using Kind = Observation::Kind;
   Observation observation;
-  const Child child = Reap(attempt_dir);
+  const ShimReaper::Child child = reaper_.Find(attempt_dir);
   internal::ShimReply hello;
   const absl::Status answer = ShimClient::Connect(attempt_dir, kShimTimeout, &hello).status();
   // A shim without a common protocol version is alive too.
@@ -225,19 +207,6 @@ absl::Status LocalExecutor::Signal(const AttemptRef& attempt, internal::Requeste
   return absl::OkStatus();
 }
 
-absl::Status LocalExecutor::Shutdown(const AttemptRef& attempt) {
-  internal::ShimReply reply;
-  absl::StatusOr<ShimClient> client =
-      ShimClient::Connect(AttemptDir(attempt), kShimTimeout, &reply);
-  if (absl::IsUnavailable(client.status())) return absl::OkStatus();
-  if (!client.ok()) return client.status();
-  internal::ShimRequest request;
-  request.mutable_shutdown();
-  const absl::Status status = client->Call(request).status();
-  // The shim exits by itself at any time.
-  return absl::IsUnavailable(status) ? absl::OkStatus() : status;
-}
-
 absl::Status LocalExecutor::KillByIdentity(const AttemptRef& attempt) {
   const std::string attempt_dir = AttemptDir(attempt);
   std::vector<internal::ProcessId> processes = FindProcessesOfAttempt(attempt_dir);
@@ -252,7 +221,6 @@ absl::Status LocalExecutor::KillByIdentity(const AttemptRef& attempt) {
     const absl::Status status = KillProcess(process, SIGKILL);
     if (!status.ok() && !absl::IsNotFound(status)) return status;
   }
-  Reap(attempt_dir);
   return FenceUnstarted(attempt_dir);
 }
 

@@ -258,9 +258,6 @@ internal::ShimReply Shim::Handle(const internal::ShimRequest& request) {
     case internal::ShimRequest::kSignal:
       reply = HandleSignal(request.signal());
       break;
-    case internal::ShimRequest::kShutdown:
-      // Nothing to do: the shim exits by itself once exit.rec is durable, and never before.
-      break;
     case internal::ShimRequest::REQUEST_NOT_SET:
       reply.set_error("the request has no type that this shim knows");
       break;

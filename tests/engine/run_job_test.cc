@@ -408,6 +408,97 @@ TEST(RunJobTest, InitFromStartsWithFullStateOrWeights) {
   EXPECT_LT(weights.events.Losses().at(1), first.events.Losses().at(1));
 }
 
+std::string NoticeText(const Ran& ran, const std::string& code) {
+  for (const v1::Event& event : ran.events.events()) {
+    if (event.notice().code() == code) return event.notice().message();
+  }
+  return "";
+}
+
+// A spec that starts from `checkpoint` with its full state.
+internal::AttemptSpec StartFrom(const TinyJob& job, const std::string& checkpoint,
+                                const std::string& run, const std::string& overrides) {
+  internal::AttemptSpec spec = job.Spec(
+      run, 1, absl::StrCat(overrides, "\ninit_from: {checkpoint: ", checkpoint, ", state: full}"));
+  spec.set_init_path(checkpoint);
+  return spec;
+}
+
+// 24 conversations, 4 per step, 2 epochs: 12 steps.
+TEST(RunJobTest, RefusesNewJobWithoutStepsLeft) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first);
+  ASSERT_EQ(first.record.end(), v1::Attempt::COMPLETED) << first.record.error().message();
+  const std::string checkpoint = first.record.last_checkpoint().path();
+  for (const char* overrides : {"optimizer: {learning_rate: 1.0e-4}", "train: {epochs: 1}"}) {
+    Ran ran;
+    RunAttempt(StartFrom(job, checkpoint, "refused", overrides), &ran);
+    ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED) << overrides;
+    EXPECT_EQ(ran.record.error().code(), "NOTHING_TO_TRAIN");
+    EXPECT_FALSE(ran.record.error().retryable());
+    EXPECT_THAT(ran.record.error().message(), HasSubstr("init_from.state=weights"));
+  }
+  // The same job once more: it only saves the final model.
+  Ran again;
+  RunAttempt(StartFrom(job, checkpoint, "again", ""), &again);
+  EXPECT_EQ(again.record.end(), v1::Attempt::COMPLETED) << again.record.error().message();
+}
+
+TEST(RunJobTest, ReportsLearningRateOfNextStepIfItChanged) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran first;
+  RunAttempt(job.Spec("run", 1, "schedule: {type: constant, warmup_steps: 0}"), &first,
+             StopAfterStep(6, StopMode::kStop));
+  const std::string checkpoint = first.record.last_checkpoint().path();
+  const std::string constant = "schedule: {type: constant, warmup_steps: 0}\n";
+  Ran same;
+  RunAttempt(StartFrom(job, checkpoint, "same", constant), &same);
+  EXPECT_EQ(same.events.CountNotices("LEARNING_RATE_CHANGED"), 0);
+  Ran peak;
+  RunAttempt(StartFrom(job, checkpoint, "peak", constant + "optimizer: {learning_rate: 2.5e-3}"),
+             &peak);
+  EXPECT_THAT(NoticeText(peak, "LEARNING_RATE_CHANGED"),
+              HasSubstr("step 7, the next one, has learning rate 0.0025"));
+  EXPECT_THAT(NoticeText(peak, "LEARNING_RATE_CHANGED"), HasSubstr("it would be 0.01"));
+  Ran linear;
+  RunAttempt(StartFrom(job, checkpoint, "linear", "schedule: {type: linear, warmup_steps: 0}"),
+             &linear);
+  // Half of 12 steps are done.
+  EXPECT_THAT(NoticeText(linear, "LEARNING_RATE_CHANGED"), HasSubstr("has learning rate 0.005"));
+}
+
+TEST(RunJobTest, ReportsMastersThatANewFreezeDrops) {
+  TempDir folder;
+  TinyJob job(folder, "bf16");
+  Ran first;
+  RunAttempt(job.Spec("run", 1), &first, StopAfterStep(2, StopMode::kStop));
+  const std::string checkpoint = first.record.last_checkpoint().path();
+  Ran frozen;
+  RunAttempt(StartFrom(job, checkpoint, "frozen", "train: {freeze: [model.embed_tokens.weight]}"),
+             &frozen);
+  ASSERT_EQ(frozen.record.end(), v1::Attempt::COMPLETED) << frozen.record.error().message();
+  EXPECT_THAT(NoticeText(frozen, "MASTERS_DROPPED"), HasSubstr("train.freeze freezes 1 tensor"));
+  Ran same;
+  RunAttempt(StartFrom(job, checkpoint, "same", ""), &same);
+  EXPECT_EQ(same.events.CountNotices("MASTERS_DROPPED"), 0);
+}
+
+TEST(RunJobTest, RefusesOutputThatCannotBeCreatedBeforeTraining) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran ran;
+  RunAttempt(job.Spec("run", 1, absl::StrCat("output: {path: ", folder / "train.jsonl/out", "}")),
+             &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(ran.record.error().code(), "OUTPUT_INVALID");
+  EXPECT_EQ(ran.record.error().cause(), v1::JobError::USER);
+  EXPECT_FALSE(ran.record.error().retryable());
+  EXPECT_TRUE(ran.events.Losses().empty());
+}
+
 TEST(RunJobTest, NamesDamagedCheckpoint) {
   TempDir folder;
   TinyJob job(folder);

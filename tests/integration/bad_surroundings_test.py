@@ -3,6 +3,8 @@
 
 import contextlib
 import os
+import re
+import socket
 import stat
 import subprocess
 import time
@@ -30,16 +32,26 @@ class BadSurroundingsTest(FakeWorkerTest):
         self.assertIn(self.world.state_dir, log)
         self.assertEqual(self.world.run("ls", "-o", "json").returncode, 0)
 
+    def test_a_taken_port_is_one_sentence(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            self.world.settings["listen"] = f"127.0.0.1:{port}"
+            code, log = self.daemon_output(self.world)
+        self.assertEqual(code, 1)
+        lines = [line for line in log.splitlines() if not re.match("[0-9]{4}-[0-9]{2}-[0-9]{2}T", line)]
+        self.assertEqual(len(lines), 1, log)
+        self.assertIn(f"cannot listen at 127.0.0.1:{port}", lines[0])
+
     def test_a_state_directory_that_cannot_be_written(self):
         if os.geteuid() != 0:
             self.skipTest("only root can run the daemon as another user")
         os.makedirs(self.world.state_dir)
         os.chmod(self.world.root, 0o755)
         os.chmod(self.world.state_dir, 0o555)
-        with open(self.world.config, "w") as file:
-            file.write(f"worker_path: {self.world.worker}\n")
-        result = subprocess.run([harness.program("trainerd"), "--state-dir", self.world.state_dir], user=NOBODY, group=NOBODY,
-                                extra_groups=[], capture_output=True, text=True, timeout=harness.PATIENCE_S, cwd="/")
+        # The build tree can be in a home directory that only its owner can enter.
+        program, environment = harness.copy_for_every_user("trainerd", os.path.join(self.world.root, "bin"))
+        result = subprocess.run([program, "--state-dir", self.world.state_dir], user=NOBODY, group=NOBODY, extra_groups=[],
+                                capture_output=True, text=True, timeout=harness.PATIENCE_S, cwd="/", env=environment)
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertIn(self.world.state_dir, result.stderr)
         self.assertRegex(result.stderr.lower(), "permission|read-only|owned|cannot")

@@ -25,6 +25,20 @@ def program(name):
     return os.path.abspath(os.path.join(BIN_DIR, name))
 
 
+def copy_for_every_user(name, folder):
+    """Copies a program, with the libraries that are not the system's, into the new `folder`, so that a user who cannot reach the build tree can
+    run it. Returns its path and its environment."""
+    os.makedirs(folder)
+    os.chmod(folder, 0o755)
+    shutil.copy(program(name), folder)
+    listed = subprocess.run(["ldd", program(name)], capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines():
+        path = line.partition("=> ")[2].partition(" (")[0]
+        if path and not os.path.realpath(path).startswith(("/usr/", "/lib")):
+            shutil.copy(path, os.path.join(folder, os.path.basename(path)))
+    return os.path.join(folder, name), {"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": folder}
+
+
 def wait_for(condition, what, patience=PATIENCE_S):
     """The first true value of condition(); fails naming `what`."""
     end = time.monotonic() + patience

@@ -99,6 +99,18 @@ class RealFullDiskTest(RealWorkerTest):
         harness.wait_for(stopped, "a moment between two checkpoints")
         return pid
 
+    def test_a_disk_that_is_too_small_is_reported_before_the_first_step(self):
+        REAL["model"] = self.wider
+        self.fill(5 * MIB)
+        job = self.world.submit(write_job(self.world.root, "small", every=0, epochs=1), "--set", "retry.max_failures_without_progress=1",
+                                "--set", "train.max_steps=8")
+        self.assertEqual(self.ended(job)["error"]["cause"], "STORAGE")
+        events = self.world.events(job)
+        kinds = [event.get("notice", {}).get("code") or ("step" if "metrics" in event else "") for event in events]
+        self.assertLess(kinds.index("DISK_SPACE"), kinds.index("step"))
+        message = events[kinds.index("DISK_SPACE")]["notice"]["message"]
+        self.assertRegex(message, r"checkpoints of [0-9.]+ MiB, 1 at the same time.* and [0-9.]+ MiB are free; free some space")
+
     def test_a_checkpoint_that_does_not_fit(self):
         REAL["model"] = self.wider
         shape = {"every": 20, "epochs": 1}

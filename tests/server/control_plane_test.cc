@@ -32,10 +32,6 @@ class LockedExecutor : public FakeExecutor {
     absl::MutexLock lock(&mutex_);
     return FakeExecutor::Signal(attempt, action, grace);
   }
-  absl::Status Shutdown(const AttemptRef& attempt) override {
-    absl::MutexLock lock(&mutex_);
-    return FakeExecutor::Shutdown(attempt);
-  }
 
  private:
   absl::Mutex mutex_;

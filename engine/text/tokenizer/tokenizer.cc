@@ -14,7 +14,6 @@
 #include "engine/text/tokenizer/tokenizer_file.h"
 #include "engine/text/unicode/nfc.h"
 #include "proto/base/atomic_file.h"
-#include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/utf8.h"
 
@@ -69,7 +68,6 @@ struct Tokenizer::Impl {
   std::optional<int32_t> bos, eos, pad, unk;
   std::vector<std::pair<std::string, std::string>> named_tokens;
   std::vector<NamedTemplate> chat_templates;
-  std::string fingerprint;
   std::vector<uint8_t> unspellable;
 
   absl::Mutex mutex;
@@ -253,11 +251,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& fo
   impl->bpe = std::make_unique<Bpe>(std::move(parsed->bpe));
 
   ASSIGN_OR_RETURN(TokenizerConfig config, ReadTokenizerConfig(folder));
-  Xxh3Stream hash;
-  hash.Update(json.data(), json.size());
-  hash.Update(config.json.data(), config.json.size());
   impl->chat_templates = std::move(config.chat_templates);
-  impl->fingerprint = ToHex(hash.Digest());
   ConfigTokens tokens(parsed->model_tokens, &impl->vocabulary, &impl->added_tokens);
   if (const auto status = tokens.Add(config); !status.ok()) return Annotate(status, folder);
   impl->special_ids = tokens.once_special();
@@ -341,7 +335,6 @@ absl::Span<const std::pair<std::string, std::string>> Tokenizer::named_tokens() 
 const std::vector<NamedTemplate>& Tokenizer::chat_templates() const {
   return impl_->chat_templates;
 }
-std::string Tokenizer::fingerprint() const { return impl_->fingerprint; }
 
 int64_t Tokenizer::unspellable_bytes() const {
   return static_cast<int64_t>(impl_->unspellable.size());
@@ -355,22 +348,6 @@ std::string Tokenizer::UnspellableExample() const {
                     absl::Hex(impl_->unspellable[i], absl::kZeroPad2));
   }
   if (impl_->unspellable.size() > kMaxListed) text.append(", …");
-  return text;
-}
-
-std::string StreamDecoder::Push(int32_t id) {
-  tokenizer_.AppendTokenBytes(id, &pending_);
-  std::string text;
-  size_t held = 0;
-  AppendLossyUtf8(pending_, &text, &held);
-  pending_.erase(0, pending_.size() - held);
-  return text;
-}
-
-std::string StreamDecoder::Finish() {
-  std::string text;
-  AppendLossyUtf8(pending_, &text);
-  pending_.clear();
   return text;
 }
 

@@ -106,9 +106,6 @@ class Tokenizer {
   // ("default") or a list of {name, template}. Empty = none.
   const std::vector<NamedTemplate>& chat_templates() const;
 
-  // XXH3-128 in hex over tokenizer.json and tokenizer_config.json.
-  std::string fingerprint() const;
-
   // How many of the 256 bytes no token spells. Text with such a byte loses it, as it does in the
   // reference; callers report it once.
   int64_t unspellable_bytes() const;
@@ -121,22 +118,6 @@ class Tokenizer {
   absl::Status Encode(std::string_view text, absl::Span<const TextSpan> plain,
                       bool add_special_tokens, Encoding* out) const;
   std::unique_ptr<Impl> impl_;
-};
-
-// Turns a stream of ids into text and holds back the bytes of an unfinished character.
-// Thread-safety: one owner at a time. The tokenizer must outlive it.
-class StreamDecoder {
- public:
-  explicit StreamDecoder(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
-
-  // Text that is complete after this token; may be empty.
-  std::string Push(int32_t id);
-  // The rest: an unfinished character becomes U+FFFD. Ready for a new stream afterwards.
-  std::string Finish();
-
- private:
-  const Tokenizer& tokenizer_;
-  std::string pending_;
 };
 
 }  // namespace trainerd::engine

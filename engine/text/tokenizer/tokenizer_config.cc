@@ -215,8 +215,8 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
   TokenizerConfig config;
   Json json = Json::object();
   if (const std::string path = folder + "/tokenizer_config.json"; FileExists(path)) {
-    ASSIGN_OR_RETURN(config.json, ReadFile(path));
-    ASSIGN_OR_RETURN(json, ReadObject(config.json, path));
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+    ASSIGN_OR_RETURN(json, ReadObject(text, path));
     RETURN_IF_ERROR(ReadConfigTemplates(json, path, &config));
     const Json* decoder = ValueAt(json, "added_tokens_decoder");
     if (decoder != nullptr && decoder->is_object()) {

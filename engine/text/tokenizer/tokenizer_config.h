@@ -13,7 +13,6 @@
 namespace trainerd::engine {
 
 struct TokenizerConfig {
-  std::string json;  // content of tokenizer_config.json; "" without the file
   // Special tokens by the name of their key ("eos_token"), in the order in which the reference adds
   // those that tokenizer.json lacks: bos, eos, unk, sep, pad, cls, mask, further keys that end in
   // "_token", the keys of extra_special_tokens.

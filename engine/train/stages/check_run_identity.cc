@@ -2,7 +2,8 @@
 #include <ATen/Parallel.h>
 #include <torch/version.h>
 
-#include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -13,6 +14,7 @@
 #include "engine/ops/op_table.h"
 #include "engine/platform/device.h"
 #include "engine/train/stages/stages.h"
+#include "proto/base/directory.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
@@ -47,16 +49,12 @@ void NoteLength(AttemptContext& context, const v1::TrainConfig& theirs) {
 
 absl::Status CompareConfig(AttemptContext& context) {
   const v1::JobConfig& theirs = context.start->state.config.config();
-  std::vector<ConfigDifference> differences = IdentityDifferences(context.config, theirs);
   NoteLength(context, theirs.train());
+  const std::vector<ConfigDifference> differences =
+      context.start_is_resume ? IdentityDifferences(context.config, theirs)
+                              : InitDifferences(context);
   if (differences.empty()) return absl::OkStatus();
   if (!context.start_is_resume) {
-    differences.erase(std::remove_if(differences.begin(), differences.end(),
-                                     [](const ConfigDifference& difference) {
-                                       return absl::StartsWith(difference.path, "init_from");
-                                     }),
-                      differences.end());
-    if (differences.empty()) return absl::OkStatus();
     EmitNotice(context.events, v1::Notice::INFO, "INIT_FROM_DIFFERS",
                absl::StrCat("the checkpoint in init_from was trained with other values: ",
                             DifferencesText(differences)));
@@ -116,6 +114,20 @@ absl::Status OpenStart(AttemptContext& context) {
   return CompareConfig(context);
 }
 
+// Before anything is trained. A later attempt reports what it meets when it writes there.
+absl::Status CheckOutputCreatable(const AttemptContext& context) {
+  const std::string& path = context.config.output().path();
+  std::error_code error;
+  if (path.empty() || !context.spec.resume_path().empty() || std::filesystem::exists(path, error))
+    return absl::OkStatus();
+  const absl::Status creatable = CheckCreatable(path);
+  if (creatable.ok()) return absl::OkStatus();
+  return WithCause(
+      absl::FailedPreconditionError(absl::StrCat("output.path ", path, " cannot be created (",
+                                                 creatable.message(), "); choose another path")),
+      {.code = "OUTPUT_INVALID", .cause = v1::JobError::USER, .retryable = false});
+}
+
 void NoteEnvironment(AttemptContext& context) {
   if (!context.start.has_value()) return;
   const std::string differences =
@@ -134,6 +146,7 @@ absl::Status CheckRunIdentity(AttemptContext& context) {
   if (!fence.ok()) return WithCause(fence, WriteCause(fence, "RUN_DIRECTORY"));
   RETURN_IF_ERROR(RemoveTemporaries(context.spec.run_dir(), context.spec.attempt()));
   RETURN_IF_ERROR(CheckOutputPath(context.config.output().path(), context.spec.job()));
+  RETURN_IF_ERROR(CheckOutputCreatable(context));
   if (context.spec.devices_size() != 1) {
     return absl::InternalError(absl::StrCat("the attempt names ", context.spec.devices_size(),
                                             " devices, this trainerd-worker trains on one"));
@@ -152,6 +165,15 @@ absl::Status CheckRunIdentity(AttemptContext& context) {
   RETURN_IF_ERROR(OpenStart(context));
   NoteEnvironment(context);
   return absl::OkStatus();
+}
+
+std::vector<ConfigDifference> InitDifferences(const AttemptContext& context) {
+  std::vector<ConfigDifference> differences =
+      IdentityDifferences(context.config, context.start->state.config.config());
+  std::erase_if(differences, [](const ConfigDifference& difference) {
+    return absl::StartsWith(difference.path, "init_from");
+  });
+  return differences;
 }
 
 absl::Status CheckDataIdentity(AttemptContext& context) {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "engine/core/job_error.h"
 #include "engine/data/token_range.h"
 #include "engine/data/warm_up.h"
@@ -16,6 +17,25 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kProgressInterval = std::chrono::milliseconds(250);
+
+// A job from the last step of another one has nothing to train. It may still save the final model
+// of that one if nothing differs.
+absl::Status CheckStepsLeft(const AttemptContext& context) {
+  if (!context.start.has_value() || context.start_is_resume) return absl::OkStatus();
+  const RunState& theirs = context.start->state;
+  const int64_t last = context.loader->total_steps();
+  if (theirs.step < last) return absl::OkStatus();
+  if (last == theirs.total_steps && InitDifferences(context).empty() &&
+      context.data.report.fingerprint() == theirs.data_fingerprint)
+    return absl::OkStatus();
+  return WithCause(absl::FailedPreconditionError(
+                       absl::StrCat("the checkpoint ", context.start->folder, " is of step ",
+                                    theirs.step, " and the job ends at step ", last,
+                                    ", so no step is left; raise train.max_steps or train.epochs, "
+                                    "or train a new job from its "
+                                    "weights with init_from.state=weights")),
+                   {.code = "NOTHING_TO_TRAIN", .cause = v1::JobError::USER, .retryable = false});
+}
 
 void EmitProgress(AttemptContext& context, double fraction) {
   v1::Event event;
@@ -58,7 +78,8 @@ absl::Status PrepareData(AttemptContext& context) {
   v1::Event event;
   *event.mutable_data_report() = context.data.report;
   context.events.Emit(std::move(event));
-  return CheckDataIdentity(context);
+  RETURN_IF_ERROR(CheckDataIdentity(context));
+  return CheckStepsLeft(context);
 }
 
 }  // namespace trainerd::engine

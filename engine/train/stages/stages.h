@@ -5,9 +5,11 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/train/attempt_context.h"
+#include "proto/contract/config/config_digest.h"
 
 namespace trainerd::engine {
 
@@ -52,6 +54,9 @@ absl::Status SaveFinal(AttemptContext& context);
 // Compares the data fingerprint with that of the checkpoint, as CheckRunIdentity does with the
 // configuration.
 absl::Status CheckDataIdentity(AttemptContext& context);
+
+// The fields that change the numbers and differ from those of the checkpoint in init_from.
+std::vector<ConfigDifference> InitDifferences(const AttemptContext& context);
 
 // OK if `path` is empty, does not exist, or holds a model that an attempt of `job` wrote. Errors:
 // FailedPrecondition otherwise.

@@ -78,4 +78,19 @@ bool ContinuesFromCheckpoint(v1::InitFromConfig::State state) {
   return false;
 }
 
+std::vector<std::string> OptimizerStates(const v1::OptimizerConfig& optimizer) {
+  switch (optimizer.type()) {
+    case v1::OptimizerConfig::TYPE_ADAMW:
+      return {"exp_avg", "exp_avg_sq"};
+    case v1::OptimizerConfig::TYPE_SGD:
+      if (optimizer.momentum() > 0) return {"momentum_buffer"};
+      return {};
+    case v1::OptimizerConfig::TYPE_UNSPECIFIED:
+    case kMinSentinel<v1::OptimizerConfig::Type>:
+    case kMaxSentinel<v1::OptimizerConfig::Type>:
+      return {};
+  }
+  return {};
+}
+
 }  // namespace trainerd

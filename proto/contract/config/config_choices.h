@@ -4,6 +4,9 @@
 // resolved configuration does not hold, answer false.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd {
@@ -23,5 +26,9 @@ bool TrainsAllTokens(v1::DataConfig::TrainOn train_on);
 // The job continues with the optimizer, step and data position of its checkpoint, not only with the
 // weights.
 bool ContinuesFromCheckpoint(v1::InitFromConfig::State state);
+
+// What the optimizer keeps for each parameter that trains, by the names in a checkpoint. Empty: SGD
+// without momentum keeps nothing.
+std::vector<std::string> OptimizerStates(const v1::OptimizerConfig& optimizer);
 
 }  // namespace trainerd

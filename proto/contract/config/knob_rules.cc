@@ -28,20 +28,6 @@ bool IsPresent(const Message& message, const FieldDescriptor& field) {
                              : reflection.HasField(message, &field);
 }
 
-// Whether the key applies beside the other keys of `group` (knob.only_with).
-bool Applies(const Message& group, const FieldDescriptor& field) {
-  const v1::Knob& knob = KnobOf(field);
-  if (knob.only_with().empty()) return true;
-  return std::any_of(
-      knob.only_with().begin(), knob.only_with().end(), [&](const std::string& condition) {
-        const std::pair<std::string, std::string> key_value =
-            absl::StrSplit(condition, absl::MaxSplits('=', 1));
-        const FieldDescriptor* key = group.GetDescriptor()->FindFieldByName(key_value.first);
-        TRAINERD_CHECK(key != nullptr);
-        return ScalarText(group, *key, 0) == key_value.second;
-      });
-}
-
 bool HasItsDefault(const Message& group, const FieldDescriptor& field) {
   const std::unique_ptr<Message> other(group.New());
   if (!SetFromDefault(field, KnobOf(field).default_(), other.get()).ok()) return false;
@@ -147,6 +133,19 @@ void ApplyConditionalDefaults(Message* message) {
 }
 
 }  // namespace
+
+bool Applies(const Message& group, const FieldDescriptor& field) {
+  const v1::Knob& knob = KnobOf(field);
+  if (knob.only_with().empty()) return true;
+  return std::any_of(
+      knob.only_with().begin(), knob.only_with().end(), [&](const std::string& condition) {
+        const std::pair<std::string, std::string> key_value =
+            absl::StrSplit(condition, absl::MaxSplits('=', 1));
+        const FieldDescriptor* key = group.GetDescriptor()->FindFieldByName(key_value.first);
+        TRAINERD_CHECK(key != nullptr);
+        return ScalarText(group, *key, 0) == key_value.second;
+      });
+}
 
 void ApplyDefaults(Message* message) {
   const Reflection& reflection = *message->GetReflection();

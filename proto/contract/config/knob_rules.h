@@ -16,6 +16,10 @@ namespace trainerd {
 // does not apply and holds its default.
 void ApplyDefaults(google::protobuf::Message* message);
 
+// Whether the key applies beside the other keys of `group`, its message (knob.only_with).
+bool Applies(const google::protobuf::Message& group,
+             const google::protobuf::FieldDescriptor& field);
+
 // Appends a violation for each required field that is absent, each field that does not apply, each
 // number out of its range and each enum value that is unspecified or unknown.
 void CheckKnobs(const google::protobuf::Message& message, std::vector<ConfigViolation>* violations);

@@ -188,6 +188,31 @@ TEST_F(CommandsTest, GetPrintsAJobAndItsConfiguration) {
   EXPECT_THAT(none.err, HasSubstr("trainctl ls"));
 }
 
+TEST_F(CommandsTest, ShowsActiveAndPastAlerts) {
+  v1::Job& job = store_.AddJob("4f0123456789", "sft", v1::Job::SUCCEEDED);
+  v1::Alert& active = *job.add_alerts();
+  active.set_type("diverged");
+  active.set_active(true);
+  active.set_severity(v1::Alert::CRITICAL);
+  active.set_step(31);
+  active.set_message("loss 27121");
+  v1::Alert& past = *job.add_alerts();
+  past.set_type("loss_spike");
+  past.set_severity(v1::Alert::WARNING);
+  past.set_step(12);
+  past.set_cleared_step(20);
+  const std::string get = Run({"get", "sft"}).out;
+  EXPECT_THAT(get,
+              HasSubstr("alert           diverged (CRITICAL) active since step 31: loss 27121\n"));
+  EXPECT_THAT(get, HasSubstr("past alert      loss_spike (WARNING) from step 12 to 20\n"));
+  EXPECT_THAT(Run({"ls", "-o", "wide"}).out, HasSubstr("diverged (past: loss_spike)"));
+  const RunResult waited = Run({"wait", "sft", "-o", "json"});
+  EXPECT_EQ(waited.code, kDone);
+  EXPECT_THAT(waited.err, HasSubstr("jobs/4f0123456789: alert diverged (CRITICAL)"));
+  EXPECT_THAT(waited.err, HasSubstr("jobs/4f0123456789: past alert loss_spike"));
+  EXPECT_THAT(waited.out, HasSubstr("\"type\": \"diverged\""));
+}
+
 TEST_F(CommandsTest, PauseResumeStopPrintTheNewState) {
   store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
   EXPECT_EQ(Run({"pause", "sft"}).out, "jobs/4f0123456789 PAUSING\n");
@@ -320,6 +345,9 @@ TEST_F(CommandsTest, CheckpointsLs) {
   EXPECT_THAT(table.out, HasSubstr("verified, resume point"));
   EXPECT_THAT(table.out, Not(HasSubstr("step-00000005-a1")));
   EXPECT_THAT(Run({"checkpoints", "ls", "sft", "--all"}).out, HasSubstr("deleted"));
+  store_.checkpoints[0].set_damage("model.safetensors has 2 bytes instead of 4");
+  EXPECT_THAT(Run({"checkpoints", "ls", "sft"}).out,
+              HasSubstr("damaged: model.safetensors has 2 bytes instead of 4, resume point"));
   EXPECT_THAT(Run({"checkpoints", "ls", "sft", "-o", "json"}).out, HasSubstr("\"checkpoints\""));
 }
 

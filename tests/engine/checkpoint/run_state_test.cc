@@ -34,8 +34,11 @@ RunState Example() {
                        .device = "cuda:0",
                        .threads = 2,
                        .gpu = {.model = "GPU", .driver = "580.95.05", .libraries = "CUDA 13.0"}};
-  state.monitor = {
-      .losses = {1.5, 0.1 + 0.7}, .active_alerts = {"plateau"}, .spike_reference = 2.25};
+  state.monitor = {.losses = {1.5, 0.1 + 0.7},
+                   .active_alerts = {"plateau"},
+                   .spike_reference = 2.25,
+                   .start_losses = {3.5, 0.1 + 0.2},
+                   .best_validation = BestValidation{.loss = 0.1 + 0.7, .step = 300}};
   return state;
 }
 
@@ -61,6 +64,10 @@ TEST(RunStateTest, RestoresEachField) {
   EXPECT_EQ(read->monitor.losses, state.monitor.losses);
   EXPECT_EQ(read->monitor.active_alerts, state.monitor.active_alerts);
   EXPECT_EQ(read->monitor.spike_reference, 2.25);
+  EXPECT_EQ(read->monitor.start_losses, state.monitor.start_losses);
+  ASSERT_TRUE(read->monitor.best_validation.has_value());
+  EXPECT_EQ(read->monitor.best_validation->loss, 0.1 + 0.7);
+  EXPECT_EQ(read->monitor.best_validation->step, 300);
 }
 
 TEST(RunStateTest, NamesMissingOrWrongField) {

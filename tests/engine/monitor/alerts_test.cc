@@ -53,7 +53,8 @@ TEST(AlertRulesTest, SpikeComparesWithTheLevelBeforeIt) {
   Feed(&rules, std::vector<double>(10, 1.0));
   ASSERT_EQ(Feed(&rules, {5.0}, 11).size(), 1u);
   // Fifteen steps at the new level fill the window; the spike must not look like the new normal.
-  EXPECT_TRUE(Feed(&rules, std::vector<double>(15, 5.0), 12).empty());
+  for (const v1::Alert& alert : Feed(&rules, std::vector<double>(15, 5.0), 12))
+    EXPECT_EQ(alert.type(), "diverged");
 }
 
 TEST(AlertRulesTest, NoiseOfANearlySolvedTaskIsNoSpike) {
@@ -144,12 +145,94 @@ TEST(AlertRulesTest, WatchesTheGapToTheValidationLoss) {
   AlertRules rules{MonitorState{}};
   EXPECT_TRUE(rules.OnEvaluation(0, 9.0).empty()) << "no training loss yet";
   Feed(&rules, std::vector<double>(12, 1.0));
-  const auto raised = rules.OnEvaluation(12, 1.31);
+  EXPECT_TRUE(rules.OnEvaluation(12, 1.22).empty()) << "a new best";
+  const auto raised = rules.OnEvaluation(14, 1.31);
   ASSERT_EQ(raised.size(), 1u);
   EXPECT_EQ(raised[0].type(), "validation_gap");
   EXPECT_NEAR(raised[0].value(), 0.31, 1e-9);
+  EXPECT_NE(raised[0].message().find("1.22 at step 12"), std::string::npos) << raised[0].message();
+  EXPECT_NE(raised[0].message().find("overfitting"), std::string::npos) << raised[0].message();
   EXPECT_TRUE(rules.OnEvaluation(20, 1.25).empty());
   ASSERT_EQ(rules.OnEvaluation(30, 1.15).size(), 1u);
+}
+
+// A model that starts with a large gap and still improves is not overfitting.
+TEST(AlertRulesTest, FallingValidationLossIsNoGap) {
+  AlertRules rules{MonitorState{}};
+  rules.OnEvaluation(0, 3.0);
+  Feed(&rules, std::vector<double>(12, 1.0));
+  for (const double loss : {2.5, 2.2, 2.0, 2.04, 1.9})
+    EXPECT_TRUE(rules.OnEvaluation(12, loss).empty()) << loss;
+  ASSERT_EQ(rules.OnEvaluation(13, 1.96).size(), 1u);
+  EXPECT_TRUE(rules.OnEvaluation(14, 1.93).empty());
+  ASSERT_EQ(rules.OnEvaluation(15, 1.89).size(), 1u) << "a new best clears it";
+}
+
+TEST(AlertRulesTest, GapOfADivergedJobSaysDiverged) {
+  AlertRules rules{MonitorState{}};
+  rules.OnEvaluation(0, 2.1);
+  Feed(&rules, std::vector<double>(10, 2.0));
+  Feed(&rules, std::vector<double>(12, 2.4), 11);
+  const auto raised = rules.OnEvaluation(22, 3.0);
+  ASSERT_EQ(raised.size(), 1u);
+  EXPECT_NE(raised[0].message().find("2.1 at step 0"), std::string::npos) << raised[0].message();
+  EXPECT_NE(raised[0].message().find("diverged"), std::string::npos) << raised[0].message();
+}
+
+std::vector<v1::Alert> OfType(const std::string& type, const std::vector<v1::Alert>& alerts) {
+  std::vector<v1::Alert> found;
+  for (const v1::Alert& alert : alerts) {
+    if (alert.type() == type) found.push_back(alert);
+  }
+  return found;
+}
+
+TEST(AlertRulesTest, RaisesDivergedAboveTheStartAndClearsIt) {
+  AlertRules rules{MonitorState{}};
+  std::vector<double> losses(10, 2.0);
+  losses.insert(losses.end(), 10, 2.9);
+  EXPECT_TRUE(OfType("diverged", Feed(&rules, losses)).empty()) << "0.9 above the start";
+  const auto raised = OfType("diverged", Feed(&rules, std::vector<double>(10, 3.1), 21));
+  ASSERT_EQ(raised.size(), 1u);
+  EXPECT_TRUE(raised[0].active());
+  EXPECT_EQ(raised[0].severity(), v1::Alert::CRITICAL);
+  EXPECT_TRUE(OfType("diverged", Feed(&rules, std::vector<double>(10, 2.6), 31)).empty())
+      << "between the two levels";
+  const auto cleared = OfType("diverged", Feed(&rules, std::vector<double>(10, 2.1), 41));
+  ASSERT_EQ(cleared.size(), 1u);
+  EXPECT_FALSE(cleared[0].active());
+}
+
+// With a learning rate that is far too high the first steps explode already, so their mean is no
+// start to compare with.
+TEST(AlertRulesTest, RaisesDivergedInTheFirstSteps) {
+  AlertRules rules{MonitorState{}};
+  const auto raised = OfType("diverged", Feed(&rules, {3.0, 900, 27121, 4000, 3000}));
+  ASSERT_EQ(raised.size(), 1u);
+  EXPECT_EQ(raised[0].step(), 2);
+  EXPECT_TRUE(OfType("diverged", Feed(&rules, std::vector<double>(60, 2500), 6)).empty());
+}
+
+// The losses of single small answers differ much.
+TEST(AlertRulesTest, NoisyFirstStepsAreNotDiverged) {
+  AlertRules rules{MonitorState{}};
+  std::vector<double> losses;
+  for (int i = 0; i < 60; ++i) losses.push_back(i % 3 == 0 ? 0.05 : 2.0);
+  EXPECT_TRUE(OfType("diverged", Feed(&rules, losses)).empty());
+}
+
+TEST(AlertRulesTest, ARestoredStateKeepsStartAndBestValidation) {
+  AlertRules first{MonitorState{}};
+  first.OnEvaluation(0, 2.1);
+  Feed(&first, std::vector<double>(15, 2.0));
+  AlertRules second{first.state()};
+  const auto gap = second.OnEvaluation(15, 3.0);
+  ASSERT_EQ(gap.size(), 1u);
+  EXPECT_NE(gap[0].message().find("2.1 at step 0"), std::string::npos);
+  EXPECT_EQ(OfType("diverged", Feed(&second, std::vector<double>(10, 4.0), 16)).size(), 1u);
+  // A checkpoint of an earlier version has losses and no start.
+  AlertRules old{MonitorState{.losses = std::vector<double>(15, 2.0)}};
+  EXPECT_TRUE(OfType("diverged", Feed(&old, std::vector<double>(10, 9.0), 16)).empty());
 }
 
 TEST(AlertRulesTest, ARestoredStateSaysTheSameAsAnUndisturbedRun) {

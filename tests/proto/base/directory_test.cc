@@ -79,5 +79,19 @@ TEST(DirectoryTest, ReportsFreeSpaceOfNearestExistingParent) {
   EXPECT_EQ(FreeBytes("/proc").value(), 0);
 }
 
+TEST(DirectoryTest, FindsWhetherAFolderCanBeCreated) {
+  const TempDir dir;
+  EXPECT_TRUE(CheckCreatable(dir / "not/there/yet").ok());
+  EXPECT_EQ(ListDirectory(dir.path()).value().size(), 0u) << "the trial is removed";
+  Touch(dir / "file");
+  const absl::Status below_file = CheckCreatable(dir / "file/out");
+  EXPECT_TRUE(absl::IsFailedPrecondition(below_file)) << below_file;
+  EXPECT_NE(below_file.message().find(dir / "file"), std::string::npos);
+  EXPECT_FALSE(CheckCreatable(dir / "file/deep/out").ok());
+  EXPECT_FALSE(CheckCreatable(dir / std::string(300, 'x')).ok()) << "the name is too long";
+  // Nobody can create files there, root included.
+  EXPECT_FALSE(CheckCreatable("/proc/out/model").ok());
+}
+
 }  // namespace
 }  // namespace trainerd

@@ -224,14 +224,19 @@ TEST_F(ApiTest, TcpRequiresTokenInEachCallOfEachService) {
   while (!token.empty() && token.back() == '\n') token.pop_back();
   channel_ = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
   trainer_ = v1::Trainer::NewStub(channel_);
+  std::string message_of_call;
   auto call = [&](const std::string& authorization) {
     grpc::ClientContext context;
     if (!authorization.empty()) context.AddMetadata("authorization", authorization);
     v1::ListJobsResponse list;
-    return trainer_->ListJobs(&context, {}, &list).error_code();
+    const grpc::Status status = trainer_->ListJobs(&context, {}, &list);
+    message_of_call = status.error_message();
+    return status.error_code();
   };
   EXPECT_EQ(call(""), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_TRUE(absl::StrContains(message_of_call, "requires")) << message_of_call;
   EXPECT_EQ(call("Bearer wrong"), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_TRUE(absl::StrContains(message_of_call, "the token was refused")) << message_of_call;
   EXPECT_EQ(call("Bearer " + token + "x"), grpc::StatusCode::UNAUTHENTICATED);
   EXPECT_EQ(call("Bearer " + token), grpc::StatusCode::OK);
   grpc::ClientContext context;

@@ -375,8 +375,120 @@ TEST_F(JobManagerTest, FromJobSkipsCorruptCheckpoints) {
   const auto response = jobs_->Submit(request, "t");
   ASSERT_OK(response.status());
   EXPECT_EQ(response->job().from(), base.name() + "/checkpoints/c5");
+  const v1::Event notice = recorder_.Events().back();
+  EXPECT_EQ(notice.job(), response->job().name());
+  EXPECT_EQ(notice.notice().code(), "CHECKPOINT_DAMAGED");
+  EXPECT_TRUE(absl::StrContains(notice.notice().message(), "/c9 is damaged"))
+      << notice.DebugString();
+  EXPECT_TRUE(absl::StrContains(notice.notice().message(), "4 steps older"))
+      << notice.DebugString();
   std::filesystem::remove_all(dir_ / "c5");
-  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_RESUME");
+  const absl::Status none = jobs_->Submit(request, "t").status();
+  EXPECT_EQ(Reason(none), "NOTHING_TO_RESUME");
+  EXPECT_TRUE(absl::StrContains(none.message(), "/c9 is damaged")) << none;
+}
+
+TEST_F(JobManagerTest, RefusesJobFromFinishedOne) {
+  const v1::Job base = Submit("train: {max_steps: 40}");
+  AddCheckpoint(base.name(), "c40", 40);
+  SetState(JobId(base.name()), v1::Job::FAILED, base.name() + "/checkpoints/c40");
+  v1::SubmitJobRequest request;
+  request.set_from(base.name());
+  // It saves the model that the base did not save.
+  EXPECT_OK(jobs_->Submit(request, "t").status());
+  SetState(JobId(base.name()), v1::Job::SUCCEEDED, base.name() + "/checkpoints/c40");
+  const absl::Status refused = jobs_->Submit(request, "t").status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_EQ(Reason(refused), "NOTHING_TO_TRAIN");
+  for (const char* key : {"train.max_steps", "train.epochs", "init_from.state=weights", "step 40"})
+    EXPECT_TRUE(absl::StrContains(refused.message(), key)) << refused;
+  request.mutable_config()->mutable_optimizer()->set_learning_rate(1e-6);
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_TRAIN");
+  request.mutable_config()->mutable_train()->set_max_steps(80);
+  EXPECT_OK(jobs_->Submit(request, "t").status());
+  request.mutable_config()->mutable_train()->clear_max_steps();
+  request.mutable_config()->mutable_train()->set_epochs(9);
+  const auto longer = jobs_->Submit(request, "t");
+  ASSERT_OK(longer.status());
+  EXPECT_FALSE(longer->job().config().train().has_max_steps()) << "it would win over epochs";
+  request.mutable_config()->mutable_train()->clear_epochs();
+  request.mutable_config()->mutable_init_from()->set_state(v1::InitFromConfig::STATE_WEIGHTS);
+  EXPECT_OK(jobs_->Submit(request, "t").status());
+}
+
+TEST_F(JobManagerTest, RefusesJobFromFinishedEpochs) {
+  const v1::Job base = Submit("train: {epochs: 2}");
+  AddCheckpoint(base.name(), "c30", 30);
+  SetState(JobId(base.name()), v1::Job::SUCCEEDED, base.name() + "/checkpoints/c30");
+  JobRecord record = Load(*store_, JobId(base.name()));
+  record.job.mutable_progress()->set_total_steps(30);
+  *record.job.mutable_start_time() = ToProto(clock_.Now());
+  ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+  v1::SubmitJobRequest request;
+  request.set_from(base.name());
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_TRAIN");
+  request.mutable_config()->mutable_train()->set_epochs(3);
+  EXPECT_OK(jobs_->Submit(request, "t").status());
+  request.mutable_config()->mutable_train()->set_epochs(1);
+  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_TRAIN");
+  // Records were added.
+  std::filesystem::last_write_time(dir_ / "d.jsonl", std::filesystem::file_time_type::clock::now() +
+                                                         std::chrono::hours(24 * 365 * 10));
+  EXPECT_OK(jobs_->Submit(request, "t").status());
+  std::filesystem::last_write_time(dir_ / "d.jsonl", std::filesystem::file_time_type::clock::now());
+  // With other batches only the data shows how long an epoch is.
+  request.mutable_config()->mutable_train()->set_batch_size(1);
+  EXPECT_OK(jobs_->Submit(request, "t").status());
+}
+
+TEST_F(JobManagerTest, FromWithAnotherOptimizer) {
+  const v1::Job base = Submit("optimizer: {betas: [0.8, 0.9], eps: 1.0e-6}\ntrain: {max_steps: 9}");
+  AddCheckpoint(base.name(), "c5", 5);
+  v1::SubmitJobRequest request;
+  request.set_from(base.name());
+  request.mutable_config()->mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_SGD);
+  const auto plain = jobs_->Submit(request, "t");
+  // Plain SGD needs no state.
+  ASSERT_OK(plain.status());
+  EXPECT_EQ(plain->job().config().optimizer().betas_size(), 0);
+  EXPECT_EQ(std::count(plain->job().given().begin(), plain->job().given().end(), "optimizer.betas"),
+            0);
+  request.mutable_config()->mutable_optimizer()->set_momentum(0.9);
+  const absl::Status refused = jobs_->Submit(request, "t").status();
+  EXPECT_EQ(Fields(refused), std::vector<std::string>{"init_from.state"}) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "init_from.state=weights")) << refused;
+  request.mutable_config()->mutable_init_from()->set_state(v1::InitFromConfig::STATE_WEIGHTS);
+  EXPECT_OK(jobs_->Submit(request, "t").status());
+}
+
+TEST_F(JobManagerTest, TakesOverAlertsOfTheCheckpoint) {
+  const v1::Job base = Submit("train: {max_steps: 50}");
+  AddCheckpoint(base.name(), "c5", 5);
+  JobRecord record = Load(*store_, JobId(base.name()));
+  for (const char* text : {"type: 'loss_spike' active: true step: 4",
+                           "type: 'diverged' active: true severity: CRITICAL step: 9"})
+    *record.job.add_alerts() = FromText<v1::Alert>(text);
+  ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+  v1::SubmitJobRequest request;
+  request.set_from(base.name());
+  auto response = jobs_->Submit(request, "t");
+  ASSERT_OK(response.status());
+  ASSERT_EQ(response->job().alerts_size(), 1);
+  EXPECT_EQ(response->job().alerts(0).type(), "loss_spike");
+  request.mutable_config()->mutable_init_from()->set_state(v1::InitFromConfig::STATE_WEIGHTS);
+  EXPECT_EQ(jobs_->Submit(request, "t")->job().alerts_size(), 0);
+}
+
+TEST_F(JobManagerTest, RefusesOutputThatCannotBeCreated) {
+  for (const std::string& path :
+       {dir_ / "d.jsonl/out", std::string("/proc/out"), dir_ / std::string(300, 'x')}) {
+    const absl::Status refused =
+        jobs_->Submit(Request("output: {path: " + path + "}"), "t").status();
+    EXPECT_EQ(Fields(refused), std::vector<std::string>{"output.path"}) << path << ": " << refused;
+    EXPECT_TRUE(absl::StrContains(refused.message(), "cannot be created")) << refused;
+  }
+  EXPECT_OK(jobs_->Submit(Request("output: {path: " + (dir_ / "a/b/out") + "}"), "t").status());
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "a"));
 }
 
 TEST_F(JobManagerTest, RefusesInitFromCorruptFolder) {

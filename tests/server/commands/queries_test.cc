@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/commands/queries.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "proto/base/hash.h"
 #include "proto/contract/job/names.h"
+#include "proto/contract/run_dir/manifest.h"
 #include "server/events/cursor.h"
 #include "server/store/run_rows.h"
 #include "tests/server/test_env.h"
@@ -91,6 +96,39 @@ TEST_F(QueriesTest, CursorOfJobResumesExactlyAfterIt) {
                                       "parent: 'jobs/j0' after: '", job.cursor(), "'")));
   ASSERT_OK(watch.status());
   EXPECT_EQ(watch->start_seq, 2);
+}
+
+TEST_F(QueriesTest, ListsDamagedCheckpointsAsDamaged) {
+  Add(1);
+  ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+    for (const char* id : {"whole", "cut", "removed"}) {
+      const std::string folder = dir_ / id;
+      std::filesystem::create_directories(folder);
+      Manifest manifest{.job = "jobs/j0", .attempt = 1, .step = 1, .kind = "checkpoint"};
+      manifest.create_time = "2026-11-24T07:00:00Z";
+      manifest.files["model.safetensors"] = {4, ToHex(Xxh3("1234"))};
+      std::ofstream(folder + "/MANIFEST.json") << ManifestToJson(manifest);
+      std::ofstream(folder + "/model.safetensors") << (id[0] == 'c' ? "12" : "1234");
+      v1::Checkpoint checkpoint;
+      checkpoint.set_job("jobs/j0");
+      checkpoint.set_name(absl::StrCat("jobs/j0/checkpoints/", id));
+      checkpoint.set_path(folder);
+      checkpoint.set_verified(true);
+      EXPECT_OK(StoreCheckpoint(t.db(), checkpoint));
+    }
+    return absl::OkStatus();
+  }));
+  // Retention removes the folder before it marks the row.
+  std::filesystem::remove_all(dir_ / "removed");
+  const auto list =
+      ListCheckpoints(*store_, FromText<v1::ListCheckpointsRequest>("parent: 'jobs/j0'"));
+  ASSERT_OK(list.status());
+  ASSERT_EQ(list->checkpoints_size(), 3);
+  EXPECT_EQ(list->checkpoints(0).damage(), "");
+  EXPECT_TRUE(absl::StrContains(list->checkpoints(1).damage(),
+                                "model.safetensors has 2 bytes instead of 4"))
+      << list->checkpoints(1).damage();
+  EXPECT_EQ(list->checkpoints(2).damage(), "");
 }
 
 TEST_F(QueriesTest, PagesAttemptsAndCheckpointsInOrder) {

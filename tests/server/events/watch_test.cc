@@ -84,6 +84,17 @@ TEST_F(WatchTest, ResumesExactlyAfterEachCursor) {
   }
 }
 
+// A cursor of the database, whose newest transaction the log does not have yet.
+TEST_F(WatchTest, LagIsNeverNegative) {
+  f_.Publish({MetricsEvent("jobs/a", 1)});
+  Watch watch = Make({.start_seq = 5, .bookmark_interval = absl::Seconds(1)});
+  clock_.Advance(absl::Seconds(2));
+  const Watch::Next bookmark = Advance(watch);
+  ASSERT_NE(bookmark.message, nullptr);
+  EXPECT_EQ(Parse(bookmark.message).cursor(), "db-5");
+  EXPECT_EQ(Parse(bookmark.message).lag_events(), 0);
+}
+
 TEST_F(WatchTest, NeverSplitsChange) {
   std::vector<v1::Event> big(200, MetricsEvent("jobs/a", 1));
   for (int i = 0; i < 5; ++i) f_.Publish(big);

@@ -139,6 +139,18 @@ TEST_F(IngestTest, SetsAndClearsConditionsFromEvents) {
   EXPECT_FALSE(Active("CheckpointStale"));
 }
 
+TEST_F(IngestTest, KeepsAlertsWithTheJob) {
+  Take({"alert {type: 'plateau' active: true severity: INFO step: 50 message: 'flat'}",
+        "alert {type: 'diverged' active: true severity: CRITICAL step: 60}",
+        "alert {type: 'plateau' active: false step: 70}"});
+  const v1::Job job = Job();
+  ASSERT_EQ(job.alerts_size(), 2);
+  EXPECT_EQ(job.alerts(0).type(), "diverged");
+  EXPECT_TRUE(job.alerts(0).active());
+  EXPECT_EQ(job.alerts(1).message(), "flat");
+  EXPECT_EQ(job.alerts(1).cleared_step(), 70);
+}
+
 TEST_F(IngestTest, RecordsThatSaveFinalHasBegun) {
   Take({"stage {stage: 'SaveFinal'}"});
   EXPECT_TRUE(Load(*store_, "a").ledger.save_final_begun());

@@ -25,8 +25,33 @@ TEST_F(ReconcilerAttemptTest, RunsAJobToItsVerifiedFinalModel) {
   executor_.WorkerEnds(name, v1::Attempt::COMPLETED, 2);
   ASSERT_TRUE(Until("a", Job::SUCCEEDED));
   EXPECT_EQ(DeviceHolder(), "");
-  EXPECT_EQ(executor_.shutdowns.size(), 1u);
   EXPECT_TRUE(Get("a").has_end_time());
+}
+
+TEST_F(ReconcilerAttemptTest, LastEventNamesTheCriticalAlert) {
+  const std::string name = StartRunning("a");
+  Spool("a", {Step(1), "alert {type: 'plateau' active: true severity: INFO step: 1}",
+              "alert {type: 'diverged' active: true severity: CRITICAL step: 1}"});
+  WriteFolder(RunDir("a") + "/final", "a", 1, 1, "", "final");
+  executor_.WorkerEnds(name, v1::Attempt::COMPLETED, 1);
+  ASSERT_TRUE(Until("a", Job::SUCCEEDED));
+  EXPECT_EQ(Get("a").alerts_size(), 2);
+  v1::StateChanged last;
+  for (const v1::Event& event : recorder_.Events()) {
+    if (event.has_state_changed()) last = event.state_changed();
+  }
+  EXPECT_EQ(last.reason(), "the final model is verified; CRITICAL alert at the end: diverged");
+}
+
+TEST_F(ReconcilerAttemptTest, NewAttemptHasTheAlertsOfItsCheckpoint) {
+  const std::string name = StartRunning("a");
+  Spool("a", {Step(1), "alert {type: 'loss_spike' active: true severity: WARNING step: 1}"});
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").alerts_size(), 1);
+  clock_.Advance(absl::Hours(1));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_EQ(Get("a").alerts_size(), 0) << "the attempt starts before the step of the alert";
 }
 
 // T11

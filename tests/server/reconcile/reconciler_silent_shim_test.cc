@@ -119,19 +119,6 @@ TEST_F(ReconcilerSilentShimTest, StartsAndFinishesOtherJobs) {
   EXPECT_FALSE(TimedOut()) << "the reconciler waited for the silent shim";
 }
 
-TEST_F(ReconcilerSilentShimTest, ClosesAnAttemptWhoseShimDoesNotAnswerTheShutdown) {
-  const std::string name = StartOn("a", "cuda:0");
-  executor_.WorkerEnds(name, v1::Attempt::COMPLETED);
-  clock_.Advance(absl::Seconds(1));  // its next observation is due
-  Round();
-  {
-    absl::MutexLock lock(&mutex_);
-    silent_ = name;
-  }
-  ASSERT_TRUE(Until("a", Job::FAILED)) << "it applied no step";
-  EXPECT_FALSE(TimedOut()) << "the reconciler waited for the silent shim";
-}
-
 TEST_F(ReconcilerSilentShimTest, RaisesControlLostWhenTheRequestTimesOut) {
   StartOn("a", "cuda:0");
   Silence("jobs/a");

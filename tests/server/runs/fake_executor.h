@@ -33,11 +33,6 @@ class FakeExecutor : public Executor {
     signals.push_back({attempt.job, action, grace});
     return absl::OkStatus();
   }
-  absl::Status Shutdown(const AttemptRef& attempt) override {
-    before_call(attempt);
-    shutdowns.push_back({attempt.job, attempt.attempt});
-    return absl::OkStatus();
-  }
   absl::Status KillByIdentity(const AttemptRef& attempt) override {
     kills.push_back({attempt.job, attempt.attempt});
     return absl::OkStatus();
@@ -86,7 +81,7 @@ class FakeExecutor : public Executor {
   std::vector<internal::AttemptSpec> launches;
   std::map<Key, Observation> observations;
   std::vector<Sent> signals;
-  std::vector<Key> shutdowns, kills;
+  std::vector<Key> kills;
   std::vector<AttemptRef> owned;
 };
 

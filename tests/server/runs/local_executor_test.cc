@@ -341,16 +341,6 @@ TEST_F(LocalExecutorTest, WorksInAStateDirectoryOf200Characters) {
   EXPECT_EQ(end.worker_exit->end(), v1::Attempt::DISCARDED);
 }
 
-TEST_F(LocalExecutorTest, NeverEndsARunningAttemptOnShutdown) {
-  EXPECT_TRUE(executor_.Shutdown(Ref(1)).ok());
-  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
-  WaitForKind(1, Kind::kRunning);
-  EXPECT_TRUE(executor_.Shutdown(Ref(1)).ok());
-  const int64_t step = LastStep(1);
-  EXPECT_TRUE(WaitFor([&] { return LastStep(1) > step + 2; }));
-  EXPECT_EQ(static_cast<int>(executor_.Observe(Ref(1)).kind), static_cast<int>(Kind::kRunning));
-}
-
 TEST_F(LocalExecutorTest, KeepsTrainingAfterARequestedCheckpoint) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
   WaitForKind(1, Kind::kRunning);
