@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/text/role_traits.h"
 #include "engine/text/template_variant.h"
+#include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -110,6 +111,15 @@ bool ChatTemplate::ReadsVariable(std::string_view name) const {
 
 const std::string& ChatTemplate::source(const RenderOptions& options) const {
   return ChosenBy(options).source();
+}
+
+std::string ChatTemplate::fingerprint() const {
+  Xxh3Stream hash;
+  for (const TemplateVariant* variant : {default_.get(), tool_use_.get()}) {
+    if (variant != nullptr) hash.Update(variant->source().data(), variant->source().size());
+    hash.Update("", 1);  // a NUL: where a source ends
+  }
+  return ToHex(hash.Digest());
 }
 
 }  // namespace trainerd::engine

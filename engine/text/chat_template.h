@@ -108,6 +108,7 @@ class ChatTemplate {
   bool ReadsVariable(std::string_view name) const;
   // The source of the template that renders with `options`.
   const std::string& source(const RenderOptions& options = {}) const;
+  std::string fingerprint() const;  // XXH3-128 in hex of the source of all templates
 
  private:
   ChatTemplate(std::unique_ptr<TemplateVariant> plain, std::unique_ptr<TemplateVariant> tool_use);

@@ -12,9 +12,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Without white space, quotes or markup, which a template may strip or escape.
+constexpr char kPartKey[] = "type";
 constexpr char kFirst[] = "probeone", kSecond[] = "probetwo";
 
-Json Part(const char* text) { return {{"type", "text"}, {"text", text}}; }
+Json Part(const char* text) { return {{kPartKey, "text"}, {"text", text}}; }
 
 // Content of the messages around the probed one.
 Json Filler(const char* text, bool as_list) {
@@ -80,15 +81,16 @@ std::string ContentOf(const RenderedConversation& rendered, size_t index) {
 struct PlaceResult {
   // One of the renderings succeeded; one of them has a byte of the content.
   bool rendered = false, printed = false;
-  // All of the content was printed, given as text or as a list.
-  bool text = false, list = false;
+  // All of the content was printed, given as text, as a list, or as a list of one part.
+  bool text = false, list = false, one_part = false;
+  bool found() const { return text || list || one_part; }
 };
 
 PlaceResult TryPlace(int place, const std::string& role, const RenderProbe& render) {
   PlaceResult result;
   const std::string both = std::string(kFirst) + kSecond;
   for (const bool fillers_as_list : {false, true}) {
-    // Whether `expected` was printed without a break: the structure of a list would be one.
+    // Whether `expected` was printed, and the structure of a list was not.
     const auto prints = [&](Json content, const std::string& expected) {
       size_t index = 0;
       const Json messages =
@@ -97,11 +99,16 @@ PlaceResult TryPlace(int place, const std::string& role, const RenderProbe& rend
       if (!rendered.ok()) return false;
       result.rendered = true;
       result.printed |= rendered->IsKeyRendered(index, kContentPosition);
-      return ContentOf(*rendered, index).find(expected) != std::string::npos;
+      const std::string content_bytes = ContentOf(*rendered, index);
+      return content_bytes.find(expected) != std::string::npos &&
+             content_bytes.find(kPartKey) == std::string::npos;
     };
     result.text = prints(kFirst, kFirst);
     result.list = prints(Json::array({Part(kFirst), Part(kSecond)}), both);
-    if (result.text || result.list) break;
+    if (!result.text && !result.list) {
+      result.one_part = prints(Json::array({Part(kFirst)}), kFirst);
+    }
+    if (result.found()) break;
   }
   return result;
 }
@@ -127,19 +134,21 @@ RoleTraits ProbeRole(const std::string& role, const RenderProbe& render) {
     traits.refused &= !result.rendered;
     traits.printed |= result.printed;
     printed_first |= place == 0 && result.printed;
-    found = result.text || result.list;
+    found = result.found();
     if (!found) continue;
     traits.takes_text = result.text;
     traits.takes_list = result.list;
+    traits.takes_one_part = result.one_part;
   }
   traits.answers =
       role == "assistant" || (traits.printed && IsRenderedLikeAnAnswer(role, traits, render));
   if (role != "developer" || printed_first) return traits;
   const PlaceResult system = TryPlace(0, "system", render);
-  if (!system.text && !system.list) return traits;
+  if (!system.found()) return traits;
   return {.printed = true,
           .takes_text = system.text,
           .takes_list = system.list,
+          .takes_one_part = system.one_part,
           .rendered_as = "system"};
 }
 

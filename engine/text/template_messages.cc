@@ -47,17 +47,16 @@ Value CallsValue(const Json& calls, Tag tag) {
 }
 
 Value ContentValue(const Json& content, const RoleTraits* traits, Tag tag) {
-  if (traits == nullptr) return Value::FromJson(content, tag);
-  if (content.is_array() && !traits->keeps_list()) {
-    if (std::optional<std::string> text = JoinedParts(content)) {
-      return Value::String(*std::move(text), tag);
-    }
+  if (traits == nullptr || (content.is_array() && traits->keeps_list())) {
+    return Value::FromJson(content, tag);
   }
-  if (content.is_string() && traits->wraps_text()) {
-    const Json part = {{"type", "text"}, {"text", content}};
+  std::optional<std::string> joined = JoinedParts(content);
+  if (traits->wraps_text() && (content.is_string() || joined.has_value())) {
+    const Json part = {{"type", "text"}, {"text", joined.has_value() ? Json(*joined) : content}};
     return Value::FromJson(Json::array({part}), tag);
   }
-  return Value::FromJson(content, tag);
+  return joined.has_value() ? Value::String(*std::move(joined), tag)
+                            : Value::FromJson(content, tag);
 }
 
 // transformers passes the reasoning to templates as "reasoning_content" and "thinking", whatever

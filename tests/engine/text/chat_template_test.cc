@@ -198,6 +198,12 @@ TEST(ChatTemplateTest, GivesTextAsOnePartToTemplatesThatPrintOnlyLists) {
             "[0.<user>][0+one][0.;][1.<assistant>][1+two][1.;][1+three][1.;]");
 }
 
+TEST(ChatTemplateTest, GivesOnePartToTemplatesThatReadTheFirstAlone) {
+  EXPECT_EQ(SpansOf("{% for m in messages %}{{ '<' + m['content'][0]['text'] + '>' }}{% endfor %}",
+                    kTextAndList),
+            "[0.<][0+one][0.>][1.<][1+two three][1.>]");
+}
+
 TEST(ChatTemplateTest, DecidesTheFormForEachRole) {
   const std::string source =
       "{% for m in messages %}{% if m.role == 'user' %}{% for part in m.content %}"
@@ -230,6 +236,7 @@ TEST(ChatTemplateTest, ChoosesNamedTemplatesAsTransformersDoes) {
   EXPECT_EQ(text(*both, Json::array()), "T");
   EXPECT_FALSE(both->has_generation_marks());
   EXPECT_TRUE(both->has_generation_marks({.tools = Json::array()}));
+  EXPECT_NE(both->fingerprint(), of({{"default", "D"}})->fingerprint());
   EXPECT_EQ(text(*of({{"default", "D"}, {"rag", "R"}}), Json::array()), "D");
   EXPECT_THAT(text(*of({{"tool_use", "T"}}), nullptr), HasSubstr("the conversation has no tools"));
   EXPECT_THAT(std::string(ChatTemplate::FromTemplates({{"rag", "R"}, {"x", "X"}}, TestTokenizer())
