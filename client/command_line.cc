@@ -7,9 +7,14 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <map>
+#include <sstream>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "client/commands/commands.h"
+#include "client/commands/errors.h"
+#include "client/foreign_commands.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/config/nearest_word.h"
 
@@ -29,6 +34,7 @@ struct Arguments {
   SubmitOptions submit;
   LsOptions ls;
   std::string job;
+  std::vector<std::string> rm;
   WatchCommandOptions watch;
   ControlOptions pause;
   StopOptions stop;
@@ -165,9 +171,11 @@ void AddReadingCommands(CLI::App& app, Arguments& a) {
                    "Continue after this cursor; begin = from the oldest event (default: from now)")
       ->type_name("CURSOR");
 
-  CLI::App* wait = AddCommand(app, "wait", "Wait until a job is in a state, or has ended", a,
-                              [&a](const Context& context) { return RunWait(a.wait, context); });
-  wait->add_option("JOB", a.wait.job, kJobHelp)->required();
+  CLI::App* wait =
+      AddCommand(app, "wait",
+                 "Wait until jobs are in a state, or have ended; the exit code is the worst of all",
+                 a, [&a](const Context& context) { return RunWait(a.wait, context); });
+  wait->add_option("JOB", a.wait.jobs, absl::StrCat("One or more: ", kJobHelp))->required();
   wait->add_option(
           "--for", a.wait.states,
           "State to wait for; may be repeated (default: the end of the job, which determines the "
@@ -223,9 +231,9 @@ void AddControlCommands(CLI::App& app, Arguments& a) {
   stop->add_flag("--force", a.stop.force, "As --discard, and kill the worker after 2 s")
       ->excludes(discard);
 
-  CLI::App* rm = AddCommand(app, "rm", "Delete a job that has ended, with its checkpoints", a,
-                            [&a](const Context& context) { return RunRm(a.job, context); });
-  rm->add_option("JOB", a.job, kJobHelp)->required();
+  CLI::App* rm = AddCommand(app, "rm", "Delete jobs that have ended, with their checkpoints", a,
+                            [&a](const Context& context) { return RunRm(a.rm, context); });
+  rm->add_option("JOB", a.rm, absl::StrCat("One or more: ", kJobHelp))->required();
 
   CLI::App* config = app.add_subcommand("config", "Documentation of job files");
   config->fallthrough()->require_subcommand(1);
@@ -246,12 +254,38 @@ std::string UnknownCommand(const CLI::App& app) {
   for (const std::string& word : app.remaining(/*recurse=*/true)) {
     // A word after an unknown option may be the value of that option.
     if (word.empty() || word[0] == '-') return "";
+    const std::string other = level == &app ? CommandFor(word) : "";
     const std::string nearest = NearestWord(word, names);
-    return absl::StrCat("trainctl", group, ": unknown command \"", PlainText(word), "\"",
-                        nearest.empty() ? "" : absl::StrCat("; did you mean \"", nearest, "\"?"),
+    std::string advice;
+    if (!other.empty()) {
+      advice = absl::StrCat("; use ", other);
+    } else if (!nearest.empty()) {
+      advice = absl::StrCat("; did you mean \"", nearest, "\"?");
+    }
+    return absl::StrCat("trainctl", group, ": unknown command \"", PlainText(word), "\"", advice,
                         "\n`trainctl", group, " --help` lists the commands.\n");
   }
   return "";
+}
+
+// Prints help, or the error; a document with -o json.
+int ReportParseError(const CLI::App& app, const CLI::ParseError& error, const Environment& env) {
+  const bool required = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+  std::string text = required ? UnknownCommand(app) : "";
+  if (text.empty()) {
+    std::ostringstream err;
+    if (app.exit(error, *env.out, err) == 0) return kDone;
+    text = err.str();
+  }
+  const std::vector<std::string> forms = app.get_option("--output")->results();
+  if (!forms.empty() && (forms.back() == "json" || forms.back() == "jsonl")) {
+    absl::string_view message = absl::StripTrailingAsciiWhitespace(text);
+    absl::ConsumePrefix(&message, "trainctl: ");
+    return PrintUsageError(std::string(message),
+                           Context{.env = env, .address = {}, .form = OutputForm::kJson});
+  }
+  *env.err << text;
+  return kUsage;
 }
 
 }  // namespace
@@ -264,7 +298,9 @@ int RunTrainctl(const std::vector<std::string>& arguments, const Environment& en
   app.footer(
       "Exit codes: 0 done (a waited-for job succeeded), 1 the job failed, 2 usage or invalid "
       "configuration, 3 stopped or cancelled,\n"
-      "4 timeout, 5 cannot reach the daemon, 6 any other refusal.");
+      "4 timeout, 5 cannot reach the daemon, 6 any other refusal. Of several jobs the worst "
+      "counts: "
+      "2, 5, 6, 1, 4, 3, 0.");
   AddGlobalOptions(app, parsed);
   AddSubmit(app, parsed);
   AddDataCommands(app, parsed);
@@ -274,13 +310,8 @@ int RunTrainctl(const std::vector<std::string>& arguments, const Environment& en
   try {
     // CLI11 reads the arguments from the back.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
-  } catch (const CLI::RequiredError& error) {
-    const std::string unknown = UnknownCommand(app);
-    if (unknown.empty()) app.exit(error, *env.out, *env.err);
-    *env.err << unknown;
-    return kUsage;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error, *env.out, *env.err) == 0 ? kDone : kUsage;
+    return ReportParseError(app, error, env);
   }
   const int code = parsed.run(Context{.env = env, .address = parsed.address, .form = parsed.form});
   env.out->flush();

@@ -3,8 +3,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
+#include "client/commands/errors.h"
 #include "client/net/job_names.h"
-#include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
@@ -55,9 +55,9 @@ void PrintTable(const v1::ListCheckpointsResponse& all, const std::string& resum
 
 int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context) {
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  if (!connection.ok()) return PrintError(connection.status(), context);
   const absl::StatusOr<std::string> name = ResolveJobName(**connection, options.job);
-  if (!name.ok()) return PrintError(name.status(), context.err());
+  if (!name.ok()) return PrintError(name.status(), context);
   v1::ListCheckpointsRequest request;
   request.set_parent(*name);
   request.set_page_size(kPageSize);
@@ -66,7 +66,7 @@ int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context
   do {
     const absl::StatusOr<v1::ListCheckpointsResponse> page =
         (*connection)->Call<v1::ListCheckpointsResponse>(request);
-    if (!page.ok()) return PrintError(page.status(), context.err());
+    if (!page.ok()) return PrintError(page.status(), context);
     all.mutable_checkpoints()->MergeFrom(page->checkpoints());
     request.set_page_token(page->next_page_token());
   } while (!request.page_token().empty());
@@ -80,7 +80,7 @@ int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context
     return kDone;
   }
   const absl::StatusOr<v1::Job> job = (*connection)->GetJob(*name);
-  if (!job.ok()) return PrintError(job.status(), context.err());
+  if (!job.ok()) return PrintError(job.status(), context);
   PrintTable(all, job->latest_checkpoint(), context);
   return kDone;
 }

@@ -62,7 +62,7 @@ struct StopOptions {
 };
 int RunStop(const StopOptions& options, const Context& context);
 
-int RunRm(const std::string& job, const Context& context);
+int RunRm(const std::vector<std::string>& jobs, const Context& context);
 
 struct LogsOptions {
   std::string job;
@@ -82,7 +82,7 @@ struct CheckpointsLsOptions {
 int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context);
 
 struct WaitOptions {
-  std::string job;
+  std::vector<std::string> jobs;
   // Empty: the end of the job.
   std::vector<std::string> states;
   // Empty: none.

@@ -5,9 +5,9 @@
 #include <string>
 
 #include "client/commands/context.h"
+#include "client/commands/errors.h"
 #include "client/commands/job_text.h"
 #include "client/net/job_names.h"
-#include "client/net/status_details.h"
 
 namespace trainerd::client {
 
@@ -16,11 +16,11 @@ namespace trainerd::client {
 template <typename Call>
 int ControlJob(const std::string& text, const Context& context, Call call) {
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  if (!connection.ok()) return PrintError(connection.status(), context);
   const absl::StatusOr<std::string> name = ResolveJobName(**connection, text);
-  if (!name.ok()) return PrintError(name.status(), context.err());
+  if (!name.ok()) return PrintError(name.status(), context);
   const absl::StatusOr<v1::Job> job = call(**connection, *name);
-  if (!job.ok()) return PrintError(job.status(), context.err());
+  if (!job.ok()) return PrintError(job.status(), context);
   PrintJobResult(*job, context);
   return kDone;
 }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl get: one job. -o yaml prints its resolved configuration as a job file with the defaults
 // marked.
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "client/commands/commands.h"
+#include "client/commands/errors.h"
 #include "client/net/job_names.h"
-#include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
@@ -26,7 +29,8 @@ void Line(const Context& context, const char* label, const std::string& text) {
     context.out() << PadRight(label, kLabelColumns) << PlainText(text) << "\n";
 }
 
-void PrintProgress(const v1::Progress& progress, const Context& context) {
+void PrintProgress(const v1::Job& job, const Context& context) {
+  const v1::Progress& progress = job.progress();
   std::string steps = FormatCount(progress.step());
   if (progress.has_total_steps())
     absl::StrAppend(&steps, " of ", FormatCount(progress.total_steps()));
@@ -39,8 +43,7 @@ void PrintProgress(const v1::Progress& progress, const Context& context) {
     Line(context, "learning rate", FormatLearningRate(progress.learning_rate()));
   if (progress.has_tokens_per_second())
     Line(context, "tokens/s", FormatNumber(progress.tokens_per_second()));
-  if (progress.has_eta_seconds())
-    Line(context, "ETA", FormatSpan(absl::Seconds(progress.eta_seconds())));
+  if (HasEta(job)) Line(context, "ETA", FormatSpan(absl::Seconds(progress.eta_seconds())));
   Line(context, "stage", progress.stage());
 }
 
@@ -49,9 +52,13 @@ void PrintError(const v1::JobError& error, const Context& context) {
   Line(context, "error",
        absl::StrCat(error.code(), " (", v1::JobError::Cause_Name(error.cause()),
                     "): ", error.message()));
-  if (error.log_excerpt().empty()) return;
-  context.out() << "last lines of its output:\n" << PlainTextLines(error.log_excerpt());
-  if (error.log_excerpt().back() != '\n') context.out() << "\n";
+  // Without the line in which the worker reports the same error.
+  std::string lines;
+  for (const absl::string_view line : absl::StrSplit(error.log_excerpt(), '\n')) {
+    const bool repeats = !error.message().empty() && absl::StrContains(line, error.message());
+    if (!line.empty() && !repeats) absl::StrAppend(&lines, line, "\n");
+  }
+  if (!lines.empty()) context.out() << "last lines of its output:\n" << PlainTextLines(lines);
 }
 
 void PrintJob(const v1::Job& job, const Context& context) {
@@ -59,13 +66,14 @@ void PrintJob(const v1::Job& job, const Context& context) {
   Line(context, "name", job.config().name());
   context.out() << PadRight("state", kLabelColumns)
                 << ColorByState(job.state(), DescribeState(job), context.env.color) << "\n";
+  Line(context, "", WaitsFor(job, absl::Now()));
   for (const auto& condition : job.conditions()) {
     if (condition.active())
       Line(context, "condition", absl::StrCat(condition.type(), ": ", condition.message()));
   }
   for (const v1::Alert& alert : job.alerts())
     Line(context, alert.active() ? "alert" : "past alert", AlertText(alert));
-  PrintProgress(job.progress(), context);
+  PrintProgress(job, context);
   Line(context, "device", absl::StrJoin(job.devices(), ", "));
   if (job.attempt() > 0) Line(context, "attempt", absl::StrCat(job.attempt()));
   Line(context, "checkpoint", job.latest_checkpoint());
@@ -73,12 +81,17 @@ void PrintJob(const v1::Job& job, const Context& context) {
   Line(context, "created", FormatTimestamp(job.create_time()));
   Line(context, "started", FormatTimestamp(job.start_time()));
   Line(context, "ended", FormatTimestamp(job.end_time()));
+  Line(context, "duration", FormatRunTime(job, absl::Now()));
   std::vector<std::string> labels;
   for (const auto& [key, value] : job.config().labels())
     labels.push_back(absl::StrCat(key, "=", value));
   Line(context, "labels", absl::StrJoin(labels, ", "));
   Line(context, "model", job.config().model().path());
-  Line(context, "output", job.config().output().path());
+  if (job.state() == v1::Job::SUCCEEDED) {
+    Line(context, "final model", FinalPath(job));
+  } else {
+    Line(context, "output", job.config().output().path());
+  }
   Line(context, "folder", job.run_dir());
   PrintError(job.error(), context);
 }
@@ -123,18 +136,18 @@ void PrintConfig(const v1::Job& job, const Context& context) {
 
 int RunGet(const std::string& text, const Context& context) {
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  if (!connection.ok()) return PrintError(connection.status(), context);
   const absl::StatusOr<std::string> name = ResolveJobName(**connection, text);
-  if (!name.ok()) return PrintError(name.status(), context.err());
+  if (!name.ok()) return PrintError(name.status(), context);
   const absl::StatusOr<v1::Job> job = (*connection)->GetJob(*name);
-  if (!job.ok()) return PrintError(job.status(), context.err());
+  if (!job.ok()) return PrintError(job.status(), context);
   if (context.form == OutputForm::kYaml) {
     PrintConfig(*job, context);
   } else if (IsForPeople(context.form)) {
     PrintJob(*job, context);
     if (context.form == OutputForm::kWide) {
       const absl::Status status = PrintAttempts(**connection, *name, context);
-      if (!status.ok()) return PrintError(status, context.err());
+      if (!status.ok()) return PrintError(status, context);
     }
   } else {
     PrintMessage(*job, context.form, context.out());

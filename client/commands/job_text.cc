@@ -5,9 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/job/alerts.h"
+#include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 
 namespace trainerd::client {
@@ -45,12 +47,18 @@ ExitCode ExitCodeOfEnd(v1::Job::State state) {
   }
 }
 
-void PrintEnd(const v1::Job& job, const Context& context) {
+void PrintEnd(const v1::Job& job, const Context& context, bool error_printed) {
+  // A document holds the error.
+  if (!IsForPeople(context.form)) return;
   const std::string id = PlainText(JobId(job.name()));
   if (job.state() == v1::Job::FAILED) {
-    context.err() << "trainctl: " << PlainText(job.name()) << " failed: "
-                  << PlainTextLines(absl::StrCat(job.error().code(), ": ", job.error().message()))
-                  << "\n"
+    context.err() << "trainctl: " << PlainText(job.name()) << " failed";
+    if (!error_printed) {
+      context.err() << ": "
+                    << PlainTextLines(
+                           absl::StrCat(job.error().code(), ": ", job.error().message()));
+    }
+    context.err() << "\n"
                   << "trainctl: see its output with `trainctl logs " << id << "`; "
                   << HowToContinue(job, id) << std::endl;
     return;
@@ -59,9 +67,7 @@ void PrintEnd(const v1::Job& job, const Context& context) {
   context.out() << PlainText(job.name()) << " " << DescribeState(job);
   switch (job.state()) {
     case v1::Job::SUCCEEDED:
-      context.out() << ": the model is in "
-                    << PlainText(job.config().output().has_path() ? job.config().output().path()
-                                                                  : job.run_dir() + "/final");
+      context.out() << ": the model is in " << PlainText(FinalPath(job));
       break;
     case v1::Job::STOPPED:
       context.out() << " at " << PlainText(CheckpointId(job.latest_checkpoint()))
@@ -71,6 +77,13 @@ void PrintEnd(const v1::Job& job, const Context& context) {
       break;
   }
   context.out() << std::endl;
+}
+
+void ReportWaiting(const v1::Job& job, const Context& context) {
+  const std::string waits = WaitsFor(job, absl::Now());
+  if (waits.empty()) return;
+  context.err() << "trainctl: " << PlainText(job.name()) << " is " << StateName(job.state())
+                << " and " << PlainText(waits) << std::endl;
 }
 
 void ReportAlerts(const v1::Job& job, const Context& context) {
@@ -92,8 +105,9 @@ std::string AlertTypes(const v1::Job& job) {
 }
 
 void ReportConnectionLost(const absl::Status& why, const Context& context) {
-  context.err() << "trainctl: connection lost (" << PlainText(std::string(why.message()))
-                << "); retrying" << std::endl;
+  context.err() << "trainctl: "
+                << (absl::IsResourceExhausted(why) ? "refused (" : "connection lost (")
+                << PlainText(std::string(why.message())) << "); retrying" << std::endl;
 }
 
 void ReportReconnected(const Context& context) {

@@ -16,7 +16,11 @@ void PrintJobResult(const v1::Job& job, const Context& context);
 ExitCode ExitCodeOfEnd(v1::Job::State state);
 
 // Prints how the job ended: an error with what to do to stderr; on a terminal where the result is.
-void PrintEnd(const v1::Job& job, const Context& context);
+// `error_printed`: the user has the error already, so only what to do is printed.
+void PrintEnd(const v1::Job& job, const Context& context, bool error_printed = false);
+
+// For commands that wait for a job which itself waits: prints what for, on stderr.
+void ReportWaiting(const v1::Job& job, const Context& context);
 
 // Prints the active and the past alerts to stderr, one per line.
 void ReportAlerts(const v1::Job& job, const Context& context);

@@ -5,10 +5,12 @@
 
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
+#include "client/commands/errors.h"
 #include "client/commands/job_text.h"
 #include "client/net/job_names.h"
 #include "client/net/status_details.h"
 #include "client/net/status_watch.h"
+#include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
@@ -18,6 +20,7 @@
 namespace trainerd::client {
 namespace {
 
+constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
 constexpr absl::Duration kLongestPause = absl::Seconds(1);
 // Without --follow, a connection that stays broken for this long is an error.
 constexpr absl::Duration kRetryFor = absl::Seconds(5);
@@ -37,7 +40,9 @@ class LogReader {
     cut_.clear();
     while (true) {
       const absl::Status status = ReadOnce();
-      if (!IsConnectionLost(status)) return status;
+      // A command that has printed a part of the log waits until the daemon accepts a stream again.
+      const bool refused = options_.follow && received_ && Reason(status) == "WATCHERS";
+      if (!refused && !IsConnectionLost(status)) return status;
       if (!WaitForConnection(status)) return status;
     }
   }
@@ -58,6 +63,8 @@ class LogReader {
   }
 
   void Take(const v1::LogChunk& chunk) {
+    received_ = true;
+    pause_ = kFirstPause;
     request_.set_attempt(chunk.attempt());
     request_.set_after_offset(chunk.next_offset());
     request_.set_tail_lines(0);
@@ -99,11 +106,10 @@ class LogReader {
       lost_since_ = absl::Now();
     }
     lost_ = true;
-    absl::Duration pause = absl::Milliseconds(100);
     do {
       if (!options_.follow && absl::Now() - lost_since_ > kRetryFor) return false;
-      absl::SleepFor(pause);
-      pause = std::min(pause * 2, kLongestPause);
+      absl::SleepFor(std::max(pause_, RetryDelay(why).value_or(absl::ZeroDuration())));
+      pause_ = std::min(pause_ * 2, kLongestPause);
     } while (!connection_.Reconnect().ok());
     return true;
   }
@@ -114,8 +120,10 @@ class LogReader {
   v1::StreamLogsRequest request_;
   v1::LogChunk all_;
   std::string cut_;
+  bool received_ = false;
   bool lost_ = false;
   absl::Time lost_since_;
+  absl::Duration pause_ = kFirstPause;
 };
 
 // Waits until the job has an attempt after `last` (0 = none yet), or has ended.
@@ -130,7 +138,9 @@ class NextAttemptSink : public WatchSink {
     context_.err() << "trainctl: ";
     if (last_ > 0) context_.err() << "attempt " << last_ << " has ended, ";
     context_.err() << "the job is " << StateName(job.state()) << "; waiting for attempt "
-                   << last_ + 1 << std::endl;
+                   << last_ + 1;
+    if (WaitsForResume(job)) context_.err() << ", which " << WaitsFor(job, absl::Now());
+    context_.err() << std::endl;
   }
   void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) override {
     for (const v1::Event& event : events) newest_ = std::max(newest_, event.attempt());
@@ -157,9 +167,12 @@ absl::Status FollowJob(Connection& connection, const std::string& name, int tail
   if (attempt > 0) RETURN_IF_ERROR(reader->Read(name, attempt, tail));
   while (true) {
     NextAttemptSink sink(attempt, context);
-    const WatchEnd end =
-        Watch(connection,
-              {.parent = name, .event_types = {"state_changed"}, .until_terminal = true}, &sink);
+    const WatchEnd end = Watch(connection,
+                               {.parent = name,
+                                .event_types = {"state_changed"},
+                                .until_terminal = true,
+                                .retry_refused = attempt > 0},
+                               &sink);
     if (end.kind == WatchEnd::Kind::kError) {
       // The job was deleted after its end: its whole log has been read.
       return attempt > 0 && absl::IsNotFound(end.error) ? absl::OkStatus() : end.error;
@@ -175,9 +188,9 @@ absl::Status FollowJob(Connection& connection, const std::string& name, int tail
 
 int RunLogs(const LogsOptions& options, const Context& context) {
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  if (!connection.ok()) return PrintError(connection.status(), context);
   const absl::StatusOr<std::string> name = ResolveJobName(**connection, options.job);
-  if (!name.ok()) return PrintError(name.status(), context.err());
+  if (!name.ok()) return PrintError(name.status(), context);
   LogReader reader(**connection, options, context);
   const bool one_document = context.form == OutputForm::kJson || context.form == OutputForm::kYaml;
   // A document covers one attempt, because byte offsets are per attempt.
@@ -185,7 +198,7 @@ int RunLogs(const LogsOptions& options, const Context& context) {
   const absl::Status status = follow_job
                                   ? FollowJob(**connection, *name, options.tail, &reader, context)
                                   : reader.Read(*name, options.attempt, options.tail);
-  if (!status.ok()) return PrintError(status, context.err());
+  if (!status.ok()) return PrintError(status, context);
   if (one_document) {
     PrintMessage(reader.all(), context.form, context.out());
   }

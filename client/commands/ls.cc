@@ -6,8 +6,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
+#include "client/commands/errors.h"
 #include "client/commands/job_text.h"
-#include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
@@ -42,12 +42,42 @@ std::string Steps(const v1::Progress& progress) {
   return absl::StrCat(progress.step(), "/", progress.total_steps());
 }
 
+// Why the job failed or waits.
+std::string ReasonText(const v1::Job& job, absl::Time now) {
+  constexpr int kReasonColumns = 120;
+  const bool failed = !job.error().code().empty() && job.state() != v1::Job::SUCCEEDED;
+  const std::string text =
+      failed ? absl::StrCat(job.error().code(), ": ", job.error().message()) : WaitsFor(job, now);
+  return text.empty() ? "-" : FitWidth(PlainText(text), kReasonColumns);
+}
+
+// The columns that only -o wide has.
+void AddWideCells(const v1::Job& job, absl::Time now, std::vector<std::string>* row) {
+  const v1::Progress& progress = job.progress();
+  row->push_back(progress.has_learning_rate() ? FormatLearningRate(progress.learning_rate()) : "-");
+  row->push_back(progress.has_tokens_per_second()
+                     ? FormatCount(static_cast<int64_t>(progress.tokens_per_second()))
+                     : "-");
+  row->push_back(HasEta(job) ? FormatSpan(absl::Seconds(progress.eta_seconds())) : "-");
+  row->push_back(FormatRunTime(job, now));
+  row->push_back(job.devices().empty() ? "-" : PlainText(absl::StrJoin(job.devices(), ", ")));
+  row->push_back(absl::StrCat(job.attempt()));
+  row->push_back(absl::StrCat(job.config().priority()));
+  row->push_back(
+      job.latest_checkpoint().empty() ? "-" : PlainText(CheckpointId(job.latest_checkpoint())));
+  row->push_back(FormatTimestamp(job.create_time()));
+  row->push_back(FormatTimestamp(job.end_time()));
+  row->push_back(AlertTypes(job));
+  row->push_back(ReasonText(job, now));
+}
+
 void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
   const bool wide = context.form == OutputForm::kWide;
-  std::vector<std::string> header = {"ID", "NAME", "STATE", "STEP", "LOSS", "AGE"};
-  if (wide)
-    header.insert(header.end(), {"TOK/S", "ETA", "DEVICE", "ATTEMPT", "PRIORITY", "CHECKPOINT",
-                                 "CREATED", "ALERTS"});
+  std::vector<std::string> header = {"ID", "NAME", "STATE", "STEP", "LOSS", "VAL-LOSS", "AGE"};
+  if (wide) {
+    header.insert(header.end(), {"LR", "TOK/S", "ETA", "DURATION", "DEVICE", "ATTEMPT", "PRIORITY",
+                                 "CHECKPOINT", "CREATED", "ENDED", "ALERTS", "REASON"});
+  }
   Table table(std::move(header));
   const absl::Time now = absl::Now();
   for (const v1::Job& job : response.jobs()) {
@@ -58,21 +88,9 @@ void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
         ColorByState(job.state(), DescribeState(job), context.env.color),
         Steps(progress),
         progress.has_loss() ? FormatNumber(progress.loss()) : "-",
+        progress.has_validation_loss() ? FormatNumber(progress.validation_loss()) : "-",
         FormatSpan(now - FromProto(job.create_time()))};
-    if (wide) {
-      row.push_back(progress.has_tokens_per_second()
-                        ? FormatCount(static_cast<int64_t>(progress.tokens_per_second()))
-                        : "-");
-      row.push_back(progress.has_eta_seconds() ? FormatSpan(absl::Seconds(progress.eta_seconds()))
-                                               : "-");
-      row.push_back(job.devices().empty() ? "-" : PlainText(absl::StrJoin(job.devices(), ", ")));
-      row.push_back(absl::StrCat(job.attempt()));
-      row.push_back(absl::StrCat(job.config().priority()));
-      row.push_back(
-          job.latest_checkpoint().empty() ? "-" : PlainText(CheckpointId(job.latest_checkpoint())));
-      row.push_back(FormatTimestamp(job.create_time()));
-      row.push_back(AlertTypes(job));
-    }
+    if (wide) AddWideCells(job, now, &row);
     table.AddRow(std::move(row));
   }
   table.Print(context.out(), context.table_columns(), context.env.utf8);
@@ -83,16 +101,16 @@ void PrintTable(const v1::ListJobsResponse& response, const Context& context) {
 
 int RunLs(const LsOptions& options, const Context& context) {
   absl::StatusOr<v1::ListJobsRequest> request = Filter(options);
-  if (!request.ok()) return PrintError(request.status(), context.err());
+  if (!request.ok()) return PrintError(request.status(), context);
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  if (!connection.ok()) return PrintError(connection.status(), context);
   v1::ListJobsResponse all;
   do {
     const int left = options.limit - all.jobs_size();
     request->set_page_size(options.limit > 0 ? std::min(left, kPageSize) : kPageSize);
     const absl::StatusOr<v1::ListJobsResponse> page =
         (*connection)->Call<v1::ListJobsResponse>(*request);
-    if (!page.ok()) return PrintError(page.status(), context.err());
+    if (!page.ok()) return PrintError(page.status(), context);
     // The cursor of the first page: events during the other pages are repeated rather than missed.
     if (all.cursor().empty()) all.set_cursor(page->cursor());
     all.mutable_jobs()->MergeFrom(page->jobs());

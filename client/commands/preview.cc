@@ -7,7 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
-#include "client/net/status_details.h"
+#include "client/commands/errors.h"
 #include "client/preview/inspect.h"
 #include "client/preview/preview_html.h"
 #include "client/preview/preview_items.h"
@@ -26,13 +26,6 @@ using nlohmann::json;
 
 // The umask applies, as for any file that a user names.
 constexpr int kPageMode = 0666;
-
-absl::Status FailedInspect(const ProcessResult& result, const std::string& advice = "") {
-  std::string why(absl::StripTrailingAsciiWhitespace(result.err));
-  if (why.empty()) why = absl::StrCat("trainerd-inspect ended with ", result.exit.ToString());
-  absl::StrAppend(&why, advice);
-  return result.exit.code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
-}
 
 // Advice for an error about a record, which names "file:line" of a training file. With too_long:
 // fail, the error may be one that bad_rows does not skip.
@@ -105,31 +98,28 @@ int RunPreview(const PreviewOptions& options, const Context& context) {
                                                    .sets = options.sets,
                                                    .working_dir = context.env.working_dir,
                                                    .home_dir = context.env.home_dir});
-  if (!job.ok()) return PrintError(job.status(), context.err());
-  if (!job->violations.empty()) {
-    PrintViolations(job->violations, job->path, context.err());
-    return kUsage;
-  }
+  if (!job.ok()) return PrintError(job.status(), context);
+  if (!job->violations.empty()) return PrintViolations(*job, context);
   if (options.html) {
     // An unusable path is reported before the work.
     const absl::Status usable = CheckPagePath(PagePath(*options.html, context.env));
-    if (!usable.ok()) return PrintError(usable, context.err());
+    if (!usable.ok()) return PrintError(usable, context);
   }
   const InspectJob file = JobForInspect(*job, !options.sets.empty());
   std::vector<std::string> arguments = {
       "preview", "--job", file.path, "--limit", absl::StrCat(options.limit), "--json"};
   if (options.packed) arguments.push_back("--packed");
   const absl::StatusOr<ProcessResult> result = RunInspect(context.env, arguments, file.input);
-  if (!result.ok()) return PrintError(result.status(), context.err());
+  if (!result.ok()) return PrintError(result.status(), context);
   if (result->exit.code != 0) {
     return PrintError(FailedInspect(*result, BadRowAdvice(result->err, job->config.data())),
-                      context.err());
+                      context);
   }
   // Warnings of trainerd-inspect.
   context.err() << PlainTextLines(result->err);
   const absl::Status shown = Show(result->out, *job, options, context);
   context.out().flush();
-  return shown.ok() ? kDone : PrintError(shown, context.err());
+  return shown.ok() ? kDone : PrintError(shown, context);
 }
 
 }  // namespace trainerd::client

@@ -2,9 +2,9 @@
 // trainctl submit: job file → daemon. The daemon first checks the data (validate_only), so that
 // errors appear before the job waits in the queue.
 #include "client/commands/commands.h"
+#include "client/commands/errors.h"
 #include "client/commands/job_text.h"
 #include "client/net/job_names.h"
-#include "client/net/status_details.h"
 #include "client/view/report_text.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/config/job_file.h"
@@ -22,10 +22,8 @@ int PrintCheck(const v1::SubmitJobResponse& response, const JobFile& job,
       PrintMessage(response, context.form, context.out());
     }
   } else {
+    if (errors) return PrintRefusedData(response.report(), job, context);
     PrintFindings(response.report(), context.err(), &job);
-    if (errors)
-      context.err() << "trainctl: not submitted, because the checks found errors; correct them, or "
-                       "submit without this check with --no-validate\n";
   }
   return errors ? kUsage : kDone;
 }
@@ -48,33 +46,30 @@ int Follow(Connection& connection, const v1::Job& job, const SubmitOptions& opti
 
 int RunSubmit(const SubmitOptions& options, const Context& context) {
   if (options.file.empty() && options.from.empty()) {
-    context.err() << "trainctl: submit needs a job file (trainctl submit JOB.yaml), or --from JOB "
-                     "to continue one\n";
-    return kUsage;
+    return PrintUsageError(
+        "submit needs a job file (trainctl submit JOB.yaml), or --from JOB to continue one",
+        context);
   }
   absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
                                              .sets = options.sets,
                                              .working_dir = context.env.working_dir,
                                              .home_dir = context.env.home_dir,
                                              .complete = options.from.empty()});
-  if (!job.ok()) return PrintError(job.status(), context.err());
-  if (!job->violations.empty()) {
-    PrintViolations(job->violations, job->path, context.err());
-    return kUsage;
-  }
+  if (!job.ok()) return PrintError(job.status(), context);
+  if (!job->violations.empty()) return PrintViolations(*job, context);
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  if (!connection.ok()) return PrintError(connection.status(), context);
   v1::SubmitJobRequest request;
   *request.mutable_config() = job->config;
   if (!options.from.empty()) {
     const absl::StatusOr<std::string> from = ResolveJobOrCheckpoint(**connection, options.from);
-    if (!from.ok()) return PrintError(from.status(), context.err());
+    if (!from.ok()) return PrintError(from.status(), context);
     request.set_from(*from);
   }
   if (!options.no_validate) {
     request.set_validate_only(true);
     const absl::StatusOr<v1::SubmitJobResponse> checked = (*connection)->SubmitJob(request);
-    if (!checked.ok()) return PrintError(checked.status(), context.err(), job->path, job->lines);
+    if (!checked.ok()) return PrintError(checked.status(), context, &*job);
     const int code = PrintCheck(*checked, *job, options, context);
     if (code != kDone || options.validate_only) return code;
     request.set_validate_only(false);
@@ -82,7 +77,7 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
   request.set_request_id(options.request_id.empty() ? NewRequestId() : options.request_id);
   const absl::StatusOr<v1::SubmitJobResponse> submitted = (*connection)->SubmitJob(request);
   if (!submitted.ok()) {
-    const int code = PrintError(submitted.status(), context.err(), job->path, job->lines);
+    const int code = PrintError(submitted.status(), context, &*job);
     if (code == kUnreachable) {
       context.err() << "trainctl: the daemon may have accepted the job; repeat the command with "
                        "--request-id "

@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/commands/commands.h"
-#include "client/net/status_details.h"
+#include "client/commands/errors.h"
 #include "client/preview/inspect.h"
 #include "client/view/report_text.h"
 #include "proto/base/plain_text.h"
@@ -16,8 +16,7 @@
 namespace trainerd::client {
 namespace {
 
-constexpr char kNotChecked[] =
-    "Not checked: output.path, resources.device, samples.prompts, init_from";
+constexpr char kNotChecked[] = "Not checked: output.path, resources.device, init_from";
 
 int PrintResult(const v1::DataReport& report, const JobFile& job, const Context& context) {
   if (IsForPeople(context.form)) {
@@ -49,14 +48,10 @@ absl::StatusOr<Inspected> Inspect(const Environment& env, const InspectJob& job,
 }
 
 int PrintInspected(const Inspected& inspected, const JobFile& job, const Context& context) {
+  if (!inspected.report) return PrintError(FailedInspect(inspected.process), context);
   // Warnings of trainerd-inspect.
   context.err() << PlainTextLines(inspected.process.err);
-  if (inspected.report) return PrintResult(*inspected.report, job, context);
-  if (inspected.process.err.empty())
-    context.err() << "trainctl: trainerd-inspect printed no report and ended with "
-                  << inspected.process.exit.ToString() << "\n";
-  context.err().flush();
-  return inspected.process.exit.code == kUsage ? kUsage : kRefused;
+  return PrintResult(*inspected.report, job, context);
 }
 
 int ValidateHere(const JobFile& job, const ValidateOptions& options, const Context& context) {
@@ -64,7 +59,7 @@ int ValidateHere(const JobFile& job, const ValidateOptions& options, const Conte
   std::vector<std::string> arguments;
   if (!options.full) arguments.emplace_back("--quick");
   const absl::StatusOr<Inspected> inspected = Inspect(context.env, file, arguments);
-  if (!inspected.ok()) return PrintError(inspected.status(), context.err());
+  if (!inspected.ok()) return PrintError(inspected.status(), context);
   return PrintInspected(*inspected, job, context);
 }
 
@@ -75,11 +70,8 @@ int RunValidate(const ValidateOptions& options, const Context& context) {
                                                    .sets = options.sets,
                                                    .working_dir = context.env.working_dir,
                                                    .home_dir = context.env.home_dir});
-  if (!job.ok()) return PrintError(job.status(), context.err());
-  if (!job->violations.empty()) {
-    PrintViolations(job->violations, job->path, context.err());
-    return kUsage;
-  }
+  if (!job.ok()) return PrintError(job.status(), context);
+  if (!job->violations.empty()) return PrintViolations(*job, context);
   if (options.full) {
     context.err() << "trainctl: reading all data locally, without the daemon. " << kNotChecked
                   << std::endl;
@@ -88,7 +80,7 @@ int RunValidate(const ValidateOptions& options, const Context& context) {
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
   if (!connection.ok()) {
     if (connection.status().code() != absl::StatusCode::kUnavailable)
-      return PrintError(connection.status(), context.err());
+      return PrintError(connection.status(), context);
     context.err() << "trainctl: no daemon answers; reading the data locally. " << kNotChecked
                   << std::endl;
     return ValidateHere(*job, options, context);
@@ -97,7 +89,7 @@ int RunValidate(const ValidateOptions& options, const Context& context) {
   *request.mutable_config() = job->config;
   request.set_validate_only(true);
   const absl::StatusOr<v1::SubmitJobResponse> response = (*connection)->SubmitJob(request);
-  if (!response.ok()) return PrintError(response.status(), context.err(), job->path, job->lines);
+  if (!response.ok()) return PrintError(response.status(), context, &*job);
   return PrintResult(response->report(), *job, context);
 }
 

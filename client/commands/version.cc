@@ -3,12 +3,12 @@
 // refused.
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
-#include "client/net/status_details.h"
+#include "client/commands/errors.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
-#include "proto/contract/config/json_output.h"
+#include "proto/contract/config/output_json.h"
 #include "proto/contract/job/revision.h"
 
 namespace trainerd::client {
@@ -43,13 +43,13 @@ void PrintDocument(const Connection* connection, const Context& context) {
     context.out() << "client: {version: \"" << TRAINERD_VERSION
                   << "\", api_revision: " << kApiRevision << "}\n";
     if (connection != nullptr)
-      context.out() << "daemon: " << MessageToJsonLine(connection->server_info()) << "\n";
+      context.out() << "daemon: " << OutputJsonLine(connection->server_info()) << "\n";
     return;
   }
   context.out() << "{\"client\":{\"version\":\"" << TRAINERD_VERSION
                 << "\",\"api_revision\":" << kApiRevision << "}";
   if (connection != nullptr)
-    context.out() << ",\"daemon\":" << MessageToJsonLine(connection->server_info());
+    context.out() << ",\"daemon\":" << OutputJsonLine(connection->server_info());
   context.out() << "}\n";
 }
 
@@ -67,7 +67,7 @@ int RunVersion(const Context& context) {
     PrintDocument(daemon, context);
   }
   context.out().flush();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  if (!connection.ok()) return PrintError(connection.status(), context);
   if (daemon->server_info().api_revision() < kApiRevision) {
     context.err()
         << "trainctl: the daemon is older than this trainctl, which refuses other commands; "

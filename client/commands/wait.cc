@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// trainctl wait: until a job has been in a state, or has ended. Follows the job's events rather
+// trainctl wait: until each job has been in a state, or has ended. Follows the jobs' events rather
 // than asking again and again, so that a state that lasted a moment is not missed, also while the
 // daemon was away.
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
+#include "client/commands/errors.h"
+#include "client/commands/job_set.h"
 #include "client/commands/job_text.h"
-#include "client/net/job_names.h"
-#include "client/net/status_details.h"
 #include "client/net/status_watch.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
@@ -22,15 +23,39 @@ namespace {
 // Even `--timeout 0` waits this long for the first answer.
 constexpr absl::Duration kFirstAnswer = absl::Seconds(2);
 
+struct WaitGoal {
+  // Empty: the end of the job.
+  std::vector<v1::Job::State> states;
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+// Reports each job as soon as it is done: it reached a state of the goal, or has ended.
 class WaitSink : public WatchSink {
  public:
-  WaitSink(const std::vector<v1::Job::State>& states, absl::Time deadline, const Context& context)
-      : states_(states), deadline_(deadline), context_(context) {}
+  WaitSink(Connection& connection, const std::vector<std::string>& names, const WaitGoal& goal,
+           const Context& context)
+      : connection_(connection),
+        goal_(goal),
+        context_(context),
+        documents_(context, names.size() == 1) {
+    for (const std::string& name : names) jobs_[name] = {};
+  }
 
-  void OnSnapshot(const v1::Job& job) override { Take(job.state()); }
+  void OnSnapshot(const v1::Job& job) override { Take(job); }
+  void OnSnapshotComplete() override {
+    // A job that no longer exists is an error of GetJob.
+    for (auto& [name, job] : jobs_) job.ended = job.ended || !job.seen;
+    complete_ = true;
+  }
   void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) override {
     for (const v1::Event& event : events) {
-      if (event.has_state_changed()) Take(event.state_changed().to());
+      if (!event.has_state_changed()) continue;
+      v1::Job job;
+      job.set_name(event.job());
+      job.set_state(event.state_changed().to());
+      job.set_desired_state(event.state_changed().desired_state());
+      job.set_wait_reason(event.state_changed().wait_reason());
+      Take(job);
     }
   }
   void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
@@ -38,87 +63,133 @@ class WaitSink : public WatchSink {
   void OnCursorExpired() override {}
 
   bool OnTick() override {
-    if (reached_) return false;
+    ReportDone();
+    if (std::all_of(jobs_.begin(), jobs_.end(),
+                    [](const auto& entry) { return entry.second.reported; }))
+      return false;
     const absl::Time now = absl::Now();
-    return now < deadline_ || (!seen_ && now < started_ + kFirstAnswer);
+    return now < goal_.deadline || (!complete_ && now < started_ + kFirstAnswer);
   }
 
-  bool reached() const { return reached_; }
-  bool ended() const { return ended_; }
+  // After the watch: reports the jobs that are not done as timed out. `all_ended`: the daemon ended
+  // the watch, because no job of it runs. Returns the exit code.
+  int Finish(bool all_ended) {
+    for (auto& [name, job] : jobs_) job.ended = job.ended || all_ended;
+    ReportDone();
+    for (const auto& [name, job] : jobs_) {
+      if (job.reported) continue;
+      code_ =
+          Worse(code_, PrintError(absl::DeadlineExceededError(absl::StrCat(
+                                      "timed out before ", name,
+                                      " reached the state; see `trainctl get ", JobId(name), "`")),
+                                  context_));
+    }
+    documents_.Finish();
+    return code_;
+  }
 
  private:
-  void Take(v1::Job::State state) {
-    seen_ = true;
-    ended_ = IsTerminal(state);
-    reached_ = reached_ ||
-               (states_.empty() ? ended_ : std::count(states_.begin(), states_.end(), state) > 0);
+  struct WaitedJob {
+    bool seen = false;
+    bool reached = false;
+    bool ended = false;
+    bool reported = false;
+    bool paused = false;
+  };
+
+  void Take(const v1::Job& job) {
+    const auto found = jobs_.find(job.name());
+    if (found == jobs_.end()) return;
+    WaitedJob& waited = found->second;
+    waited.seen = true;
+    waited.ended = IsTerminal(job.state());
+    const bool now = goal_.states.empty()
+                         ? waited.ended
+                         : std::count(goal_.states.begin(), goal_.states.end(), job.state()) > 0;
+    waited.reached = waited.reached || now;
+    const bool paused = WaitsForResume(job);
+    if (paused && !waited.paused && !waited.reached) ReportWaiting(job, context_);
+    waited.paused = paused;
   }
 
-  const std::vector<v1::Job::State>& states_;
-  const absl::Time deadline_;
+  void ReportDone() {
+    for (auto& [name, job] : jobs_) {
+      if (job.reported || (!job.reached && !job.ended)) continue;
+      job.reported = true;
+      code_ = Worse(code_, Report(name, job));
+    }
+  }
+
+  int Report(const std::string& name, const WaitedJob& waited) {
+    const absl::StatusOr<v1::Job> job = connection_.GetJob(name);
+    if (!job.ok()) return PrintError(job.status(), context_);
+    ReportAlerts(*job, context_);
+    documents_.Add(*job);
+    if (goal_.states.empty()) {
+      PrintEnd(*job, context_);
+      return ExitCodeOfEnd(job->state());
+    }
+    if (IsForPeople(context_.form)) PrintJobResult(*job, context_);
+    if (waited.reached) return kDone;
+    return PrintError(
+        absl::FailedPreconditionError(absl::StrCat(name, " ended as ", StateName(job->state()),
+                                                   " and can no longer reach the requested state")),
+        context_);
+  }
+
+  Connection& connection_;
+  const WaitGoal& goal_;
   const Context& context_;
   const absl::Time started_ = absl::Now();
-  bool seen_ = false;
-  bool reached_ = false;
-  bool ended_ = false;
+  std::map<std::string, WaitedJob> jobs_;
+  JobDocuments documents_;
+  bool complete_ = false;
+  int code_ = kDone;
 };
 
-int WaitFor(Connection& connection, const std::string& name,
-            const std::vector<v1::Job::State>& states, absl::Time deadline,
+int WaitFor(Connection& connection, const std::vector<std::string>& names, const WaitGoal& goal,
             const Context& context) {
-  WaitSink sink(states, deadline, context);
-  const WatchEnd end =
-      Watch(connection, {.parent = name, .event_types = {"state_changed"}, .until_terminal = true},
-            &sink);
-  if (end.kind == WatchEnd::Kind::kError) return PrintError(end.error, context.err());
-  if (!sink.reached() && !sink.ended() && end.kind == WatchEnd::Kind::kLeft) {
-    context.err() << "trainctl: timed out before " << PlainText(name)
-                  << " reached the state; see `trainctl get " << PlainText(JobId(name)) << "`"
-                  << std::endl;
-    return kTimeout;
+  const bool one = names.size() == 1;
+  WaitSink sink(connection, names, goal, context);
+  const WatchEnd end = Watch(connection,
+                             {.parent = one ? names[0] : "jobs/-",
+                              .event_types = {"state_changed"},
+                              .until_terminal = one},
+                             &sink);
+  if (end.kind == WatchEnd::Kind::kError) return PrintError(end.error, context);
+  return sink.Finish(/*all_ended=*/end.kind == WatchEnd::Kind::kEnded);
+}
+
+absl::StatusOr<WaitGoal> ReadGoal(const WaitOptions& options) {
+  WaitGoal goal;
+  if (!options.timeout.empty()) {
+    const absl::StatusOr<absl::Duration> timeout = ParseSpan(options.timeout);
+    if (!timeout.ok()) return timeout.status();
+    goal.deadline = absl::Now() + *timeout;
   }
-  const absl::StatusOr<v1::Job> job = connection.GetJob(name);
-  if (!job.ok()) return PrintError(job.status(), context.err());
-  ReportAlerts(*job, context);
-  if (!IsForPeople(context.form)) {
-    PrintMessage(*job, context.form, context.out());
-  } else if (!states.empty()) {
-    PrintJobResult(*job, context);
+  for (const std::string& text : options.states) {
+    const absl::StatusOr<v1::Job::State> state = ParseState(text);
+    if (!state.ok()) return state.status();
+    goal.states.push_back(*state);
   }
-  if (states.empty()) {
-    PrintEnd(*job, context);
-    return ExitCodeOfEnd(job->state());
-  }
-  if (sink.reached()) return kDone;
-  context.err() << "trainctl: " << PlainText(name) << " ended as " << StateName(job->state())
-                << " and can no longer reach the requested state" << std::endl;
-  return kRefused;
+  return goal;
 }
 
 }  // namespace
 
 int WaitForEnd(Connection& connection, const std::string& name, const Context& context) {
-  return WaitFor(connection, name, {}, absl::InfiniteFuture(), context);
+  return WaitFor(connection, {name}, {}, context);
 }
 
 int RunWait(const WaitOptions& options, const Context& context) {
-  absl::Time deadline = absl::InfiniteFuture();
-  if (!options.timeout.empty()) {
-    const absl::StatusOr<absl::Duration> timeout = ParseSpan(options.timeout);
-    if (!timeout.ok()) return PrintError(timeout.status(), context.err());
-    deadline = absl::Now() + *timeout;
-  }
-  std::vector<v1::Job::State> states;
-  for (const std::string& text : options.states) {
-    const absl::StatusOr<v1::Job::State> state = ParseState(text);
-    if (!state.ok()) return PrintError(state.status(), context.err());
-    states.push_back(*state);
-  }
+  const absl::StatusOr<WaitGoal> goal = ReadGoal(options);
+  if (!goal.ok()) return PrintError(goal.status(), context);
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
-  const absl::StatusOr<std::string> name = ResolveJobName(**connection, options.job);
-  if (!name.ok()) return PrintError(name.status(), context.err());
-  return WaitFor(**connection, *name, states, deadline, context);
+  if (!connection.ok()) return PrintError(connection.status(), context);
+  const absl::StatusOr<std::vector<std::string>> names =
+      ResolveJobNames(**connection, options.jobs);
+  if (!names.ok()) return PrintError(names.status(), context);
+  return WaitFor(**connection, *names, *goal, context);
 }
 
 }  // namespace trainerd::client

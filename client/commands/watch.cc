@@ -3,11 +3,11 @@
 // the job has ended. Ctrl-C stops watching; the job keeps running.
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
+#include "client/commands/errors.h"
 #include "client/commands/interrupt.h"
 #include "client/commands/job_text.h"
 #include "client/commands/watch_sinks.h"
 #include "client/net/job_names.h"
-#include "client/net/status_details.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/job/job_state.h"
@@ -36,11 +36,11 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
                 const Context& context) {
   const InterruptScope interrupt;
   const bool one_job = parent != kAllJobs;
-  const std::unique_ptr<WatchSink> sink = MakeWatchSink(context, connection, parent, interrupt);
+  const std::unique_ptr<JobWatchSink> sink = MakeWatchSink(context, connection, parent, interrupt);
   if (one_job && !after.empty()) {
     // The stream begins with events, which change an existing snapshot.
     const absl::StatusOr<v1::Job> job = connection.GetJob(parent);
-    if (!job.ok()) return PrintError(job.status(), context.err());
+    if (!job.ok()) return PrintError(job.status(), context);
     sink->OnSnapshot(*job);
   }
   const WatchEnd end =
@@ -49,15 +49,15 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
     case WatchEnd::Kind::kLeft:
       return ReportInterrupted(parent, end, context);
     case WatchEnd::Kind::kError:
-      return PrintError(end.error, context.err());
+      return PrintError(end.error, context);
     case WatchEnd::Kind::kEnded:
       break;
   }
   const absl::StatusOr<v1::Job> job = connection.GetJob(parent);
-  if (!job.ok()) return PrintError(job.status(), context.err());
+  if (!job.ok()) return PrintError(job.status(), context);
   if (context.form == OutputForm::kJson || context.form == OutputForm::kYaml)
     PrintMessage(*job, context.form, context.out());
-  PrintEnd(*job, context);
+  PrintEnd(*job, context, sink->printed_failure());
   return ExitCodeOfEnd(job->state());
 }
 
@@ -71,17 +71,17 @@ int WatchJob(Connection& connection, const std::string& name, const std::string&
 int RunWatch(const WatchCommandOptions& options, const Context& context) {
   if (options.job.empty() &&
       (context.form == OutputForm::kJson || context.form == OutputForm::kYaml)) {
-    context.err() << "trainctl: watching all jobs does not end, so -o json and -o yaml cannot "
-                     "print it; use -o "
-                     "jsonl, or name a job\n";
-    return kUsage;
+    return PrintUsageError(
+        "watching all jobs does not end, so -o json and -o yaml cannot print it; use -o jsonl, or "
+        "name a job",
+        context);
   }
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context.err());
+  if (!connection.ok()) return PrintError(connection.status(), context);
   std::string parent = kAllJobs;
   if (!options.job.empty()) {
     absl::StatusOr<std::string> name = ResolveJobName(**connection, options.job);
-    if (!name.ok()) return PrintError(name.status(), context.err());
+    if (!name.ok()) return PrintError(name.status(), context);
     parent = *std::move(name);
   }
   return WatchParent(**connection, parent, options.after, context);

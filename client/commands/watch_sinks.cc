@@ -14,7 +14,7 @@
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/time.h"
-#include "proto/contract/config/json_output.h"
+#include "proto/contract/config/output_json.h"
 
 namespace trainerd::client {
 namespace {
@@ -25,15 +25,24 @@ constexpr absl::Duration kIdleDrawInterval = absl::Seconds(1);
 // The view does not wait longer for the earlier curve.
 constexpr absl::Duration kHistoryTime = absl::Milliseconds(1500);
 
-class PlainSink : public WatchSink {
+bool IsFailure(const v1::Event& event) {
+  return event.has_state_changed() && event.state_changed().to() == v1::Job::FAILED;
+}
+
+class PlainSink : public JobWatchSink {
  public:
-  PlainSink(const Context& context, const InterruptScope& interrupt)
-      : context_(context), interrupt_(interrupt) {}
+  PlainSink(const Context& context, bool all, const InterruptScope& interrupt)
+      : context_(context), all_(all), interrupt_(interrupt) {}
+
+  void OnSnapshot(const v1::Job& job) override {
+    if (!all_) ReportWaiting(job, context_);
+  }
 
   void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) override {
     if (context_.form == OutputForm::kJson || context_.form == OutputForm::kYaml) return;
     for (const v1::Event& event : events) {
-      context_.out() << (context_.form == OutputForm::kJsonl ? MessageToJsonLine(event)
+      printed_failure_ = printed_failure_ || IsFailure(event);
+      context_.out() << (context_.form == OutputForm::kJsonl ? OutputJsonLine(event)
                                                              : EventLine(event))
                      << '\n';
     }
@@ -48,13 +57,16 @@ class PlainSink : public WatchSink {
                    << std::endl;
   }
   bool OnTick() override { return !interrupt_.requested(); }
+  bool printed_failure() const override { return printed_failure_; }
 
  private:
   const Context& context_;
+  const bool all_;
   const InterruptScope& interrupt_;
+  bool printed_failure_ = false;
 };
 
-class LiveSink : public WatchSink {
+class LiveSink : public JobWatchSink {
  public:
   LiveSink(const Context& context, Connection& connection, std::string parent, bool all,
            const InterruptScope& interrupt)
@@ -78,6 +90,7 @@ class LiveSink : public WatchSink {
     std::string lines;
     for (const v1::Event& event : events) {
       state_.Apply(event);
+      printed_failure_ = printed_failure_ || IsFailure(event);
       if (IsNotable(event) && !all_) absl::StrAppend(&lines, EventSummaryLine(event), "\r\n");
     }
     changed_ = true;
@@ -112,6 +125,7 @@ class LiveSink : public WatchSink {
     if (resized || (changed_ && since >= kDrawInterval) || since >= kIdleDrawInterval) Draw();
     return true;
   }
+  bool printed_failure() const override { return printed_failure_; }
 
  private:
   std::string EventSummaryLine(const v1::Event& event) const {
@@ -180,17 +194,18 @@ class LiveSink : public WatchSink {
   std::string why_;
   bool changed_ = false;
   bool history_loaded_ = false;
+  bool printed_failure_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<WatchSink> MakeWatchSink(const Context& context, Connection& connection,
-                                         const std::string& parent,
-                                         const InterruptScope& interrupt) {
-  if (context.env.out_is_terminal && context.form == OutputForm::kTable) {
-    return std::make_unique<LiveSink>(context, connection, parent, parent == "jobs/-", interrupt);
-  }
-  return std::make_unique<PlainSink>(context, interrupt);
+std::unique_ptr<JobWatchSink> MakeWatchSink(const Context& context, Connection& connection,
+                                            const std::string& parent,
+                                            const InterruptScope& interrupt) {
+  const bool all = parent == "jobs/-";
+  if (context.env.out_is_terminal && context.form == OutputForm::kTable)
+    return std::make_unique<LiveSink>(context, connection, parent, all, interrupt);
+  return std::make_unique<PlainSink>(context, all, interrupt);
 }
 
 }  // namespace trainerd::client

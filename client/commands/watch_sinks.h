@@ -11,11 +11,17 @@
 
 namespace trainerd::client {
 
+class JobWatchSink : public WatchSink {
+ public:
+  // Whether a line about the job's failure, with its error, was printed.
+  virtual bool printed_failure() const = 0;
+};
+
 // Table form on a terminal: the live view. Table form elsewhere, and wide: a line an event. jsonl:
 // a document an event. json and yaml: nothing, for the one document is the job at its end. The
 // arguments must outlive the sink.
-std::unique_ptr<WatchSink> MakeWatchSink(const Context& context, Connection& connection,
-                                         const std::string& parent,
-                                         const InterruptScope& interrupt);
+std::unique_ptr<JobWatchSink> MakeWatchSink(const Context& context, Connection& connection,
+                                            const std::string& parent,
+                                            const InterruptScope& interrupt);
 
 }  // namespace trainerd::client

@@ -34,11 +34,21 @@ bool IsHostPort(const std::string& text) {
          absl::SimpleAtoi(text.substr(colon + 1), &port) && port > 0 && port < 65536;
 }
 
-absl::StatusOr<std::string> ReadToken(const AddressChoice& choice, const Environment& env,
-                                      const std::string& host_port) {
-  std::string path = env.state_dir + "/" + kTokenName;
-  if (!env.token_file.empty()) path = Absolute(env.token_file, env);
-  if (!choice.token_flag.empty()) path = Absolute(choice.token_flag, env);
+// The file of the token, and what named it.
+std::string TokenPath(const AddressChoice& choice, const Environment& env, std::string* named_by) {
+  if (!choice.token_flag.empty()) {
+    *named_by = "--token-file";
+    return Absolute(choice.token_flag, env);
+  }
+  if (!env.token_file.empty()) {
+    *named_by = "TRAINERD_TOKEN_FILE";
+    return Absolute(env.token_file, env);
+  }
+  *named_by = "the default state directory";
+  return absl::StrCat(env.state_dir, "/", kTokenName);
+}
+
+absl::StatusOr<std::string> ReadToken(const std::string& path, const std::string& host_port) {
   absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) {
     return absl::InvalidArgumentError(
@@ -84,9 +94,12 @@ absl::StatusOr<Address> ResolveAddress(const AddressChoice& choice, const Enviro
   }
   address.host_port = text;
   address.display = text;
-  absl::StatusOr<std::string> token = ReadToken(choice, env, text);
+  std::string named_by;
+  const std::string path = TokenPath(choice, env, &named_by);
+  absl::StatusOr<std::string> token = ReadToken(path, text);
   if (!token.ok()) return token.status();
   address.token = *std::move(token);
+  address.token_source = absl::StrCat(path, " (", named_by, ")");
   return address;
 }
 
@@ -131,6 +144,13 @@ absl::Status ProbeSocket(const std::string& path) {
   if (failed == ECONNREFUSED)
     return absl::UnavailableError("the socket exists, but no process listens on it");
   return absl::UnavailableError(std::strerror(failed));
+}
+
+std::string RefusedTokenMessage(const Address& address) {
+  return absl::StrCat("the daemon at ", address.display, " refused the token of ",
+                      address.token_source,
+                      "; set --token-file or TRAINERD_TOKEN_FILE to the file `token` in the state "
+                      "directory of that daemon");
 }
 
 std::string NoDaemonMessage(const Address& address, const std::string& why) {

@@ -19,6 +19,8 @@ struct Address {
   std::string host_port;
   // For TCP.
   std::string token;
+  // The file of the token, and what named it: "/x/token (TRAINERD_TOKEN_FILE)".
+  std::string token_source;
   // Neither --address nor TRAINERD_ADDRESS is set.
   bool is_default = false;
 };
@@ -53,6 +55,9 @@ class SocketPath {
 // OK if a process listens on the socket now. Errors: Unavailable with the reason;
 // PermissionDenied.
 absl::Status ProbeSocket(const std::string& path);
+
+// The daemon answered, but refused the token: names where the token is from, and what to do.
+std::string RefusedTokenMessage(const Address& address);
 
 // "no daemon answers at …: why; start one with …".
 std::string NoDaemonMessage(const Address& address, const std::string& why);

@@ -193,6 +193,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::OpenAny(const Address& a
     }
     status = connection->CallUnary(v1::GetServerInfoRequest(), &info);
   }
+  if (absl::IsUnauthenticated(status) && !address.token.empty())
+    return absl::UnauthenticatedError(RefusedTokenMessage(address));
   if (!status.ok() && status.code() != absl::StatusCode::kUnimplemented) return status;
   return connection;
 }

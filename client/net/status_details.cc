@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/net/status_details.h"
 
-#include <algorithm>
-
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
-#include "proto/base/plain_text.h"
 
 namespace trainerd::client {
 namespace {
@@ -84,30 +81,6 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     default:
       return kRefused;
   }
-}
-
-void PrintViolations(std::vector<ConfigViolation> violations, const std::string& file,
-                     std::ostream& err) {
-  std::stable_sort(
-      violations.begin(), violations.end(),
-      [](const ConfigViolation& a, const ConfigViolation& b) { return a.line < b.line; });
-  for (const ConfigViolation& violation : violations)
-    err << PlainText(ViolationsText({violation}, file)) << "\n";
-}
-
-ExitCode PrintError(const absl::Status& status, std::ostream& err, const std::string& file,
-                    const std::map<std::string, int>& lines) {
-  std::vector<ConfigViolation> violations = FieldViolations(status);
-  if (violations.empty()) {
-    err << "trainctl: " << PlainTextLines(std::string(status.message())) << "\n";
-  } else {
-    AttachLines(lines, &violations);
-    PrintViolations(violations, file, err);
-  }
-  if (const auto delay = RetryDelay(status))
-    err << "trainctl: try again in " << absl::FormatDuration(*delay) << "\n";
-  err.flush();
-  return ExitCodeOf(status);
 }
 
 }  // namespace trainerd::client

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors of calls: the google.rpc details of a status, its exit code, its human-readable text.
+// Errors of calls: the google.rpc details of a status, and its exit code.
 #pragma once
 
-#include <map>
 #include <optional>
-#include <ostream>
 #include <string>
 #include <vector>
 
@@ -31,15 +29,5 @@ bool IsConnectionLost(const absl::Status& status);
 
 // INVALID_ARGUMENT 2, UNAVAILABLE 5, DEADLINE_EXCEEDED 4, anything else that is not OK 6.
 ExitCode ExitCodeOf(const absl::Status& status);
-
-// Prints "trainctl: …" lines and returns the exit code. Violations of a job file are printed as
-// file:line: path: message if `file` and `lines` are given.
-ExitCode PrintError(const absl::Status& status, std::ostream& err, const std::string& file = "",
-                    const std::map<std::string, int>& lines = {});
-
-// Prints one line per violation, sorted by line: "file:line: path: message". Violations of --set
-// have no line.
-void PrintViolations(std::vector<ConfigViolation> violations, const std::string& file,
-                     std::ostream& err);
 
 }  // namespace trainerd::client

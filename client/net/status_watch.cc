@@ -54,7 +54,9 @@ class Watcher {
 
   bool ShouldRetry(const absl::Status& status) {
     // After a restart all watchers reconnect at once; the limit is exceeded only for a moment.
-    if (received_ && status.code() == absl::StatusCode::kResourceExhausted) return true;
+    if ((received_ || options_.retry_refused) &&
+        status.code() == absl::StatusCode::kResourceExhausted)
+      return true;
     if (!IsConnectionLost(status)) return false;
     if (status.code() == absl::StatusCode::kUnavailable ||
         status.code() == absl::StatusCode::kCancelled)

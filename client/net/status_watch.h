@@ -21,6 +21,9 @@ struct WatchOptions {
   std::vector<std::string> event_types;
   // Return when the job has ended.
   bool until_terminal = false;
+  // Retry also if the daemon refuses the first stream because of max_watchers: for a command that
+  // has already shown a part.
+  bool retry_refused = false;
   // Without any message for this long, the connection counts as lost. The daemon sends a heartbeat
   // every 10 s.
   absl::Duration silence = absl::Seconds(45);

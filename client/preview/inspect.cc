@@ -3,7 +3,9 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "proto/contract/config/yaml_to_proto.h"
 
 namespace trainerd::client {
@@ -36,6 +38,16 @@ absl::StatusOr<ProcessResult> RunInspect(const Environment& env, std::vector<std
 InspectJob JobForInspect(const JobFile& job, bool changed) {
   if (!changed) return {.path = job.absolute_path};
   return {.path = kChildInputPath, .input = MessageToYaml(job.config)};
+}
+
+absl::Status FailedInspect(const ProcessResult& result, const std::string& advice) {
+  absl::string_view text = absl::StripTrailingAsciiWhitespace(result.err);
+  // The reader called trainctl.
+  absl::ConsumePrefix(&text, "trainerd-inspect: ");
+  std::string why(text);
+  if (why.empty()) why = absl::StrCat("trainerd-inspect ended with ", result.exit.ToString());
+  absl::StrAppend(&why, advice);
+  return result.exit.code == kUsage ? absl::InvalidArgumentError(why) : absl::InternalError(why);
 }
 
 }  // namespace trainerd::client

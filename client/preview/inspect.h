@@ -28,4 +28,8 @@ struct InspectJob {
 };
 InspectJob JobForInspect(const JobFile& job, bool changed);
 
+// The error of a run that ended without a result: what trainerd-inspect printed to stderr, and
+// `advice`. InvalidArgument if it reports wrong input, else Internal.
+absl::Status FailedInspect(const ProcessResult& result, const std::string& advice = "");
+
 }  // namespace trainerd::client

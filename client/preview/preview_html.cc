@@ -140,8 +140,7 @@ std::string RowHeading(const PreviewPage& page, size_t first) {
         " of the row's room filled");
   }
   return absl::StrCat("<section>\n<h2>row ", *page.items[first].row, "</h2>\n<p class=\"counts\">",
-                      FormatCount(documents), documents == 1 ? " document" : " documents", ", ",
-                      CountsText(counts), fill, "</p>\n");
+                      Counted(documents, "document"), ", ", CountsText(counts), fill, "</p>\n");
 }
 
 std::string Header(const PreviewPage& page) {

@@ -13,6 +13,7 @@
 #include "proto/base/format.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
@@ -79,6 +80,44 @@ std::string DescribeState(const v1::Job& job) {
     notes.push_back(DesiredText(job.desired_state()));
   }
   return notes.empty() ? text : absl::StrCat(text, " (", absl::StrJoin(notes, ", "), ")");
+}
+
+bool WaitsForResume(const v1::Job& job) {
+  if (job.desired_state() == v1::Job::DESIRED_RUN) return false;
+  return job.state() == v1::Job::PAUSED ||
+         (job.state() == v1::Job::QUEUED && job.wait_reason() == v1::Job::HELD);
+}
+
+std::string WaitsFor(const v1::Job& job, absl::Time now) {
+  if (WaitsForResume(job))
+    return absl::StrCat("waits for `trainctl resume ", JobId(job.name()), "`");
+  if (job.state() != v1::Job::QUEUED) return "";
+  switch (job.wait_reason()) {
+    case v1::Job::RESOURCES:
+      return "waits for a free device";
+    case v1::Job::BACKOFF:
+      if (FromProto(job.not_before()) <= now) return "waits before its next attempt";
+      return absl::StrCat("waits ", FormatSpan(FromProto(job.not_before()) - now),
+                          " before its next attempt");
+    case v1::Job::EXECUTOR_UNREACHABLE:
+      for (const v1::Job::Condition& condition : job.conditions()) {
+        if (condition.active()) return absl::StrCat("waits: ", condition.message());
+      }
+      return "waits until this machine can run it";
+    default:
+      return "";
+  }
+}
+
+std::string FormatRunTime(const v1::Job& job, absl::Time now) {
+  if (job.start_time().seconds() == 0) return "-";
+  if (IsTerminal(job.state()))
+    return FormatSpan(FromProto(job.end_time()) - FromProto(job.start_time()));
+  return IsActive(job.state()) ? FormatSpan(now - FromProto(job.start_time())) : "-";
+}
+
+bool HasEta(const v1::Job& job) {
+  return job.state() == v1::Job::RUNNING && job.progress().has_eta_seconds();
 }
 
 std::string ColorByState(v1::Job::State state, std::string_view text, bool color) {

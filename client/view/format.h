@@ -22,6 +22,16 @@ std::string FormatAge(const google::protobuf::Timestamp& time, absl::Time now);
 // "RUNNING"; "QUEUED (RESOURCES)"; "RUNNING (pause requested)" until the state follows from the
 // desired state.
 std::string DescribeState(const v1::Job& job);
+// What a job that does not run waits for, and what to do: "waits for `trainctl resume ID`"; "" if
+// it waits for nothing.
+std::string WaitsFor(const v1::Job& job, absl::Time now);
+// Whether the job waits for `trainctl resume`.
+bool WaitsForResume(const v1::Job& job);
+// Time from the first step to the end, or to `now` while an attempt runs; "-" before the first step
+// and while the job waits.
+std::string FormatRunTime(const v1::Job& job, absl::Time now);
+// Whether progress.eta_seconds still holds: only while the job trains.
+bool HasEta(const v1::Job& job);
 // `text` in the ANSI color of the state, or `text` itself without color.
 std::string ColorByState(v1::Job::State state, std::string_view text, bool color);
 std::string Dim(std::string_view text, bool color);

@@ -85,12 +85,12 @@ std::string ProgressLine(const LiveJob& live, const ViewOptions& options) {
   const double fraction = known ? static_cast<double>(progress.step()) / progress.total_steps() : 0;
   if (known) {
     parts.push_back(FormatPercent(std::min(fraction, 1.0)));
-    parts.push_back(absl::StrCat(FormatCount(progress.step()), "/",
-                                 FormatCount(progress.total_steps()), " steps"));
+    parts.push_back(
+        absl::StrCat(FormatCount(progress.step()), "/", Counted(progress.total_steps(), "step")));
   } else if (progress.step() > 0) {
-    parts.push_back(absl::StrCat(FormatCount(progress.step()), " steps"));
+    parts.push_back(Counted(progress.step(), "step"));
   }
-  if (progress.has_eta_seconds() && live.job.state() == v1::Job::RUNNING) {
+  if (HasEta(live.job)) {
     // The estimate is from the end of the last step, so the time since then is subtracted.
     const absl::Duration since = progress.has_last_step_time()
                                      ? options.now - FromProto(progress.last_step_time())
@@ -228,6 +228,8 @@ std::vector<std::string> RenderJob(const LiveJob& live, const ViewOptions& optio
   std::vector<std::string> lines = {Header(live, options), ProgressLine(live, options)};
   // Problems come before the figures, so that a terminal with few lines shows them.
   for (std::string& line : ProblemLines(live, options)) lines.push_back(std::move(line));
+  const std::string waits = WaitsFor(live.job, options.now);
+  if (!waits.empty()) lines.push_back(Labelled("waiting", PlainText("the job " + waits)));
   lines.push_back(LossLine(live, options));
   lines.push_back(RatesLine(live, options));
   lines.push_back(ValidationLine(live));

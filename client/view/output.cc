@@ -2,12 +2,38 @@
 #include "client/view/output.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
+#include "absl/strings/str_cat.h"
 #include "client/view/text_width.h"
-#include "proto/contract/config/json_output.h"
 #include "proto/contract/config/message_to_yaml.h"
+#include "proto/contract/config/output_json.h"
+#include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::client {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+void AddFinalPath(const v1::Job& job, Json* document) {
+  if (job.state() == v1::Job::SUCCEEDED && document->is_object())
+    (*document)["final_path"] = FinalPath(job);
+}
+
+// The message, with what scripts need besides its fields.
+Json Document(const google::protobuf::Message& message) {
+  Json document = OutputJson(message);
+  if (message.GetDescriptor() == v1::Job::descriptor()) {
+    AddFinalPath(static_cast<const v1::Job&>(message), &document);
+  } else if (message.GetDescriptor() == v1::ListJobsResponse::descriptor()) {
+    const auto& jobs = static_cast<const v1::ListJobsResponse&>(message).jobs();
+    for (int i = 0; i < jobs.size() && document.contains("jobs"); ++i)
+      AddFinalPath(jobs[i], &document["jobs"][i]);
+  }
+  return document;
+}
+
+}  // namespace
 
 void Table::Print(std::ostream& out, int columns, bool utf8) const {
   std::vector<int> widths;
@@ -29,10 +55,15 @@ void Table::Print(std::ostream& out, int columns, bool utf8) const {
   for (const auto& row : rows_) print(row);
 }
 
+std::string FinalPath(const v1::Job& job) {
+  return job.config().output().has_path() ? job.config().output().path()
+                                          : absl::StrCat(job.run_dir(), "/final");
+}
+
 void PrintMessage(const google::protobuf::Message& message, OutputForm form, std::ostream& out) {
   switch (form) {
     case OutputForm::kJson:
-      out << MessageToJsonPretty(message);
+      out << JsonText(Document(message), /*pretty=*/true);
       break;
     case OutputForm::kYaml:
       out << MessageToYaml(message);
@@ -41,7 +72,7 @@ void PrintMessage(const google::protobuf::Message& message, OutputForm form, std
     case OutputForm::kTable:
     case OutputForm::kWide:
     case OutputForm::kJsonl:
-      out << MessageToJsonLine(message);
+      out << JsonText(Document(message), /*pretty=*/false);
       break;
   }
   out << "\n";

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "google/protobuf/message.h"
+#include "trainerd/v1/job.pb.h"
 
 namespace trainerd::client {
 
@@ -31,7 +32,11 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// One document: pretty JSON, one line of JSON, or YAML.
+// Where the job writes its final model.
+std::string FinalPath(const v1::Job& job);
+
+// One document: pretty JSON, one line of JSON, or YAML. In JSON, a job that SUCCEEDED also has
+// `final_path`.
 void PrintMessage(const google::protobuf::Message& message, OutputForm form, std::ostream& out);
 
 }  // namespace trainerd::client

@@ -30,6 +30,7 @@ std::string LocationInJobFile(const v1::DataReport::Finding& finding, const JobF
                {"TOKEN_BEYOND_EMBEDDING", "model.path"},
                {"CHAT_TEMPLATE", "data.chat_template"},
                {"TEMPLATE_FILE", "data.chat_template"},
+               {"SAMPLE_PROMPTS", "samples.prompts"},
                {"FREEZE", "train.freeze"},
                {"MAX_LENGTH", "data.max_length"},
                {"WARM_UP", "schedule.warmup_steps"}};
@@ -85,7 +86,7 @@ bool AllWasRead(const v1::DataReport& report) {
 void PrintFindings(const v1::DataReport& report, std::ostream& out, const JobFile* job) {
   for (const auto& finding : report.findings()) {
     std::string line = absl::StrCat(finding.error() ? "error " : "warning ", finding.code());
-    if (finding.count() > 1) absl::StrAppend(&line, " (", FormatCount(finding.count()), " times)");
+    if (finding.count() > 1) absl::StrAppend(&line, " (", Counted(finding.count(), "time"), ")");
     absl::StrAppend(&line, ": ", finding.message());
     std::vector<std::string> places(finding.first_places().begin(), finding.first_places().end());
     const bool more = !places.empty() && finding.count() > finding.first_places_size();

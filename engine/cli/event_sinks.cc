@@ -10,7 +10,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
-#include "proto/contract/config/json_output.h"
+#include "proto/contract/config/output_json.h"
 #include "proto/contract/job/event_text.h"
 
 namespace trainerd::engine {
@@ -63,7 +63,7 @@ JsonLineSink::~JsonLineSink() {
 
 void JsonLineSink::Emit(v1::Event event) {
   StampEvent(job_, attempt_, &event);
-  const std::string line = MessageToJsonLine(event);
+  const std::string line = OutputJsonLine(event);
   const std::lock_guard<std::mutex> lock(mutex_);
   std::fprintf(file_, "%s\n", line.c_str());
   std::fflush(file_);

@@ -25,6 +25,7 @@
 #include "engine/train/kept_model.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
+#include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_file.h"
@@ -148,8 +149,8 @@ std::string StopText(const internal::WorkerExitRecord& record) {
     return absl::StrCat("stopped at step ", step, "; the same command continues from there");
   }
   return absl::StrCat("stopped at step ", record.last_step(), " without a checkpoint; the same ",
-                      "command continues from that of step ", step, " and does ", lost,
-                      lost == 1 ? " step" : " steps", " again");
+                      "command continues from that of step ", step, " and does ",
+                      Counted(lost, "step"), " again");
 }
 
 int Finish(const internal::WorkerExitRecord& record) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/model/kv_cache.h"
 #include "engine/platform/torch_status.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -37,9 +38,9 @@ absl::StatusOr<std::vector<int32_t>> GenerateGreedy(Decoder& decoder,
   }
   const int64_t length = static_cast<int64_t>(prompt.size());
   if (length >= config.max_position_embeddings) {
-    return absl::InvalidArgumentError(absl::StrCat("the prompt has ", length,
-                                                   " tokens; the model has ",
-                                                   config.max_position_embeddings, " positions"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the prompt has ", Counted(length, "token"), "; the model has ",
+                     Counted(config.max_position_embeddings, "position")));
   }
   const int64_t limit = std::min(options.max_tokens, config.max_position_embeddings - length);
 

@@ -14,6 +14,7 @@
 #include "engine/formats/finite.h"
 #include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
+#include "proto/base/format.h"
 #include "proto/base/split_mix.h"
 #include "proto/base/status_macros.h"
 
@@ -144,16 +145,17 @@ absl::StatusOr<std::unique_ptr<ParameterSet>> ParameterSet::Create(const ModelCo
 absl::Status ParameterSet::Allocate(int64_t training_size, int64_t frozen_size, at::Device device) {
   const bool is_fp32 = precision_ == Precision::kFp32;
   const int64_t bytes = training_size * (is_fp32 ? 8 : 10) + frozen_size * (is_fp32 ? 4 : 2);
-  return Annotate(
-      CatchTorch([&] {
-        const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
-        flat_master_ = at::zeros({training_size}, options);
-        flat_grad_ = at::zeros({training_size}, options);
-        flat_value_ =
-            is_fp32 ? flat_master_ : at::zeros({training_size}, options.dtype(at::kBFloat16));
-        flat_frozen_ = at::zeros({frozen_size}, options.dtype(compute_dtype()));
-      }),
-      "parameters and gradients of ", num_parameters_, " weights need ", bytes, " bytes");
+  return Annotate(CatchTorch([&] {
+                    const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
+                    flat_master_ = at::zeros({training_size}, options);
+                    flat_grad_ = at::zeros({training_size}, options);
+                    flat_value_ = is_fp32
+                                      ? flat_master_
+                                      : at::zeros({training_size}, options.dtype(at::kBFloat16));
+                    flat_frozen_ = at::zeros({frozen_size}, options.dtype(compute_dtype()));
+                  }),
+                  "parameters and gradients of ", FormatCount(num_parameters_), " weights need ",
+                  FormatBytes(bytes));
 }
 
 void ParameterSet::AddParameter(const WeightSpec& spec, int64_t offset, bool is_frozen) {

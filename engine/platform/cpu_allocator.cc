@@ -16,6 +16,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "proto/base/format.h"
+
 namespace trainerd::engine {
 namespace {
 
@@ -156,14 +158,14 @@ class PoolAllocator final : public c10::Allocator {
     if (bytes == 0) return {nullptr, nullptr, &Free, cpu};
     if (bytes >= kPooledBytes) {
       void* block = Pool().Take(bytes);
-      TORCH_CHECK_WITH(OutOfMemoryError, block != nullptr, "out of memory: cannot allocate ", bytes,
-                       " bytes for a tensor");
+      TORCH_CHECK_WITH(OutOfMemoryError, block != nullptr, "out of memory: cannot allocate ",
+                       FormatBytes(static_cast<int64_t>(bytes)), " for a tensor");
       return {block, block, &Free, cpu};
     }
     void* block = nullptr;
     const int error = ::posix_memalign(&block, kAlignment, bytes);
-    TORCH_CHECK_WITH(OutOfMemoryError, error == 0, "out of memory: cannot allocate ", bytes,
-                     " bytes for a tensor");
+    TORCH_CHECK_WITH(OutOfMemoryError, error == 0, "out of memory: cannot allocate ",
+                     FormatBytes(static_cast<int64_t>(bytes)), " for a tensor");
     return {block, block, &Free, cpu};
   }
 

@@ -19,6 +19,7 @@
 #include "engine/core/run_options.h"
 #include "engine/data/batches/data_loader.h"
 #include "engine/data/prepare.h"
+#include "engine/data/source/sample_prompts.h"
 #include "engine/model/decoder.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
@@ -28,7 +29,6 @@
 #include "engine/optim/optimizer.h"
 #include "engine/platform/run_environment.h"
 #include "engine/train/sample_generator.h"
-#include "engine/train/sample_prompts.h"
 #include "trainerd/internal/worker.pb.h"
 #include "trainerd/v1/checkpoint.pb.h"
 

@@ -30,6 +30,12 @@ std::string FormatCount(int64_t value) {
   return result;
 }
 
+std::string Counted(int64_t count, std::string_view singular, std::string_view plural) {
+  std::string text = FormatCount(count) + " ";
+  if (count == 1) return text.append(singular);
+  return plural.empty() ? text.append(singular).append("s") : text.append(plural);
+}
+
 std::string FormatNumber(double value) {
   if (!std::isfinite(value)) return std::isnan(value) ? "NaN" : (value > 0 ? "inf" : "-inf");
   const double size = std::fabs(value);

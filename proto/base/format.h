@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "absl/time/time.h"
 
@@ -11,6 +12,8 @@ namespace trainerd {
 
 // "12,345".
 std::string FormatCount(int64_t value);
+// A count with its noun: "1 step", "12,345 steps". `plural` is for a noun that takes no "s".
+std::string Counted(int64_t count, std::string_view singular, std::string_view plural = "");
 // Four significant digits: "1.9310", "1.234e-05"; "NaN", "inf".
 std::string FormatNumber(double value);
 // "1.80e-04", "0".

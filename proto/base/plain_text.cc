@@ -7,15 +7,16 @@
 #include "proto/base/utf8.h"
 
 namespace trainerd {
-namespace {
 
-bool IsControl(uint32_t code_point) {
+bool IsControlCharacter(uint32_t code_point) {
   const bool c0_or_c1 = code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
   // Direction overrides and line separators can make a line look like another one.
   const bool direction = (code_point >= 0x202a && code_point <= 0x202e) ||
                          (code_point >= 0x2066 && code_point <= 0x2069);
   return c0_or_c1 || direction || code_point == 0x2028 || code_point == 0x2029;
 }
+
+namespace {
 
 std::string Sanitize(std::string_view text, bool keep_lines) {
   std::string result;
@@ -27,7 +28,7 @@ std::string Sanitize(std::string_view text, bool keep_lines) {
       const uint32_t code_point = DecodeUtf8(text.data() + i, &size);
       if (code_point == '\n' || code_point == '\t') {
         result += keep_lines ? text[i] : ' ';
-      } else if (IsControl(code_point)) {
+      } else if (IsControlCharacter(code_point)) {
         result += '?';
       } else {
         result.append(text.substr(i, size));

@@ -3,10 +3,15 @@
 // colors or reorder what is around them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 namespace trainerd {
+
+// Whether a code point is a control character (C0, C1, DEL), a direction override or a line
+// separator.
+bool IsControlCharacter(uint32_t code_point);
 
 // Replaces control characters (C0, C1, DEL), direction overrides, line separators and bytes that
 // are not UTF-8 by "?", newlines and tabs by a space.

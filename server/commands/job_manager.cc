@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/config/yaml_to_proto.h"
@@ -127,9 +128,9 @@ absl::Status JobManager::CheckQueueLength(Connection& db) {
   if (queued < options_.max_queued_jobs) return absl::OkStatus();
   return WithRetry(
       ErrorWithReason(absl::StatusCode::kResourceExhausted, "QUEUE_FULL",
-                      absl::StrCat(queued,
-                                   " jobs are queued, which is the limit "
-                                   "(max_queued_jobs); submit again when some have ended")),
+                      absl::StrCat(Counted(queued, "job"), queued == 1 ? " is" : " are",
+                                   " queued, which is the limit (max_queued_jobs); submit again "
+                                   "when some have ended")),
       kQueueFullRetry);
 }
 

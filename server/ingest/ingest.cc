@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/job_state.h"
@@ -106,11 +107,11 @@ class Intake {
     const int64_t interval = record_.job.config().checkpoint().every_steps();
     const int64_t since = step - newest_verified_step_;
     if (interval > 0 && since > kStaleIntervals * interval) {
-      RETURN_IF_ERROR(
-          SetCondition({.type = "CheckpointStale",
-                        .active = true,
-                        .reason = "NO_VERIFIED_CHECKPOINT",
-                        .message = absl::StrCat("no verified checkpoint for ", since, " steps")}));
+      RETURN_IF_ERROR(SetCondition(
+          {.type = "CheckpointStale",
+           .active = true,
+           .reason = "NO_VERIFIED_CHECKPOINT",
+           .message = absl::StrCat("no verified checkpoint for ", Counted(since, "step"))}));
     }
     return absl::OkStatus();
   }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/alerts.h"
@@ -182,7 +183,7 @@ std::string StepsLost(const v1::Attempt& attempt, int64_t base_step) {
   const bool clean = attempt.end() == v1::Attempt::COMPLETED;
   return clean || attempt.last_step() == 0 || lost <= 0
              ? ""
-             : absl::StrCat("; ", lost, " steps are lost");
+             : absl::StrCat("; ", Counted(lost, "step"), lost == 1 ? " is lost" : " are lost");
 }
 
 }  // namespace

@@ -67,7 +67,8 @@ ARROWS = {
     "proto/contract/run_dir": ["proto/base", "proto/contract/config", "proto/contract/job"],
 
     "client/main": ["client"],
-    "client/command_line": ["client/commands", "client/view"],
+    "client/command_line": ["client/commands", "client/foreign_commands", "client/view"],
+    "client/foreign_commands": [],
     "client/commands": ["client/preview", "client/net", "client/view"],
     "client/preview": ["client/view"],
     "client/net": ["client/view"],

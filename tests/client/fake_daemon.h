@@ -101,6 +101,8 @@ class FakeTrainer final : public v1::Trainer::Service {
           found != store_->break_stream_after.end())
         break_after = found->second;
       store_->streams.push_back(*request);
+      if (store_->refused_streams-- > 0)
+        return Refuse(grpc::RESOURCE_EXHAUSTED, "60 streams are open", "WATCHERS");
       if (request->after() != "begin" && !request->after().empty())
         at = std::stoul(request->after().substr(1));
       if (static_cast<int>(at) < store_->expired_below && !request->after().empty() &&
@@ -237,6 +239,9 @@ class FakeAdmin final : public v1::Admin::Service {
     const auto found = context->client_metadata().find("authorization");
     if (found != context->client_metadata().end())
       store_->authorization.assign(found->second.data(), found->second.size());
+    if (!store_->accepted_authorization.empty() &&
+        store_->authorization != store_->accepted_authorization)
+      return grpc::Status(grpc::UNAUTHENTICATED, "this address requires a token");
     response->set_version("0.0.7");
     response->set_api_revision(store_->api_revision);
     response->set_pid(42);

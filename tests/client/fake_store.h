@@ -46,11 +46,15 @@ struct FakeStore {
   std::vector<v1::StreamLogsRequest> log_reads;
   std::vector<v1::StopRequest> stops;
   std::string authorization;
+  // If not empty, any other authorization is refused.
+  std::string accepted_authorization;
   int api_revision = kApiRevision;
 
   // The n-th StreamStatus call (from 0) breaks after so many of its events; absent: it does not
   // break.
   std::map<size_t, int> break_stream_after;
+  // So many StreamStatus calls are refused, as by max_watchers.
+  int refused_streams = 0;
   // Called after each event that was sent.
   std::function<void(const v1::Event&)> after_event = [](const v1::Event&) {};
   std::function<grpc::Status(const v1::SubmitJobRequest&, v1::SubmitJobResponse*)> on_submit;

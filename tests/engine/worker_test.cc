@@ -121,7 +121,7 @@ TEST_F(WorkerTest, CtrlCStopsWithACheckpointAndTheSameCommandContinuesToTheSameB
   WriteJob("train: {precision: fp32, batch_size: 2, epochs: 8}\n");
   ASSERT_EQ(Run(Train("whole")), 0) << Err();
   const pid_t pid = Start(Train("stopped"));
-  Await(folder_ / "stopped.jsonl", "\"step\":\"30\"");
+  Await(folder_ / "stopped.jsonl", "\"step\":30,");
   kill(pid, SIGINT);
   ASSERT_EQ(Wait(pid), 3) << Err();
   EXPECT_THAT(Err(), HasSubstr("continues from there"));
@@ -140,7 +140,7 @@ TEST_F(WorkerTest, CtrlCPressedAgainLeavesWithoutACheckpointAndSaysWhatIsDoneAga
   for (int i = 0; i < 20; ++i) {
     const std::string run = absl::StrCat("run", i);
     const pid_t pid = Start(Train(run));
-    Await(folder_ / (run + ".jsonl"), "\"step\":\"13\"");
+    Await(folder_ / (run + ".jsonl"), "\"step\":13,");
     kill(pid, SIGINT);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     kill(pid, SIGINT);
@@ -162,7 +162,7 @@ TEST_F(WorkerTest, KilledInTheMiddleItContinuesFromTheNewestCheckpointAndKeepsOn
       "train: {precision: bf16, batch_size: 2, epochs: 8}\ncheckpoint: {every_steps: 10, "
       "keep_last: 2}\n");
   const pid_t pid = Start(Train("run"));
-  Await(folder_ / "run.jsonl", "\"step\":\"45\"");
+  Await(folder_ / "run.jsonl", "\"step\":45,");
   kill(pid, SIGKILL);
   ASSERT_EQ(Wait(pid), -SIGKILL);
   ASSERT_EQ(Run(Train("run")), 0) << Err();
@@ -211,7 +211,7 @@ TEST_F(WorkerTest, SetOverridesTheJobFileAndJsonLinesGoToStdout) {
 TEST_F(WorkerTest, ASecondWorkerInTheSameRunDirectoryIsRefused) {
   WriteJob("train: {epochs: 2000}\n");
   const pid_t pid = Start(Train("run"));
-  Await(folder_ / "run.jsonl", "\"step\":\"2\"");
+  Await(folder_ / "run.jsonl", "\"step\":2,");
   EXPECT_EQ(Run(Train("run")), 1);
   EXPECT_THAT(Err(), HasSubstr("another trainerd-worker runs in"));
   kill(pid, SIGKILL);

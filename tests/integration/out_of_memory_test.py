@@ -73,7 +73,7 @@ class OutOfMemoryTest(RealWorkerTest):
         error = ended["error"]
         self.assertEqual((ended["state"], error["cause"], error["code"]), ("FAILED", "OUT_OF_MEMORY", "OUT_OF_MEMORY"), error)
         # The requested size, and what to change.
-        self.assertRegex(error["message"], r"cannot allocate [0-9]+ bytes")
+        self.assertRegex(error["message"], r"cannot allocate [0-9.]+ [KMGT]?i?B for a tensor")
         self.assertIn("lower train.batch_size or data.max_length", error["message"])
         # Running again cannot cure it: one attempt, with the worker's own word.
         self.assertEqual(ended["attempt"], 1)

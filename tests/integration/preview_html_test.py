@@ -165,7 +165,7 @@ class PreviewHtmlTest(unittest.TestCase):
 
     def check_counts(self, article, ids, labels):
         trained = sum(label != NOT_TRAINED for label in labels)
-        shown = re.match(r"([\d,]+) tokens, ([\d,]+) trained \((\d+) %\)", article["counts"])
+        shown = re.match(r"([\d,]+) tokens?, ([\d,]+) trained \((\d+) %\)", article["counts"])
         self.assertIsNotNone(shown, article["counts"])
         self.assertEqual([int(number.replace(",", "")) for number in shown.groups()], [len(ids), trained, 100 * trained // len(ids)])
 

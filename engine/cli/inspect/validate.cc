@@ -10,13 +10,14 @@
 #include "engine/data/masking_check.h"
 #include "engine/data/prepare.h"
 #include "engine/data/quick_report.h"
+#include "engine/data/source/sample_prompts.h"
 #include "engine/data/token_range.h"
 #include "engine/data/warm_up.h"
 #include "engine/model/folder/job_model.h"
 #include "engine/text/tokenizer/beyond_embedding.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_file.h"
-#include "proto/contract/config/json_output.h"
+#include "proto/contract/config/output_json.h"
 
 namespace trainerd::engine {
 namespace {
@@ -125,7 +126,16 @@ absl::StatusOr<v1::DataReport> DataReportOf(const v1::JobConfig& config, const J
   return report;
 }
 
-// The findings about the model, then those about the data.
+void CheckPrompts(const v1::SamplesConfig& samples, const std::string& system_prompt,
+                  v1::DataReport* report) {
+  if (samples.prompts().empty()) return;
+  const absl::Status status = ReadSamplePrompts(samples.prompts(), system_prompt).status();
+  if (status.ok()) return;
+  AddFinding("SAMPLE_PROMPTS", /*error=*/true, std::string(status.message()), samples.prompts(),
+             report);
+}
+
+// The findings about the model, then those about the prompts and the data.
 absl::StatusOr<v1::DataReport> Report(const v1::JobConfig& config, const ValidateOptions& options) {
   const JobModel model = OpenJobModel(
       config, {.weights_folder = WeightsFolder(config), .head_check = HeadCheck::kSample});
@@ -134,6 +144,7 @@ absl::StatusOr<v1::DataReport> Report(const v1::JobConfig& config, const Validat
   report.clear_findings();
   for (const ModelFinding& finding : model.findings)
     AddFinding(finding.code, !finding.status.ok(), finding.message, finding.place, &report);
+  CheckPrompts(config.samples(), config.data().system_prompt(), &report);
   report.mutable_findings()->MergeFrom(data.findings());
   return report;
 }
@@ -144,7 +155,7 @@ absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out)
   ASSIGN_OR_RETURN(const v1::ResolvedJobConfig job,
                    ReadResolvedJob({.path = options.job_file, .home_dir = options.home_dir}));
   ASSIGN_OR_RETURN(const v1::DataReport report, Report(job.config(), options));
-  std::fprintf(out, "%s\n", MessageToJsonPretty(report).c_str());
+  std::fprintf(out, "%s\n", JsonText(OutputJson(report), /*pretty=*/true).c_str());
   return !HasErrors(report);
 }
 

@@ -47,10 +47,20 @@ absl::Status Keep(AttemptContext& context, const JobModel& model, bool is_untied
   return absl::OkStatus();
 }
 
+absl::Status ReadPrompts(AttemptContext& context) {
+  absl::StatusOr<std::vector<SamplePrompt>> prompts =
+      ReadSamplePrompts(context.config.samples().prompts(), context.config.data().system_prompt());
+  if (!prompts.ok()) {
+    return WithCause(prompts.status(),
+                     {.code = "SAMPLE_PROMPTS", .cause = v1::JobError::USER, .retryable = false});
+  }
+  context.prompts = *std::move(prompts);
+  return absl::OkStatus();
+}
+
 absl::Status OpenSamples(AttemptContext& context) {
   if (context.config.samples().prompts().empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(context.prompts, ReadSamplePrompts(context.config.samples().prompts(),
-                                                      context.config.data().system_prompt()));
+  RETURN_IF_ERROR(ReadPrompts(context));
   ASSIGN_OR_RETURN(
       context.sample_generator,
       SampleGenerator::Create(KeptModelFolder(context.spec.run_dir()), *context.text.tokenizer,

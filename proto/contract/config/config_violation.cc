@@ -15,6 +15,14 @@ constexpr size_t kMaxQuotedBytes = 80;
 
 std::string ViolationText(const ConfigViolation& violation, const std::string& file) {
   std::string text;
+  if (!violation.set.empty()) {
+    const std::string set = Quoted(violation.set);
+    absl::StrAppend(&text, "--set ", set.substr(1, set.size() - 2), ": ");
+    // The option begins with the path.
+    const bool named = absl::StartsWith(violation.set, violation.path) ||
+                       absl::StartsWith(violation.message, violation.path);
+    return absl::StrCat(text, named ? "" : violation.path + ": ", violation.message);
+  }
   if (!file.empty()) absl::StrAppend(&text, file, ":");
   if (violation.line > 0) absl::StrAppend(&text, file.empty() ? "line " : "", violation.line, ":");
   if (!text.empty()) text += " ";
@@ -25,19 +33,18 @@ std::string ViolationText(const ConfigViolation& violation, const std::string& f
   return text;
 }
 
-// What encloses `path`: data.train[0].path → data.train[0] → data.train → data → "".
-std::string Enclosing(const std::string& path) {
+}  // namespace
+
+std::string EnclosingPath(const std::string& path) {
   const size_t end = path.find_last_of(".[");
   return end == std::string::npos ? "" : path.substr(0, end);
 }
-
-}  // namespace
 
 void AttachLines(const std::map<std::string, int>& lines,
                  std::vector<ConfigViolation>* violations) {
   for (ConfigViolation& violation : *violations) {
     for (std::string path = violation.path; violation.line == 0 && !path.empty();
-         path = Enclosing(path)) {
+         path = EnclosingPath(path)) {
       const auto found = lines.find(path);
       if (found != lines.end()) violation.line = found->second;
     }

@@ -10,19 +10,27 @@
 
 namespace trainerd {
 
-// One fault of a configuration. path is dotted with [i] for list elements; line is 1-based, 0 = not
-// from a file.
+// One fault of a configuration.
 struct ConfigViolation {
+  // Dotted, with [i] for list elements.
   std::string path;
-  std::string message;  // what is wrong, the value, the nearest valid key or the allowed values
+  // What is wrong, the value, the nearest valid key or the allowed values.
+  std::string message;
+  // From 1; 0 = the value is not from a file.
   int line = 0;
+  // The PATH=VALUE of --set that gave the value; empty = another source.
+  std::string set;
 };
+
+// What encloses `path`: data.train[0].path → data.train[0] → data.train → data → "".
+std::string EnclosingPath(const std::string& path);
 
 // Gives each violation without a line that of its path, or of the nearest enclosing section that
 // the file has.
 void AttachLines(const std::map<std::string, int>& lines, std::vector<ConfigViolation>* violations);
 
-// `file:line: path: message` lines, without file or line where unknown.
+// `file:line: path: message` lines, without file or line where unknown. A fault of --set names that
+// option in place of the file: `--set PATH=VALUE: message`.
 std::string ViolationsText(const std::vector<ConfigViolation>& violations,
                            const std::string& file = "");
 

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "proto/base/format.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/knob_rules.h"
@@ -177,7 +178,7 @@ void CheckTraining(const v1::JobConfig& config, Violations* violations) {
   if (config.train().has_max_steps() && warmup > 0 && warmup >= config.train().max_steps()) {
     violations->push_back(
         {"schedule.warmup_steps",
-         absl::StrCat(warmup, " steps of warm-up do not end before train.max_steps ",
+         absl::StrCat(Counted(warmup, "step"), " of warm-up do not end before train.max_steps ",
                       config.train().max_steps(), "; lower it or raise max_steps")});
   }
   const bool has_validation =

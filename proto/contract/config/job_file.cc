@@ -41,13 +41,20 @@ absl::Status ApplySet(const std::string& set, JobFile* job) {
     return absl::InvalidArgumentError(
         absl::StrCat("--set ", set, " is not PATH=VALUE; write for example train.max_steps=20"));
   }
-  YamlResult result = SetField(set.substr(0, equals), set.substr(equals + 1), &job->config);
+  const std::string path = set.substr(0, equals);
+  YamlResult result = SetField(path, set.substr(equals + 1), &job->config);
   for (ConfigViolation& violation : result.violations) {
-    absl::StrAppend(&violation.message, " (in --set ", set, ")");
+    violation.set = set;
     job->violations.push_back(std::move(violation));
   }
-  // The file's value was replaced, so its line is not where the value is.
-  for (const std::string& path : result.given) job->lines.erase(path);
+  if (result.given.empty()) return absl::OkStatus();
+  // The file's values were replaced, so their lines are not where the values are. A group keeps the
+  // keys that the option does not name.
+  for (const std::string& given : result.given) {
+    std::erase_if(job->lines, [&](const auto& line) { return IsWithin(line.first, given); });
+    job->sets[given] = set;
+  }
+  job->sets[path] = set;
   return absl::OkStatus();
 }
 
@@ -57,7 +64,7 @@ void Resolve(const std::string& default_name, JobFile* job) {
   std::vector<ConfigViolation> found;
   job->resolved =
       ResolveJobConfig(job->config, {.now = absl::Now(), .default_name = default_name}, &found);
-  AttachLines(job->lines, &found);
+  AttachOrigins(*job, &found);
   const std::vector<ConfigViolation> unread = job->violations;
   for (ConfigViolation& violation : found) {
     bool known = false;
@@ -68,13 +75,33 @@ void Resolve(const std::string& default_name, JobFile* job) {
   }
 }
 
+// What to do about a job file that cannot be read.
+std::string JobFileAdvice(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return "name the YAML file in this folder";
+  if (fs::exists(path, error)) return "check that you may read it";
+  std::vector<std::string> names;
+  for (fs::directory_iterator entry(path.parent_path(), error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string extension = entry->path().extension().string();
+    if (extension == ".yaml" || extension == ".yml")
+      names.push_back(entry->path().filename().string());
+  }
+  if (error) return "check the path";
+  const std::string nearest = NearestWord(path.filename().string(), names);
+  if (!nearest.empty()) return absl::StrCat("did you mean \"", nearest, "\"?");
+  return names.size() == 1 ? absl::StrCat("the only YAML file of the folder is ", names[0])
+                           : "check the path; relative paths start in the current folder";
+}
+
 // Reads the file into `job`. False: nothing in it could be read, so its values are unknown.
 absl::StatusOr<bool> ReadFileInto(const fs::path& path, JobFile* job) {
   job->absolute_path = path.lexically_normal().string();
   absl::StatusOr<std::string> text = ReadFile(job->absolute_path);
   if (!text.ok()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("cannot read the job file: ", text.status().message()));
+        absl::StrCat("cannot read the job file: ", text.status().message(), "; ",
+                     JobFileAdvice(job->absolute_path)));
   }
   YamlResult result = YamlToMessage(*text, &job->config);
   job->lines = std::move(result.lines);
@@ -106,6 +133,19 @@ absl::StatusOr<JobFile> ReadJobFile(const JobFileOptions& options) {
   Resolve(name, &job);
   if (!options.path.empty() && !job.config.has_name()) job.config.set_name(name);
   return job;
+}
+
+void AttachOrigins(const JobFile& job, std::vector<ConfigViolation>* violations) {
+  for (ConfigViolation& violation : *violations) {
+    if (violation.line > 0 || !violation.set.empty()) continue;
+    for (std::string path = violation.path; !path.empty(); path = EnclosingPath(path)) {
+      const auto set = job.sets.find(path);
+      const auto line = job.lines.find(path);
+      if (set != job.sets.end()) violation.set = set->second;
+      if (set == job.sets.end() && line != job.lines.end()) violation.line = line->second;
+      if (set != job.sets.end() || line != job.lines.end()) break;
+    }
+  }
 }
 
 absl::StatusOr<v1::ResolvedJobConfig> ReadResolvedJob(const JobFileOptions& options) {

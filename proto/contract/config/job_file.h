@@ -42,6 +42,8 @@ struct JobFile {
   v1::ResolvedJobConfig resolved;
   // Field path → line in the file.
   std::map<std::string, int> lines;
+  // Field path → the PATH=VALUE of --set that set it.
+  std::map<std::string, std::string> sets;
   // Every violation that can be found without the data and the daemon.
   std::vector<ConfigViolation> violations;
 };
@@ -50,6 +52,10 @@ struct JobFile {
 // YAML, that is the only violation.
 // Errors: InvalidArgument if the file cannot be read, or an element of `sets` has no "=".
 absl::StatusOr<JobFile> ReadJobFile(const JobFileOptions& options);
+
+// Gives each violation without a line the line or the --set that its value is from: that of its
+// path, or of the nearest enclosing section.
+void AttachOrigins(const JobFile& job, std::vector<ConfigViolation>* violations);
 
 // The resolved configuration of a job file. Errors: those of ReadJobFile; InvalidArgument with one
 // line `file:line: path: message` per violation.

@@ -53,11 +53,12 @@ std::string TypeUrl(const Message& message) {
   return absl::StrCat(kTypeUrlPrefix, "/", message.GetTypeName());
 }
 
-std::string ToJson(const Message& message, bool pretty) {
+}  // namespace
+
+std::string MessageToJsonLine(const Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   options.always_print_primitive_fields = false;
-  options.add_whitespace = pretty;
   std::string json;
   if (google::protobuf::util::BinaryToJsonString(Resolver(), TypeUrl(message),
                                                  message.SerializeAsString(), &json, options)
@@ -66,12 +67,6 @@ std::string ToJson(const Message& message, bool pretty) {
   // A time outside the years 1 to 9999, from a faulty peer.
   return absl::StrCat("{\"unprintable\":\"", message.GetTypeName(), "\"}");
 }
-
-}  // namespace
-
-std::string MessageToJsonLine(const Message& message) { return ToJson(message, /*pretty=*/false); }
-
-std::string MessageToJsonPretty(const Message& message) { return ToJson(message, /*pretty=*/true); }
 
 absl::Status JsonToMessage(const std::string& json, Message* message) {
   std::string binary;

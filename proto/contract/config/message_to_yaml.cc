@@ -62,13 +62,23 @@ std::string TextValue(const std::string& text) {
   return IsPlainText(text) ? text : QuotedText(text);
 }
 
+// A number in the form that YAML 1.1 reads as one (PyYAML takes 2e-05 for text): 2.0e-05.
+std::string NumberValue(const std::string& text) {
+  const size_t exponent = text.find('e');
+  if (exponent == std::string::npos || text.find('.') != std::string::npos) return text;
+  return absl::StrCat(text.substr(0, exponent), ".0", text.substr(exponent));
+}
+
 std::string ScalarValue(const Message& message, const FieldDescriptor& field, int index) {
   const std::string text = ScalarText(message, field, index);
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING ||
       field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM)
     return TextValue(text);
   // Without quotes, some YAML readers turn a timestamp into their own type.
-  return IsTimestampField(field) ? QuotedText(text) : text;
+  if (IsTimestampField(field)) return QuotedText(text);
+  const bool real = field.cpp_type() == FieldDescriptor::CPPTYPE_DOUBLE ||
+                    field.cpp_type() == FieldDescriptor::CPPTYPE_FLOAT;
+  return real ? NumberValue(text) : text;
 }
 
 class Writer {

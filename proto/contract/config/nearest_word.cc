@@ -12,13 +12,6 @@ namespace {
 // Keys are short; a longer word is no misspelling of one.
 constexpr size_t kMaxWordBytes = 64;
 
-std::string Folded(std::string_view word) {
-  std::string folded;
-  for (const char c : word)
-    folded.push_back(c == '-' ? '_' : absl::ascii_tolower(static_cast<unsigned char>(c)));
-  return folded;
-}
-
 size_t EditDistance(const std::string& a, const std::string& b) {
   std::vector<size_t> before_last(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) last[j] = j;
@@ -38,13 +31,20 @@ size_t EditDistance(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+std::string FoldedWord(std::string_view word) {
+  std::string folded;
+  for (const char c : word)
+    folded.push_back(c == '-' ? '_' : absl::ascii_tolower(static_cast<unsigned char>(c)));
+  return folded;
+}
+
 std::string NearestWord(std::string_view word, const std::vector<std::string>& candidates) {
   if (word.empty() || word.size() > kMaxWordBytes) return "";
-  const std::string lowered = Folded(word);
+  const std::string lowered = FoldedWord(word);
   size_t best_distance = std::max<size_t>(1, lowered.size() / 3) + 1;
   std::string best;
   for (const std::string& candidate : candidates) {
-    const size_t distance = EditDistance(lowered, Folded(candidate));
+    const size_t distance = EditDistance(lowered, FoldedWord(candidate));
     if (distance < best_distance) {
       best_distance = distance;
       best = candidate;

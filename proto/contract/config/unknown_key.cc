@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// First the nearest key of the section, then the same key in another section, else all keys.
+// First the keys of other tools, which are known words; then the nearest key of the section, then
+// the same key in another section, else all keys.
 #include "proto/contract/config/unknown_key.h"
 
 #include <vector>
@@ -9,7 +10,9 @@
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/config_violation.h"
 #include "proto/contract/config/field_text.h"
+#include "proto/contract/config/foreign_keys.h"
 #include "proto/contract/config/nearest_word.h"
+#include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd {
 namespace {
@@ -43,17 +46,21 @@ std::string FindKey(const Descriptor& descriptor, const std::string& section,
 
 }  // namespace
 
-std::string UnknownKeyMessage(const std::string& key, const Descriptor& section,
-                              const std::string& section_path, const Descriptor& root) {
-  std::string message =
-      absl::StrCat("unknown key ", Quoted(key),
-                   section_path.empty() ? " at the top level" : " in " + section_path);
-  std::string nearest = NearestWord(key, KeysOf(section));
-  if (nearest.empty()) nearest = FindKey(root, "", key);
+std::string UnknownKeyMessage(const UnknownKey& unknown, bool list_keys, bool* listed) {
+  *listed = false;
+  const std::string message = absl::StrCat(
+      "unknown key ", Quoted(unknown.key),
+      unknown.section_path.empty() ? " at the top level" : " in ", unknown.section_path);
+  const bool job_file = &unknown.root == v1::JobConfig::descriptor();
+  const ForeignKeys* foreign = job_file ? FindForeignKey(unknown.key) : nullptr;
+  if (foreign != nullptr) return absl::StrCat(message, "; ", ForeignKeyAdvice(*foreign));
+  std::string nearest = NearestWord(unknown.key, KeysOf(unknown.section));
+  if (nearest.empty()) nearest = FindKey(unknown.root, "", unknown.key);
   if (!nearest.empty()) return absl::StrCat(message, "; did you mean \"", nearest, "\"?");
   constexpr int kMaxListedKeys = 20;
-  if (section.field_count() > kMaxListedKeys) return message;
-  return absl::StrCat(message, "; the keys are ", absl::StrJoin(KeysOf(section), ", "));
+  *listed = list_keys && unknown.section.field_count() <= kMaxListedKeys;
+  if (!*listed) return message;
+  return absl::StrCat(message, "; the keys are ", absl::StrJoin(KeysOf(unknown.section), ", "));
 }
 
 }  // namespace trainerd

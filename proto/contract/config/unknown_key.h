@@ -8,11 +8,19 @@
 
 namespace trainerd {
 
-// `unknown key "lerning_rate" in optimizer; did you mean "learning_rate"?`. `section` is the
-// message that lacks the key, at `section_path`; a key that stands elsewhere below `root` is named
-// with its path.
-std::string UnknownKeyMessage(const std::string& key, const google::protobuf::Descriptor& section,
-                              const std::string& section_path,
-                              const google::protobuf::Descriptor& root);
+struct UnknownKey {
+  std::string key;
+  // The message that lacks the key, at `section_path`.
+  const google::protobuf::Descriptor& section;
+  std::string section_path;
+  // The configuration that the section belongs to.
+  const google::protobuf::Descriptor& root;
+};
+
+// `unknown key "lerning_rate" in optimizer; did you mean "learning_rate"?`. A key of another
+// section is named with its path. In a job file, a key of another tool is answered with
+// foreign_keys.h. Without such advice, the keys of the section follow if `list_keys`; *listed
+// returns whether they did.
+std::string UnknownKeyMessage(const UnknownKey& unknown, bool list_keys, bool* listed);
 
 }  // namespace trainerd

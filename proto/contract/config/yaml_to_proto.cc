@@ -68,6 +68,15 @@ class NodeReader {
     result_.violations.push_back({path, std::move(message), node == nullptr ? 0 : LineOf(*node)});
   }
 
+  void ReportUnknown(const UnknownKey& unknown, const YAML::Node* node) {
+    // The valid keys of a section are listed once.
+    const bool list_keys = listed_.count(unknown.section_path) == 0;
+    bool listed = false;
+    const std::string message = UnknownKeyMessage(unknown, list_keys, &listed);
+    if (listed) listed_.insert(unknown.section_path);
+    Fault(node, JoinPath(unknown.section_path, unknown.key), message);
+  }
+
   void ReadGroup(const YAML::Node& node, const std::string& path, int depth, Message* message) {
     if (!Enter(node, path, depth) || node.IsNull()) return;
     if (!node.IsMap()) {
@@ -82,7 +91,7 @@ class NodeReader {
       const FieldDescriptor* field = descriptor.FindFieldByName(key);
       const std::string field_path = JoinPath(path, key);
       if (field == nullptr) {
-        Fault(&pair.first, field_path, UnknownKeyMessage(key, descriptor, path, root_));
+        ReportUnknown({key, descriptor, path, root_}, &pair.first);
         continue;
       }
       Remember(pair.first, field_path);
@@ -234,15 +243,27 @@ class NodeReader {
   const Descriptor& root_;
   const bool with_lines_;
   YamlResult& result_;
+  // Sections whose keys a violation lists.
+  std::set<std::string> listed_;
   int values_ = 0;
 };
+
+// What to check in a text that is not YAML: a whole file, or the value of --set.
+std::string YamlAdvice(std::string_view yaml, bool is_file) {
+  if (!is_file) return "write a value with spaces or brackets as '\"text\"'";
+  if (yaml.find('\t') != std::string_view::npos) return "indent with spaces, not with tabs";
+  return "check the indentation, the space behind each colon, closing brackets and quotes, and "
+         "quote texts that contain \": \" or \"#\"";
+}
 
 // The one document of `yaml`; nullopt with a violation when it cannot be read.
 std::optional<YAML::Node> Parse(std::string_view yaml, const std::string& path,
                                 YamlResult* result) {
   if (yaml.size() > kMaxYamlBytes) {
     result->violations.push_back(
-        {path, absl::StrCat("the file has ", yaml.size(), " bytes, more than ", kMaxYamlBytes), 0});
+        {path,
+         absl::StrCat("the file has ", yaml.size(), " bytes, more than ", kMaxYamlBytes, " bytes"),
+         0});
     return std::nullopt;
   }
   try {
@@ -253,8 +274,10 @@ std::optional<YAML::Node> Parse(std::string_view yaml, const std::string& path,
         {path, absl::StrCat("the file has ", documents.size(), " documents (---), expected one"),
          documents[1].Mark().line + 1});
   } catch (const YAML::Exception& error) {
-    result->violations.push_back({path, absl::StrCat("cannot be read as YAML: ", error.msg),
-                                  error.mark.is_null() ? 0 : error.mark.line + 1});
+    result->violations.push_back(
+        {path,
+         absl::StrCat("cannot be read as YAML: ", error.msg, "; ", YamlAdvice(yaml, path.empty())),
+         error.mark.is_null() ? 0 : error.mark.line + 1});
   }
   return std::nullopt;
 }
@@ -295,9 +318,9 @@ class FieldSetter {
         return reader.Fault(nullptr, path_, "is not a dotted path such as train.max_steps");
       const FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(step->key);
       if (field == nullptr) {
-        return reader.Fault(nullptr, JoinPath(section, step->key),
-                            UnknownKeyMessage(step->key, *message->GetDescriptor(), section,
-                                              *root->GetDescriptor()));
+        return reader.ReportUnknown(
+            {step->key, *message->GetDescriptor(), section, *root->GetDescriptor()},
+            /*node=*/nullptr);
       }
       section = JoinPath(section, step->key);
       if (field->is_map() && !rest.empty())

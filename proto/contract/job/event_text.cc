@@ -51,8 +51,9 @@ std::string Describe(const v1::Metrics& metrics) {
 
 std::string Describe(const v1::EvalResult& eval) {
   return absl::StrCat("step ", eval.step(), "  ", eval.set(), " loss ",
-                      eval.has_loss() ? FormatNumber(eval.loss()) : "-", "  ", eval.target_tokens(),
-                      " target tokens in ", FormatNumber(eval.seconds()), " s");
+                      eval.has_loss() ? FormatNumber(eval.loss()) : "-", "  ",
+                      Counted(eval.target_tokens(), "target token"), " in ",
+                      FormatNumber(eval.seconds()), " s");
 }
 
 std::string Describe(const v1::CheckpointEvent& event) {
@@ -87,9 +88,12 @@ std::string Describe(const v1::Attempt& attempt) {
   std::string text =
       absl::StrCat("attempt ", attempt.number(), " ended: ", v1::Attempt::End_Name(attempt.end()));
   if (attempt.last_step() > 0)
-    absl::StrAppend(&text, ", steps ", attempt.first_step(), " to ", attempt.last_step());
-  if (!attempt.error().code().empty())
-    absl::StrAppend(&text, ", ", attempt.error().code(), ": ", attempt.error().message());
+    absl::StrAppend(
+        &text, attempt.first_step() == attempt.last_step()
+                   ? absl::StrCat(", step ", attempt.last_step())
+                   : absl::StrCat(", steps ", attempt.first_step(), " to ", attempt.last_step()));
+  // The message is that of the change of state that follows.
+  if (!attempt.error().code().empty()) absl::StrAppend(&text, ", ", attempt.error().code());
   return text;
 }
 
@@ -117,23 +121,24 @@ std::string Describe(const v1::Alert& alert) {
 }
 
 std::string Describe(const v1::DataReport& report) {
-  std::string text =
-      absl::StrCat(report.trained_examples(), " of ", report.examples(), " examples train");
-  if (report.rows() > 0) absl::StrAppend(&text, ", ", report.rows(), " sequences");
+  std::string text = absl::StrCat("trains on ", FormatCount(report.trained_examples()), " of ",
+                                  Counted(report.examples(), "example"));
+  if (report.rows() > 0) absl::StrAppend(&text, ", ", Counted(report.rows(), "sequence"));
   if (report.has_fill()) absl::StrAppend(&text, " filled to ", FormatPercent(report.fill()));
-  if (report.has_total_steps()) absl::StrAppend(&text, ", ", report.total_steps(), " steps");
+  if (report.has_total_steps()) absl::StrAppend(&text, ", ", Counted(report.total_steps(), "step"));
   return text;
 }
 
 std::string Describe(const v1::MaskingReport& report) {
   return absl::StrCat(FormatPercent(report.trained_fraction()), " of the tokens of ",
-                      report.sampled_rows(), " sampled sequences carry loss");
+                      Counted(report.sampled_rows(), "sampled sequence"), " carry loss");
 }
 
 std::string Describe(const v1::RunSummary& summary) {
-  std::string text = absl::StrCat(summary.steps(), " steps, ", summary.tokens(), " tokens (",
-                                  summary.target_tokens(), " target) in ",
-                                  FormatSpan(absl::Seconds(summary.train_seconds())));
+  std::string text =
+      absl::StrCat(Counted(summary.steps(), "step"), ", ", Counted(summary.tokens(), "token"), " (",
+                   FormatCount(summary.target_tokens()), " target) in ",
+                   FormatSpan(absl::Seconds(summary.train_seconds())));
   if (summary.has_last_loss())
     absl::StrAppend(&text, ", last loss ", FormatNumber(summary.last_loss()));
   absl::StrAppend(&text, ", model in ",

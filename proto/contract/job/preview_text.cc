@@ -54,7 +54,7 @@ TrainingCounts CountTraining(const PreviewItem& item) {
 }
 
 std::string CountsText(const TrainingCounts& counts) {
-  return absl::StrCat(FormatCount(counts.tokens), " tokens, ", FormatCount(counts.trained),
+  return absl::StrCat(Counted(counts.tokens, "token"), ", ", FormatCount(counts.trained),
                       " trained (", FormatPercent(counts.trained_share()), ")");
 }
 

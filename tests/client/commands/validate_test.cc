@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/client/fake_daemon.h"
 
 namespace trainerd::client {
@@ -56,7 +58,7 @@ TEST_F(ValidateTest, RunsInspectWithoutADaemonAndListsWhatIsNotChecked) {
   EXPECT_THAT(result.out, HasSubstr("only the beginning and end of each file were read"));
   EXPECT_EQ(Calls(), "validate --job " + folder_.path() + "/job.yaml --quick\n");
   const RunResult json = Run({"validate", "job.yaml", "-o", "jsonl"});
-  EXPECT_THAT(json.out, HasSubstr("{\"examples\":\"7\""));
+  EXPECT_THAT(json.out, HasSubstr("{\"examples\":7,"));
 }
 
 TEST_F(ValidateTest, FullReadsAllDataInOneRunOfInspect) {
@@ -74,7 +76,10 @@ TEST_F(ValidateTest, FullReadsAllDataInOneRunOfInspect) {
   EXPECT_EQ(Calls(), "validate --job " + folder_.path() + "/job.yaml\n");
   const RunResult json = Run({"validate", "--full", "job.yaml", "-o", "jsonl"});
   EXPECT_EQ(json.code, kUsage);
-  EXPECT_THAT(json.out, HasSubstr("{\"examples\":\"8\",\"findings\":[{\"code\":\"MODEL_FOLDER\""));
+  const auto report = nlohmann::json::parse(json.out);
+  EXPECT_EQ(report["examples"], 8);
+  EXPECT_EQ(report["findings"][0]["code"], "MODEL_FOLDER");
+  EXPECT_EQ(report["findings"][0]["count"], 1);
   EXPECT_THAT(json.out, HasSubstr("BAD_JSON"));
 }
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <thread>
+
 #include "client/net/status_watch.h"
 #include "tests/client/fake_daemon.h"
 
@@ -33,9 +35,9 @@ class WatchTest : public ::testing::Test {
     std::string seqs;
     std::istringstream lines(jsonl);
     for (std::string line; std::getline(lines, line);) {
-      const size_t at = line.find("\"seq\":\"");
+      const size_t at = line.find("\"seq\":");
       EXPECT_NE(at, std::string::npos) << line;
-      seqs += line.substr(at + 7, line.find('"', at + 7) - at - 7) + " ";
+      seqs += line.substr(at + 6, line.find(',', at) - at - 6) + " ";
     }
     return seqs;
   }
@@ -67,6 +69,17 @@ TEST_F(WatchTest, ReturnsTheExitCodeOfTheEnd) {
     store_.jobs[0].set_state(state);
     EXPECT_EQ(Trainctl(folder_.path(), {"watch", "4f"}).code, kJobStopped);
   }
+}
+
+TEST_F(WatchTest, PrintsTheErrorOnceIfTheEventsHaveIt) {
+  AddEndedJob(v1::Job::FAILED, 1);
+  store_.events.back().mutable_state_changed()->mutable_error()->set_code("WORKER_CRASHED");
+  store_.events.back().mutable_state_changed()->mutable_error()->set_message("signal 11");
+  Start();
+  const RunResult result = Trainctl(folder_.path(), {"watch", "4f", "--after", "begin"});
+  EXPECT_THAT(result.out, HasSubstr("FAILED (WORKER_CRASHED: signal 11)"));
+  EXPECT_THAT(result.err, HasSubstr("jobs/4f0123456789 failed\n"));
+  EXPECT_THAT(result.err, Not(HasSubstr("signal 11")));
 }
 
 TEST_F(WatchTest, ReconnectsByCursorWithoutGapsOrRepeats) {
@@ -181,6 +194,25 @@ TEST_F(WatchTest, ReportsThatTheJobKeepsRunningAfterCtrlC) {
   EXPECT_EQ(SeqsOf(buffer.str()), "1 2 ");
   EXPECT_EQ(store_.jobs[0].state(), v1::Job::RUNNING);
   EXPECT_TRUE(store_.stops.empty());
+}
+
+TEST_F(WatchTest, NamesWhatAPausedJobWaitsFor) {
+  v1::Job& job = store_.AddJob("4f0123456789", "sft", v1::Job::PAUSED);
+  job.set_desired_state(v1::Job::DESIRED_PAUSE);
+  store_.after_event = [&](const v1::Event&) { kill(getpid(), SIGINT); };
+  Start();
+  std::thread resumes([&] {
+    while (true) {
+      const std::lock_guard lock(store_.mutex);
+      if (!store_.streams.empty()) break;
+    }
+    const std::lock_guard lock(store_.mutex);
+    store_.AddStateChange(kJob, v1::Job::PAUSED, v1::Job::QUEUED);
+  });
+  const RunResult result = Trainctl(folder_.path(), {"watch", "4f"});
+  resumes.join();
+  EXPECT_THAT(result.err, HasSubstr("trainctl: jobs/4f0123456789 is PAUSED and waits for `trainctl "
+                                    "resume 4f0123456789`\n"));
 }
 
 TEST_F(WatchTest, WatchesAllJobsWithoutAJob) {

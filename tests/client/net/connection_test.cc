@@ -132,6 +132,27 @@ TEST(ConnectionTest, SendsTheTokenOfTheFileOverTcp) {
               HasSubstr("is empty"));
 }
 
+TEST(ConnectionTest, NamesTheSourceOfARefusedToken) {
+  const TempDir folder;
+  folder.Write("token", "old");
+  folder.Write("other", "older");
+  FakeStore store;
+  store.accepted_authorization = "Bearer new";
+  const FakeDaemon daemon(&store, "127.0.0.1:0");
+  const std::string address = "127.0.0.1:" + std::to_string(daemon.port());
+  RunResult result = Trainctl(folder.path(), {"--address", address, "ls"});
+  EXPECT_EQ(result.code, kRefused);
+  EXPECT_EQ(result.err,
+            "trainctl: the daemon at " + address + " refused the token of " + folder.path() +
+                "/token (the default state directory); set --token-file or TRAINERD_TOKEN_FILE to "
+                "the file `token` in the state directory of that daemon\n");
+  result = Trainctl(folder.path(), {"--address", address, "--token-file", "other", "version"});
+  EXPECT_THAT(result.err, HasSubstr("/other (--token-file); set"));
+  result = Trainctl(folder.path(), {"--address", address, "ls"},
+                    [](Environment* env) { env->token_file = "other"; });
+  EXPECT_THAT(result.err, HasSubstr("/other (TRAINERD_TOKEN_FILE); set"));
+}
+
 TEST(ConnectionTest, RefusesMalformedAddresses) {
   const TempDir folder;
   for (const char* address : {"localhost", "host:port", "host:99999", "unix:"}) {
@@ -171,9 +192,7 @@ TEST(StatusDetailsTest, ReadsCodesReasonsAndDelays) {
   AttachDetails(details.SerializeAsString(), &status);
   EXPECT_EQ(Reason(status), "QUEUE_FULL");
   EXPECT_EQ(RetryDelay(status), absl::Seconds(3));
-  std::ostringstream err;
-  EXPECT_EQ(PrintError(status, err), kRefused);
-  EXPECT_EQ(err.str(), "trainctl: the queue is full\ntrainctl: try again in 3s\n");
+  EXPECT_EQ(ExitCodeOf(status), kRefused);
   EXPECT_EQ(ExitCodeOf(absl::InvalidArgumentError("")), kUsage);
   EXPECT_EQ(ExitCodeOf(absl::UnavailableError("")), kUnreachable);
   EXPECT_EQ(ExitCodeOf(absl::DeadlineExceededError("")), kTimeout);

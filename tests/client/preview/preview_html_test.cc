@@ -122,7 +122,7 @@ TEST(PreviewHtmlTest, CountsSkippedItemsSeparately) {
                               "tokens, 1 trained (33 %) · <span class=\"why\">skipped in "
                               "training: too long</span></p>"));
   EXPECT_THAT(Page({.extent = "e", .items = {Item("a", {})}}),
-              HasSubstr("<p>e: 1 tokens, 0 trained (0 %)</p>"));
+              HasSubstr("<p>e: 1 token, 0 trained (0 %)</p>"));
 }
 
 TEST(PreviewHtmlTest, GroupsDocumentsByPackedSequence) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "client/view/event_text.h"
@@ -12,6 +13,7 @@
 #include "client/view/text_width.h"
 #include "proto/contract/job/event_text.h"
 #include "trainerd/v1/event.pb.h"
+#include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::client {
 namespace {
@@ -55,7 +57,7 @@ TEST(OutputTest, PrintsAnyMessageAsYaml) {
             "    train:\n"
             "      - path: \"/a\\nb\"\n"
             "  optimizer:\n"
-            "    learning_rate: 2e-05\n"
+            "    learning_rate: 2.0e-05\n"
             "config_digest: \"01ff\"\n"
             "state: RUNNING\n"
             "conditions:\n"
@@ -69,7 +71,28 @@ TEST(OutputTest, PrintsProtoNamesAsJson) {
   event.mutable_metrics()->set_target_tokens(5);
   std::ostringstream out;
   PrintMessage(event, OutputForm::kJsonl, out);
-  EXPECT_EQ(out.str(), "{\"seq\":\"17\",\"metrics\":{\"target_tokens\":\"5\"}}\n");
+  EXPECT_EQ(out.str(), "{\"seq\":17,\"metrics\":{\"target_tokens\":5}}\n");
+}
+
+TEST(OutputTest, JsonNamesTheFinalModelOfAJobThatSucceeded) {
+  v1::ListJobsResponse response;
+  v1::Job& to_output = *response.add_jobs();
+  to_output.set_state(v1::Job::SUCCEEDED);
+  to_output.set_run_dir("/state/runs/a");
+  to_output.mutable_config()->mutable_output()->set_path("/models/a");
+  v1::Job& in_run_dir = *response.add_jobs();
+  in_run_dir.set_state(v1::Job::SUCCEEDED);
+  in_run_dir.set_run_dir("/state/runs/b");
+  response.add_jobs()->set_state(v1::Job::FAILED);
+  std::ostringstream out;
+  PrintMessage(response, OutputForm::kJson, out);
+  const auto list = nlohmann::json::parse(out.str());
+  EXPECT_EQ(list["jobs"][0]["final_path"], "/models/a");
+  EXPECT_EQ(list["jobs"][1]["final_path"], "/state/runs/b/final");
+  EXPECT_FALSE(list["jobs"][2].contains("final_path"));
+  std::ostringstream one;
+  PrintMessage(response.jobs(1), OutputForm::kJsonl, one);
+  EXPECT_EQ(nlohmann::json::parse(one.str())["final_path"], "/state/runs/b/final");
 }
 
 TEST(EventTextTest, PrintsTimeJobAttemptKindAndContent) {

@@ -21,6 +21,14 @@ TEST(FormatTest, PrintsBytesInBinaryUnits) {
   EXPECT_EQ(FormatBytes(-2048), "-2.0 KiB");
 }
 
+TEST(FormatTest, CountsWithSingularAndPlural) {
+  EXPECT_EQ(Counted(0, "step"), "0 steps");
+  EXPECT_EQ(Counted(1, "step"), "1 step");
+  EXPECT_EQ(Counted(12345, "target token"), "12,345 target tokens");
+  EXPECT_EQ(Counted(1, "entry", "entries"), "1 entry");
+  EXPECT_EQ(Counted(2, "entry", "entries"), "2 entries");
+}
+
 TEST(FormatTest, PrintsSpanWithTwoUnits) {
   EXPECT_EQ(FormatSpan(absl::Seconds(45)), "45s");
   EXPECT_EQ(FormatSpan(absl::Milliseconds(59'600)), "1m00s");

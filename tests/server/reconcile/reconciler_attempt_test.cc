@@ -143,7 +143,7 @@ TEST_F(ReconcilerAttemptTest, RetriesACrashFromTheLastVerifiedCheckpointUpToTheB
   EXPECT_EQ(Get("a").error().code(), "WORKER_CRASHED");
   EXPECT_EQ(executor_.launches.size(), 1u);
   const std::vector<v1::Event> events = recorder_.Events();
-  EXPECT_TRUE(absl::StrContains(events.back().state_changed().reason(), "1 steps are lost"))
+  EXPECT_TRUE(absl::StrContains(events.back().state_changed().reason(), "1 step is lost"))
       << events.back().state_changed().reason();
   for (int failures = 1; failures <= 3; ++failures) {
     clock_.Advance(absl::Minutes(6));

@@ -199,7 +199,7 @@ TEST_F(InspectTest, ValidateReportsAllFaultsAndSaysWhetherThereAreErrors) {
     EXPECT_TRUE(clean.ok() && *clean);
     return absl::OkStatus();
   });
-  EXPECT_EQ(json::parse(result.text)["trained_examples"], "1");
+  EXPECT_EQ(json::parse(result.text)["trained_examples"], 1);
   for (const bool quick : {false, true}) {
     result = Output([&](std::FILE* out) {
       const auto clean =
@@ -227,6 +227,21 @@ TEST_F(InspectTest, ValidateFindsTheSameOfTheModelWithAndWithoutReadingAllData) 
     EXPECT_EQ(report["findings"][1]["code"], "FREEZE");
     EXPECT_EQ(report["findings"][0]["first_places"][0], folder_ / "model");
     EXPECT_EQ(report.value("quick", false), quick);
+  }
+}
+
+TEST_F(InspectTest, ValidateReadsThePromptsOfSamples) {
+  const std::string prompts = folder_ / "prompts.jsonl";
+  const std::string job = Job(Row("a", "b"), "samples: {prompts: " + prompts + "}\n");
+  for (const bool quick : {true, false}) {
+    folder_.Write("prompts.jsonl", "{\"prompt\": \"a\"}\n{\"conversations\": []}\n");
+    const json report = Validate({.job_file = job, .quick = quick});
+    ASSERT_EQ(report["findings"].size(), 1u) << report;
+    EXPECT_EQ(report["findings"][0]["code"], "SAMPLE_PROMPTS");
+    EXPECT_NE(report["findings"][0]["message"].get<std::string>().find("prompts.jsonl:2: expected"),
+              std::string::npos);
+    folder_.Write("prompts.jsonl", "{\"prompt\": \"a\"}\n");
+    EXPECT_EQ(Validate({.job_file = job, .quick = quick})["findings"].size(), 0u);
   }
 }
 

@@ -100,6 +100,15 @@ TEST_F(JobFileTest, ReportsOnlyTheSyntaxErrorOfAFileThatIsNotYaml) {
   EXPECT_GT(Read({.path = "bad.yaml"}).violations.size(), 1u);
 }
 
+TEST_F(JobFileTest, AdvisesWhatToCheckInAFileThatIsNotYaml) {
+  Write("tabs.yaml", "model:\n\tpath: m\n");
+  EXPECT_THAT(Text(Read({.path = "tabs.yaml"})), HasSubstr("indent with spaces, not with tabs"));
+  Write("colon.yaml", "name: a: b\n");
+  EXPECT_THAT(Text(Read({.path = "colon.yaml"})),
+              HasSubstr("colon.yaml:1: cannot be read as YAML"));
+  EXPECT_THAT(Text(Read({.path = "colon.yaml"})), HasSubstr("quote texts that contain"));
+}
+
 TEST_F(JobFileTest, DoesNotReportAFieldOfTheWrongTypeAsMissing) {
   Write("bad.yaml", "model: {path: [1, 2]}\ndata: {train: a.jsonl}\n");
   const JobFile job = Read({.path = "bad.yaml"});
@@ -110,9 +119,29 @@ TEST_F(JobFileTest, DoesNotReportAFieldOfTheWrongTypeAsMissing) {
 TEST_F(JobFileTest, NamesTheSetFlagOfAViolation) {
   Write("job.yaml", kGood);
   const JobFile job = Read({.path = "job.yaml", .sets = {"train.max_stps=7", "train.max_steps=0"}});
-  EXPECT_THAT(Text(job), HasSubstr("(in --set train.max_stps=7)"));
-  EXPECT_THAT(Text(job), HasSubstr("train.max_steps: "));
-  EXPECT_THAT(Text(job), Not(HasSubstr("job.yaml:6:"))) << "the value of line 6 was replaced";
+  EXPECT_THAT(Text(job), HasSubstr("--set train.max_stps=7: unknown key \"max_stps\" in train"));
+  EXPECT_THAT(Text(job), HasSubstr("--set train.max_steps=0: "));
+  EXPECT_THAT(Text(job), Not(HasSubstr("job.yaml"))) << "the value of line 6 was replaced";
+}
+
+TEST_F(JobFileTest, TellsSetValuesFromThoseOfTheFile) {
+  Write("job.yaml",
+        "model: {path: m}\ndata:\n  train:\n    - a.jsonl\n    - path: b.jsonl\n      weight: 0\n"
+        "optimizer:\n  weight_decay: -1\n");
+  JobFile job = Read({.path = "job.yaml", .sets = {"optimizer={learning_rate: 99}"}});
+  EXPECT_THAT(Text(job), HasSubstr("job.yaml:6: data.train[1].weight: "));
+  EXPECT_THAT(Text(job), HasSubstr("job.yaml:8: optimizer.weight_decay: "));
+  EXPECT_THAT(Text(job),
+              HasSubstr("--set optimizer={learning_rate: 99}: optimizer.learning_rate: "));
+  // A replaced list has no line of the file.
+  job = Read({.path = "job.yaml", .sets = {"data.train=[{path: c.jsonl, weight: -3}]"}});
+  EXPECT_THAT(Text(job), HasSubstr("--set data.train=[{path: c.jsonl, weight: -3}]: "));
+  EXPECT_THAT(Text(job), Not(HasSubstr("job.yaml:6")));
+  // A violation that the daemon finds.
+  std::vector<ConfigViolation> found = {{.path = "optimizer.learning_rate", .message = "no"}};
+  job = Read({.path = "job.yaml", .sets = {"optimizer.learning_rate=1"}});
+  AttachOrigins(job, &found);
+  EXPECT_EQ(ViolationsText(found, job.path), "--set optimizer.learning_rate=1: no");
 }
 
 TEST_F(JobFileTest, ChecksOnlyTheGivenFieldsOfAnIncompleteJob) {
@@ -126,6 +155,15 @@ TEST_F(JobFileTest, RefusesMissingFileAndMalformedSet) {
   const auto missing = ReadJobFile({.path = folder_ / "none.yaml"});
   EXPECT_TRUE(absl::IsInvalidArgument(missing.status()));
   EXPECT_THAT(std::string(missing.status().message()), HasSubstr("none.yaml"));
+  Write("train-chat.yaml", kGood);
+  const auto message = [&](const std::string& path) {
+    return std::string(ReadJobFile({.path = folder_ / path}).status().message());
+  };
+  EXPECT_THAT(message("other.yaml"), HasSubstr("the only YAML file of the folder is train-chat"));
+  EXPECT_THAT(message("train-caht.yaml"), HasSubstr("did you mean \"train-chat.yaml\"?"));
+  EXPECT_THAT(message("train-chat.yml"), HasSubstr("did you mean \"train-chat.yaml\"?"));
+  EXPECT_THAT(message(""), HasSubstr("name the YAML file in this folder"));
+  EXPECT_THAT(message("none/job.yaml"), HasSubstr("check the path"));
   EXPECT_THAT(std::string(ReadJobFile({.sets = {"novalue"}}).status().message()),
               HasSubstr("PATH=VALUE"));
 }

@@ -7,6 +7,7 @@
 
 #include <limits>
 #include <random>
+#include <regex>
 
 #include "google/protobuf/util/message_differencer.h"
 #include "proto/contract/config/yaml_to_proto.h"
@@ -157,6 +158,25 @@ TEST(MessageToYamlTest, NumbersReadBackBitForBit) {
     config.mutable_train()->set_seed(static_cast<int64_t>(random()));
     ExpectRoundTrip(config);
   }
+}
+
+// PyYAML reads YAML 1.1: a number with an exponent needs a point and a signed exponent. The pattern
+// is that of its resolver.
+TEST(MessageToYamlTest, NumbersAreNumbersInYaml11) {
+  const std::regex number(
+      R"([-+]?(?:0|[1-9][0-9_]*)|[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?)");
+  for (const double value :
+       {2e-5, 1e-8, 1e300, 5e-324, -3e-7, 1.5e-7, 1.0, 0.25, 123456789.0, 1e21, -0.0}) {
+    v1::JobConfig config;
+    config.mutable_optimizer()->set_learning_rate(value);
+    const std::string yaml = MessageToYaml(config);
+    const size_t begin = yaml.find("learning_rate: ") + 15;
+    const std::string text = yaml.substr(begin, yaml.find('\n', begin) - begin);
+    EXPECT_TRUE(std::regex_match(text, number)) << text;
+  }
+  v1::JobConfig config;
+  config.mutable_optimizer()->set_learning_rate(2e-5);
+  EXPECT_EQ(MessageToYaml(config), "optimizer:\n  learning_rate: 2.0e-05\n");
 }
 
 TEST(MessageToYamlTest, DurationsReadBackToTheNanosecond) {

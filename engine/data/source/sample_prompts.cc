@@ -1,20 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/train/sample_prompts.h"
+#include "engine/data/source/sample_prompts.h"
 
 #include <cstdint>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "engine/formats/json.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_violation.h"
 
 namespace trainerd::engine {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr char kExpectedForm[] = "{\"messages\": […]} or {\"prompt\": \"…\", \"expected\": \"…\"}";
+// Every prompt is answered token by token, so a file of training data is not meant.
+constexpr size_t kMaxFileBytes = 16 << 20;
 
 bool IsText(const Json& object, const char* key) {
   return object.is_object() && object.contains(key) && object[key].is_string();
@@ -40,13 +49,32 @@ absl::StatusOr<SamplePrompt> ParseConversation(const Json& messages) {
   return prompt;
 }
 
+// How to rewrite a record of another form.
+std::string FormAdvice(const Json& record) {
+  if (record.contains("prompt"))
+    return "its \"prompt\" is not text: write a list of messages as \"messages\"";
+  if (record.contains("conversations"))
+    return "it has the ShareGPT form: write \"conversations\" as \"messages\" with \"role\" and "
+           "\"content\"";
+  if (record.contains("instruction"))
+    return "it has the Alpaca form: write instruction and input as \"prompt\", output as "
+           "\"expected\"";
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : record.items()) keys.push_back(Quoted(key));
+  constexpr size_t kMaxKeys = 8;
+  if (keys.size() > kMaxKeys) keys.resize(kMaxKeys);
+  return keys.empty() ? "it has no keys"
+                      : absl::StrCat("it has the keys ", absl::StrJoin(keys, ", "));
+}
+
 absl::StatusOr<SamplePrompt> ParsePrompt(const std::string& line) {
   const Json record = ParseOrderedJson(line).value_or(Json());
-  if (!record.is_object()) return absl::InvalidArgumentError("not a JSON object");
+  if (!record.is_object())
+    return absl::InvalidArgumentError(absl::StrCat("not a JSON object; write ", kExpectedForm));
   if (record.contains("messages")) return ParseConversation(record["messages"]);
   if (!IsText(record, "prompt")) {
     return absl::InvalidArgumentError(
-        "expected {\"messages\": […]} or {\"prompt\": \"…\", \"expected\": \"…\"}");
+        absl::StrCat("expected ", kExpectedForm, " for samples.prompts; ", FormAdvice(record)));
   }
   SamplePrompt prompt;
   prompt.question = record["prompt"].get<std::string>();
@@ -63,6 +91,12 @@ absl::StatusOr<SamplePrompt> ParsePrompt(const std::string& line) {
 
 absl::StatusOr<std::vector<SamplePrompt>> ReadSamplePrompts(const std::string& path,
                                                             const std::string& system_prompt) {
+  std::error_code error;
+  if (const auto bytes = std::filesystem::file_size(path, error); !error && bytes > kMaxFileBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " has ", FormatBytes(static_cast<int64_t>(bytes)), ", more than ",
+                     FormatBytes(kMaxFileBytes), "; samples.prompts needs a few prompts only"));
+  }
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   std::vector<SamplePrompt> prompts;
   int64_t line_number = 0;
