@@ -107,7 +107,7 @@ class WorkerTest : public ::testing::Test {
     for (std::string line; std::getline(file, line);) {
       const auto event = nlohmann::json::parse(line);
       if (event.contains("metrics"))
-        losses[std::stoll(event["metrics"]["step"].get<std::string>())] = event["metrics"]["loss"];
+        losses[event["metrics"]["step"].get<int64_t>()] = event["metrics"]["loss"];
     }
     return losses;
   }
