@@ -2,6 +2,7 @@
 """What surrounds the programs is wrong: a second daemon, a state directory that cannot be written or is full, no daemon, no worker, long paths."""
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -113,7 +114,11 @@ class BadSurroundingsTest(FakeWorkerTest):
         with self.assertRaises(harness.Refused) as refused:
             self.submit(steps=5, extra="resources: {device: \"cuda:7\"}\n")
         self.assertEqual(refused.exception.code, 2)
-        self.assertRegex(refused.exception.stderr, "job.yaml:[0-9]+: resources.device: .*cuda:7.*it has cpu")
+        violation, = json.loads(refused.exception.stderr.splitlines()[-1])["error"]["violations"]
+        self.assertEqual(os.path.basename(violation["file"]), "job.yaml")
+        self.assertGreater(violation["line"], 0)
+        self.assertEqual(violation["path"], "resources.device")
+        self.assertRegex(violation["message"], "cuda:7.*it has cpu")
 
 
 class FullDiskTest(SmallDiskTest):
