@@ -49,7 +49,7 @@ class OutOfMemoryTest(RealWorkerTest):
     def large_job(self, world):
         path = write_job(world.root, "large", every=0)
         return world.submit(path, "--set", f"data.train={self.large}", "--set", "data.max_length=65536", "--set", "train.batch_size=16",
-                            "--set", "retry.max_failures_without_progress=1")
+                            "--set", "schedule.warmup_steps=0", "--set", "retry.max_failures_without_progress=1")
 
     def failed(self, world, job):
         return harness.wait_for(lambda: (lambda got: got if got["state"] in harness.TERMINAL else None)(world.get(job)), f"the end of {job}", 120)
