@@ -222,6 +222,7 @@ REFUSED = [
     ("client/view/a.cc", "client/preview/preview_items.h"),
     ("client/commands/a.cc", "client/command_line.h"),
     ("client/command_line.cc", "client/net/connection.h"),
+    ("client/foreign_commands.cc", "client/view/output.h"),
     ("proto/base/a.cc", "trainerd/v1/job.pb.h"),
     ("proto/base/a.cc", "proto/contract/job/names.h"),
     ("proto/contract/job/a.cc", "proto/contract/run_dir/manifest.h"),
