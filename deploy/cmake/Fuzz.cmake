@@ -28,4 +28,5 @@ trainerd_fuzz(jsonl LINK trainerd_engine_data
   SOURCES tests/engine/data/source/fuzz/jsonl_fuzz.cc)
 # Only the file that reads the header is compiled; it needs no LibTorch.
 trainerd_fuzz(safetensors LINK trainerd_contract
-  SOURCES tests/engine/formats/fuzz/safetensors_fuzz.cc engine/formats/safetensors.cc)
+  SOURCES tests/engine/formats/fuzz/safetensors_fuzz.cc engine/formats/safetensors.cc
+    engine/formats/placeholder_file.cc)
