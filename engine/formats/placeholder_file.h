@@ -8,8 +8,12 @@
 
 namespace trainerd::engine {
 
+// Each compares at most the first 64 bytes, of which white space may be the first.
+bool IsGitLfsPointer(std::string_view head);
+bool IsHtmlPage(std::string_view head);
+
 // What the file at `path`, which begins with `head`, is instead of the file that its name promises,
-// with what to do, for a message; "" if it is neither. The longest prefix compared is 64 bytes.
+// with what to do, for a message; "" if it is neither.
 std::string PlaceholderText(std::string_view path, std::string_view head);
 
 }  // namespace trainerd::engine

@@ -4,7 +4,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "engine/formats/placeholder_file.h"
 
 namespace trainerd::engine {
 namespace {
@@ -56,8 +56,6 @@ constexpr FileKind kKinds[] = {
     {"\x7f"
      "ELF"sv,
      "a program", "check data.train and data.validation"},
-    {"version https://git-lfs.github.com/spec/"sv, "a Git LFS pointer",
-     "fetch the file itself: git lfs pull"},
 };
 
 constexpr size_t kTarMagicOffset = 257;
@@ -80,15 +78,12 @@ std::string FileKindAdvice(std::string_view start) {
   if (start.size() > kTarMagicOffset && start.substr(kTarMagicOffset, 5) == "ustar") {
     return Advice("a tar archive", "unpack it: tar -xf FILE");
   }
-  const absl::string_view text =
-      absl::StripLeadingAsciiWhitespace(absl::string_view(start.data(), start.size()));
-  if (absl::StartsWithIgnoreCase(text, "<!doctype") || absl::StartsWithIgnoreCase(text, "<html")) {
-    return Advice("an HTML page",
-                  "it is probably an error page that was saved in place of the data: download the "
-                  "file again");
+  if (IsGitLfsPointer(start)) {
+    return Advice("a Git LFS pointer", "fetch the file itself: git lfs pull");
   }
-  if (absl::StartsWith(text, "<")) {
-    return Advice("an XML or HTML text",
+  if (absl::StartsWith(
+          absl::StripLeadingAsciiWhitespace(absl::string_view(start.data(), start.size())), "<")) {
+    return Advice(IsHtmlPage(start) ? "an HTML page" : "an XML or HTML text",
                   "it is probably an error page that was saved in place of the data: download the "
                   "file again");
   }
