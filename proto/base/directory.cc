@@ -20,12 +20,15 @@
 namespace trainerd {
 namespace {
 
-bool Exists(const std::string& path) {
+// A symbolic link counts, whatever it refers to.
+bool NameExists(const std::string& path) {
   struct stat info;
   return lstat(path.c_str(), &info) == 0;
 }
 
 }  // namespace
+
+bool PathExists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 absl::Status MakeDirectories(const std::string& path, mode_t mode) {
   struct stat info;
@@ -87,7 +90,7 @@ absl::Status RemoveAll(const std::string& path) {
 }
 
 absl::Status RemoveThrough(const std::string& path, const std::string& aside) {
-  if (Exists(path)) {
+  if (NameExists(path)) {
     RETURN_IF_ERROR(MakeDirectories(ParentOf(aside)));
     RETURN_IF_ERROR(RemoveAll(aside));
     RETURN_IF_ERROR(RenameDurable(path, aside));

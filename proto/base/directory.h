@@ -22,6 +22,10 @@ absl::Status MakeDirectories(const std::string& path, mode_t mode = 0700);
 // freed. Errors: by errno, with the parent; FailedPrecondition if the parent is not a directory.
 absl::Status CheckCreatable(const std::string& path);
 
+// Whether something exists at `path`; symbolic links are followed. False too if a directory on the
+// way may not be searched.
+bool PathExists(const std::string& path);
+
 // All names but "." and "..", in no particular order. Errors: NotFound.
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
 

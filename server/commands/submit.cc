@@ -40,11 +40,6 @@ bool IsValidId(const std::string& id) {
          });
 }
 
-bool Exists(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::exists(path, error);
-}
-
 bool IsFolder(const std::string& path) {
   std::error_code error;
   return std::filesystem::is_directory(path, error);
@@ -57,12 +52,12 @@ class FileCheck {
 
   void Model(const std::string& field, const std::string& path) {
     if (Absolute(field, path) && !IsFolder(path)) {
-      Add(field, Exists(path) ? absl::StrCat("not a folder: ", path) : NoModelFolderText(path));
+      Add(field, PathExists(path) ? absl::StrCat("not a folder: ", path) : NoModelFolderText(path));
     }
   }
   void File(const std::string& field, const std::string& path) {
     if (!Absolute(field, path)) return;
-    if (!Exists(path)) {
+    if (!PathExists(path)) {
       Add(field, absl::StrCat("no such file: ", path));
     } else if (IsFolder(path)) {
       Add(field, absl::StrCat("a folder, not a file: ", path));
@@ -71,7 +66,7 @@ class FileCheck {
   // A folder that the job will create. An existing folder must be the output of the same job.
   void Output(const std::string& field, const std::string& path, const std::string& job) {
     if (!Absolute(field, path)) return;
-    if (!Exists(path)) {
+    if (!PathExists(path)) {
       const absl::Status creatable = CheckCreatable(path);
       if (creatable.ok()) return;
       return Add(field, absl::StrCat(path, " cannot be created (", creatable.message(),

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/ingest/ingester.h"
 
-#include <unistd.h>
-
 #include <utility>
 #include <vector>
 
@@ -21,8 +19,6 @@ constexpr absl::Duration kReadEvery = absl::Milliseconds(500);
 // Number of batches of one attempt before the other attempts are read.
 constexpr int kBatchesPerTurn = 16;
 constexpr absl::Duration kRetryAfterError = absl::Milliseconds(500);
-
-bool Exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 }  // namespace
 
@@ -210,9 +206,10 @@ void Ingester::Update(const Key& key, const Source& source) {
 
 void Ingester::ReportIfEnded(const Key& key, const Source& source) {
   Source updated = source;
-  const bool records = Exists(source.dir + "/exit.rec") || Exists(source.dir + "/worker_exit.rec");
+  const bool records =
+      PathExists(source.dir + "/exit.rec") || PathExists(source.dir + "/worker_exit.rec");
   const bool report = source.drained || (records && !source.end_reported);
-  updated.end_reported = source.end_reported || Exists(source.dir + "/exit.rec");
+  updated.end_reported = source.end_reported || PathExists(source.dir + "/exit.rec");
   Update(key, updated);
   if (report) hooks_.poke(source.attempt.job);
 }

@@ -26,8 +26,6 @@ constexpr int64_t kReadBytes = 256 << 10;
 // Room for one frame of the largest size.
 constexpr int64_t kLargestRead = static_cast<int64_t>(kMaxFrameBytes) + 8;
 
-bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
-
 // Up to `bytes` bytes at `offset`; fewer at the end of the file.
 absl::StatusOr<std::string> ReadAt(int fd, int64_t offset, int64_t bytes, const std::string& path) {
   std::string buffer(static_cast<size_t>(bytes), '\0');
@@ -111,7 +109,7 @@ absl::StatusOr<SpoolBatch> ReadSpool(const std::string& attempt_dir, SpoolPositi
   int64_t bytes_left = max_bytes;
   while (true) {
     const std::string path = SpoolSegmentPath(attempt_dir, batch.next.segment);
-    const bool has_next = Exists(SpoolSegmentPath(attempt_dir, batch.next.segment + 1));
+    const bool has_next = PathExists(SpoolSegmentPath(attempt_dir, batch.next.segment + 1));
     const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
       if (errno != ENOENT) return ErrnoStatus(errno, "open " + path);

@@ -36,12 +36,10 @@ constexpr absl::Duration kFenceRetry = absl::Milliseconds(5);
 // Below the limit of 1 s of executor.h.
 constexpr absl::Duration kShimTimeout = absl::Milliseconds(800);
 
-bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
-
 // Whether a shim has ever taken the attempt.
 bool WasTaken(const std::string& attempt_dir) {
-  return Exists(attempt_dir + "/shim.json") || Exists(attempt_dir + "/exit.rec") ||
-         Exists(attempt_dir + "/worker_exit.rec");
+  return PathExists(attempt_dir + "/shim.json") || PathExists(attempt_dir + "/exit.rec") ||
+         PathExists(attempt_dir + "/worker_exit.rec");
 }
 
 bool HeldOrUnclear(const std::string& path) {
@@ -71,7 +69,7 @@ absl::StatusOr<pid_t> SpawnShim(const std::string& shim_path, const std::string&
 // The resolved job file, for the operator.
 absl::Status WriteJobFile(const internal::AttemptSpec& spec) {
   const std::string path = spec.run_dir() + "/job_config.yaml";
-  if (Exists(path)) return absl::OkStatus();
+  if (PathExists(path)) return absl::OkStatus();
   const std::vector<std::string> given(spec.config().given().begin(), spec.config().given().end());
   return WriteFileAtomic(path, MessageToYaml(spec.config().config(), &given));
 }
@@ -132,7 +130,7 @@ Observation LocalExecutor::Observe(const AttemptRef& attempt) {
     absl::StatusOr<std::optional<internal::ShimInfo>> info = ReadShimInfo(attempt_dir);
     if (info.ok() && !observation->info.has_value()) observation->info = *std::move(info);
   };
-  if (Exists(attempt_dir + "/exit.rec")) {
+  if (PathExists(attempt_dir + "/exit.rec")) {
     reaper_.Forget(attempt_dir);
     Observation observation;
     with_records(&observation);
@@ -162,7 +160,7 @@ Observation LocalExecutor::ObserveWithoutRecord(const AttemptRef& attempt,
     return observation;
   }
   observation.detail = std::string(answer.message());
-  if (!Exists(attempt_dir + "/shim.json")) {
+  if (!PathExists(attempt_dir + "/shim.json")) {
     const bool spawned = child.pid != 0 && !child.exited;
     if (spawned || HeldOrUnclear(attempt_dir + "/shim.lock")) {
       observation.kind = Kind::kPending;

@@ -2,7 +2,6 @@
 #include "engine/model/folder/hf_folder.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 #include <utility>
 
@@ -13,6 +12,7 @@
 #include "engine/formats/placeholder_file.h"
 #include "engine/model/folder/weight_spec.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -21,15 +21,11 @@ namespace {
 constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 
-bool Exists(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::exists(path, error);
-}
-
 absl::Status NoWeights(const std::string& folder) {
-  if (!Exists(folder)) return absl::NotFoundError(absl::StrCat(folder, ": no such folder"));
+  if (!PathExists(folder)) return absl::NotFoundError(absl::StrCat(folder, ": no such folder"));
   std::string advice = "download the model's safetensors files";
-  if (Exists(folder + "/pytorch_model.bin") || Exists(folder + "/pytorch_model.bin.index.json")) {
+  if (PathExists(folder + "/pytorch_model.bin") ||
+      PathExists(folder + "/pytorch_model.bin.index.json")) {
     advice = "pytorch_model.bin is not supported; convert it with transformers' save_pretrained";
   }
   return absl::NotFoundError(absl::StrCat(folder, ": the folder has no weights: neither ",
@@ -69,7 +65,7 @@ absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& 
 absl::Status CheckShardsExist(const std::string& folder, const std::set<std::string>& names) {
   std::vector<std::string> missing;
   for (const std::string& name : names) {
-    if (!Exists(absl::StrCat(folder, "/", name))) missing.push_back(name);
+    if (!PathExists(absl::StrCat(folder, "/", name))) missing.push_back(name);
   }
   if (missing.empty()) return absl::OkStatus();
   return absl::NotFoundError(absl::StrCat(
@@ -115,12 +111,12 @@ absl::StatusOr<std::unique_ptr<HfFolder>> HfFolder::Open(const std::string& fold
   const std::string single = absl::StrCat(folder, "/", kSingleFile),
                     index = absl::StrCat(folder, "/", kIndexFile);
   // If both exist, the folder was saved twice; transformers reads the single file.
-  if (Exists(single)) {
+  if (PathExists(single)) {
     ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(single));
     RETURN_IF_ERROR(result->AddFile(std::move(file)));
     return result;
   }
-  if (!Exists(index)) return NoWeights(folder);
+  if (!PathExists(index)) return NoWeights(folder);
   ASSIGN_OR_RETURN(const auto weight_map, ReadIndex(index));
   std::set<std::string> names;
   for (const auto& [tensor, name] : weight_map) names.insert(name);

@@ -14,20 +14,16 @@
 #include "engine/model/folder/unexpected_tensors.h"
 #include "engine/text/target_spans.h"
 #include "engine/text/tokenizer/beyond_embedding.h"
+#include "proto/base/directory.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/model_path.h"
 
 namespace trainerd::engine {
 namespace {
 
-bool Exists(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::exists(path, error);
-}
-
 // What to do about missing files.
 std::string FolderAdvice(const std::string& folder) {
-  const auto has = [&](const char* name) { return Exists(absl::StrCat(folder, "/", name)); };
+  const auto has = [&](const char* name) { return PathExists(absl::StrCat(folder, "/", name)); };
   for (const char* name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
     if (has(name)) return absl::StrCat("its ", name, " is not read, save the model as safetensors");
   }
@@ -59,7 +55,7 @@ class Opening {
       : config_(config), options_(options), folder_(config.model().path()), model_(*model) {}
 
   void Run() {
-    if (!Exists(folder_)) {
+    if (!PathExists(folder_)) {
       return Error("MODEL_FOLDER", folder_, absl::NotFoundError(NoModelFolderText(folder_)));
     }
     CheckFiles();
@@ -82,10 +78,10 @@ class Opening {
   // All missing files in one finding: of each kind only the first message is reported.
   void CheckFiles() {
     const std::string& weights = options_.weights_folder;
-    missing_config_ = !Exists(folder_ + "/config.json");
-    missing_tokenizer_ = !Exists(folder_ + "/tokenizer.json");
-    missing_weights_ = !weights.empty() && !Exists(weights + "/model.safetensors") &&
-                       !Exists(weights + "/model.safetensors.index.json");
+    missing_config_ = !PathExists(folder_ + "/config.json");
+    missing_tokenizer_ = !PathExists(folder_ + "/tokenizer.json");
+    missing_weights_ = !weights.empty() && !PathExists(weights + "/model.safetensors") &&
+                       !PathExists(weights + "/model.safetensors.index.json");
     std::vector<std::string> missing;
     if (missing_config_) missing.emplace_back("config.json");
     if (missing_tokenizer_) missing.emplace_back("tokenizer.json");

@@ -11,6 +11,7 @@
 #include "absl/strings/strip.h"
 #include "engine/formats/json.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -24,11 +25,6 @@ constexpr char kExtraTokens[] = "extra_special_tokens";
 constexpr char kAdditionalTokens[] = "additional_special_tokens";
 constexpr char kTemplateFile[] = "chat_template.jinja";
 constexpr char kTemplateFolder[] = "additional_chat_templates";
-
-bool FileExists(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::exists(path, error);
-}
 
 absl::Status Malformed(const std::string& file, const std::string& path, const char* what) {
   return absl::InvalidArgumentError(absl::StrCat(file, " ", path, ": ", what));
@@ -185,7 +181,7 @@ absl::Status ReadAddedTokensFile(const std::string& path, TokenizerConfig* confi
 
 absl::Status ReadTemplateFiles(const std::string& folder, TokenizerConfig* config) {
   std::vector<NamedTemplate> templates;
-  if (const std::string path = absl::StrCat(folder, "/", kTemplateFile); FileExists(path)) {
+  if (const std::string path = absl::StrCat(folder, "/", kTemplateFile); PathExists(path)) {
     ASSIGN_OR_RETURN(std::string source, ReadFile(path));
     templates.push_back({"default", std::move(source)});
   }
@@ -214,7 +210,7 @@ absl::Status ReadTemplateFiles(const std::string& folder, TokenizerConfig* confi
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
   TokenizerConfig config;
   Json json = Json::object();
-  if (const std::string path = folder + "/tokenizer_config.json"; FileExists(path)) {
+  if (const std::string path = folder + "/tokenizer_config.json"; PathExists(path)) {
     ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
     ASSIGN_OR_RETURN(json, ReadObject(text, path));
     RETURN_IF_ERROR(ReadConfigTemplates(json, path, &config));
@@ -225,13 +221,13 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder) {
   }
   Json map;
   if (const std::string path = folder + "/special_tokens_map.json";
-      !config.has_decoder && FileExists(path)) {
+      !config.has_decoder && PathExists(path)) {
     ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
     ASSIGN_OR_RETURN(map, ReadObject(text, path));
   }
   ReadSpecialTokens(MergedTokens(std::move(json), map), &config);
   if (const std::string path = folder + "/added_tokens.json";
-      !config.has_decoder && FileExists(path)) {
+      !config.has_decoder && PathExists(path)) {
     RETURN_IF_ERROR(ReadAddedTokensFile(path, &config));
   }
   RETURN_IF_ERROR(ReadTemplateFiles(folder, &config));
