@@ -63,6 +63,9 @@ int main(int argc, char** argv) {
   validate_command->add_option("--job", validate.job_file, "Job file (YAML)")->required();
   validate_command->add_flag("--quick", validate.quick,
                              "Only the beginnings and ends of the files, without the tokenizer");
+  validate_command->add_option(
+      "--runs-dir", validate.runs_dir,
+      "Folder of the run directories: check that the job fits on its disk");
 
   PreviewOptions preview{.cache_folder = cache, .scratch_folder = scratch, .home_dir = home_dir};
   bool preview_json = false;

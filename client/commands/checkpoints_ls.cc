@@ -2,9 +2,9 @@
 // trainctl checkpoints ls: a job's checkpoints, newest first.
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
-#include "client/net/job_names.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
@@ -54,18 +54,16 @@ void PrintTable(const v1::ListCheckpointsResponse& all, const std::string& resum
 }  // namespace
 
 int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context) {
-  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context);
-  const absl::StatusOr<std::string> name = ResolveJobName(**connection, options.job);
-  if (!name.ok()) return PrintError(name.status(), context);
+  const absl::StatusOr<FoundJob> found = FindJob(options.job, context);
+  if (!found.ok()) return PrintError(found.status(), context);
   v1::ListCheckpointsRequest request;
-  request.set_parent(*name);
+  request.set_parent(found->name);
   request.set_page_size(kPageSize);
   request.set_show_deleted(options.all);
   v1::ListCheckpointsResponse all;
   do {
     const absl::StatusOr<v1::ListCheckpointsResponse> page =
-        (*connection)->Call<v1::ListCheckpointsResponse>(request);
+        found->connection->Call<v1::ListCheckpointsResponse>(request);
     if (!page.ok()) return PrintError(page.status(), context);
     all.mutable_checkpoints()->MergeFrom(page->checkpoints());
     request.set_page_token(page->next_page_token());
@@ -79,7 +77,7 @@ int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context
     PrintMessage(all, context.form, context.out());
     return kDone;
   }
-  const absl::StatusOr<v1::Job> job = (*connection)->GetJob(*name);
+  const absl::StatusOr<v1::Job> job = found->connection->GetJob(found->name);
   if (!job.ok()) return PrintError(job.status(), context);
   PrintTable(all, job->latest_checkpoint(), context);
   return kDone;

@@ -4,10 +4,10 @@
 
 #include <string>
 
+#include "client/commands/command_job.h"
 #include "client/commands/context.h"
 #include "client/commands/errors.h"
 #include "client/commands/job_text.h"
-#include "client/net/job_names.h"
 
 namespace trainerd::client {
 
@@ -15,11 +15,9 @@ namespace trainerd::client {
 // exit code.
 template <typename Call>
 int ControlJob(const std::string& text, const Context& context, Call call) {
-  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context);
-  const absl::StatusOr<std::string> name = ResolveJobName(**connection, text);
-  if (!name.ok()) return PrintError(name.status(), context);
-  const absl::StatusOr<v1::Job> job = call(**connection, *name);
+  const absl::StatusOr<FoundJob> found = FindJob(text, context);
+  if (!found.ok()) return PrintError(found.status(), context);
+  const absl::StatusOr<v1::Job> job = call(*found->connection, found->name);
   if (!job.ok()) return PrintError(job.status(), context);
   PrintJobResult(*job, context);
   return kDone;

@@ -6,9 +6,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
-#include "client/net/job_names.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
@@ -135,18 +135,16 @@ void PrintConfig(const v1::Job& job, const Context& context) {
 }  // namespace
 
 int RunGet(const std::string& text, const Context& context) {
-  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context);
-  const absl::StatusOr<std::string> name = ResolveJobName(**connection, text);
-  if (!name.ok()) return PrintError(name.status(), context);
-  const absl::StatusOr<v1::Job> job = (*connection)->GetJob(*name);
+  const absl::StatusOr<FoundJob> found = FindJob(text, context);
+  if (!found.ok()) return PrintError(found.status(), context);
+  const absl::StatusOr<v1::Job> job = found->connection->GetJob(found->name);
   if (!job.ok()) return PrintError(job.status(), context);
   if (context.form == OutputForm::kYaml) {
     PrintConfig(*job, context);
   } else if (IsForPeople(context.form)) {
     PrintJob(*job, context);
     if (context.form == OutputForm::kWide) {
-      const absl::Status status = PrintAttempts(**connection, *name, context);
+      const absl::Status status = PrintAttempts(*found->connection, found->name, context);
       if (!status.ok()) return PrintError(status, context);
     }
   } else {

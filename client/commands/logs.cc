@@ -4,10 +4,10 @@
 #include <algorithm>
 
 #include "absl/time/clock.h"
+#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
 #include "client/commands/job_text.h"
-#include "client/net/job_names.h"
 #include "client/net/status_details.h"
 #include "client/net/status_watch.h"
 #include "client/view/format.h"
@@ -187,17 +187,15 @@ absl::Status FollowJob(Connection& connection, const std::string& name, int tail
 }  // namespace
 
 int RunLogs(const LogsOptions& options, const Context& context) {
-  absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
-  if (!connection.ok()) return PrintError(connection.status(), context);
-  const absl::StatusOr<std::string> name = ResolveJobName(**connection, options.job);
-  if (!name.ok()) return PrintError(name.status(), context);
-  LogReader reader(**connection, options, context);
+  const absl::StatusOr<FoundJob> found = FindJob(options.job, context);
+  if (!found.ok()) return PrintError(found.status(), context);
+  LogReader reader(*found->connection, options, context);
   const bool one_document = context.form == OutputForm::kJson || context.form == OutputForm::kYaml;
   // A document covers one attempt, because byte offsets are per attempt.
   const bool follow_job = options.follow && options.attempt == 0 && !one_document;
-  const absl::Status status = follow_job
-                                  ? FollowJob(**connection, *name, options.tail, &reader, context)
-                                  : reader.Read(*name, options.attempt, options.tail);
+  const absl::Status status =
+      follow_job ? FollowJob(*found->connection, found->name, options.tail, &reader, context)
+                 : reader.Read(found->name, options.attempt, options.tail);
   if (!status.ok()) return PrintError(status, context);
   if (one_document) {
     PrintMessage(reader.all(), context.form, context.out());

@@ -2,10 +2,12 @@
 // trainctl preview: what the job trains on, as printed by trainerd-inspect, which shares the code
 // with training. Works without a daemon.
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
 #include "client/preview/inspect.h"
@@ -16,7 +18,6 @@
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
-#include "proto/contract/config/job_file.h"
 #include "proto/contract/job/preview_text.h"
 
 namespace trainerd::client {
@@ -94,12 +95,8 @@ absl::Status Show(const std::string& output, const JobFile& job, const PreviewOp
 }  // namespace
 
 int RunPreview(const PreviewOptions& options, const Context& context) {
-  const absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
-                                                   .sets = options.sets,
-                                                   .working_dir = context.env.working_dir,
-                                                   .home_dir = context.env.home_dir});
-  if (!job.ok()) return PrintError(job.status(), context);
-  if (!job->violations.empty()) return PrintViolations(*job, context);
+  const std::optional<JobFile> job = ReadJob({.file = options.file, .sets = options.sets}, context);
+  if (!job) return kUsage;
   if (options.html) {
     // An unusable path is reported before the work.
     const absl::Status usable = CheckPagePath(PagePath(*options.html, context.env));

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl submit: job file → daemon. The daemon first checks the data (validate_only), so that
 // errors appear before the job waits in the queue.
+#include <optional>
+
+#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
 #include "client/commands/job_text.h"
 #include "client/net/job_names.h"
 #include "client/view/report_text.h"
 #include "proto/base/plain_text.h"
-#include "proto/contract/config/job_file.h"
 
 namespace trainerd::client {
 namespace {
@@ -24,6 +26,7 @@ int PrintCheck(const v1::SubmitJobResponse& response, const JobFile& job,
   } else {
     if (errors) return PrintRefusedData(response.report(), job, context);
     PrintFindings(response.report(), context.err(), &job);
+    PrintDiskUse(response.report(), context.err());
   }
   return errors ? kUsage : kDone;
 }
@@ -50,13 +53,9 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
         "submit needs a job file (trainctl submit JOB.yaml), or --from JOB to continue one",
         context);
   }
-  absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
-                                             .sets = options.sets,
-                                             .working_dir = context.env.working_dir,
-                                             .home_dir = context.env.home_dir,
-                                             .complete = options.from.empty()});
-  if (!job.ok()) return PrintError(job.status(), context);
-  if (!job->violations.empty()) return PrintViolations(*job, context);
+  const std::optional<JobFile> job = ReadJob(
+      {.file = options.file, .sets = options.sets, .complete = options.from.empty()}, context);
+  if (!job) return kUsage;
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
   if (!connection.ok()) return PrintError(connection.status(), context);
   v1::SubmitJobRequest request;

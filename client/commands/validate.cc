@@ -4,14 +4,16 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
 #include "client/preview/inspect.h"
 #include "client/view/report_text.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/job_file.h"
 #include "proto/contract/config/json_output.h"
+#include "proto/contract/job/state_dir.h"
 
 namespace trainerd::client {
 namespace {
@@ -56,7 +58,8 @@ int PrintInspected(const Inspected& inspected, const JobFile& job, const Context
 
 int ValidateHere(const JobFile& job, const ValidateOptions& options, const Context& context) {
   const InspectJob file = JobForInspect(job, !options.sets.empty());
-  std::vector<std::string> arguments;
+  std::vector<std::string> arguments = {"--runs-dir",
+                                        absl::StrCat(context.env.state_dir, "/", kRunsName)};
   if (!options.full) arguments.emplace_back("--quick");
   const absl::StatusOr<Inspected> inspected = Inspect(context.env, file, arguments);
   if (!inspected.ok()) return PrintError(inspected.status(), context);
@@ -66,12 +69,8 @@ int ValidateHere(const JobFile& job, const ValidateOptions& options, const Conte
 }  // namespace
 
 int RunValidate(const ValidateOptions& options, const Context& context) {
-  const absl::StatusOr<JobFile> job = ReadJobFile({.path = options.file,
-                                                   .sets = options.sets,
-                                                   .working_dir = context.env.working_dir,
-                                                   .home_dir = context.env.home_dir});
-  if (!job.ok()) return PrintError(job.status(), context);
-  if (!job->violations.empty()) return PrintViolations(*job, context);
+  const std::optional<JobFile> job = ReadJob({.file = options.file, .sets = options.sets}, context);
+  if (!job) return kUsage;
   if (options.full) {
     context.err() << "trainctl: reading all data locally, without the daemon. " << kNotChecked
                   << std::endl;

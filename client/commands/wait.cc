@@ -11,6 +11,7 @@
 #include "client/commands/errors.h"
 #include "client/commands/job_set.h"
 #include "client/commands/job_text.h"
+#include "client/net/job_names.h"
 #include "client/net/status_watch.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
@@ -152,7 +153,7 @@ int WaitFor(Connection& connection, const std::vector<std::string>& names, const
   const bool one = names.size() == 1;
   WaitSink sink(connection, names, goal, context);
   const WatchEnd end = Watch(connection,
-                             {.parent = one ? names[0] : "jobs/-",
+                             {.parent = one ? names[0] : kAllJobs,
                               .event_types = {"state_changed"},
                               .until_terminal = one},
                              &sink);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl watch: a live view on a terminal, else one line or JSON document per event. Returns when
-// the job has ended. Ctrl-C stops watching; the job keeps running.
+// the job has ended. Ctrl-C stops watching and does not affect the job.
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/commands/errors.h"
 #include "client/commands/interrupt.h"
@@ -16,18 +17,22 @@
 namespace trainerd::client {
 namespace {
 
-constexpr char kAllJobs[] = "jobs/-";
-
-int ReportInterrupted(const std::string& parent, const WatchEnd& end, const Context& context) {
+// `job`: the watched job as last seen; nullptr = unknown, or all jobs.
+int ReportInterrupted(const std::string& parent, const v1::Job* job, const WatchEnd& end,
+                      const Context& context) {
   const bool all = parent == kAllJobs;
   const std::string id = all ? "" : PlainText(JobId(parent));
+  const std::string continues = job == nullptr ? "continues" : Continues(*job, absl::Now());
   context.err() << "trainctl: "
-                << (all ? "the jobs keep running"
-                        : absl::StrCat(PlainText(parent), " keeps running"))
-                << "; continue watching with `trainctl watch" << (all ? "" : " ") << id;
-  if (!end.cursor.empty()) context.err() << " --after " << PlainText(end.cursor);
-  context.err() << "`";
-  if (!all) context.err() << "; stop the job with `trainctl stop " << id << "`";
+                << (all ? "the jobs continue"
+                        : absl::StrCat(PlainText(parent), " ", PlainText(continues)));
+  if (job == nullptr || !IsTerminal(job->state())) {
+    context.err() << "; continue watching with `trainctl watch" << (all ? "" : " ") << id;
+    if (!end.cursor.empty()) context.err() << " --after " << PlainText(end.cursor);
+    context.err() << "`";
+    const bool stops = job != nullptr && job->state() == v1::Job::STOPPING;
+    if (!all && !stops) context.err() << "; stop the job with `trainctl stop " << id << "`";
+  }
   context.err() << std::endl;
   return kInterrupted;
 }
@@ -47,7 +52,7 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
       Watch(connection, {.parent = parent, .after = after, .until_terminal = one_job}, sink.get());
   switch (end.kind) {
     case WatchEnd::Kind::kLeft:
-      return ReportInterrupted(parent, end, context);
+      return ReportInterrupted(parent, sink->job(), end, context);
     case WatchEnd::Kind::kError:
       return PrintError(end.error, context);
     case WatchEnd::Kind::kEnded:

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/commands/job_text.h"
+#include "client/net/job_names.h"
 #include "client/view/event_text.h"
 #include "client/view/format.h"
 #include "client/view/frame.h"
@@ -29,18 +30,28 @@ bool IsFailure(const v1::Event& event) {
   return event.has_state_changed() && event.state_changed().to() == v1::Job::FAILED;
 }
 
+const v1::Job* JobIn(const LiveState& state, const std::string& name) {
+  const LiveJob* live = state.Find(name);
+  return live == nullptr ? nullptr : &live->job;
+}
+
 class PlainSink : public JobWatchSink {
  public:
-  PlainSink(const Context& context, bool all, const InterruptScope& interrupt)
-      : context_(context), all_(all), interrupt_(interrupt) {}
+  PlainSink(const Context& context, std::string parent, bool all, const InterruptScope& interrupt)
+      : context_(context), parent_(std::move(parent)), all_(all), interrupt_(interrupt) {}
 
   void OnSnapshot(const v1::Job& job) override {
-    if (!all_) ReportWaiting(job, context_);
+    if (all_) return;
+    state_.SetSnapshot(job);
+    ReportWaiting(job, context_);
   }
 
   void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) override {
-    if (context_.form == OutputForm::kJson || context_.form == OutputForm::kYaml) return;
+    const bool prints = context_.form != OutputForm::kJson && context_.form != OutputForm::kYaml;
     for (const v1::Event& event : events) {
+      // Of one job only, and no curves: memory stays bounded.
+      if (!all_ && event.has_state_changed()) state_.Apply(event);
+      if (!prints) continue;
       printed_failure_ = printed_failure_ || IsFailure(event);
       context_.out() << (context_.form == OutputForm::kJsonl ? OutputJsonLine(event)
                                                              : EventLine(event))
@@ -58,10 +69,13 @@ class PlainSink : public JobWatchSink {
   }
   bool OnTick() override { return !interrupt_.requested(); }
   bool printed_failure() const override { return printed_failure_; }
+  const v1::Job* job() const override { return JobIn(state_, parent_); }
 
  private:
   const Context& context_;
+  const std::string parent_;
   const bool all_;
+  LiveState state_;
   const InterruptScope& interrupt_;
   bool printed_failure_ = false;
 };
@@ -126,6 +140,7 @@ class LiveSink : public JobWatchSink {
     return true;
   }
   bool printed_failure() const override { return printed_failure_; }
+  const v1::Job* job() const override { return JobIn(state_, parent_); }
 
  private:
   std::string EventSummaryLine(const v1::Event& event) const {
@@ -202,10 +217,10 @@ class LiveSink : public JobWatchSink {
 std::unique_ptr<JobWatchSink> MakeWatchSink(const Context& context, Connection& connection,
                                             const std::string& parent,
                                             const InterruptScope& interrupt) {
-  const bool all = parent == "jobs/-";
+  const bool all = parent == kAllJobs;
   if (context.env.out_is_terminal && context.form == OutputForm::kTable)
     return std::make_unique<LiveSink>(context, connection, parent, all, interrupt);
-  return std::make_unique<PlainSink>(context, all, interrupt);
+  return std::make_unique<PlainSink>(context, parent, all, interrupt);
 }
 
 }  // namespace trainerd::client

@@ -15,6 +15,9 @@ class JobWatchSink : public WatchSink {
  public:
   // Whether a line about the job's failure, with its error, was printed.
   virtual bool printed_failure() const = 0;
+  // The watched job with its state as of the newest event. nullptr before the snapshot, and if all
+  // jobs are watched.
+  virtual const v1::Job* job() const = 0;
 };
 
 // Table form on a terminal: the live view. Table form elsewhere, and wide: a line an event. jsonl:

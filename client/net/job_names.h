@@ -12,6 +12,9 @@
 
 namespace trainerd::client {
 
+// The parent that names all jobs.
+inline constexpr char kAllJobs[] = "jobs/-";
+
 struct JobLabel {
   // jobs/{id}
   std::string name;

@@ -109,6 +109,25 @@ std::string WaitsFor(const v1::Job& job, absl::Time now) {
   }
 }
 
+std::string Continues(const v1::Job& job, absl::Time now) {
+  switch (job.state()) {
+    case v1::Job::STARTING:
+    case v1::Job::RUNNING:
+      return "keeps running";
+    case v1::Job::PAUSING:
+      return "keeps running until it is paused";
+    case v1::Job::STOPPING:
+      return "keeps running until it has stopped";
+    case v1::Job::QUEUED:
+    case v1::Job::PAUSED: {
+      const std::string waits = WaitsFor(job, now);
+      return absl::StrCat("is ", StateName(job.state()), waits.empty() ? "" : " and ", waits);
+    }
+    default:
+      return absl::StrCat("has ended as ", StateName(job.state()));
+  }
+}
+
 std::string FormatRunTime(const v1::Job& job, absl::Time now) {
   if (job.start_time().seconds() == 0) return "-";
   if (IsTerminal(job.state()))

@@ -25,6 +25,8 @@ std::string DescribeState(const v1::Job& job);
 // What a job that does not run waits for, and what to do: "waits for `trainctl resume ID`"; "" if
 // it waits for nothing.
 std::string WaitsFor(const v1::Job& job, absl::Time now);
+// What a job does after a watch of it has ended: "keeps running", "is PAUSED and waits for …".
+std::string Continues(const v1::Job& job, absl::Time now);
 // Whether the job waits for `trainctl resume`.
 bool WaitsForResume(const v1::Job& job);
 // Time from the first step to the end, or to `now` while an attempt runs; "-" before the first step

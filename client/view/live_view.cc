@@ -234,8 +234,11 @@ std::vector<std::string> RenderJob(const LiveJob& live, const ViewOptions& optio
   lines.push_back(RatesLine(live, options));
   lines.push_back(ValidationLine(live));
   lines.push_back(CheckpointLine(live, options));
-  if (!IsTerminal(live.job.state()))
+  if (IsActive(live.job.state())) {
     lines.push_back(Dim("Ctrl-C leaves the job running.", options.color));
+  } else if (!IsTerminal(live.job.state())) {
+    lines.push_back(Dim("Ctrl-C stops watching; the job keeps waiting.", options.color));
+  }
   return Fit(std::move(lines), options);
 }
 

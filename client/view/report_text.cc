@@ -53,6 +53,25 @@ std::string TokensText(const v1::DataReport& report) {
       ", p99 ", FormatCount(std::llround(tokens.p99())), ", at most ", FormatCount(tokens.max()));
 }
 
+std::string DiskText(const v1::DataReport::DiskUse& disk) {
+  const std::string checkpoints =
+      disk.checkpoint_count() == 1
+          ? absl::StrCat("a checkpoint of ", FormatBytes(disk.checkpoint_bytes()))
+          : absl::StrCat("up to ", disk.checkpoint_count(), " checkpoints of ",
+                         FormatBytes(disk.checkpoint_bytes()));
+  // output.path is on the same disk.
+  const bool is_copied =
+      disk.needed_bytes() > disk.checkpoint_count() * disk.checkpoint_bytes() + disk.final_bytes();
+  std::string text = absl::StrCat("at most ", FormatBytes(disk.needed_bytes()), ": ", checkpoints,
+                                  " and the final model of ", FormatBytes(disk.final_bytes()),
+                                  is_copied ? " with its copy in output.path" : "");
+  if (disk.has_free_bytes())
+    absl::StrAppend(&text, "; ", FormatBytes(disk.free_bytes()), " are free in ", disk.folder());
+  if (disk.has_output_free_bytes())
+    absl::StrAppend(&text, ", ", FormatBytes(disk.output_free_bytes()), " for output.path");
+  return text;
+}
+
 // Prints which part of the data a quick report covers.
 void PrintCoverage(const v1::DataReport& report, std::ostream& out) {
   if (report.findings().empty())
@@ -99,6 +118,10 @@ void PrintFindings(const v1::DataReport& report, std::ostream& out, const JobFil
   }
 }
 
+void PrintDiskUse(const v1::DataReport& report, std::ostream& out) {
+  if (report.has_disk()) out << "disk: " << PlainText(DiskText(report.disk())) << "\n";
+}
+
 void PrintReport(const v1::DataReport& report, std::ostream& out, const JobFile* job) {
   const auto line = [&out](const char* label, const std::string& text) {
     out << PadRight(label, 18) << PlainText(text) << "\n";
@@ -122,6 +145,7 @@ void PrintReport(const v1::DataReport& report, std::ostream& out, const JobFile*
              report.has_fill() ? absl::StrCat(", filled to ", FormatPercent(report.fill())) : ""));
   }
   if (report.has_total_steps()) line("optimizer steps", FormatCount(report.total_steps()));
+  if (report.has_disk()) line("disk", DiskText(report.disk()));
   PrintFindings(report, out, job);
   PrintCoverage(report, out);
 }

@@ -13,6 +13,7 @@
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/model/model_writer.h"
+#include "engine/model/stored_dtype.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/format.h"
@@ -25,8 +26,6 @@
 namespace trainerd::engine {
 namespace {
 
-// Tokenizer, state and headers, with a margin.
-constexpr int64_t kSmallFilesBytes = 32 << 20;
 constexpr char kJobConfigName[] = "job_config.yaml";
 
 // Adds the bytes needed and free to the error for a full disk.
@@ -52,6 +51,20 @@ absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
 
 }  // namespace
 
+CheckpointSize SizeOfCheckpoint(const ParameterSet& parameters, Optimizer& optimizer,
+                                const std::string& model_folder) {
+  std::vector<StoredParameter> stored;
+  for (const Parameter& parameter : parameters.parameters()) {
+    stored.push_back({.name = parameter.name,
+                      .shape = parameter.value.sizes().vec(),
+                      .dtype = StoredDtypeOf(parameter.source_dtype),
+                      .trains = parameter.trains()});
+  }
+  std::vector<std::string> states;
+  for (const OptimizerState& state : optimizer.State()) states.push_back(state.name);
+  return ComputeCheckpointSize(stored, states, model_folder);
+}
+
 absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
                               FolderWriter& writer) {
   ASSIGN_OR_RETURN(const auto weights, WriteModelWeights(writer.path(), parameters));
@@ -76,8 +89,8 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
   const std::string id = CheckpointName({.step = state.step, .attempt = target.attempt});
   const std::string folder = CheckpointsFolder(target.run_dir);
   const std::string final_path = absl::StrCat(folder, "/", id);
-  const int64_t needed = EstimateModelBytes(parameters) +
-                         EstimateOptimizerBytes(parameters, optimizer) + kSmallFilesBytes;
+  const int64_t needed =
+      SizeOfCheckpoint(parameters, optimizer, target.model_folder).checkpoint_bytes;
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
   // An attempt that created checkpoints/ may have died before its name was durable.
   RETURN_IF_ERROR(MakeDirectories(folder));

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "engine/checkpoint/folder_writer.h"
 #include "engine/checkpoint/run_state.h"
+#include "engine/model/folder/checkpoint_size.h"
 #include "engine/model/parameters.h"
 #include "engine/optim/optimizer.h"
 #include "proto/contract/run_dir/manifest.h"
@@ -36,6 +37,11 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                                                const RunState& state,
                                                const ParameterSet& parameters,
                                                Optimizer& optimizer);
+
+// The size of a checkpoint of these parameters, and of the final model. `model_folder`: as in
+// CheckpointTarget.
+CheckpointSize SizeOfCheckpoint(const ParameterSet& parameters, Optimizer& optimizer,
+                                const std::string& model_folder);
 
 // Writes the model as a Hugging Face folder into `writer`: weights in the source's dtype, and the
 // other files of `source`.

@@ -12,14 +12,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/formats/safetensors.h"
+#include "engine/model/folder/checkpoint_size.h"
+#include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
-
-constexpr char kMaster[] = "master";
 
 // A tensor of the file: its name, its contents in memory, and the parameter that it belongs to.
 struct Entry {
@@ -41,7 +41,8 @@ std::vector<Entry> EntriesOf(const ParameterSet& parameters, Optimizer& optimize
     }
   }
   for (const Parameter& parameter : parameters.parameters()) {
-    if (NeedsMaster(parameter)) add(parameter, kMaster, parameter.master);
+    if (parameter.trains() && NeedsMaster(StoredDtypeOf(parameter.source_dtype)))
+      add(parameter, kMasterName, parameter.master);
   }
   return entries;
 }
@@ -69,27 +70,6 @@ absl::Status ReadEntry(const SafetensorsFile& file, const Entry& entry) {
 }
 
 }  // namespace
-
-bool NeedsMaster(const Parameter& parameter) {
-  return parameter.trains() &&
-         (parameter.source_dtype == at::kBFloat16 || parameter.source_dtype == at::kHalf);
-}
-
-int64_t EstimateModelBytes(const ParameterSet& parameters) {
-  int64_t bytes = 0;
-  for (const Parameter& parameter : parameters.parameters()) {
-    bytes +=
-        parameter.value.numel() * static_cast<int64_t>(c10::elementSize(parameter.source_dtype));
-  }
-  return bytes;
-}
-
-int64_t EstimateOptimizerBytes(const ParameterSet& parameters, Optimizer& optimizer) {
-  int64_t bytes = 0;
-  for (const Entry& entry : EntriesOf(parameters, optimizer))
-    bytes += static_cast<int64_t>(entry.tensor.nbytes());
-  return bytes;
-}
 
 absl::StatusOr<ManifestFile> WriteOptimizerFile(const std::string& folder,
                                                 const ParameterSet& parameters,
@@ -130,7 +110,8 @@ absl::StatusOr<int64_t> CountDroppedMasters(const std::string& folder,
                    SafetensorsFile::Open(absl::StrCat(folder, "/", kOptimizerName)));
   int64_t dropped = 0;
   for (const Parameter& parameter : parameters.parameters()) {
-    if (!parameter.trains() && file->Find(absl::StrCat(parameter.name, ".", kMaster)) != nullptr)
+    if (!parameter.trains() &&
+        file->Find(absl::StrCat(parameter.name, ".", kMasterName)) != nullptr)
       ++dropped;
   }
   return dropped;

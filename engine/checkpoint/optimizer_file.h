@@ -29,13 +29,6 @@ absl::StatusOr<ManifestFile> WriteOptimizerFile(const std::string& folder,
 absl::Status ReadOptimizerFile(const std::string& folder, ParameterSet& parameters,
                                Optimizer& optimizer);
 
-// Whether the model file cannot hold the fp32 master of this parameter.
-bool NeedsMaster(const Parameter& parameter);
-
-// Size of a checkpoint's model file, and of its optimizer file, headers not included.
-int64_t EstimateModelBytes(const ParameterSet& parameters);
-int64_t EstimateOptimizerBytes(const ParameterSet& parameters, Optimizer& optimizer);
-
 // The frozen parameters for which the file of `folder` holds a master: the checkpoint trained them.
 // Errors: of SafetensorsFile::Open.
 absl::StatusOr<int64_t> CountDroppedMasters(const std::string& folder,

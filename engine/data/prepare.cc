@@ -134,8 +134,8 @@ absl::Status Preparation::RequireValidation(const internal::TokenSetSummary& sum
   return ReportNoRows(
       absl::StrCat("data.validation_fraction ", data.validation_fraction(), " of ", train,
                    train == 1 ? " example" : " examples",
-                   " yields no example to validate on; add data, or set data.validation or "
-                   "data.validation_fraction: 0"));
+                   " yields no example to validate on; add data, or set it to 0 or replace it by "
+                   "data.validation"));
 }
 
 absl::Status Preparation::FillReport(const SequencePlan& plan, PreparedData* data) const {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -200,6 +201,18 @@ v1::DataReport QuickCheck::Run() {
 
 v1::DataReport QuickReport(const v1::JobConfig& config, const QuickRowCheck& row_check) {
   return QuickCheck(config, row_check).Run();
+}
+
+std::optional<int64_t> QuickStepsAtMost(const v1::JobConfig& config, const v1::DataReport& quick) {
+  const bool read_all = quick.tokens().count() == quick.examples() + quick.validation_examples();
+  if (!read_all || SplitsLongExamples(config.data().packing())) return std::nullopt;
+  for (const v1::DataSource& source : config.data().train()) {
+    if (source.weight() > 1) return std::nullopt;
+  }
+  const int64_t per_step =
+      int64_t{config.train().batch_size()} * config.train().gradient_accumulation();
+  const int64_t per_epoch = (quick.examples() + per_step - 1) / per_step;
+  return static_cast<int64_t>(std::ceil(config.train().epochs() * static_cast<double>(per_epoch)));
 }
 
 }  // namespace trainerd::engine

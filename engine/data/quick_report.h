@@ -3,6 +3,7 @@
 // their beginnings and ends and tokenizes nothing. model/folder/job_model.h checks the model.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 
@@ -29,5 +30,9 @@ using QuickRowCheck = std::function<std::optional<RecordError>(const Conversatio
 // percentiles of tokens. A problem is a finding with error = true; data.bad_rows: skip makes bad
 // records warnings.
 v1::DataReport QuickReport(const v1::JobConfig& config, const QuickRowCheck& row_check = {});
+
+// Steps of the job at most, where a quick report shows it: every record was read, each is one
+// example, and every example that is not split is in one sequence. Without train.max_steps.
+std::optional<int64_t> QuickStepsAtMost(const v1::JobConfig& config, const v1::DataReport& quick);
 
 }  // namespace trainerd::engine

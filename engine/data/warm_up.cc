@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/warm_up.h"
 
-#include <cmath>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "proto/contract/config/config_choices.h"
+#include "engine/data/quick_report.h"
 
 namespace trainerd::engine {
 
@@ -19,16 +19,8 @@ absl::Status CheckWarmUp(const v1::JobConfig& config, int64_t total_steps) {
 }
 
 absl::Status CheckWarmUpQuickly(const v1::JobConfig& config, const v1::DataReport& quick) {
-  const bool read_all = quick.tokens().count() == quick.examples() + quick.validation_examples();
-  if (!read_all || SplitsLongExamples(config.data().packing())) return absl::OkStatus();
-  for (const v1::DataSource& source : config.data().train()) {
-    if (source.weight() > 1) return absl::OkStatus();
-  }
-  const int64_t per_step =
-      int64_t{config.train().batch_size()} * config.train().gradient_accumulation();
-  const int64_t per_epoch = (quick.examples() + per_step - 1) / per_step;
-  return CheckWarmUp(config, static_cast<int64_t>(std::ceil(config.train().epochs() *
-                                                            static_cast<double>(per_epoch))));
+  const std::optional<int64_t> steps = QuickStepsAtMost(config, quick);
+  return steps.has_value() ? CheckWarmUp(config, *steps) : absl::OkStatus();
 }
 
 }  // namespace trainerd::engine

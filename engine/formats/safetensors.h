@@ -111,6 +111,9 @@ class SafetensorsWriter {
     std::string xxh3;
   };
 
+  // Bytes of the file that Create writes for these tensors without further metadata.
+  static int64_t FileBytes(const std::vector<Declared>& tensors);
+
   // Creates `path`, which must not exist, and writes the header. Adds {"format": "pt"} to
   // `metadata`. Errors: AlreadyExists, ResourceExhausted (disk full), PermissionDenied, each with
   // the path.

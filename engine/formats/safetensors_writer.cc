@@ -37,12 +37,20 @@ std::string HeaderBytes(const std::vector<SafetensorsWriter::Declared>& tensors,
   return result + json;
 }
 
+constexpr std::pair<const char*, const char*> kFormat = {"format", "pt"};
+
 }  // namespace
+
+int64_t SafetensorsWriter::FileBytes(const std::vector<Declared>& tensors) {
+  int64_t data_bytes = 0;
+  const std::string header = HeaderBytes(tensors, {kFormat}, data_bytes);
+  return static_cast<int64_t>(header.size()) + data_bytes;
+}
 
 absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
     const std::string& path, std::vector<Declared> tensors,
     std::map<std::string, std::string> metadata) {
-  metadata.emplace("format", "pt");
+  metadata.insert(kFormat);
   auto writer = std::unique_ptr<SafetensorsWriter>(new SafetensorsWriter());
   writer->path_ = path;
   writer->fd_.Reset(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));

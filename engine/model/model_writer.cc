@@ -8,12 +8,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/formats/safetensors.h"
+#include "engine/model/folder/model_files.h"
 #include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/atomic_file.h"
@@ -24,8 +24,6 @@
 
 namespace trainerd::engine {
 namespace {
-
-constexpr char kTemplateFolder[] = "additional_chat_templates";
 
 at::ScalarType TargetType(const Parameter& parameter, WriteWeightsOptions::Dtype dtype) {
   switch (dtype) {
@@ -106,19 +104,6 @@ std::string IndexJson(const std::vector<Shard>& shards, const std::vector<std::s
   return index.dump(2) + "\n";
 }
 
-// The named templates, as additional_chat_templates/NAME.jinja.
-std::vector<std::string> TemplateFiles(const std::string& from) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(absl::StrCat(from, "/", kTemplateFolder), error), end;
-       !error && it != end; it.increment(error)) {
-    const std::filesystem::path& path = it->path();
-    if (path.extension() != ".jinja") continue;
-    names.push_back(absl::StrCat(kTemplateFolder, "/", path.filename().string()));
-  }
-  return names;
-}
-
 }  // namespace
 
 absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
@@ -144,31 +129,15 @@ absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
 
 absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::string& from,
                                                                    const std::string& to) {
-  constexpr const char* kOptional[] = {"generation_config.json",
-                                       "tokenizer.json",
-                                       "tokenizer_config.json",
-                                       "tokenizer.model",
-                                       "chat_template.jinja",
-                                       "chat_template.json",
-                                       "special_tokens_map.json",
-                                       "added_tokens.json",
-                                       "vocab.json",
-                                       "merges.txt"};
   std::map<std::string, ManifestFile> files;
-  const auto copy = [&](const std::string& name, bool required) -> absl::Status {
-    absl::StatusOr<std::string> contents = ReadFile(absl::StrCat(from, "/", name));
-    if (absl::IsNotFound(contents.status()) && !required) return absl::OkStatus();
-    RETURN_IF_ERROR(contents.status());
-    ASSIGN_OR_RETURN(files[name], WriteNewFile(absl::StrCat(to, "/", name), *contents));
-    return absl::OkStatus();
-  };
-  RETURN_IF_ERROR(copy("config.json", /*required=*/true));
-  for (const char* name : kOptional) RETURN_IF_ERROR(copy(name, /*required=*/false));
-  const std::vector<std::string> templates = TemplateFiles(from);
-  if (templates.empty()) return files;
-  RETURN_IF_ERROR(MakeDirectories(absl::StrCat(to, "/", kTemplateFolder), 0777));
-  for (const std::string& name : templates) RETURN_IF_ERROR(copy(name, /*required=*/false));
-  return files;
+  for (const std::string& name : ModelFiles(from)) {
+    ASSIGN_OR_RETURN(const std::string contents, ReadFile(absl::StrCat(from, "/", name)));
+    const std::string path = absl::StrCat(to, "/", name);
+    RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(path).parent_path().string(), 0777));
+    ASSIGN_OR_RETURN(files[name], WriteNewFile(path, contents));
+  }
+  if (files.count("config.json") != 0) return files;
+  return absl::NotFoundError(absl::StrCat(from, " has no config.json"));
 }
 
 }  // namespace trainerd::engine

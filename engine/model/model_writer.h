@@ -28,10 +28,8 @@ absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
     const std::string& folder, const ParameterSet& parameters,
     const WriteWeightsOptions& options = {});
 
-// Copies config.json and, if they exist, generation_config.json and the tokenizer's files
-// (tokenizer*, chat_template.*, additional_chat_templates/*.jinja, special_tokens_map.json,
-// added_tokens.json, vocab.json, merges.txt), byte for byte, fsynced, mode 0644. Returns size and
-// hash of each. Errors: NotFound if `from` has no config.json.
+// Copies the ModelFiles of `from`, byte for byte, fsynced, mode 0644. Returns size and hash of each.
+// Errors: NotFound if `from` has no config.json.
 absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::string& from,
                                                                    const std::string& to);
 

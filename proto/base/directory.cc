@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
@@ -24,6 +25,18 @@ namespace {
 bool NameExists(const std::string& path) {
   struct stat info;
   return lstat(path.c_str(), &info) == 0;
+}
+
+// Calls `call`, which returns 0 or sets errno, on `path` or its nearest existing parent.
+template <typename Call>
+absl::Status OfNearestExisting(std::string path, const Call& call) {
+  while (call(path.c_str()) != 0) {
+    std::string parent = ParentOf(path);
+    if ((errno != ENOENT && errno != ENOTDIR) || parent == path)
+      return ErrnoStatus(errno, "file system of " + path);
+    path = std::move(parent);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -99,16 +112,16 @@ absl::Status RemoveThrough(const std::string& path, const std::string& aside) {
 }
 
 absl::StatusOr<int64_t> FreeBytes(const std::string& path) {
-  std::string existing = path;
   struct statvfs info;
-  while (statvfs(existing.c_str(), &info) != 0) {
-    const std::string parent = ParentOf(existing);
-    if ((errno != ENOENT && errno != ENOTDIR) || parent == existing) {
-      return ErrnoStatus(errno, "free space of " + existing);
-    }
-    existing = parent;
-  }
+  RETURN_IF_ERROR(OfNearestExisting(path, [&](const char* at) { return statvfs(at, &info); }));
   return static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize);
+}
+
+bool AreOnSameFileSystem(const std::string& a, const std::string& b) {
+  struct stat of_a, of_b;
+  return OfNearestExisting(a, [&](const char* at) { return stat(at, &of_a); }).ok() &&
+         OfNearestExisting(b, [&](const char* at) { return stat(at, &of_b); }).ok() &&
+         of_a.st_dev == of_b.st_dev;
 }
 
 }  // namespace trainerd

@@ -42,4 +42,8 @@ absl::Status RemoveThrough(const std::string& path, const std::string& aside);
 // existing parent.
 absl::StatusOr<int64_t> FreeBytes(const std::string& path);
 
+// Whether both paths, or their nearest existing parents, are on one file system. False if either
+// cannot be determined.
+bool AreOnSameFileSystem(const std::string& a, const std::string& b);
+
 }  // namespace trainerd

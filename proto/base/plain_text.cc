@@ -49,4 +49,14 @@ std::string PlainText(std::string_view text) { return Sanitize(text, /*keep_line
 
 std::string PlainTextLines(std::string_view text) { return Sanitize(text, /*keep_lines=*/true); }
 
+std::string ShellWord(std::string_view text) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@%=";
+  if (!text.empty() && text.find_first_not_of(kPlain) == std::string_view::npos)
+    return std::string(text);
+  std::string word = "'";
+  for (const char c : text) word += c == '\'' ? "'\\''" : std::string(1, c);
+  return word + "'";
+}
+
 }  // namespace trainerd

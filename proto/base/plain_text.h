@@ -19,4 +19,7 @@ std::string PlainText(std::string_view text);
 // As PlainText, but newlines and tabs stay.
 std::string PlainTextLines(std::string_view text);
 
+// `text` as one word of a POSIX shell, for commands that a message proposes. Quoted only if needed.
+std::string ShellWord(std::string_view text);
+
 }  // namespace trainerd

@@ -15,6 +15,7 @@
 #include "proto/contract/config/config_digest.h"
 #include "proto/contract/config/config_merge.h"
 #include "proto/contract/config/enum_words.h"
+#include "proto/contract/config/steps_left.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
@@ -273,11 +274,8 @@ absl::Status CheckStepsLeft(Store& store, const PreparedJob& prepared) {
   }
   return ErrorWithReason(
       absl::StatusCode::kFailedPrecondition, "NOTHING_TO_TRAIN",
-      absl::StrCat(
-          name.empty() ? prepared.ledger.init_path() : name, " is of step ", step,
-          " and the job ends at step ", *last,
-          ", so no step is left; raise train.max_steps or train.epochs, or train a new job "
-          "from its weights with init_from.state=weights"));
+      NoStepLeftText(prepared.job.config(), name.empty() ? prepared.ledger.init_path() : name, step,
+                     *last));
 }
 
 }  // namespace trainerd::server

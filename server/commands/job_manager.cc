@@ -139,8 +139,8 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(const v1::SubmitJobRe
                    PrepareJob(store_, devices_, options_.runs_dir, request, options_.clock()));
   v1::SubmitJobResponse response;
   ASSIGN_OR_RETURN(*response.mutable_report(),
-                   RunValidate(options_.inspect_path, MessageToYaml(prepared.job.config()),
-                               options_.validate_timeout));
+                   RunValidate(options_.inspect_path, options_.runs_dir,
+                               MessageToYaml(prepared.job.config()), options_.validate_timeout));
   for (const v1::Notice& notice : prepared.notices) {
     v1::DataReport::Finding* finding = response.mutable_report()->add_findings();
     finding->set_code(notice.code());

@@ -11,10 +11,12 @@
 
 namespace trainerd::server {
 
-// Runs `trainerd-inspect validate --quick` on a job file, given as text with absolute paths. A
-// report with error findings is a result, not an error. Errors: InvalidArgument with the child's
+// Runs `trainerd-inspect validate --quick` on a job file, given as text with absolute paths.
+// `runs_dir`: the folder on whose disk the job must fit. A report with error findings is a result,
+// not an error. Errors: InvalidArgument with the child's
 // message (configuration, model folder), NotFound (program), DeadlineExceeded, Internal.
 absl::StatusOr<v1::DataReport> RunValidate(const std::string& inspect_path,
+                                           const std::string& runs_dir,
                                            const std::string& config_yaml, absl::Duration timeout);
 
 }  // namespace trainerd::server

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "proto/contract/job/state_dir.h"
 
 namespace trainerd::server {
 
@@ -24,7 +25,7 @@ class StateDir {
   StateDir& operator=(const StateDir&) = delete;
 
   const std::string& path() const { return path_; }
-  std::string runs_dir() const { return path_ + "/runs"; }
+  std::string runs_dir() const { return path_ + "/" + kRunsName; }
   // The path of the folder through its open descriptor: short enough for the 107 bytes of a unix
   // socket path.
   std::string short_path() const;

@@ -18,6 +18,7 @@ struct ValidateOptions {
   std::string cache_folder = "";        // of token rows (data/token_cache.h); "" = none
   std::string scratch_folder = "/tmp";  // for token rows that no cache takes
   std::string home_dir = "";            // JobFileOptions::home_dir
+  std::string runs_dir = "";            // where the daemon keeps run directories; "" = unknown
 };
 // Prints the DataReport as one JSON document. true: it holds no errors.
 absl::StatusOr<bool> RunValidate(const ValidateOptions& options, std::FILE* out);

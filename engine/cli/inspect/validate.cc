@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainerd-inspect validate: what the model folder shows (job_model.h) and what the data shows, in
 // one report.
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -13,11 +14,16 @@
 #include "engine/data/source/sample_prompts.h"
 #include "engine/data/token_range.h"
 #include "engine/data/warm_up.h"
+#include "engine/model/folder/checkpoint_size.h"
+#include "engine/model/folder/hf_folder.h"
 #include "engine/model/folder/job_model.h"
 #include "engine/text/tokenizer/beyond_embedding.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/checkpoint_count.h"
+#include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/job_file.h"
 #include "proto/contract/config/output_json.h"
+#include "proto/contract/job/disk_use.h"
 
 namespace trainerd::engine {
 namespace {
@@ -135,7 +141,40 @@ void CheckPrompts(const v1::SamplesConfig& samples, const std::string& system_pr
              report);
 }
 
-// The findings about the model, then those about the prompts and the data.
+// The parameters of the job in the dtypes in which they are stored; empty if they are unknown.
+std::vector<StoredParameter> ParametersOf(const v1::JobConfig& config, const JobModel& model) {
+  if (model.weights != nullptr) return StoredParameters(model.config, *model.weights, model.frozen);
+  // A checkpoint that the daemon verifies has the dtypes of the model that its job started from.
+  const absl::StatusOr<std::unique_ptr<HfFolder>> weights = HfFolder::Open(config.model().path());
+  if (!weights.ok()) return {};
+  ModelConfig untied = model.config;
+  (*weights)->MatchHead(HeadCheck::kSample, untied);
+  return StoredParameters(untied, **weights, model.frozen);
+}
+
+// What the job writes, and a warning for each file system on which it does not fit.
+void AddDiskUse(const v1::JobConfig& config, const JobModel& model, const std::string& runs_dir,
+                v1::DataReport* report) {
+  if (runs_dir.empty() || model.config.vocab_size == 0) return;
+  const std::vector<StoredParameter> parameters = ParametersOf(config, model);
+  if (parameters.empty()) return;
+  const CheckpointSize size =
+      ComputeCheckpointSize(parameters, OptimizerStates(config.optimizer()), config.model().path());
+  std::optional<int64_t> steps;
+  if (report->has_total_steps()) steps = report->total_steps();
+  if (report->quick() && !config.train().has_max_steps()) steps = QuickStepsAtMost(config, *report);
+  v1::DataReport::DiskUse& disk = *report->mutable_disk();
+  disk.set_folder(runs_dir);
+  disk.set_checkpoint_bytes(size.checkpoint_bytes);
+  disk.set_checkpoint_count(CheckpointsAtOnce(config, steps));
+  disk.set_final_bytes(size.final_bytes);
+  const std::string& output = config.output().path();
+  MeasureFreeSpace(output, &disk);
+  for (const std::string& warning : DiskSpaceWarnings(disk, output))
+    AddFinding(kDiskSpace, /*error=*/false, warning, "", report);
+}
+
+// The findings about the model, then those about the prompts, the data and the disk.
 absl::StatusOr<v1::DataReport> Report(const v1::JobConfig& config, const ValidateOptions& options) {
   const JobModel model = OpenJobModel(
       config, {.weights_folder = WeightsFolder(config), .head_check = HeadCheck::kSample});
@@ -146,6 +185,7 @@ absl::StatusOr<v1::DataReport> Report(const v1::JobConfig& config, const Validat
     AddFinding(finding.code, !finding.status.ok(), finding.message, finding.place, &report);
   CheckPrompts(config.samples(), config.data().system_prompt(), &report);
   report.mutable_findings()->MergeFrom(data.findings());
+  AddDiskUse(config, model, options.runs_dir, &report);
   return report;
 }
 

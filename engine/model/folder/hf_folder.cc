@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "engine/formats/json.h"
 #include "engine/formats/placeholder_file.h"
 #include "engine/model/folder/weight_spec.h"
@@ -96,6 +98,13 @@ bool AreEqual(std::string_view a, std::string_view b, HeadCheck check) {
 }
 
 }  // namespace
+
+int64_t LayerOf(std::string_view name) {
+  absl::string_view rest(name.data(), name.size());
+  int64_t layer = -1;
+  if (!absl::ConsumePrefix(&rest, "model.layers.")) return -1;
+  return absl::SimpleAtoi(rest.substr(0, rest.find('.')), &layer) ? layer : -1;
+}
 
 std::string ShortList(const std::vector<std::string>& names) {
   constexpr size_t kShown = 5;
@@ -207,9 +216,13 @@ absl::Status HfFolder::CheckComplete(const ModelConfig& config) const {
                      "folder of the model that was quantized (bf16, fp16 or fp32)"));
   }
   std::vector<std::string> errors;
+  // The layers from the first one without any weight.
+  int64_t num_layers = 0, num_missing = 0;
+  for (const std::string& name : Names()) num_layers = std::max(num_layers, LayerOf(name) + 1);
   for (const WeightSpec& spec : WeightsOf(config)) {
     absl::StatusOr<std::string_view> bytes = Bytes(spec.name, spec.shape);
     if (!bytes.ok()) {
+      if (spec.layer >= num_layers) ++num_missing;
       errors.push_back(std::string(bytes.status().message()));
       if (spec.role == WeightRole::kHead && Find(spec.name) == nullptr)
         errors.back() += " (if the head is the embedding, set \"tie_word_embeddings\": true)";
@@ -223,6 +236,12 @@ absl::Status HfFolder::CheckComplete(const ModelConfig& config) const {
     }
   }
   if (errors.empty()) return absl::OkStatus();
+  if (num_layers > 0 && num_missing == static_cast<int64_t>(errors.size())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder_, " has the weights of ", num_layers, " layers and config.json has ",
+                     config.num_layers, "; set \"num_hidden_layers\": ", num_layers,
+                     " in config.json, or download all files of the model"));
+  }
   constexpr size_t kMaxShown = 10;
   const size_t total = errors.size();
   if (total > kMaxShown) {

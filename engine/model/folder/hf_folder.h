@@ -65,6 +65,9 @@ class HfFolder {
   absl::flat_hash_map<std::string, Entry> entries_;
 };
 
+// The layer of "model.layers.N.…"; -1 for any other name.
+int64_t LayerOf(std::string_view name);
+
 // The first five of `names`, and how many more there are, for a message.
 std::string ShortList(const std::vector<std::string>& names);
 

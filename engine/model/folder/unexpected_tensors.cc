@@ -5,21 +5,12 @@
 #include <set>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "engine/model/folder/hf_folder.h"
 #include "engine/model/folder/weight_spec.h"
 
 namespace trainerd::engine {
 namespace {
-
-// The layer of "model.layers.N.…"; -1 for any other name.
-int64_t LayerOf(absl::string_view name) {
-  int64_t layer = -1;
-  if (!absl::ConsumePrefix(&name, "model.layers.")) return -1;
-  return absl::SimpleAtoi(name.substr(0, name.find('.')), &layer) ? layer : -1;
-}
 
 // Buffers of the rotary embedding follow from config.json.
 bool IsPartOfDecoder(const std::string& name) {

@@ -1,33 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "absl/strings/str_cat.h"
-#include "engine/checkpoint/optimizer_file.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/optim/factory.h"
+#include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
-#include "proto/base/directory.h"
-#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/checkpoint_count.h"
+#include "proto/contract/job/disk_use.h"
 
 namespace trainerd::engine {
 namespace {
 
 // Warns before the first step if what the job will write does not fit on the disk now.
 void NoteDiskSpace(AttemptContext& context) {
-  const std::string& run_dir = context.spec.run_dir();
-  const absl::StatusOr<int64_t> free = FreeBytes(run_dir);
   // A resumed job has a part of its checkpoints already.
-  if (!context.spec.resume_path().empty() || !free.ok()) return;
-  const int64_t model = EstimateModelBytes(*context.parameters);
-  const int64_t checkpoint =
-      model + EstimateOptimizerBytes(*context.parameters, *context.optimizer);
-  const int64_t count = CheckpointsAtOnce(context.config, context.loader->total_steps());
-  const int64_t needed = count * checkpoint + model;
-  if (needed <= *free) return;
-  EmitNotice(context.events, v1::Notice::WARNING, "DISK_SPACE",
-             absl::StrCat("the job needs ", FormatBytes(needed), " in ", run_dir,
-                          " (checkpoints of ", FormatBytes(checkpoint), ", ", count,
-                          " at the same time, and the final model) and ", FormatBytes(*free),
-                          " are free; free some space, or lower checkpoint.keep_last"));
+  if (!context.spec.resume_path().empty()) return;
+  const std::string& run_dir = context.spec.run_dir();
+  const CheckpointSize size =
+      SizeOfCheckpoint(*context.parameters, *context.optimizer, KeptModelFolder(run_dir));
+  v1::DataReport::DiskUse disk;
+  disk.set_folder(run_dir);
+  disk.set_checkpoint_bytes(size.checkpoint_bytes);
+  disk.set_checkpoint_count(CheckpointsAtOnce(context.config, context.loader->total_steps()));
+  disk.set_final_bytes(size.final_bytes);
+  const std::string& output = context.config.output().path();
+  MeasureFreeSpace(output, &disk);
+  for (const std::string& warning : DiskSpaceWarnings(disk, output))
+    EmitNotice(context.events, v1::Notice::WARNING, kDiskSpace, warning);
 }
 
 }  // namespace

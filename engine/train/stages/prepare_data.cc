@@ -10,6 +10,7 @@
 #include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/steps_left.h"
 
 namespace trainerd::engine {
 namespace {
@@ -28,12 +29,9 @@ absl::Status CheckStepsLeft(const AttemptContext& context) {
   if (last == theirs.total_steps && InitDifferences(context).empty() &&
       context.data.report.fingerprint() == theirs.data_fingerprint)
     return absl::OkStatus();
-  return WithCause(absl::FailedPreconditionError(
-                       absl::StrCat("the checkpoint ", context.start->folder, " is of step ",
-                                    theirs.step, " and the job ends at step ", last,
-                                    ", so no step is left; raise train.max_steps or train.epochs, "
-                                    "or train a new job from its "
-                                    "weights with init_from.state=weights")),
+  return WithCause(absl::FailedPreconditionError(NoStepLeftText(
+                       context.config, absl::StrCat("the checkpoint ", context.start->folder),
+                       theirs.step, last)),
                    {.code = "NOTHING_TO_TRAIN", .cause = v1::JobError::USER, .retryable = false});
 }
 

@@ -8,9 +8,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/checkpoint/folder_writer.h"
-#include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/core/job_error.h"
 #include "engine/train/kept_model.h"
@@ -50,13 +50,15 @@ absl::Status Fence(const AttemptContext& context) {
 absl::Status WriteFinal(const AttemptContext& context) {
   const std::string final_path = FinalFolder(context.spec.run_dir());
   if (IsDone(context, final_path)) return absl::OkStatus();
-  RETURN_IF_ERROR(CheckSpace(context.spec.run_dir(), EstimateModelBytes(*context.parameters)));
+  const std::string kept = KeptModelFolder(context.spec.run_dir());
+  RETURN_IF_ERROR(
+      CheckSpace(context.spec.run_dir(),
+                 SizeOfCheckpoint(*context.parameters, *context.optimizer, kept).final_bytes));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<FolderWriter> writer,
       FolderWriter::Create(absl::StrCat(context.spec.run_dir(), "/",
                                         TemporaryName(context.spec.attempt(), "final"))));
-  RETURN_IF_ERROR(
-      WriteModelFolder(*context.parameters, KeptModelFolder(context.spec.run_dir()), *writer));
+  RETURN_IF_ERROR(WriteModelFolder(*context.parameters, kept, *writer));
   return writer->Publish(FinalManifest(context), final_path, [&] { return Fence(context); });
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "proto/base/plain_text.h"
 
 namespace trainerd {
 namespace {
@@ -35,7 +36,7 @@ std::string NoModelFolderText(const std::string& path) {
                  : absl::StrCat(". If ", id,
                                 " is a model of the Hugging Face Hub, download it first: hf "
                                 "download ",
-                                id, " --local-dir ", path));
+                                id, " --local-dir ", ShellWord(path)));
 }
 
 }  // namespace trainerd

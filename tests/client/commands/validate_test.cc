@@ -42,6 +42,8 @@ class ValidateTest : public ::testing::Test {
   RunResult Run(const std::vector<std::string>& arguments) {
     return Trainctl(folder_.path(), arguments);
   }
+  // What the daemon of this user would write to.
+  std::string DefaultRuns() const { return folder_.path() + "/runs"; }
   std::string Calls() const {
     std::ifstream file(folder_.path() + "/calls");
     return {std::istreambuf_iterator<char>(file), {}};
@@ -56,7 +58,8 @@ TEST_F(ValidateTest, RunsInspectWithoutADaemonAndListsWhatIsNotChecked) {
                                     "output.path, resources.device, "));
   EXPECT_THAT(result.out, HasSubstr("error MODEL_FOLDER: no weights [job.yaml:2]\n"));
   EXPECT_THAT(result.out, HasSubstr("only the beginning and end of each file were read"));
-  EXPECT_EQ(Calls(), "validate --job " + folder_.path() + "/job.yaml --quick\n");
+  EXPECT_EQ(Calls(), "validate --job " + folder_.path() + "/job.yaml --runs-dir " + DefaultRuns() +
+                         " --quick\n");
   const RunResult json = Run({"validate", "job.yaml", "-o", "jsonl"});
   EXPECT_THAT(json.out, HasSubstr("{\"examples\":7,"));
 }
@@ -73,7 +76,8 @@ TEST_F(ValidateTest, FullReadsAllDataInOneRunOfInspect) {
             "examples          8\n"
             "error MODEL_FOLDER: no weights [job.yaml:2]\n"
             "error BAD_JSON: not JSON [a.jsonl:3]\n");
-  EXPECT_EQ(Calls(), "validate --job " + folder_.path() + "/job.yaml\n");
+  EXPECT_EQ(Calls(),
+            "validate --job " + folder_.path() + "/job.yaml --runs-dir " + DefaultRuns() + "\n");
   const RunResult json = Run({"validate", "--full", "job.yaml", "-o", "jsonl"});
   EXPECT_EQ(json.code, kUsage);
   const auto report = nlohmann::json::parse(json.out);

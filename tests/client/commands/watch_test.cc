@@ -196,6 +196,63 @@ TEST_F(WatchTest, ReportsThatTheJobKeepsRunningAfterCtrlC) {
   EXPECT_TRUE(store_.stops.empty());
 }
 
+TEST_F(WatchTest, ReportsWhatAJobDoesAfterCtrlCInEachState) {
+  struct Case {
+    v1::Job::State state;
+    v1::Job::DesiredState desired;
+    v1::Job::WaitReason wait;
+    std::string continues;
+    bool can_stop;
+  };
+  const std::vector<Case> cases = {
+      {v1::Job::STARTING, v1::Job::DESIRED_RUN, v1::Job::WAIT_REASON_UNSPECIFIED, "keeps running;",
+       true},
+      {v1::Job::PAUSING, v1::Job::DESIRED_PAUSE, v1::Job::WAIT_REASON_UNSPECIFIED,
+       "keeps running until it is paused;", true},
+      {v1::Job::PAUSED, v1::Job::DESIRED_PAUSE, v1::Job::WAIT_REASON_UNSPECIFIED,
+       "is PAUSED and waits for `trainctl resume 4f0123456789`;", true},
+      {v1::Job::QUEUED, v1::Job::DESIRED_RUN, v1::Job::RESOURCES,
+       "is QUEUED and waits for a free device;", true},
+      {v1::Job::QUEUED, v1::Job::DESIRED_PAUSE, v1::Job::HELD,
+       "is QUEUED and waits for `trainctl resume 4f0123456789`;", true},
+      {v1::Job::STOPPING, v1::Job::DESIRED_STOP, v1::Job::WAIT_REASON_UNSPECIFIED,
+       "keeps running until it has stopped;", false},
+      {v1::Job::SUCCEEDED, v1::Job::DESIRED_RUN, v1::Job::WAIT_REASON_UNSPECIFIED,
+       "has ended as SUCCEEDED\n", false}};
+  v1::Job& job = store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
+  store_.AddStep(kJob, 1, 2.5);
+  Start();
+  for (const Case& with : cases) {
+    job.set_state(with.state);
+    job.set_desired_state(with.desired);
+    job.set_wait_reason(with.wait);
+    InterruptingOutput buffer(1);
+    std::ostream out(&buffer);
+    const RunResult result = Trainctl(folder_.path(), {"watch", "4f", "--after", "begin"},
+                                      [&](Environment* env) { env->out = &out; });
+    EXPECT_EQ(result.code, kInterrupted);
+    EXPECT_THAT(result.err, HasSubstr("trainctl: jobs/4f0123456789 " + with.continues));
+    EXPECT_EQ(result.err.find("trainctl stop 4f0123456789") != std::string::npos, with.can_stop)
+        << result.err;
+    EXPECT_EQ(result.err.find("continue watching") == std::string::npos,
+              with.state == v1::Job::SUCCEEDED)
+        << result.err;
+  }
+}
+
+TEST_F(WatchTest, NamesTheStateThatAnEventBroughtAfterCtrlC) {
+  store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
+  store_.AddStateChange(kJob, v1::Job::RUNNING, v1::Job::PAUSING);
+  Start();
+  InterruptingOutput buffer(1);
+  std::ostream out(&buffer);
+  const RunResult result =
+      Trainctl(folder_.path(), {"watch", "4f", "--after", "begin", "-o", "jsonl"},
+               [&](Environment* env) { env->out = &out; });
+  EXPECT_EQ(result.code, kInterrupted);
+  EXPECT_THAT(result.err, HasSubstr("keeps running until it is paused"));
+}
+
 TEST_F(WatchTest, NamesWhatAPausedJobWaitsFor) {
   v1::Job& job = store_.AddJob("4f0123456789", "sft", v1::Job::PAUSED);
   job.set_desired_state(v1::Job::DESIRED_PAUSE);

@@ -20,6 +20,24 @@ TEST(FormatTest, FormatsNumbers) {
   EXPECT_EQ(FormatPercent(0.999), "99 %") << "100 % only when it is done";
 }
 
+TEST(FormatTest, NamesWhatAJobDoesAfterAWatch) {
+  v1::Job job;
+  job.set_name("jobs/4f");
+  job.set_desired_state(v1::Job::DESIRED_RUN);
+  const auto continues = [&](v1::Job::State state) {
+    job.set_state(state);
+    return Continues(job, absl::UnixEpoch());
+  };
+  EXPECT_EQ(continues(v1::Job::RUNNING), "keeps running");
+  EXPECT_EQ(continues(v1::Job::STOPPING), "keeps running until it has stopped");
+  EXPECT_EQ(continues(v1::Job::QUEUED), "is QUEUED");
+  for (const auto state :
+       {v1::Job::SUCCEEDED, v1::Job::FAILED, v1::Job::STOPPED, v1::Job::CANCELLED})
+    EXPECT_THAT(continues(state), HasSubstr("has ended as "));
+  job.set_desired_state(v1::Job::DESIRED_PAUSE);
+  EXPECT_EQ(continues(v1::Job::PAUSED), "is PAUSED and waits for `trainctl resume 4f`");
+}
+
 TEST(FormatTest, DescribesWaitReasonAndRequests) {
   v1::Job job;
   job.set_state(v1::Job::QUEUED);

@@ -102,6 +102,17 @@ TEST(LiveViewTest, ShowsAllOfARunningJob) {
   EXPECT_THAT(view, Not(HasSubstr("\x1b"))) << "no colors unless requested";
 }
 
+TEST(LiveViewTest, NamesWhatCtrlCLeavesBehind) {
+  LiveState state = RunningState();
+  v1::Job job = state.Find(kJob)->job;
+  job.set_state(v1::Job::PAUSED);
+  state.SetSnapshot(job);
+  EXPECT_THAT(Render(state), HasSubstr("Ctrl-C stops watching; the job keeps waiting."));
+  job.set_state(v1::Job::SUCCEEDED);
+  state.SetSnapshot(job);
+  EXPECT_THAT(Render(state), Not(HasSubstr("Ctrl-C")));
+}
+
 TEST(LiveViewTest, ShowsActiveAlerts) {
   LiveState state = RunningState();
   state.Apply(AlertEvent(true));

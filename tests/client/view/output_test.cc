@@ -184,6 +184,38 @@ std::string Printed(const v1::DataReport& report, const JobFile* job = nullptr) 
   return out.str();
 }
 
+TEST(ReportTextTest, PrintsWhatTheJobWritesAndWhatIsFree) {
+  constexpr int64_t kMib = 1 << 20;
+  v1::DataReport report;
+  std::ostringstream none;
+  PrintDiskUse(report, none);
+  EXPECT_EQ(none.str(), "");
+  v1::DataReport::DiskUse& disk = *report.mutable_disk();
+  disk.set_folder("/state/runs");
+  disk.set_checkpoint_bytes(1800 * kMib);
+  disk.set_checkpoint_count(4);
+  disk.set_final_bytes(256 * kMib);
+  disk.set_needed_bytes((4 * 1800 + 256) * kMib);
+  disk.set_free_bytes(30 * 1024 * kMib);
+  std::ostringstream out;
+  PrintDiskUse(report, out);
+  EXPECT_EQ(out.str(),
+            "disk: at most 7.3 GiB: up to 4 checkpoints of 1.8 GiB and the final model of 256 MiB; "
+            "30.0 GiB are free in /state/runs\n");
+  disk.set_checkpoint_count(1);
+  disk.set_needed_bytes((1800 + 2 * 256) * kMib);
+  disk.clear_free_bytes();
+  std::ostringstream copied;
+  PrintReport(report, copied);
+  EXPECT_THAT(copied.str(),
+              HasSubstr("disk              at most 2.3 GiB: a checkpoint of 1.8 GiB and the final "
+                        "model of 256 MiB with its copy in output.path\n"));
+  disk.set_output_free_bytes(5 * 1024 * kMib);
+  std::ostringstream other;
+  PrintDiskUse(report, other);
+  EXPECT_THAT(other.str(), HasSubstr(", 5.0 GiB for output.path\n"));
+}
+
 TEST(ReportTextTest, MarksEstimatesOfAQuickReport) {
   EXPECT_EQ(
       Printed(QuickReport()),

@@ -218,7 +218,7 @@ TEST_F(PrepareFindingsTest, ReportsAValidationFractionWithoutExample) {
   config.mutable_data()->set_validation_fraction(0.5);
   EXPECT_EQ(Fault(config),
             "data.validation_fraction 0.5 of 1 example yields no example to validate on; add data, "
-            "or set data.validation or data.validation_fraction: 0");
+            "or set it to 0 or replace it by data.validation");
   const auto data = Prepare(config, {.keep_going = true});
   ASSERT_TRUE(data.ok()) << data.status();
   EXPECT_TRUE(Find(*data, "NO_ROWS")->error());

@@ -22,6 +22,7 @@
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/cli/init_model_command.h"
+#include "engine/formats/safetensors.h"
 #include "engine/run_job.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
@@ -60,6 +61,27 @@ inline void MakeTinyModel(const std::string& folder, const std::string& dtype = 
                  .seed = seed,
                  .dtype = dtype});
   ASSERT_TRUE(made.ok()) << made;
+}
+
+// Adds a head of its own to the fp32 model of `folder`, whose config.json ties it.
+inline void AddHead(const std::string& folder) {
+  const auto file = SafetensorsFile::Open(folder + "/model.safetensors");
+  ASSERT_TRUE(file.ok()) << file.status();
+  std::vector<SafetensorsWriter::Declared> declared;
+  for (const TensorInfo& info : (*file)->tensors())
+    declared.push_back({info.name, info.dtype, info.shape});
+  const TensorInfo& embedding = *(*file)->Find("model.embed_tokens.weight");
+  declared.push_back({"lm_head.weight", embedding.dtype, embedding.shape});
+  auto writer = SafetensorsWriter::Create(folder + "/new", declared);
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  for (const TensorInfo& info : (*file)->tensors()) {
+    const std::string_view bytes = (*file)->Bytes(info);
+    ASSERT_TRUE((*writer)->Append(bytes.data(), bytes.size()).ok());
+  }
+  const std::vector<float> head(static_cast<size_t>(embedding.size_bytes / 4), 0.01F);
+  ASSERT_TRUE((*writer)->Append(head.data(), head.size() * 4).ok());
+  ASSERT_TRUE((*writer)->Finish().ok());
+  std::filesystem::rename(folder + "/new", folder + "/model.safetensors");
 }
 
 // `count` short conversations of different lengths.

@@ -79,6 +79,13 @@ TEST(DirectoryTest, ReportsFreeSpaceOfNearestExistingParent) {
   EXPECT_EQ(FreeBytes("/proc").value(), 0);
 }
 
+TEST(DirectoryTest, ComparesFileSystemsOfNearestExistingParents) {
+  const TempDir dir;
+  EXPECT_TRUE(AreOnSameFileSystem(dir.path(), dir / "not/there/yet"));
+  EXPECT_TRUE(AreOnSameFileSystem("/proc/none/here", "/proc/self"));
+  EXPECT_FALSE(AreOnSameFileSystem(dir / "not/there/yet", "/proc/none/here"));
+}
+
 TEST(DirectoryTest, FindsWhetherAFolderCanBeCreated) {
   const TempDir dir;
   EXPECT_TRUE(CheckCreatable(dir / "not/there/yet").ok());

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <string>
+
 namespace trainerd {
 namespace {
 
@@ -17,6 +20,18 @@ TEST(PlainTextTest, ReplacesWhatCouldSteerATerminal) {
             "a?b");  // right-to-left override
   EXPECT_EQ(PlainText("\xff\xfe"), "??");
   EXPECT_EQ(PlainText("日本 ok"), "日本 ok");
+}
+
+TEST(PlainTextTest, QuotesWordsForAShell) {
+  EXPECT_EQ(ShellWord("/models/Qwen3-0.6B"), "/models/Qwen3-0.6B");
+  for (const std::string text : {"", "a b", "it's", "$HOME", "a;b", "-x `y` \"z\" \\", "ü"}) {
+    std::FILE* shell = popen(("printf %s " + ShellWord(text)).c_str(), "r");
+    ASSERT_NE(shell, nullptr);
+    char buffer[64] = {};
+    const size_t size = fread(buffer, 1, sizeof(buffer), shell);
+    EXPECT_EQ(pclose(shell), 0);
+    EXPECT_EQ(std::string(buffer, size), text);
+  }
 }
 
 }  // namespace

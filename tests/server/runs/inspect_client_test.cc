@@ -16,7 +16,7 @@ class InspectClientTest : public ::testing::Test {
   absl::StatusOr<v1::DataReport> Run(const std::string& body,
                                      absl::Duration timeout = absl::Seconds(20)) {
     const std::string path = dir_.Write("inspect", "#!/bin/sh\n" + body + "\n", 0700);
-    return RunValidate(path, "name: x\n", timeout);
+    return RunValidate(path, "/the/runs", "name: x\n", timeout);
   }
   TempDir dir_;
 };
@@ -57,7 +57,8 @@ TEST_F(InspectClientTest, OneThatTakesTooLongIsNotAnAnswer) {
 
 TEST_F(InspectClientTest, TheConfigurationArrivesAsAFile) {
   const auto report =
-      Run("test \"$1 $2 $4\" = 'validate --job --quick' && grep -q '^name: x' \"$3\" && "
+      Run("test \"$1 $2 $4 $5 $6\" = 'validate --job --quick --runs-dir /the/runs' && grep -q "
+          "'^name: x' \"$3\" && "
           "echo '{\"examples\":\"7\"}'");
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->examples(), 7);

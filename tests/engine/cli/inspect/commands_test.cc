@@ -230,6 +230,32 @@ TEST_F(InspectTest, ValidateFindsTheSameOfTheModelWithAndWithoutReadingAllData) 
   }
 }
 
+TEST_F(InspectTest, ValidateReportsWhatTheJobWrites) {
+  const std::string settings = "checkpoint: {every_steps: 1, keep_last: 9}\n";
+  for (const bool quick : {true, false}) {
+    const std::string job = Job(Row("a", "b") + Row("c", "d"), settings);
+    ValidateOptions options{.job_file = job, .quick = quick, .runs_dir = folder_ / "not/yet"};
+    const json disk = Validate(options, /*is_clean=*/true)["disk"];
+    EXPECT_EQ(disk["folder"], folder_ / "not/yet");
+    // 2 records are 1 step.
+    EXPECT_EQ(disk["checkpoint_count"], 1);
+    const int64_t weights =
+        static_cast<int64_t>(std::filesystem::file_size(folder_ / "model/model.safetensors"));
+    EXPECT_GT(disk["final_bytes"], weights);
+    EXPECT_GT(disk["checkpoint_bytes"], 3 * weights) << "and two moments";
+    EXPECT_GT(disk["free_bytes"], 0);
+    // No answer without a folder to measure, or with weights that do not fit.
+    options.runs_dir.clear();
+    EXPECT_FALSE(Validate(options, /*is_clean=*/true).contains("disk"));
+    options.runs_dir = "/proc/runs";
+    const json tight = Validate(options, /*is_clean=*/true);
+    EXPECT_EQ(tight["findings"][0]["code"], "DISK_SPACE");
+    EXPECT_EQ(tight["findings"][0].value("error", false), false);
+    options.job_file = Job(Row("a", "b"), settings + "train: {max_steps: 5}\n");
+    EXPECT_EQ(Validate(options, /*is_clean=*/true)["disk"]["checkpoint_count"], 5);
+  }
+}
+
 TEST_F(InspectTest, ValidateReadsThePromptsOfSamples) {
   const std::string prompts = folder_ / "prompts.jsonl";
   const std::string job = Job(Row("a", "b"), "samples: {prompts: " + prompts + "}\n");

@@ -75,6 +75,30 @@ TEST_F(HfFolderTest, AdvisesToTieAMissingHead) {
                         "\"tie_word_embeddings\": true)"));
 }
 
+TEST_F(HfFolderTest, NamesTheNumberOfLayersThatTheWeightsHave) {
+  const auto message = [&] {
+    return std::string(Open(tensors_)->CheckComplete(config_).message());
+  };
+  config_.num_layers = 5;
+  EXPECT_THAT(message(), HasSubstr("has the weights of 2 layers and config.json has 5; set "
+                                   "\"num_hidden_layers\": 2 in config.json"));
+  // Other weights are missing too, so another number of layers is not enough.
+  config_.tie_word_embeddings = false;
+  EXPECT_THAT(message(), AllOf(HasSubstr("the weights do not fit config.json"),
+                               Not(HasSubstr("num_hidden_layers"))));
+  config_.tie_word_embeddings = true;
+  config_.num_layers = 2;
+  tensors_.pop_back();
+  EXPECT_THAT(message(), Not(HasSubstr("num_hidden_layers")));
+}
+
+TEST_F(HfFolderTest, ReadsTheLayerOfAName) {
+  EXPECT_EQ(LayerOf("model.layers.11.mlp.up_proj.weight"), 11);
+  EXPECT_EQ(LayerOf("model.layers.x.mlp"), -1);
+  EXPECT_EQ(LayerOf("model.norm.weight"), -1);
+  EXPECT_EQ(LayerOf("visual.model.layers.1.mlp"), -1);
+}
+
 TEST_F(HfFolderTest, EqualHeadStaysTied) {
   tensors_.push_back({kHeadName, {259, 8}});
   EXPECT_FALSE(Open(tensors_)->MatchHead(HeadCheck::kAll, config_));

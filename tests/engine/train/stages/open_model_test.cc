@@ -28,31 +28,10 @@ std::string FinalHash(const internal::AttemptSpec& spec) {
   return FileHash(spec.run_dir() + "/final/model.safetensors");
 }
 
-// The model of `folder` with a head of its own, under tie_word_embeddings: true.
-void AddHead(const std::string& folder) {
-  const auto file = SafetensorsFile::Open(folder + "/model.safetensors");
-  ASSERT_TRUE(file.ok()) << file.status();
-  std::vector<SafetensorsWriter::Declared> declared;
-  for (const TensorInfo& info : (*file)->tensors())
-    declared.push_back({info.name, info.dtype, info.shape});
-  const TensorInfo& embedding = *(*file)->Find("model.embed_tokens.weight");
-  declared.push_back({"lm_head.weight", embedding.dtype, embedding.shape});
-  auto writer = SafetensorsWriter::Create(folder + "/new", declared);
-  ASSERT_TRUE(writer.ok()) << writer.status();
-  for (const TensorInfo& info : (*file)->tensors()) {
-    const std::string_view bytes = (*file)->Bytes(info);
-    ASSERT_TRUE((*writer)->Append(bytes.data(), bytes.size()).ok());
-  }
-  const std::vector<float> head(static_cast<size_t>(embedding.size_bytes / 4), 0.01F);
-  ASSERT_TRUE((*writer)->Append(head.data(), head.size() * 4).ok());
-  ASSERT_TRUE((*writer)->Finish().ok());
-  std::filesystem::rename(folder + "/new", folder + "/model.safetensors");
-}
-
 TEST(OpenModelTest, TrainsAndSavesAHeadOfItsOwnAsUntiedModel) {
   TempDir folder;
   TinyJob job(folder);
-  AddHead(folder / "model");
+  testing::AddHead(folder / "model");
   const std::string overrides = "checkpoint: {every_steps: 2}\ntrain: {max_steps: 4}";
   Ran first, second;
   RunAttempt(job.Spec("run", 1, overrides), &first, StopAfterStep(2, StopMode::kStop));

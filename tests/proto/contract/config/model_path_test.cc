@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
+
 #include "tests/temp_dir.h"
 
 namespace trainerd {
@@ -18,6 +20,13 @@ TEST(NoModelFolderTextTest, HasTheDownloadCommandForAHubId) {
   EXPECT_THAT(NoModelFolderText(path),
               AllOf(HasSubstr("no such folder: " + path),
                     HasSubstr("hf download Qwen/Qwen3-0.6B --local-dir " + path)));
+}
+
+TEST(NoModelFolderTextTest, QuotesAPathForTheShell) {
+  const TempDir folder;
+  std::filesystem::create_directory(folder / "my models");
+  EXPECT_THAT(NoModelFolderText(folder / "my models/Qwen/Qwen3-0.6B"),
+              HasSubstr(" --local-dir '" + (folder / "my models/Qwen/Qwen3-0.6B") + "'"));
 }
 
 TEST(NoModelFolderTextTest, DoesNotTakeAnyPathForAnId) {

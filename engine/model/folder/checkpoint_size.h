@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// How large a job's checkpoints and its final model are, from names, shapes and dtypes. The worker
+// computes it for the parameters that it loaded, trainerd-inspect for the headers of a folder
+// before the job starts. No LibTorch.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/formats/safetensors.h"
+#include "engine/model/folder/freeze.h"
+#include "engine/model/folder/hf_folder.h"
+#include "engine/model/folder/model_config.h"
+
+namespace trainerd::engine {
+
+// A checkpoint stores the fp32 master of parameter P as P.master.
+inline constexpr char kMasterName[] = "master";
+
+// Whether the model file cannot hold the fp32 master of a parameter that it stores as `dtype`.
+bool NeedsMaster(StoredDtype dtype);
+
+// A parameter as a checkpoint stores it.
+struct StoredParameter {
+  std::string name;
+  std::vector<int64_t> shape;
+  // Of the model file.
+  StoredDtype dtype = StoredDtype::kFloat32;
+  bool trains = true;
+};
+
+// The parameters of `config` in the dtypes of `weights`. Empty if `weights` lacks one.
+std::vector<StoredParameter> StoredParameters(const ModelConfig& config, const HfFolder& weights,
+                                              const FrozenNames& frozen);
+
+struct CheckpointSize {
+  // Weights, fp32 masters, optimizer state, the state of the run and the small files.
+  int64_t checkpoint_bytes = 0;
+  // Weights and small files.
+  int64_t final_bytes = 0;
+};
+
+// `states`: what the optimizer keeps for each parameter that trains, by name. The small files are
+// those of `model_folder`. The safetensors files are computed exactly; the state of the run is
+// estimated at 6 KiB.
+CheckpointSize ComputeCheckpointSize(const std::vector<StoredParameter>& parameters,
+                                     const std::vector<std::string>& states,
+                                     const std::string& model_folder);
+
+}  // namespace trainerd::engine

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The small files of a Hugging Face model folder, which checkpoints and the final model keep. No
+// LibTorch.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace trainerd::engine {
+
+inline constexpr char kNamedTemplates[] = "additional_chat_templates";
+
+// Those that exist in `folder`, relative to it: config.json, generation_config.json and the
+// tokenizer's files (tokenizer*, chat_template.*, additional_chat_templates/*.jinja,
+// special_tokens_map.json, added_tokens.json, vocab.json, merges.txt).
+std::vector<std::string> ModelFiles(const std::string& folder);
+
+}  // namespace trainerd::engine
