@@ -21,8 +21,8 @@ void PrintFindings(const v1::DataReport& report, std::ostream& out, const JobFil
 // Prints what the job writes and what is free, as one line; nothing if the report lacks it.
 void PrintDiskUse(const v1::DataReport& report, std::ostream& out);
 
-// Prints counts, lengths and disk use, then the findings. Estimates of a quick report are marked, and its
-// last line names the part of the data that was not read.
+// Prints counts, lengths and disk use, then the findings. Estimates of a quick report are marked,
+// and its last line names the part of the data that was not read.
 void PrintReport(const v1::DataReport& report, std::ostream& out, const JobFile* job = nullptr);
 
 }  // namespace trainerd::client

@@ -28,8 +28,8 @@ absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
     const std::string& folder, const ParameterSet& parameters,
     const WriteWeightsOptions& options = {});
 
-// Copies the ModelFiles of `from`, byte for byte, fsynced, mode 0644. Returns size and hash of each.
-// Errors: NotFound if `from` has no config.json.
+// Copies the ModelFiles of `from`, byte for byte, fsynced, mode 0644. Returns size and hash of
+// each. Errors: NotFound if `from` has no config.json.
 absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::string& from,
                                                                    const std::string& to);
 

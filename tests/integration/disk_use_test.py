@@ -87,7 +87,7 @@ class SmallDiskTest(unittest.TestCase):
         self.assertIn("lower checkpoint.keep_last", findings[0]["message"])
         self.assertRegex(findings[1]["message"], rf"the final model needs [0-9]+ KiB in output.path {output}/model and [0-9.]+ KiB are free")
         # What the messages advise.
-        self.assertEqual(world.ctl("validate", job, "-o", "json", "--set", "checkpoint.keep_last=2", "--set", f"output.path={root}/model").count("DISK_SPACE"), 0)
+        self.assertEqual(world.ctl("validate", job, "-o", "json", "--set", "checkpoint.keep_last=2", "--set", f"output.path={root}/out").count("DISK_SPACE"), 0)
 
 
 if __name__ == "__main__":
