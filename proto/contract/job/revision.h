@@ -7,8 +7,10 @@ namespace trainerd {
 // Revision of the public API (ServerInfo.api_revision). trainctl refuses a daemon of an older
 // revision. Raise it once with each set of additions to the API.
 //   2  Job.devices, Attempt.devices, Checkpoint.tokens; the words of a job file are enums
-//   3  Job.alerts, Checkpoint.damage, DataReport.disk
-inline constexpr int kApiRevision = 3;
+//   3  Job.alerts, Checkpoint.damage
+//   4  SubmitJobRequest.base and Job.base (were `from`), StateChanged.from_state and to_state (were
+//      `from` and `to`); the limits and conventions at the head of trainer.proto; DataReport.disk
+inline constexpr int kApiRevision = 4;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work
 // with the shims of the two releases before it.
