@@ -275,7 +275,7 @@ int ReportParseError(const CLI::App& app, const CLI::ParseError& error, const En
   if (text.empty()) {
     std::ostringstream err;
     if (app.exit(error, *env.out, err) == 0) return kDone;
-    text = err.str();
+    text = absl::StrCat("trainctl: ", err.str());
   }
   const std::vector<std::string> forms = app.get_option("--output")->results();
   if (!forms.empty() && (forms.back() == "json" || forms.back() == "jsonl")) {
@@ -301,6 +301,7 @@ int RunTrainctl(const std::vector<std::string>& arguments, const Environment& en
       "4 timeout, 5 cannot reach the daemon, 6 any other refusal. Of several jobs the worst "
       "counts: "
       "2, 5, 6, 1, 4, 3, 0.");
+  app.set_version_flag("--version", absl::StrCat("trainctl ", TRAINERD_VERSION));
   AddGlobalOptions(app, parsed);
   AddSubmit(app, parsed);
   AddDataCommands(app, parsed);

@@ -78,8 +78,9 @@ absl::Status ReadEntry(const std::string& path, const std::string& name, const J
       begin.get<uint64_t>() > end.get<uint64_t>())
     return fault("its data_offsets are not a range");
   if (end.get<uint64_t>() > static_cast<uint64_t>(data_size)) {
-    return fault(absl::StrCat("its data ends at byte ", end.get<uint64_t>(), " of ", data_size,
-                              ": the file is truncated or its header is wrong"));
+    return fault(
+        absl::StrCat("its data ends at byte ", end.get<uint64_t>(), " of ", data_size,
+                     ": the file is truncated or its header is wrong; copy or download it again"));
   }
   info.size_bytes = static_cast<int64_t>(end.get<uint64_t>() - begin.get<uint64_t>());
   if (static_cast<unsigned __int128>(info.size_bytes) != bytes) {
@@ -124,7 +125,8 @@ absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std
   if (file->size_ < kLengthBytes) {
     close(fd);
     return absl::DataLossError(
-        absl::StrCat(path, ": ", file->size_, " bytes are too few for a safetensors file"));
+        absl::StrCat(path, ": ", file->size_,
+                     " bytes are too few for a safetensors file; copy or download it again"));
   }
   void* mapped = mmap(nullptr, file->size_, PROT_READ, MAP_PRIVATE, fd, 0);
   const int map_error = errno;

@@ -16,6 +16,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/job_config_rules.h"
 #include "proto/contract/config/model_path.h"
+#include "proto/contract/config/path_advice.h"
 #include "proto/contract/job/field_upgrade.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
@@ -52,13 +53,14 @@ class FileCheck {
 
   void Model(const std::string& field, const std::string& path) {
     if (Absolute(field, path) && !IsFolder(path)) {
-      Add(field, PathExists(path) ? absl::StrCat("not a folder: ", path) : NoModelFolderText(path));
+      Add(field, NoModelFolderText(path));
     }
   }
   void File(const std::string& field, const std::string& path) {
     if (!Absolute(field, path)) return;
     if (!PathExists(path)) {
-      Add(field, absl::StrCat("no such file: ", path));
+      const std::string advice = MissingPathAdvice(path);
+      Add(field, absl::StrCat("no such file: ", path, advice.empty() ? "" : "; ", advice));
     } else if (IsFolder(path)) {
       Add(field, absl::StrCat("a folder, not a file: ", path));
     }

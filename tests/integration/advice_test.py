@@ -258,6 +258,27 @@ class AdviceTest(RealWorkerTest):
                 set_key(config, key, value)
                 self.check_passes(config)
 
+    def test_files_of_other_kinds(self):
+        folder = os.path.join(self.world.root, "kinds")
+        os.makedirs(folder, exist_ok=True)
+        row = {"prompt": "caf\u00e9, a", "completion": "b"}
+        cases = {"FILE.csv": ('prompt,completion\n"caf\u00e9, a",b\n', "utf-8"), "latin1.jsonl": (json.dumps(row, ensure_ascii=False) + "\n", "cp1252"),
+                 "wide.jsonl": (json.dumps(row) + "\n", "utf-16")}
+        if shutil.which("jq"):
+            cases.update({"lines.txt": ("Once upon a time\n", "utf-8"), "pretty.json": (json.dumps(row, indent=1), "utf-8")})
+        for name, (text, encoding) in cases.items():
+            with self.subTest(name):
+                path = os.path.join(folder, name)
+                with open(path, "w", encoding=encoding) as file:
+                    file.write(text)
+                config = self.config(data__train=[path])
+                command = self.advice(r"for example(?: with)?: ((?:python3|jq|iconv) .* > FILE\.jsonl)", self.refusal(config))
+                # FILE stands for the file.
+                command = command.replace("FILE.csv", "FILE").replace(" FILE ", f" {path} ").replace("FILE.jsonl", "converted.jsonl")
+                subprocess.run(command, shell=True, check=True, cwd=folder, timeout=harness.PATIENCE_S)
+                set_key(config, "data.train", [os.path.join(folder, "converted.jsonl")])
+                self.check_passes(config)
+
     def test_misspelt_role(self):
         bad = record("q", "a").replace('"assistant"', '"assitant"')
         config = self.config(data__train=[self.data(record("q", "a"), bad)])

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/path_advice.h"
 
 namespace trainerd::engine {
 namespace {
@@ -166,8 +167,10 @@ absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& pa
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
     if (errno == ENOENT) {
+      const std::string advice = MissingPathAdvice(path);
       return absl::NotFoundError(absl::StrCat(
-          path, ": no such file; check the path (it names a file on the machine that trains)"));
+          path, ": no such file; check the path (it names a file on the machine that trains)",
+          advice.empty() ? "" : "; ", advice));
     }
     return ErrnoStatus(errno, absl::StrCat("cannot open ", path));
   }

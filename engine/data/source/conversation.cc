@@ -206,11 +206,33 @@ std::optional<RecordError> TakeConversation(SourceFormat format, ordered_json* r
   return TakeVariables(row, &conversation->variables);
 }
 
-RecordError SyntaxFault(const JsonSyntaxError& error) {
+// What a line that is not JSON probably is, and what to do; "" if it looks like JSON.
+std::string ForeignLineAdvice(std::string_view line) {
+  const size_t first = line.find_first_not_of(" \t");
+  const size_t last = line.find_last_not_of(" \t\r");
+  if (first == std::string_view::npos) return "";
+  if (line[first] == '{') {
+    if (line[last] == ',') return "; remove the comma at the end of the line";
+    const size_t key = line.find_first_not_of(" \t", first + 1);
+    if (key != std::string_view::npos && line[key] == '\'')
+      return "; it looks like a Python dictionary: write it with json.dumps";
+    return "";
+  }
+  if (line.find_first_of(",\t;") != std::string_view::npos && line[first] != '-') {
+    return "; a CSV file is converted for example with: python3 -c \"import csv, json, sys; "
+           "[print(json.dumps(r)) for r in csv.DictReader(sys.stdin)]\" < FILE.csv > FILE.jsonl";
+  }
+  return "; each line must be one JSON object; lines of plain text are converted for example with: "
+         "jq -cR '{text: .}' FILE > FILE.jsonl";
+}
+
+RecordError SyntaxFault(const JsonSyntaxError& error, std::string_view line) {
   if (error.column == 0) {
     return Fault("BAD_JSON", absl::StrCat("the record cannot be read: ", error.message));
   }
-  return Fault("BAD_JSON", absl::StrCat("the line is not JSON: ", error.message), error.column);
+  return Fault("BAD_JSON",
+               absl::StrCat("the line is not JSON: ", error.message, ForeignLineAdvice(line)),
+               error.column);
 }
 
 }  // namespace
@@ -228,12 +250,14 @@ std::optional<RecordError> ConversationParser::Impl::ReadRow(std::string_view re
       parser.parse(record.data(), record.size(), /*realloc_if_needed=*/false).get(element);
   if (error == simdjson::UTF8_ERROR) {
     const size_t at = FindInvalidUtf8(record);
-    return Fault("BAD_UTF8", "the line is not UTF-8; convert the file, for example: iconv -t UTF-8",
+    return Fault("BAD_UTF8",
+                 "the line is not UTF-8; convert the file, for example: iconv -f WINDOWS-1252 -t "
+                 "UTF-8 FILE > FILE.jsonl",
                  at == std::string_view::npos ? 0 : static_cast<int64_t>(at) + 1);
   }
   if (error != simdjson::SUCCESS) {
     // Odd numbers (engine/formats/json.h), or an error.
-    if (const auto syntax = ReadJsonWithSpelling(record, row)) return SyntaxFault(*syntax);
+    if (const auto syntax = ReadJsonWithSpelling(record, row)) return SyntaxFault(*syntax, record);
   } else {
     *row = ToOrderedJson(element);
   }

@@ -180,6 +180,9 @@ void Findings::AppendTo(v1::DataReport* report) const {
     finding->set_error(kind.error || severity == Severity::kError);
     finding->set_count(kind.finding.count());
     finding->set_message(Message(kind));
+    // An error that ends the job has this advice too (data/examples/example_set.cc).
+    if (kind.finding.bad_records() && finding->error())
+      finding->mutable_message()->append("; fix the record, or set data.bad_rows: skip");
     for (const auto& place : kind.finding.first_places()) {
       finding->add_first_places(
           Text({.file = place.file(), .line = place.line(), .column = place.column()}));

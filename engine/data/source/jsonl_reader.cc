@@ -64,8 +64,9 @@ absl::Status JsonlReader::CheckStart() {
         absl::StrCat(path_, ": is empty; it needs one JSON object per line"));
   }
   if (StartsWith(start, "\xff\xfe") || StartsWith(start, "\xfe\xff")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path_, ":1: is UTF-16; convert it, for example: iconv -f UTF-16 -t UTF-8"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        path_,
+        ":1: is UTF-16; convert it, for example: iconv -f UTF-16 -t UTF-8 FILE > FILE.jsonl"));
   }
   if (const std::string advice = FileKindAdvice(start); !advice.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(path_, ": ", advice));

@@ -31,7 +31,7 @@ std::vector<StoredParameter> StoredParameters(const ModelConfig& config, const H
   std::vector<StoredParameter> parameters;
   for (const WeightSpec& spec : WeightsOf(config)) {
     const TensorInfo* stored = weights.Find(spec.name);
-    if (stored == nullptr) return {};
+    if (stored == nullptr || stored->shape != spec.shape) return {};
     parameters.push_back({.name = spec.name,
                           .shape = spec.shape,
                           .dtype = stored->dtype,

@@ -30,7 +30,8 @@ struct StoredParameter {
   bool trains = true;
 };
 
-// The parameters of `config` in the dtypes of `weights`. Empty if `weights` lacks one.
+// The parameters of `config` in the dtypes of `weights`. Empty if
+// `weights` lacks one or has it in another shape.
 std::vector<StoredParameter> StoredParameters(const ModelConfig& config, const HfFolder& weights,
                                               const FrozenNames& frozen);
 

@@ -15,6 +15,7 @@
 #include "engine/model/folder/weight_spec.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -248,8 +249,9 @@ absl::Status HfFolder::CheckComplete(const ModelConfig& config) const {
     errors.resize(kMaxShown);
     errors.push_back(absl::StrCat("and ", total - kMaxShown, " more"));
   }
-  return absl::InvalidArgumentError(absl::StrCat("the weights do not fit config.json (", total,
-                                                 " errors): ", absl::StrJoin(errors, "; ")));
+  return absl::InvalidArgumentError(absl::StrCat("the weights do not fit config.json (",
+                                                 Counted(static_cast<int64_t>(total), "error"),
+                                                 "): ", absl::StrJoin(errors, "; ")));
 }
 
 }  // namespace trainerd::engine

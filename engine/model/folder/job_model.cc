@@ -21,6 +21,24 @@
 namespace trainerd::engine {
 namespace {
 
+// A folder with more files is no model folder, and is not searched further.
+constexpr int kMaxEntries = 10'000;
+
+// The one folder below `folder`, at most two levels down, that has a config.json: a download within
+// a folder, or an entry of the Hub's cache. "" if there is none, or several.
+std::string FolderWithin(const std::string& folder) {
+  std::error_code error;
+  std::vector<std::string> found;
+  int num_entries = 0;
+  for (std::filesystem::recursive_directory_iterator it(folder, error), end;
+       !error && it != end && ++num_entries < kMaxEntries; it.increment(error)) {
+    if (it.depth() >= 2) it.disable_recursion_pending();
+    if (it->path().filename() == "config.json" && it.depth() > 0)
+      found.push_back(it->path().parent_path().string());
+  }
+  return found.size() == 1 ? found[0] : "";
+}
+
 // What to do about missing files.
 std::string FolderAdvice(const std::string& folder) {
   const auto has = [&](const char* name) { return PathExists(absl::StrCat(folder, "/", name)); };
@@ -32,11 +50,17 @@ std::string FolderAdvice(const std::string& folder) {
                         " is not read, save the tokenizer with save_pretrained of transformers' "
                         "AutoTokenizer");
   }
+  if (has("adapter_config.json")) {
+    return "it is an adapter, merge it into its base model (merge_and_unload of peft) and save "
+           "that model with save_pretrained";
+  }
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
     if (entry.path().extension() == ".gguf")
       return "its .gguf file is not read, download the model in the safetensors format";
   }
+  if (const std::string inner = FolderWithin(folder); !inner.empty())
+    return absl::StrCat("set model.path to ", inner, ", which has a config.json");
   return "download all files of the model into it";
 }
 
@@ -55,7 +79,8 @@ class Opening {
       : config_(config), options_(options), folder_(config.model().path()), model_(*model) {}
 
   void Run() {
-    if (!PathExists(folder_)) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(folder_, error)) {
       return Error("MODEL_FOLDER", folder_, absl::NotFoundError(NoModelFolderText(folder_)));
     }
     CheckFiles();

@@ -50,6 +50,13 @@ const FieldDescriptor* ShortFormField(const FieldDescriptor& field) {
   return path != nullptr && path->cpp_type() == FieldDescriptor::CPPTYPE_STRING ? path : nullptr;
 }
 
+// "; write for example model: {path: …}" for the section `path`; "" for other messages.
+std::string GroupExample(const std::string& path, const Descriptor& descriptor) {
+  if (path.empty() || path.back() == ']' || descriptor.field_count() == 0) return "";
+  return absl::StrCat("; write for example ", path.substr(path.rfind('.') + 1), ": {",
+                      std::string(descriptor.field(0)->name()), ": …}");
+}
+
 TextStyle StyleOf(const YAML::Node& node) {
   // "?" = plain; quoted and block texts carry "!", as does an explicit tag like !!str its own.
   return node.Tag().empty() || node.Tag() == "?" ? TextStyle::kPlain : TextStyle::kQuoted;
@@ -80,7 +87,9 @@ class NodeReader {
   void ReadGroup(const YAML::Node& node, const std::string& path, int depth, Message* message) {
     if (!Enter(node, path, depth) || node.IsNull()) return;
     if (!node.IsMap()) {
-      Fault(&node, path, absl::StrCat("expected a group of keys, found ", KindOfNode(node)));
+      Fault(&node, path,
+            absl::StrCat("expected a group of keys, found ", KindOfNode(node),
+                         GroupExample(path, *message->GetDescriptor())));
       return;
     }
     std::set<std::string> seen;
@@ -271,7 +280,10 @@ std::optional<YAML::Node> Parse(std::string_view yaml, const std::string& path,
     if (documents.empty()) return YAML::Node(YAML::NodeType::Null);
     if (documents.size() == 1) return documents[0];
     result->violations.push_back(
-        {path, absl::StrCat("the file has ", documents.size(), " documents (---), expected one"),
+        {path,
+         absl::StrCat("the file has ", documents.size(),
+                      " documents, expected one; a job file has no --- lines, and data files "
+                      "(JSON Lines) are named in data.train of a job file"),
          documents[1].Mark().line + 1});
   } catch (const YAML::Exception& error) {
     result->violations.push_back(

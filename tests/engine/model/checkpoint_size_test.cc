@@ -108,13 +108,16 @@ INSTANTIATE_TEST_SUITE_P(
         Case{.name = "OwnHead", .dtype = "fp32", .has_own_head = true}),
     [](const auto& info) { return info.param.name; });
 
-TEST(StoredParametersTest, IsEmptyIfAWeightIsMissing) {
+TEST(StoredParametersTest, IsEmptyIfAWeightIsMissingOrDoesNotFit) {
   const TempDir folder;
   testing::MakeTinyModel(folder / "model");
   ModelConfig model = *ReadModelConfig(folder / "model");
   const auto weights = *HfFolder::Open(folder / "model");
   EXPECT_FALSE(StoredParameters(model, *weights, {}).empty());
   ++model.num_layers;
+  EXPECT_TRUE(StoredParameters(model, *weights, {}).empty());
+  --model.num_layers;
+  ++model.vocab_size;
   EXPECT_TRUE(StoredParameters(model, *weights, {}).empty());
 }
 

@@ -8,6 +8,10 @@
 namespace trainerd::engine {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
 struct Parsed {
   std::optional<RecordError> fault;
   Conversation conversation;
@@ -111,6 +115,22 @@ TEST(ConversationParserTest, ListsKeysThatItDoesNotRead) {
               ::testing::ElementsAre("meta"));
 }
 
+TEST(ConversationParserTest, AdvisesHowToConvertLinesThatAreNotJson) {
+  const auto advice = [](const std::string& line) {
+    const std::string fault = FaultOf(line);
+    EXPECT_THAT(fault, HasSubstr("BAD_JSON")) << line;
+    return fault;
+  };
+  EXPECT_THAT(advice("prompt,completion"), HasSubstr("csv.DictReader"));
+  EXPECT_THAT(advice("prompt\tcompletion"), HasSubstr("csv.DictReader"));
+  EXPECT_THAT(advice("Once upon a time"), HasSubstr("jq -cR '{text: .}'"));
+  EXPECT_THAT(advice("{'prompt': 'a'}"), HasSubstr("write it with json.dumps"));
+  EXPECT_THAT(advice(R"({"prompt": "a", "completion": "b"},)"),
+              HasSubstr("remove the comma at the end of the line"));
+  EXPECT_THAT(advice(R"({"prompt": "a", "completion)"),
+              AllOf(Not(HasSubstr("comma")), Not(HasSubstr("json.dumps"))));
+}
+
 TEST(ConversationParserTest, ReadsPlainText) {
   const Parsed parsed = Parse(R"({"text":"ü\nb"})", SourceFormat::kText);
   ASSERT_FALSE(parsed.fault) << parsed.fault->message;
@@ -176,7 +196,8 @@ TEST(ConversationParserTest, NamesTheColumnOfASyntaxError) {
 
 TEST(ConversationParserTest, NamesTheColumnOfInvalidUtf8) {
   EXPECT_EQ(FaultOf("{\"messages\":\"\xc3\x28\"}"),
-            "BAD_UTF8 14 the line is not UTF-8; convert the file, for example: iconv -t UTF-8");
+            "BAD_UTF8 14 the line is not UTF-8; convert the file, for example: iconv -f "
+            "WINDOWS-1252 -t UTF-8 FILE > FILE.jsonl");
 }
 
 TEST(ConversationParserTest, RefusesRowsOfAnotherShape) {

@@ -67,6 +67,32 @@ TEST_F(JobModelTest, FindsNothingInAGoodFolder) {
   EXPECT_NE(model.weights, nullptr);
 }
 
+TEST_F(JobModelTest, NamesTheFolderOfAFileAndTheFolderWithin) {
+  config_.mutable_model()->set_path(dir_ / "model/config.json");
+  EXPECT_EQ(OpenJobModel(config_, {}).findings[0].message,
+            "not a folder: " + dir_ / "model/config.json" +
+                "; set model.path to the folder of a "
+                "Hugging Face model, for example " +
+                dir_ / "model");
+  // As in the Hub's cache.
+  std::filesystem::create_directories(dir_ / "hub/models--a--b/snapshots");
+  std::filesystem::rename(dir_ / "model", dir_ / "hub/models--a--b/snapshots/0123");
+  config_.mutable_model()->set_path(dir_ / "hub/models--a--b");
+  EXPECT_THAT(OpenJobModel(config_, {}).findings[0].message,
+              HasSubstr("set model.path to " + dir_ / "hub/models--a--b/snapshots/0123" +
+                        ", which has a config.json"));
+  std::filesystem::create_directories(dir_ / "hub/models--a--b/snapshots/4567");
+  dir_.Write("hub/models--a--b/snapshots/4567/config.json", "{}");
+  EXPECT_THAT(OpenJobModel(config_, {}).findings[0].message, Not(HasSubstr("set model.path to")))
+      << "it could be either";
+}
+
+TEST_F(JobModelTest, AdvisesToMergeAnAdapter) {
+  std::filesystem::remove(dir_ / "model/config.json");
+  dir_.Write("model/adapter_config.json", "{}");
+  EXPECT_THAT(Message(), HasSubstr("it is an adapter, merge it into its base model"));
+}
+
 TEST_F(JobModelTest, NamesAllMissingFilesAtOnce) {
   std::filesystem::remove(dir_ / "model/config.json");
   std::filesystem::remove(dir_ / "model/model.safetensors");

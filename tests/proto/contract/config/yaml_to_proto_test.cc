@@ -137,7 +137,9 @@ TEST(YamlToMessageTest, WrongTypesAreFaults) {
   EXPECT_EQ(Faults("name: {a: b}"), "f:1: name: expected text, found a group of keys");
   EXPECT_EQ(Faults("name: ~"),
             "f:1: name: has no value, expected text; leave the key out for its default");
-  EXPECT_EQ(Faults("train: 5"), "f:1: train: expected a group of keys, found \"5\"");
+  EXPECT_EQ(Faults("model: a/b"),
+            "f:1: model: expected a group of keys, found \"a/b\"; write for example model: {path: "
+            "…}");
   EXPECT_EQ(Faults("labels: [a]"), "f:1: labels: expected a group of keys, found a list");
   EXPECT_EQ(Faults("limits: {stop_grace: 300}"),
             "f:1: limits.stop_grace: \"300\" is not a duration; write for example 300s, 5m or 2h");
