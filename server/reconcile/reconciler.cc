@@ -124,11 +124,13 @@ absl::Status Reconciler::LimitWaits() {
   ASSIGN_OR_RETURN(const std::vector<std::string> ids,
                    store_.Read([](Connection& db) { return JobsWithDeadlines(db); }));
   for (const std::string& id : ids) {
-    RETURN_IF_ERROR(store_.Change([&](Transaction& t) -> absl::Status {
+    const absl::Status limited = store_.Change([&](Transaction& t) -> absl::Status {
       ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), id));
       if (!LimitDeadlines(now, LongestDelay(options_.backoff), &record)) return absl::OkStatus();
       return StoreJob(t.db(), &record);
-    }));
+    });
+    // For example a full disk, on which the daemon starts too.
+    if (!limited.ok()) spdlog::warn("job={} {}", id, std::string(limited.message()));
   }
   return absl::OkStatus();
 }

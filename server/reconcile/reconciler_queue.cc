@@ -271,15 +271,15 @@ std::optional<std::string> Reconciler::MissingSpace(const v1::Checkpoint& checkp
 bool Reconciler::WaitsForSpace(const std::string& job_id, const v1::Checkpoint& checkpoint) {
   const std::optional<std::string> missing = MissingSpace(checkpoint);
   if (!missing.has_value()) return false;
-  spdlog::warn("job={} waits for space: {}", job_id, *missing);
-  Log(store_.Change([&](Transaction& t) {
+  const absl::Status stored = store_.Change([&](Transaction& t) {
     return ChangeWait(
         t, job_id, v1::Job::DISK,
         ConditionUpdate{
             .type = "DiskLow", .active = true, .reason = "FREE_SPACE", .message = *missing},
         *missing);
-  }),
-      job_id);
+  });
+  if (stored.ok()) spdlog::warn("job={} waits for space: {}", job_id, *missing);
+  Log(stored, job_id);
   return true;
 }
 

@@ -25,7 +25,10 @@ absl::StatusOr<SteadyClock> SteadyClock::Open(Connection& db, const std::string&
   }
   const int64_t offset = absl::ToInt64Microseconds(system_now - trainerd::SteadyNow());
   Query query(db, "INSERT OR REPLACE INTO meta VALUES (?, ?), (?, ?)");
-  RETURN_IF_ERROR(query.Bind(kBootKey).Bind(boot_id).Bind(kOffsetKey).Bind(offset).Run());
+  const absl::Status stored =
+      query.Bind(kBootKey).Bind(boot_id).Bind(kOffsetKey).Bind(offset).Run();
+  // The daemon also starts on a full disk; the next start stores its own.
+  if (!stored.ok() && !absl::IsResourceExhausted(stored)) return stored;
   return SteadyClock(absl::Microseconds(offset));
 }
 

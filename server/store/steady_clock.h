@@ -15,8 +15,8 @@ namespace trainerd::server {
 
 class SteadyClock {
  public:
-  // Continues the clock of this boot, or begins a new one at `system_now` and stores it. Errors: of
-  // the database.
+  // Continues the clock of this boot, or begins a new one at `system_now` and stores it, unless the
+  // disk is full. Errors: of the database.
   static absl::StatusOr<SteadyClock> Open(Connection& db, const std::string& boot_id,
                                           absl::Time system_now);
   absl::Time Now() const;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process of the soak with several clients, each a thread with an own connection: client.py ADDRESS ROOT SEED THREADS.
-Prints one line when an answer is wrong. Ends by a signal only. With the argument `reader`: a watcher that stops reading."""
+Prints one line when an answer is wrong. Ends by a signal only. client.py reader ADDRESS: a watcher that stops reading. client.py burst ADDRESS: many calls at once."""
 
 import os
 import random
@@ -159,9 +159,19 @@ def read_and_stop(address):
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def read_at_once(address):
+    """Many calls at the same time."""
+    trainer = trainer_pb2_grpc.TrainerStub(channel(address))
+    calls = [trainer.ListJobs.future(trainer_pb2.ListJobsRequest(page_size=3), timeout=CALL_SECONDS) for _ in range(200)]
+    for call in calls:
+        call.result()
+
+
 def main():
     if sys.argv[1] == "reader":
         return read_and_stop(sys.argv[2])
+    if sys.argv[1] == "burst":
+        return read_at_once(sys.argv[2])
     address, root, seed, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     clients = [SoakClient(address, root, seed * 100 + i) for i in range(threads)]
     for client in clients:

@@ -22,6 +22,7 @@ CLIENT_PROCESSES, CLIENTS_EACH, READERS = 4, 5, 5
 FULL_DISK_SECONDS = 10
 DISK_BYTES = 512 << 20
 TOLERANCE = 0.05
+EVENTS_IN_MEMORY = 17_000
 
 
 def make_client_code(folder):
@@ -130,6 +131,17 @@ class Soak:
         os.remove(filler)
         self.kills["full disk"] = self.kills.get("full disk", 0) + 1
 
+    def fill_event_log(self):
+        """The daemon keeps the newest events in memory, up to a limit that the warm-up would not reach."""
+        job = self.world.submit(write_job(self.root, name="filler", steps=EVENTS_IN_MEMORY, step_ms=0, every=0))
+        harness.wait_for(lambda: self.world.state(job) in harness.TERMINAL, "a long job to end", 300)
+
+    def read_at_once(self):
+        """The daemon keeps up to 8 connections to its database, which the warm-up opens only if as many calls meet."""
+        burst = [subprocess.Popen([sys.executable, "client.py", "burst", self.world.address], cwd=self.code) for _ in range(2)]
+        for process in burst:
+            process.wait()
+
     def settle(self):
         """Ends all jobs, so that the daemon has nothing to do."""
         def all_ended():
@@ -163,7 +175,9 @@ class Soak:
         self.run_for(seconds / 3, with_daemon=True)
         self.world.kill_daemon()
         self.world.start()
+        self.fill_event_log()
         self.run_for(seconds * 0.3)
+        self.read_at_once()
         self.settle()
         before = self.measure()
         self.run_for(seconds - seconds / 3 - seconds * 0.3, full_disk=True)
