@@ -141,7 +141,7 @@ class RealFullDiskTest(RealWorkerTest):
         size = int(self.world.checkpoints(job)[0]["size_bytes"])
         self.assertGreaterEqual(needed, 0.99 * size)
         self.assertLessEqual(needed, 1.05 * size)
-        # The daemon says what it waits for, and goes on by itself. Etag and attempt stay meanwhile.
+        # The daemon says what it waits for, and continues by itself. Etag and attempt stay meanwhile.
         self.assertRegex(self.world.ctl("get", job), r"waits for space: the job needs [0-9.]+ MiB in .* [0-9.]+ MiB are free")
         time.sleep(2)
         self.assertEqual({key: self.world.get(job)[key] for key in ("etag", "attempt", "state")}, {key: waiting[key] for key in ("etag", "attempt", "state")})
