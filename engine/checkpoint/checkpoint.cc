@@ -26,6 +26,8 @@
 namespace trainerd::engine {
 namespace {
 
+// The state of the run beyond its estimate, and the file system's blocks.
+constexpr int64_t kMarginBytes = 64 << 10;
 constexpr char kJobConfigName[] = "job_config.yaml";
 
 // Adds the bytes needed and free to the error for a full disk.
@@ -90,12 +92,12 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
   const std::string folder = CheckpointsFolder(target.run_dir);
   const std::string final_path = absl::StrCat(folder, "/", id);
   const int64_t needed =
-      SizeOfCheckpoint(parameters, optimizer, target.model_folder).checkpoint_bytes;
+      SizeOfCheckpoint(parameters, optimizer, target.model_folder).checkpoint_bytes + kMarginBytes;
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
   // An attempt that created checkpoints/ may have died before its name was durable.
   RETURN_IF_ERROR(MakeDirectories(folder));
   RETURN_IF_ERROR(FsyncPath(target.run_dir));
-  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
+  ASSIGN_OR_RETURN(std::unique_ptr<FolderWriter> writer,
                    FolderWriter::Create(absl::StrCat(
                        folder, "/", TemporaryName(target.attempt, absl::StrCat(state.step)))));
   const Manifest manifest{.job = target.job,
@@ -112,6 +114,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
     status = writer->Publish(manifest, final_path,
                              [&] { return CheckPublisher(target.run_dir, target.attempt); });
   }
+  writer.reset();  // removes what a failed write left, so that the free bytes count it
   if (!status.ok()) return WithNumbers(status, target.run_dir, needed);
   ASSIGN_OR_RETURN(const FoundCheckpoint published, ReadCheckpointFolder(final_path));
   v1::Checkpoint checkpoint = ToCheckpoint(published);

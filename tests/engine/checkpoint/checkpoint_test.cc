@@ -203,6 +203,16 @@ TEST_P(CheckpointTest, ReportsNeededAndFreeSpace) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("are free"));
 }
 
+// The sizes of the files are those of the checkpoint that was written.
+TEST_P(CheckpointTest, EstimatesTheBytesOfItsFiles) {
+  const auto written = Write(7);
+  ASSERT_TRUE(written.ok()) << written.status();
+  const CheckpointSize size = SizeOfCheckpoint(*parameters_, *optimizer_, folder_ / "model");
+  EXPECT_NEAR(static_cast<double>(size.checkpoint_bytes),
+              static_cast<double>(written->size_bytes()), 8 << 10)
+      << "the state of the run is estimated";
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Dtypes, CheckpointTest,
     ::testing::Values(std::pair{"fp32", Precision::kFp32}, std::pair{"bf16", Precision::kFp32},
