@@ -21,7 +21,6 @@ namespace trainerd::server {
 struct JobRecord {
   int64_t number = 0;    // 0 = not stored yet
   int64_t revision = 0;  // = Job.etag
-  int64_t pruned_seq = 0;
   v1::Job job;
   internal::JobLedger ledger;
 };
