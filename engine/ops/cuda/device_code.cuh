@@ -19,11 +19,11 @@ __device__ inline uint16_t RoundToBFloat(float x) {
   return __bfloat16_as_ushort(__float2bfloat16_rn(x));
 }
 
-// kernel<<<blocks, threads, 0, stream>>>(argument).
-template <typename Argument>
-void Launch(void (*kernel)(Argument), int64_t blocks, int threads, void* stream,
-            const Argument& argument) {
-  kernel<<<static_cast<unsigned>(blocks), threads, 0, static_cast<cudaStream_t>(stream)>>>(
+// kKernel<<<blocks, threads, 0, stream>>>(argument). The kernel is a template argument so that the
+// host's Launch can list all kernels.
+template <auto kKernel, typename Argument>
+void Launch(int64_t blocks, int threads, void* stream, const Argument& argument) {
+  kKernel<<<static_cast<unsigned>(blocks), threads, 0, static_cast<cudaStream_t>(stream)>>>(
       argument);
 }
 

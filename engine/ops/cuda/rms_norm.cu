@@ -51,8 +51,11 @@ __global__ void __launch_bounds__(kThreads) RmsNormForward(RmsNormForwardArgumen
 template <typename T>
 void LaunchRmsNormForward(const RmsNormForwardArguments<T>& a, void* stream) {
   if (a.rows == 0) return;
-  const bool whole = HasWholePacks<T>(a.columns, a.x, a.delta, a.weight, a.sum, a.normed);
-  Launch(whole ? RmsNormForward<T, true> : RmsNormForward<T, false>, a.rows, kThreads, stream, a);
+  if (HasWholePacks<T>(a.columns, a.x, a.delta, a.weight, a.sum, a.normed)) {
+    Launch<RmsNormForward<T, true>>(a.rows, kThreads, stream, a);
+  } else {
+    Launch<RmsNormForward<T, false>>(a.rows, kThreads, stream, a);
+  }
 }
 
 template void LaunchRmsNormForward(const RmsNormForwardArguments<float>&, void*);

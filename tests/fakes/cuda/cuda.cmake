@@ -49,7 +49,8 @@ add_custom_command(TARGET fake_cuda POST_BUILD COMMAND ${CMAKE_COMMAND} -E creat
 # Sources and not our libraries: a second copy of their messages in the process of the worker would
 # be an error of protobuf.
 file(GLOB compute CONFIGURE_DEPENDS ${dir}/compute/*.cc)
-add_library(fake_cuda_compute MODULE ${compute} ${kernels} engine/ops/cuda/cuda_on_host.cc
+add_library(fake_cuda_compute MODULE ${compute} ${kernels}
+  engine/ops/cuda/cuda_on_host.cc engine/ops/cuda/kernel_registry.cc
   ${PROJECT_SOURCE_DIR}/engine/ops/reference/attention.cc)
 target_link_libraries(fake_cuda_compute PRIVATE LibTorch::cpu ${LIBTORCH_C10_CUDA_LIBRARY})
 add_dependencies(fake_cuda fake_cuda_compute trainerd_cuda)

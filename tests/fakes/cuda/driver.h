@@ -16,7 +16,8 @@ void* MemoryFunction(const std::string& name);
 
 // Computes a launch of one of the plugin's kernels. `name` is its demangled name; `arguments` are
 // those of cudaLaunchKernel. Returns whether it knew the kernel.
-using ComputeKernel = bool (*)(const char* name, void** arguments);
+using ComputeKernel = bool (*)(const std::string& name, unsigned blocks, unsigned threads,
+                               void** arguments);
 
 }  // namespace trainerd::fakes::cuda
 

@@ -157,7 +157,7 @@ TEST_F(IngestTest, RecordsThatSaveFinalHasBegun) {
 }
 
 TEST_F(IngestTest, IgnoresEventsThatOnlyTheDaemonMayMake) {
-  Take({"state_changed {to: SUCCEEDED}", "job: 'jobs/other' attempt: 9 metrics {step: 1}"});
+  Take({"state_changed {to_state: SUCCEEDED}", "job: 'jobs/other' attempt: 9 metrics {step: 1}"});
   EXPECT_EQ(Job().state(), v1::Job::STARTING);
   const v1::Event last = recorder_.Events().back();
   EXPECT_TRUE(last.has_metrics());

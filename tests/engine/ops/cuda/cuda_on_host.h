@@ -11,6 +11,8 @@
 #include <cstring>
 #include <functional>
 
+#include "tests/engine/ops/cuda/kernel_registry.h"
+
 #define __global__
 #define __device__
 #define __launch_bounds__(threads)
@@ -60,10 +62,19 @@ inline uint16_t RoundToBFloat(float x) {
   return static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
 }
 
-template <typename Argument>
-void Launch(void (*kernel)(Argument), int64_t blocks, int threads, void*,
-            const Argument& argument) {
-  ::trainerd::cuda_on_host::Run(blocks, threads, [&] { kernel(argument); });
+template <auto kKernel, typename Argument>
+void RunKernel(int64_t blocks, int threads, void** arguments) {
+  const auto& argument = *static_cast<const Argument*>(arguments[0]);
+  ::trainerd::cuda_on_host::Run(blocks, threads, [&] { kKernel(argument); });
+}
+template <auto kKernel, typename Argument>
+inline const bool kIsRegistered = ::trainerd::cuda_on_host::RegisterKernel(
+    typeid(::trainerd::cuda_on_host::KernelName<kKernel>), &RunKernel<kKernel, Argument>);
+
+template <auto kKernel, typename Argument>
+void Launch(int64_t blocks, int threads, void*, const Argument& argument) {
+  static_cast<void>(kIsRegistered<kKernel, Argument>);
+  ::trainerd::cuda_on_host::Run(blocks, threads, [&] { kKernel(argument); });
 }
 
 }  // namespace trainerd::engine::cuda

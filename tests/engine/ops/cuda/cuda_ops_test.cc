@@ -9,6 +9,9 @@
 #include <ATen/ops/randn.h>
 #include <gtest/gtest.h>
 
+#include <vector>
+
+#include "absl/strings/str_cat.h"
 #include "tests/engine/ops/cuda/cuda_on_host.h"
 
 namespace trainerd::engine {
@@ -75,6 +78,43 @@ INSTANTIATE_TEST_SUITE_P(Types, CudaOpsTest, ::testing::Values(at::kFloat, at::k
                          [](const auto& info) {
                            return std::string(info.param == at::kFloat ? "fp32" : "bf16");
                          });
+
+// The names are those that nvcc registers with CUDA's runtime, demangled.
+TEST(CudaOnHostTest, FindsKernelsByTheNameOfNvcc) {
+  for (const char* type : {"float", "trainerd::engine::cuda::BFloat"}) {
+    const std::string name =
+        absl::StrCat("void trainerd::engine::cuda::(anonymous namespace)::RmsNormForward<", type,
+                     ", true>(trainerd::engine::cuda::RmsNormForwardArguments<", type, ">)");
+    EXPECT_NE(cuda_on_host::FindKernel(name), nullptr) << name;
+  }
+  EXPECT_EQ(cuda_on_host::FindKernel("void trainerd::engine::cuda::Other<float>(float)"), nullptr);
+}
+
+struct Numbers {
+  float* values;
+  float factor;
+};
+void Multiply(Numbers numbers) {
+  numbers.values[32 * cuda_on_host::BlockIndex().x + cuda_on_host::ThreadIndex().x] *=
+      numbers.factor;
+}
+void MultiplyOnDevice(Numbers numbers) { cuda::Launch<Multiply>(2, 32, nullptr, numbers); }
+
+TEST(CudaOnHostTest, RunsAKernelThatIsNoTemplateAsItWasLaunched) {
+  std::vector<float> values(64, 2.0f);
+  Numbers numbers{values.data(), 3.0f};
+  MultiplyOnDevice(numbers);
+  EXPECT_EQ(values, std::vector<float>(64, 6.0f));
+  const cuda_on_host::KernelFunction kernel = cuda_on_host::FindKernel(
+      "trainerd::engine::(anonymous namespace)::Multiply(trainerd::engine::(anonymous "
+      "namespace)::Numbers)");
+  ASSERT_NE(kernel, nullptr);
+  numbers.factor = 0.5f;
+  void* arguments[] = {&numbers};
+  kernel(1, 32, arguments);
+  EXPECT_EQ(values[31], 3.0f);
+  EXPECT_EQ(values[32], 6.0f);
+}
 
 TEST(CudaOnHostTest, ReportsThreadThatMissesABarrier) {
   EXPECT_DEATH(cuda_on_host::Run(1, 32,

@@ -1,47 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plugin's own kernels. nvcc's launch arrives with the name of the kernel and its arguments;
-// the same source, compiled by g++ (tests/engine/ops/cuda/cuda_on_host.h), computes it.
-#include "engine/ops/cuda/kernels.h"
-
-#include <cstring>
-
+// The plugin's own kernels. nvcc's launch arrives with the name of the kernel, the grid and the
+// arguments; the same source, compiled by g++ (tests/engine/ops/cuda/cuda_on_host.h), computes it.
+#include "tests/engine/ops/cuda/kernel_registry.h"
 #include "tests/fakes/cuda/compute/operators.h"
 #include "tests/fakes/cuda/driver.h"
 
 namespace trainerd::fakes::cuda {
 namespace {
 
-namespace kernels = ::trainerd::engine::cuda;
-
-using Run = void (*)(void** arguments);
-
-// Calls a launcher of kernels.h with the one argument of its kernel.
-template <typename Argument, void (*kLaunch)(const Argument&, void*)>
-void Launch(void** arguments) {
-  kLaunch(*static_cast<const Argument*>(arguments[0]), /*stream=*/nullptr);
-}
-
-template <typename T>
-constexpr Run kRmsNormForward =
-    &Launch<kernels::RmsNormForwardArguments<T>, &kernels::LaunchRmsNormForward<T>>;
-
-// The part of the demangled name that identifies a kernel, and what computes it. Each kernel of
-// engine/ops/cuda needs an entry.
-constexpr struct {
-  const char* name;
-  Run run;
-} kKernels[] = {
-    {"::RmsNormForward<float,", kRmsNormForward<float>},
-    {"::RmsNormForward<trainerd::engine::cuda::BFloat,", kRmsNormForward<kernels::BFloat>},
-};
-
-bool Compute(const char* name, void** arguments) {
-  for (const auto& kernel : kKernels) {
-    if (std::strstr(name, kernel.name) == nullptr) continue;
-    kernel.run(arguments);
-    return true;
-  }
-  return false;
+bool Compute(const std::string& name, unsigned blocks, unsigned threads, void** arguments) {
+  const cuda_on_host::KernelFunction kernel = cuda_on_host::FindKernel(name);
+  if (kernel == nullptr) return false;
+  kernel(blocks, static_cast<int>(threads), arguments);
+  return true;
 }
 
 __attribute__((constructor)) void Install() {
