@@ -179,10 +179,10 @@ int main(int argc, char** argv) {
   app.add_option("--state-dir", flags.state_dir,
                  "State directory of this daemon (default: $XDG_STATE_HOME/trainerd or "
                  "~/.local/state/trainerd)");
-  app.add_option(
-      "--listen", flags.listen,
-      "unix (a socket in the state directory, the default), unix:PATH, 127.0.0.1:PORT or "
-      "[::1]:PORT; may be given several times");
+  app.add_option("--listen", flags.listen,
+                 "unix (a socket in the state directory, the default), unix:PATH, 127.0.0.1:PORT "
+                 "or [::1]:PORT; may be given several times")
+      ->allow_extra_args(false);
   app.set_version_flag("--version", "trainerd " TRAINERD_VERSION);
   CLI11_PARSE(app, argc, argv);
   return trainerd::server::Run(flags);

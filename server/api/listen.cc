@@ -86,7 +86,8 @@ absl::Status InUse(const ListenAddress& address) {
 
 absl::Status CannotListen(int error, const ListenAddress& address) {
   if (error == EADDRINUSE) return InUse(address);
-  return ErrnoStatus(error, absl::StrCat("listen at ", address.display));
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen at ", address.display, ": ", std::strerror(error)));
 }
 
 // False: nobody listens on the socket at `name`.
@@ -154,7 +155,7 @@ absl::Status ListenSocket::OpenUnix() {
   name_ = path.substr(slash + 1);
   const std::string folder = path.substr(0, slash + 1);
   folder_ = Fd(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!folder_.is_open()) return ErrnoStatus(errno, absl::StrCat("open ", folder));
+  if (!folder_.is_open()) return CannotListen(errno, address_);
   // A socket path is limited to 107 bytes. The path through the descriptor is short.
   const std::string short_path = absl::StrCat("/proc/self/fd/", folder_.get(), "/", name_);
   sockaddr_un name{};

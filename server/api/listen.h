@@ -32,8 +32,8 @@ absl::StatusOr<ListenAddress> ParseListen(const std::string& listen, const State
 class ListenSocket {
  public:
   // Replaces the socket file of a daemon that was killed. With port 0, the system chooses a port
-  // and address() names it. Errors: Unavailable (another process listens there), AlreadyExists (a
-  // file that is not a socket), others by errno.
+  // and address() names it. Errors: Unavailable (another process listens there, or the system
+  // refuses), AlreadyExists (a file that is not a socket), InvalidArgument (the file's name).
   static absl::StatusOr<std::unique_ptr<ListenSocket>> Open(ListenAddress address);
   ~ListenSocket();
 

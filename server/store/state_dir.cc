@@ -63,7 +63,7 @@ absl::Status CheckOwner(int folder_fd, const std::string& path) {
   if (::fstat(folder_fd, &info) != 0) return ErrnoStatus(errno, absl::StrCat("read ", path));
   if (info.st_uid == ::geteuid()) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      absl::StrCat("the state directory ", path, " belongs to ", UserName(info.st_uid),
+      absl::StrCat("the state directory ", path, " is owned by ", UserName(info.st_uid),
                    ", and trainerd runs as ", UserName(::geteuid()),
                    ". Run trainerd as its owner, or use another directory with --state-dir"));
 }

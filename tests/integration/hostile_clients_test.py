@@ -31,14 +31,9 @@ class HostileClientsTest(FakeWorkerTest):
         self.addCleanup(process.kill)
         return process
 
-    def children_of(self, parent):
-        """Pids of the processes that run the script of the tests below, and of what it became."""
-        found = []
-        for name in os.listdir("/proc"):
-            if name.isdigit() and "600.25" in harness.command_line(name):
-                with open(f"/proc/{name}/stat") as file:
-                    found.append((int(name), int(file.read().rsplit(")", 1)[1].split()[1])))
-        return [pid for pid, owner in found if parent is None or owner == parent]
+    def inspections(self):
+        """Pids of the live children that the script of the test below became."""
+        return {int(name) for name in os.listdir("/proc") if name.isdigit() and "600.25" in harness.command_line(name)}
 
     def test_sigterm_ends_the_daemon_beside_stopped_clients(self):
         self.world.start()
@@ -78,9 +73,9 @@ class HostileClientsTest(FakeWorkerTest):
         for end in (self.world.kill_daemon, self.world.stop_daemon):
             self.world.start()
             self.client("validate", job_file)
-            children = harness.wait_for(lambda: self.children_of(self.world.daemon.pid), "an inspection")
+            children = harness.wait_for(self.inspections, "an inspection")
             end()
-            harness.wait_for(lambda: not set(children) & set(self.children_of(None)), "the inspection to end with the daemon", 5)
+            harness.wait_for(lambda: not children & self.inspections(), "the inspection to end with the daemon", 5)
 
     def test_sockets_without_end_stop_neither_jobs_nor_known_clients(self):
         self.world.daemon = self.world.spawn_daemon(preexec_fn=limit_descriptors)

@@ -92,7 +92,7 @@ TEST(StateDirTest, RefusesFolderOfAnotherOwner) {
   }
   const absl::Status status = StateDir::Lock(path, absl::ZeroDuration()).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_TRUE(absl::StrContains(status.message(), path + " belongs to ")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), path + " is owned by ")) << status;
   EXPECT_TRUE(absl::StrContains(status.message(), "--state-dir")) << status;
   EXPECT_FALSE(std::filesystem::exists(path + "/trainerd.lock"));
 }
