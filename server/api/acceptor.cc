@@ -25,6 +25,7 @@ constexpr int64_t kMaxConnections = 16'384;
 constexpr int64_t kMaxReserve = 512;
 // Accepted at once, before another address gets its turn.
 constexpr int kAcceptsPerTurn = 64;
+constexpr size_t kMinForget = 64;
 constexpr absl::Duration kForgetEvery = absl::Milliseconds(50);
 constexpr absl::Duration kReportEvery = absl::Minutes(1);
 constexpr absl::Duration kErrorPause = absl::Milliseconds(100);
@@ -150,10 +151,10 @@ int Acceptor::AcceptOne(Listener& listener) {
 }
 
 bool Acceptor::HasRoom(const Connection& connection) {
+  if (connections_.size() >= forget_at_) ForgetEnded();
   if (IsWithinLimits(connection)) return true;
-  const absl::Time now = absl::Now();
-  if (now < checked_ + kForgetEvery) return false;
-  checked_ = now;
+  // A flood of connections must not cost a pass over all of them each.
+  if (absl::Now() < forgot_ + kForgetEvery) return false;
   ForgetEnded();
   return IsWithinLimits(connection);
 }
@@ -174,6 +175,8 @@ void Acceptor::ForgetEnded() {
   std::erase_if(connections_, [](const Connection& connection) {
     return InodeOf(connection.fd) != connection.inode;
   });
+  forget_at_ = 2 * connections_.size() + kMinForget;
+  forgot_ = absl::Now();
 }
 
 void Acceptor::ReportRefused() {

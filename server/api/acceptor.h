@@ -88,7 +88,9 @@ class Acceptor {
 
   absl::Mutex mutex_;
   std::vector<Connection> connections_ ABSL_GUARDED_BY(mutex_);
-  absl::Time checked_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
+  // Number of connections_ at which the ended ones are forgotten.
+  size_t forget_at_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time forgot_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   // The acceptor's thread only.
   absl::Time reported_ = absl::InfinitePast();

@@ -31,6 +31,14 @@ class KeepaliveTest : public ApiTest {
     EXPECT_TRUE(!status.ok() || job.state() == v1::Job::QUEUED) << job.state();
     return status;
   }
+  static grpc::ChannelArguments PingEverySecond() {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 1'000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+    return arguments;
+  }
   absl::Duration accept_every_ = absl::Milliseconds(900);
   std::unique_ptr<Proxy> proxy_;
 };
@@ -52,12 +60,7 @@ TEST_F(KeepaliveTest, WithoutPingsTheProxyDropsTheCall) {
 
 TEST_F(KeepaliveTest, AcceptsPingsOfClientsWithAndWithoutCalls) {
   Start(/*send_every=*/absl::Hours(1), /*drop_idle=*/absl::Seconds(3));
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 1'000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  const auto channel = NewChannel(proxy_->address(), arguments);
+  const auto channel = NewChannel(proxy_->address(), PingEverySecond());
   const grpc::Status waited = Wait(channel, absl::Seconds(5));
   EXPECT_TRUE(waited.ok()) << waited.error_message();
   // Then the connection has no call for a while.
@@ -65,6 +68,14 @@ TEST_F(KeepaliveTest, AcceptsPingsOfClientsWithAndWithoutCalls) {
   EXPECT_EQ(channel->GetState(/*try_to_connect=*/false), GRPC_CHANNEL_READY);
   EXPECT_TRUE(Wait(channel, absl::ZeroDuration()).ok());
   EXPECT_EQ(proxy_->dropped(), 0);
+}
+
+// gRPC's default is 5 min.
+TEST_F(KeepaliveTest, ClosesConnectionThatPingsTooOften) {
+  accept_every_ = absl::Minutes(5);
+  Start(/*send_every=*/absl::Hours(1), /*drop_idle=*/absl::Seconds(3));
+  const auto channel = NewChannel(proxy_->address(), PingEverySecond());
+  EXPECT_EQ(Wait(channel, absl::Seconds(8)).error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 // What operators and clients rely on.
