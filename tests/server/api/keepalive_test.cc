@@ -19,7 +19,7 @@ class KeepaliveTest : public ApiTest {
     Connect("s");
     ASSERT_TRUE(Submit("a").ok());
   }
-  // A WaitJob that ends at its timeout, on a channel to the proxy that has no retries.
+  // A WaitJob that ends at its timeout.
   grpc::Status Wait(const std::shared_ptr<grpc::Channel>& channel, absl::Duration timeout) {
     auto trainer = v1::Trainer::NewStub(channel);
     v1::WaitJobRequest request;
