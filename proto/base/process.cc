@@ -20,6 +20,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 
 extern char** environ;
 
@@ -132,7 +133,7 @@ absl::Status TimedOut(const RunOptions& options) {
 absl::Status CheckTime(const RunOptions& options, absl::Time deadline) {
   if (options.is_cancelled != nullptr && options.is_cancelled())
     return absl::CancelledError(absl::StrCat(options.argv[0], " was cancelled"));
-  return absl::Now() >= deadline ? TimedOut(options) : absl::OkStatus();
+  return SteadyNow() >= deadline ? TimedOut(options) : absl::OkStatus();
 }
 
 // Reads both pipes to their ends.
@@ -143,7 +144,7 @@ absl::Status Collect(const RunOptions& options, absl::Time deadline, int out_fd,
     RETURN_IF_ERROR(CheckTime(options, deadline));
     const absl::Duration most = options.is_cancelled != nullptr ? kCancelPoll : absl::Hours(1);
     const int wait_ms = static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(
-        std::clamp(deadline - absl::Now(), absl::ZeroDuration(), most), absl::Milliseconds(1))));
+        std::clamp(deadline - SteadyNow(), absl::ZeroDuration(), most), absl::Milliseconds(1))));
     pollfd fds[] = {{out_open ? out_fd : -1, POLLIN, 0}, {err_open ? err_fd : -1, POLLIN, 0}};
     if (poll(fds, 2, wait_ms) < 0) continue;
     if (fds[0].revents != 0) out_open = ReadSome(out_fd, &result->out);
@@ -242,7 +243,7 @@ absl::StatusOr<ProcessResult> RunProcess(const RunOptions& options) {
     ASSIGN_OR_RETURN(input, MemoryFile(options.input));
     spawn.fds.push_back(input.get());
   }
-  const absl::Time deadline = absl::Now() + options.timeout;
+  const absl::Time deadline = SteadyNow() + options.timeout;
   ASSIGN_OR_RETURN(const pid_t pid, SpawnProcess(spawn));
   out.write_end.Reset();
   err.write_end.Reset();

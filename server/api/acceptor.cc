@@ -12,9 +12,9 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::server {
@@ -154,7 +154,7 @@ bool Acceptor::HasRoom(const Connection& connection) {
   if (connections_.size() >= forget_at_) ForgetEnded();
   if (IsWithinLimits(connection)) return true;
   // A flood of connections must not cost a pass over all of them each.
-  if (absl::Now() < forgot_ + kForgetEvery) return false;
+  if (SteadyNow() < forgot_ + kForgetEvery) return false;
   ForgetEnded();
   return IsWithinLimits(connection);
 }
@@ -176,11 +176,11 @@ void Acceptor::ForgetEnded() {
     return InodeOf(connection.fd) != connection.inode;
   });
   forget_at_ = 2 * connections_.size() + kMinForget;
-  forgot_ = absl::Now();
+  forgot_ = SteadyNow();
 }
 
 void Acceptor::ReportRefused() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = SteadyNow();
   if (now < reported_ + kReportEvery) return;
   reported_ = now;
   spdlog::warn(
