@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.h"
 
+#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -99,6 +100,9 @@ absl::Status Server::Serve() {
   if (acceptor_->ServesTcp()) {
     ASSIGN_OR_RETURN(token, LoadOrMakeToken(state_dir_->path()));
   }
+  // Never undone: when its last user ends, the library waits up to 10 s for the poller of a write
+  // that did not finish.
+  grpc_init();
   gpr_set_log_function(LogLibraryLine);
   google::protobuf::SetLogHandler(LogProtobufLine);
   grpc::EnableDefaultHealthCheckService(true);
