@@ -14,8 +14,8 @@ namespace trainerd::server {
 // INVALID_ARGUMENT for a request to `method` ("/package.Service/Method") that cannot be parsed.
 grpc::Status NotAMessage(const std::string& method);
 
-// Answers with NotAMessage in each call with one request. Not in those of StreamStatus, which parses
-// its request itself.
+// Answers with NotAMessage in each call with one request, except in StreamStatus, which parses its
+// request itself.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeRequestCheck();
 
 }  // namespace trainerd::server
