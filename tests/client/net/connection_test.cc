@@ -191,7 +191,7 @@ TEST(ConnectionTest, WaitsForItsTurnToInspect) {
   };
   const FakeDaemon daemon(&store, SocketOf(folder.path()));
   Address address;
-  address.socket_path = SocketOf(folder.path());
+  address.socket_path = SocketOf(folder.path()).substr(std::string("unix:").size());
   const auto connection = Connection::Open(address);
   ASSERT_TRUE(connection.ok()) << connection.status();
   v1::SubmitJobRequest request;
