@@ -14,8 +14,9 @@ namespace trainerd::server {
 
 // Runs `trainerd-inspect validate --quick` on a job file, given as text with absolute paths.
 // `runs_dir`: the folder on whose disk the job must fit. A report with error findings is a result,
-// not an error. The child does not outlive this process; `is_cancelled`: RunOptions. Errors: InvalidArgument with the child's message (configuration,
-// model folder), NotFound (program), DeadlineExceeded, Cancelled, Internal.
+// not an error. The child does not outlive this process; `is_cancelled`: RunOptions. Errors:
+// InvalidArgument with the child's message (configuration, model folder), NotFound (program),
+// DeadlineExceeded, Cancelled, Internal.
 absl::StatusOr<v1::DataReport> RunValidate(const std::string& inspect_path,
                                            const std::string& runs_dir,
                                            const std::string& config_yaml, absl::Duration timeout,
