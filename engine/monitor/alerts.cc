@@ -32,14 +32,15 @@ constexpr double kFirstFactor = 3, kFirstClearFactor = 2;  // of (first loss + 1
 
 }  // namespace
 
-AlertRules::AlertRules(MonitorState state)
+AlertRules::AlertRules(MonitorState state, int64_t last_step)
     : losses_(state.losses.begin(), state.losses.end()),
       active_(state.active_alerts.begin(), state.active_alerts.end()),
       spike_reference_(state.spike_reference),
       start_losses_(std::move(state.start_losses)),
       best_validation_(state.best_validation),
       plateau_(state.plateau),
-      cleared_steps_(std::move(state.cleared_steps)) {
+      cleared_steps_(std::move(state.cleared_steps)),
+      last_step_(last_step) {
   // Speed belongs to the attempt: a new one measures it anew.
   active_.erase("throughput_drop");
   if (spike_reference_.has_value() != IsActive("loss_spike")) {
@@ -82,13 +83,19 @@ bool AlertRules::IsAboveStart(double loss) const {
          (losses_.size() < 2 * kRecent ? start_losses_.front() : DivergenceLevel(0, kFirstFactor));
 }
 
+bool AlertRules::IsTooSoon(const Finding& finding) const {
+  const auto cleared = cleared_steps_.find(finding.type);
+  if (cleared == cleared_steps_.end()) return false;
+  if (finding.severity == v1::Alert::CRITICAL && finding.step == last_step_) return false;
+  return finding.step < cleared->second + kQuietSteps;
+}
+
 void AlertRules::Report(Verdict verdict, const Finding& finding, std::vector<v1::Alert>* alerts) {
   if (verdict == Verdict::kKeep) return;
   const bool raise = verdict == Verdict::kRaise;
   if (raise == IsActive(finding.type)) return;
   if (raise) {
-    const auto cleared = cleared_steps_.find(finding.type);
-    if (cleared != cleared_steps_.end() && finding.step < cleared->second + kQuietSteps) return;
+    if (IsTooSoon(finding)) return;
     active_.insert(finding.type);
   } else {
     active_.erase(finding.type);

@@ -28,7 +28,8 @@ struct Speed {
 // Thread-safety: one owner at a time.
 class AlertRules {
  public:
-  explicit AlertRules(MonitorState state);
+  // `last_step`: of the whole job; 0 = not known.
+  explicit AlertRules(MonitorState state, int64_t last_step = 0);
 
   // Alerts that this step raises or clears, in a fixed order.
   std::vector<v1::Alert> OnStep(const StepMeasurement& measured, const Speed& speed);
@@ -47,6 +48,9 @@ class AlertRules {
     double threshold;
     std::string message;
   };
+  // Whether the alert was cleared so recently that it is not raised again. The last step raises
+  // critical ones all the same: a job that ends like this must not look like a plain success.
+  bool IsTooSoon(const Finding& finding) const;
   // Follows the verdict, unless it changes nothing or comes too soon.
   void Report(Verdict verdict, const Finding& finding, std::vector<v1::Alert>* alerts);
   bool IsActive(const char* type) const { return active_.count(type) > 0; }
@@ -73,6 +77,7 @@ class AlertRules {
   std::optional<BestValidation> best_validation_;
   PlateauRule plateau_;
   std::map<std::string, int64_t> cleared_steps_;
+  int64_t last_step_;
 };
 
 }  // namespace trainerd::engine

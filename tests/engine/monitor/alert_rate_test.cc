@@ -263,6 +263,22 @@ TEST(AlertRateTest, RaisesALastingConditionAfterTheQuietTime) {
   ASSERT_EQ(feed(502, 200).size(), 1u);
 }
 
+// A job that ends while it diverges is no plain success, however recently the alert was cleared.
+TEST(AlertRateTest, RaisesACriticalConditionAtTheLastStep) {
+  AlertRules rules{MonitorState{}, /*last_step=*/5};
+  const auto feed = [&](int64_t step, double norm, double rate) {
+    return rules.OnStep({.step = step, .grad_norm = norm, .learning_rate = rate}, {});
+  };
+  ASSERT_EQ(feed(1, 200, 0.1).size(), 2u);
+  ASSERT_EQ(feed(2, 1, 1e-4).size(), 2u);
+  EXPECT_TRUE(feed(3, 200, 0.1).empty());
+  EXPECT_TRUE(feed(4, 200, 0.1).empty());
+  const std::vector<v1::Alert> last = feed(5, 200, 0.1);
+  ASSERT_EQ(last.size(), 1u) << "learning_rate_high is no critical alert";
+  EXPECT_EQ(last[0].type(), "exploding_gradient");
+  EXPECT_TRUE(last[0].active());
+}
+
 TEST(AlertRateTest, RestoredStateRaisesWhatAnUninterruptedJobRaises) {
   for (const Shape& shape : Shapes()) {
     const Curve curve = FromLosses(Losses(shape, 3000, 7));
