@@ -52,8 +52,8 @@ class PlainSink : public JobWatchSink {
   void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
   void OnConnectionBack() override { ReportReconnected(context_); }
   void OnCursorExpired() override {
-    context_.err() << "trainctl: the daemon deleted events that were not read yet; continuing with "
-                      "new events"
+    context_.err() << "trainctl: the daemon deleted events that were not read yet; continuing "
+                      "from a new snapshot"
                    << std::endl;
   }
   bool OnTick() override { return !interrupt_.requested(); }
