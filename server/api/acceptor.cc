@@ -160,15 +160,14 @@ bool Acceptor::HasRoom(const Connection& connection) {
 }
 
 bool Acceptor::IsWithinLimits(const Connection& connection) const {
-  const std::vector<Connection>& open = connections_;
-  if (static_cast<int>(open.size()) >= limits_.total) return false;
-  const auto count = [&](auto matches) { return std::count_if(open.begin(), open.end(), matches); };
-  if (!connection.is_unix) {
-    return count([](const Connection& other) { return !other.is_unix; }) < limits_.tcp;
+  if (static_cast<int>(connections_.size()) >= limits_.total) return false;
+  int tcp = 0, of_process = 0;
+  for (const Connection& other : connections_) {
+    tcp += !other.is_unix;
+    of_process += other.is_unix && other.process == connection.process;
   }
-  return connection.process == 0 || count([&](const Connection& other) {
-                                      return other.process == connection.process;
-                                    }) < limits_.per_process;
+  if (!connection.is_unix) return tcp < limits_.tcp;
+  return connection.process == 0 || of_process < limits_.per_process;
 }
 
 void Acceptor::ForgetEnded() {

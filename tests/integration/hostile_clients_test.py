@@ -15,6 +15,8 @@ from fake_jobs import FakeWorkerTest, write_job
 SHUTDOWN_LIMIT_S = 5
 # Few enough that a test process can use them up.
 DESCRIPTORS = 160
+# Names the children of this process among those of other tests.
+SLEEP = f"600.{os.getpid()}"
 
 
 def limit_descriptors():
@@ -33,7 +35,7 @@ class HostileClientsTest(FakeWorkerTest):
 
     def inspections(self):
         """Pids of the live children that the script of the test below became."""
-        return {int(name) for name in os.listdir("/proc") if name.isdigit() and "600.25" in harness.command_line(name)}
+        return {int(name) for name in os.listdir("/proc") if name.isdigit() and SLEEP in harness.command_line(name)}
 
     def test_sigterm_ends_the_daemon_beside_stopped_clients(self):
         self.world.start()
@@ -66,7 +68,7 @@ class HostileClientsTest(FakeWorkerTest):
     def test_no_inspection_outlives_the_daemon(self):
         script = os.path.join(self.world.root, "inspect")
         with open(script, "w") as file:
-            file.write("#!/bin/sh\nexec sleep 600.25\n")
+            file.write(f"#!/bin/sh\nexec sleep {SLEEP}\n")
         os.chmod(script, 0o700)
         self.world.settings["inspect_path"] = script
         job_file = write_job(self.world.root)
