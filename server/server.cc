@@ -8,13 +8,14 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
 #include <utility>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/stubs/logging.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/wake_up.h"
 #include "server/api/request_check.h"
 #include "server/runs/local_executor.h"
 #include "spdlog/spdlog.h"
@@ -133,16 +134,18 @@ void Server::SetServing(bool serving) {
 }
 
 void Server::ShutDownGrpc() {
-  absl::Notification ended;
+  std::atomic<bool> ended{false};
+  WakeUp wake_up;
   std::thread dropper([&] {
-    absl::Duration wait = kDrainGrace + kCancelGrace;
-    while (!ended.WaitForNotificationWithTimeout(wait)) {
+    wake_up.SleepFor(kDrainGrace + kCancelGrace);
+    while (!ended) {
       acceptor_->DropConnections();
-      wait = kDropEvery;
+      wake_up.SleepFor(kDropEvery);
     }
   });
   grpc_->Shutdown(absl::ToChronoTime(absl::Now() + kDrainGrace));
-  ended.Notify();
+  ended = true;
+  wake_up.Wake();
   dropper.join();
 }
 

@@ -36,6 +36,8 @@ CPP_RULES = [
      re.compile(r"^\s*(\}\s*)?(catch\s*\(|try\s*\{)"), MAY_CATCH),
     ("std::stoi and its relatives throw on bad input",
      re.compile(r"\bstd::sto(i|l|ll|ul|ull|f|d|ld)\b"), None),
+    ("timed waits of absl follow the system's clock: use proto/base/wake_up.h",
+     re.compile(r"\b(Await|LockWhen|Wait|WaitForNotification)With(Timeout|Deadline)\b"), None),
     ("torch/torch.h costs 20 s per file", re.compile(r"#include <torch/torch\.h>"), None),
 ]
 
@@ -220,6 +222,7 @@ def self_test():
         ("engine/a.cc", license_line + "  try {\n", "caught"),
         ("engine/a.cc", license_line + "int x = std::stoi(y);\n", "std::stoi"),
         ("engine/a.cc", license_line + "#include <torch/torch.h>\n", "20 s"),
+        ("server/a.cc", license_line + "mutex_.AwaitWithTimeout(condition, wait);\n", "wake_up.h"),
         ("engine/a.cc", license_line + "// " + "x" * 100 + "\n", "columns"),
         ("README.md", "x" * 101 + "\n", "columns"),
         ("engine/a.cc", license_line + long_function, "function of 73 lines"),

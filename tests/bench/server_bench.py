@@ -158,7 +158,7 @@ def pause(world, job):
     world.wait_state(job, "PAUSED")
     world.ctl("stop", job, "--discard")
     events = world.events(job)
-    paused = next(event for event in events if event.get("state_changed", {}).get("to") == "PAUSED")
+    paused = next(event for event in events if event.get("state_changed", {}).get("to_state") == "PAUSED")
     published = next(event["checkpoint"] for event in reversed(events) if event.get("checkpoint", {}).get("kind") == "PUBLISHED")
     times = [bench.event_seconds(event) for event in events if "metrics" in event]
     steps = [b - a for a, b in zip(times, times[1:])]

@@ -20,6 +20,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CLIENT_PROCESSES, CLIENTS_EACH, READERS = 4, 5, 5
 FULL_DISK_SECONDS = 10
+# Shutdown takes at most 5 s; the rest is for a machine that runs other tests too.
+STOP_SECONDS = 15
 DISK_BYTES = 512 << 20
 TOLERANCE = 0.05
 EVENTS_IN_MEMORY = 17_000
@@ -84,11 +86,22 @@ class Soak:
             reader.wait()
         self.readers = []
 
+    def stop_daemon(self):
+        """SIGTERM, with clients in the middle of their calls and readers that have stopped."""
+        begin = time.monotonic()
+        code = self.world.stop_daemon()
+        seconds = time.monotonic() - begin
+        if code != 0 or seconds > STOP_SECONDS:
+            self.problems.append(f"the daemon ended {seconds:.1f} s after SIGTERM, with exit code {code}")
+
     def kill_one(self, with_daemon):
         """Kills a process of a random kind, if there is one."""
-        kind = self.random.choice(["worker", "worker", "shim", "client"] + ["daemon"] * with_daemon)
-        if kind == "daemon":
-            self.world.kill_daemon()
+        kind = self.random.choice(["worker", "worker", "shim", "client"] + ["daemon", "daemon stopped"] * with_daemon)
+        if kind in ("daemon", "daemon stopped"):
+            if kind == "daemon":
+                self.world.kill_daemon()
+            else:
+                self.stop_daemon()
             time.sleep(self.random.choice([0, 0.5, 2]))
             self.world.start()
             self.start_readers()

@@ -10,7 +10,7 @@ namespace trainerd {
 //   3  Job.alerts, Checkpoint.damage
 //   4  SubmitJobRequest.base and Job.base (were `from`), StateChanged.from_state and to_state (were
 //      `from` and `to`); the limits and conventions at the head of trainer.proto; Job.cursor in
-//      each answer, ServerInfo.addresses, DataReport.disk
+//      each answer, ServerInfo.addresses; Job.WaitReason DISK; DataReport.disk
 inline constexpr int kApiRevision = 4;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work

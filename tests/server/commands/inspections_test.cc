@@ -42,13 +42,14 @@ class InspectionsTest : public ::testing::Test {
 };
 
 TEST_F(InspectionsTest, RefusesChildBeyondLimitWithRetryDelay) {
-  Inspections inspections({.program = Sleeper(), .max_children = 2});
+  const int limit = 2 * static_cast<int>(std::thread::hardware_concurrency());
+  Inspections inspections({.program = Sleeper()});
   std::vector<std::thread> callers;
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < limit; ++i) {
     callers.emplace_back(
         [&] { EXPECT_TRUE(absl::IsUnavailable(inspections.Run("name: x\n", nullptr).status())); });
   }
-  WaitForChildren(2);
+  WaitForChildren(limit);
   const absl::Status refused = inspections.Run("name: x\n", nullptr).status();
   EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
   EXPECT_EQ(DetailOf<google::rpc::ErrorInfo>(refused).reason(), "INSPECTIONS");
