@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
@@ -23,6 +24,14 @@ bool IsTrained(const ordered_json& message) {
   if (weight != message.end() && *weight == 0) return false;
   const auto train = message.find("train");
   return train == message.end() || *train != false;
+}
+
+// Whether the 8 bytes are ASCII without NUL.
+bool IsPlainAscii(const char* bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101, kHighBits = 0x8080808080808080;
+  uint64_t word;
+  std::memcpy(&word, bytes, sizeof(word));
+  return ((word | (word - kOnes)) & kHighBits) == 0;
 }
 
 // The text of a message; parts are joined in *joined.
@@ -168,6 +177,8 @@ class FieldCheck {
 bool HasEncodingFault(std::string_view text) {
   const auto at = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : 0; };
   for (size_t i = 0; i < text.size(); ++i) {
+    while (i + 8 <= text.size() && IsPlainAscii(text.data() + i)) i += 8;
+    if (i == text.size()) break;
     const uint8_t byte = at(i);
     if (byte == 0) return true;
     if (byte < 0xc3) continue;

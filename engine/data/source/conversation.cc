@@ -115,12 +115,18 @@ bool HasOtherContent(const ordered_json& message) {
   return false;
 }
 
+// *have_calls becomes true if the message has calls.
+std::optional<RecordError> CheckCalls(const std::string& where, const ordered_json& message,
+                                      bool* have_calls) {
+  const auto calls = message.find("tool_calls");
+  if (calls == message.end()) return std::nullopt;
+  *have_calls = true;
+  if (calls->is_array()) return std::nullopt;
+  return Fault("BAD_SCHEMA",
+               absl::StrCat(where, ".tool_calls is ", ShownJson(*calls), "; it must be a list"));
+}
+
 std::optional<RecordError> CheckContent(const std::string& where, ordered_json* message) {
-  const auto calls = message->find("tool_calls");
-  if (calls != message->end() && !calls->is_array()) {
-    return Fault("BAD_SCHEMA",
-                 absl::StrCat(where, ".tool_calls is ", ShownJson(*calls), "; it must be a list"));
-  }
   const auto content = message->find("content");
   if (content == message->end()) {
     if (HasOtherContent(*message)) return std::nullopt;
@@ -152,7 +158,7 @@ std::optional<RecordError> CheckSwitches(const std::string& where, const ordered
   return std::nullopt;
 }
 
-std::optional<RecordError> CheckMessages(ordered_json* messages) {
+std::optional<RecordError> CheckMessages(ordered_json* messages, bool* have_calls) {
   if (!messages->is_array()) {
     return Fault("BAD_SCHEMA", absl::StrCat("\"messages\" is ", ShownJson(*messages),
                                             "; it must be a list of "
@@ -169,6 +175,7 @@ std::optional<RecordError> CheckMessages(ordered_json* messages) {
     EraseNulls(&message);
     if (auto fault = CheckRole(where, message)) return fault;
     if (auto fault = ConvertFunctionCall(where, &message)) return fault;
+    if (auto fault = CheckCalls(where, message, have_calls)) return fault;
     if (auto fault = CheckContent(where, &message)) return fault;
     if (auto fault = CheckSwitches(where, message)) return fault;
   }
@@ -198,10 +205,10 @@ std::optional<RecordError> TakePlainText(ordered_json* row, std::optional<std::s
 }
 
 std::optional<RecordError> TakeConversation(SourceFormat format, ordered_json* row,
-                                            Conversation* conversation) {
+                                            Conversation* conversation, bool* have_calls) {
   if (format == SourceFormat::kText) return TakePlainText(row, &conversation->text);
   if (auto fault = TakeMessages(format, row, &conversation->messages)) return fault;
-  if (auto fault = CheckMessages(&conversation->messages)) return fault;
+  if (auto fault = CheckMessages(&conversation->messages, have_calls)) return fault;
   if (auto fault = TakeTools(row, &conversation->tools)) return fault;
   return TakeVariables(row, &conversation->variables);
 }
@@ -216,13 +223,16 @@ RecordError SyntaxFault(const JsonSyntaxError& error) {
 }  // namespace
 
 struct ConversationParser::Impl {
-  std::optional<RecordError> ReadRow(std::string_view record, ordered_json* row);
+  // *row may have odd numbers (engine/formats/json.h) if *has_odd_numbers.
+  std::optional<RecordError> ReadRow(std::string_view record, ordered_json* row,
+                                     bool* has_odd_numbers);
 
   simdjson::dom::parser parser;
 };
 
 std::optional<RecordError> ConversationParser::Impl::ReadRow(std::string_view record,
-                                                             ordered_json* row) {
+                                                             ordered_json* row,
+                                                             bool* has_odd_numbers) {
   simdjson::dom::element element;
   const simdjson::error_code error =
       parser.parse(record.data(), record.size(), /*realloc_if_needed=*/false).get(element);
@@ -231,8 +241,8 @@ std::optional<RecordError> ConversationParser::Impl::ReadRow(std::string_view re
     return Fault("BAD_UTF8", "the line is not UTF-8; convert the file, for example: iconv -t UTF-8",
                  at == std::string_view::npos ? 0 : static_cast<int64_t>(at) + 1);
   }
-  if (error != simdjson::SUCCESS) {
-    // Odd numbers (engine/formats/json.h), or an error.
+  *has_odd_numbers = error != simdjson::SUCCESS;
+  if (*has_odd_numbers) {
     if (const auto syntax = ReadJsonWithSpelling(record, row)) return SyntaxFault(*syntax);
   } else {
     *row = ToOrderedJson(element);
@@ -255,18 +265,24 @@ ConversationParser::~ConversationParser() = default;
 std::optional<RecordError> ConversationParser::Parse(std::string_view record, SourceFormat format,
                                                      Conversation* conversation) {
   ordered_json row;
-  if (auto fault = impl_->ReadRow(record, &row)) return fault;
+  bool has_odd_numbers = false;
+  if (auto fault = impl_->ReadRow(record, &row, &has_odd_numbers)) return fault;
   *conversation = Conversation{};
-  if (auto fault = TakeConversation(format, &row, conversation)) return fault;
+  bool have_calls = false;
+  if (auto fault = TakeConversation(format, &row, conversation, &have_calls)) return fault;
   for (const auto& item : row.items()) conversation->unused_keys.push_back(item.key());
-  if (auto fault = RefuseOddNumbers(conversation->messages, "messages")) return fault;
+  // Tools and calls can come from JSON text inside the record.
   if (auto fault = RefuseOddNumbers(conversation->tools, "tools")) return fault;
+  if (has_odd_numbers || have_calls) {
+    if (auto fault = RefuseOddNumbers(conversation->messages, "messages")) return fault;
+  }
   return RefuseOddNumbers(conversation->variables, "chat_template_kwargs");
 }
 
 std::optional<SourceFormat> ConversationParser::Detect(std::string_view record) {
   ordered_json row;
-  if (impl_->ReadRow(record, &row)) return std::nullopt;
+  bool has_odd_numbers = false;
+  if (impl_->ReadRow(record, &row, &has_odd_numbers)) return std::nullopt;
   return DetectFormat(row);
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "engine/text/tokenizer/added_tokens.h"
@@ -62,7 +61,7 @@ struct Tokenizer::Impl {
   bool nfc = false;
   PreTokenizer pre_tokenizer;
   std::vector<AddedToken> added_tokens;
-  absl::flat_hash_set<int32_t> special_ids;
+  std::vector<bool> special;  // by id
   std::vector<int32_t> prefix, suffix;
   std::unique_ptr<AddedTokenMatcher> raw_tokens, normalized_tokens;
   std::optional<int32_t> bos, eos, pad, unk;
@@ -73,6 +72,7 @@ struct Tokenizer::Impl {
   absl::Mutex mutex;
   std::vector<std::unique_ptr<Scratch>> idle ABSL_GUARDED_BY(mutex);
 
+  void MarkSpecial(int32_t id);
   void SetNamedTokens(const TokenizerConfig& config);
   void BuildMatchers();
 
@@ -86,6 +86,12 @@ struct Tokenizer::Impl {
   void EncodeWords(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
   void EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
 };
+
+void Tokenizer::Impl::MarkSpecial(int32_t id) {
+  const auto index = static_cast<size_t>(id);
+  if (special.size() <= index) special.resize(index + 1);
+  special[index] = true;
+}
 
 void Tokenizer::Impl::SetNamedTokens(const TokenizerConfig& config) {
   for (const auto& [name, token] : config.named_tokens) {
@@ -103,10 +109,10 @@ void Tokenizer::Impl::BuildMatchers() {
   std::vector<AddedTokenMatcher::Pattern> raw, normalized;
   std::vector<std::unique_ptr<NormalizedText>> contents;
   // Special tokens first: of two tokens with one content the first counts.
-  for (const bool special : {true, false}) {
+  for (const bool are_special : {true, false}) {
     for (const AddedToken& t : added_tokens) {
-      if (t.special != special) continue;
-      if (special) special_ids.insert(t.id);
+      if (t.special != are_special) continue;
+      if (t.special) MarkSpecial(t.id);
       std::string_view content = t.content;
       if (t.normalized && nfc) {
         contents.push_back(std::make_unique<NormalizedText>());
@@ -254,7 +260,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& fo
   impl->chat_templates = std::move(config.chat_templates);
   ConfigTokens tokens(parsed->model_tokens, &impl->vocabulary, &impl->added_tokens);
   if (const auto status = tokens.Add(config); !status.ok()) return Annotate(status, folder);
-  impl->special_ids = tokens.once_special();
+  for (const int32_t id : tokens.once_special()) impl->MarkSpecial(id);
   impl->SetNamedTokens(config);
   impl->BuildMatchers();
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
@@ -327,7 +333,10 @@ std::optional<int32_t> Tokenizer::TokenToId(std::string_view token) const {
   return id >= 0 ? std::optional<int32_t>(id) : std::nullopt;
 }
 std::string_view Tokenizer::IdToToken(int32_t id) const { return impl_->vocabulary.Spelling(id); }
-bool Tokenizer::IsSpecial(int32_t id) const { return impl_->special_ids.contains(id); }
+bool Tokenizer::IsSpecial(int32_t id) const {
+  const auto index = static_cast<size_t>(id);  // of a negative id: beyond all others
+  return index < impl_->special.size() && impl_->special[index];
+}
 absl::Span<const AddedToken> Tokenizer::added_tokens() const { return impl_->added_tokens; }
 absl::Span<const std::pair<std::string, std::string>> Tokenizer::named_tokens() const {
   return impl_->named_tokens;
