@@ -12,14 +12,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/formats/safetensors.h"
+#include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
-
-constexpr char kMaster[] = "master";
 
 // A tensor of the file: its name, its contents in memory, and the parameter that it belongs to.
 struct Entry {
@@ -41,7 +40,7 @@ std::vector<Entry> EntriesOf(const ParameterSet& parameters, Optimizer& optimize
     }
   }
   for (const Parameter& parameter : parameters.parameters()) {
-    if (NeedsMaster(parameter)) add(parameter, kMaster, parameter.master);
+    if (NeedsMaster(parameter)) add(parameter, kMasterState, parameter.master);
   }
   return entries;
 }
@@ -71,8 +70,7 @@ absl::Status ReadEntry(const SafetensorsFile& file, const Entry& entry) {
 }  // namespace
 
 bool NeedsMaster(const Parameter& parameter) {
-  return parameter.trains() &&
-         (parameter.source_dtype == at::kBFloat16 || parameter.source_dtype == at::kHalf);
+  return parameter.trains() && NeedsMaster(StoredDtypeOf(parameter.source_dtype));
 }
 
 int64_t EstimateModelBytes(const ParameterSet& parameters) {
@@ -130,7 +128,8 @@ absl::StatusOr<int64_t> CountDroppedMasters(const std::string& folder,
                    SafetensorsFile::Open(absl::StrCat(folder, "/", kOptimizerName)));
   int64_t dropped = 0;
   for (const Parameter& parameter : parameters.parameters()) {
-    if (!parameter.trains() && file->Find(absl::StrCat(parameter.name, ".", kMaster)) != nullptr)
+    if (!parameter.trains() &&
+        file->Find(absl::StrCat(parameter.name, ".", kMasterState)) != nullptr)
       ++dropped;
   }
   return dropped;

@@ -39,9 +39,9 @@ absl::Status CopyTokenizer(const std::string& from, const std::string& to) {
 
 // config.json with the dtype of the weights that are written, in the spelling that the file uses.
 absl::StatusOr<std::string> WithDtype(const std::string& json, const std::string& dtype) {
-  ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseOrderedJson(json));
+  ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseJsonWithSpelling(json));
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype;
-  return config.dump(2) + "\n";
+  return WriteJsonWithSpelling(config) + "\n";
 }
 
 absl::Status MakeOutput(const std::string& folder) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
@@ -12,10 +13,10 @@ absl::Status CheckWarmUp(const v1::JobConfig& config, int64_t total_steps) {
   const int64_t warm_up = config.schedule().warmup_steps();
   if (warm_up == 0 || warm_up < total_steps || config.train().max_steps() > 0)
     return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("schedule.warmup_steps: ", warm_up, " steps of warm-up do not end before the ",
-                   total_steps, total_steps == 1 ? " step" : " steps", " that train.epochs ",
-                   config.train().epochs(), " gives; lower it or raise train.epochs"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "schedule.warmup_steps: ", Counted(warm_up, "step"), " of warm-up do not end before the ",
+      Counted(total_steps, "step"), " that train.epochs ", config.train().epochs(),
+      " gives; lower it or raise train.epochs"));
 }
 
 absl::Status CheckWarmUpQuickly(const v1::JobConfig& config, const v1::DataReport& quick) {

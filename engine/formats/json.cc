@@ -192,9 +192,9 @@ std::optional<JsonSyntaxError> Read(std::string_view text, bool keep_spelling, J
 }
 
 template <typename Json>
-absl::StatusOr<Json> Parse(std::string_view text) {
+absl::StatusOr<Json> Parse(std::string_view text, bool keep_spelling) {
   Json value;
-  const std::optional<JsonSyntaxError> error = Read(text, /*keep_spelling=*/false, &value);
+  const std::optional<JsonSyntaxError> error = Read(text, keep_spelling, &value);
   if (!error) return value;
   if (error->column == 0) return absl::InvalidArgumentError(error->message);
   const std::string_view before = text.substr(0, static_cast<size_t>(error->column - 1));
@@ -219,19 +219,50 @@ std::string Shown(const Json& value) {
   return text.substr(0, end) + "...";
 }
 
+// Replaces each odd number by the text `name` and a count; *spellings = the numbers.
+void NameOddNumbers(const std::string& name, nlohmann::ordered_json* value,
+                    std::vector<std::string>* spellings) {
+  if (value->is_binary()) {
+    spellings->push_back(Shown(*value));
+    *value = absl::StrCat(name, spellings->size() - 1);
+  } else if (value->is_structured()) {
+    for (nlohmann::ordered_json& item : *value) NameOddNumbers(name, &item, spellings);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text) {
-  return Parse<nlohmann::json>(text);
+  return Parse<nlohmann::json>(text, /*keep_spelling=*/false);
 }
 
 absl::StatusOr<nlohmann::ordered_json> ParseOrderedJson(std::string_view text) {
-  return Parse<nlohmann::ordered_json>(text);
+  return Parse<nlohmann::ordered_json>(text, /*keep_spelling=*/false);
 }
 
 std::optional<JsonSyntaxError> ReadJsonWithSpelling(std::string_view text,
                                                     nlohmann::ordered_json* value) {
   return Read(text, /*keep_spelling=*/true, value);
+}
+
+absl::StatusOr<nlohmann::ordered_json> ParseJsonWithSpelling(std::string_view text) {
+  return Parse<nlohmann::ordered_json>(text, /*keep_spelling=*/true);
+}
+
+std::string WriteJsonWithSpelling(const nlohmann::ordered_json& value) {
+  nlohmann::ordered_json named = value;
+  std::vector<std::string> spellings;
+  // No text of the value contains `name`.
+  std::string name = "number";
+  const std::string plain = value.dump(0, ' ', false, nlohmann::json::error_handler_t::replace);
+  while (plain.find(name) != std::string::npos) name += "_";
+  NameOddNumbers(name, &named, &spellings);
+  std::string text = named.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+  for (size_t i = 0; i < spellings.size(); ++i) {
+    const std::string quoted = absl::StrCat("\"", name, i, "\"");
+    text.replace(text.find(quoted), quoted.size(), spellings[i]);
+  }
+  return text;
 }
 
 std::optional<std::string> WithoutOddNumbers(std::string_view text) {

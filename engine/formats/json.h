@@ -32,6 +32,10 @@ struct JsonSyntaxError {
 // of the number, which no reader takes for a number. nullopt = *value is set.
 std::optional<JsonSyntaxError> ReadJsonWithSpelling(std::string_view text,
                                                     nlohmann::ordered_json* value);
+// The same for a JSON file that is changed and written again. Errors: as ParseJson.
+absl::StatusOr<nlohmann::ordered_json> ParseJsonWithSpelling(std::string_view text);
+// The text of such a value, indented by 2 spaces, with odd numbers as they were spelled.
+std::string WriteJsonWithSpelling(const nlohmann::ordered_json& value);
 
 // For simdjson, which refuses odd numbers: a copy of `text` of the same size, where each of them is
 // an empty object and spaces, which no reader takes for a number. nullopt = there are none.

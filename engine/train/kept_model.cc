@@ -19,9 +19,9 @@ namespace {
 absl::Status Untie(const std::string& folder) {
   const std::string path = folder + "/config.json";
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseOrderedJson(text));
+  ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseJsonWithSpelling(text));
   config["tie_word_embeddings"] = false;
-  return WriteFileAtomic(path, config.dump(2) + "\n", 0644);
+  return WriteFileAtomic(path, WriteJsonWithSpelling(config) + "\n", 0644);
 }
 
 // Returns whether generation_config.json was written.

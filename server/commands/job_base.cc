@@ -45,25 +45,27 @@ std::string DamageText(const v1::Checkpoint& checkpoint) {
   return absl::StrCat(checkpoint.name(), " is damaged (", checkpoint.damage(), ")");
 }
 
-absl::StatusOr<v1::Checkpoint> FindResumePoint(Connection& db, const std::string& job_id) {
+absl::StatusOr<v1::Checkpoint> FindResumePoint(Connection& db, const v1::Job& job) {
+  const std::string job_id = JobId(job.name());
   ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
                    ListCheckpointRows(db, job_id, /*with_deleted=*/false));
   std::optional<v1::Checkpoint> point = ResumePoint(rows);
   if (point.has_value()) return *point;
   ASSIGN_OR_RETURN(const std::vector<v1::Checkpoint> damaged, DamagedBeyond(db, job_id, 0));
+  const std::string advice = FinalModelAdvice(job.run_dir());
   return ErrorWithReason(
       absl::StatusCode::kFailedPrecondition, "NOTHING_TO_RESUME",
       absl::StrCat("jobs/", job_id, " has no verified checkpoint to start from",
-                   damaged.empty() ? "" : absl::StrCat(": ", DamageText(damaged.front())),
-                   "; start from another job"));
+                   damaged.empty() ? "" : absl::StrCat(": ", DamageText(damaged.front())), "; ",
+                   advice.empty() ? "start from another job" : advice));
 }
 
 // The checkpoint `name`, or the resume point of the job `name`.
 absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name) {
   const std::string job_id = JobId(name);
-  RETURN_IF_ERROR(LoadJob(db, job_id).status());
+  ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, job_id));
   const std::string id = CheckpointId(name);
-  if (id.empty()) return FindResumePoint(db, job_id);
+  if (id.empty()) return FindResumePoint(db, record.job);
   ASSIGN_OR_RETURN(std::optional<CheckpointRow> row, FindCheckpoint(db, job_id, id));
   if (!row) {
     return absl::NotFoundError(absl::StrCat(name, " does not exist; `trainctl checkpoints ls ",

@@ -137,10 +137,14 @@ absl::Status JobManager::CheckQueueLength(Connection& db) {
 absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(const v1::SubmitJobRequest& request) {
   ASSIGN_OR_RETURN(PreparedJob prepared,
                    PrepareJob(store_, devices_, options_.runs_dir, request, options_.clock()));
+  // trainerd-inspect knows no checkpoint by its name.
+  v1::JobConfig config = prepared.job.config();
+  if (!prepared.ledger.init_path().empty())
+    config.mutable_init_from()->set_checkpoint(prepared.ledger.init_path());
   v1::SubmitJobResponse response;
-  ASSIGN_OR_RETURN(*response.mutable_report(),
-                   RunValidate(options_.inspect_path, MessageToYaml(prepared.job.config()),
-                               options_.validate_timeout));
+  ASSIGN_OR_RETURN(
+      *response.mutable_report(),
+      RunValidate(options_.inspect_path, MessageToYaml(config), options_.validate_timeout));
   for (const v1::Notice& notice : prepared.notices) {
     v1::DataReport::Finding* finding = response.mutable_report()->add_findings();
     finding->set_code(notice.code());

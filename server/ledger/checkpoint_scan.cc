@@ -95,6 +95,14 @@ absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir) {
   return manifest;
 }
 
+std::string FinalModelAdvice(const std::string& run_dir) {
+  v1::Checkpoint final_model;
+  final_model.set_path(absl::StrCat(run_dir, "/final"));
+  if (!QuickCheckCheckpoint(final_model).ok()) return "";
+  return absl::StrCat("start from the weights of its final model: set init_from.checkpoint to ",
+                      final_model.path(), " and init_from.state to weights");
+}
+
 absl::Status RemoveCheckpoint(const std::string& run_dir, const std::string& id) {
   if (id.empty() || id.front() == '.' || id.find('/') != std::string::npos) {
     return absl::InvalidArgumentError(absl::StrCat("\"", id, "\" is not a checkpoint id"));

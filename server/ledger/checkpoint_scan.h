@@ -32,6 +32,9 @@ absl::Status QuickCheckCheckpoint(const v1::Checkpoint& checkpoint);
 // Reads run_dir/final back and returns its manifest. Errors: NotFound without a manifest, DataLoss
 // when a file differs from it, Unavailable when a file cannot be read now.
 absl::StatusOr<Manifest> VerifyFinal(const std::string& final_dir);
+// For a message about a job without a usable checkpoint: how to start from its final model. "" if
+// it has none, or the quick check finds it damaged.
+std::string FinalModelAdvice(const std::string& run_dir);
 
 // Renames checkpoints/<id> into <run_dir>/.trash (durable), then unlinks it. OK when it does not
 // exist.

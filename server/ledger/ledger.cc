@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
+#include "server/ledger/checkpoint_scan.h"
 #include "trainerd/v1/event.pb.h"
 
 namespace trainerd::server {
@@ -112,8 +113,11 @@ absl::StatusOr<std::string> MarkBaseCorrupt(Transaction& transaction,
                             }),
              rows.end());
   const std::optional<v1::Checkpoint> older = ResumePoint(rows);
-  if (!older.has_value())
-    return absl::StrCat("; jobs/", job_id, " has no older checkpoint to start from instead");
+  if (!older.has_value()) {
+    const std::string advice = FinalModelAdvice(record.job.run_dir());
+    return absl::StrCat("; jobs/", job_id, " has no older checkpoint to start from instead",
+                        advice.empty() ? "" : "; ", advice);
+  }
   return absl::StrCat("; the next older one is ", older->name(), ": `trainctl submit --from ",
                       older->name(), "`");
 }

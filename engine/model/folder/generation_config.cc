@@ -18,7 +18,7 @@ constexpr char kEosKey[] = "eos_token_id";
 
 absl::StatusOr<Json> ReadObject(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  absl::StatusOr<Json> json = ParseOrderedJson(text);
+  absl::StatusOr<Json> json = ParseJsonWithSpelling(text);
   if (!json.ok()) return Annotate(json.status(), path);
   if (!json->is_object())
     return absl::InvalidArgumentError(absl::StrCat(path, ": the file is not a JSON object"));
@@ -88,7 +88,7 @@ absl::StatusOr<std::string> GenerationConfigWith(const std::string& folder, int3
   } else {
     (*generation)[kEosKey] = ids;
   }
-  return generation->dump(2) + "\n";
+  return WriteJsonWithSpelling(*generation) + "\n";
 }
 
 }  // namespace trainerd::engine

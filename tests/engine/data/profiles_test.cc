@@ -54,6 +54,25 @@ TEST(PythonTextTest, StripsUnicodeWhiteSpace) {
   EXPECT_EQ(PythonRstrip("   "), "");
 }
 
+// For each white-space character of Python: python3 -c "[chr(c) for c in range(0x110000) if
+// chr(c).isspace()]"
+TEST(PythonTextTest, StripsEachWhiteSpaceCharacterOnBothSides) {
+  std::vector<std::string> spaces = {"\u0085", "\u00a0", "\u1680", "\u2028", "\u2029",
+                                     "\u202f", "\u205f", "\u3000", " "};
+  for (char c = '\t'; c <= '\r'; ++c) spaces.emplace_back(1, c);
+  for (char c = 0x1c; c <= 0x1f; ++c) spaces.emplace_back(1, c);
+  for (char last = '\x80'; last <= '\x8a'; ++last) spaces.push_back(std::string("\xe2\x80") + last);
+  EXPECT_EQ(spaces.size(), 29u);
+  for (const std::string& space : spaces) {
+    EXPECT_EQ(PythonStrip(space + space + "é" + space + "b" + space), "é" + space + "b");
+    EXPECT_EQ(PythonStrip(space), "");
+  }
+  for (const char* other : {"\x08", "\x0e", "\x1b", "!", "\x7f", "\u0084", "\u0086", "\u200b",
+                            "\ufeff", "\xa0", "\xc2", "\xe2\x80"}) {
+    EXPECT_EQ(PythonStrip(other), other);
+  }
+}
+
 TEST(EmojiThinkProfileTest, DrawsWhatThePythonSystemDrew) {
   const std::array<double, 4> modes = {.844422, .639262, .149825, .459396};
   for (size_t i = 0; i < modes.size(); ++i) {

@@ -87,6 +87,32 @@ TEST(JsonTest, KeepsTheSpellingOfOddNumbers) {
   EXPECT_EQ(error->column, 7);
 }
 
+TEST(JsonTest, WritesOddNumbersAsTheyWereSpelled) {
+  const std::string text = R"({
+  "b": 1000000000000000019884624838656,
+  "a": [
+    NaN,
+    -Infinity,
+    1e999,
+    {
+      "number": "number0",
+      "number_": -1.5E+400
+    }
+  ],
+  "float": 1e-06,
+  "large": 18446744073709551615,
+  "text": "NaN \u0001 \"number1\" é",
+  "none": null
+})";
+  const auto value = ParseJsonWithSpelling(text);
+  ASSERT_TRUE(value.ok()) << value.status();
+  EXPECT_EQ(WriteJsonWithSpelling(*value), text);
+  EXPECT_THAT(std::string(ParseJsonWithSpelling("{\n1}").status().message()),
+              StartsWith("line 2, column 1: "));
+  for (const char* number : {"NaN", "3", "[]", "\"number\""})
+    EXPECT_EQ(WriteJsonWithSpelling(*ParseJsonWithSpelling(number)), number);
+}
+
 TEST(JsonTest, ReplacesOddNumbersForSimdjson) {
   EXPECT_EQ(WithoutOddNumbers(R"({"NaN": [1, 2.5e10], "b": "1e999"})"), std::nullopt);
   EXPECT_EQ(WithoutOddNumbers(R"({"a": NaN, "b": "\"NaN", "c": 1e999})"),

@@ -388,6 +388,33 @@ TEST_F(JobManagerTest, FromJobSkipsCorruptCheckpoints) {
   EXPECT_TRUE(absl::StrContains(none.message(), "/c9 is damaged")) << none;
 }
 
+TEST_F(JobManagerTest, NamesFinalModelIfNoCheckpointIsLeft) {
+  const v1::Job base = Submit("name: base");
+  AddCheckpoint(base.name(), "c5", 5);
+  const std::string final_model = base.run_dir() + "/final";
+  std::filesystem::create_directories(base.run_dir());
+  std::filesystem::copy(dir_ / "c5", final_model);
+  std::filesystem::resize_file(dir_ / "c5/model.safetensors", 3);
+  v1::SubmitJobRequest request;
+  const std::string advice =
+      "start from the weights of its final model: set "
+      "init_from.checkpoint to " +
+      final_model + " and init_from.state to weights";
+  request.set_from(base.name() + "/checkpoints/c5");
+  EXPECT_TRUE(absl::EndsWith(jobs_->Submit(request, "t").status().message(),
+                             "has no older checkpoint to start from instead; " + advice));
+  request.set_from(base.name());
+  const absl::Status none = jobs_->Submit(request, "t").status();
+  EXPECT_EQ(Reason(none), "NOTHING_TO_RESUME");
+  EXPECT_TRUE(absl::EndsWith(none.message(), "; " + advice)) << none;
+  // The advice works.
+  const v1::Job job = Submit("init_from: {checkpoint: " + final_model + ", state: weights}");
+  EXPECT_EQ(Load(*store_, JobId(job.name())).ledger.init_path(), final_model);
+  std::filesystem::resize_file(final_model + "/model.safetensors", 3);
+  EXPECT_TRUE(
+      absl::EndsWith(jobs_->Submit(request, "t").status().message(), "; start from another job"));
+}
+
 TEST_F(JobManagerTest, RefusesJobFromFinishedOne) {
   const v1::Job base = Submit("train: {max_steps: 40}");
   AddCheckpoint(base.name(), "c40", 40);

@@ -78,6 +78,18 @@ TEST(RowNotesTest, SeesSignsOfAWrongEncoding) {
   }
 }
 
+TEST(RowNotesTest, SeesAWrongEncodingAtAnyPosition) {
+  for (size_t before = 0; before < 20; ++before) {
+    for (const std::string& bad : {std::string(1, '\0'), std::string("\u00c3\u00a9"),
+                                   std::string("\u00e2\u20ac\u2122"), std::string("\ufffd")}) {
+      for (size_t after : {0, 1, 7, 8, 9}) {
+        EXPECT_TRUE(HasEncodingFault(std::string(before, 'a') + bad + std::string(after, '\x01')));
+      }
+    }
+    EXPECT_FALSE(HasEncodingFault(std::string(before, '\x7f') + "\u00e9"));
+  }
+}
+
 TEST(RowNotesTest, ReadsTheTextOfParts) {
   EXPECT_TRUE(Notes(R"([{"role":"user","content":[{"type":"text","text":"Ã©"}]}])").bad_encoding);
 }

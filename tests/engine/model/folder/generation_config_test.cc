@@ -42,6 +42,23 @@ TEST_F(GenerationConfigTest, KeepsTheOtherSettings) {
   EXPECT_TRUE(absl::IsInvalidArgument(GenerationConfigWith(dir_.path(), 7).status()));
 }
 
+TEST_F(GenerationConfigTest, KeepsOddNumbersAsTheyAreSpelled) {
+  dir_.Write(
+      "generation_config.json",
+      R"({"eos_token_id": 2, "temperature": NaN, "max_length": 1000000000000000019884624838656})");
+  const auto text = GenerationConfigWith(dir_.path(), 7);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_NE(text->find("\"temperature\": NaN,"), std::string::npos) << *text;
+  EXPECT_NE(text->find("\"max_length\": 1000000000000000019884624838656"), std::string::npos)
+      << *text;
+  dir_.Write("generation_config.json", R"({"eos_token_id": [2, 1e999]})");
+  EXPECT_NE(GenerationConfigWith(dir_.path(), 7)
+                .status()
+                .message()
+                .find("\"eos_token_id\" has the value 1e999; it must be a token id"),
+            std::string::npos);
+}
+
 TEST_F(GenerationConfigTest, ListsTheIdsOfBothFiles) {
   EXPECT_THAT(*EosIdsOf(dir_.path()), ElementsAre(2));
   dir_.Write("generation_config.json", R"({"eos_token_id": [3, 2, -1, 99999999999]})");

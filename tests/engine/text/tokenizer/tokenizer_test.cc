@@ -3,6 +3,7 @@
 #include "engine/text/tokenizer/tokenizer.h"
 
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -203,6 +204,10 @@ TEST(TokenizerTest, KnowsNamedTokens) {
   EXPECT_EQ(tokenizer->IdToToken(*tokenizer->eos_id()), "<|im_end|>");
   EXPECT_TRUE(tokenizer->IsSpecial(*tokenizer->eos_id()));
   EXPECT_FALSE(tokenizer->IsSpecial(*tokenizer->TokenToId("<think>")));
+  for (const int32_t none :
+       {-1, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()}) {
+    EXPECT_FALSE(tokenizer->IsSpecial(none));
+  }
   EXPECT_EQ(tokenizer->TokenToId("no such token"), std::nullopt);
   EXPECT_EQ(tokenizer->IdToToken(-1), "");
   EXPECT_EQ(tokenizer->IdToToken(1 << 20), "");
