@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/run_job.h"
 #include "tests/engine/train/tiny_run.h"
@@ -136,42 +138,37 @@ TEST(RunJobInitFromTest, ReportsMastersThatANewFreezeDrops) {
 
 // By the file's header: before the data is read and the weights are loaded.
 TEST(RunJobInitFromTest, RefusesParametersThatTheCheckpointsJobFroze) {
-  for (const char* dtype : {"fp32", "bf16"}) {
-    for (const char* optimizer : {"", kMomentum}) {
-      TempDir folder;
-      TinyJob job(folder, dtype);
-      Ran first;
-      RunAttempt(job.Spec("run", 1,
-                          absl::StrCat("train: {freeze: [model.layers.0.*, model.norm.weight]}\n",
-                                       optimizer)),
-                 &first, StopAfterStep(2, StopMode::kStop));
-      const std::string checkpoint = first.record.last_checkpoint().path();
-      Ran ran;
-      RunAttempt(StartFrom(job, checkpoint, "thawed",
-                           absl::StrCat("train: {freeze: [model.layers.0.*]}\n", optimizer)),
-                 &ran);
-      ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
-      EXPECT_EQ(ran.record.error().code(), "CONFIGURATION_INVALID");
-      EXPECT_EQ(ran.record.error().message(),
-                checkpoint +
-                    "/optimizer.safetensors has no optimizer state for 1 parameter that trains in "
-                    "this job: model.norm.weight; the checkpoint's job froze it, so list it in "
-                    "train.freeze, or start from its weights alone with init_from.state: weights");
-      EXPECT_THAT(ran.events.Stages(), ElementsAre("CheckRunIdentity"));
-      // Each piece of advice.
-      Ran same, weights;
-      RunAttempt(StartFrom(job, checkpoint, "same",
-                           absl::StrCat("train: {freeze: [model.norm.weight, model.layers.0.*]}\n",
-                                        optimizer)),
-                 &same);
-      EXPECT_EQ(same.record.end(), v1::Attempt::COMPLETED) << same.record.error().message();
-      internal::AttemptSpec spec = job.Spec(
-          "weights", 1,
-          absl::StrCat(optimizer, "\ninit_from: {checkpoint: ", checkpoint, ", state: weights}"));
-      spec.set_init_path(checkpoint);
-      RunAttempt(spec, &weights);
-      EXPECT_EQ(weights.record.end(), v1::Attempt::COMPLETED) << weights.record.error().message();
-    }
+  const std::vector<std::pair<const char*, std::string>> cases = {{"fp32", ""},
+                                                                  {"bf16", kMomentum}};
+  for (const auto& [dtype, optimizer] : cases) {
+    TempDir folder;
+    TinyJob job(folder, dtype);
+    const std::string frozen =
+        optimizer + "\ntrain: {freeze: [model.layers.0.*, model.norm.weight]}";
+    Ran first;
+    RunAttempt(job.Spec("run", 1, frozen), &first, StopAfterStep(2, StopMode::kStop));
+    const std::string checkpoint = first.record.last_checkpoint().path();
+    const std::string thawed = optimizer + "\ntrain: {freeze: [model.layers.0.*]}";
+    Ran ran;
+    RunAttempt(StartFrom(job, checkpoint, "thawed", thawed), &ran);
+    ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
+    EXPECT_EQ(ran.record.error().code(), "CONFIGURATION_INVALID");
+    EXPECT_EQ(ran.record.error().message(),
+              "OpenModel: " + checkpoint +
+                  "/optimizer.safetensors has no optimizer state for 1 parameter that trains in "
+                  "this job: model.norm.weight; the checkpoint's job froze it, so list it in "
+                  "train.freeze, or start from its weights alone with init_from.state: weights");
+    EXPECT_THAT(ran.events.Stages(), ElementsAre("CheckRunIdentity"));
+    // Each piece of advice.
+    Ran same, weights;
+    RunAttempt(StartFrom(job, checkpoint, "same", frozen), &same);
+    EXPECT_EQ(same.record.end(), v1::Attempt::COMPLETED) << same.record.error().message();
+    internal::AttemptSpec spec = job.Spec(
+        "weights", 1,
+        absl::StrCat(thawed, "\ninit_from: {checkpoint: ", checkpoint, ", state: weights}"));
+    spec.set_init_path(checkpoint);
+    RunAttempt(spec, &weights);
+    EXPECT_EQ(weights.record.end(), v1::Attempt::COMPLETED) << weights.record.error().message();
   }
 }
 

@@ -163,6 +163,7 @@ TEST_F(JobModelTest, WarnsOfTokensBeyondTheEmbedding) {
 // nothing is padded here.
 TEST_F(JobModelTest, PadTokenNeedsNoRowInTheEmbedding) {
   AddTokenBeyondEmbedding();
+  dir_.Write("model/chat_template.jinja", kMarked);
   dir_.Write("model/tokenizer_config.json",
              R"({"eos_token": "<|im_end|>", "pad_token": "<|extra|>"})");
   EXPECT_EQ(Codes(), "");
