@@ -77,7 +77,7 @@ void PrintJob(const v1::Job& job, const Context& context) {
   Line(context, "device", absl::StrJoin(job.devices(), ", "));
   if (job.attempt() > 0) Line(context, "attempt", absl::StrCat(job.attempt()));
   Line(context, "checkpoint", job.latest_checkpoint());
-  Line(context, "from", job.from());
+  Line(context, "from", job.base());
   Line(context, "created", FormatTimestamp(job.create_time()));
   Line(context, "started", FormatTimestamp(job.start_time()));
   Line(context, "ended", FormatTimestamp(job.end_time()));

@@ -64,7 +64,7 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
   if (!options.from.empty()) {
     const absl::StatusOr<std::string> from = ResolveJobOrCheckpoint(**connection, options.from);
     if (!from.ok()) return PrintError(from.status(), context);
-    request.set_from(*from);
+    request.set_base(*from);
   }
   if (!options.no_validate) {
     request.set_validate_only(true);

@@ -52,7 +52,7 @@ class WaitSink : public WatchSink {
       if (!event.has_state_changed()) continue;
       v1::Job job;
       job.set_name(event.job());
-      job.set_state(event.state_changed().to());
+      job.set_state(event.state_changed().to_state());
       job.set_desired_state(event.state_changed().desired_state());
       job.set_wait_reason(event.state_changed().wait_reason());
       Take(job);

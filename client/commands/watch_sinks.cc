@@ -26,7 +26,7 @@ constexpr absl::Duration kIdleDrawInterval = absl::Seconds(1);
 constexpr absl::Duration kHistoryTime = absl::Milliseconds(1500);
 
 bool IsFailure(const v1::Event& event) {
-  return event.has_state_changed() && event.state_changed().to() == v1::Job::FAILED;
+  return event.has_state_changed() && event.state_changed().to_state() == v1::Job::FAILED;
 }
 
 class PlainSink : public JobWatchSink {

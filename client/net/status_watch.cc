@@ -111,7 +111,7 @@ class Watcher {
       sink_->OnSnapshotComplete();
     }
     for (const v1::Event& event : response.events()) {
-      if (event.has_state_changed() && IsTerminal(event.state_changed().to()))
+      if (event.has_state_changed() && IsTerminal(event.state_changed().to_state()))
         ended_ = options_.until_terminal;
     }
     if (!response.events().empty()) sink_->OnEvents(response.events());

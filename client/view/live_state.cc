@@ -21,17 +21,17 @@ void SetCondition(const v1::Job::Condition& condition, v1::Job* job) {
 void ApplyStateChange(const v1::Event& event, LiveJob* live) {
   const v1::StateChanged& change = event.state_changed();
   v1::Job& job = live->job;
-  job.set_state(change.to());
+  job.set_state(change.to_state());
   job.set_desired_state(change.desired_state());
   job.set_wait_reason(change.wait_reason());
   if (change.attempt() > 0) job.set_attempt(change.attempt());
   if (change.has_error()) {
     *job.mutable_error() = change.error();
-  } else if (change.to() == v1::Job::RUNNING || change.to() == v1::Job::SUCCEEDED) {
+  } else if (change.to_state() == v1::Job::RUNNING || change.to_state() == v1::Job::SUCCEEDED) {
     job.clear_error();
   }
-  if (IsTerminal(change.to())) *job.mutable_end_time() = event.time();
-  if (!IsActive(change.to())) {
+  if (IsTerminal(change.to_state())) *job.mutable_end_time() = event.time();
+  if (!IsActive(change.to_state())) {
     job.clear_devices();
     live->stage.reset();
   }
@@ -77,7 +77,7 @@ void ApplyCurves(const v1::Event& event, LiveJob* live) {
       break;
     case v1::Event::kStateChanged:
       // Alerts belong to an attempt.
-      if (event.state_changed().to() == v1::Job::STARTING) live->alerts.clear();
+      if (event.state_changed().to_state() == v1::Job::STARTING) live->alerts.clear();
       break;
     case v1::Event::kRunSummary:
       live->summary = event.run_summary();

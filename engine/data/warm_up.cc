@@ -11,12 +11,21 @@ namespace trainerd::engine {
 
 absl::Status CheckWarmUp(const v1::JobConfig& config, int64_t total_steps) {
   const int64_t warm_up = config.schedule().warmup_steps();
-  if (warm_up == 0 || warm_up < total_steps || config.train().max_steps() > 0)
-    return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "schedule.warmup_steps: ", Counted(warm_up, "step"), " of warm-up do not end before the ",
-      Counted(total_steps, "step"), " that train.epochs ", config.train().epochs(),
-      " gives; lower it or raise train.epochs"));
+  const int64_t decay = config.schedule().decay_steps();
+  if (config.train().max_steps() > 0) return absl::OkStatus();
+  const std::string epochs = absl::StrCat(Counted(total_steps, "step"), " that train.epochs ",
+                                          config.train().epochs(), " gives; lower ");
+  if (warm_up > 0 && warm_up >= total_steps) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("schedule.warmup_steps: ", Counted(warm_up, "step"),
+                     " of warm-up do not end before the ", epochs, "it or raise train.epochs"));
+  }
+  if (warm_up + decay > total_steps) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "schedule.decay_steps: ", Counted(decay, "step"), " of decay and ", warm_up,
+        " of warm-up do not fit into the ", epochs, "one of them or raise train.epochs"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckWarmUpQuickly(const v1::JobConfig& config, const v1::DataReport& quick) {

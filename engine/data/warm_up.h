@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A warm-up must end before the job. The length of a job that is given in epochs follows from its
-// data; for train.max_steps, the rules of the configuration check the same.
+// A warm-up must end before the job, and a decay must fit behind it. The length of a job that is
+// given in epochs follows from its data; for train.max_steps, the rules of the configuration check
+// the same.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,7 @@
 
 namespace trainerd::engine {
 
-// `total_steps`: of the whole job. Errors: InvalidArgument with both numbers.
+// `total_steps`: of the whole job. Errors: InvalidArgument with the numbers.
 absl::Status CheckWarmUp(const v1::JobConfig& config, int64_t total_steps);
 
 // The same before the data is tokenized, where the quick report, which has read every record, shows

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Learning rate of a step as a pure function: no state to save. Formulas of transformers'
-// get_*_schedule_with_warmup, whose first update has index 0: with a warm-up, update 1 has learning
-// rate 0. No LibTorch.
+// Learning rate of a step as a pure function: no state to save. Formulas of transformers' get_*
+// schedules, whose first update has index 0: with a warm-up, update 1 has learning rate 0, or
+// min_ratio × the peak with warmup_stable_decay. No LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@
 
 namespace trainerd::engine {
 
-// `step` counts from 1; after total_steps the decaying schedules stay 0. `schedule` is resolved.
+// `step` counts from 1. After total_steps, the schedules that end there stay at min_ratio × the
+// peak, linear at 0. `schedule` is resolved.
 double LearningRate(const v1::ScheduleConfig& schedule, double peak, int64_t step,
                     int64_t total_steps);
 

@@ -139,7 +139,7 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchCall {
     bool reached = false;
     for (const v1::Job& job : response.snapshot()) reached |= IsReached(job.state());
     for (const v1::Event& event : response.events()) {
-      reached |= IsReached(event.state_changed().to());
+      reached |= IsReached(event.state_changed().to_state());
     }
     reached_ |= reached;
     parts_.fan_out.WriteDone(watch_id, /*ok=*/true);

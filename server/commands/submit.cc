@@ -134,8 +134,8 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   v1::JobConfig config = submitted;
   std::vector<std::string> base_given;
   PreparedJob prepared;
-  if (!request.from().empty()) {
-    RETURN_IF_ERROR(MergeBase(store, request.from(), &config, &base_given, &prepared.notices));
+  if (!request.base().empty()) {
+    RETURN_IF_ERROR(MergeBase(store, request.base(), &config, &base_given, &prepared.notices));
   }
   std::vector<ConfigViolation> violations;
   v1::ResolvedJobConfig resolved =
@@ -147,7 +147,7 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
   job.set_run_dir(absl::StrCat(runs_dir, "/", JobId(job.name())));
   *job.mutable_config() = std::move(*resolved.mutable_config());
   job.set_config_digest(resolved.config_digest());
-  if (request.from().empty()) {
+  if (request.base().empty()) {
     *job.mutable_given() = resolved.given();
   } else {
     std::vector<std::string> paths = FieldPaths(submitted);
@@ -161,7 +161,7 @@ absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
     job.mutable_given()->Assign(given.begin(), given.end());
   }
   RETURN_IF_ERROR(ResolveInitFrom(store, &prepared, &violations));
-  job.set_from(prepared.ledger.init_name());
+  job.set_base(prepared.ledger.init_name());
   CheckFiles(job.config(), job.name(), &violations);
   CheckDevice(devices, job.config(), &violations);
   if (!violations.empty()) return ViolationsToStatus(violations);

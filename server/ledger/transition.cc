@@ -54,8 +54,8 @@ absl::Status ApplyTransition(Transaction& transaction, const Transition& transit
   event.set_job(job.name());
   event.set_attempt(job.attempt());
   v1::StateChanged* change = event.mutable_state_changed();
-  change->set_from(job.state());
-  change->set_to(transition.to);
+  change->set_from_state(job.state());
+  change->set_to_state(transition.to);
   change->set_reason(IsTerminal(transition.to) ? WithAlerts(transition.reason, job)
                                                : transition.reason);
   change->set_actor(transition.actor);

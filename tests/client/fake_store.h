@@ -96,8 +96,8 @@ struct FakeStore {
   }
   void AddStateChange(const std::string& job, v1::Job::State from, v1::Job::State to) {
     v1::StateChanged& change = *AddEvent(job).mutable_state_changed();
-    change.set_from(from);
-    change.set_to(to);
+    change.set_from_state(from);
+    change.set_to_state(to);
     change.set_desired_state(v1::Job::DESIRED_RUN);
   }
 };

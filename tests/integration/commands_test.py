@@ -57,7 +57,7 @@ class CommandsTest(FakeWorkerTest):
         self.world.ctl("pause", job)
         self.world.ctl("resume", job)
         self.world.wait_state(job, "SUCCEEDED")
-        states = [event["state_changed"]["to"] for event in harness.of_kind(self.world.events(job), "state_changed")]
+        states = [event["state_changed"]["to_state"] for event in harness.of_kind(self.world.events(job), "state_changed")]
         self.assertIn("PAUSED", states)
         self.check_like_uninterrupted(job, 200)
 

@@ -377,10 +377,10 @@ def check_events(events):
     state = "STATE_UNSPECIFIED"
     for event in changes:
         change = event["state_changed"]
-        assert change.get("from", "STATE_UNSPECIFIED") == state, f"{change} does not continue {state}"
+        assert change.get("from_state", "STATE_UNSPECIFIED") == state, f"{change} does not continue {state}"
         assert state not in TERMINAL, f"{change} leaves a terminal state"
-        state = change["to"]
-    assert changes[0]["state_changed"]["to"] == "QUEUED"
+        state = change["to_state"]
+    assert changes[0]["state_changed"]["to_state"] == "QUEUED"
     if state in TERMINAL:
         after = [event for event in events if int(event["seq"]) > int(changes[-1]["seq"])]
         assert not of_kind(after, "metrics") and not of_kind(after, "stage"), "events of the run follow the terminal state"
@@ -398,13 +398,13 @@ def check_checkpoint_before_end(events):
     for event in events:
         if "checkpoint" in event and event["checkpoint"]["kind"] in ("PUBLISHED", "VERIFIED", "ADOPTED"):
             published = True
-        if "state_changed" in event and event["state_changed"]["to"] in ("PAUSED", "STOPPED"):
+        if "state_changed" in event and event["state_changed"]["to_state"] in ("PAUSED", "STOPPED"):
             assert published, f"no checkpoint before {event['state_changed']['to']}"
 
 
 def check_same_events(watched, logged):
     """What a watcher saw over all restarts is what the log holds, event by event, up to the end that made it leave."""
-    end = next(event["seq"] for event in logged if event.get("state_changed", {}).get("to") in TERMINAL)
+    end = next(event["seq"] for event in logged if event.get("state_changed", {}).get("to_state") in TERMINAL)
     watched, logged = ([event["seq"] for event in events if int(event["seq"]) <= int(end)] for events in (watched, logged))
     assert watched == logged, f"the watcher saw {watched}, the log has {logged}"
 

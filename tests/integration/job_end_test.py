@@ -37,7 +37,7 @@ class JobEndTest(RealWorkerTest):
         self.assertEqual(waited.returncode, 0, waited.stderr)
         self.assertIn(f"{job}: alert diverged (CRITICAL) active since step", waited.stderr)
         changes = harness.of_kind(self.world.events(job), "state_changed")
-        self.assertEqual(changes[-1]["state_changed"]["to"], "SUCCEEDED")
+        self.assertEqual(changes[-1]["state_changed"]["to_state"], "SUCCEEDED")
         self.assertRegex(changes[-1]["state_changed"]["reason"], "CRITICAL alert.*diverged")
         # The alerts are the daemon's, not the watcher's.
         self.world.restart_after_kill()

@@ -56,7 +56,7 @@ class KnobsTest(FakeWorkerTest):
         self.world.release(running, 10)
         for job in (running, first, second):
             self.world.wait_state(job, "SUCCEEDED")
-        starts = {job: min(int(event["seq"]) for event in harness.of_kind(self.world.events(job), "state_changed") if event["state_changed"]["to"] == "STARTING")
+        starts = {job: min(int(event["seq"]) for event in harness.of_kind(self.world.events(job), "state_changed") if event["state_changed"]["to_state"] == "STARTING")
                   for job in (first, second)}
         return "first" if starts[first] < starts[second] else "second"
 

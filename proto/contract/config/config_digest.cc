@@ -10,6 +10,7 @@
 #include "proto/base/hash.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/field_text.h"
+#include "proto/contract/config/knob_rules.h"
 
 namespace trainerd {
 namespace {
@@ -75,6 +76,7 @@ std::string JsonGroup(const Message& message) {
   for (const FieldDescriptor* field : PresentFields(message)) {
     // Maps are labels, which change no numbers.
     if (field->is_map() || !ChangesNumbers(*field)) continue;
+    if (KnobOf(*field).digest_omits_default() && HasItsDefault(message, *field)) continue;
     std::string value = JsonValue(message, *field);
     if (!value.empty()) members[std::string(field->name())] = std::move(value);
   }
@@ -118,8 +120,12 @@ std::string ConfigDigest(const v1::JobConfig& resolved) { return Sha256(Canonica
 std::vector<ConfigDifference> IdentityDifferences(const v1::JobConfig& ours,
                                                   const v1::JobConfig& theirs) {
   std::vector<std::pair<std::string, std::string>> our_values, their_values;
-  Flatten(ours, "", &our_values);
-  Flatten(theirs, "", &their_values);
+  // A configuration that an older build resolved has no value of newer keys.
+  v1::JobConfig our_config = ours, their_config = theirs;
+  ApplyDefaults(&our_config);
+  ApplyDefaults(&their_config);
+  Flatten(our_config, "", &our_values);
+  Flatten(their_config, "", &their_values);
   const std::map<std::string, std::string> theirs_by_path(their_values.begin(), their_values.end());
   const std::map<std::string, std::string> ours_by_path(our_values.begin(), our_values.end());
   const auto value_or_absent = [](const std::map<std::string, std::string>& values,

@@ -96,12 +96,14 @@ constexpr ForeignKeys kTable[] = {
     {"wd", "optimizer.weight_decay", ""},
     {"lr_scheduler_type lr_scheduler scheduler scheduler_type lr_schedule lr_scheduler_kwargs "
      "lr_decay_style",
-     "schedule.type", "constant, linear or cosine"},
+     "schedule.type", "for example linear or cosine"},
     {"warmup_ratio warmup_fraction warmup warmup_proportion num_warmup_steps lr_warmup_steps "
      "warmup_iters",
      "schedule.warmup_steps", "a number of steps, not a share of them"},
-    {"min_lr lr_min min_lr_ratio cosine_min_lr_ratio cosine_constant_lr_ratio", "",
-     "a lowest learning rate does not exist yet: cosine and linear end at 0"},
+    {"min_lr lr_min min_lr_ratio min_lr_rate cosine_min_lr_ratio lr_end", "schedule.min_ratio",
+     "the learning rate at the end ÷ the highest"},
+    {"num_decay_steps lr_decay_iters lr_decay_steps", "schedule.decay_steps",
+     "with type: warmup_stable_decay"},
     {"eval_steps evaluation_strategy eval_strategy eval_every eval_frequency val_check_interval "
      "evals_per_epoch eval_interval",
      "evaluation.every_steps", "a number of steps"},

@@ -157,6 +157,31 @@ void ResolveMoment(const ResolveOptions& options, v1::DataConfig* data, Violatio
   data->set_system_prompt(absl::StrReplaceAll(data->system_prompt(), {{"{date}", date}}));
 }
 
+// What train.epochs gives is only known with the data (engine/data/warm_up.h).
+void CheckSchedule(const v1::JobConfig& config, Violations* violations) {
+  const v1::ScheduleConfig& schedule = config.schedule();
+  const int64_t warmup = schedule.warmup_steps(), decay = schedule.decay_steps();
+  if (schedule.type() == v1::ScheduleConfig::TYPE_WARMUP_STABLE_DECAY && decay == 0) {
+    violations->push_back(
+        {"schedule.decay_steps",
+         "is required with type: warmup_stable_decay; give the number of steps of "
+         "the decay at the end"});
+  }
+  if (!config.train().has_max_steps()) return;
+  const int64_t max_steps = config.train().max_steps();
+  if (warmup > 0 && warmup >= max_steps) {
+    violations->push_back(
+        {"schedule.warmup_steps",
+         absl::StrCat(Counted(warmup, "step"), " of warm-up do not end before train.max_steps ",
+                      max_steps, "; lower it or raise max_steps")});
+  } else if (warmup + decay > max_steps) {
+    violations->push_back({"schedule.decay_steps",
+                           absl::StrCat(Counted(decay, "step"), " of decay and ", warmup,
+                                        " of warm-up do not fit into train.max_steps ", max_steps,
+                                        "; lower one of them or raise max_steps")});
+  }
+}
+
 void CheckTraining(const v1::JobConfig& config, Violations* violations) {
   constexpr int kBetas = 2;
   if (config.optimizer().type() == v1::OptimizerConfig::TYPE_ADAMW &&
@@ -174,13 +199,7 @@ void CheckTraining(const v1::JobConfig& config, Violations* violations) {
     violations->push_back({absl::StrCat("train.freeze[", i, "]"),
                            "is empty; give a pattern such as model.embed_tokens.*, or remove it"});
   }
-  const int64_t warmup = config.schedule().warmup_steps();
-  if (config.train().has_max_steps() && warmup > 0 && warmup >= config.train().max_steps()) {
-    violations->push_back(
-        {"schedule.warmup_steps",
-         absl::StrCat(Counted(warmup, "step"), " of warm-up do not end before train.max_steps ",
-                      config.train().max_steps(), "; lower it or raise max_steps")});
-  }
+  CheckSchedule(config, violations);
   const bool has_validation =
       config.data().has_validation() || config.data().validation_fraction() > 0;
   if (config.evaluation().every_steps() > 0 && !has_validation) {

@@ -28,18 +28,6 @@ bool IsPresent(const Message& message, const FieldDescriptor& field) {
                              : reflection.HasField(message, &field);
 }
 
-bool HasItsDefault(const Message& group, const FieldDescriptor& field) {
-  const std::unique_ptr<Message> other(group.New());
-  if (!SetFromDefault(field, KnobOf(field).default_(), other.get()).ok()) return false;
-  const auto text = [&](const Message& message) {
-    std::vector<std::string> values;
-    const int size = field.is_repeated() ? message.GetReflection()->FieldSize(message, &field) : 1;
-    for (int i = 0; i < size; ++i) values.push_back(ScalarText(message, field, i));
-    return values;
-  };
-  return text(group) == text(*other);
-}
-
 // "type: sgd", or "type: sgd or muon".
 std::string ConditionText(const v1::Knob& knob) {
   return absl::StrJoin(knob.only_with(), " or ",
@@ -133,6 +121,18 @@ void ApplyConditionalDefaults(Message* message) {
 }
 
 }  // namespace
+
+bool HasItsDefault(const Message& group, const FieldDescriptor& field) {
+  const std::unique_ptr<Message> other(group.New());
+  if (!SetFromDefault(field, KnobOf(field).default_(), other.get()).ok()) return false;
+  const auto text = [&](const Message& message) {
+    std::vector<std::string> values;
+    const int size = field.is_repeated() ? message.GetReflection()->FieldSize(message, &field) : 1;
+    for (int i = 0; i < size; ++i) values.push_back(ScalarText(message, field, i));
+    return values;
+  };
+  return text(group) == text(*other);
+}
 
 bool Applies(const Message& group, const FieldDescriptor& field) {
   const v1::Knob& knob = KnobOf(field);

@@ -20,6 +20,10 @@ void ApplyDefaults(google::protobuf::Message* message);
 bool Applies(const google::protobuf::Message& group,
              const google::protobuf::FieldDescriptor& field);
 
+// Whether the field of `group`, its message, holds the value of knob.default.
+bool HasItsDefault(const google::protobuf::Message& group,
+                   const google::protobuf::FieldDescriptor& field);
+
 // Appends a violation for each required field that is absent, each field that does not apply, each
 // number out of its range and each enum value that is unspecified or unknown.
 void CheckKnobs(const google::protobuf::Message& message, std::vector<ConfigViolation>* violations);

@@ -12,14 +12,15 @@ namespace trainerd {
 namespace {
 
 std::string Describe(const v1::StateChanged& change) {
-  std::string text = change.from() == change.to()
-                         ? StateName(change.to())
-                         : absl::StrCat(StateName(change.from()), " -> ", StateName(change.to()));
-  if (change.from() == v1::Job::STATE_UNSPECIFIED) text = StateName(change.to());
+  std::string text =
+      change.from_state() == change.to_state()
+          ? StateName(change.to_state())
+          : absl::StrCat(StateName(change.from_state()), " -> ", StateName(change.to_state()));
+  if (change.from_state() == v1::Job::STATE_UNSPECIFIED) text = StateName(change.to_state());
   std::vector<std::string> notes;
   if (change.wait_reason() != v1::Job::WAIT_REASON_UNSPECIFIED)
     notes.push_back(v1::Job::WaitReason_Name(change.wait_reason()));
-  if (change.from() == change.to())
+  if (change.from_state() == change.to_state())
     notes.push_back(
         absl::StrCat("requested: ", v1::Job::DesiredState_Name(change.desired_state())));
   if (!change.reason().empty()) notes.push_back(change.reason());

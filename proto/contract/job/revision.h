@@ -8,7 +8,9 @@ namespace trainerd {
 // revision. Raise it once with each set of additions to the API.
 //   2  Job.devices, Attempt.devices, Checkpoint.tokens; the words of a job file are enums
 //   3  Job.alerts, Checkpoint.damage
-inline constexpr int kApiRevision = 3;
+//   4  SubmitJobRequest.base and Job.base (were `from`), StateChanged.from_state and to_state (were
+//      `from` and `to`); the limits and conventions at the head of trainer.proto
+inline constexpr int kApiRevision = 4;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work
 // with the shims of the two releases before it.

@@ -117,7 +117,7 @@ TEST_F(CommandsTest, SubmitFromResolvesTheJobAndNeedsNoFile) {
   EXPECT_EQ(
       Run({"submit", "--from", "sft/checkpoints/step-00000005-a1", "--set", "train.epochs=2"}).code,
       kDone);
-  EXPECT_EQ(store_.submits.back().from(), "jobs/4f0123456789/checkpoints/step-00000005-a1");
+  EXPECT_EQ(store_.submits.back().base(), "jobs/4f0123456789/checkpoints/step-00000005-a1");
   EXPECT_EQ(store_.submits.back().config().train().epochs(), 2);
   EXPECT_FALSE(store_.submits.back().config().has_name());
 }

@@ -40,7 +40,7 @@ TEST(LiveStateTest, HistoryDoesNotChangeTheJob) {
   event.mutable_metrics()->set_step(3);
   event.mutable_metrics()->set_loss(2.5);
   state.ApplyHistory(event);
-  event.mutable_state_changed()->set_to(v1::Job::QUEUED);
+  event.mutable_state_changed()->set_to_state(v1::Job::QUEUED);
   state.ApplyHistory(event);
   EXPECT_EQ(state.Find("jobs/a")->job.state(), v1::Job::SUCCEEDED);
   EXPECT_EQ(state.Find("jobs/a")->job.progress().step(), 9);
@@ -70,7 +70,7 @@ TEST(LiveStateTest, ClearsAlertsWhenAnAttemptStarts) {
   event.mutable_alert()->set_active(true);
   state.Apply(event);
   EXPECT_EQ(state.Find("jobs/a")->alerts.size(), 1u);
-  event.mutable_state_changed()->set_to(v1::Job::STARTING);
+  event.mutable_state_changed()->set_to_state(v1::Job::STARTING);
   event.mutable_state_changed()->set_attempt(2);
   state.Apply(event);
   EXPECT_TRUE(state.Find("jobs/a")->alerts.empty());

@@ -194,8 +194,8 @@ TEST(LiveViewTest, OmitsWhatWasNotMeasured) {
 TEST(LiveViewTest, ShowsTheErrorOfAFailedJob) {
   LiveState state = RunningState();
   v1::Event event = EventAt(kNow);
-  event.mutable_state_changed()->set_from(v1::Job::RUNNING);
-  event.mutable_state_changed()->set_to(v1::Job::FAILED);
+  event.mutable_state_changed()->set_from_state(v1::Job::RUNNING);
+  event.mutable_state_changed()->set_to_state(v1::Job::FAILED);
   event.mutable_state_changed()->mutable_error()->set_code("DATA_BAD_ROW");
   event.mutable_state_changed()->mutable_error()->set_message("train.jsonl:7: not JSON");
   state.Apply(event);

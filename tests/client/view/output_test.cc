@@ -136,8 +136,8 @@ TEST(EventTextTest, PrintsEachKindOnOneLineWithoutControlCharacters) {
 TEST(EventTextTest, PrintsTheReasonOfAStateChange) {
   v1::Event event;
   v1::StateChanged& change = *event.mutable_state_changed();
-  change.set_from(v1::Job::RUNNING);
-  change.set_to(v1::Job::QUEUED);
+  change.set_from_state(v1::Job::RUNNING);
+  change.set_to_state(v1::Job::QUEUED);
   change.set_wait_reason(v1::Job::BACKOFF);
   change.mutable_error()->set_code("WORKER_CRASHED");
   change.mutable_error()->set_message("signal 9");

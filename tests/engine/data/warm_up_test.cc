@@ -38,6 +38,18 @@ TEST_F(WarmUpTest, MustEndBeforeTheJob) {
   EXPECT_TRUE(CheckWarmUp(config_, 0).ok());
 }
 
+TEST_F(WarmUpTest, FitsBesideTheDecay) {
+  config_.mutable_schedule()->set_warmup_steps(3);
+  config_.mutable_schedule()->set_decay_steps(7);
+  EXPECT_TRUE(CheckWarmUp(config_, 10).ok());
+  EXPECT_THAT(std::string(CheckWarmUp(config_, 9).message()),
+              HasSubstr("schedule.decay_steps: 7 steps of decay and 3 of warm-up do not fit into "
+                        "the 9 steps that train.epochs 1 gives; lower one of them"));
+  config_.mutable_schedule()->set_warmup_steps(0);
+  EXPECT_TRUE(CheckWarmUp(config_, 7).ok());
+  EXPECT_FALSE(CheckWarmUp(config_, 6).ok());
+}
+
 TEST_F(WarmUpTest, QuickCheckRefusesOnlyWhatIsCertain) {
   config_.mutable_schedule()->set_warmup_steps(3);
   EXPECT_TRUE(IsRefused(12, 12));

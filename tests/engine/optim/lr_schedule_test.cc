@@ -3,6 +3,11 @@
 // (tests/golden/model/schedules.json).
 #include "engine/optim/lr_schedule.h"
 
+#include <set>
+#include <string>
+#include <vector>
+
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/field_text.h"
 #include "tests/engine/model/golden_model.h"
 
@@ -11,12 +16,19 @@ namespace {
 
 TEST(LrScheduleTest, EqualsTransformers) {
   const nlohmann::json cases = golden::Read("schedules");
-  ASSERT_EQ(cases.size(), 15u);
+  ASSERT_EQ(cases.size(), 48u);
+  std::set<std::string> types;
   for (const auto& c : cases) {
     v1::ScheduleConfig schedule;
-    const auto* type = schedule.GetDescriptor()->FindFieldByName("type");
-    ASSERT_TRUE(SetScalar(*type, c["type"], TextStyle::kPlain, &schedule).ok()) << c;
-    schedule.set_warmup_steps(c["warmup_steps"]);
+    for (const auto& [key, value] : c.items()) {
+      const auto* field = schedule.GetDescriptor()->FindFieldByName(key);
+      if (field == nullptr) continue;
+      const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+      ASSERT_TRUE(SetScalar(*field, text, TextStyle::kPlain, &schedule).ok()) << c;
+    }
+    types.insert(c["type"]);
+    // What the defaults of the job file fill in.
+    if (c["type"] == "polynomial" && !schedule.has_power()) schedule.set_power(1);
     const auto rates = c["rates"].get<std::vector<double>>();
     for (size_t i = 0; i < rates.size(); ++i) {
       EXPECT_NEAR(LearningRate(schedule, c["peak"], static_cast<int64_t>(i) + 1, c["total_steps"]),
@@ -24,6 +36,7 @@ TEST(LrScheduleTest, EqualsTransformers) {
           << c << " step " << i + 1;
     }
   }
+  EXPECT_EQ(types.size(), EnumTexts(*v1::ScheduleConfig::Type_descriptor()).size());
 }
 
 TEST(LrScheduleTest, StaysZeroAfterLastStep) {
@@ -34,6 +47,20 @@ TEST(LrScheduleTest, StaysZeroAfterLastStep) {
   EXPECT_NEAR(LearningRate(schedule, 1.0, 15, 10), 0.0, 1e-16);
   schedule.set_type(v1::ScheduleConfig::TYPE_CONSTANT);
   EXPECT_EQ(LearningRate(schedule, 1.0, 15, 10), 1.0);
+}
+
+TEST(LrScheduleTest, StaysAtTheMinimumAfterLastStep) {
+  v1::ScheduleConfig schedule;
+  schedule.set_min_ratio(0.25);
+  schedule.set_power(2);
+  schedule.set_decay_steps(3);
+  schedule.set_decay_shape(v1::ScheduleConfig::DECAY_SHAPE_LINEAR);
+  for (const auto type : {v1::ScheduleConfig::TYPE_COSINE, v1::ScheduleConfig::TYPE_POLYNOMIAL,
+                          v1::ScheduleConfig::TYPE_WARMUP_STABLE_DECAY}) {
+    schedule.set_type(type);
+    EXPECT_NEAR(LearningRate(schedule, 1.0, 11, 10), 0.25, 1e-16) << type;
+    EXPECT_NEAR(LearningRate(schedule, 1.0, 15, 10), 0.25, 1e-16) << type;
+  }
 }
 
 }  // namespace

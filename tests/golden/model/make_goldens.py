@@ -25,7 +25,9 @@ import numpy as np
 import torch
 import transformers
 from transformers import (get_constant_schedule_with_warmup, get_cosine_schedule_with_warmup,
-                          get_linear_schedule_with_warmup)
+                          get_cosine_with_min_lr_schedule_with_warmup, get_inverse_sqrt_schedule,
+                          get_linear_schedule_with_warmup,
+                          get_polynomial_decay_schedule_with_warmup, get_wsd_schedule)
 
 TRAINING_STEPS = 4
 TRAINING_LEARNING_RATE = 0.05
@@ -221,20 +223,49 @@ def freeze_golden(configs):
             "max_grad_norm": 1.0, "cases": cases}
 
 
+PEAK = 2e-4
+
+# NAME → (keys of `schedule` in the job file, maker of transformers' schedule).
+SCHEDULES = {
+    "constant": ({}, lambda o, w, n: get_constant_schedule_with_warmup(o, w)),
+    "linear": ({}, get_linear_schedule_with_warmup),
+    "cosine": ({}, get_cosine_schedule_with_warmup),
+    "cosine_min": ({"min_ratio": 0.1}, lambda o, w, n: get_cosine_with_min_lr_schedule_with_warmup(
+        o, w, n, min_lr_rate=0.1)),
+    "polynomial": ({}, lambda o, w, n: get_polynomial_decay_schedule_with_warmup(
+        o, w, n, lr_end=0.0)),
+    "polynomial_min": (
+        {"min_ratio": 0.25, "power": 2.5}, lambda o, w, n: get_polynomial_decay_schedule_with_warmup(
+            o, w, n, lr_end=0.25 * PEAK, power=2.5)),
+    "inverse_sqrt": ({}, lambda o, w, n: get_inverse_sqrt_schedule(o, w)),
+    "inverse_sqrt_7": ({"timescale": 7}, lambda o, w, n: get_inverse_sqrt_schedule(o, w, 7)),
+}
+for shape, word in (("linear", "linear"), ("cosine", "cosine"), ("1-sqrt", "one_minus_sqrt")):
+    for least in (0.0, 0.2):
+        SCHEDULES[f"warmup_stable_decay_{word}_{least}"] = (
+            {"decay_steps": 4, "decay_shape": word, "min_ratio": least},
+            lambda o, w, n, shape=shape, least=least: get_wsd_schedule(
+                o, w, 4, num_training_steps=n, decay_type=shape, min_lr_ratio=least))
+
+
 def schedule_golden():
-    makers = {"constant": lambda o, w, n: get_constant_schedule_with_warmup(o, w),
-              "linear": get_linear_schedule_with_warmup, "cosine": get_cosine_schedule_with_warmup}
+    """Each rate of short runs."""
+    types = ("constant", "linear", "cosine", "polynomial", "inverse_sqrt", "warmup_stable_decay")
     cases = []
-    for kind, make in makers.items():
+    for name, (keys, make) in SCHEDULES.items():
         for warmup, total in ((0, 10), (3, 10), (10, 10), (1, 1), (15, 10)):
-            optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
+            if "decay_steps" in keys and warmup + keys["decay_steps"] > total: continue
+            # There transformers divides by zero.
+            if name.startswith("polynomial") and warmup == total: continue
+            optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=PEAK)
             schedule = make(optimizer, warmup, total)
             rates = []
             for _ in range(total):
                 rates.append(optimizer.param_groups[0]["lr"])
                 optimizer.step()
                 schedule.step()
-            cases.append({"type": kind, "warmup_steps": warmup, "total_steps": total, "peak": 2e-4,
+            cases.append({"type": next(t for t in types if name.startswith(t)), **keys,
+                          "warmup_steps": warmup, "total_steps": total, "peak": PEAK,
                           "rates": rates})
     return cases
 

@@ -127,7 +127,7 @@ TEST_F(ApiTest, StreamSendsSnapshotThenEventsUntilJobEnds) {
   int ended = 0;
   while (reader->Read(&message)) {
     for (const v1::Event& e : message.events())
-      ended += e.state_changed().to() == v1::Job::CANCELLED;
+      ended += e.state_changed().to_state() == v1::Job::CANCELLED;
   }
   EXPECT_TRUE(reader->Finish().ok());
   EXPECT_EQ(ended, 1);

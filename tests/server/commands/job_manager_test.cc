@@ -134,8 +134,8 @@ TEST_F(JobManagerTest, SubmittedJobIsQueuedWithDefaultsAndItsFirstEventSaysSo) {
   EXPECT_EQ(job.name().size(), 5 + 12u);
   EXPECT_EQ(poked_, std::vector<std::string>{job.name()});
   const v1::Event first = recorder_.Events().front();
-  EXPECT_EQ(first.state_changed().from(), v1::Job::STATE_UNSPECIFIED);
-  EXPECT_EQ(first.state_changed().to(), v1::Job::QUEUED);
+  EXPECT_EQ(first.state_changed().from_state(), v1::Job::STATE_UNSPECIFIED);
+  EXPECT_EQ(first.state_changed().to_state(), v1::Job::QUEUED);
   EXPECT_EQ(first.state_changed().actor(), "user");
 }
 
@@ -314,7 +314,7 @@ TEST_F(JobManagerTest, FromUsesResumePointAndConfigurationOfJob) {
       Submit("name: base\ntrain: {seed: 9, max_steps: 50}\noptimizer: {betas: [0.8, 0.9]}");
   const std::string id = JobId(base.name());
   v1::SubmitJobRequest request;
-  request.set_from(base.name());
+  request.set_base(base.name());
   EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_RESUME");
   AddCheckpoint(base.name(), "c5", 5);
   AddCheckpoint(base.name(), "c9", 9, /*verified=*/false);
@@ -322,7 +322,7 @@ TEST_F(JobManagerTest, FromUsesResumePointAndConfigurationOfJob) {
   const auto response = jobs_->Submit(request, "t");
   ASSERT_OK(response.status());
   const v1::Job& job = response->job();
-  EXPECT_EQ(job.from(), base.name() + "/checkpoints/c5");
+  EXPECT_EQ(job.base(), base.name() + "/checkpoints/c5");
   EXPECT_EQ(job.config().train().seed(), 9);
   EXPECT_EQ(job.config().train().max_steps(), 80);
   EXPECT_EQ(job.config().optimizer().betas_size(), 2);
@@ -331,9 +331,9 @@ TEST_F(JobManagerTest, FromUsesResumePointAndConfigurationOfJob) {
       << "the date of the first job is kept";
   EXPECT_TRUE(std::count(job.given().begin(), job.given().end(), "train.seed"));
   EXPECT_EQ(Load(*store_, JobId(job.name())).ledger.init_path(), dir_ / "c5");
-  request.set_from(base.name() + "/checkpoints/c9");
+  request.set_base(base.name() + "/checkpoints/c9");
   EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "CHECKPOINT_NOT_VERIFIED");
-  request.set_from(base.name() + "/checkpoints/nope");
+  request.set_base(base.name() + "/checkpoints/nope");
   EXPECT_TRUE(absl::IsNotFound(jobs_->Submit(request, "t").status()));
   SetState(id, v1::Job::FAILED);
   v1::DeleteJobRequest remove;
@@ -348,7 +348,7 @@ TEST_F(JobManagerTest, RefusesCorruptBaseAndNamesOlderCheckpoint) {
   SetState(JobId(base.name()), v1::Job::FAILED, base.name() + "/checkpoints/c9");
   std::filesystem::resize_file(dir_ / "c9/model.safetensors", 3);
   v1::SubmitJobRequest request;
-  request.set_from(base.name() + "/checkpoints/c9");
+  request.set_base(base.name() + "/checkpoints/c9");
   {
     const IoFault fault(IoFaults::Call::kRead, "c9/MANIFEST.json", EIO);
     EXPECT_TRUE(absl::IsUnavailable(jobs_->Submit(request, "t").status()))
@@ -371,10 +371,10 @@ TEST_F(JobManagerTest, FromJobSkipsCorruptCheckpoints) {
   AddCheckpoint(base.name(), "c9", 9);
   std::filesystem::remove(dir_ / "c9/model.safetensors");
   v1::SubmitJobRequest request;
-  request.set_from(base.name());
+  request.set_base(base.name());
   const auto response = jobs_->Submit(request, "t");
   ASSERT_OK(response.status());
-  EXPECT_EQ(response->job().from(), base.name() + "/checkpoints/c5");
+  EXPECT_EQ(response->job().base(), base.name() + "/checkpoints/c5");
   const v1::Event notice = recorder_.Events().back();
   EXPECT_EQ(notice.job(), response->job().name());
   EXPECT_EQ(notice.notice().code(), "CHECKPOINT_DAMAGED");
@@ -420,7 +420,7 @@ TEST_F(JobManagerTest, RefusesJobFromFinishedOne) {
   AddCheckpoint(base.name(), "c40", 40);
   SetState(JobId(base.name()), v1::Job::FAILED, base.name() + "/checkpoints/c40");
   v1::SubmitJobRequest request;
-  request.set_from(base.name());
+  request.set_base(base.name());
   // It saves the model that the base did not save.
   EXPECT_OK(jobs_->Submit(request, "t").status());
   SetState(JobId(base.name()), v1::Job::SUCCEEDED, base.name() + "/checkpoints/c40");
@@ -452,7 +452,7 @@ TEST_F(JobManagerTest, RefusesJobFromFinishedEpochs) {
   *record.job.mutable_start_time() = ToProto(clock_.Now());
   ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
   v1::SubmitJobRequest request;
-  request.set_from(base.name());
+  request.set_base(base.name());
   EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_TRAIN");
   request.mutable_config()->mutable_train()->set_epochs(3);
   EXPECT_OK(jobs_->Submit(request, "t").status());
@@ -472,7 +472,7 @@ TEST_F(JobManagerTest, FromWithAnotherOptimizer) {
   const v1::Job base = Submit("optimizer: {betas: [0.8, 0.9], eps: 1.0e-6}\ntrain: {max_steps: 9}");
   AddCheckpoint(base.name(), "c5", 5);
   v1::SubmitJobRequest request;
-  request.set_from(base.name());
+  request.set_base(base.name());
   request.mutable_config()->mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_SGD);
   const auto plain = jobs_->Submit(request, "t");
   // Plain SGD needs no state.
@@ -497,7 +497,7 @@ TEST_F(JobManagerTest, TakesOverAlertsOfTheCheckpoint) {
     *record.job.add_alerts() = FromText<v1::Alert>(text);
   ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
   v1::SubmitJobRequest request;
-  request.set_from(base.name());
+  request.set_base(base.name());
   auto response = jobs_->Submit(request, "t");
   ASSERT_OK(response.status());
   ASSERT_EQ(response->job().alerts_size(), 1);

@@ -57,7 +57,7 @@ TEST_F(DecimatorTest, PassesOtherEventsAfterEarlierMetrics) {
   ASSERT_EQ(events.size(), 3u);
   EXPECT_EQ(events[0].metrics().step(), 1);
   EXPECT_EQ(events[1].metrics().step(), 7);
-  EXPECT_EQ(events[2].state_changed().to(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(events[2].state_changed().to_state(), v1::Job::SUCCEEDED);
   EXPECT_FALSE(decimator_.holds_back());
 }
 

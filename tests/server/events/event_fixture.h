@@ -29,7 +29,7 @@ inline v1::Event MetricsEvent(const std::string& job, int64_t step, int attempt 
 inline v1::Event StateEvent(const std::string& job, v1::Job::State to) {
   v1::Event event;
   event.set_job(job);
-  event.mutable_state_changed()->set_to(to);
+  event.mutable_state_changed()->set_to_state(to);
   return event;
 }
 

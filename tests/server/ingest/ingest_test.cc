@@ -157,7 +157,7 @@ TEST_F(IngestTest, RecordsThatSaveFinalHasBegun) {
 }
 
 TEST_F(IngestTest, IgnoresEventsThatOnlyTheDaemonMayMake) {
-  Take({"state_changed {to: SUCCEEDED}", "job: 'jobs/other' attempt: 9 metrics {step: 1}"});
+  Take({"state_changed {to_state: SUCCEEDED}", "job: 'jobs/other' attempt: 9 metrics {step: 1}"});
   EXPECT_EQ(Job().state(), v1::Job::STARTING);
   const v1::Event last = recorder_.Events().back();
   EXPECT_TRUE(last.has_metrics());
@@ -172,11 +172,11 @@ TEST_F(IngestTest, RebuildsTheRowByReplayingStateChanges) {
   v1::Job::State state = v1::Job::STATE_UNSPECIFIED;
   for (const v1::Event& e : recorder_.Events()) {
     if (!e.has_state_changed()) continue;
-    EXPECT_EQ(e.state_changed().from(), state);
-    state = e.state_changed().to();
+    EXPECT_EQ(e.state_changed().from_state(), state);
+    state = e.state_changed().to_state();
     last = e.state_changed();
   }
-  EXPECT_EQ(last.to(), Job().state());
+  EXPECT_EQ(last.to_state(), Job().state());
   EXPECT_EQ(last.desired_state(), Job().desired_state());
   EXPECT_EQ(last.wait_reason(), Job().wait_reason());
   EXPECT_EQ(last.attempt(), Job().attempt());

@@ -81,7 +81,7 @@ TEST_F(ReconcilerAttemptTest, IngestsTheWholeSpoolBeforeTheTerminalState) {
     }
   }
   EXPECT_EQ(step, 1500);
-  EXPECT_EQ(events.back().state_changed().to(), Job::SUCCEEDED);
+  EXPECT_EQ(events.back().state_changed().to_state(), Job::SUCCEEDED);
 }
 
 // T5
@@ -421,7 +421,7 @@ class JobFromAnotherTest : public ReconcilerTest {
     EXPECT_TRUE(Until("a", Job::STOPPED));
     v1::SubmitJobRequest request;
     request.set_job_id("b");
-    request.set_from("jobs/a");
+    request.set_base("jobs/a");
     request.mutable_config()->mutable_checkpoint()->set_every_steps(5);
     request.mutable_config()->mutable_init_from()->set_state(state);
     auto response = jobs_->Submit(request, "t");

@@ -40,13 +40,13 @@ class ReconcilerTest : public ::testing::Test {
     for (const v1::Event& e : recorder_.Events()) {
       if (e.has_notice() && e.notice().code() == "JOB_DELETED") last.erase(e.job());
       if (!e.has_state_changed()) continue;
-      EXPECT_EQ(e.state_changed().from(), last[e.job()].to()) << e.ShortDebugString();
-      EXPECT_FALSE(IsTerminal(last[e.job()].to())) << "T1: " << e.ShortDebugString();
+      EXPECT_EQ(e.state_changed().from_state(), last[e.job()].to_state()) << e.ShortDebugString();
+      EXPECT_FALSE(IsTerminal(last[e.job()].to_state())) << "T1: " << e.ShortDebugString();
       last[e.job()] = e.state_changed();
     }
     for (const auto& [name, change] : last) {
       const Job job = Get(JobId(name));
-      EXPECT_EQ(change.to(), job.state()) << name;
+      EXPECT_EQ(change.to_state(), job.state()) << name;
       EXPECT_EQ(change.desired_state(), job.desired_state()) << name;
       EXPECT_EQ(change.wait_reason(), job.wait_reason()) << name;
       EXPECT_EQ(change.attempt(), job.attempt()) << name;

@@ -76,13 +76,31 @@ init_from: {checkpoint: jobs/4f, state: weights}
             "0773fb10723a15cde498c24b43823b0fc0a3e19d2b6c987343866e50e0562cda");
 }
 
-// Number of keys that apply with exactly one of the two values of optimizer.type.
-size_t KeysOfOneType(const std::string& a, const std::string& b) {
+// A job that an older build resolved has no value of a newer key, and continues here.
+TEST(ConfigDigestTest, NewerKeyAtItsDefaultChangesNothing) {
+  const v1::JobConfig now = Resolve(testing::CompleteConfig());
+  ASSERT_TRUE(now.schedule().has_min_ratio());
+  v1::JobConfig older = now;
+  older.mutable_schedule()->clear_min_ratio();
+  EXPECT_EQ(ConfigDigest(older), ConfigDigest(now));
+  EXPECT_TRUE(IdentityDifferences(now, older).empty());
+  older.mutable_schedule()->set_min_ratio(0.5);
+  EXPECT_NE(ConfigDigest(older), ConfigDigest(now));
+  ASSERT_EQ(IdentityDifferences(now, older).size(), 1u);
+  EXPECT_EQ(IdentityDifferences(now, older)[0].path, "schedule.min_ratio");
+}
+
+// Number of keys with a default that apply with exactly one of the two values of `key`.
+size_t KeysOfOneValue(const testing::KnobField& key, const std::string& a, const std::string& b) {
   size_t keys = 0;
   for (const testing::KnobField& knob : testing::AllKnobFields(*v1::JobConfig::descriptor())) {
-    const auto& types = KnobOf(*knob.field).only_with();
-    keys += std::count(types.begin(), types.end(), "type=" + a) !=
-            std::count(types.begin(), types.end(), "type=" + b);
+    const v1::Knob& options = KnobOf(*knob.field);
+    if (knob.section != key.section || !options.has_default_()) continue;
+    const auto applies = [&](const std::string& value) {
+      return std::count(options.only_with().begin(), options.only_with().end(),
+                        absl::StrCat(key.field->name(), "=", value)) > 0;
+    };
+    keys += applies(a) != applies(b);
   }
   return keys;
 }
@@ -95,7 +113,7 @@ TEST(ConfigDigestTest, EveryKnobAloneChangesItIffItIsPartOfTheIdentity) {
     in_identity += identity;
     for (const std::string& value : testing::OtherValues(*knob.field)) {
       v1::JobConfig changed = testing::CompleteConfig();
-      testing::MakeApply(*knob.field, &changed);
+      testing::MakeApply(knob, &changed);
       const v1::JobConfig base = Resolve(changed);
       ASSERT_EQ(ViolationsText(SetField(knob.path, value, &changed).violations), "") << knob.path;
       changed = Resolve(changed);
@@ -104,10 +122,10 @@ TEST(ConfigDigestTest, EveryKnobAloneChangesItIffItIsPartOfTheIdentity) {
       // The length of a run is part of the digest but no difference of identity.
       const bool length = knob.path == "train.max_steps" || knob.path == "train.epochs";
       std::vector<ConfigDifference> differences = IdentityDifferences(changed, base);
-      // optimizer.type brings and removes the keys that apply only with it.
-      if (knob.path == "optimizer.type") {
-        EXPECT_EQ(differences.size(), 1 + KeysOfOneType("adamw", value));
-        differences.erase(differences.begin() + 1, differences.end());
+      // A type brings and removes the keys that apply only with it.
+      if (knob.field->name() == "type") {
+        EXPECT_EQ(differences.size(), 1 + KeysOfOneValue(knob, options.default_(), value));
+        std::erase_if(differences, [&](const auto& d) { return d.path != knob.path; });
       }
       ASSERT_EQ(differences.size(), identity && !length ? 1u : 0u) << knob.path << " = " << value;
       if (identity && !length) {

@@ -218,6 +218,16 @@ TEST(ResolveJobConfigTest, TrainingRules) {
             "10; lower it or raise max_steps");
   EXPECT_EQ(FaultsWith("train: {max_steps: 10}\nschedule: {warmup_steps: 9}\n"), "");
   EXPECT_EQ(FaultsWith("schedule: {warmup_steps: 1000}\n"), "");
+  EXPECT_EQ(FaultsWith("schedule: {type: warmup_stable_decay}\n"),
+            "line 3: schedule.decay_steps: is required with type: warmup_stable_decay; give the "
+            "number of steps of the decay at the end");
+  const std::string decay =
+      "schedule: {type: warmup_stable_decay, warmup_steps: 4, decay_steps: 6}\n";
+  EXPECT_EQ(FaultsWith(decay + "train: {max_steps: 10}\n"), "");
+  EXPECT_EQ(FaultsWith(decay + "train: {max_steps: 9}\n"),
+            "line 3: schedule.decay_steps: 6 steps of decay and 4 of warm-up do not fit into "
+            "train.max_steps 9; lower one of them or raise max_steps");
+  EXPECT_THAT(FaultsWith("schedule: {power: 2}\n"), HasSubstr("type: polynomial"));
   EXPECT_EQ(FaultsWith("train: {epochs: 3, max_steps: 1}\n"), "");
   const std::string types = absl::StrJoin(EnumTexts(*v1::OptimizerConfig::Type_descriptor()), ", ");
   EXPECT_EQ(FaultsWith("optimizer: {type: adamm}\n"),

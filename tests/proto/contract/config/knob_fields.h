@@ -3,10 +3,14 @@
 // changed: what "for each knob" tests walk over.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "google/protobuf/descriptor.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/enum_words.h"
@@ -54,14 +58,19 @@ inline v1::JobConfig CompleteConfig() {
 }
 
 // Gives `config` what the field needs to apply (knob.only_with).
-inline void MakeApply(const google::protobuf::FieldDescriptor& field, v1::JobConfig* config) {
-  if (KnobOf(field).only_with().empty()) return;
+inline void MakeApply(const KnobField& knob, v1::JobConfig* config) {
+  const v1::Knob& options = KnobOf(*knob.field);
+  if (options.only_with().empty()) return;
   // "type=sgd"
-  const std::string& condition = KnobOf(field).only_with(0);
-  const auto* type = FindEnumText(*v1::OptimizerConfig::Type_descriptor(),
-                                  condition.substr(condition.find('=') + 1));
-  config->mutable_optimizer()->set_type(static_cast<v1::OptimizerConfig::Type>(type->number()));
-  if (field.name() == "nesterov") config->mutable_optimizer()->set_momentum(0.25);
+  const std::pair<std::string, std::string> condition =
+      absl::StrSplit(options.only_with(0), absl::MaxSplits('=', 1));
+  const google::protobuf::FieldDescriptor& group =
+      *v1::JobConfig::descriptor()->FindFieldByName(knob.section);
+  google::protobuf::Message* message = config->GetReflection()->MutableMessage(config, &group);
+  const google::protobuf::FieldDescriptor& key =
+      *group.message_type()->FindFieldByName(condition.first);
+  EXPECT_TRUE(SetScalar(key, condition.second, TextStyle::kPlain, message).ok());
+  if (knob.path == "optimizer.nesterov") config->mutable_optimizer()->set_momentum(0.25);
 }
 
 // The words of an enum, or those of a text field; empty where any text is good.

@@ -82,7 +82,8 @@ TEST(KnobRulesTest, EveryScalarIsOptionalAndDefaultsFillIt) {
         << knob.path << " must be optional: absent is not zero";
     const bool filled = std::find(paths.begin(), paths.end(), knob.path) != paths.end();
     const v1::Knob& options = KnobOf(*knob.field);
-    const bool applies = options.only_with().empty() || options.only_with(0) == "type=adamw";
+    const auto& types = options.only_with();
+    const bool applies = types.empty() || types[0] == "type=adamw" || types[0] == "type=cosine";
     if (options.has_default_()) {
       EXPECT_EQ(filled, applies) << knob.path;
     }
@@ -102,7 +103,7 @@ TEST(KnobRulesTest, EveryBoundIsEnforced) {
           Beyond(*knob.field, bound,
                  direction < 0 ? options.min_exclusive() : options.max_exclusive(), direction));
       v1::JobConfig config = CompleteConfig();
-      testing::MakeApply(*knob.field, &config);
+      testing::MakeApply(knob, &config);
       ASSERT_EQ(ViolationsText(SetField(knob.path, outside, &config).violations), "")
           << knob.path << " " << outside;
       const std::vector<std::string> faults = FaultsAt(knob.path, config);
@@ -120,6 +121,7 @@ TEST(KnobRulesTest, EveryClosedListOfWordsIsEnforced) {
     const std::vector<std::string> choices = testing::ChoicesOf(*knob.field);
     if (choices.empty()) continue;
     v1::JobConfig config = CompleteConfig();
+    testing::MakeApply(knob, &config);
     YamlResult result = SetField(knob.path, choices[0] + "x", &config);
     if (knob.field->enum_type() != nullptr) {
       ASSERT_EQ(result.violations.size(), 1u) << knob.path;
