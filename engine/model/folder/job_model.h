@@ -60,8 +60,9 @@ struct JobModelOptions {
 };
 
 // Opens the model folder of `config` and checks it against the job: config.json, the headers of the
-// weights and of the optimizer state, train.freeze, the tokenizer, the template that data.chat_template selects. Finds as much
-// as it can; a check that needs a file with an error is skipped.
+// weights and of the optimizer state, train.freeze, the tokenizer, the template that
+// data.chat_template selects. Finds as much as it can; a check that needs a file with an error is
+// skipped.
 JobModel OpenJobModel(const v1::JobConfig& config, const JobModelOptions& options);
 
 }  // namespace trainerd::engine

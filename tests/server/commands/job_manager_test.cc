@@ -400,10 +400,10 @@ TEST_F(JobManagerTest, NamesFinalModelIfNoCheckpointIsLeft) {
       "start from the weights of its final model: set "
       "init_from.checkpoint to " +
       final_model + " and init_from.state to weights";
-  request.set_from(base.name() + "/checkpoints/c5");
+  request.set_base(base.name() + "/checkpoints/c5");
   EXPECT_TRUE(absl::EndsWith(jobs_->Submit(request, "t").status().message(),
                              "has no older checkpoint to start from instead; " + advice));
-  request.set_from(base.name());
+  request.set_base(base.name());
   const absl::Status none = jobs_->Submit(request, "t").status();
   EXPECT_EQ(Reason(none), "NOTHING_TO_RESUME");
   EXPECT_TRUE(absl::EndsWith(none.message(), "; " + advice)) << none;
