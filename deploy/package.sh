@@ -58,6 +58,7 @@ cp "$root/deploy/package/torch_env.sh" "$to/libexec/"
 cp "$root/deploy/package/README.md" "$root/LICENSE" "$to/"
 cp "$root"/deploy/jobs/*.yaml "$to/share/jobs/"
 cp "$root"/deploy/demo/*.jsonl "$to/share/demo/"
+"$root/deploy/package/copy_clients.sh" "$to/share"
 cp "$root"/tests/gpu/{run.sh,*.py} "$to/tests/gpu/"
 cp -r "$root"/tests/golden/{model,tiny_model,tiny_tokenizer} "$to/tests/golden/"
 find "$to/tests" -name __pycache__ -prune -exec rm -r {} +

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainerd: the daemon's command line. Reads the settings, starts the server, waits for SIGTERM or
 // SIGINT, drains. Exit code 0 only after a clean stop.
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -98,6 +99,15 @@ void RaiseFileLimit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Memory of large messages returns to the system when they are freed: it is mapped, and few arenas
+// hold the rest. By default glibc raises its threshold with each large message, and each of the
+// threads of gRPC keeps what it has freed.
+void ReturnFreedMemory() {
+  ::mallopt(M_ARENA_MAX, 4);
+  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
+  ::mallopt(M_TRIM_THRESHOLD, 128 << 10);
+}
+
 spdlog::level::level_enum LogLevelOf(v1::ServerConfig::LogLevel level) {
   switch (level) {
     case v1::ServerConfig::LOG_LEVEL_TRACE:
@@ -129,6 +139,7 @@ int Run(const Flags& flags) {
   pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   RaiseFileLimit();
+  ReturnFreedMemory();
 
   absl::StatusOr<v1::ServerConfig> config = LoadConfig(flags);
   if (!config.ok()) return Fail(config.status());

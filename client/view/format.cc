@@ -104,6 +104,12 @@ std::string WaitsFor(const v1::Job& job, absl::Time now) {
         if (condition.active()) return absl::StrCat("waits: ", condition.message());
       }
       return "waits until this machine can run it";
+    case v1::Job::DISK:
+      for (const v1::Job::Condition& condition : job.conditions()) {
+        if (condition.active() && condition.type() == "DiskLow")
+          return absl::StrCat("waits for space: ", condition.message());
+      }
+      return "waits for space";
     default:
       return "";
   }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/checkpoint/checkpoint.h"
 
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -25,8 +27,9 @@
 namespace trainerd::engine {
 namespace {
 
-// Tokenizer, state and headers, with a margin.
-constexpr int64_t kSmallFilesBytes = 32 << 20;
+// Job configuration, manifest and the file system's blocks; the entries of a tensor in the headers.
+constexpr int64_t kTextBytes = 64 << 10;
+constexpr int64_t kTensorEntryBytes = 512;
 constexpr char kJobConfigName[] = "job_config.yaml";
 
 // Adds the bytes needed and free to the error for a full disk.
@@ -61,6 +64,18 @@ absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string&
   return absl::OkStatus();
 }
 
+int64_t EstimateFolderBytes(const ParameterSet& parameters, const std::string& source) {
+  int64_t bytes = EstimateModelBytes(parameters) + kTextBytes +
+                  kTensorEntryBytes * static_cast<int64_t>(parameters.parameters().size());
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(source, error)) {
+    if (entry.path().extension() == ".safetensors" || !entry.is_regular_file(error)) continue;
+    const std::uintmax_t size = entry.file_size(error);
+    if (!error) bytes += static_cast<int64_t>(size);
+  }
+  return bytes;
+}
+
 absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {
   ASSIGN_OR_RETURN(const int64_t free, FreeBytes(run_dir));
   if (free >= needed) return absl::OkStatus();
@@ -76,13 +91,14 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
   const std::string id = CheckpointName({.step = state.step, .attempt = target.attempt});
   const std::string folder = CheckpointsFolder(target.run_dir);
   const std::string final_path = absl::StrCat(folder, "/", id);
-  const int64_t needed = EstimateModelBytes(parameters) +
-                         EstimateOptimizerBytes(parameters, optimizer) + kSmallFilesBytes;
+  const int64_t needed = EstimateFolderBytes(parameters, target.model_folder) +
+                         EstimateOptimizerBytes(parameters, optimizer) +
+                         static_cast<int64_t>(RunStateToJson(state).size());
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
   // An attempt that created checkpoints/ may have died before its name was durable.
   RETURN_IF_ERROR(MakeDirectories(folder));
   RETURN_IF_ERROR(FsyncPath(target.run_dir));
-  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
+  ASSIGN_OR_RETURN(std::unique_ptr<FolderWriter> writer,
                    FolderWriter::Create(absl::StrCat(
                        folder, "/", TemporaryName(target.attempt, absl::StrCat(state.step)))));
   const Manifest manifest{.job = target.job,
@@ -99,6 +115,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
     status = writer->Publish(manifest, final_path,
                              [&] { return CheckPublisher(target.run_dir, target.attempt); });
   }
+  writer.reset();  // removes what a failed write left, so that the free bytes count it
   if (!status.ok()) return WithNumbers(status, target.run_dir, needed);
   ASSIGN_OR_RETURN(const FoundCheckpoint published, ReadCheckpointFolder(final_path));
   v1::Checkpoint checkpoint = ToCheckpoint(published);

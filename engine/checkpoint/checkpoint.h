@@ -42,6 +42,9 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
 absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
                               FolderWriter& writer);
 
+// Bytes that WriteModelFolder needs on the disk.
+int64_t EstimateFolderBytes(const ParameterSet& parameters, const std::string& source);
+
 // Returns ResourceExhausted with both numbers if fewer than `needed` bytes are free in `folder`, so
 // that a full disk is detected before gigabytes are written.
 absl::Status CheckSpace(const std::string& folder, int64_t needed);

@@ -98,6 +98,14 @@ absl::Status ParseEnvironment(const Json& json, RunEnvironment* environment) {
   return gpu.status();
 }
 
+Json PlateauToJson(const PlateauState& plateau) {
+  Json json{{"block_sum", plateau.block_sum}, {"block_count", plateau.block_count}};
+  if (plateau.block_before.has_value()) json["block_before"] = *plateau.block_before;
+  if (plateau.level.has_value()) json["level"] = *plateau.level;
+  if (plateau.deviation.has_value()) json["deviation"] = *plateau.deviation;
+  return json;
+}
+
 Json MonitorToJson(const MonitorState& monitor) {
   Json losses = Json::array();
   for (const double loss : monitor.losses) losses.push_back(loss);
@@ -110,7 +118,21 @@ Json MonitorToJson(const MonitorState& monitor) {
     json["best_validation"] = {{"loss", monitor.best_validation->loss},
                                {"step", monitor.best_validation->step}};
   }
+  json["plateau"] = PlateauToJson(monitor.plateau);
+  json["cleared_steps"] = monitor.cleared_steps;
   return json;
+}
+
+absl::Status ParsePlateau(const Json& json, PlateauState* plateau) {
+  FieldReader reader(json, "monitor.plateau.");
+  reader.Read("block_sum", &plateau->block_sum);
+  reader.Read("block_count", &plateau->block_count);
+  for (const auto& [key, value] :
+       {std::pair{"block_before", &plateau->block_before}, std::pair{"level", &plateau->level},
+        std::pair{"deviation", &plateau->deviation}}) {
+    if (json.contains(key)) reader.Read(key, &value->emplace());
+  }
+  return reader.status();
 }
 
 absl::Status ParseMonitor(const Json& json, MonitorState* monitor) {
@@ -138,6 +160,12 @@ absl::Status ParseMonitor(const Json& json, MonitorState* monitor) {
     best.Read("loss", &monitor->best_validation.emplace().loss);
     best.Read("step", &monitor->best_validation->step);
     RETURN_IF_ERROR(best.status());
+  }
+  if (json.contains("plateau")) RETURN_IF_ERROR(ParsePlateau(json["plateau"], &monitor->plateau));
+  if (json.contains("cleared_steps")) {
+    for (const auto& [type, step] : json["cleared_steps"].items()) {
+      if (step.is_number_integer()) monitor->cleared_steps[type] = step.get<int64_t>();
+    }
   }
   return reader.status();
 }

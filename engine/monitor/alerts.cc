@@ -14,11 +14,11 @@ namespace {
 
 // Numbers of README.md; sources: the replaced system's SmartAlerts and LiveMonitor definitions.
 constexpr size_t kRecent = 10;
-constexpr size_t kPlateauWindow = 50;
+// An alert is raised at the earliest this many steps after it was cleared.
+constexpr int64_t kQuietSteps = 500;
 constexpr double kSpikeFactor = 2.0, kSpikeClearFactor = 1.5;
-constexpr double kSpikeFloor =
-    0.05;  // nats; below it the noise of a nearly solved task is no spike
-constexpr double kPlateauImprovement = 0.01, kPlateauClearImprovement = 0.02;
+// Least rise above the mean, nats.
+constexpr double kSpikeRise = kNearZeroLoss, kSpikeClearRise = kNearZeroLoss / 2;
 constexpr double kExplodingNorm = 100, kExplodingClearNorm = 50;
 constexpr double kVanishingNorm = 1e-7, kVanishingClearNorm = 1e-6;
 constexpr double kHighRate = 1e-2;
@@ -32,12 +32,15 @@ constexpr double kFirstFactor = 3, kFirstClearFactor = 2;  // of (first loss + 1
 
 }  // namespace
 
-AlertRules::AlertRules(MonitorState state)
+AlertRules::AlertRules(MonitorState state, int64_t last_step)
     : losses_(state.losses.begin(), state.losses.end()),
       active_(state.active_alerts.begin(), state.active_alerts.end()),
       spike_reference_(state.spike_reference),
       start_losses_(std::move(state.start_losses)),
-      best_validation_(state.best_validation) {
+      best_validation_(state.best_validation),
+      plateau_(state.plateau),
+      cleared_steps_(std::move(state.cleared_steps)),
+      last_step_(last_step) {
   // Speed belongs to the attempt: a new one measures it anew.
   active_.erase("throughput_drop");
   if (spike_reference_.has_value() != IsActive("loss_spike")) {
@@ -51,7 +54,9 @@ MonitorState AlertRules::state() const {
           .active_alerts = {active_.begin(), active_.end()},
           .spike_reference = spike_reference_,
           .start_losses = start_losses_,
-          .best_validation = best_validation_};
+          .best_validation = best_validation_,
+          .plateau = plateau_.state(),
+          .cleared_steps = cleared_steps_};
 }
 
 double AlertRules::MeanOfNewest(size_t count) const {
@@ -78,14 +83,23 @@ bool AlertRules::IsAboveStart(double loss) const {
          (losses_.size() < 2 * kRecent ? start_losses_.front() : DivergenceLevel(0, kFirstFactor));
 }
 
+bool AlertRules::IsTooSoon(const Finding& finding) const {
+  const auto cleared = cleared_steps_.find(finding.type);
+  if (cleared == cleared_steps_.end()) return false;
+  if (finding.severity == v1::Alert::CRITICAL && finding.step == last_step_) return false;
+  return finding.step < cleared->second + kQuietSteps;
+}
+
 void AlertRules::Report(Verdict verdict, const Finding& finding, std::vector<v1::Alert>* alerts) {
   if (verdict == Verdict::kKeep) return;
   const bool raise = verdict == Verdict::kRaise;
   if (raise == IsActive(finding.type)) return;
   if (raise) {
+    if (IsTooSoon(finding)) return;
     active_.insert(finding.type);
   } else {
     active_.erase(finding.type);
+    cleared_steps_[finding.type] = finding.step;
   }
   v1::Alert& alert = alerts->emplace_back();
   alert.set_type(finding.type);
@@ -106,12 +120,13 @@ std::vector<v1::Alert> AlertRules::OnStep(const StepMeasurement& measured, const
     if (start_losses_.size() == losses_.size() && start_losses_.size() < kRecent)
       start_losses_.push_back(*measured.loss);
     losses_.push_back(*measured.loss);
-    if (losses_.size() > kPlateauWindow) losses_.pop_front();
+    if (losses_.size() > PlateauRule::kWindow) losses_.pop_front();
     CheckDivergence(measured.step, &alerts);
     CheckPlateau(measured.step, &alerts);
   }
   if (measured.grad_norm && std::isfinite(*measured.grad_norm)) {
     CheckGradient(measured.step, *measured.grad_norm, &alerts);
+    CheckVanishing(measured, &alerts);
   }
   if (measured.learning_rate) CheckLearningRate(measured.step, *measured.learning_rate, &alerts);
   CheckThroughput(measured.step, speed, &alerts);
@@ -136,10 +151,12 @@ void AlertRules::CheckFinite(const StepMeasurement& measured, std::vector<v1::Al
 void AlertRules::CheckLossSpike(int64_t step, double loss, std::vector<v1::Alert>* alerts) {
   if (!spike_reference_ && losses_.size() < kRecent) return;
   const double mean = spike_reference_ ? *spike_reference_ : MeanOfNewest(kRecent);
-  const double threshold = std::max(kSpikeFactor * mean, mean + kSpikeFloor);
+  const double threshold = std::max(kSpikeFactor * mean, mean + kSpikeRise);
   Verdict verdict = Verdict::kKeep;
   if (loss > threshold) verdict = Verdict::kRaise;
-  if (loss < std::max(kSpikeClearFactor * mean, mean + kSpikeFloor)) verdict = Verdict::kClear;
+  if (loss < std::max(kSpikeClearFactor * mean, mean + kSpikeClearRise)) {
+    verdict = Verdict::kClear;
+  }
   Report(verdict,
          {"loss_spike", v1::Alert::WARNING, step, loss, threshold,
           absl::StrFormat("loss %.4g is more than twice the mean of the last %d steps, %.4g; if it "
@@ -165,28 +182,25 @@ void AlertRules::CheckDivergence(int64_t step, std::vector<v1::Alert>* alerts) {
       {"diverged", v1::Alert::CRITICAL, step, newest, level,
        absl::StrFormat("the mean loss of the last %d steps is %.4g and was %.4g at the start, so "
                        "the job probably diverged; lower optimizer.learning_rate or raise "
-                       "schedule.warmup_steps, and start again",
+                       "schedule.warmup_steps, and start again. With data.shuffle: false, harder "
+                       "records later in the files look the same",
                        std::min(kRecent, losses_.size()), newest,
                        std::min(start_losses_.front(), MeanAtStart()))},
       alerts);
 }
 
 void AlertRules::CheckPlateau(int64_t step, std::vector<v1::Alert>* alerts) {
-  if (losses_.size() < kPlateauWindow) return;
-  const size_t half = kPlateauWindow / 2;
-  const double newer = MeanOfNewest(half);
-  const double older = 2 * MeanOfNewest(kPlateauWindow) - newer;
-  if (!(older > 0)) return;
-  const double improvement = (older - newer) / older;
-  Verdict verdict = Verdict::kKeep;
-  if (improvement < kPlateauImprovement) verdict = Verdict::kRaise;
-  if (improvement >= kPlateauClearImprovement) verdict = Verdict::kClear;
-  Report(verdict,
-         {"plateau", v1::Alert::INFO, step, improvement, kPlateauImprovement,
+  const bool active = IsActive("plateau");
+  // The quick rule finds the first plateau only; in a slow descent it would find many.
+  const bool first = cleared_steps_.count("plateau") == 0;
+  const PlateauRule::Result found = plateau_.OnLoss(losses_, active, /*quick=*/first);
+  Report(found.verdict,
+         {"plateau", v1::Alert::INFO, step, found.improvement, PlateauRule::kRaise,
           absl::StrFormat("over the last %d steps the loss fell by %.2f %%: another learning rate "
                           "or more data may help, or the run is done",
-                          kPlateauWindow, 100 * improvement)},
+                          found.steps, 100 * found.improvement)},
          alerts);
+  if (!active && IsActive("plateau")) plateau_.BeginAt(losses_);
 }
 
 void AlertRules::CheckGradient(int64_t step, double grad_norm, std::vector<v1::Alert>* alerts) {
@@ -199,11 +213,17 @@ void AlertRules::CheckGradient(int64_t step, double grad_norm, std::vector<v1::A
                           "train.max_grad_norm at 1 and inspect the conversations of this step",
                           grad_norm, kExplodingNorm)},
          alerts);
-  Verdict vanishing = Verdict::kKeep;
-  if (grad_norm < kVanishingNorm) vanishing = Verdict::kRaise;
-  if (grad_norm > kVanishingClearNorm) vanishing = Verdict::kClear;
-  Report(vanishing,
-         {"vanishing_gradient", v1::Alert::WARNING, step, grad_norm, kVanishingNorm,
+}
+
+void AlertRules::CheckVanishing(const StepMeasurement& measured, std::vector<v1::Alert>* alerts) {
+  const double grad_norm = *measured.grad_norm;
+  // Where nothing is left to learn, gradients vanish.
+  const bool solved = measured.loss.has_value() && !(*measured.loss >= kNearZeroLoss);
+  Verdict verdict = Verdict::kKeep;
+  if (grad_norm < kVanishingNorm && !solved) verdict = Verdict::kRaise;
+  if (grad_norm > kVanishingClearNorm) verdict = Verdict::kClear;
+  Report(verdict,
+         {"vanishing_gradient", v1::Alert::WARNING, measured.step, grad_norm, kVanishingNorm,
           absl::StrFormat("gradient norm %.3g is below %g: nothing is learned any more", grad_norm,
                           kVanishingNorm)},
          alerts);

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The alert rules: each alert is raised once when its condition becomes true and cleared once when
-// a weaker condition holds (hysteresis), so that a value near the limit does not toggle it.
-// Definitions and numbers: README.md of this folder.
+// a weaker condition holds (hysteresis), so that a value near the limit does not toggle it. A
+// cleared alert is not raised again for 500 steps. Definitions and numbers: README.md of this
+// folder.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "engine/monitor/plateau.h"
 #include "engine/monitor/step_measurement.h"
 #include "trainerd/v1/event.pb.h"
 
@@ -25,7 +28,8 @@ struct Speed {
 // Thread-safety: one owner at a time.
 class AlertRules {
  public:
-  explicit AlertRules(MonitorState state);
+  // `last_step`: of the whole job; 0 = not known.
+  explicit AlertRules(MonitorState state, int64_t last_step = 0);
 
   // Alerts that this step raises or clears, in a fixed order.
   std::vector<v1::Alert> OnStep(const StepMeasurement& measured, const Speed& speed);
@@ -36,8 +40,6 @@ class AlertRules {
   MonitorState state() const;
 
  private:
-  // The result of one rule for a step: raise, clear, or no change.
-  enum class Verdict { kRaise, kClear, kKeep };
   struct Finding {
     const char* type;
     v1::Alert::Severity severity;
@@ -46,6 +48,10 @@ class AlertRules {
     double threshold;
     std::string message;
   };
+  // Whether the alert was cleared so recently that it is not raised again. The last step raises
+  // critical ones all the same: a job that ends like this must not look like a plain success.
+  bool IsTooSoon(const Finding& finding) const;
+  // Follows the verdict, unless it changes nothing or comes too soon.
   void Report(Verdict verdict, const Finding& finding, std::vector<v1::Alert>* alerts);
   bool IsActive(const char* type) const { return active_.count(type) > 0; }
 
@@ -54,6 +60,7 @@ class AlertRules {
   void CheckPlateau(int64_t step, std::vector<v1::Alert>* alerts);
   void CheckDivergence(int64_t step, std::vector<v1::Alert>* alerts);
   void CheckGradient(int64_t step, double grad_norm, std::vector<v1::Alert>* alerts);
+  void CheckVanishing(const StepMeasurement& measured, std::vector<v1::Alert>* alerts);
   void CheckLearningRate(int64_t step, double learning_rate, std::vector<v1::Alert>* alerts);
   void CheckThroughput(int64_t step, const Speed& speed, std::vector<v1::Alert>* alerts);
   double MeanOfNewest(size_t count) const;
@@ -68,6 +75,9 @@ class AlertRules {
   std::optional<double> spike_reference_;
   std::vector<double> start_losses_;  // the first kRecent finite ones of the job
   std::optional<BestValidation> best_validation_;
+  PlateauRule plateau_;
+  std::map<std::string, int64_t> cleared_steps_;
+  int64_t last_step_;
 };
 
 }  // namespace trainerd::engine

@@ -8,7 +8,7 @@
 namespace trainerd::engine {
 
 LiveMonitor::LiveMonitor(Options options)
-    : total_steps_(options.total_steps), alerts_(std::move(options.state)) {}
+    : total_steps_(options.total_steps), alerts_(std::move(options.state), options.total_steps) {}
 
 LiveMonitor::Output LiveMonitor::OnStep(const StepMeasurement& measured) {
   const double spent_before = overhead_.Take();

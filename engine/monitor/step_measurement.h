@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,6 +30,22 @@ struct BestValidation {
   int64_t step = 0;
 };
 
+// Below this loss (nats) a task is as good as solved. Noise is then large in proportion, and no
+// alert about the loss is raised.
+inline constexpr double kNearZeroLoss = 0.3;
+
+// The state of PlateauRule.
+struct PlateauState {
+  // The block in progress, and the mean loss of the one before.
+  double block_sum = 0;
+  int64_t block_count = 0;
+  std::optional<double> block_before;
+  // Mean loss when the alert was raised, and the standard deviation of the losses around it if the
+  // quick rule raised it.
+  std::optional<double> level;
+  std::optional<double> deviation;
+};
+
 // The state that alerts of later steps depend on. A checkpoint keeps it, so that a resumed job
 // raises and clears the same loss alerts as an uninterrupted one.
 struct MonitorState {
@@ -37,6 +54,9 @@ struct MonitorState {
   std::optional<double> spike_reference;   // loss level that a raised loss_spike compares with
   std::vector<double> start_losses;        // the first ones of the job, oldest first
   std::optional<BestValidation> best_validation;
+  PlateauState plateau;
+  // Type → step at which it was cleared last.
+  std::map<std::string, int64_t> cleared_steps;
 };
 
 }  // namespace trainerd::engine

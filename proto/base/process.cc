@@ -19,6 +19,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 
 extern char** environ;
 
@@ -87,7 +88,7 @@ absl::Status Collect(const RunOptions& options, absl::Time deadline, int out_fd,
                      ProcessResult* result) {
   bool out_open = true, err_open = true;
   while (out_open || err_open) {
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - SteadyNow();
     if (left <= absl::ZeroDuration()) return TimedOut(options);
     const int wait_ms = static_cast<int>(absl::ToInt64Milliseconds(
         absl::Ceil(std::min(left, absl::Hours(1)), absl::Milliseconds(1))));
@@ -112,7 +113,7 @@ absl::Status WaitUntil(const RunOptions& options, absl::Time deadline, pid_t pid
     const pid_t reaped = waitpid(pid, wait_status, WNOHANG);
     if (reaped == pid) return absl::OkStatus();
     if (reaped < 0 && errno != EINTR) return ErrnoStatus(errno, "wait for " + options.argv[0]);
-    if (absl::Now() >= deadline) return TimedOut(options);
+    if (SteadyNow() >= deadline) return TimedOut(options);
     absl::SleepFor(kExitPoll);
   }
 }
@@ -180,7 +181,7 @@ absl::StatusOr<ProcessResult> RunProcess(const RunOptions& options) {
     ASSIGN_OR_RETURN(input, MemoryFile(options.input));
     spawn.fds.push_back(input.get());
   }
-  const absl::Time deadline = absl::Now() + options.timeout;
+  const absl::Time deadline = SteadyNow() + options.timeout;
   ASSIGN_OR_RETURN(const pid_t pid, SpawnProcess(spawn));
   out.write_end.Reset();
   err.write_end.Reset();

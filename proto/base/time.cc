@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/base/time.h"
 
+#include <ctime>
+
 #include "google/protobuf/util/time_util.h"
 
 namespace trainerd {
@@ -24,6 +26,12 @@ absl::Time FromProto(const google::protobuf::Timestamp& time) {
 
 absl::Duration FromProto(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+absl::Time SteadyNow() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return absl::TimeFromTimespec(now);
 }
 
 }  // namespace trainerd

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// absl::Time and absl::Duration ↔ protobuf's Timestamp and Duration; seconds of a steady clock.
+// absl::Time and absl::Duration ↔ protobuf's Timestamp and Duration; the monotonic clock.
 #pragma once
 
 #include <chrono>
@@ -15,6 +15,9 @@ google::protobuf::Timestamp ToProto(absl::Time time);
 google::protobuf::Duration ToProto(absl::Duration duration);
 absl::Time FromProto(const google::protobuf::Timestamp& time);
 absl::Duration FromProto(const google::protobuf::Duration& duration);
+// The monotonic clock, for deadlines and durations: no change of the system's clock affects it. Its
+// values compare only with each other, and only until the machine restarts.
+absl::Time SteadyNow();
 // For measuring: no change of the system's clock affects it.
 inline double SecondsSince(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

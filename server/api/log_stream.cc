@@ -20,7 +20,6 @@ namespace {
 
 constexpr int64_t kChunkBytes = 64 * 1024;
 constexpr absl::Duration kPollEvery = absl::Milliseconds(100);
-constexpr absl::Duration kIdleSleep = absl::Seconds(60);
 
 }  // namespace
 
@@ -138,6 +137,7 @@ LogPoller::~LogPoller() {
     absl::MutexLock lock(&mutex_);
     stopping_ = draining_ = true;
   }
+  wake_up_.Wake();
   thread_.join();
 }
 
@@ -147,9 +147,11 @@ void LogPoller::Wait(LogStream* stream) {
 }
 
 void LogPoller::Wake(bool draining) {
-  absl::MutexLock lock(&mutex_);
-  woken_ = true;
-  draining_ |= draining;
+  {
+    absl::MutexLock lock(&mutex_);
+    draining_ |= draining;
+  }
+  wake_up_.Wake();
 }
 
 void LogPoller::Loop() {
@@ -160,11 +162,12 @@ void LogPoller::Loop() {
       absl::MutexLock lock(&mutex_);
       auto has_work = [this]()
                           ABSL_NO_THREAD_SAFETY_ANALYSIS { return !waiting_.empty() || stopping_; };
-      mutex_.AwaitWithTimeout(absl::Condition(&has_work), kIdleSleep);
-      auto woken = [this]()
-                       ABSL_NO_THREAD_SAFETY_ANALYSIS { return woken_ || draining_ || stopping_; };
-      if (!waiting_.empty()) mutex_.AwaitWithTimeout(absl::Condition(&woken), kPollEvery);
-      woken_ = false;
+      mutex_.Await(absl::Condition(&has_work));
+      draining = draining_;
+    }
+    if (!draining) wake_up_.SleepFor(kPollEvery);
+    {
+      absl::MutexLock lock(&mutex_);
       draining = draining_;
       ready.swap(waiting_);
       if (stopping_ && ready.empty()) return;

@@ -10,6 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "proto/base/wake_up.h"
 #include "server/api/streams.h"
 #include "server/store/store.h"
 #include "trainerd/v1/trainer.pb.h"
@@ -34,9 +35,9 @@ class LogPoller {
 
   absl::Mutex mutex_;
   std::set<LogStream*> waiting_ ABSL_GUARDED_BY(mutex_);
-  bool woken_ ABSL_GUARDED_BY(mutex_) = false;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  WakeUp wake_up_;
   std::thread thread_;
 };
 

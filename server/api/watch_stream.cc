@@ -126,7 +126,7 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchCall {
     }
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, watch);
     if (!options.ok()) return Fail(options.status());
-    options->deadline = absl::Now() + timeout;
+    options->deadline = SteadyNow() + timeout;
     options->bookmark_interval = kMaxWait;
     AddWatcher(*std::move(options));
   }

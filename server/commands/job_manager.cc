@@ -195,7 +195,7 @@ absl::StatusOr<v1::Job> JobManager::Apply(JobCommand command, CommandCall call,
         if (IsActive(effect.state) && command != JobCommand::kResume) {
           v1::Job desired = record->job;
           desired.set_desired_state(effect.desired_state);
-          SetDeadlines(desired, record->job.desired_state(), t.now(), &record->ledger);
+          SetDeadlines(desired, record->job.desired_state(), t.steady_now(), &record->ledger);
         }
         return ApplyTransition(t,
                                {.to = effect.state,

@@ -28,6 +28,7 @@ FanOut::~FanOut() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
+  wake_up_.Wake();
   thread_.join();
   readers_.Finish();
 }
@@ -36,15 +37,20 @@ void FanOut::Add(WatchOptions options, WatchSink* sink) {
   Command command{.kind = Command::Kind::kAdd};
   command.entry.watch = std::make_shared<Watch>(std::move(options), database_id_, clock_());
   command.entry.sink = sink;
-  absl::MutexLock lock(&mutex_);
-  command.id = sink->watch_id = next_id_++;
-  ++watchers_;
-  inbox_.push_back(std::move(command));
+  {
+    absl::MutexLock lock(&mutex_);
+    command.id = sink->watch_id = next_id_++;
+    inbox_.push_back(std::move(command));
+  }
+  wake_up_.Wake();
 }
 
 void FanOut::Send(Command command) {
-  absl::MutexLock lock(&mutex_);
-  inbox_.push_back(std::move(command));
+  {
+    absl::MutexLock lock(&mutex_);
+    inbox_.push_back(std::move(command));
+  }
+  wake_up_.Wake();
 }
 
 void FanOut::WriteDone(int64_t id, bool ok) {
@@ -54,14 +60,20 @@ void FanOut::WriteDone(int64_t id, bool ok) {
 void FanOut::Cancel(int64_t id) { Send({.kind = Command::Kind::kCancel, .id = id}); }
 
 void FanOut::Wake() {
-  absl::MutexLock lock(&mutex_);
-  woken_ = true;
+  {
+    absl::MutexLock lock(&mutex_);
+    woken_ = true;
+  }
+  wake_up_.Wake();
 }
 
 void FanOut::Drain(const absl::Status& status) {
-  absl::MutexLock lock(&mutex_);
-  if (!draining_.has_value()) draining_ = status;
-  woken_ = true;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!draining_.has_value()) draining_ = status;
+    woken_ = true;
+  }
+  wake_up_.Wake();
 }
 
 void FanOut::Loop() {
@@ -70,18 +82,19 @@ void FanOut::Loop() {
     std::vector<Command> commands;
     bool new_events = false;
     std::optional<absl::Status> draining;
+    wake_up_.SleepFor(std::min(wake_at - clock_(), kMaxSleep));
     {
       absl::MutexLock lock(&mutex_);
-      const absl::Duration sleep = std::clamp(wake_at - clock_(), absl::ZeroDuration(), kMaxSleep);
-      mutex_.AwaitWithTimeout(absl::Condition(this, &FanOut::HasWork), sleep);
+      if (IsDone()) return;
       commands.swap(inbox_);
       new_events = std::exchange(woken_, false);
       draining = draining_;
-      if (stopping_ && commands.empty() && entries_.empty()) return;
     }
     for (Command& command : commands) Apply(std::move(command));
     if (draining.has_value()) CloseAll(*draining, clock_());
     Pass(clock_(), new_events);
+    absl::MutexLock lock(&mutex_);
+    if (IsDone()) return;
     wake_at = NextWake(clock_());
   }
 }
@@ -137,11 +150,7 @@ void FanOut::Pass(absl::Time now, bool new_events) {
     // A watcher that is being closed does not wait for its read.
     const bool busy = entry.writing || (entry.reading && !entry.closing.has_value());
     if (busy || !due) continue;
-    if (!AdvanceOne(current->first, entry, &cache, now)) {
-      entries_.erase(current);
-      absl::MutexLock lock(&mutex_);
-      --watchers_;
-    }
+    if (!AdvanceOne(current->first, entry, &cache, now)) entries_.erase(current);
   }
 }
 

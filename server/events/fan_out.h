@@ -20,6 +20,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "proto/base/thread_pool.h"
+#include "proto/base/time.h"
+#include "proto/base/wake_up.h"
 #include "server/events/event_log.h"
 #include "server/events/watch.h"
 
@@ -51,7 +53,7 @@ class FanOut {
  public:
   FanOut(
       const EventLog& log, std::string database_id,
-      std::function<absl::Time()> clock = [] { return absl::Now(); });
+      std::function<absl::Time()> clock = [] { return SteadyNow(); });
   // Finishes every watcher first.
   ~FanOut();
 
@@ -91,8 +93,8 @@ class FanOut {
   };
 
   void Loop();
-  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return woken_ || !inbox_.empty() || (stopping_ && watchers_ == 0);
+  bool IsDone() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopping_ && inbox_.empty() && entries_.empty();
   }
   void Send(Command command) ABSL_LOCKS_EXCLUDED(mutex_);
   void Apply(Command command);
@@ -118,7 +120,7 @@ class FanOut {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> draining_ ABSL_GUARDED_BY(mutex_);
   int64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
-  int64_t watchers_ ABSL_GUARDED_BY(mutex_) = 0;
+  WakeUp wake_up_;
   // Destroyed before all else: its reads use the other members.
   ThreadPool readers_;
   std::thread thread_;

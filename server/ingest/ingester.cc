@@ -169,7 +169,7 @@ absl::Status Ingester::TakeBatch(const Source& source, SpoolBatch batch) {
     checkpoint |= event.has_checkpoint();
     if (event.has_metrics()) {
       activity_.Step(source.attempt.job, absl::Seconds(event.metrics().step_seconds()),
-                     absl::Now());
+                     store_.SteadyNow());
     }
   }
   RETURN_IF_ERROR(store_.Change([&](Transaction& t) { return IngestEvents(t, ingest); }));

@@ -12,20 +12,26 @@
 namespace trainerd::server {
 namespace {
 
-void SetTimes(const Transition& transition, absl::Time now, JobRecord* record) {
+void SetTimes(const Transition& transition, const Transaction& transaction, JobRecord* record) {
+  const absl::Time now = transaction.now(), steady_now = transaction.steady_now();
   v1::Job& job = record->job;
   internal::JobLedger& ledger = record->ledger;
   if (transition.to == v1::Job::RUNNING) {
     if (!job.has_start_time()) *job.mutable_start_time() = ToProto(now);
-    if (!ledger.has_running_since()) *ledger.mutable_running_since() = ToProto(now);
+    if (!ledger.has_running_since()) {
+      *ledger.mutable_running_since() = ToProto(steady_now);
+    }
   }
   if (!IsActive(transition.to) && ledger.has_running_since()) {
     ledger.set_run_seconds(ledger.run_seconds() +
-                           absl::ToDoubleSeconds(now - FromProto(ledger.running_since())));
+                           absl::ToDoubleSeconds(steady_now - FromProto(ledger.running_since())));
     ledger.clear_running_since();
   }
   if (IsTerminal(transition.to)) *job.mutable_end_time() = ToProto(now);
-  if (transition.wait_reason != v1::Job::BACKOFF) job.clear_not_before();
+  if (transition.wait_reason != v1::Job::BACKOFF) {
+    job.clear_not_before();
+    ledger.clear_retry_time();
+  }
   if (!IsActive(transition.to)) {
     job.clear_devices();
     ledger.clear_end_deadline();
@@ -67,7 +73,7 @@ absl::Status ApplyTransition(Transaction& transaction, const Transition& transit
   if (job.state() == v1::Job::STATE_UNSPECIFIED) flags |= kJobCreated;
   if (IsTerminal(transition.to)) flags |= kJobEnded;
 
-  SetTimes(transition, transaction.now(), record);
+  SetTimes(transition, transaction, record);
   job.set_state(transition.to);
   job.set_desired_state(transition.desired_state);
   job.set_wait_reason(transition.wait_reason);

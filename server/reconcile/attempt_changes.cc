@@ -211,6 +211,29 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
   return spec;
 }
 
+bool LimitDeadlines(absl::Time now, absl::Duration longest_retry, JobRecord* record) {
+  internal::JobLedger& ledger = record->ledger;
+  bool changed = false;
+  const auto limit = [&changed](google::protobuf::Timestamp* time, absl::Time latest) {
+    if (FromProto(*time) <= latest) return;
+    *time = ToProto(latest);
+    changed = true;
+  };
+  if (ledger.has_running_since()) limit(ledger.mutable_running_since(), now);
+  if (ledger.has_end_requested()) limit(ledger.mutable_end_requested(), now);
+  if (ledger.has_end_deadline()) {
+    const absl::Duration grace = FromProto(record->job.config().limits().stop_grace());
+    limit(ledger.mutable_end_deadline(), now + grace);
+  }
+  // A row of an earlier version has the time of the system's clock.
+  if (record->job.has_not_before() && !ledger.has_retry_time()) {
+    *ledger.mutable_retry_time() = record->job.not_before();
+    changed = true;
+  }
+  if (ledger.has_retry_time()) limit(ledger.mutable_retry_time(), now + longest_retry);
+  return changed;
+}
+
 bool ReportsDamaged(const Observation& observation) {
   return observation.worker_exit.has_value() &&
          observation.worker_exit->error().code() == "CHECKPOINT_DAMAGED";
@@ -338,8 +361,10 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   ledger.clear_resume_name();
   ledger.set_save_final_begun(false);
   if (outcome.wait_reason == v1::Job::BACKOFF) {
-    *record.job.mutable_not_before() = ToProto(
-        transaction.now() + BackoffDelay(request.backoff, ledger.retries(), request.unit_random));
+    const absl::Duration delay =
+        BackoffDelay(request.backoff, ledger.retries(), request.unit_random);
+    *record.job.mutable_not_before() = ToProto(transaction.now() + delay);
+    *ledger.mutable_retry_time() = ToProto(transaction.steady_now() + delay);
   }
   RETURN_IF_ERROR(MoveOn(transaction, outcome, &record));
   return record;

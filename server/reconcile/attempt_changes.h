@@ -55,6 +55,11 @@ struct CloseAttemptRequest {
   // In [0, 1).
   double unit_random = 0.5;
 };
+// Moves times of the ledger that are later than they can be by now: an end is due at most the stop
+// grace from now, a retry at most `longest_retry`, and nothing began in the future. Returns whether
+// it changed something. Pure.
+bool LimitDeadlines(absl::Time now, absl::Duration longest_retry, JobRecord* record);
+
 // Whether the worker exited because its resume point is damaged.
 bool ReportsDamaged(const Observation& observation);
 

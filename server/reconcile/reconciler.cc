@@ -9,6 +9,7 @@
 
 #include "absl/time/clock.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"
@@ -56,6 +57,7 @@ void Reconciler::Stop() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
   }
+  wake_up_.Wake();
   if (thread_.joinable()) thread_.join();
   // Their tasks call Poke.
   call_threads_.Stop();
@@ -63,8 +65,11 @@ void Reconciler::Stop() {
 }
 
 void Reconciler::Poke(const std::string& job) {
-  absl::MutexLock lock(&mutex_);
-  pokes_.insert(JobId(job));
+  {
+    absl::MutexLock lock(&mutex_);
+    pokes_.insert(JobId(job));
+  }
+  wake_up_.Wake();
 }
 
 std::set<std::string> Reconciler::TakePokes() {
@@ -75,11 +80,9 @@ std::set<std::string> Reconciler::TakePokes() {
 void Reconciler::Loop() {
   absl::Time next = absl::InfinitePast();
   while (true) {
+    wake_up_.SleepFor(std::min(next - options_.clock(), kIdleEvery));
     {
       absl::MutexLock lock(&mutex_);
-      const absl::Duration sleep =
-          std::clamp(next - options_.clock(), absl::ZeroDuration(), kIdleEvery);
-      mutex_.AwaitWithTimeout(absl::Condition(this, &Reconciler::HasPokes), sleep);
       if (stopping_) return;
     }
     next = Step();
@@ -87,6 +90,7 @@ void Reconciler::Loop() {
 }
 
 absl::Status Reconciler::Recover() {
+  RETURN_IF_ERROR(LimitWaits());
   std::vector<std::pair<v1::Attempt, std::string>> open;
   RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
     ASSIGN_OR_RETURN(std::vector<v1::Attempt> attempts, ListOpenAttempts(db));
@@ -98,8 +102,8 @@ absl::Status Reconciler::Recover() {
   }));
   for (const auto& [attempt, run_dir] : open) Attach(attempt, run_dir);
   KillOrphans();
-  const absl::Time deadline = absl::Now() + kRecoverPatience;
-  while (!attempts_.empty() && absl::Now() < deadline) {
+  const absl::Time deadline = SteadyNow() + kRecoverPatience;
+  while (!attempts_.empty() && SteadyNow() < deadline) {
     const absl::Time now = options_.clock();
     for (auto it = attempts_.begin(); it != attempts_.end();) {
       auto current = it++;
@@ -111,6 +115,24 @@ absl::Status Reconciler::Recover() {
     absl::SleepFor(absl::Milliseconds(2));
   }
   return housekeeping_.Recover();
+}
+
+// After a boot, what is left of a wait is known by the system's clock only, which may have been
+// changed. No wait becomes longer than it was at first.
+absl::Status Reconciler::LimitWaits() {
+  const absl::Time now = options_.clock();
+  ASSIGN_OR_RETURN(const std::vector<std::string> ids,
+                   store_.Read([](Connection& db) { return JobsWithDeadlines(db); }));
+  for (const std::string& id : ids) {
+    const absl::Status limited = store_.Change([&](Transaction& t) -> absl::Status {
+      ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), id));
+      if (!LimitDeadlines(now, LongestDelay(options_.backoff), &record)) return absl::OkStatus();
+      return StoreJob(t.db(), &record);
+    });
+    // For example a full disk, on which the daemon starts too.
+    if (!limited.ok()) spdlog::warn("job={} {}", id, std::string(limited.message()));
+  }
+  return absl::OkStatus();
 }
 
 void Reconciler::Attach(const v1::Attempt& attempt, const std::string& run_dir) {

@@ -18,7 +18,9 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/base/directory.h"
 #include "proto/base/thread_pool.h"
+#include "proto/base/wake_up.h"
 #include "server/ingest/activity.h"
 #include "server/ingest/ingester.h"
 #include "server/ledger/disk_worker.h"
@@ -41,12 +43,15 @@ class Reconciler {
     std::string shim_path;
     std::string runs_dir;
     BackoffOptions backoff;
-    std::function<absl::Time()> clock = [] { return absl::Now(); };
+    // Store::SteadyNow.
+    std::function<absl::Time()> clock;
     std::string boot_id;
     // Whether a program of this path can be started; tests without programs replace it.
     std::function<bool(const std::string&)> is_executable;
     // Requests the state of the devices, after an attempt that ended because of one.
     std::function<void()> query_devices = [] {};
+    // Free bytes of the file system that holds a path.
+    std::function<absl::StatusOr<int64_t>(const std::string&)> free_bytes = FreeBytes;
     // Runs a call that can wait for a shim. Empty: on threads of the reconciler.
     AttemptProbe::RunCall run_call;
   };
@@ -77,12 +82,10 @@ class Reconciler {
 
  private:
   void Loop();
-  bool HasPokes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return !pokes_.empty() || stopping_;
-  }
   std::set<std::string> TakePokes() ABSL_LOCKS_EXCLUDED(mutex_);
 
   void Attach(const v1::Attempt& attempt, const std::string& run_dir);
+  absl::Status LimitWaits();
   void KillOrphans();
   std::shared_ptr<AttemptProbe> MakeProbe(const AttemptRef& ref);
 
@@ -125,6 +128,12 @@ class Reconciler {
   absl::StatusOr<ResumeChoice> ChooseResumePoint(const std::string& job_id);
   void ReportFallback(const std::string& job_id, const std::vector<std::string>& devices);
   void ClearBackoff(absl::Time now);
+  // What is missing if too little space is free to start a job whose last checkpoint this is.
+  std::optional<std::string> MissingSpace(const v1::Checkpoint& checkpoint) const;
+  // Whether a job has to wait for space; it is marked then.
+  bool WaitsForSpace(const std::string& job_id, const v1::Checkpoint& checkpoint);
+  // Returns jobs for which there is space now to the queue.
+  void EndWaitsForSpace(absl::Time now);
 
   const Options options_;
   Store& store_;
@@ -146,10 +155,12 @@ class Reconciler {
   absl::Time next_queue_check_ = absl::InfinitePast();
   absl::Time next_expiry_ = absl::InfinitePast();
   absl::Time next_retry_ = absl::InfinitePast();  // of housekeeping
+  absl::Time next_space_check_ = absl::InfinitePast();
 
   absl::Mutex mutex_;
   std::set<std::string> pokes_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  WakeUp wake_up_;
   std::thread thread_;
   ThreadPool call_threads_;
   const AttemptProbe::RunCall run_call_;

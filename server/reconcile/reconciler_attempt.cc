@@ -180,9 +180,9 @@ void Reconciler::StopForLimit(const std::string& job_id) {
       return absl::OkStatus();
     }
     record.ledger.set_limit_reached(true);
-    *record.ledger.mutable_end_requested() = ToProto(t.now());
+    *record.ledger.mutable_end_requested() = ToProto(t.steady_now());
     *record.ledger.mutable_end_deadline() =
-        ToProto(t.now() + FromProto(record.job.config().limits().stop_grace()));
+        ToProto(t.steady_now() + FromProto(record.job.config().limits().stop_grace()));
     return ApplyTransition(t,
                            {.to = v1::Job::STOPPING,
                             .desired_state = v1::Job::DESIRED_STOP,

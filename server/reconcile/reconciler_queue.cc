@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
@@ -21,10 +22,14 @@ namespace {
 
 constexpr absl::Duration kProgramsEvery = absl::Seconds(5);
 constexpr absl::Duration kQueueEvery = absl::Seconds(1);
+constexpr absl::Duration kSpaceEvery = absl::Seconds(10);
+// Free space that a job needs to start, in units of its last checkpoint.
+constexpr double kSpaceFactor = 1.2;
 // Number of jobs at the head of the queue that are marked with the reason why no job starts.
 constexpr int kMarkedJobs = 16;
 constexpr int kBackoffJobs = 64;
 constexpr int kFailedJobs = 10'000;
+constexpr int kSpaceJobs = 1'000;
 
 v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device>& devices) {
   std::vector<std::string> names;
@@ -79,6 +84,7 @@ void Reconciler::StepQueue(absl::Time now) {
   next_queue_check_ = now + kQueueEvery;
   if (!CheckPrograms(now)) return;
   if (!devices_checked_) FailUnknownDevices();
+  EndWaitsForSpace(now);
   const std::vector<SchedulerDevice> devices = devices_.ForScheduler();
   std::vector<QueueEntry> queue;
   std::set<std::string> requested;
@@ -223,6 +229,7 @@ void Reconciler::StartJob(const std::string& job_id, const std::vector<std::stri
                job_id);
   }
   const std::optional<v1::Checkpoint>& resume = choice->point;
+  if (resume.has_value() && WaitsForSpace(job_id, *resume)) return;
   JobRecord record;
   absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
     ASSIGN_OR_RETURN(record,
@@ -249,6 +256,52 @@ void Reconciler::StartJob(const std::string& job_id, const std::vector<std::stri
                   std::string(launched.message()));
   }
   attempts_.insert_or_assign(job_id, std::move(attempt));
+}
+
+std::optional<std::string> Reconciler::MissingSpace(const v1::Checkpoint& checkpoint) const {
+  const absl::StatusOr<int64_t> free = options_.free_bytes(options_.runs_dir);
+  const auto needed =
+      static_cast<int64_t>(kSpaceFactor * static_cast<double>(checkpoint.size_bytes()));
+  if (!free.ok() || *free >= needed) return std::nullopt;
+  return absl::StrCat("the job needs ", FormatBytes(needed), " in ", options_.runs_dir,
+                      " (1.2 times its last checkpoint), ", FormatBytes(*free),
+                      " are free; free some space, and the job starts by itself");
+}
+
+bool Reconciler::WaitsForSpace(const std::string& job_id, const v1::Checkpoint& checkpoint) {
+  const std::optional<std::string> missing = MissingSpace(checkpoint);
+  if (!missing.has_value()) return false;
+  const absl::Status stored = store_.Change([&](Transaction& t) {
+    return ChangeWait(
+        t, job_id, v1::Job::DISK,
+        ConditionUpdate{
+            .type = "DiskLow", .active = true, .reason = "FREE_SPACE", .message = *missing},
+        *missing);
+  });
+  if (stored.ok()) spdlog::warn("job={} waits for space: {}", job_id, *missing);
+  Log(stored, job_id);
+  return true;
+}
+
+void Reconciler::EndWaitsForSpace(absl::Time now) {
+  if (now < next_space_check_) return;
+  next_space_check_ = now + kSpaceEvery;
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read([](Connection& db) {
+    return ListWaiting(db, v1::Job::DISK, absl::InfiniteFuture(), kSpaceJobs);
+  });
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
+    const absl::StatusOr<std::vector<CheckpointRow>> rows = store_.Read(
+        [&](Connection& db) { return ListCheckpointRows(db, id, /*with_deleted=*/false); });
+    if (!rows.ok()) return Log(rows.status(), id);
+    // Without one, the start reports that they are lost.
+    const std::optional<v1::Checkpoint> last = ResumePoint(*rows);
+    if (last.has_value() && MissingSpace(*last).has_value()) continue;
+    Log(store_.Change([&](Transaction& t) {
+      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "there is space again");
+    }),
+        id);
+  }
 }
 
 void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status& why) {

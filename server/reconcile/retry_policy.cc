@@ -16,4 +16,6 @@ absl::Duration BackoffDelay(const BackoffOptions& options, int retry, double uni
   return std::min(delay, options.max) * (1.0 - kSpread + 2.0 * kSpread * unit_random);
 }
 
+absl::Duration LongestDelay(const BackoffOptions& options) { return options.max * (1.0 + kSpread); }
+
 }  // namespace trainerd::server

@@ -14,5 +14,7 @@ struct BackoffOptions {
 // Delay before retry number `retry` (from 1): first, doubling up to max, spread by ±20 % so that
 // many jobs do not return at once. `unit_random` is in [0, 1).
 absl::Duration BackoffDelay(const BackoffOptions& options, int retry, double unit_random);
+// No delay is longer.
+absl::Duration LongestDelay(const BackoffOptions& options);
 
 }  // namespace trainerd::server

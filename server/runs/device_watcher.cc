@@ -35,24 +35,23 @@ void DeviceWatcher::Start() {
   thread_ = std::thread([this] { Loop(); });
 }
 
-void DeviceWatcher::QueryNow() {
-  absl::MutexLock lock(&mutex_);
-  requested_ = true;
-}
+void DeviceWatcher::QueryNow() { wake_up_.Wake(); }
 
 void DeviceWatcher::Stop() {
-  absl::MutexLock lock(&mutex_);
-  stopping_ = true;
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  wake_up_.Wake();
 }
 
 void DeviceWatcher::Loop() {
   while (true) {
     const absl::Duration wait = Query();
     options_.on_answer();
+    wake_up_.SleepFor(wait);
     absl::MutexLock lock(&mutex_);
-    mutex_.AwaitWithTimeout(absl::Condition(this, &DeviceWatcher::HasWork), wait);
     if (stopping_) return;
-    requested_ = false;
   }
 }
 

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "proto/base/wake_up.h"
 #include "server/runs/device_table.h"
 #include "trainerd/v1/trainer.pb.h"
 
@@ -44,13 +45,12 @@ class DeviceWatcher {
   void Loop();
   // Queries once. Returns the time until the next query.
   absl::Duration Query();
-  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stopping_ || requested_; }
 
   const Options options_;
   DeviceTable& devices_;
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  bool requested_ ABSL_GUARDED_BY(mutex_) = false;
+  WakeUp wake_up_;
   std::thread thread_;
 };
 

@@ -10,9 +10,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/revision.h"
 #include "proto/contract/run_dir/control_socket.h"
 #include "proto/contract/run_dir/framing.h"
@@ -36,7 +36,7 @@ absl::StatusOr<Fd> ConnectTo(const std::string& attempt_dir) {
 
 absl::StatusOr<ShimClient> ShimClient::Connect(const std::string& attempt_dir,
                                                absl::Duration timeout, internal::ShimReply* hello) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Time deadline = SteadyNow() + timeout;
   ASSIGN_OR_RETURN(Fd fd, ConnectTo(attempt_dir));
   ShimClient client(std::move(fd), deadline);
   internal::ShimRequest request;
@@ -49,7 +49,7 @@ absl::StatusOr<ShimClient> ShimClient::Connect(const std::string& attempt_dir,
 
 absl::StatusOr<internal::ShimReply> ShimClient::Call(const internal::ShimRequest& request) {
   RETURN_IF_ERROR(WriteSocketFrame(fd_.get(), request.SerializeAsString()));
-  const int64_t left_ms = absl::ToInt64Milliseconds(deadline_ - absl::Now());
+  const int64_t left_ms = absl::ToInt64Milliseconds(deadline_ - SteadyNow());
   ASSIGN_OR_RETURN(std::optional<std::string> frame,
                    ReadSocketFrame(fd_.get(), static_cast<int>(std::max<int64_t>(left_ms, 0))));
   if (!frame.has_value()) return absl::UnavailableError("the shim closed the connection");

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "proto/base/time.h"
 #include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::server {
@@ -26,9 +27,9 @@ int OpenLockFile(const std::string& path) {
 
 // True when the lock was taken within `patience`.
 bool LockWithin(int fd, absl::Duration patience) {
-  const absl::Time give_up = absl::Now() + patience;
+  const absl::Time give_up = SteadyNow() + patience;
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (absl::Now() >= give_up) return false;
+    if (SteadyNow() >= give_up) return false;
     absl::SleepFor(kRetryInterval);
   }
   return true;

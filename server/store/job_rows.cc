@@ -28,6 +28,7 @@ absl::StatusOr<JobRecord> ReadRow(const Query& query) {
                   Parse(query.Blob(5), &record.ledger);
   if (!ok) return absl::DataLossError(absl::StrCat("job row ", record.number, " does not parse"));
   record.job.set_etag(absl::StrCat(record.revision));
+  record.stored_desired_state = record.job.desired_state();
   return record;
 }
 
@@ -40,6 +41,13 @@ absl::StatusOr<std::vector<std::string>> ReadTexts(Query& query) {
 
 int64_t MicrosOrZero(bool has, const google::protobuf::Timestamp& time) {
   return has ? absl::ToUnixMicros(FromProto(time)) : 0;
+}
+
+// The column not_before.
+int64_t RetryMicros(const JobRecord& record) {
+  const internal::JobLedger& ledger = record.ledger;
+  if (ledger.has_retry_time()) return MicrosOrZero(true, ledger.retry_time());
+  return MicrosOrZero(record.job.has_not_before(), record.job.not_before());
 }
 
 bool HasState(const JobQuery& query, v1::Job::State state) {
@@ -61,7 +69,10 @@ absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id) {
 }
 
 absl::Status StoreJob(Connection& db, JobRecord* record) {
-  ++record->revision;
+  if (record->number == 0 || record->job.desired_state() != record->stored_desired_state) {
+    ++record->revision;
+  }
+  record->stored_desired_state = record->job.desired_state();
   record->job.set_etag(absl::StrCat(record->revision));
   const std::string id = JobId(record->job.name());
   // Progress has its own column, because it changes with each batch of events.
@@ -76,7 +87,7 @@ absl::Status StoreJob(Connection& db, JobRecord* record) {
     query.Bind(job.state())
         .Bind(job.wait_reason())
         .Bind(job.config().priority())
-        .Bind(MicrosOrZero(job.has_not_before(), job.not_before()))
+        .Bind(RetryMicros(*record))
         .Bind(job.config().resources().device())
         .Bind(job.deleting() ? 1 : 0)
         .Bind(record->revision)
@@ -141,9 +152,13 @@ absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, std::string_vi
                                                   absl::Time now, int limit) {
   Query query(db,
               "SELECT id, number, priority FROM jobs WHERE state = 1 AND deleting = 0 AND device = "
-              "? AND wait_reason != ? "
+              "? AND wait_reason NOT IN (?, ?) "
               "AND not_before <= ? ORDER BY priority DESC, number LIMIT ?");
-  query.Bind(device).Bind(v1::Job::HELD).Bind(absl::ToUnixMicros(now)).Bind(limit);
+  query.Bind(device)
+      .Bind(v1::Job::HELD)
+      .Bind(v1::Job::DISK)
+      .Bind(absl::ToUnixMicros(now))
+      .Bind(limit);
   std::vector<QueueEntry> entries;
   while (query.Step()) {
     entries.push_back({.id = std::string(query.Text(0)),
@@ -169,6 +184,15 @@ absl::StatusOr<int64_t> CountJobs(Connection& db, v1::Job::State state) {
   const bool row = query.Bind(state).Step();
   RETURN_IF_ERROR(query.status());
   return row ? query.Int(0) : 0;
+}
+
+absl::StatusOr<std::vector<std::string>> JobsWithDeadlines(Connection& db) {
+  Query query(db,
+              "SELECT id FROM jobs WHERE deleting = 0 AND (state IN (?, ?, ?, ?) OR (state = ? AND "
+              "wait_reason = ?))");
+  query.Bind(v1::Job::STARTING).Bind(v1::Job::RUNNING).Bind(v1::Job::PAUSING);
+  query.Bind(v1::Job::STOPPING).Bind(v1::Job::QUEUED).Bind(v1::Job::BACKOFF);
+  return ReadTexts(query);
 }
 
 absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db) {

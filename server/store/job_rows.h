@@ -21,13 +21,16 @@ namespace trainerd::server {
 struct JobRecord {
   int64_t number = 0;    // 0 = not stored yet
   int64_t revision = 0;  // = Job.etag
+  // The desired state in the database.
+  v1::Job::DesiredState stored_desired_state = v1::Job::DESIRED_STATE_UNSPECIFIED;
   int64_t pruned_seq = 0;
   v1::Job job;
   internal::JobLedger ledger;
 };
 // Errors: NotFound.
 absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id);
-// Inserts the row if number is 0, else updates it. Increments the revision and sets the etag.
+// Inserts the row if number is 0, else updates it. A new desired state increments the revision and
+// with it the etag.
 absl::Status StoreJob(Connection& db, JobRecord* record);
 // Stores the progress only. The etag does not change.
 absl::Status StoreProgress(Connection& db, std::string_view id, const v1::Progress& progress);
@@ -41,6 +44,7 @@ struct JobQuery {
 // Newest first.
 absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& query);
 // Queued jobs that may start now and ask for `device` ("auto", "cpu", "cuda:0"), in queue order.
+// `now` is the time of Store::SteadyNow, here and below.
 struct QueueEntry {
   std::string id;
   int64_t number = 0;
@@ -54,6 +58,8 @@ absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, std::string_vi
 absl::StatusOr<std::vector<std::string>> ListWaiting(Connection& db, v1::Job::WaitReason reason,
                                                      absl::Time before, int limit);
 absl::StatusOr<int64_t> CountJobs(Connection& db, v1::Job::State state);
+// Ids of jobs with a deadline in their ledger: those that wait for a retry or have an attempt.
+absl::StatusOr<std::vector<std::string>> JobsWithDeadlines(Connection& db);
 // Ids of jobs that are not terminal.
 absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db);
 // Ids of jobs that are not terminal and write to `output_path`, or start from a checkpoint of

@@ -17,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 
 namespace trainerd::server {
 namespace {
@@ -56,14 +57,14 @@ bool HasExited(const std::string& holder) {
 }
 
 absl::Status LockWithPatience(int fd, const std::string& path, absl::Duration patience) {
-  const absl::Time deadline = absl::Now() + patience;
+  const absl::Time deadline = SteadyNow() + patience;
   while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) {
       return ErrnoStatus(errno, absl::StrCat("lock ", path));
     }
     const std::string holder = ReadHolder(fd);
     const bool ends = absl::EndsWith(holder, kShuttingDown) || HasExited(holder);
-    if (!ends || absl::Now() > deadline) return HeldBy(path, holder);
+    if (!ends || SteadyNow() > deadline) return HeldBy(path, holder);
     absl::SleepFor(kRetry);
   }
   return absl::OkStatus();

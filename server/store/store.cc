@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/process_id.h"
 #include "server/store/event_rows.h"
 #include "server/store/schema.h"
+#include "server/store/steady_clock.h"
 
 namespace trainerd::server {
 namespace {
@@ -22,8 +24,14 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(Options options) {
   ASSIGN_OR_RETURN(store->schema_version_, Migrate(*db, options.path, Migrations()));
   ASSIGN_OR_RETURN(store->database_id_, DatabaseId(*db));
   ASSIGN_OR_RETURN(const int64_t last_seq, LastSeq(*db));
-  store->writer_ = std::make_unique<Writer>(std::move(db), last_seq + 1,
-                                            std::move(options.listener), std::move(options.clock));
+  store->steady_clock_ = std::move(options.steady_clock);
+  if (!store->steady_clock_) {
+    ASSIGN_OR_RETURN(const SteadyClock clock, SteadyClock::Open(*db, BootId(), options.clock()));
+    store->steady_clock_ = [clock] { return clock.Now(); };
+  }
+  store->writer_ = std::make_unique<Writer>(
+      std::move(db), last_seq + 1, std::move(options.listener),
+      Writer::Clocks{.system = std::move(options.clock), .steady = store->steady_clock_});
   return store;
 }
 

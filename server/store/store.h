@@ -27,6 +27,8 @@ class Store {
     std::string vfs;
     Writer::Listener listener = [](const std::vector<EventRecord>&) {};
     Writer::Clock clock = [] { return absl::Now(); };
+    // For tests. Empty: SteadyClock.
+    Writer::Clock steady_clock;
   };
   // Opens or creates the database and migrates it to the newest schema. Errors: of
   // Connection::Open and Migrate.
@@ -48,6 +50,9 @@ class Store {
     return result;
   }
 
+  // The clock of deadlines, see server/store/steady_clock.h.
+  absl::Time SteadyNow() const { return steady_clock_(); }
+
   const std::string& database_id() const { return database_id_; }
   int schema_version() const { return schema_version_; }
 
@@ -62,6 +67,7 @@ class Store {
   const std::string vfs_;
   std::string database_id_;
   int schema_version_ = 0;
+  Writer::Clock steady_clock_;
   std::unique_ptr<Writer> writer_;
 
   absl::Mutex mutex_;

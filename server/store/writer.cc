@@ -17,7 +17,7 @@ constexpr size_t kMaxGroup = 512;
 }  // namespace
 
 absl::Status Transaction::Append(v1::Event event, int flags) {
-  if (!event.has_time()) *event.mutable_time() = ToProto(now_);
+  if (!event.has_time()) *event.mutable_time() = ToProto(now());
   event.set_seq(next_seq_);
   EventRecord record{.seq = next_seq_,
                      .change = first_seq_,
@@ -37,10 +37,10 @@ absl::Status Transaction::Append(v1::Event event, int flags) {
   return absl::OkStatus();
 }
 
-Writer::Writer(std::unique_ptr<Connection> db, int64_t next_seq, Listener listener, Clock clock)
+Writer::Writer(std::unique_ptr<Connection> db, int64_t next_seq, Listener listener, Clocks clocks)
     : db_(std::move(db)),
       listener_(std::move(listener)),
-      clock_(std::move(clock)),
+      clocks_(std::move(clocks)),
       next_seq_(next_seq),
       thread_([this] { Loop(); }) {}
 
@@ -115,7 +115,8 @@ void Writer::Commit(std::deque<Item>& group) {
 
 absl::Status Writer::RunInSavepoint(Item& item, std::vector<EventRecord>* events, bool* undone) {
   RETURN_IF_ERROR(db_->Execute("SAVEPOINT change"));
-  Transaction transaction(*db_, next_seq_, clock_());
+  Transaction transaction(*db_, next_seq_,
+                          {.now = clocks_.system(), .steady_now = clocks_.steady()});
   absl::Status status = item.change(transaction);
   if (status.ok()) status = db_->Execute("RELEASE change");
   if (!status.ok()) {

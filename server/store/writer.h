@@ -29,20 +29,27 @@ constexpr int64_t kMaxChangeBytes = 256 * 1024;
 class Transaction {
  public:
   Connection& db() { return db_; }
-  absl::Time now() const { return now_; }
+  // The system's clock, for times that users read.
+  absl::Time now() const { return times_.now; }
+  // Store::SteadyNow, for deadlines.
+  absl::Time steady_now() const { return times_.steady_now; }
   // Sets the sequence number of the event (and the time, if it has none) and stores it. Watchers
   // get it after the commit. Errors: ResourceExhausted beyond the limits of one change.
   absl::Status Append(v1::Event event, int flags = 0);
 
  private:
   friend class Writer;
-  Transaction(Connection& db, int64_t next_seq, absl::Time now)
-      : db_(db), next_seq_(next_seq), first_seq_(next_seq), now_(now) {}
+  struct Times {
+    absl::Time now;
+    absl::Time steady_now;
+  };
+  Transaction(Connection& db, int64_t next_seq, Times times)
+      : db_(db), next_seq_(next_seq), first_seq_(next_seq), times_(times) {}
 
   Connection& db_;
   int64_t next_seq_;
   const int64_t first_seq_;
-  const absl::Time now_;
+  const Times times_;
   int64_t bytes_ = 0;
   std::vector<EventRecord> events_;
 };
@@ -54,9 +61,14 @@ class Writer {
   // Called on the writer's thread after each commit, in order, with the events of all its changes.
   using Listener = std::function<void(const std::vector<EventRecord>&)>;
   using Clock = std::function<absl::Time()>;
+  struct Clocks {
+    // Transaction::now and Transaction::steady_now.
+    Clock system;
+    Clock steady;
+  };
 
   // `next_seq` is the sequence number of the next event.
-  Writer(std::unique_ptr<Connection> db, int64_t next_seq, Listener listener, Clock clock);
+  Writer(std::unique_ptr<Connection> db, int64_t next_seq, Listener listener, Clocks clocks);
   // Commits the queued changes, then ends the thread.
   ~Writer();
 
@@ -83,7 +95,7 @@ class Writer {
 
   const std::unique_ptr<Connection> db_;
   const Listener listener_;
-  const Clock clock_;
+  const Clocks clocks_;
   // Writer's thread only.
   int64_t next_seq_;
 

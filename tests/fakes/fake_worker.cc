@@ -8,6 +8,7 @@
 //   fake.crash_attempts (1) attempts; with fake.exit CODE it exits with the code fake.fail_at STEP:
 //   ends with a JobError (retryable if fake.fail_retryable is "1"), in the first
 //   fake.crash_attempts attempts fake.hang_at STEP: stops stepping and obeying, ignores SIGTERM
+//   fake.rise_at STEP: from that step on losses are 3 nats higher
 #include <signal.h>
 #include <unistd.h>
 
@@ -176,6 +177,8 @@ void FakeWorker::EmitStep(double loss) {
   metrics.set_step(model_.step());
   metrics.set_total_steps(steps_);
   metrics.set_epoch(static_cast<double>(model_.step()) / static_cast<double>(steps_));
+  const int64_t rise_at = Number("fake.rise_at", 0);
+  if (rise_at > 0 && model_.step() >= rise_at) loss += 3;
   metrics.set_loss(loss);
   metrics.set_grad_norm(loss / 2);
   metrics.set_learning_rate(1e-4);

@@ -88,6 +88,12 @@ report=$("${run[@]}" --parts agreement,job --out "$work/report.json") ||
 expect "tests/gpu/run.sh there" "$root/tests/gpu/run.sh" --device cpu
 expect "--parts: x is unknown" "${run[@]}" --parts x
 
+# ---------------------------------------------------------------- a client from its protos
+TRAINERD_PACKAGE_SHARE="$package/share" TRAINERD_BIN_DIR="$build/bin" \
+  TRAINERD_FAKE_WORKER="$build/tests/fake_worker" PYTHONDONTWRITEBYTECODE=1 \
+  python3 "$root/tests/integration/python_client_test.py" >"$work/client.log" 2>&1 ||
+  fail "the Python client of the package: $(tail -20 "$work/client.log")"
+
 [ $failed = 0 ] &&
   echo "the package works: $(stat -c %s "$work/package.tar.gz") bytes," \
     "$checked programs and libraries"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The disk fills while the real worker trains (a small tmpfs as the state directory): a checkpoint that does not fit ends the job with the numbers and leaves
-the earlier ones as they are, and a job from there ends with the bytes of an uninterrupted job; metrics that do not fit are dropped and counted, no more."""
+"""The disk fills while the real worker trains (a small tmpfs as the state directory): a checkpoint that does not fit ends the attempt with the numbers and
+leaves the earlier ones as they are. The job waits for space, and then ends with the bytes of an uninterrupted job, as does another job from there. Metrics
+that do not fit are dropped and counted, no more."""
 
 import contextlib
 import hashlib
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 
 import harness
@@ -78,6 +80,14 @@ class RealFullDiskTest(RealWorkerTest):
     def ended(self, job):
         return harness.wait_for(lambda: (lambda got: got if got["state"] in harness.TERMINAL | {"PAUSED"} else None)(self.world.get(job)), f"the end of {job}")
 
+    def waiting(self, job):
+        """The job once it waits for space, which no retry uses up."""
+        def waits():
+            got = self.world.get(job)
+            self.assertNotIn(got["state"], harness.TERMINAL, got.get("error"))
+            return got if got.get("wait_reason") == "DISK" else None
+        return harness.wait_for(waits, f"{job} to wait for space")
+
     def file_hashes(self, folder):
         hashes = {}
         for name in sorted(os.listdir(folder)):
@@ -120,12 +130,28 @@ class RealFullDiskTest(RealWorkerTest):
         pid = self.stopped_worker(job)
         self.fill(3 * MIB)
         harness.kill_all([pid], harness.signal.SIGCONT)
-        ended = self.ended(job)
-        self.assertEqual((ended["state"], ended["error"]["cause"]), ("FAILED", "STORAGE"), ended["error"])
+        waiting = self.waiting(job)
+        self.assertEqual((waiting["state"], waiting["error"]["cause"]), ("QUEUED", "STORAGE"), waiting["error"])
         # How much is needed, how much there is, and what to do.
-        said = re.search(r"needs? ([0-9.]+ [A-Za-z]+).*?([0-9.]+ [A-Za-z]+) (?:is|are) free; free some space", ended["error"]["message"])
-        self.assertTrue(said, ended["error"]["message"])
-        self.check_that_another_job_goes_on(job, ended, losses, digests)
+        said = re.search(r"needs? ([0-9.]+ [A-Za-z]+).*?([0-9.]+ [A-Za-z]+) (?:is|are) free; free some space", waiting["error"]["message"])
+        self.assertTrue(said, waiting["error"]["message"])
+        # The checkpoint before has the size that the next one needs.
+        number, unit = said.group(1).split()
+        needed = float(number) * {"B": 1, "KiB": 1 << 10, "MiB": MIB, "GiB": 1 << 30}[unit]
+        size = int(self.world.checkpoints(job)[0]["size_bytes"])
+        self.assertGreaterEqual(needed, 0.99 * size)
+        self.assertLessEqual(needed, 1.05 * size)
+        # The daemon says what it waits for, and continues by itself. Etag and attempt stay meanwhile.
+        self.assertRegex(self.world.ctl("get", job), r"waits for space: the job needs [0-9.]+ MiB in .* [0-9.]+ MiB are free")
+        time.sleep(2)
+        self.assertEqual({key: self.world.get(job)[key] for key in ("etag", "attempt", "state")}, {key: waiting[key] for key in ("etag", "attempt", "state")})
+        self.free()
+        self.world.wait_state(job, "SUCCEEDED")
+        events = self.world.events(job)
+        self.assertEqual(harness.losses(events), losses)
+        self.assertEqual(self.final_digests(job), digests)
+        waits = [event["state_changed"] for event in harness.of_kind(events, "state_changed") if event["state_changed"].get("wait_reason") == "DISK"]
+        self.assertEqual(len(waits), 1)
 
     def test_the_disk_fills_while_a_checkpoint_is_written(self):
         REAL["model"] = self.wider
@@ -136,9 +162,11 @@ class RealFullDiskTest(RealWorkerTest):
         pid = self.worker_stopped_while_it_writes(job)
         self.fill(0)
         harness.kill_all([pid], harness.signal.SIGCONT)
-        ended = self.ended(job)
-        self.assertEqual((ended["state"], ended["error"]["cause"]), ("FAILED", "STORAGE"), ended["error"])
-        # The attempt that was writing says what failed; the next ones find too little space before they begin.
+        self.assertEqual(self.waiting(job)["error"]["cause"], "STORAGE")
+        self.assertEqual(int(self.world.get(job)["attempt"]), 1, "another attempt began on the full disk")
+        self.world.ctl("stop", job)
+        ended = self.world.wait_state(job, "STOPPED")
+        # The attempt that was writing says what failed.
         said = [event["state_changed"]["error"]["message"] for event in harness.of_kind(self.world.events(job), "state_changed")
                 if "error" in event["state_changed"]]
         self.assertRegex(said[0], r"No space left on device; it needs [0-9.]+ [KMGT]iB in .*, [0-9.]+ [a-zA-Z]+ are free; free some space; the checkpoint of step [0-9]+ is intact")

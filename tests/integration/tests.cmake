@@ -3,13 +3,21 @@ add_executable(fake_worker ${CMAKE_CURRENT_LIST_DIR}/../fakes/fake_worker.cc ${C
 set_target_properties(fake_worker PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 target_include_directories(fake_worker PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(fake_worker PRIVATE trainerd_contract)
+# Shifts the system's clock of the programs that load it.
+add_library(shifted_clock MODULE ${CMAKE_CURRENT_LIST_DIR}/../fakes/shifted_clock.cc)
+set_target_properties(shifted_clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 # It starts the real shim with the fake worker.
 add_dependencies(server_runs_local_executor_test trainerd-shim fake_worker)
 
 # One ctest a Python file: standard library and the built programs.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
-foreach(name live_restore commands bad_surroundings job_end daemon_full_disk knobs exact_resume out_of_memory preview_digest preview_html token_cache real_full_disk fake_gpu stop_token)
+foreach(name live_restore commands bad_surroundings job_end daemon_full_disk knobs exact_resume out_of_memory preview_digest preview_html token_cache real_full_disk fake_gpu stop_token python_client system_clock)
   add_test(NAME integration_${name} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/${name}_test.py)
   set_tests_properties(integration_${name} PROPERTIES LABELS integration TIMEOUT 600
     ENVIRONMENT "TRAINERD_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TRAINERD_FAKE_WORKER=$<TARGET_FILE:fake_worker>;PYTHONDONTWRITEBYTECODE=1")
 endforeach()
+
+# Two minutes of the soak that tests/soak.sh runs for 30.
+add_test(NAME integration_soak COMMAND ${PROJECT_SOURCE_DIR}/tests/soak.sh --seconds 120 --seed 12)
+set_tests_properties(integration_soak PROPERTIES LABELS integration SKIP_RETURN_CODE 77 TIMEOUT 600
+  ENVIRONMENT "TRAINERD_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TRAINERD_FAKE_WORKER=$<TARGET_FILE:fake_worker>")

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/core/job_error.h"
@@ -42,7 +41,7 @@ absl::Status SaveCheckpoint(AttemptContext& context) {
   if (context.state.step == 0) return absl::OkStatus();
   if (context.last_checkpoint.has_value() && context.last_checkpoint->step() == context.state.step)
     return absl::OkStatus();
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = SteadyNow();
   Emit(context, v1::CheckpointEvent::STARTED, Announced(context), "");
   context.state.monitor = context.monitor->state();
   const CheckpointTarget target{
@@ -69,7 +68,7 @@ absl::Status SaveCheckpoint(AttemptContext& context) {
   v1::CheckpointEvent& body = *event.mutable_checkpoint();
   body.set_kind(v1::CheckpointEvent::PUBLISHED);
   *body.mutable_checkpoint() = *checkpoint;
-  *body.mutable_write_time() = ToProto(absl::Now() - begin);
+  *body.mutable_write_time() = ToProto(SteadyNow() - begin);
   context.events.Emit(std::move(event));
   context.last_checkpoint = *std::move(checkpoint);
   return absl::OkStatus();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "absl/strings/str_cat.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/optim/factory.h"
+#include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/directory.h"
 #include "proto/base/format.h"
@@ -17,7 +19,7 @@ void NoteDiskSpace(AttemptContext& context) {
   const absl::StatusOr<int64_t> free = FreeBytes(run_dir);
   // A resumed job has a part of its checkpoints already.
   if (!context.spec.resume_path().empty() || !free.ok()) return;
-  const int64_t model = EstimateModelBytes(*context.parameters);
+  const int64_t model = EstimateFolderBytes(*context.parameters, KeptModelFolder(run_dir));
   const int64_t checkpoint =
       model + EstimateOptimizerBytes(*context.parameters, *context.optimizer);
   const int64_t count = CheckpointsAtOnce(context.config, context.loader->total_steps());

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/checkpoint/folder_writer.h"
 #include "engine/checkpoint/optimizer_file.h"
@@ -50,7 +51,9 @@ absl::Status Fence(const AttemptContext& context) {
 absl::Status WriteFinal(const AttemptContext& context) {
   const std::string final_path = FinalFolder(context.spec.run_dir());
   if (IsDone(context, final_path)) return absl::OkStatus();
-  RETURN_IF_ERROR(CheckSpace(context.spec.run_dir(), EstimateModelBytes(*context.parameters)));
+  RETURN_IF_ERROR(CheckSpace(
+      context.spec.run_dir(),
+      EstimateFolderBytes(*context.parameters, KeptModelFolder(context.spec.run_dir()))));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<FolderWriter> writer,
       FolderWriter::Create(absl::StrCat(context.spec.run_dir(), "/",

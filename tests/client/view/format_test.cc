@@ -38,6 +38,20 @@ TEST(FormatTest, DescribesWaitReasonAndRequests) {
   EXPECT_EQ(DescribeState(job), "STOPPED");
 }
 
+TEST(FormatTest, SaysWhatIsMissingOnAFullDisk) {
+  v1::Job job;
+  job.set_state(v1::Job::QUEUED);
+  job.set_desired_state(v1::Job::DESIRED_RUN);
+  job.set_wait_reason(v1::Job::DISK);
+  EXPECT_EQ(DescribeState(job), "QUEUED (DISK)");
+  EXPECT_EQ(WaitsFor(job, absl::UnixEpoch()), "waits for space");
+  v1::Job::Condition* condition = job.add_conditions();
+  condition->set_type("DiskLow");
+  condition->set_active(true);
+  condition->set_message("12 MiB are missing");
+  EXPECT_EQ(WaitsFor(job, absl::UnixEpoch()), "waits for space: 12 MiB are missing");
+}
+
 TEST(FormatTest, ParsesSpansAndStates) {
   EXPECT_EQ(*ParseSpan("30s"), absl::Seconds(30));
   EXPECT_EQ(*ParseSpan("1h30m"), absl::Minutes(90));

@@ -203,6 +203,16 @@ TEST_P(CheckpointTest, ReportsNeededAndFreeSpace) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("are free"));
 }
 
+// The sizes of the files are those of the checkpoint that was written.
+TEST_P(CheckpointTest, EstimatesTheBytesOfItsFiles) {
+  const auto written = Write(7);
+  ASSERT_TRUE(written.ok()) << written.status();
+  const int64_t estimate = EstimateFolderBytes(*parameters_, folder_ / "model") +
+                           EstimateOptimizerBytes(*parameters_, *optimizer_);
+  EXPECT_GE(estimate, written->size_bytes());
+  EXPECT_LE(estimate, written->size_bytes() + (128 << 10)) << "a margin for small files";
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Dtypes, CheckpointTest,
     ::testing::Values(std::pair{"fp32", Precision::kFp32}, std::pair{"bf16", Precision::kFp32},

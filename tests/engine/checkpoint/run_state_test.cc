@@ -38,7 +38,13 @@ RunState Example() {
                    .active_alerts = {"plateau"},
                    .spike_reference = 2.25,
                    .start_losses = {3.5, 0.1 + 0.2},
-                   .best_validation = BestValidation{.loss = 0.1 + 0.7, .step = 300}};
+                   .best_validation = BestValidation{.loss = 0.1 + 0.7, .step = 300},
+                   .plateau = {.block_sum = 0.1 + 0.2,
+                               .block_count = 77,
+                               .block_before = 0.1 + 0.3,
+                               .level = 1.0 / 3,
+                               .deviation = 0.7 / 3},
+                   .cleared_steps = {{"plateau", 420}, {"loss_spike", 12}}};
   return state;
 }
 
@@ -68,6 +74,12 @@ TEST(RunStateTest, RestoresEachField) {
   ASSERT_TRUE(read->monitor.best_validation.has_value());
   EXPECT_EQ(read->monitor.best_validation->loss, 0.1 + 0.7);
   EXPECT_EQ(read->monitor.best_validation->step, 300);
+  EXPECT_EQ(read->monitor.plateau.block_sum, 0.1 + 0.2);
+  EXPECT_EQ(read->monitor.plateau.block_count, 77);
+  EXPECT_EQ(read->monitor.plateau.block_before, 0.1 + 0.3);
+  EXPECT_EQ(read->monitor.plateau.level, 1.0 / 3);
+  EXPECT_EQ(read->monitor.plateau.deviation, 0.7 / 3);
+  EXPECT_EQ(read->monitor.cleared_steps, state.monitor.cleared_steps);
 }
 
 TEST(RunStateTest, NamesMissingOrWrongField) {

@@ -10,7 +10,9 @@ namespace {
 class CommandTest : public ::testing::Test {
  protected:
   CommandTest() {
-    auto store = Store::Open({.path = dir_ / "trainerd.db", .clock = clock_.Function()});
+    auto store = Store::Open({.path = dir_ / "trainerd.db",
+                              .clock = clock_.Function(),
+                              .steady_clock = clock_.Function()});
     EXPECT_OK(store.status());
     store_ = *std::move(store);
     AddJob(*store_, "a", dir_ / "runs/a");

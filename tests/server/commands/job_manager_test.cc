@@ -29,7 +29,8 @@ class JobManagerTest : public ::testing::Test {
     store_.reset();
     auto store = Store::Open({.path = dir_ / "trainerd.db",
                               .listener = recorder_.Listener(),
-                              .clock = clock_.Function()});
+                              .clock = clock_.Function(),
+                              .steady_clock = clock_.Function()});
     ASSERT_OK(store.status());
     store_ = *std::move(store);
     jobs_ = std::make_unique<JobManager>(

@@ -21,7 +21,8 @@ class QueriesTest : public ::testing::Test {
   QueriesTest() {
     auto store = Store::Open({.path = dir_ / "trainerd.db",
                               .listener = recorder_.Listener(),
-                              .clock = clock_.Function()});
+                              .clock = clock_.Function(),
+                              .steady_clock = clock_.Function()});
     EXPECT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
   }

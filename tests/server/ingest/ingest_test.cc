@@ -12,7 +12,8 @@ class IngestTest : public ::testing::Test {
   IngestTest() {
     auto store = Store::Open({.path = dir_ / "trainerd.db",
                               .listener = recorder_.Listener(),
-                              .clock = clock_.Function()});
+                              .clock = clock_.Function(),
+                              .steady_clock = clock_.Function()});
     EXPECT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
     JobRecord record = AddJob(*store_, "a", dir_ / "a", "checkpoint: {every_steps: 10}");

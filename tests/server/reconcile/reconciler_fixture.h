@@ -58,7 +58,8 @@ class ReconcilerTest : public ::testing::Test {
   void Start() {
     auto store = Store::Open({.path = dir_ / "trainerd.db",
                               .listener = recorder_.Listener(),
-                              .clock = clock_.Function()});
+                              .clock = SystemClock(),
+                              .steady_clock = clock_.Function()});
     ASSERT_OK(store.status());
     store_ = *std::move(store);
     devices_ = std::make_unique<DeviceTable>();
@@ -68,12 +69,8 @@ class ReconcilerTest : public ::testing::Test {
     activity_ = std::make_unique<ActivityTable>();
     disk_ = std::make_unique<DiskWorker>();
     housekeeping_ = std::make_unique<Housekeeping>(
-        Housekeeping::Options{.runs_dir = dir_ / "runs",
-                              .clock = clock_.Function(),
-                              .free_bytes = [this](const std::string&) -> absl::StatusOr<int64_t> {
-                                if (free_bytes_ < 0) return absl::UnavailableError("not known");
-                                return free_bytes_;
-                              }},
+        Housekeeping::Options{
+            .runs_dir = dir_ / "runs", .clock = SystemClock(), .free_bytes = FreeBytesFunction()},
         *store_, *disk_);
     auto watcher = SpoolWatcher::Create();
     ASSERT_OK(watcher.status());
@@ -87,12 +84,13 @@ class ReconcilerTest : public ::testing::Test {
                             .boot_id = "this boot",
                             .is_executable = [this](const std::string& p) { return p != missing_; },
                             .query_devices = [this] { ++device_queries_; },
+                            .free_bytes = FreeBytesFunction(),
                             .run_call = run_call_},
         Reconciler::Parts{*store_, executor_, *ingester_, *activity_, *devices_, *disk_,
                           *housekeeping_});
     jobs_ = std::make_unique<JobManager>(
         JobManager::Options{.runs_dir = dir_ / "runs",
-                            .clock = clock_.Function(),
+                            .clock = SystemClock(),
                             .remove = [this](const std::string& id) { housekeeping_->Delete(id); }},
         *store_, *devices_);
     ASSERT_OK(reconciler_->Recover());
@@ -118,6 +116,16 @@ class ReconcilerTest : public ::testing::Test {
     auto response = jobs_->Submit(request, "t");
     EXPECT_TRUE(response.ok()) << response.status();
     return "jobs/" + id;
+  }
+  // The time that users see: it can be changed.
+  std::function<absl::Time()> SystemClock() {
+    return [this] { return clock_.Now() + system_clock_shift_.load(); };
+  }
+  std::function<absl::StatusOr<int64_t>(const std::string&)> FreeBytesFunction() {
+    return [this](const std::string&) -> absl::StatusOr<int64_t> {
+      if (free_bytes_ < 0) return absl::UnavailableError("not known");
+      return free_bytes_;
+    };
   }
   // Waits until the disk worker has run every task posted so far.
   void WaitForDisk() {
@@ -247,13 +255,14 @@ class ReconcilerTest : public ::testing::Test {
 
   TempDir dir_;
   FakeClock clock_;
+  std::atomic<absl::Duration> system_clock_shift_{absl::ZeroDuration()};
   EventRecorder recorder_;
   FakeExecutor executor_;
   // In place, so that a round sees what it requested.
   AttemptProbe::RunCall run_call_ = [](std::function<void()> call) { call(); };
   int device_queries_ = 0;
   std::string missing_;
-  int64_t free_bytes_ = -1;
+  std::atomic<int64_t> free_bytes_ = -1;
   std::unique_ptr<Store> store_;
   std::unique_ptr<DeviceTable> devices_;
   std::unique_ptr<ActivityTable> activity_;

@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "absl/strings/match.h"
+#include "gmock/gmock.h"
 #include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
 #include "tests/io_faults.h"
@@ -232,6 +233,123 @@ TEST_F(ReconcilerQueueTest, QueuesAJobForItsDeviceAgainOnceThatCanBeStored) {
   ASSERT_TRUE(Until("a", Job::STARTING));
   EXPECT_EQ(Get("b").wait_reason(), Job::RESOURCES);
   EXPECT_FALSE(Active("b", "Degraded"));
+}
+
+// A paused job whose last checkpoint has 100 bytes.
+class ReconcilerSpaceTest : public ReconcilerTest {
+ protected:
+  void PauseWithCheckpoint(const std::string& id) {
+    const std::string name = StartRunning(id, "retry: {max_failures_without_progress: 1}");
+    Spool(id, {Step(1), Step(2)});
+    Checkpoint(id, 2);
+    Rounds(2);
+    Command(jobs_->Pause(Pause(id), "t"));
+    executor_.WorkerEnds(name, v1::Attempt::PAUSED_OK, 2);
+    ASSERT_TRUE(Until(id, Job::PAUSED));
+  }
+};
+
+TEST_F(ReconcilerSpaceTest, WaitsForSpaceWithoutUseOfTheBudget) {
+  PauseWithCheckpoint("a");
+  free_bytes_ = 119;
+  Command(jobs_->Resume(Resume("a"), "t"));
+  Rounds(300);
+  EXPECT_EQ(Get("a").state(), Job::QUEUED);
+  EXPECT_EQ(Get("a").wait_reason(), Job::DISK);
+  EXPECT_EQ(executor_.launches.size(), 1u);
+  EXPECT_EQ(Load(*store_, "a").ledger.failures_without_progress(), 0);
+  EXPECT_THAT(Reason(), ::testing::HasSubstr("needs 120 B in"));
+  EXPECT_THAT(Reason(), ::testing::HasSubstr("119 B are free"));
+  EXPECT_EQ(Message("a", "DiskLow"), Reason());
+  const size_t events = recorder_.Events().size();
+  Rounds(100);
+  EXPECT_EQ(recorder_.Events().size(), events) << "a wait is reported once";
+  free_bytes_ = 120;
+  clock_.Advance(absl::Seconds(10));
+  EXPECT_TRUE(Until("a", Job::STARTING));
+}
+
+TEST_F(ReconcilerSpaceTest, IsCheckedEveryTenSeconds) {
+  PauseWithCheckpoint("a");
+  free_bytes_ = 0;
+  Command(jobs_->Resume(Resume("a"), "t"));
+  Rounds(60);
+  free_bytes_ = 1000;
+  EXPECT_TRUE(Until("a", Job::STARTING, /*rounds=*/55)) << "11 s";
+}
+
+TEST_F(ReconcilerSpaceTest, LetsAJobWithoutACheckpointPass) {
+  PauseWithCheckpoint("a");
+  free_bytes_ = 0;
+  Command(jobs_->Resume(Resume("a"), "t"));
+  Rounds(10);
+  Submit("b");
+  EXPECT_TRUE(Until("b", Job::STARTING));
+  EXPECT_EQ(Get("a").wait_reason(), Job::DISK);
+}
+
+TEST_F(ReconcilerSpaceTest, TakesCommandsWhileItWaits) {
+  PauseWithCheckpoint("a");
+  free_bytes_ = 0;
+  Command(jobs_->Resume(Resume("a"), "t"));
+  Rounds(10);
+  Command(jobs_->Pause(Pause("a"), "t"));
+  EXPECT_EQ(Get("a").wait_reason(), Job::HELD);
+  free_bytes_ = 1000;
+  Rounds(100);
+  EXPECT_EQ(Get("a").wait_reason(), Job::HELD);
+  free_bytes_ = 0;
+  Command(jobs_->Resume(Resume("a"), "t"));
+  Rounds(10);
+  EXPECT_EQ(Get("a").wait_reason(), Job::DISK);
+  Crash();
+  Start();
+  Command(jobs_->Stop(Stop("a"), "t"));
+  EXPECT_TRUE(Until("a", Job::STOPPED));
+}
+
+TEST_F(ReconcilerSpaceTest, RetryWaitsForSpaceToo) {
+  const std::string name = StartRunning("a");
+  Spool("a", {Step(1), Step(2)});
+  Checkpoint("a", 2);
+  Rounds(2);
+  free_bytes_ = 50;
+  executor_.WorkerCrashes(name);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  const int failures = Load(*store_, "a").ledger.failures_without_progress();
+  clock_.Advance(absl::Minutes(6));
+  Rounds(100);
+  EXPECT_EQ(Get("a").wait_reason(), Job::DISK);
+  EXPECT_EQ(Load(*store_, "a").ledger.failures_without_progress(), failures);
+  free_bytes_ = 5000;
+  clock_.Advance(absl::Seconds(10));
+  EXPECT_TRUE(Until("a", Job::STARTING));
+}
+
+TEST_F(ReconcilerQueueTest, EtagChangesWithTheDesiredStateOnly) {
+  const std::string name = Submit("a");
+  const std::string first = Get("a").etag();
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  Spool("a", {"stage {stage: 'Train'}", Step(1), Step(2)});
+  ASSERT_TRUE(Until("a", Job::RUNNING));
+  Checkpoint("a", 2);
+  Rounds(5);
+  EXPECT_EQ(Get("a").etag(), first);
+  v1::PauseRequest pause = Pause("a");
+  pause.set_etag(first);
+  ASSERT_OK(jobs_->Pause(pause, "t").status());
+  const std::string second = Get("a").etag();
+  EXPECT_NE(second, first);
+  executor_.WorkerEnds(name, v1::Attempt::PAUSED_OK, 2);
+  ASSERT_TRUE(Until("a", Job::PAUSED));
+  EXPECT_EQ(Get("a").etag(), second);
+  v1::ResumeRequest resume = Resume("a");
+  resume.set_etag(first);
+  EXPECT_TRUE(absl::IsAborted(jobs_->Resume(resume, "t").status()));
+  resume.set_etag(second);
+  ASSERT_OK(jobs_->Resume(resume, "t").status());
+  EXPECT_NE(Get("a").etag(), second);
+  EXPECT_NE(Get("a").etag(), first);
 }
 
 }  // namespace

@@ -30,7 +30,7 @@ const std::vector<Job::DesiredState> kDesired = {Job::DESIRED_RUN, Job::DESIRED_
                                                  Job::DESIRED_FORCE};
 const std::vector<Job::WaitReason> kWaits = {
     Job::WAIT_REASON_UNSPECIFIED, Job::RESOURCES, Job::BACKOFF, Job::HELD, Job::PREEMPTED,
-    Job::EXECUTOR_UNREACHABLE};
+    Job::EXECUTOR_UNREACHABLE,    Job::DISK};
 
 // What a cell of the table says. "same" = as it was.
 struct Cell {
