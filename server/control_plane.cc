@@ -66,9 +66,12 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher,
   // The ingester reads nothing, and so pokes nobody, before the reconciler adds attempts to it.
   auto poke = [this](const std::string& job) { reconciler_->Poke(job); };
   device_watcher_ = std::make_unique<DeviceWatcher>(
-      DeviceWatcher::Options{
-          .query = [this] { return QueryDevices(config_.worker_path(), kDeviceTimeout); },
-          .on_answer = [this] { reconciler_->Poke(""); }},
+      DeviceWatcher::Options{.query =
+                                 [this] {
+                                   return QueryDevices(config_.worker_path(), kDeviceTimeout,
+                                                       [this] { return stopping_.load(); });
+                                 },
+                             .on_answer = [this] { reconciler_->Poke(""); }},
       devices_);
   ingester_ = std::make_unique<Ingester>(*store_, std::move(watcher), activity_,
                                          Ingester::Hooks{.poke = poke});
@@ -89,8 +92,8 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher,
   jobs_ = std::make_unique<JobManager>(
       JobManager::Options{
           .runs_dir = runs_dir_,
-          .inspect_path = config_.inspect_path(),
-          .validate_timeout = FromProto(config_.validate_timeout()),
+          .inspections = {.program = config_.inspect_path(),
+                          .timeout = FromProto(config_.validate_timeout())},
           .max_queued_jobs = config_.max_queued_jobs(),
           .poke = poke,
           .remove = [this](const std::string& job_id) { housekeeping_->Delete(job_id); }},
@@ -106,7 +109,9 @@ absl::Status ControlPlane::Start() {
 void ControlPlane::StartJobs() { device_watcher_->Start(); }
 
 void ControlPlane::Stop() {
-  // Null if the database could not be opened.
+  stopping_ = true;
+  // These are null if the database could not be opened.
+  if (jobs_ != nullptr) jobs_->Drain();
   if (device_watcher_ != nullptr) device_watcher_->Stop();
   // The reconciler uses the ingester, and the ingester pokes the reconciler: both threads end
   // before either object is destroyed.

@@ -4,6 +4,7 @@
 // workers report, and the fan-out sends the committed events to the watchers.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -42,8 +43,9 @@ class ControlPlane {
   // Begins to watch the devices of this machine. No job starts before the first answer. Call it
   // once the daemon serves, so that a daemon that cannot serve starts no job.
   void StartJobs();
-  // Ends the threads that act by themselves: the reconciler, the ingester and the disk worker.
-  // Running attempts continue under their shims. Commands and watchers still work until the
+  // Kills the children of SubmitJob(validate_only) and of the query of the devices, and ends the
+  // threads that act by themselves: the reconciler, the ingester and the disk worker. Running
+  // attempts continue under their shims. Other commands and watchers still work until the
   // destructor. Idempotent.
   void Stop();
 
@@ -59,6 +61,7 @@ class ControlPlane {
 
   const v1::ServerConfig config_;
   const std::string runs_dir_;
+  std::atomic<bool> stopping_{false};
 
   // Destroyed in reverse order, so each part outlives the parts that use it. Exception: the
   // ingester pokes the reconciler, which is destroyed first. Stop ends the ingester's thread

@@ -12,10 +12,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
@@ -32,7 +35,7 @@ namespace {
 struct Flags {
   std::string config;
   std::string state_dir;
-  std::string listen;
+  std::vector<std::string> listen;
 };
 
 std::string Environment(const char* name) {
@@ -52,6 +55,15 @@ std::string Absolute(const std::string& path) {
   return error ? path : absolute.lexically_normal().string();
 }
 
+// Makes the PATH of unix:PATH absolute against `folder`, as the other paths are.
+void MakeListenAbsolute(const std::filesystem::path& folder, v1::ServerConfig* config) {
+  for (std::string& listen : *config->mutable_listen()) {
+    const absl::string_view path = absl::StripPrefix(listen, "unix:");
+    if (path.size() == listen.size() || path.empty()) continue;
+    listen = absl::StrCat("unix:", (folder / std::string(path)).lexically_normal().string());
+  }
+}
+
 absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
   v1::ServerConfig config;
   std::vector<ConfigViolation> violations;
@@ -59,7 +71,10 @@ absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
     ASSIGN_OR_RETURN(const std::string yaml, ReadFile(flags.config));
     YamlResult result = YamlToMessage(yaml, &config);
     violations = result.violations;
-    MakePathsAbsolute(std::filesystem::path(Absolute(flags.config)).parent_path(), &config);
+    const std::filesystem::path folder =
+        std::filesystem::path(Absolute(flags.config)).parent_path();
+    MakePathsAbsolute(folder, &config);
+    MakeListenAbsolute(folder, &config);
     v1::ServerConfig resolved = ResolveServerConfig(config, &violations);
     AttachLines(result.lines, &violations);
     RETURN_IF_ERROR(ViolationsToStatus(violations, flags.config));
@@ -72,7 +87,10 @@ absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
   if (config.state_dir().empty())
     config.set_state_dir(DefaultStateDir(Environment("XDG_STATE_HOME"), Environment("HOME")));
   config.set_state_dir(Absolute(config.state_dir()));
-  if (!flags.listen.empty()) config.set_listen(flags.listen);
+  if (!flags.listen.empty()) {
+    config.mutable_listen()->Assign(flags.listen.begin(), flags.listen.end());
+    MakeListenAbsolute(Absolute("."), &config);
+  }
   const std::string folder = ProgramFolder();
   if (config.worker_path().empty()) config.set_worker_path(folder + "/trainerd-worker");
   if (config.shim_path().empty()) config.set_shim_path(folder + "/trainerd-shim");
@@ -150,14 +168,16 @@ int Run(const Flags& flags) {
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start({.config = *config, .version = TRAINERD_VERSION, .output_umask = user_umask});
   if (!server.ok()) return Fail(server.status());
-  spdlog::info("serving address={} state_dir={} pid={}", (*server)->address(), config->state_dir(),
-               ::getpid());
+  spdlog::info("serving address={} state_dir={} pid={}", absl::StrJoin((*server)->addresses(), ","),
+               config->state_dir(), ::getpid());
   int signal = 0;
   sigwait(&ending, &signal);
   spdlog::info("signal={} draining; running attempts continue under their shims", signal);
   server->reset();
   spdlog::info("stopped");
-  return 0;
+  spdlog::shutdown();
+  // Threads of the gRPC library still run: no static object is destroyed under them.
+  ::_exit(0);
 }
 
 }  // namespace
@@ -172,9 +192,10 @@ int main(int argc, char** argv) {
   app.add_option("--state-dir", flags.state_dir,
                  "State directory of this daemon (default: $XDG_STATE_HOME/trainerd or "
                  "~/.local/state/trainerd)");
-  app.add_option(
-      "--listen", flags.listen,
-      "unix (a socket in the state directory, the default), 127.0.0.1:PORT or [::1]:PORT");
+  app.add_option("--listen", flags.listen,
+                 "unix (a socket in the state directory, the default), unix:PATH, 127.0.0.1:PORT "
+                 "or [::1]:PORT; may be given several times")
+      ->allow_extra_args(false);
   app.set_version_flag("--version", "trainerd " TRAINERD_VERSION);
   CLI11_PARSE(app, argc, argv);
   return trainerd::server::Run(flags);

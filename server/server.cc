@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.h"
 
+#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <sys/resource.h>
 
+#include <algorithm>
+#include <thread>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "google/protobuf/stubs/logging.h"
 #include "proto/base/status_macros.h"
-#include "proto/base/time.h"
-#include "proto/contract/run_dir/process_id.h"
-#include "server/runs/devices.h"
+#include "server/api/request_check.h"
 #include "server/runs/local_executor.h"
-#include "server/store/event_rows.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::server {
@@ -22,13 +24,44 @@ namespace {
 
 // How long to wait for a predecessor that is draining.
 constexpr absl::Duration kPredecessorPatience = absl::Seconds(30);
-// How long calls may still run when the daemon drains.
+// How long calls may still run when the daemon drains. Then they are cancelled.
 constexpr absl::Duration kDrainGrace = absl::Seconds(2);
-constexpr int kMaxMessageBytes = 16 << 20;
+// A cancelled call whose client does not read ends with its connection, which is then dropped.
+constexpr absl::Duration kCancelGrace = absl::Milliseconds(500);
+constexpr absl::Duration kDropEvery = absl::Milliseconds(100);
+// A connection that sends no HTTP/2 settings for this long is closed.
+constexpr absl::Duration kHandshakeTime = absl::Seconds(10);
+// A larger request is refused before it is parsed.
+constexpr int kMaxMessageBytes = 4 << 20;
+
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(absl::ToInt64Milliseconds(duration));
+}
+
+int64_t MaxDescriptors() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  return static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, INT32_MAX));
+}
+
+void SetKeepalive(const Keepalive& keepalive, grpc::ServerBuilder* builder) {
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(keepalive.send_every));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(keepalive.answer_within));
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                              Milliseconds(keepalive.accept_every));
+}
 
 // gRPC reports problems of its own on stderr. What a user must know is a status of ours.
 void LogLibraryLine(gpr_log_func_args* args) {
   spdlog::debug("grpc {}:{} {}", args->file, args->line, args->message);
+}
+
+// The text of a client that is not UTF-8: the client gets an error.
+void LogProtobufLine(google::protobuf::LogLevel, const char* file, int line,
+                     const std::string& message) {
+  spdlog::debug("protobuf {}:{} {}", file, line, message);
 }
 
 }  // namespace
@@ -40,7 +73,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   std::unique_ptr<Server> server(new Server(std::move(options)));
   const v1::ServerConfig& config = server->options_.config;
   ASSIGN_OR_RETURN(server->state_dir_, StateDir::Lock(config.state_dir(), kPredecessorPatience));
-  ASSIGN_OR_RETURN(server->address_, ParseListen(config.listen(), *server->state_dir_));
+  std::vector<ListenAddress> addresses;
+  for (const std::string& listen : config.listen()) {
+    ASSIGN_OR_RETURN(addresses.emplace_back(), ParseListen(listen, *server->state_dir_));
+  }
+  ASSIGN_OR_RETURN(server->acceptor_, Acceptor::Open(addresses, LimitsOf(MaxDescriptors())));
   ASSIGN_OR_RETURN(server->control_,
                    ControlPlane::Open(config, std::make_unique<LocalExecutor>(config.shim_path()),
                                       server->options_.output_umask));
@@ -50,6 +87,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
       Services::Parts{control.jobs(), control.store(), control.fan_out(), control.devices()},
       Services::Info{.version = server->options_.version,
                      .state_dir = server->state_dir_->path(),
+                     .addresses = server->acceptor_->Addresses(),
                      .start_time = start_time,
                      .max_watchers = config.max_watchers()});
   RETURN_IF_ERROR(server->Serve());
@@ -59,43 +97,64 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
 
 absl::Status Server::Serve() {
   std::string token;
-  if (!address_.is_unix) {
+  if (acceptor_->ServesTcp()) {
     ASSIGN_OR_RETURN(token, LoadOrMakeToken(state_dir_->path()));
   }
+  // Never undone: when its last user ends, the library waits up to 10 s for the poller of a write
+  // that did not finish.
+  grpc_init();
   gpr_set_log_function(LogLibraryLine);
+  google::protobuf::SetLogHandler(LogProtobufLine);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort(address_.grpc_address, MakeCredentials(address_, token), &port);
-  // Without this a second daemon could share the port silently.
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  acceptor_->Register(&builder, token);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(kHandshakeTime));
+  SetKeepalive(options_.keepalive, &builder);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> checks;
+  checks.push_back(MakeRequestCheck());
+  builder.experimental().SetInterceptorCreators(std::move(checks));
   services_->Register(&builder);
   grpc_ = builder.BuildAndStart();
-  if (grpc_ == nullptr) {
-    return absl::UnavailableError(
-        absl::StrCat("cannot listen at ", address_.display,
-                     "; is the port taken by another program? Use another port with --listen"));
-  }
-  if (!address_.is_unix) {
-    const size_t colon = address_.display.rfind(':');
-    address_.display = absl::StrCat(address_.display.substr(0, colon), ":", port);
-  }
-  grpc_->GetHealthCheckService()->SetServingStatus(true);
+  if (grpc_ == nullptr) return absl::InternalError("cannot start the gRPC server");
+  SetServing(true);
+  acceptor_->Start();
   return absl::OkStatus();
+}
+
+void Server::SetServing(bool serving) {
+  grpc::HealthCheckServiceInterface* health = grpc_->GetHealthCheckService();
+  // The server as a whole, which is the service "".
+  health->SetServingStatus(serving);
+  for (const std::string& service : Services::Names()) health->SetServingStatus(service, serving);
+}
+
+void Server::ShutDownGrpc() {
+  absl::Notification ended;
+  std::thread dropper([&] {
+    absl::Duration wait = kDrainGrace + kCancelGrace;
+    while (!ended.WaitForNotificationWithTimeout(wait)) {
+      acceptor_->DropConnections();
+      wait = kDropEvery;
+    }
+  });
+  grpc_->Shutdown(absl::ToChronoTime(absl::Now() + kDrainGrace));
+  ended.Notify();
+  dropper.join();
 }
 
 Server::~Server() {
   if (state_dir_ != nullptr) state_dir_->AnnounceShutdown();
+  if (acceptor_ != nullptr) acceptor_->Drain();
   if (control_ != nullptr) control_->Stop();
   if (grpc_ == nullptr) return;
-  grpc_->GetHealthCheckService()->SetServingStatus(false);
+  SetServing(false);
   // Streams first: a client that does not read would use up the whole grace.
   services_->Drain();
-  grpc_->Shutdown(absl::ToChronoTime(absl::Now() + kDrainGrace));
+  ShutDownGrpc();
 }
 
 }  // namespace trainerd::server

@@ -1,21 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon: state directory, control plane and gRPC. Start order: lock, database, open attempts,
-// gRPC, then SERVING.
+// The daemon: state directory, control plane and gRPC. Start order: lock, sockets, database, open
+// attempts, gRPC, then SERVING. The sockets are removed last, before the lock is released.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/api/listen.h"
+#include "absl/time/time.h"
+#include "server/api/acceptor.h"
 #include "server/api/services.h"
 #include "server/control_plane.h"
 #include "server/store/state_dir.h"
 #include "trainerd/v1/server_config.pb.h"
 
 namespace trainerd::server {
+
+// HTTP/2 pings, which keep a quiet connection open in NATs and proxies.
+struct Keepalive {
+  // The server sends a ping after this time without data, with and without open calls.
+  absl::Duration send_every = absl::Seconds(30);
+  // A connection without an answer for this long is closed.
+  absl::Duration answer_within = absl::Seconds(20);
+  // Clients may send a ping this often, with and without open calls. A second less than the
+  // documented 10 s, because their timers are not exact.
+  absl::Duration accept_every = absl::Seconds(9);
+};
 
 class Server {
  public:
@@ -25,27 +38,30 @@ class Server {
     std::string version;
     // The umask of the user who started the daemon: that of output.path.
     std::optional<uint32_t> output_umask = std::nullopt;
+    Keepalive keepalive = {};
   };
   // Starts everything; the health service reports SERVING when this returns. Errors:
-  // FailedPrecondition (another daemon, a newer database), PermissionDenied, ResourceExhausted,
-  // InvalidArgument (listen), Unavailable (the port is in use).
+  // FailedPrecondition (another daemon, another owner, a newer database), PermissionDenied,
+  // ResourceExhausted, InvalidArgument (listen), Unavailable (an address is in use).
   static absl::StatusOr<std::unique_ptr<Server>> Start(Options options);
-  // Drains: starts no more attempts and ends the streams. Running attempts continue under their
-  // shims.
+  // Drains within 5 s, whatever clients do: starts no more attempts, ends all calls and
+  // connections. Running attempts continue under their shims.
   ~Server();
 
-  // As trainctl's --address accepts it.
-  const std::string& address() const { return address_.display; }
+  // As trainctl's --address accepts them.
+  std::vector<std::string> addresses() const { return acceptor_->Addresses(); }
 
  private:
   explicit Server(Options options);
   absl::Status Serve();
+  void SetServing(bool serving);
+  void ShutDownGrpc();
 
   const Options options_;
-  ListenAddress address_;
 
   // Destroyed in reverse order, so each part outlives the parts that use it.
   std::unique_ptr<StateDir> state_dir_;
+  std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<ControlPlane> control_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<grpc::Server> grpc_;

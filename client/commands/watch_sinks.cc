@@ -25,6 +25,9 @@ constexpr absl::Duration kIdleDrawInterval = absl::Seconds(1);
 // The view does not wait longer for the earlier curve.
 constexpr absl::Duration kHistoryTime = absl::Milliseconds(1500);
 
+constexpr char kCursorExpired[] =
+    "trainctl: the daemon deleted events that were not read yet; continuing from a new snapshot";
+
 bool IsFailure(const v1::Event& event) {
   return event.has_state_changed() && event.state_changed().to_state() == v1::Job::FAILED;
 }
@@ -51,11 +54,7 @@ class PlainSink : public JobWatchSink {
 
   void OnConnectionLost(const absl::Status& why) override { ReportConnectionLost(why, context_); }
   void OnConnectionBack() override { ReportReconnected(context_); }
-  void OnCursorExpired() override {
-    context_.err() << "trainctl: the daemon deleted events that were not read yet; continuing with "
-                      "new events"
-                   << std::endl;
-  }
+  void OnCursorExpired() override { context_.err() << kCursorExpired << std::endl; }
   bool OnTick() override { return !interrupt_.requested(); }
   bool printed_failure() const override { return printed_failure_; }
 
@@ -109,9 +108,8 @@ class LiveSink : public JobWatchSink {
     changed_ = true;
   }
   void OnCursorExpired() override {
-    context_.out()
-        << frame_.Erase(context_.env.terminal_size().columns)
-        << "the daemon deleted events that were not read yet; continuing from a new snapshot\r\n";
+    context_.out() << frame_.Erase(context_.env.terminal_size().columns) << std::flush;
+    context_.err() << kCursorExpired << "\r" << std::endl;
     changed_ = true;
   }
 

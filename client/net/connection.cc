@@ -24,6 +24,8 @@ namespace {
 constexpr absl::Duration kCallDeadline = absl::Seconds(60);
 // The daemon's deadline for reading the data (ServerConfig.validate_timeout) is at most 1 h.
 constexpr absl::Duration kValidateDeadline = absl::Hours(1);
+// How long to wait for other inspections to end.
+constexpr absl::Duration kInspectionPatience = absl::Minutes(2);
 constexpr absl::Duration kRepeatFor = absl::Seconds(5);
 constexpr absl::Duration kRepeatPause = absl::Milliseconds(100);
 constexpr int kMaxMessageBytes = 256 << 20;
@@ -265,9 +267,14 @@ absl::Status Connection::CallUnary(const google::protobuf::Message& request,
 
 absl::StatusOr<v1::SubmitJobResponse> Connection::SubmitJob(const v1::SubmitJobRequest& request) {
   v1::SubmitJobResponse response;
-  RETURN_IF_ERROR(CallRepeatedly(
-      request, request.validate_only() ? kValidateDeadline : kCallDeadline, &response));
-  return response;
+  const absl::Time give_up = absl::Now() + kInspectionPatience;
+  while (true) {
+    const absl::Status status = CallRepeatedly(
+        request, request.validate_only() ? kValidateDeadline : kCallDeadline, &response);
+    if (status.ok()) return response;
+    if (Reason(status) != "INSPECTIONS" || absl::Now() > give_up) return status;
+    absl::SleepFor(RetryDelay(status).value_or(kRepeatPause));
+  }
 }
 
 absl::StatusOr<v1::Job> Connection::GetJob(const std::string& name) {

@@ -53,6 +53,7 @@ class Connection {
     if (absl::Status status = CallUnary(request, &response); !status.ok()) return status;
     return response;
   }
+  // Waits up to 2 min while the daemon runs as many inspections as it may.
   absl::StatusOr<v1::SubmitJobResponse> SubmitJob(const v1::SubmitJobRequest& request);
   absl::StatusOr<v1::Job> GetJob(const std::string& name);
 

@@ -33,7 +33,7 @@ class Watcher {
           return End(WatchEnd::Kind::kLeft);
         continue;
       }
-      if (status.code() == absl::StatusCode::kOutOfRange && received_ && !cursor_.empty()) {
+      if (Reason(status) == "CURSOR_EXPIRED" && !cursor_.empty()) {
         cursor_.clear();
         sink_->OnCursorExpired();
         continue;

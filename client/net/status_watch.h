@@ -57,8 +57,7 @@ struct WatchEnd {
 };
 
 // Returns when the job has ended (until_terminal), the sink stops, or the daemon refuses. Retries a
-// lost connection without limit. Replaces an expired cursor by a new snapshot, except the cursor of
-// `options.after`.
+// lost connection without limit. Replaces an expired cursor by a new snapshot.
 WatchEnd Watch(Connection& connection, const WatchOptions& options, WatchSink* sink);
 
 }  // namespace trainerd::client

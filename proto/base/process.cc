@@ -2,10 +2,11 @@
 #include "proto/base/process.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,37 +29,83 @@ namespace {
 
 // Between two checks whether a child that closed its output has exited.
 constexpr absl::Duration kExitPoll = absl::Milliseconds(2);
+constexpr absl::Duration kCancelPoll = absl::Milliseconds(100);
 
-// What posix_spawn does in the child.
-class SpawnActions {
- public:
-  SpawnActions() {
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-  }
-  ~SpawnActions() {
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-  }
-  SpawnActions(const SpawnActions&) = delete;
-  SpawnActions& operator=(const SpawnActions&) = delete;
-
-  void ResetSignals(ProcessGroup group) {
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
-    if (group == ProcessGroup::kOwn) flags |= POSIX_SPAWN_SETPGROUP;
-    if (group == ProcessGroup::kOwnSession) flags |= POSIX_SPAWN_SETSID;
-    posix_spawnattr_setflags(&attributes, static_cast<short>(flags));
-  }
-
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
+// All that a child needs to become its program.
+struct ChildPlan {
+  const SpawnOptions& options;
+  char* const* argv;
+  // sources[N] becomes descriptor N; -1 = /dev/null. Above the child's numbers, so that no dup2
+  // overwrites the source of a later one.
+  const std::vector<int>& sources;
+  pid_t caller;
+  // Receives the errno of what failed. Closed by execve.
+  int error_fd;
 };
+
+// 0, or the errno of what failed.
+int SetDescriptors(const ChildPlan& plan) {
+  const int count = static_cast<int>(plan.sources.size());
+  for (int number = 0; number < count; ++number) {
+    const int source = plan.sources[static_cast<size_t>(number)];
+    if (source >= 0) {
+      if (dup2(source, number) < 0) return errno;
+      continue;
+    }
+    const int null = open("/dev/null", O_RDWR);
+    if (null < 0) return errno;
+    if (null != number) {
+      if (dup2(null, number) < 0) return errno;
+      close(null);
+    }
+  }
+  if (close_range(static_cast<unsigned>(count), ~0U, CLOSE_RANGE_CLOEXEC) == 0) return 0;
+  // Linux before 5.11.
+  const long limit = sysconf(_SC_OPEN_MAX);
+  for (int fd = count; fd < limit; ++fd) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  return 0;
+}
+
+// 0, or the errno of what failed.
+int SetUpChild(const ChildPlan& plan) {
+  const SpawnOptions& options = plan.options;
+  if (options.group == ProcessGroup::kOwn && setpgid(0, 0) != 0) return errno;
+  if (options.group == ProcessGroup::kOwnSession && setsid() < 0) return errno;
+  if (options.ends_with_caller) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return errno;
+    // It may have ended before the call above.
+    if (getppid() != plan.caller) return ECHILD;
+  }
+  if (const int error = SetDescriptors(plan); error != 0) return error;
+  const std::string& folder = options.working_directory;
+  if (!folder.empty() && chdir(folder.c_str()) != 0) return errno;
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  // Fails for SIGKILL and SIGSTOP, which always have their default.
+  for (int number = 1; number < NSIG; ++number) sigaction(number, &action, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  return 0;
+}
+
+// Shares the caller's memory until execve: makes system calls only.
+[[noreturn]] void RunChild(const ChildPlan& plan) {
+  int error = SetUpChild(plan);
+  if (error == 0) {
+    execve(plan.argv[0], plan.argv, environ);
+    error = errno;
+  }
+  (void)!write(plan.error_fd, &error, sizeof(error));
+  _exit(127);
+}
+
+// vfork copies no page tables: a child costs the same however large the caller is.
+pid_t StartChild(const ChildPlan& plan) {
+  const pid_t pid = vfork();
+  if (pid == 0) RunChild(plan);
+  return pid;
+}
 
 absl::StatusOr<Fd> MemoryFile(const std::string& contents) {
   Fd fd(memfd_create("input", MFD_CLOEXEC));
@@ -83,15 +130,21 @@ absl::Status TimedOut(const RunOptions& options) {
                                                   " and was killed"));
 }
 
+absl::Status CheckTime(const RunOptions& options, absl::Time deadline) {
+  if (options.is_cancelled != nullptr && options.is_cancelled())
+    return absl::CancelledError(absl::StrCat(options.argv[0], " was cancelled"));
+  return SteadyNow() >= deadline ? TimedOut(options) : absl::OkStatus();
+}
+
 // Reads both pipes to their ends.
 absl::Status Collect(const RunOptions& options, absl::Time deadline, int out_fd, int err_fd,
                      ProcessResult* result) {
   bool out_open = true, err_open = true;
   while (out_open || err_open) {
-    const absl::Duration left = deadline - SteadyNow();
-    if (left <= absl::ZeroDuration()) return TimedOut(options);
-    const int wait_ms = static_cast<int>(absl::ToInt64Milliseconds(
-        absl::Ceil(std::min(left, absl::Hours(1)), absl::Milliseconds(1))));
+    RETURN_IF_ERROR(CheckTime(options, deadline));
+    const absl::Duration most = options.is_cancelled != nullptr ? kCancelPoll : absl::Hours(1);
+    const int wait_ms = static_cast<int>(absl::ToInt64Milliseconds(absl::Ceil(
+        std::clamp(deadline - SteadyNow(), absl::ZeroDuration(), most), absl::Milliseconds(1))));
     pollfd fds[] = {{out_open ? out_fd : -1, POLLIN, 0}, {err_open ? err_fd : -1, POLLIN, 0}};
     if (poll(fds, 2, wait_ms) < 0) continue;
     if (fds[0].revents != 0) out_open = ReadSome(out_fd, &result->out);
@@ -113,7 +166,7 @@ absl::Status WaitUntil(const RunOptions& options, absl::Time deadline, pid_t pid
     const pid_t reaped = waitpid(pid, wait_status, WNOHANG);
     if (reaped == pid) return absl::OkStatus();
     if (reaped < 0 && errno != EINTR) return ErrnoStatus(errno, "wait for " + options.argv[0]);
-    if (SteadyNow() >= deadline) return TimedOut(options);
+    RETURN_IF_ERROR(CheckTime(options, deadline));
     absl::SleepFor(kExitPoll);
   }
 }
@@ -131,33 +184,41 @@ absl::StatusOr<Pipe> Pipe::Open() {
 absl::StatusOr<pid_t> SpawnProcess(const SpawnOptions& options) {
   TRAINERD_CHECK(!options.argv.empty() && options.fds.size() >= 3);
   const int count = static_cast<int>(options.fds.size());
-  SpawnActions spawn;
-  spawn.ResetSignals(options.group);
-  // Above the child's numbers, so that no dup2 overwrites the source of a later one.
-  std::vector<Fd> sources;
-  for (int number = 0; number < count; ++number) {
-    if (options.fds[number] < 0) {
-      posix_spawn_file_actions_addopen(&spawn.actions, number, "/dev/null", O_RDWR, 0);
-      continue;
+  std::vector<Fd> owned;
+  std::vector<int> sources;
+  for (const int fd : options.fds) {
+    if (fd >= 0) {
+      owned.emplace_back(fcntl(fd, F_DUPFD_CLOEXEC, count));
+      if (!owned.back().is_open()) return ErrnoStatus(errno, "duplicate a descriptor");
     }
-    sources.emplace_back(fcntl(options.fds[number], F_DUPFD_CLOEXEC, count));
-    if (!sources.back().is_open()) return ErrnoStatus(errno, "duplicate a descriptor");
-    posix_spawn_file_actions_adddup2(&spawn.actions, sources.back().get(), number);
-  }
-  posix_spawn_file_actions_addclosefrom_np(&spawn.actions, count);
-  if (!options.working_directory.empty()) {
-    posix_spawn_file_actions_addchdir_np(&spawn.actions, options.working_directory.c_str());
+    sources.push_back(fd >= 0 ? owned.back().get() : -1);
   }
   std::vector<char*> argv;
   for (const std::string& argument : options.argv) {
     argv.push_back(const_cast<char*>(argument.c_str()));
   }
   argv.push_back(nullptr);
-  pid_t pid = 0;
-  const int error =
-      posix_spawn(&pid, argv[0], &spawn.actions, &spawn.attributes, argv.data(), environ);
-  if (error != 0) return ErrnoStatus(error, "cannot start " + options.argv[0]);
-  return pid;
+  ASSIGN_OR_RETURN(Pipe errors, Pipe::Open());
+  const Fd error_fd(fcntl(errors.write_end.get(), F_DUPFD_CLOEXEC, count));
+  if (!error_fd.is_open()) return ErrnoStatus(errno, "duplicate a descriptor");
+  // A handler of the caller must not run in the child, which shares its memory.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t pid = StartChild({.options = options,
+                                .argv = argv.data(),
+                                .sources = sources,
+                                .caller = getpid(),
+                                .error_fd = error_fd.get()});
+  const int fork_error = errno;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0) return ErrnoStatus(fork_error, "cannot start " + options.argv[0]);
+  // The child has called execve or failed: either way nothing more is written.
+  int error = 0;
+  if (read(errors.read_end.get(), &error, sizeof(error)) != sizeof(error)) return pid;
+  while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return ErrnoStatus(error, "cannot start " + options.argv[0]);
 }
 
 ProcessExit ProcessExit::FromWaitStatus(int wait_status) {
@@ -175,7 +236,8 @@ absl::StatusOr<ProcessResult> RunProcess(const RunOptions& options) {
   ASSIGN_OR_RETURN(Pipe err, Pipe::Open());
   SpawnOptions spawn{.argv = options.argv,
                      .fds = {-1, out.write_end.get(), err.write_end.get()},
-                     .group = options.group};
+                     .group = options.group,
+                     .ends_with_caller = true};
   Fd input;
   if (!options.input.empty()) {
     ASSIGN_OR_RETURN(input, MemoryFile(options.input));

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,8 @@ struct SpawnOptions {
   ProcessGroup group = ProcessGroup::kOwn;
   // Empty = the caller's.
   std::string working_directory;
+  // The kernel kills the child when the calling thread ends, also if by kill -9.
+  bool ends_with_caller = false;
 };
 
 // Starts a child with the caller's environment, no blocked signals and default signal handlers.
@@ -66,6 +69,8 @@ struct RunOptions {
   // If not empty: contents of a memory file that the child can open at kChildInputPath.
   std::string input;
   ProcessGroup group = ProcessGroup::kOwn;
+  // Called every 0.1 s by the calling thread; true ends the child. Null = never.
+  std::function<bool()> is_cancelled;
 };
 
 struct ProcessResult {
@@ -74,8 +79,9 @@ struct ProcessResult {
 };
 
 // Runs a program with /dev/null as stdin and waits for its end. On an error the child (unless
-// kInherit: with its process group) is killed. It is always reaped. Errors: those of SpawnProcess;
-// DeadlineExceeded; ResourceExhausted for too much output.
+// kInherit: with its process group) is killed. It is always reaped, and it does not outlive the
+// caller. Errors: those of SpawnProcess; DeadlineExceeded; Cancelled; ResourceExhausted for too
+// much output.
 absl::StatusOr<ProcessResult> RunProcess(const RunOptions& options);
 
 }  // namespace trainerd

@@ -31,7 +31,9 @@ class TrainerService final : public v1::Trainer::WithRawCallbackMethod_StreamSta
 
   grpc::Status SubmitJob(grpc::ServerContext* context, const v1::SubmitJobRequest* request,
                          v1::SubmitJobResponse* response) override {
-    return Reply(jobs_.Submit(*request, context->peer()), response);
+    // validate_only can take long; its caller may no longer wait.
+    return Reply(jobs_.Submit(*request, context->peer(), [&] { return context->IsCancelled(); }),
+                 response);
   }
   grpc::Status Pause(grpc::ServerContext* context, const v1::PauseRequest* request,
                      v1::Job* response) override {
@@ -120,6 +122,7 @@ class AdminService final : public v1::Admin::Service {
     response->set_draining(draining_);
     for (v1::Device& device : devices_.List()) *response->add_devices() = std::move(device);
     response->set_state_dir(info_.state_dir);
+    response->mutable_addresses()->Assign(info_.addresses.begin(), info_.addresses.end());
     *response->mutable_start_time() = ToProto(info_.start_time);
     response->set_pid(::getpid());
     return grpc::Status::OK;
@@ -154,6 +157,15 @@ struct Services::Impl {
 
 Services::Services(Parts parts, Info info) : impl_(std::make_unique<Impl>(parts, info)) {}
 Services::~Services() = default;
+
+std::vector<std::string> Services::Names() {
+  const google::protobuf::FileDescriptor* file = v1::GetJobRequest::descriptor()->file();
+  // Those that gRPC adds.
+  std::vector<std::string> names = {"grpc.health.v1.Health",
+                                    "grpc.reflection.v1alpha.ServerReflection"};
+  for (int i = 0; i < file->service_count(); ++i) names.push_back(file->service(i)->full_name());
+  return names;
+}
 
 void Services::Register(grpc::ServerBuilder* builder) {
   builder->RegisterService(&impl_->trainer);

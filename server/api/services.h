@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "server/api/log_stream.h"
@@ -30,11 +31,16 @@ class Services {
   struct Info {
     std::string version;
     std::string state_dir;
+    // As trainctl's --address accepts them.
+    std::vector<std::string> addresses;
     absl::Time start_time;
     int max_watchers = 0;
   };
   Services(Parts parts, Info info);
   ~Services();
+
+  // Full names of all services, for example "trainerd.v1.Trainer".
+  static std::vector<std::string> Names();
 
   void Register(grpc::ServerBuilder* builder);
   // Ends all streams; from now on ServerInfo reports that the daemon drains.

@@ -12,6 +12,7 @@
 #include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
+#include "server/api/request_check.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
 #include "server/store/errors.h"
@@ -75,11 +76,15 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
     grpc::ByteBuffer copy = bytes;
     grpc::Status parsed =
         grpc::SerializationTraits<v1::StreamStatusRequest>::Deserialize(&copy, &request);
-    if (!parsed.ok())
-      return FinishNow(
-          absl::InvalidArgumentError("the request is not a valid StreamStatusRequest"));
+    if (!parsed.ok()) {
+      grpc::ServerWriteReactor<grpc::ByteBuffer>::Finish(
+          NotAMessage("/trainerd.v1.Trainer/StreamStatus"));
+      return;
+    }
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, request);
     if (!options.ok()) return FinishNow(options.status());
+    // Its position is fixed: a client that has the headers misses nothing of what it does next.
+    StartSendInitialMetadata();
     AddWatcher(*std::move(options));
   }
 

@@ -10,6 +10,7 @@
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
+#include "server/events/cursor.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"
 
@@ -66,10 +67,13 @@ absl::Status RunCommand(Store& store, const CommandCall& call, const std::string
   return store.Change([&](Transaction& t) -> absl::Status {
     ASSIGN_OR_RETURN(const bool repeated, FindEarlierReply(t.db(), call, reply));
     if (repeated) return absl::OkStatus();
+    const int64_t rows_before = t.db().changed_rows();
     RETURN_IF_ERROR(change(t));
-    RETURN_IF_ERROR(StoreAudit(
-        t.db(), {.method = call.action, .job = job_id, .peer = call.peer, .detail = call.reason},
-        t.now()));
+    if (t.db().changed_rows() != rows_before) {
+      RETURN_IF_ERROR(StoreAudit(
+          t.db(), {.method = call.action, .job = job_id, .peer = call.peer, .detail = call.reason},
+          t.now()));
+    }
     if (call.request_id.empty()) return absl::OkStatus();
     return StoreRequest(t.db(), call.request_id,
                         {.method = call.method,
@@ -98,6 +102,8 @@ absl::StatusOr<v1::Job> ChangeJob(Store& store, const CommandCall& call, const s
         }
         RETURN_IF_ERROR(change(t, &record));
         reply = std::move(record.job);
+        ASSIGN_OR_RETURN(const int64_t last, LastSeq(t.db()));
+        reply.set_cursor(FormatCursor(store.database_id(), last));
         return absl::OkStatus();
       },
       &reply));

@@ -44,16 +44,17 @@ absl::Status CheckRequestId(const std::string& request_id);
 absl::StatusOr<bool> FindEarlierReply(Connection& db, const CommandCall& call,
                                       google::protobuf::Message* reply);
 
-// Runs `change`, which fills in `reply`, and stores the audit row and the reply in the same
-// transaction. A repeated call gets the stored reply; `change` does not run again.
+// Runs `change`, which fills in `reply`, and stores the audit row (if it changed anything) and the
+// reply in the same transaction. A repeated call gets the stored reply; `change` does not run
+// again.
 // Errors: of FindEarlierReply and of `change`; then nothing is stored.
 absl::Status RunCommand(Store& store, const CommandCall& call, const std::string& job_id,
                         const std::function<absl::Status(Transaction&)>& change,
                         google::protobuf::Message* reply);
 
-// A command that changes the job `request.name()` and replies with it: `change` gets the stored
-// job and stores it again. Errors: also InvalidArgument (name), NotFound, and Aborted with reason
-// ETAG_CHANGED.
+// A command that changes the job `request.name()` and replies with it and its cursor: `change` gets
+// the stored job and stores it again. Errors: also InvalidArgument (name), NotFound, and Aborted
+// with reason ETAG_CHANGED.
 using JobChange = std::function<absl::Status(Transaction&, JobRecord*)>;
 absl::StatusOr<v1::Job> ChangeJob(Store& store, const CommandCall& call, const std::string& name,
                                   const std::string& etag, const JobChange& change);

@@ -12,9 +12,10 @@
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
+#include "server/events/cursor.h"
 #include "server/ledger/transition.h"
-#include "server/runs/inspect_client.h"
 #include "server/store/errors.h"
+#include "server/store/event_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -61,12 +62,14 @@ JobManager::JobManager(Options options, Store& store, const DeviceTable& devices
     : options_(std::move(options)),
       store_(store),
       devices_(devices),
+      inspections_(options_.inspections),
       queued_at_most_(options_.max_queued_jobs) {}
 
-absl::StatusOr<v1::SubmitJobResponse> JobManager::Submit(const v1::SubmitJobRequest& request,
-                                                         const std::string& peer) {
+absl::StatusOr<v1::SubmitJobResponse> JobManager::Submit(
+    const v1::SubmitJobRequest& request, const std::string& peer,
+    const std::function<bool()>& is_cancelled) {
   RETURN_IF_ERROR(CheckRequestId(request.request_id()));
-  if (request.validate_only()) return Validate(request);
+  if (request.validate_only()) return Validate(request, is_cancelled);
   const CommandCall call = MakeCall("SubmitJob", request, peer);
   v1::SubmitJobResponse response;
   // A repeated call gets its reply although its files or its base may no longer exist.
@@ -116,6 +119,8 @@ absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob&
     *event.mutable_notice() = notice;
     RETURN_IF_ERROR(t.Append(std::move(event)));
   }
+  ASSIGN_OR_RETURN(const int64_t last, LastSeq(t.db()));
+  record.job.set_cursor(FormatCursor(store_.database_id(), last));
   return std::move(record.job);
 }
 
@@ -134,7 +139,8 @@ absl::Status JobManager::CheckQueueLength(Connection& db) {
       kQueueFullRetry);
 }
 
-absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(const v1::SubmitJobRequest& request) {
+absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(
+    const v1::SubmitJobRequest& request, const std::function<bool()>& is_cancelled) {
   ASSIGN_OR_RETURN(PreparedJob prepared,
                    PrepareJob(store_, devices_, options_.runs_dir, request, options_.clock()));
   // trainerd-inspect knows no checkpoint by its name.
@@ -142,9 +148,8 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(const v1::SubmitJobRe
   if (!prepared.ledger.init_path().empty())
     config.mutable_init_from()->set_checkpoint(prepared.ledger.init_path());
   v1::SubmitJobResponse response;
-  ASSIGN_OR_RETURN(
-      *response.mutable_report(),
-      RunValidate(options_.inspect_path, MessageToYaml(config), options_.validate_timeout));
+  ASSIGN_OR_RETURN(*response.mutable_report(),
+                   inspections_.Run(MessageToYaml(config), is_cancelled));
   for (const v1::Notice& notice : prepared.notices) {
     v1::DataReport::Finding* finding = response.mutable_report()->add_findings();
     finding->set_code(notice.code());
@@ -153,6 +158,8 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(const v1::SubmitJobRe
   }
   prepared.job.clear_name();
   prepared.job.clear_run_dir();
+  ASSIGN_OR_RETURN(const int64_t last, store_.Read([](Connection& db) { return LastSeq(db); }));
+  prepared.job.set_cursor(FormatCursor(store_.database_id(), last));
   *response.mutable_job() = std::move(prepared.job);
   return response;
 }
@@ -231,6 +238,7 @@ absl::StatusOr<v1::Job> JobManager::Delete(const v1::DeleteJobRequest& request,
                         absl::StrCat("jobs/", users.front(), " starts from a checkpoint of ",
                                      job.name(), "; delete it after that job has ended"));
                   }
+                  if (job.deleting()) return absl::OkStatus();
                   marked = true;
                   job.set_deleting(true);
                   return StoreJob(t.db(), record);

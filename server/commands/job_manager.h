@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "proto/contract/job/job_state.h"
 #include "server/commands/command.h"
+#include "server/commands/inspections.h"
 #include "server/commands/submit.h"
 #include "server/runs/device_table.h"
 #include "server/store/store.h"
@@ -24,8 +25,7 @@ class JobManager {
  public:
   struct Options {
     std::string runs_dir;
-    std::string inspect_path;
-    absl::Duration validate_timeout = absl::Seconds(30);
+    Inspections::Options inspections;
     int64_t max_queued_jobs = 100'000;
     std::function<absl::Time()> clock = [] { return absl::Now(); };
     // Called with "jobs/{id}" once a command is durable, so that the reconciler acts on it.
@@ -35,15 +35,20 @@ class JobManager {
   };
   JobManager(Options options, Store& store, const DeviceTable& devices);
 
+  // `is_cancelled` (null = never) ends an inspection whose caller no longer waits.
   absl::StatusOr<v1::SubmitJobResponse> Submit(const v1::SubmitJobRequest& request,
-                                               const std::string& peer);
+                                               const std::string& peer,
+                                               const std::function<bool()>& is_cancelled = nullptr);
   absl::StatusOr<v1::Job> Pause(const v1::PauseRequest& request, const std::string& peer);
   absl::StatusOr<v1::Job> Resume(const v1::ResumeRequest& request, const std::string& peer);
   absl::StatusOr<v1::Job> Stop(const v1::StopRequest& request, const std::string& peer);
   absl::StatusOr<v1::Job> Delete(const v1::DeleteJobRequest& request, const std::string& peer);
+  // Ends all inspections, now and from now on.
+  void Drain() { inspections_.Drain(); }
 
  private:
-  absl::StatusOr<v1::SubmitJobResponse> Validate(const v1::SubmitJobRequest& request);
+  absl::StatusOr<v1::SubmitJobResponse> Validate(const v1::SubmitJobRequest& request,
+                                                 const std::function<bool()>& is_cancelled);
   absl::StatusOr<v1::Job> InsertJob(Transaction& t, const PreparedJob& prepared);
   absl::Status CheckQueueLength(Connection& db);
   // Applies a command of the state table to the job `name`.
@@ -53,6 +58,7 @@ class JobManager {
   const Options options_;
   Store& store_;
   const DeviceTable& devices_;
+  Inspections inspections_;
   // Upper bound of the number of queued jobs. Writer thread only.
   int64_t queued_at_most_;
 };

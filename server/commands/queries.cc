@@ -95,6 +95,7 @@ class AllJobsSnapshot {
     v1::StreamStatusResponse response;
     for (JobRecord& record : records) {
       before_ = record.number;
+      record.job.set_cursor(cursor_);
       *response.add_snapshot() = std::move(record.job);
     }
     complete_ = static_cast<int>(records.size()) < kSnapshotPage;
@@ -125,12 +126,10 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
                        WatchOptions* watch) {
   const std::string& id = store.database_id();
   ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
-  ASSIGN_OR_RETURN(int64_t pruned, PrunedThrough(db));
   watch->counted_seq = last;
   std::optional<JobRecord> record;
   if (!watch->filter.job.empty()) {
     ASSIGN_OR_RETURN(record, LoadJob(db, JobId(watch->filter.job)));
-    pruned = record->pruned_seq;
     if (!IsTerminal(record->job.state())) watch->open_jobs.insert(watch->filter.job);
   } else if (request.until_terminal()) {
     ASSIGN_OR_RETURN(watch->open_jobs, OpenJobs(db));
@@ -155,8 +154,11 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(watch->start_seq, ParseCursor(request.after(), id, last));
-  if (request.after() != "begin" && watch->start_seq < pruned) {
-    return CursorExpired("metrics after it have expired (metrics_retention)");
+  ASSIGN_OR_RETURN(const int64_t lost,
+                   LostThrough(db, JobId(watch->filter.job), watch->filter.types));
+  if (request.after() != "begin" && watch->start_seq < lost) {
+    return CursorExpired(
+        "events after it have expired (metrics_retention) or were deleted with their job");
   }
   return absl::OkStatus();
 }
@@ -205,7 +207,9 @@ absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRe
           break;
         }
         before = record.number;
-        if (HasLabels(record.job, request)) *response.add_jobs() = std::move(record.job);
+        if (!HasLabels(record.job, request)) continue;
+        record.job.set_cursor(response.cursor());
+        *response.add_jobs() = std::move(record.job);
       }
     }
     if (more) response.set_next_page_token(absl::StrCat(before));

@@ -19,9 +19,11 @@ std::string Tail(const std::string& text) {
 }  // namespace
 
 absl::StatusOr<std::vector<v1::Device>> QueryDevices(const std::string& worker_path,
-                                                     absl::Duration timeout) {
-  ASSIGN_OR_RETURN(const ProcessResult child,
-                   RunProcess({.argv = {worker_path, "devices"}, .timeout = timeout}));
+                                                     absl::Duration timeout,
+                                                     const std::function<bool()>& is_cancelled) {
+  ASSIGN_OR_RETURN(const ProcessResult child, RunProcess({.argv = {worker_path, "devices"},
+                                                          .timeout = timeout,
+                                                          .is_cancelled = is_cancelled}));
   if (child.exit.code != 0) {
     return absl::InternalError(absl::StrCat(worker_path, " devices ended with ",
                                             child.exit.ToString(), ": ", Tail(child.err)));

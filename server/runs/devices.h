@@ -2,6 +2,7 @@
 // The devices of this machine, from `trainerd-worker devices`: the daemon never opens a device.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,9 +13,10 @@
 namespace trainerd::server {
 
 // Runs the program and reads its JSON {"devices":[{name, model, uuid, memory_bytes, unavailable}]}.
-// Blocks up to `timeout`: call it from a background thread. Errors: NotFound (no such program),
-// DeadlineExceeded, Internal with the end of its stderr.
-absl::StatusOr<std::vector<v1::Device>> QueryDevices(const std::string& worker_path,
-                                                     absl::Duration timeout);
+// Blocks up to `timeout`: call it from a background thread. `is_cancelled`: RunOptions. Errors:
+// NotFound (no such program), DeadlineExceeded, Cancelled, Internal with the end of its stderr.
+absl::StatusOr<std::vector<v1::Device>> QueryDevices(
+    const std::string& worker_path, absl::Duration timeout,
+    const std::function<bool()>& is_cancelled = nullptr);
 
 }  // namespace trainerd::server

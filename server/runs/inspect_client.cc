@@ -26,12 +26,14 @@ std::string Message(const ProcessResult& child) {
 }  // namespace
 
 absl::StatusOr<v1::DataReport> RunValidate(const std::string& inspect_path,
-                                           const std::string& config_yaml, absl::Duration timeout) {
+                                           const std::string& config_yaml, absl::Duration timeout,
+                                           const std::function<bool()>& is_cancelled) {
   ASSIGN_OR_RETURN(
       const ProcessResult child,
       RunProcess({.argv = {inspect_path, "validate", "--job", kChildInputPath, "--quick"},
                   .timeout = timeout,
-                  .input = config_yaml}));
+                  .input = config_yaml,
+                  .is_cancelled = is_cancelled}));
   const bool answered = child.exit.code == 0 || child.exit.code == kInvalid;
   v1::DataReport report;
   if (answered && !child.out.empty() && JsonToMessage(child.out, &report).ok()) return report;

@@ -3,6 +3,7 @@
 // that the daemon never parses untrusted files.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,9 +13,11 @@
 namespace trainerd::server {
 
 // Runs `trainerd-inspect validate --quick` on a job file, given as text with absolute paths. A
-// report with error findings is a result, not an error. Errors: InvalidArgument with the child's
-// message (configuration, model folder), NotFound (program), DeadlineExceeded, Internal.
+// report with error findings is a result, not an error. The child does not outlive this process;
+// `is_cancelled`: RunOptions. Errors: InvalidArgument with the child's message (configuration,
+// model folder), NotFound (program), DeadlineExceeded, Cancelled, Internal.
 absl::StatusOr<v1::DataReport> RunValidate(const std::string& inspect_path,
-                                           const std::string& config_yaml, absl::Duration timeout);
+                                           const std::string& config_yaml, absl::Duration timeout,
+                                           const std::function<bool()>& is_cancelled);
 
 }  // namespace trainerd::server

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/store/event_rows.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "proto/base/status_macros.h"
@@ -19,34 +20,21 @@ EventRecord ReadRecord(const Query& query) {
           .bytes = std::make_shared<const std::string>(query.Blob(5))};
 }
 
-absl::StatusOr<int64_t> ReadMeta(Connection& db, std::string_view key) {
-  Query query(db, "SELECT value FROM meta WHERE key = ?");
-  const bool row = query.Bind(key).Step();
-  RETURN_IF_ERROR(query.status());
-  return row ? query.Int(0) : 0;
-}
-
-// Deletes the events of one job that may expire, and stores the sequence number of the last one.
+// Deletes the events of one job that may expire.
 absl::Status PruneJob(Connection& db, std::string_view id) {
-  int64_t last = 0;
-  {
-    Query query(db, "SELECT max(seq) FROM events WHERE job = ? AND type IN (?, ?, ?)");
-    query.Bind(id).Bind(v1::Event::kMetrics).Bind(v1::Event::kSample).Bind(v1::Event::kNotice);
-    if (query.Step()) last = query.Int(0);
-    RETURN_IF_ERROR(query.status());
-  }
-  if (last > 0) {
-    Query remove(db, "DELETE FROM events WHERE job = ? AND type IN (?, ?, ?)");
-    remove.Bind(id).Bind(v1::Event::kMetrics).Bind(v1::Event::kSample).Bind(v1::Event::kNotice);
-    RETURN_IF_ERROR(remove.Run());
-    Query meta(db,
-               "INSERT INTO meta VALUES ('pruned_through', ?1) "
-               "ON CONFLICT (key) DO UPDATE SET value = max(value, ?1)");
-    RETURN_IF_ERROR(meta.Bind(last).Run());
-  }
-  // 1 marks a job without such events, so that it is not checked again.
-  Query mark(db, "UPDATE jobs SET pruned_seq = max(?, 1) WHERE id = ?");
-  return mark.Bind(last).Bind(id).Run();
+  // Of this job, and of all jobs together.
+  Query lost(db,
+             "INSERT INTO lost_events SELECT owner.column1, type, max(seq) FROM events, "
+             "(VALUES (?1), ('')) AS owner WHERE job = ?1 AND type IN (?2, ?3, ?4) GROUP BY 1, 2 "
+             "ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)");
+  lost.Bind(id).Bind(v1::Event::kMetrics).Bind(v1::Event::kSample).Bind(v1::Event::kNotice);
+  RETURN_IF_ERROR(lost.Run());
+  Query remove(db, "DELETE FROM events WHERE job = ? AND type IN (?, ?, ?)");
+  remove.Bind(id).Bind(v1::Event::kMetrics).Bind(v1::Event::kSample).Bind(v1::Event::kNotice);
+  RETURN_IF_ERROR(remove.Run());
+  // So that it is not checked again.
+  Query mark(db, "UPDATE jobs SET pruned_seq = 1 WHERE id = ?");
+  return mark.Bind(id).Run();
 }
 
 }  // namespace
@@ -149,6 +137,26 @@ absl::StatusOr<std::string> DatabaseId(Connection& db) {
   return absl::DataLossError("the database has no database_id; restore it from a backup");
 }
 
-absl::StatusOr<int64_t> PrunedThrough(Connection& db) { return ReadMeta(db, "pruned_through"); }
+absl::Status DeleteEvents(Connection& db, std::string_view job_id) {
+  Query lost(db,
+             "INSERT INTO lost_events SELECT '', type, max(seq) FROM events WHERE job = ? GROUP BY "
+             "type ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)");
+  RETURN_IF_ERROR(lost.Bind(job_id).Run());
+  Query events(db, "DELETE FROM events WHERE job = ?");
+  RETURN_IF_ERROR(events.Bind(job_id).Run());
+  Query of_job(db, "DELETE FROM lost_events WHERE job = ?");
+  return of_job.Bind(job_id).Run();
+}
+
+absl::StatusOr<int64_t> LostThrough(Connection& db, std::string_view job_id, uint64_t types) {
+  Query query(db, "SELECT type, seq FROM lost_events WHERE job = ?");
+  query.Bind(job_id);
+  int64_t last = 0;
+  while (query.Step()) {
+    if (types == 0 || (types >> query.Int(0) & 1) != 0) last = std::max(last, query.Int(1));
+  }
+  RETURN_IF_ERROR(query.status());
+  return last;
+}
 
 }  // namespace trainerd::server

@@ -24,7 +24,7 @@ absl::StatusOr<std::vector<EventRecord>> ReadEvents(Connection& db, std::string_
                                                     int64_t after, int limit);
 absl::StatusOr<int64_t> LastSeq(Connection& db);
 // Removes metrics, samples and notices of jobs that ended before `ended_before`; at most `limit`
-// jobs per call. Returns the number of jobs.
+// jobs per call. Returns the number of jobs. LostThrough then covers them.
 absl::StatusOr<int> PruneEvents(Connection& db, absl::Time ended_before, int limit);
 
 struct IdempotencyRow {
@@ -40,7 +40,10 @@ struct AuditRow {
 };
 absl::Status StoreAudit(Connection& db, const AuditRow& row, absl::Time now);
 absl::StatusOr<std::string> DatabaseId(Connection& db);
-// Highest sequence number that was ever pruned; 0 = none.
-absl::StatusOr<int64_t> PrunedThrough(Connection& db);
+// Removes all events of a job that is being deleted. LostThrough of all jobs then covers them.
+absl::Status DeleteEvents(Connection& db, std::string_view job_id);
+// Sequence number of the last event that was removed; 0 = none. Of one job unless `job_id` is
+// empty. Counts the types whose bit (field number of Event.body) is set in `types`; 0 = all types.
+absl::StatusOr<int64_t> LostThrough(Connection& db, std::string_view job_id, uint64_t types);
 
 }  // namespace trainerd::server

@@ -6,11 +6,12 @@
 #include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
+#include "server/store/event_rows.h"
 
 namespace trainerd::server {
 namespace {
 
-#define TRAINERD_JOB_COLUMNS "number, revision, pruned_seq, job, progress, ledger"
+#define TRAINERD_JOB_COLUMNS "number, revision, job, progress, ledger"
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
@@ -22,10 +23,9 @@ absl::StatusOr<JobRecord> ReadRow(const Query& query) {
   JobRecord record;
   record.number = query.Int(0);
   record.revision = query.Int(1);
-  record.pruned_seq = query.Int(2);
-  const bool ok = Parse(query.Blob(3), &record.job) &&
-                  Parse(query.Blob(4), record.job.mutable_progress()) &&
-                  Parse(query.Blob(5), &record.ledger);
+  const bool ok = Parse(query.Blob(2), &record.job) &&
+                  Parse(query.Blob(3), record.job.mutable_progress()) &&
+                  Parse(query.Blob(4), &record.ledger);
   if (!ok) return absl::DataLossError(absl::StrCat("job row ", record.number, " does not parse"));
   record.job.set_etag(absl::StrCat(record.revision));
   record.stored_desired_state = record.job.desired_state();
@@ -127,8 +127,7 @@ absl::Status StoreProgress(Connection& db, std::string_view id, const v1::Progre
 }
 
 absl::Status DeleteJobRows(Connection& db, std::string_view id) {
-  Query events(db, "DELETE FROM events WHERE job = ?");
-  RETURN_IF_ERROR(events.Bind(id).Run());
+  RETURN_IF_ERROR(DeleteEvents(db, id));
   // This also deletes attempts, spool positions and checkpoints (ON DELETE CASCADE).
   Query job(db, "DELETE FROM jobs WHERE id = ?");
   return job.Bind(id).Run();
@@ -140,7 +139,7 @@ absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuer
   query.Bind(filter.before_number == 0 ? INT64_MAX : filter.before_number);
   std::vector<JobRecord> records;
   while (static_cast<int>(records.size()) < filter.limit && query.Step()) {
-    if (!HasState(filter, static_cast<v1::Job::State>(query.Int(6)))) continue;
+    if (!HasState(filter, static_cast<v1::Job::State>(query.Int(5)))) continue;
     ASSIGN_OR_RETURN(JobRecord record, ReadRow(query));
     records.push_back(std::move(record));
   }

@@ -23,7 +23,6 @@ struct JobRecord {
   int64_t revision = 0;  // = Job.etag
   // The desired state in the database.
   v1::Job::DesiredState stored_desired_state = v1::Job::DESIRED_STATE_UNSPECIFIED;
-  int64_t pruned_seq = 0;
   v1::Job job;
   internal::JobLedger ledger;
 };

@@ -40,6 +40,8 @@ class Connection {
   using Function = void (*)(sqlite3_context* context, int count, sqlite3_value** arguments);
   absl::Status AddFunction(const char* name, int argument_count, Function function);
   bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
+  // Rows that this connection has inserted, changed or deleted.
+  int64_t changed_rows() const { return sqlite3_total_changes64(db_); }
   int64_t last_insert_rowid() const { return sqlite3_last_insert_rowid(db_); }
   // Status of the last error of this connection. A full disk is ResourceExhausted with reason DISK,
   // the path of the database and the free bytes.

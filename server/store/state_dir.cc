@@ -2,6 +2,7 @@
 #include "server/store/state_dir.h"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -49,6 +50,25 @@ absl::Status HeldBy(const std::string& path, const std::string& holder) {
                    "). Stop that trainerd, or use another directory with --state-dir"));
 }
 
+std::string UserName(uid_t uid) {
+  char buffer[4096];
+  passwd entry;
+  passwd* found = nullptr;
+  const bool known = ::getpwuid_r(uid, &entry, buffer, sizeof(buffer), &found) == 0 && found;
+  return known ? absl::StrCat(found->pw_name, " (uid ", uid, ")") : absl::StrCat("uid ", uid);
+}
+
+// The owner of the folder can replace every file in it, the token included.
+absl::Status CheckOwner(int folder_fd, const std::string& path) {
+  struct stat info;
+  if (::fstat(folder_fd, &info) != 0) return ErrnoStatus(errno, absl::StrCat("read ", path));
+  if (info.st_uid == ::geteuid()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the state directory ", path, " is owned by ", UserName(info.st_uid),
+                   ", and trainerd runs as ", UserName(::geteuid()),
+                   ". Run trainerd as its owner, or use another directory with --state-dir"));
+}
+
 // A killed daemon's lock is still held for a moment by a child between fork and exec. The holder
 // has exited, so the lock is released soon.
 bool HasExited(const std::string& holder) {
@@ -81,6 +101,10 @@ absl::StatusOr<std::unique_ptr<StateDir>> StateDir::Lock(const std::string& path
   }
   const int folder_fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder_fd < 0) return ErrnoStatus(errno, absl::StrCat("open the state directory ", path));
+  if (const absl::Status owned = CheckOwner(folder_fd, path); !owned.ok()) {
+    ::close(folder_fd);
+    return owned;
+  }
   const int lock_fd = ::openat(folder_fd, "trainerd.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_fd < 0) {
     const int code = errno;
@@ -102,8 +126,6 @@ StateDir::~StateDir() {
   ::close(lock_fd_);
   ::close(folder_fd_);
 }
-
-std::string StateDir::short_path() const { return absl::StrCat("/proc/self/fd/", folder_fd_); }
 
 void StateDir::AnnounceShutdown() {
   // If this fails, a successor refuses to start instead of waiting.

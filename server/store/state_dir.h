@@ -15,8 +15,8 @@ namespace trainerd::server {
 class StateDir {
  public:
   // Creates the folder and takes its lock. Waits at most `patience` for a holder that is shutting
-  // down or has exited. Errors: FailedPrecondition with the pid of the holder; PermissionDenied or
-  // ResourceExhausted when the folder cannot be written.
+  // down or has exited. Errors: FailedPrecondition with the pid of the holder, or when another user
+  // owns the folder; PermissionDenied or ResourceExhausted when the folder cannot be written.
   static absl::StatusOr<std::unique_ptr<StateDir>> Lock(const std::string& path,
                                                         absl::Duration patience);
   ~StateDir();
@@ -25,9 +25,6 @@ class StateDir {
 
   const std::string& path() const { return path_; }
   std::string runs_dir() const { return path_ + "/runs"; }
-  // The path of the folder through its open descriptor: short enough for the 107 bytes of a unix
-  // socket path.
-  std::string short_path() const;
   // Marks this daemon as shutting down in the lock file, so that its successor waits for it.
   void AnnounceShutdown();
 

@@ -257,7 +257,8 @@ void CheckDevice(const v1::JobConfig& config, Violations* violations) {
        absl::StrCat(Quoted(device), " is not auto, cpu or cuda:N, for example cuda:0")});
 }
 
-bool IsLoopbackAddress(const std::string& listen) {
+bool IsLocalAddress(const std::string& listen) {
+  if (listen == "unix" || (absl::StartsWith(listen, "unix:") && listen.size() > 5)) return true;
   absl::string_view port = listen;
   if (!absl::ConsumePrefix(&port, "127.0.0.1:") && !absl::ConsumePrefix(&port, "[::1]:"))
     return false;
@@ -293,13 +294,14 @@ v1::ServerConfig ResolveServerConfig(const v1::ServerConfig& config, Violations*
   ApplyDefaults(&result);
   CheckKnobs(result, violations);
   CheckPathTexts(result, "", violations);
-  if (result.listen() != "unix" && !IsLoopbackAddress(result.listen())) {
+  for (int i = 0; i < result.listen_size(); ++i) {
+    if (IsLocalAddress(result.listen(i))) continue;
     violations->push_back(
-        {"listen",
+        {result.listen_size() == 1 ? "listen" : absl::StrCat("listen[", i, "]"),
          absl::StrCat(
-             Quoted(result.listen()),
-             " is refused: write unix, 127.0.0.1:PORT or [::1]:PORT. Other addresses would need "
-             "TLS, which this version does not have; use an SSH tunnel to reach it from "
+             Quoted(result.listen(i)),
+             " is refused: write unix, unix:PATH, 127.0.0.1:PORT or [::1]:PORT. Other addresses "
+             "would need TLS, which this version does not have; use an SSH tunnel to reach it from "
              "elsewhere")});
   }
   const auto& first = result.retry_backoff();

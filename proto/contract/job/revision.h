@@ -9,7 +9,8 @@ namespace trainerd {
 //   2  Job.devices, Attempt.devices, Checkpoint.tokens; the words of a job file are enums
 //   3  Job.alerts, Checkpoint.damage
 //   4  SubmitJobRequest.base and Job.base (were `from`), StateChanged.from_state and to_state (were
-//      `from` and `to`); the limits and conventions at the head of trainer.proto
+//      `from` and `to`); the limits and conventions at the head of trainer.proto; Job.cursor in
+//      each answer, ServerInfo.addresses
 inline constexpr int kApiRevision = 4;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work

@@ -141,13 +141,30 @@ TEST_F(WatchTest, ReplacesAnExpiredCursorByASnapshotAfterReconnecting) {
   EXPECT_TRUE(store_.streams.back().send_snapshot());
 }
 
-TEST_F(WatchTest, RefusesAnExpiredCursorOfTheUser) {
-  AddEndedJob(v1::Job::SUCCEEDED);
+TEST_F(WatchTest, ReplacesAnExpiredCursorOfTheUserByASnapshot) {
+  store_.AddJob("4f0123456789", "sft", v1::Job::RUNNING);
+  for (int step = 1; step <= 6; ++step) store_.AddStep(kJob, step, 1);
   store_.expired_below = 5;
   Start();
-  const RunResult result = Trainctl(folder_.path(), {"watch", "4f", "--after", "c2"});
-  EXPECT_EQ(result.code, kRefused);
-  EXPECT_THAT(result.err, HasSubstr("older than the oldest event"));
+  std::thread end([&] {
+    while (true) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      const std::lock_guard lock(store_.mutex);
+      if (store_.streams.empty() || !store_.streams.back().send_snapshot()) continue;
+      store_.jobs[0].set_state(v1::Job::SUCCEEDED);
+      store_.AddStateChange(kJob, v1::Job::RUNNING, v1::Job::SUCCEEDED);
+      return;
+    }
+  });
+  const RunResult result =
+      Trainctl(folder_.path(), {"watch", "4f", "--after", "c2", "-o", "jsonl"});
+  end.join();
+  EXPECT_EQ(result.code, kDone) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("deleted events that were not read yet"));
+  EXPECT_THAT(result.err, HasSubstr("continuing from a new snapshot"));
+  ASSERT_EQ(store_.streams.size(), 2u);
+  EXPECT_EQ(store_.streams[0].after(), "c2");
+  EXPECT_TRUE(store_.streams[1].send_snapshot());
 }
 
 TEST_F(WatchTest, EndsAtOnceForACursorPastTheEnd) {

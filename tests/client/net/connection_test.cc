@@ -180,6 +180,28 @@ TEST(ConnectionTest, RepeatsABrokenCallWithTheSameRequestId) {
   EXPECT_EQ(store.submits[0].request_id(), store.submits[1].request_id());
 }
 
+TEST(ConnectionTest, WaitsForItsTurnToInspect) {
+  TempDir folder;
+  FakeStore store;
+  store.on_submit = [&](const v1::SubmitJobRequest&, v1::SubmitJobResponse* response) {
+    if (store.submits.size() < 3)
+      return Refuse(grpc::RESOURCE_EXHAUSTED, "4 inspections run", "INSPECTIONS");
+    response->mutable_report()->set_examples(7);
+    return grpc::Status::OK;
+  };
+  const FakeDaemon daemon(&store, SocketOf(folder.path()));
+  Address address;
+  address.socket_path = SocketOf(folder.path()).substr(std::string("unix:").size());
+  const auto connection = Connection::Open(address);
+  ASSERT_TRUE(connection.ok()) << connection.status();
+  v1::SubmitJobRequest request;
+  request.set_validate_only(true);
+  const auto response = (*connection)->SubmitJob(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->report().examples(), 7);
+  EXPECT_EQ(store.submits.size(), 3u);
+}
+
 TEST(StatusDetailsTest, ReadsCodesReasonsAndDelays) {
   google::rpc::Status details;
   google::rpc::ErrorInfo info;

@@ -7,8 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -146,6 +150,47 @@ TEST(SpawnProcessTest, StartsOwnSessionInWorkingDirectory) {
   char buffer[4096] = {};
   ASSERT_GT(read(out.read_end.get(), buffer, sizeof(buffer) - 1), 0);
   EXPECT_EQ(std::string(buffer), dir.path() + "\n" + std::to_string(pid) + "\n");
+}
+
+TEST(RunProcessTest, KillsWholeGroupWhenCancelled) {
+  const TempDir dir;
+  std::atomic<bool> cancelled{false};
+  std::thread canceller([&] {
+    while (!std::filesystem::exists(dir / "pid")) absl::SleepFor(absl::Milliseconds(1));
+    cancelled = true;
+  });
+  const absl::Status status =
+      RunProcess({.argv = Shell("sleep 600 & echo $! > " + (dir / "p") + "; mv " + (dir / "p") +
+                                " " + (dir / "pid") + "; wait"),
+                  .is_cancelled = [&] { return cancelled.load(); }})
+          .status();
+  canceller.join();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  std::ifstream file(dir / "pid");
+  pid_t pid = 0;
+  file >> pid;
+  ASSERT_GT(pid, 0);
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  while (kill(pid, 0) == 0 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_NE(kill(pid, 0), 0) << "the grandchild is killed too";
+}
+
+// kill -9 ends all threads; the end of the calling one is what the kernel acts on.
+TEST(SpawnProcessTest, KillsChildThatEndsWithCaller) {
+  for (const bool ends_with_caller : {true, false}) {
+    pid_t pid = 0;
+    std::thread caller([&] {
+      pid = SpawnProcess({.argv = {"/bin/sleep", "600"}, .ends_with_caller = ends_with_caller})
+                .value();
+    });
+    caller.join();
+    if (!ends_with_caller) {
+      int status = 0;
+      EXPECT_EQ(waitpid(pid, &status, WNOHANG), 0) << "it still runs";
+      kill(pid, SIGKILL);
+    }
+    EXPECT_EQ(WaitFor(pid).signal, SIGKILL);
+  }
 }
 
 TEST(SpawnProcessTest, ResetsBlockedAndIgnoredSignals) {

@@ -1,81 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemon in this process, over its unix socket and over loopback TCP. There is no worker
-// program, so jobs stay in the queue.
-#include <fcntl.h>
+// The calls of the API, over the unix socket and over loopback TCP.
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/stat.h>
 
-#include <fstream>
+#include <atomic>
 #include <thread>
 
 #include "absl/strings/match.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
+#include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
 #include "proto/contract/job/revision.h"
-#include "server/server.h"
-#include "tests/server/test_env.h"
-#include "trainerd/v1/trainer.grpc.pb.h"
+#include "tests/server/api/api_fixture.h"
 
 namespace trainerd::server {
 namespace {
-
-class ApiTest : public ::testing::Test {
- protected:
-  ApiTest() {
-    std::filesystem::create_directories(dir_ / "model");
-    std::ofstream(dir_ / "d.jsonl") << "{}\n";
-  }
-  absl::Status StartServer(const std::string& state, const std::string& listen = "unix",
-                           int watchers = 100) {
-    std::vector<ConfigViolation> violations;
-    v1::ServerConfig config;
-    config.set_state_dir(dir_ / state);
-    config.set_listen(listen);
-    config.set_max_watchers(watchers);
-    config.set_worker_path(dir_ / "no-worker");
-    config.set_shim_path(dir_ / "no-shim");
-    config.set_inspect_path(dir_ / "no-inspect");
-    auto server =
-        Server::Start({.config = ResolveServerConfig(config, &violations), .version = "test"});
-    if (!server.ok()) return server.status();
-    server_ = *std::move(server);
-    return absl::OkStatus();
-  }
-  // The socket's path may be too long for a socket address, so the folder's descriptor is used.
-  void Connect(const std::string& state) {
-    folder_ = ::open((dir_ / state).c_str(), O_RDONLY | O_DIRECTORY);
-    channel_ =
-        grpc::CreateChannel("unix:/proc/self/fd/" + std::to_string(folder_) + "/trainerd.sock",
-                            grpc::InsecureChannelCredentials());
-    trainer_ = v1::Trainer::NewStub(channel_);
-  }
-  v1::SubmitJobRequest Request(const std::string& id) {
-    v1::SubmitJobRequest request;
-    request.set_job_id(id);
-    request.mutable_config()->mutable_model()->set_path(dir_ / "model");
-    request.mutable_config()->mutable_data()->add_train()->set_path(dir_ / "d.jsonl");
-    return request;
-  }
-  grpc::Status Submit(const std::string& id) {
-    grpc::ClientContext context;
-    v1::SubmitJobResponse response;
-    return trainer_->SubmitJob(&context, Request(id), &response);
-  }
-  grpc::Status Stop(const std::string& id) {
-    grpc::ClientContext context;
-    v1::StopRequest request;
-    request.set_name("jobs/" + id);
-    v1::Job job;
-    return trainer_->Stop(&context, request, &job);
-  }
-
-  TempDir dir_;
-  std::unique_ptr<Server> server_;
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::Trainer::Stub> trainer_;
-  int folder_ = -1;
-};
 
 TEST_F(ApiTest, ServesStateDirectoryWith200CharacterPath) {
   const std::string state = std::string(200, 's');
@@ -178,7 +117,8 @@ TEST_F(ApiTest, WaitJobRepliesAtStateEndOrTimeout) {
 }
 
 TEST_F(ApiTest, RefusesStreamsBeyondLimitWithRetryDelay) {
-  ASSERT_OK(StartServer("s", "unix", /*watchers=*/1));
+  settings_.set_max_watchers(1);
+  ASSERT_OK(StartServer("s"));
   Connect("s");
   ASSERT_TRUE(Submit("a").ok());
   v1::StreamStatusRequest request;
@@ -216,13 +156,13 @@ TEST_F(ApiTest, ShutdownEndsWaitingStreams) {
 }
 
 TEST_F(ApiTest, TcpRequiresTokenInEachCallOfEachService) {
-  ASSERT_OK(StartServer("s", "127.0.0.1:0"));
+  ASSERT_OK(StartServer("s", {"127.0.0.1:0"}));
   struct stat info;
   ASSERT_EQ(::stat((dir_ / "s/token").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   std::string token = *ReadFile(dir_ / "s/token");
   while (!token.empty() && token.back() == '\n') token.pop_back();
-  channel_ = grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials());
+  channel_ = grpc::CreateChannel(server_->addresses()[0], grpc::InsecureChannelCredentials());
   trainer_ = v1::Trainer::NewStub(channel_);
   std::string message_of_call;
   auto call = [&](const std::string& authorization) {
@@ -254,10 +194,10 @@ TEST_F(ApiTest, TcpRequiresTokenInEachCallOfEachService) {
 }
 
 TEST_F(ApiTest, SecondServerOnPortReportsThatItIsInUse) {
-  ASSERT_OK(StartServer("s", "127.0.0.1:0"));
-  const std::string address = server_->address();
+  ASSERT_OK(StartServer("s", {"127.0.0.1:0"}));
+  const std::string address = server_->addresses()[0];
   std::unique_ptr<Server> first = std::move(server_);
-  const absl::Status second = StartServer("t", address);
+  const absl::Status second = StartServer("t", {address});
   EXPECT_TRUE(absl::IsUnavailable(second)) << second;
   EXPECT_TRUE(absl::StrContains(second.message(), address)) << second;
 }
@@ -265,7 +205,7 @@ TEST_F(ApiTest, SecondServerOnPortReportsThatItIsInUse) {
 TEST_F(ApiTest, RefusesNonLoopbackAddressWithReason) {
   for (const char* listen :
        {"0.0.0.0:5000", "192.168.1.5:5000", "[::]:5000", "example.org:1", "nonsense"}) {
-    const absl::Status status = StartServer("s", listen);
+    const absl::Status status = StartServer("s", {listen});
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << listen << ": " << status;
     EXPECT_TRUE(absl::StrContains(status.message(), "neither encrypted nor authenticated"))
         << status;
@@ -300,6 +240,174 @@ TEST_F(ApiTest, RefusesLogOfJobThatHasNotStarted) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
   EXPECT_TRUE(absl::StrContains(status.error_message(), "has not started yet"))
       << status.error_message();
+}
+
+TEST_F(ApiTest, ServesSeveralAddressesAtOnce) {
+  const std::string second = dir_ / "second.sock";
+  ASSERT_OK(StartServer("s", {"unix", "unix:" + second, "127.0.0.1:0", "[::1]:0"}));
+  const std::vector<std::string> addresses = server_->addresses();
+  ASSERT_EQ(addresses.size(), 4u);
+  EXPECT_EQ(addresses[0], "unix:" + (dir_ / "s/trainerd.sock"));
+  EXPECT_EQ(addresses[1], "unix:" + second);
+  EXPECT_TRUE(absl::StartsWith(addresses[2], "127.0.0.1:")) << addresses[2];
+  EXPECT_FALSE(absl::EndsWith(addresses[2], ":0")) << addresses[2];
+  EXPECT_TRUE(absl::StartsWith(addresses[3], "[::1]:")) << addresses[3];
+  struct stat info;
+  ASSERT_EQ(::stat(second.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u) << "only its owner can connect";
+  std::string token = *ReadFile(dir_ / "s/token");
+  while (!token.empty() && token.back() == '\n') token.pop_back();
+  for (const std::string& address : addresses) {
+    auto admin = v1::Admin::NewStub(NewChannel(address));
+    grpc::ClientContext context;
+    if (!absl::StartsWith(address, "unix:"))
+      context.AddMetadata("authorization", "Bearer " + token);
+    v1::ServerInfo info;
+    ASSERT_TRUE(admin->GetServerInfo(&context, {}, &info).ok()) << address;
+    EXPECT_EQ(std::vector<std::string>(info.addresses().begin(), info.addresses().end()),
+              addresses);
+  }
+  server_.reset();
+  EXPECT_FALSE(std::filesystem::exists(second));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "s/trainerd.sock"));
+}
+
+TEST_F(ApiTest, ReplacesOnlySocketFilesThatNobodyServes) {
+  const std::string path = dir_ / "x.sock";
+  std::ofstream(path) << "data";
+  absl::Status status = StartServer("s", {"unix:" + path});
+  EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
+  EXPECT_TRUE(std::filesystem::is_regular_file(path));
+  std::filesystem::remove(path);
+  ASSERT_OK(StartServer("s", {"unix:" + path}));
+  const std::unique_ptr<Server> first = std::move(server_);
+  status = StartServer("t", {"unix:" + path});
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), path)) << status;
+  // The socket file of a daemon that was killed.
+  const std::string stale = dir_ / "stale.sock";
+  {
+    auto socket = ListenSocket::Open({.is_unix = true, .display = "unix:" + stale});
+    ASSERT_OK(socket.status());
+    std::filesystem::rename(stale, stale + ".kept");
+  }
+  std::filesystem::rename(stale + ".kept", stale);
+  EXPECT_OK(StartServer("u", {"unix:" + stale}));
+}
+
+// What an orchestrator's probe gets, with and without the name of a service.
+grpc::Status CheckHealth(const std::shared_ptr<grpc::Channel>& channel, const std::string& service,
+                         std::string* serving) {
+  // HealthCheckRequest{service = 1}, HealthCheckResponse{status = 1}: SERVING is 1.
+  std::string bytes;
+  if (!service.empty()) bytes = absl::StrCat("\x0a", std::string(1, char(service.size())), service);
+  grpc::Slice slice(bytes);
+  grpc::ByteBuffer request(&slice, 1), response;
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  grpc::GenericStub stub(channel);
+  auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", request, &queue);
+  call->StartCall();
+  grpc::Status status;
+  call->Finish(&response, &status, nullptr);
+  void* tag = nullptr;
+  bool ok = false;
+  queue.Next(&tag, &ok);
+  grpc::Slice answer;
+  *serving = status.ok() && response.DumpToSingleSlice(&answer).ok()
+                 ? std::string(answer.begin(), answer.end())
+                 : "";
+  return status;
+}
+
+TEST_F(ApiTest, HealthAnswersPerServiceWithoutToken) {
+  ASSERT_OK(StartServer("s", {"unix", "127.0.0.1:0"}));
+  for (const std::string& address : server_->addresses()) {
+    const auto channel = NewChannel(address);
+    std::string serving;
+    for (const char* service :
+         {"", "trainerd.v1.Trainer", "trainerd.v1.Runs", "trainerd.v1.Checkpoints",
+          "trainerd.v1.Admin", "grpc.health.v1.Health"}) {
+      const grpc::Status status = CheckHealth(channel, service, &serving);
+      EXPECT_TRUE(status.ok()) << address << " " << service << " " << status.error_message();
+      EXPECT_EQ(serving, "\x08\x01") << address << " " << service;
+    }
+    EXPECT_EQ(CheckHealth(channel, "trainerd.v1.Nobody", &serving).error_code(),
+              grpc::StatusCode::NOT_FOUND);
+  }
+}
+
+TEST_F(ApiTest, RefusesRequestAbove4MiB) {
+  ASSERT_OK(StartServer("s"));
+  Connect("s");
+  v1::SubmitJobRequest request = Request("a");
+  request.mutable_config()->mutable_data()->set_system_prompt(std::string((4 << 20) + 1, 'x'));
+  EXPECT_EQ(Submit(request).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(Submit("a").ok()) << "the connection stays";
+}
+
+TEST_F(ApiTest, EmptyAfterSendsWhatHappensAfterTheCallArrived) {
+  ASSERT_OK(StartServer("s"));
+  Connect("s");
+  ASSERT_TRUE(Submit("before").ok());
+  grpc::ClientContext context;
+  v1::StreamStatusRequest request;
+  request.set_parent("jobs/-");
+  auto reader = trainer_->StreamStatus(&context, request);
+  // The headers are sent once the position is fixed.
+  reader->WaitForInitialMetadata();
+  ASSERT_TRUE(Submit("after").ok());
+  v1::StreamStatusResponse message;
+  std::vector<std::string> submitted;
+  while (submitted.empty() && reader->Read(&message)) {
+    for (const v1::Event& event : message.events()) {
+      if (event.state_changed().reason() == "submitted") submitted.push_back(event.job());
+    }
+  }
+  ASSERT_FALSE(submitted.empty());
+  EXPECT_EQ(submitted.front(), "jobs/after");
+  context.TryCancel();
+  reader->Finish();
+}
+
+// Each job is stopped at once by another thread. A watch from the cursor of the answer to
+// SubmitJob must contain that, and nothing from before.
+TEST_F(ApiTest, CursorOfSubmitLosesNothing) {
+  constexpr int kThreads = 10, kJobsPerThread = 100;
+  ASSERT_OK(StartServer("s"));
+  Connect("s");
+  std::atomic<int> lost{0}, early{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int n = 0; n < kJobsPerThread; ++n) {
+        const std::string id = absl::StrCat("t", t, "-", n);
+        v1::Job job, stopped;
+        EXPECT_TRUE(Submit(id, &job).ok());
+        EXPECT_TRUE(Stop(id, &stopped).ok());
+        grpc::ClientContext context;
+        context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+        v1::StreamStatusRequest request;
+        request.set_parent(job.name());
+        request.set_after(job.cursor());
+        request.set_until_terminal(true);
+        auto reader = trainer_->StreamStatus(&context, request);
+        v1::StreamStatusResponse message;
+        int cancelled = 0;
+        while (reader->Read(&message)) {
+          for (const v1::Event& event : message.events()) {
+            cancelled += event.state_changed().to_state() == v1::Job::CANCELLED;
+            early += event.state_changed().reason() == "submitted";
+          }
+        }
+        EXPECT_TRUE(reader->Finish().ok());
+        lost += cancelled != 1;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(lost, 0);
+  EXPECT_EQ(early, 0) << "the answer already contained it";
 }
 
 }  // namespace

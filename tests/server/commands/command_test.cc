@@ -2,6 +2,7 @@
 // The wrapper of all commands: change, audit and reply become durable together or not at all.
 #include "server/commands/command.h"
 
+#include "server/events/cursor.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {
@@ -64,6 +65,36 @@ TEST_F(CommandTest, RunsCallsWithoutRequestIdEachTime) {
   EXPECT_EQ(Load(*store_, "a").job.run_dir(), "/second");
   EXPECT_EQ(AuditRows(), 2);
   EXPECT_EQ(Replies(), 0);
+}
+
+TEST_F(CommandTest, StoresNoAuditOfCommandThatChangesNothing) {
+  int calls = 0;
+  const auto nothing = [&](const std::string& request_id) {
+    return ChangeJob(*store_, Call(request_id), "jobs/a", "", [&](Transaction&, JobRecord*) {
+      ++calls;
+      return absl::OkStatus();
+    });
+  };
+  EXPECT_OK(nothing("").status());
+  EXPECT_OK(nothing("r").status());
+  EXPECT_EQ(AuditRows(), 0);
+  EXPECT_EQ(Replies(), 1) << "a repeated call still gets the first reply";
+  EXPECT_OK(nothing("r").status());
+  EXPECT_EQ(calls, 2);
+}
+
+// StreamStatus(after = cursor) then delivers what happens after this reply.
+TEST_F(CommandTest, RepliesWithCursorAfterItsOwnEvents) {
+  const auto reply = ChangeJob(*store_, Call("r"), "jobs/a", "", [](Transaction& t, JobRecord*) {
+    v1::Event event;
+    event.set_job("jobs/a");
+    event.mutable_notice()->set_code("X");
+    return t.Append(event);
+  });
+  ASSERT_OK(reply.status());
+  EXPECT_EQ(Rows("SELECT max(seq) FROM events"), 2);
+  EXPECT_EQ(reply->cursor(), FormatCursor(store_->database_id(), 2));
+  EXPECT_EQ(Load(*store_, "a").job.cursor(), "") << "a cursor is part of a reply, not of the job";
 }
 
 TEST_F(CommandTest, StoresNothingOfFailedCommand) {

@@ -204,6 +204,69 @@ TEST_F(QueriesTest, RefusesCursorBeforeExpiredMetricsButNotBegin) {
   }
 }
 
+TEST_F(QueriesTest, CursorExpiresOnlyForTypesOfWhichEventsWereLost) {
+  Add(2);
+  ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+    for (const char* job : {"jobs/j0", "jobs/j1"}) {
+      v1::Event event;
+      event.set_job(job);
+      event.mutable_metrics()->set_step(1);
+      EXPECT_OK(t.Append(event));
+      event.mutable_checkpoint()->set_kind(v1::CheckpointEvent::PUBLISHED);
+      EXPECT_OK(t.Append(event));
+    }
+    return absl::OkStatus();
+  }));
+  End("j0");
+  clock_.Advance(absl::Hours(1));
+  // The metrics of j0 expire. Then all of j1 is deleted, up to its checkpoint at 6.
+  ASSERT_OK(store_->Change(
+      [&](Transaction& t) { return PruneEvents(t.db(), clock_.Now(), 10).status(); }));
+  const auto is_expired = [&](const char* parent, int seq, const std::string& types) {
+    const absl::Status status = Watch(absl::StrCat("parent: '", parent, "' after: '",
+                                                   store_->database_id(), "-", seq, "' ", types));
+    EXPECT_TRUE(status.ok() || absl::IsOutOfRange(status)) << status;
+    return !status.ok();
+  };
+  const std::string metrics = "event_types: 'metrics' ", checkpoint = "event_types: 'checkpoint' ",
+                    notice = "event_types: 'notice' ", state = "event_types: 'state_changed' ";
+  for (const char* parent : {"jobs/j0", "jobs/-"}) {
+    EXPECT_TRUE(is_expired(parent, 2, metrics)) << parent;
+    EXPECT_TRUE(is_expired(parent, 2, "")) << parent;
+    EXPECT_TRUE(is_expired(parent, 2, checkpoint + metrics)) << parent;
+    EXPECT_FALSE(is_expired(parent, 3, metrics)) << parent;
+    EXPECT_FALSE(is_expired(parent, 1, checkpoint + state)) << parent;
+    EXPECT_FALSE(is_expired(parent, 1, notice)) << "there was none, of " << parent;
+  }
+  EXPECT_FALSE(is_expired("jobs/j1", 0, "")) << "nothing of it was lost";
+  ASSERT_OK(store_->Change([&](Transaction& t) { return DeleteJobRows(t.db(), "j1"); }));
+  EXPECT_TRUE(is_expired("jobs/-", 5, checkpoint));
+  EXPECT_FALSE(is_expired("jobs/-", 6, checkpoint));
+  EXPECT_TRUE(is_expired("jobs/-", 4, metrics));
+  EXPECT_FALSE(is_expired("jobs/-", 5, metrics));
+  EXPECT_TRUE(is_expired("jobs/-", 1, state)) << "its submission";
+  EXPECT_FALSE(is_expired("jobs/-", 2, state)) << "the end of j0 is kept";
+  EXPECT_FALSE(is_expired("jobs/j0", 3, "")) << "of another job";
+}
+
+TEST_F(QueriesTest, EachJobOfListAndSnapshotHasCursor) {
+  Add(3);
+  const std::string cursor = FormatCursor(store_->database_id(), 3);
+  const auto list = ListJobs(*store_, {});
+  ASSERT_OK(list.status());
+  for (const v1::Job& job : list->jobs()) EXPECT_EQ(job.cursor(), cursor) << job.name();
+  for (const char* parent : {"jobs/-", "jobs/j1"}) {
+    auto watch = MakeWatch(*store_, FromText<v1::StreamStatusRequest>(absl::StrCat(
+                                        "parent: '", parent, "' send_snapshot: true")));
+    ASSERT_OK(watch.status());
+    v1::StreamStatusResponse response;
+    ASSERT_TRUE(response.ParseFromString(watch->first_message != nullptr ? *watch->first_message
+                                                                         : **watch->snapshot()));
+    EXPECT_GE(response.snapshot_size(), 1);
+    for (const v1::Job& job : response.snapshot()) EXPECT_EQ(job.cursor(), cursor) << job.name();
+  }
+}
+
 TEST_F(QueriesTest, SendsSnapshotOfAllJobsInPages) {
   Add(130);
   auto watch =

@@ -16,7 +16,7 @@ class InspectClientTest : public ::testing::Test {
   absl::StatusOr<v1::DataReport> Run(const std::string& body,
                                      absl::Duration timeout = absl::Seconds(20)) {
     const std::string path = dir_.Write("inspect", "#!/bin/sh\n" + body + "\n", 0700);
-    return RunValidate(path, "name: x\n", timeout);
+    return RunValidate(path, "name: x\n", timeout, /*is_cancelled=*/nullptr);
   }
   TempDir dir_;
 };

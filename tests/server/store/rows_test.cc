@@ -161,10 +161,14 @@ TEST_F(RowsTest, ExpiresMetricsButKeepsStateEvents) {
   ASSERT_OK(store_->Read([&](Connection& db) -> absl::Status {
     auto records = ReadEvents(db, "a", 0, 100);
     EXPECT_EQ(records->size(), 2u);
-    EXPECT_EQ(*PrunedThrough(db), 4);
+    for (const char* job : {"a", ""}) {
+      EXPECT_EQ(*LostThrough(db, job, /*types=*/0), 4) << job;
+      EXPECT_EQ(*LostThrough(db, job, uint64_t{1} << v1::Event::kMetrics), 4) << job;
+      EXPECT_EQ(*LostThrough(db, job, uint64_t{1} << v1::Event::kNotice), 0) << "there was none";
+      EXPECT_EQ(*LostThrough(db, job, uint64_t{1} << v1::Event::kStateChanged), 0) << "kept";
+    }
     return records.status();
   }));
-  EXPECT_EQ(Load(*store_, "a").pruned_seq, 4);
 }
 
 }  // namespace

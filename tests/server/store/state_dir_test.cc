@@ -81,15 +81,20 @@ TEST(StateDirTest, RefusesPathThatCannotBeFolder) {
   EXPECT_TRUE(absl::StrContains(status.message(), "trainerd.lock/state")) << status;
 }
 
-TEST(StateDirTest, ShortPathIsSameFolder) {
+// /proc is root's, and nobody else can own it. Root itself makes a folder of another user.
+TEST(StateDirTest, RefusesFolderOfAnotherOwner) {
   TempDir dir;
-  auto state = StateDir::Lock(dir / std::string(180, 'x'), absl::ZeroDuration());
-  ASSERT_OK(state.status());
-  EXPECT_LT((*state)->short_path().size(), 40u);
-  struct stat a, b;
-  ASSERT_EQ(::stat((*state)->path().c_str(), &a), 0);
-  ASSERT_EQ(::stat(((*state)->short_path() + "/.").c_str(), &b), 0);
-  EXPECT_EQ(a.st_ino, b.st_ino);
+  std::string path = "/proc";
+  if (::geteuid() == 0) {
+    path = dir / "theirs";
+    ASSERT_EQ(::mkdir(path.c_str(), 0777), 0);
+    ASSERT_EQ(::chown(path.c_str(), 65534, 65534), 0);
+  }
+  const absl::Status status = StateDir::Lock(path, absl::ZeroDuration()).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), path + " is owned by ")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "--state-dir")) << status;
+  EXPECT_FALSE(std::filesystem::exists(path + "/trainerd.lock"));
 }
 
 }  // namespace

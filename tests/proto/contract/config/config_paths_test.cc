@@ -88,10 +88,10 @@ TEST(MakePathsAbsoluteTest, LeadingTildeIsTheHomeFolder) {
 TEST(MakePathsAbsoluteTest, ServesTheDaemonsSettingsToo) {
   v1::ServerConfig config;
   config.set_state_dir("state");
-  config.set_listen("unix");
+  config.add_listen("unix");
   MakePathsAbsolute("/etc/trainerd", &config);
   EXPECT_EQ(config.state_dir(), "/etc/trainerd/state");
-  EXPECT_EQ(config.listen(), "unix");
+  EXPECT_EQ(config.listen(0), "unix");
 }
 
 }  // namespace

@@ -267,7 +267,8 @@ std::string ServerFaults(const std::string& yaml, v1::ServerConfig* resolved = n
 TEST(ResolveServerConfigTest, FillsInDefaults) {
   v1::ServerConfig config;
   EXPECT_EQ(ServerFaults("", &config), "");
-  EXPECT_EQ(config.listen(), "unix");
+  ASSERT_EQ(config.listen_size(), 1);
+  EXPECT_EQ(config.listen(0), "unix");
   EXPECT_FALSE(config.has_state_dir());
   EXPECT_EQ(config.max_queued_jobs(), 100000);
   EXPECT_EQ(config.retry_backoff().seconds(), 5);
@@ -276,13 +277,14 @@ TEST(ResolveServerConfigTest, FillsInDefaults) {
 }
 
 TEST(ResolveServerConfigTest, OnlyLocalAddressesAreTaken) {
-  for (const char* good : {"unix", "127.0.0.1:0", "127.0.0.1:50051", "'[::1]:65535'"})
+  for (const char* good : {"unix", "127.0.0.1:0", "127.0.0.1:50051", "'[::1]:65535'", "unix:/run/t",
+                           "[unix]", "[unix, 127.0.0.1:0, 'unix:/run/t']"})
     EXPECT_EQ(ServerFaults(std::string("listen: ") + good), "") << good;
-  for (const char* bad :
-       {"0.0.0.0:1", "10.0.0.1:50051", "127.0.0.1", "'127.0.0.1:'", "127.0.0.1:65536",
-        "127.0.0.1:x", "'[::]:1'", "example.com:1", "127.0.0.1.evil:1"}) {
+  for (const char* bad : {"0.0.0.0:1", "10.0.0.1:50051", "127.0.0.1", "'127.0.0.1:'",
+                          "127.0.0.1:65536", "127.0.0.1:x", "'[::]:1'", "example.com:1",
+                          "127.0.0.1.evil:1", "'unix:'", "[unix, 'x:1']"}) {
     EXPECT_THAT(ServerFaults(std::string("listen: ") + bad),
-                HasSubstr("is refused: write unix, 127.0.0.1:PORT or [::1]:PORT"))
+                HasSubstr("is refused: write unix, unix:PATH, 127.0.0.1:PORT or [::1]:PORT"))
         << bad;
   }
 }
