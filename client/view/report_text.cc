@@ -32,6 +32,7 @@ std::string LocationInJobFile(const v1::DataReport::Finding& finding, const JobF
                {"TEMPLATE_FILE", "data.chat_template"},
                {"SAMPLE_PROMPTS", "samples.prompts"},
                {"FREEZE", "train.freeze"},
+               {"OPTIMIZER_STATE", "init_from.state"},
                {"MAX_LENGTH", "data.max_length"},
                {"WARM_UP", "schedule.warmup_steps"}};
   const auto* known = std::find_if(std::begin(kKeys), std::end(kKeys),

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// optimizer.safetensors of a checkpoint: for each parameter that trains, its optimizer state as
-// NAME.STATE with the names of Optimizer::State, and NAME.master where the model file stores the
-// parameter in a narrower type than it is trained in. All fp32.
+// Reads and writes optimizer.safetensors of a checkpoint; engine/model/folder/optimizer_state.h
+// says what it holds. All of it is fp32.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +8,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "engine/model/folder/optimizer_state.h"
 #include "engine/model/parameters.h"
 #include "engine/optim/optimizer.h"
 #include "proto/contract/run_dir/manifest.h"
 
 namespace trainerd::engine {
-
-inline constexpr char kOptimizerName[] = "optimizer.safetensors";
 
 // Writes and fsyncs FOLDER/optimizer.safetensors. Errors: those of SafetensorsWriter.
 absl::StatusOr<ManifestFile> WriteOptimizerFile(const std::string& folder,

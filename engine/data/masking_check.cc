@@ -13,6 +13,7 @@
 #include "engine/data/batches/counter_rng.h"
 #include "engine/data/batches/selection.h"
 #include "engine/data/source/source_format.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/enum_words.h"
@@ -153,12 +154,13 @@ void AddStructureChecks(const Sample& sample, bool trains_all, v1::MaskingReport
   const bool transitions = sample.rows_with_other_runs == 0;
   AddCheck("transitions", transitions, /*error=*/true, static_cast<double>(sample.runs),
            transitions
-               ? absl::StrCat(sample.runs, " trained stretches, as many as recorded spans")
-               : absl::StrCat("in ", sample.rows_with_other_runs, " of ", sample.rows,
-                              " sequences the trained stretches are not the recorded spans (",
-                              sample.first_fault,
-                              "); this is an error of the template or of "
-                              "trainerd: report it with the template"),
+               ? absl::StrCat(Counted(sample.runs, "trained stretch", "trained stretches"),
+                              ", as many as recorded spans")
+               : absl::StrCat(
+                     "in ", sample.rows_with_other_runs, " of ", Counted(sample.rows, "sequence"),
+                     " the trained stretches are not the recorded spans (", sample.first_fault,
+                     "); this is an error of the template or of "
+                     "trainerd: report it with the template"),
            report);
   const bool covered = sample.rows_badly_covered == 0;
   AddCheck("coverage", covered, /*error=*/true, sample.worst_coverage,
@@ -166,14 +168,14 @@ void AddStructureChecks(const Sample& sample, bool trains_all, v1::MaskingReport
                            100 * sample.worst_coverage),
            report);
   const int64_t forbidden = sample.rows_untrained + (trains_all ? 0 : sample.rows_all_trained);
-  AddCheck(
-      "distribution", forbidden == 0, /*error=*/true, static_cast<double>(forbidden),
-      forbidden == 0
-          ? std::string("every sequence has trained tokens, and none is against data.train_on")
-          : absl::StrCat(sample.rows_untrained, " sequences without and ", sample.rows_all_trained,
-                         " with only trained tokens; inspect them with: trainerd-inspect "
-                         "preview"),
-      report);
+  AddCheck("distribution", forbidden == 0, /*error=*/true, static_cast<double>(forbidden),
+           forbidden == 0
+               ? std::string("every sequence has trained tokens, and none is against data.train_on")
+               : absl::StrCat(Counted(sample.rows_untrained, "sequence"), " without and ",
+                              sample.rows_all_trained,
+                              " with only trained tokens; inspect them with: trainerd-inspect "
+                              "preview"),
+           report);
 }
 
 void AddWarningChecks(const Sample& sample, v1::DataConfig::TrainOn train_on, bool has_text,

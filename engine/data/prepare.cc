@@ -10,6 +10,7 @@
 #include "engine/data/examples/tokenize_files.h"
 #include "engine/data/source/findings.h"
 #include "engine/data/source/source_format.h"
+#include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
@@ -91,12 +92,11 @@ class Preparation {
   absl::StatusOr<PreparedData> Run();
 
  private:
-  // NO_ROWS when nothing of a set can be trained.
+  // NO_ROWS when nothing of a set can be trained, unless its errors are the reason.
   absl::Status RequireExamples(const internal::TokenSetSummary::Counters& set,
-                               const std::string& what, int64_t count);
+                               const std::string& what, int64_t count, bool has_errors);
   // The same for the validation set of the plan.
-  absl::Status RequireValidation(const internal::TokenSetSummary& summary,
-                                 const SequencePlan& plan);
+  absl::Status RequireValidation(const TokenizedFiles& files, const SequencePlan& plan);
   absl::Status ReportNoRows(const std::string& message);
   absl::Status FillReport(const SequencePlan& plan, PreparedData* data) const;
 
@@ -108,12 +108,13 @@ class Preparation {
 };
 
 absl::Status Preparation::RequireExamples(const internal::TokenSetSummary::Counters& set,
-                                          const std::string& what, int64_t count) {
-  if (count > 0) return absl::OkStatus();
-  const std::string message =
-      absl::StrCat(what, ": no row can be trained on: ", RowsText(set),
-                   "; check the roles of the messages, data.train_on and data.max_length");
-  return ReportNoRows(message);
+                                          const std::string& what, int64_t count, bool has_errors) {
+  if (count > 0 || has_errors) return absl::OkStatus();
+  const bool all_bad = set.rows_bad() == set.rows_read();
+  return ReportNoRows(absl::StrCat(
+      what, ": no row can be trained on: ", RowsText(set),
+      all_bad ? "; fix the records"
+              : "; check the roles of the messages, data.train_on and data.max_length"));
 }
 
 absl::Status Preparation::ReportNoRows(const std::string& message) {
@@ -122,20 +123,19 @@ absl::Status Preparation::ReportNoRows(const std::string& message) {
   return absl::OkStatus();
 }
 
-absl::Status Preparation::RequireValidation(const internal::TokenSetSummary& summary,
-                                            const SequencePlan& plan) {
+absl::Status Preparation::RequireValidation(const TokenizedFiles& files, const SequencePlan& plan) {
   const v1::DataConfig& data = config_.data();
+  const internal::TokenSetSummary& summary = files.store->summary();
   const int64_t train = summary.train().examples();
   if (plan.validation_rows.num_documents() > 0 || train == 0) return absl::OkStatus();
   if (!data.validation().empty() && summary.validation().examples() > 0) {
-    return RequireExamples(summary.validation(), data.validation(), 0);
+    return RequireExamples(summary.validation(), data.validation(), 0, files.validation_has_errors);
   }
-  if (!(data.validation_fraction() > 0)) return absl::OkStatus();
-  return ReportNoRows(
-      absl::StrCat("data.validation_fraction ", data.validation_fraction(), " of ", train,
-                   train == 1 ? " example" : " examples",
-                   " yields no example to validate on; add data, or set it to 0 or replace it by "
-                   "data.validation"));
+  if (!(data.validation_fraction() > 0) || files.train_has_errors) return absl::OkStatus();
+  return ReportNoRows(absl::StrCat(
+      "data.validation_fraction ", data.validation_fraction(), " of ", Counted(train, "example"),
+      " yields no example to validate on; add data, or set it to 0 or replace it by "
+      "data.validation"));
 }
 
 absl::Status Preparation::FillReport(const SequencePlan& plan, PreparedData* data) const {
@@ -175,23 +175,25 @@ absl::StatusOr<PreparedData> Preparation::Run() {
                                         " and a template that writes <think> blocks "
                                         "teach two ways to think; set data.chat_template: chatml"));
   }
+  const internal::TokenSetSummary& summary = files.store->summary();
+  RETURN_IF_ERROR(RequireExamples(summary.train(), "data.train", summary.train().examples(),
+                                  files.train_has_errors));
+  if (!config.validation().empty()) {
+    RETURN_IF_ERROR(RequireExamples(summary.validation(), config.validation(),
+                                    summary.validation().examples(), files.validation_has_errors));
+  }
+  ASSIGN_OR_RETURN(SequencePlan plan, PlanSequences(config_, *files.store, &findings_));
+  if (summary.train().examples() > 0) {
+    // Every piece of conversations that were cut may be without a target.
+    RETURN_IF_ERROR(RequireExamples(summary.train(), "data.train",
+                                    plan.train_sequences.num_documents(), files.train_has_errors));
+  }
+  RETURN_IF_ERROR(RequireValidation(files, plan));
   PreparedData data;
   data.store = std::move(files.store);
   data.from_cache = files.from_cache;
   data.notes = std::move(files.notes);
-  const internal::TokenSetSummary& summary = data.store->summary();
-  RETURN_IF_ERROR(RequireExamples(summary.train(), "data.train", summary.train().examples()));
-  if (!config.validation().empty()) {
-    RETURN_IF_ERROR(RequireExamples(summary.validation(), config.validation(),
-                                    summary.validation().examples()));
-  }
-  ASSIGN_OR_RETURN(SequencePlan plan, PlanSequences(config_, *data.store, &findings_));
-  if (summary.train().examples() > 0) {
-    // Every piece of conversations that were cut may be without a target.
-    RETURN_IF_ERROR(
-        RequireExamples(summary.train(), "data.train", plan.train_sequences.num_documents()));
-  }
-  RETURN_IF_ERROR(RequireValidation(summary, plan));
+  data.train_has_errors = files.train_has_errors;
   data.train = std::move(plan.train);
   data.validation = std::move(plan.validation);
   data.train_sequences = std::move(plan.train_sequences);

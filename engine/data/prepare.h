@@ -35,6 +35,9 @@ struct PreparedData {
   PackedSequences validation_rows;
   // With fingerprint, counts and findings (file:line).
   v1::DataReport report;
+  // With keep_going: a file or a record of the training data could not be used, and the findings
+  // name it as an error. The counts are those of what remained.
+  bool train_has_errors = false;
   bool from_cache = false;
   // Problems of the cache; the job continues without it.
   std::vector<std::string> notes;

@@ -70,9 +70,9 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
   Conversation conversation;
   std::optional<RecordError> fault;
   if (line.too_long) {
-    fault = RecordError{.code = "LINE_TOO_LONG", .message = "the line is longer than 100 MiB"};
+    fault = TooLongLine();
   } else {
-    fault = parser_.Parse(line.text, format_, &conversation);
+    fault = parser_.Parse(line.text, format_, &conversation, line.unterminated);
     if (fault) LocateInFile(line, &*fault);
   }
   RecordLocation place{.file = file, .line = line.number};
@@ -110,13 +110,10 @@ void QuickCheck::CheckTail(const std::string& path, int64_t size) {
   if (newline == std::string::npos) return;  // the last row is longer than the tail
   Conversation conversation;
   const std::string_view line(tail.data() + newline + 1, end - newline - 1);
-  const auto fault = parser_.Parse(line, format_, &conversation);
+  const auto fault = parser_.Parse(line, format_, &conversation, /*unterminated=*/!terminated);
   if (!fault) return;
-  findings_.AddElsewhere(
-      fault->code, bad_rows_fail_, absl::StrCat(path, ":last line"),
-      absl::StrCat(
-          fault->message,
-          terminated ? "" : "; the file ends inside this record: it was cut off, copy it again"));
+  findings_.AddElsewhere(fault->code, bad_rows_fail_, absl::StrCat(path, ":last line"),
+                         fault->message);
 }
 
 FileEstimate QuickCheck::CheckFile(const std::string& path, int32_t file) {

@@ -143,9 +143,13 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(
     const v1::SubmitJobRequest& request, const std::function<bool()>& is_cancelled) {
   ASSIGN_OR_RETURN(PreparedJob prepared,
                    PrepareJob(store_, devices_, options_.runs_dir, request, options_.clock()));
+  // trainerd-inspect knows no checkpoint by its name.
+  v1::JobConfig config = prepared.job.config();
+  if (!prepared.ledger.init_path().empty())
+    config.mutable_init_from()->set_checkpoint(prepared.ledger.init_path());
   v1::SubmitJobResponse response;
   ASSIGN_OR_RETURN(*response.mutable_report(),
-                   inspections_.Run(MessageToYaml(prepared.job.config()), is_cancelled));
+                   inspections_.Run(MessageToYaml(config), is_cancelled));
   for (const v1::Notice& notice : prepared.notices) {
     v1::DataReport::Finding* finding = response.mutable_report()->add_findings();
     finding->set_code(notice.code());

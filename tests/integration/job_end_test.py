@@ -53,6 +53,17 @@ class JobEndTest(RealWorkerTest):
         self.assertNotIn("alert", waited.stderr)
         self.assertFalse(self.world.get(job).get("alerts"))
 
+    def test_submit_refuses_to_train_what_the_base_job_froze(self):
+        job, waited = self.finish("frozen", "train.max_steps=12", "train.freeze=[model.layers.0.*, model.norm.weight]")
+        self.assertEqual(waited.returncode, 0, waited.stderr)
+        thawed = ["submit", "--from", job, "--set", "train.max_steps=24", "--set", "train.freeze=[model.layers.0.*]"]
+        refused = self.world.run(*thawed)
+        self.assertEqual(refused.returncode, 2, refused.stdout + refused.stderr)
+        self.assertIn("has no optimizer state for 1 parameter that trains in this job: model.norm.weight", refused.stdout + refused.stderr)
+        # As the message advises.
+        started = self.world.run(*thawed, "--set", "init_from.state=weights", "--wait")
+        self.assertEqual(started.returncode, 0, started.stderr)
+
     def test_a_finished_job_is_not_continued_without_more_steps(self):
         for name, setting in (("steps", "train.max_steps=12"), ("epochs", "train.epochs=0.2")):
             with self.subTest(name):

@@ -49,11 +49,14 @@ bool HasErrors(const v1::DataReport& report) {
   return false;
 }
 
-// Where the job's weights are; "" = in a checkpoint that the daemon verifies.
-std::string WeightsFolder(const v1::JobConfig& config) {
+// Where the job's weights are, and whether its optimizer state is there too. A checkpoint of the
+// daemon is not checked by its name: the daemon passes its folder.
+JobModelOptions ModelOptions(const v1::JobConfig& config) {
   const std::string& base = config.init_from().checkpoint();
-  if (base.empty()) return config.model().path();
-  return base.front() == '/' ? base : "";
+  if (base.empty()) return {.weights_folder = config.model().path()};
+  if (base.front() != '/') return {};
+  return {.weights_folder = base,
+          .with_optimizer_state = ContinuesFromCheckpoint(config.init_from().state())};
 }
 
 // Finds the spellings of tokens that have no row in the embedding. Nothing is tokenized here, so
@@ -100,7 +103,10 @@ absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config, const Job
              CheckTokenRange(data, *model.text.tokenizer, model.config.vocab_size), report);
   }
   if (!data.train_sequences.empty()) {
-    AddError("WARM_UP", CheckWarmUp(config, report->total_steps()), report);
+    // How many steps there are is not known as long as the data has errors.
+    if (!data.train_has_errors) {
+      AddError("WARM_UP", CheckWarmUp(config, report->total_steps()), report);
+    }
     ASSIGN_OR_RETURN(const v1::MaskingReport checked, CheckMasking(data, config, model.text));
     AddError("MASKING", MaskingStatus(checked), report);
   }
@@ -109,7 +115,9 @@ absl::StatusOr<v1::DataReport> FullReport(const v1::JobConfig& config, const Job
 
 v1::DataReport QuickDataReport(const v1::JobConfig& config, const JobModel& model) {
   v1::DataReport report = QuickReport(config, TokenCheck(model, config));
-  if (report.examples() > 0) AddError("WARM_UP", CheckWarmUpQuickly(config, report), &report);
+  if (report.examples() > 0 && !HasErrors(report)) {
+    AddError("WARM_UP", CheckWarmUpQuickly(config, report), &report);
+  }
   return report;
 }
 
@@ -176,8 +184,9 @@ void AddDiskUse(const v1::JobConfig& config, const JobModel& model, const std::s
 
 // The findings about the model, then those about the prompts, the data and the disk.
 absl::StatusOr<v1::DataReport> Report(const v1::JobConfig& config, const ValidateOptions& options) {
-  const JobModel model = OpenJobModel(
-      config, {.weights_folder = WeightsFolder(config), .head_check = HeadCheck::kSample});
+  JobModelOptions model_options = ModelOptions(config);
+  model_options.head_check = HeadCheck::kSample;
+  const JobModel model = OpenJobModel(config, model_options);
   ASSIGN_OR_RETURN(v1::DataReport report, DataReportOf(config, model, options));
   const v1::DataReport data = report;
   report.clear_findings();

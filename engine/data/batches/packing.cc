@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -153,8 +154,8 @@ void PackedSequences::Rename(absl::Span<const uint32_t> examples, absl::Span<con
 absl::StatusOr<PackedSequences> PackBestFitDecreasing(absl::Span<const int32_t> lengths,
                                                       int64_t row_tokens) {
   if (row_tokens < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a packed sequence of ", row_tokens, " tokens holds nothing; use 1 or more"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a packed sequence of ", Counted(row_tokens, "token"), " holds nothing; use 1 or more"));
   }
   if (lengths.size() >= kNone) {
     return absl::InvalidArgumentError(
@@ -162,8 +163,9 @@ absl::StatusOr<PackedSequences> PackBestFitDecreasing(absl::Span<const int32_t> 
   }
   for (size_t i = 0; i < lengths.size(); ++i) {
     if (lengths[i] >= 1 && lengths[i] <= row_tokens) continue;
-    return absl::InvalidArgumentError(absl::StrCat("document ", i, " has ", lengths[i],
-                                                   " tokens; a sequence holds 1 to ", row_tokens));
+    return absl::InvalidArgumentError(absl::StrCat("document ", i, " has ",
+                                                   Counted(lengths[i], "token"),
+                                                   "; a sequence holds 1 to ", row_tokens));
   }
 
   const std::vector<uint32_t> order = LongestFirst(lengths, row_tokens);

@@ -15,6 +15,7 @@
 #include "engine/text/role_traits.h"
 #include "engine/text/template_messages.h"
 #include "proto/base/enum_sentinels.h"
+#include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
@@ -65,11 +66,11 @@ absl::StatusOr<ControlTokens> ControlTokenRule(v1::DataConfig::ControlTokens con
 }
 
 RecordError TooLongError(int64_t num_tokens, int64_t max_length) {
-  return {
-      .code = "TOO_LONG",
-      .message = absl::StrCat("the conversation has ", num_tokens, " tokens, data.max_length is ",
-                              max_length, "; raise it, or set data.too_long to truncate or skip"),
-      .fatal = true};
+  return {.code = "TOO_LONG",
+          .message = absl::StrCat("the conversation has ", Counted(num_tokens, "token"),
+                                  ", data.max_length is ", max_length,
+                                  "; raise it, or set data.too_long to truncate or skip"),
+          .fatal = true};
 }
 
 RecordError ControlTokenFault(const RowNotes& notes, const Tokenizer& tokenizer) {
@@ -184,19 +185,13 @@ TokenRow ExamplePipeline::Process(const JsonlLine& line, const RowOptions& optio
   TokenRow row;
   row.example.index = options.index;
   if (line.too_long) {
-    row.fault = RecordError{.code = "LINE_TOO_LONG",
-                            .message = "the line is longer than 100 MiB; split the conversation"};
+    row.fault = TooLongLine();
     return row;
   }
   Conversation conversation;
-  row.fault = scratch->parser.Parse(line.text, options.format, &conversation);
+  row.fault = scratch->parser.Parse(line.text, options.format, &conversation, line.unterminated);
   if (row.fault) {
     LocateInFile(line, &*row.fault);
-    if (row.fault->code == "BAD_JSON" && line.unterminated) {
-      absl::StrAppend(
-          &row.fault->message,
-          "; the file ends inside this record, without a newline: it was cut off, copy it again");
-    }
     return row;
   }
   row.unused_keys = std::move(conversation.unused_keys);

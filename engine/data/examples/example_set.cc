@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 
@@ -48,7 +49,7 @@ void ExampleSet::AddLength(const TokenRow& row, const RecordLocation& place) {
       counters_.set_rows_truncated(counters_.rows_truncated() + 1);
     }
     findings_->Add("TOO_LONG", false, place,
-                   absl::StrCat(row.num_tokens, " tokens, data.max_length is ",
+                   absl::StrCat(Counted(row.num_tokens, "token"), ", data.max_length is ",
                                 config_.max_length(), skipped ? ": skipped" : ": cut at the end"));
   }
 }
@@ -142,7 +143,7 @@ internal::TokenSetSummary::Counters ExampleSet::counters() const {
 }
 
 std::string RowsText(const internal::TokenSetSummary::Counters& counters) {
-  std::string text = absl::StrCat(counters.rows_read(), " records read");
+  std::string text = absl::StrCat(Counted(counters.rows_read(), "record"), " read");
   if (counters.rows_bad() > 0) absl::StrAppend(&text, ", ", counters.rows_bad(), " bad");
   if (counters.rows_too_long() > 0) {
     absl::StrAppend(&text, ", ", counters.rows_too_long(), " longer than max_length");

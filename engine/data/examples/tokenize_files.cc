@@ -35,8 +35,9 @@ class FileReading {
 
   absl::StatusOr<std::unique_ptr<TokenStore>> Run(std::unique_ptr<StoreFile> file,
                                                   const StoreHeader& header);
-  // Something is in the findings that another job must not get out of the cache.
-  bool has_errors() const { return has_errors_; }
+  // As TokenizedFiles::train_has_errors and validation_has_errors.
+  bool train_has_errors() const { return train_has_errors_; }
+  bool validation_has_errors() const { return validation_has_errors_; }
 
  private:
   absl::Status ReadFile(int32_t file, const std::string& path, ExampleSet* set);
@@ -49,7 +50,9 @@ class FileReading {
   Findings* const findings_;
   std::unique_ptr<ExamplePipeline> pipeline_;
   internal::TokenSetSummary summary_;
-  bool has_errors_ = false;
+  bool has_errors_ = false;  // of the set that is read
+  bool train_has_errors_ = false;
+  bool validation_has_errors_ = false;
   int64_t bytes_total_ = 0;
   int64_t bytes_done_ = 0;  // of finished files
 };
@@ -109,10 +112,12 @@ absl::StatusOr<std::unique_ptr<TokenStore>> FileReading::Run(std::unique_ptr<Sto
   for (int32_t i = 0; i < num_train; ++i)
     RETURN_IF_ERROR(ReadFile(i, data.train(i).path(), &train));
   train.ForgetTexts();
+  train_has_errors_ = std::exchange(has_errors_, false);
   ExampleSet validation(data, lost, options_.keep_going, findings_, &writer);
   if (!data.validation().empty()) {
     RETURN_IF_ERROR(ReadFile(num_train, data.validation(), &validation));
   }
+  validation_has_errors_ = has_errors_;
   *summary_.mutable_train() = train.counters();
   *summary_.mutable_validation() = validation.counters();
   NoteFirstDuplicate(train, validation);
@@ -203,14 +208,17 @@ absl::StatusOr<TokenizedFiles> TokenizeFiles(const v1::JobConfig& config, const 
     return store.status();
   }
   result.store = *std::move(store);
+  result.train_has_errors = reading.train_has_errors();
+  result.validation_has_errors = reading.validation_has_errors();
   if (!target.entry.has_value()) return result;
   absl::Status outcome;
   // A file that was written to meanwhile must not lie under the name of its old contents.
   if (HaveDataFilesChanged(data, hashes)) {
     outcome = absl::AbortedError("a data file was changed while it was read");
   }
-  // Not worth a word: the job, or whoever validates, hears of the errors themselves.
-  const bool errors = reading.has_errors();
+  // Another job must not get the errors out of the cache. Not worth a word: the job, or whoever
+  // validates, hears of the errors themselves.
+  const bool errors = result.train_has_errors || result.validation_has_errors;
   if (errors) outcome = absl::AbortedError("the data has errors");
   const absl::Status kept = KeepEntry(*cache, target, header.key, *result.store, outcome);
   if (!kept.ok() && !errors) {

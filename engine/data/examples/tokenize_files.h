@@ -20,6 +20,9 @@ struct TokenizedFiles {
   // The training set's examples, then those of data.validation.
   std::unique_ptr<TokenStore> store;
   bool from_cache = false;
+  // A file or a record of the set could not be used, and the findings name it as an error.
+  bool train_has_errors = false;
+  bool validation_has_errors = false;
   std::vector<std::string> notes;  // see PreparedData
 };
 

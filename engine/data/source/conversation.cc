@@ -233,13 +233,29 @@ std::string ForeignLineAdvice(std::string_view line) {
          "jq -cR '{text: .}' FILE > FILE.jsonl";
 }
 
-RecordError SyntaxFault(const JsonSyntaxError& error, std::string_view line) {
+RecordError SyntaxFault(const JsonSyntaxError& error) {
   if (error.column == 0) {
-    return Fault("BAD_JSON", absl::StrCat("the record cannot be read: ", error.message));
+    return Fault("BAD_JSON",
+                 absl::StrCat("the record cannot be read: ", error.message, "; flatten it"));
   }
-  return Fault("BAD_JSON",
-               absl::StrCat("the line is not JSON: ", error.message, ForeignLineAdvice(line)),
-               error.column);
+  return Fault("BAD_JSON", absl::StrCat("the line is not JSON: ", error.message), error.column);
+}
+
+// What to do about a record that is not JSON or not UTF-8. Where the error is at the end of an
+// unterminated record, the file was cut off: a part of a character is up to 3 bytes.
+std::string SyntaxAdvice(const RecordError& fault, std::string_view record, bool unterminated) {
+  const bool is_character = fault.code == "BAD_UTF8";
+  const int64_t missed = static_cast<int64_t>(record.size()) - fault.column;
+  if (unterminated && missed < (is_character ? 3 : 1)) {
+    return "; the file ends inside this record, without a newline: it was cut off, copy it again";
+  }
+  if (is_character) {
+    return "; convert the file, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > FILE.jsonl";
+  }
+  const std::string foreign = ForeignLineAdvice(record);
+  return !foreign.empty() ? foreign
+                          : "; correct it, or write the records with a JSON library (in Python: "
+                            "json.dumps(record))";
 }
 
 }  // namespace
@@ -260,14 +276,12 @@ std::optional<RecordError> ConversationParser::Impl::ReadRow(std::string_view re
       parser.parse(record.data(), record.size(), /*realloc_if_needed=*/false).get(element);
   if (error == simdjson::UTF8_ERROR) {
     const size_t at = FindInvalidUtf8(record);
-    return Fault("BAD_UTF8",
-                 "the line is not UTF-8; convert the file, for example: iconv -f WINDOWS-1252 -t "
-                 "UTF-8 FILE > FILE.jsonl",
+    return Fault("BAD_UTF8", "the line is not UTF-8",
                  at == std::string_view::npos ? 0 : static_cast<int64_t>(at) + 1);
   }
   *has_odd_numbers = error != simdjson::SUCCESS;
   if (*has_odd_numbers) {
-    if (const auto syntax = ReadJsonWithSpelling(record, row)) return SyntaxFault(*syntax, record);
+    if (const auto syntax = ReadJsonWithSpelling(record, row)) return SyntaxFault(*syntax);
   } else {
     *row = ToOrderedJson(element);
   }
@@ -287,10 +301,14 @@ ConversationParser::ConversationParser() : impl_(std::make_unique<Impl>()) {}
 ConversationParser::~ConversationParser() = default;
 
 std::optional<RecordError> ConversationParser::Parse(std::string_view record, SourceFormat format,
-                                                     Conversation* conversation) {
+                                                     Conversation* conversation,
+                                                     bool unterminated) {
   ordered_json row;
   bool has_odd_numbers = false;
-  if (auto fault = impl_->ReadRow(record, &row, &has_odd_numbers)) return fault;
+  if (auto fault = impl_->ReadRow(record, &row, &has_odd_numbers)) {
+    if (fault->column > 0) fault->message += SyntaxAdvice(*fault, record, unterminated);
+    return fault;
+  }
   *conversation = Conversation{};
   bool have_calls = false;
   if (auto fault = TakeConversation(format, &row, conversation, &have_calls)) return fault;

@@ -42,10 +42,10 @@ class ConversationParser {
   ConversationParser(const ConversationParser&) = delete;
   ConversationParser& operator=(const ConversationParser&) = delete;
 
-  // `record` must be followed by kJsonPadding readable bytes. *conversation is valid only if the
-  // result is nullopt.
+  // `record` must be followed by kJsonPadding readable bytes; `unterminated`: its file ends after
+  // it, without a newline. *conversation is valid only if the result is nullopt.
   std::optional<RecordError> Parse(std::string_view record, SourceFormat format,
-                                   Conversation* conversation);
+                                   Conversation* conversation, bool unterminated = false);
 
   // The form of a record; nullopt if it does not parse or has no known form. The same padding.
   std::optional<SourceFormat> Detect(std::string_view record);

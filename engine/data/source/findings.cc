@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/formats/json.h"
 #include "proto/base/enum_sentinels.h"
+#include "proto/base/format.h"
 
 #pragma GCC diagnostic error "-Wswitch"
 
@@ -201,8 +202,8 @@ absl::Status Findings::ConfiguredErrors() const {
       const auto& first = kind.finding.first_places(0);
       absl::StrAppend(&text, Text({.file = first.file(), .line = first.line()}), ": ");
     }
-    absl::StrAppend(&text, Message(kind), " (", code, ", ", kind.finding.count(),
-                    kind.finding.count() == 1 ? " time" : " times", ")");
+    absl::StrAppend(&text, Message(kind), " (", code, ", ", Counted(kind.finding.count(), "time"),
+                    ")");
   }
   if (text.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(

@@ -21,4 +21,9 @@ struct RecordError {
   bool fatal = false;
 };
 
+inline RecordError TooLongLine() {
+  return {.code = "LINE_TOO_LONG",
+          .message = "the line is longer than 100 MiB; split the conversation"};
+}
+
 }  // namespace trainerd::engine

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/formats/placeholder_file.h"
+#include "engine/model/folder/optimizer_state.h"
 #include "engine/model/folder/unexpected_tensors.h"
 #include "engine/text/target_spans.h"
 #include "engine/text/tokenizer/beyond_embedding.h"
@@ -88,6 +89,7 @@ class Opening {
     const bool has_config = !missing_config_ && OpenConfig();
     if (has_config && !missing_weights_) OpenWeights();
     if (has_config) Freeze();
+    if (options_.with_optimizer_state) CheckOptimizer();
     if (!missing_tokenizer_ && OpenText()) CheckText(has_config);
     if (has_config) CheckLength();
   }
@@ -184,6 +186,14 @@ class Opening {
     model_.frozen = *std::move(frozen);
   }
 
+  // Of a model with other errors, tensors would be missing in this file too.
+  void CheckOptimizer() {
+    if (model_.weights == nullptr || !model_.status().ok()) return;
+    const absl::Status usable =
+        CheckOptimizerState(config_.optimizer(), model_.config, model_.frozen, *model_.weights);
+    if (!usable.ok()) Error(kNoOptimizerState, options_.weights_folder, usable);
+  }
+
   bool OpenText() {
     absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(folder_);
     if (!tokenizer.ok()) {
@@ -236,6 +246,9 @@ class Opening {
     }
     std::vector<std::string> tokens;
     for (int64_t id = model_.config.vocab_size; id < tokenizer.vocab_size(); ++id) {
+      // Nothing is padded here, so the pad token needs no row: transformers too loads such a folder
+      // without a word.
+      if (id == tokenizer.pad_id()) continue;
       const std::string_view token = tokenizer.IdToToken(static_cast<int32_t>(id));
       if (!token.empty()) tokens.push_back(absl::StrCat("\"", std::string(token), "\""));
     }

@@ -20,6 +20,8 @@ namespace trainerd::engine {
 
 // The code of the warning that the model is untied, unlike config.json.
 inline constexpr char kUntiedHead[] = "UNTIED_HEAD";
+// The code of the error that the checkpoint's optimizer state does not fit the job.
+inline constexpr char kNoOptimizerState[] = "OPTIMIZER_STATE";
 
 struct ModelFinding {
   // Stable word, as in DataReport.Finding.
@@ -41,8 +43,8 @@ struct JobModel {
   AnswerProbe probe;
 
   // Codes of errors: MODEL_FOLDER (missing files), MODEL_CONFIG, MODEL_WEIGHTS, UNEXPECTED_TENSORS,
-  // FREEZE, TOKENIZER, TEMPLATE_FILE, CHAT_TEMPLATE, TOKEN_BEYOND_EMBEDDING. Codes of warnings:
-  // UNEXPECTED_TENSORS, UNTIED_HEAD, TOKEN_BEYOND_EMBEDDING, MAX_LENGTH.
+  // FREEZE, OPTIMIZER_STATE, TOKENIZER, TEMPLATE_FILE, CHAT_TEMPLATE, TOKEN_BEYOND_EMBEDDING. Codes
+  // of warnings: UNEXPECTED_TENSORS, UNTIED_HEAD, TOKEN_BEYOND_EMBEDDING, MAX_LENGTH.
   std::vector<ModelFinding> findings;
 
   // OK, or the code of the first error with the messages of all.
@@ -52,12 +54,15 @@ struct JobModel {
 struct JobModelOptions {
   // Where the weights are: model.path, or the checkpoint to start from. "" = they are not checked.
   std::string weights_folder;
+  // Whether the job continues with the optimizer state of that folder, a checkpoint.
+  bool with_optimizer_state = false;
   HeadCheck head_check = HeadCheck::kAll;
 };
 
 // Opens the model folder of `config` and checks it against the job: config.json, the headers of the
-// weights, train.freeze, the tokenizer, the template that data.chat_template selects. Finds as much
-// as it can; a check that needs a file with an error is skipped.
+// weights and of the optimizer state, train.freeze, the tokenizer, the template that
+// data.chat_template selects. Finds as much as it can; a check that needs a file with an error is
+// skipped.
 JobModel OpenJobModel(const v1::JobConfig& config, const JobModelOptions& options);
 
 }  // namespace trainerd::engine

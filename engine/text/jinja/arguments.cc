@@ -2,6 +2,7 @@
 #include "engine/text/jinja/arguments.h"
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 
 namespace trainerd::engine::jinja {
 
@@ -32,7 +33,8 @@ bool Bound::Bind(Interpreter& in, std::string_view function, std::string_view pa
     ++count;
   }
   if (arguments.positional.size() > count) {
-    return in.Fail(absl::StrCat(name, "() takes at most ", count, " arguments but got ",
+    return in.Fail(absl::StrCat(name, "() takes at most ",
+                                Counted(static_cast<int64_t>(count), "argument"), " but got ",
                                 arguments.positional.size()));
   }
   if (used != arguments.named.size()) {

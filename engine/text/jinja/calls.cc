@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/text/jinja/interpreter.h"
+#include "proto/base/format.h"
 
 namespace trainerd::engine::jinja {
 namespace {
@@ -109,7 +110,8 @@ bool Interpreter::BindParameters(const FunctionObject& function, const Arguments
   const Statement& s = *function.statement;
   const size_t count = s.parameters.size();
   if (arguments.positional.size() > count) {
-    return Fail(absl::StrCat("macro '", function.name, "' takes at most ", count, " arguments"));
+    return Fail(absl::StrCat("macro '", function.name, "' takes at most ",
+                             Counted(static_cast<int64_t>(count), "argument")));
   }
   size_t used_names = 0;
   for (size_t i = 0; i < count; ++i) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 
 namespace trainerd::engine::jinja {
 namespace {
@@ -256,8 +257,9 @@ bool Interpreter::Assign(const Target& target, const Value& value) {
     std::vector<Value> items;
     if (!Iterate(value, &items)) return false;
     if (items.size() != target.parts.size()) {
-      return Fail(absl::StrCat("cannot unpack ", items.size(), " values into ", target.parts.size(),
-                               " names"));
+      return Fail(absl::StrCat("cannot unpack ",
+                               Counted(static_cast<int64_t>(items.size()), "value"), " into ",
+                               Counted(static_cast<int64_t>(target.parts.size()), "name")));
     }
     for (size_t i = 0; i < items.size(); ++i) {
       if (!Assign(target.parts[i], items[i])) return false;

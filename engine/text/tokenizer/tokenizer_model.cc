@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/text/tokenizer/byte_level.h"
 #include "engine/text/tokenizer/tokenizer_json.h"
+#include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/utf8.h"
 
@@ -41,7 +42,7 @@ absl::Status ParseVocabulary(const object& model, Vocabulary* vocabulary) {
     if (value.get(id) != simdjson::SUCCESS || id < 0 || id > largest) {
       return Malformed(absl::StrCat("$.model.vocab[\"", std::string(key), "\"]"),
                        absl::StrCat("expected a token id, 0 to ", largest, " in a vocabulary of ",
-                                    num_tokens, " tokens"));
+                                    Counted(num_tokens, "token")));
     }
     if (!vocabulary->Add(key, static_cast<int32_t>(id))) {
       return Malformed(absl::StrCat("$.model.vocab[\"", std::string(key), "\"]"),

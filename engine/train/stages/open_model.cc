@@ -19,7 +19,8 @@ constexpr char kModelTemplate[] = "model";
 // The first error, with the cause of its kind.
 absl::Status StatusOf(const JobModel& model) {
   for (const ModelFinding& finding : model.findings) {
-    if (finding.status.ok() || finding.code != "FREEZE") continue;
+    if (finding.status.ok() || (finding.code != "FREEZE" && finding.code != kNoOptimizerState))
+      continue;
     return WithCause(
         finding.status,
         {.code = "CONFIGURATION_INVALID", .cause = v1::JobError::USER, .retryable = false});
@@ -83,7 +84,8 @@ absl::Status OpenModel(AttemptContext& context) {
     config.mutable_model()->set_path(kept);
     config.mutable_data()->set_chat_template(kModelTemplate);
   }
-  JobModel model = OpenJobModel(config, {.weights_folder = context.weights_folder});
+  JobModel model = OpenJobModel(config, {.weights_folder = context.weights_folder,
+                                         .with_optimizer_state = context.start.has_value()});
   RETURN_IF_ERROR(StatusOf(model));
   bool is_untied = false;
   for (const ModelFinding& warning : model.findings) {

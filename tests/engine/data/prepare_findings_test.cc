@@ -137,9 +137,49 @@ TEST_F(PrepareFindingsTest, KeepGoingTurnsErrorsIntoFindings) {
   EXPECT_TRUE(Find(*data, "NO_MESSAGES")->error());
   EXPECT_TRUE(Find(*data, "BAD_FILE")->error());
   EXPECT_EQ(data->report.trained_examples(), 1);
-  const auto none = Prepare(Config("nope\n"), {.keep_going = true});
-  ASSERT_TRUE(none.ok());
-  EXPECT_TRUE(Find(*none, "NO_ROWS")->error());
+}
+
+// What cannot be read may hold what seems to be missing.
+TEST_F(PrepareFindingsTest, ReportsOneErrorOfAFileThatIsForeignOrCutOff) {
+  const std::string row = Row("a", "b");
+  const std::vector<std::pair<std::string, const char*>> cases = {
+      {"nope\n", "BAD_JSON"},
+      {"a,b\n1,2\n", "BAD_JSON"},
+      {row.substr(0, row.size() / 2), "BAD_JSON"},
+      {"PAR1\x15\x04", "BAD_FILE"},
+      {"[" + row.substr(0, row.size() - 1) + ",", "BAD_FILE"},
+      {"\n\n", "BAD_FILE"},
+      {R"({"messages":[]})"
+       "\n",
+       "NO_MESSAGES"}};
+  for (const auto& [contents, code] : cases) {
+    v1::JobConfig config = Config(contents);
+    config.mutable_data()->set_validation_fraction(0.5);
+    auto data = Prepare(config, {.keep_going = true});
+    ASSERT_TRUE(data.ok()) << data.status();
+    ASSERT_EQ(data->report.findings_size(), 1) << data->report.ShortDebugString();
+    EXPECT_EQ(data->report.findings(0).code(), code);
+    EXPECT_TRUE(data->train_has_errors);
+    config = Config(Row("c", "d"));
+    config.mutable_data()->set_validation(folder_.Write("validation.jsonl", contents));
+    data = Prepare(config, {.keep_going = true});
+    ASSERT_TRUE(data.ok()) << data.status();
+    ASSERT_EQ(data->report.findings_size(), 1) << data->report.ShortDebugString();
+    EXPECT_EQ(data->report.findings(0).code(), code);
+    EXPECT_FALSE(data->train_has_errors);
+  }
+}
+
+// Bad records that are skipped are no error, so that nothing remains is one.
+TEST_F(PrepareFindingsTest, ReportsThatAllRecordsAreSkipped) {
+  v1::JobConfig config = Config("nope\n");
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
+  EXPECT_EQ(Fault(config),
+            "data.train: no row can be trained on: 1 record read, 1 bad; fix the records");
+  const auto data = Prepare(config, {.keep_going = true});
+  ASSERT_TRUE(data.ok()) << data.status();
+  EXPECT_FALSE(Find(*data, "BAD_JSON")->error());
+  EXPECT_TRUE(Find(*data, "NO_ROWS")->error());
 }
 
 TEST_F(PrepareFindingsTest, WarnsOfAProfileWithATemplateThatThinks) {
@@ -237,7 +277,7 @@ TEST_F(PrepareFindingsTest, ReportsAValidationFileWithoutPieceToValidateOn) {
   ASSERT_TRUE(Prepare(config).ok());
   config.mutable_data()->set_validation(folder_.Write("v.jsonl", Row("abcde", "")));
   EXPECT_EQ(Fault(config).substr(0, 57),
-            "v.jsonl: no row can be trained on: 1 records read; check ");
+            "v.jsonl: no row can be trained on: 1 record read; check t");
 }
 
 }  // namespace

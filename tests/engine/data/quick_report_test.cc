@@ -46,6 +46,12 @@ TEST_F(QuickReportTest, NamesBadRowsByLine) {
   EXPECT_EQ(Errors(QuickReport(config)), "");
 }
 
+TEST_F(QuickReportTest, SaysThatTheFileWasCutOff) {
+  const v1::DataReport report = QuickReport(Config(Row("a", "b") + Row("c", "d").substr(0, 20)));
+  EXPECT_EQ(Errors(report), "BAD_JSON ");
+  EXPECT_NE(report.findings(0).message().find("it was cut off, copy it again"), std::string::npos);
+}
+
 TEST_F(QuickReportTest, EstimatesAndLooksAtTheEndOfALargeFile) {
   std::string contents;
   const std::string row = Row(std::string(400, 'q'), std::string(550, 'a'));

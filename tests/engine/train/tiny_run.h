@@ -156,6 +156,12 @@ class TinyJob {
   const TempDir& folder_;
 };
 
+// Overrides of several tests: another optimizer with state; frozen parameters (more keys of train).
+inline constexpr char kMomentum[] =
+    "optimizer: {type: sgd, learning_rate: 0.1, momentum: 0.9, nesterov: true}";
+inline constexpr char kFreeze[] =
+    ", freeze: [model.embed_tokens.*, model.layers.0.*, \"*.1.self_attn.k_proj.*\"]";
+
 class RecordingSink : public EventSink {
  public:
   void Emit(v1::Event event) override {
@@ -219,6 +225,27 @@ inline std::function<void(const v1::Event&, RunControl&)> StopAfterStep(int64_t 
   return [step, stop_mode](const v1::Event& event, RunControl& control) {
     if (event.has_metrics() && event.metrics().step() == step) control.RequestStop(stop_mode);
   };
+}
+
+inline std::string FinalHash(const internal::AttemptSpec& spec) {
+  return FileHash(spec.run_dir() + "/final/model.safetensors");
+}
+
+// The first notice with this code; "" = none.
+inline std::string NoticeText(const Ran& ran, const std::string& code) {
+  for (const v1::Event& event : ran.events.events()) {
+    if (event.notice().code() == code) return event.notice().message();
+  }
+  return "";
+}
+
+// A spec that starts from `checkpoint` with its full state.
+inline internal::AttemptSpec StartFrom(const TinyJob& job, const std::string& checkpoint,
+                                       const std::string& run, const std::string& overrides) {
+  internal::AttemptSpec spec = job.Spec(
+      run, 1, absl::StrCat(overrides, "\ninit_from: {checkpoint: ", checkpoint, ", state: full}"));
+  spec.set_init_path(checkpoint);
+  return spec;
 }
 
 }  // namespace trainerd::engine::testing

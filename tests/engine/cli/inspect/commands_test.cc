@@ -256,6 +256,36 @@ TEST_F(InspectTest, ValidateReportsWhatTheJobWrites) {
   }
 }
 
+TEST_F(InspectTest, ValidateReadsTheOptimizerStateOfTheCheckpointToStartFrom) {
+  std::string job = Job(Row("a", "b"),
+                        "train: {freeze: [model.norm.weight]}\ninit_from: "
+                        "{checkpoint: " +
+                            folder_ / "model" + ", state: full}\n");
+  std::vector<StoredTensor> tensors;
+  for (StoredTensor& tensor : TensorsOf(TinyConfig())) {
+    if (tensor.name == "model.norm.weight") continue;
+    const std::string name = tensor.name;
+    for (const char* state : {".exp_avg", ".exp_avg_sq"}) {
+      tensor.name = name + state;
+      tensors.push_back(tensor);
+    }
+  }
+  WriteTensors(folder_ / "model/optimizer.safetensors", tensors);
+  for (const bool quick : {true, false})
+    EXPECT_EQ(Validate({.job_file = job, .quick = quick}, /*is_clean=*/true)["findings"].size(),
+              0u);
+  for (const char* state : {"full", "weights"}) {
+    job = Job(Row("a", "b"),
+              "init_from: {checkpoint: " + folder_ / "model" + ", state: " + state + "}\n");
+    const bool is_clean = std::string(state) == "weights";
+    const json report = Validate({.job_file = job, .quick = true}, is_clean);
+    ASSERT_EQ(report["findings"].size(), is_clean ? 0u : 1u) << report;
+    if (!is_clean) {
+      EXPECT_EQ(report["findings"][0]["code"], "OPTIMIZER_STATE");
+    }
+  }
+}
+
 TEST_F(InspectTest, ValidateReadsThePromptsOfSamples) {
   const std::string prompts = folder_ / "prompts.jsonl";
   const std::string job = Job(Row("a", "b"), "samples: {prompts: " + prompts + "}\n");
@@ -306,6 +336,20 @@ TEST_F(InspectTest, ValidateRefusesWarmUpLongerThanTheEpochs) {
     const json report = Validate({.job_file = job, .quick = quick});
     ASSERT_EQ(report["findings"].size(), 1u) << report;
     EXPECT_EQ(report["findings"][0]["code"], "WARM_UP");
+  }
+}
+
+// Its records are not known, and so its steps.
+TEST_F(InspectTest, ValidateReportsOneErrorOfAFileThatIsForeignOrCutOff) {
+  const std::string row = Row("a", "b");
+  for (const std::string& contents :
+       {std::string("PAR1"), std::string("a,b\n1,2\n"), row.substr(0, 30), "[" + row}) {
+    const std::string job = Job(contents, "schedule: {warmup_steps: 5}\n");
+    for (const bool quick : {true, false}) {
+      const json report = Validate({.job_file = job, .quick = quick});
+      ASSERT_EQ(report["findings"].size(), 1u) << report;
+      EXPECT_EQ(report["findings"][0]["code"].get<std::string>().substr(0, 4), "BAD_");
+    }
   }
 }
 

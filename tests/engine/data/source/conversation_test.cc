@@ -143,6 +143,54 @@ TEST(ConversationParserTest, ReadsPlainText) {
       "text");
 }
 
+// The calls of a message, tools and functions may be JSON text, in which the parser of the record
+// sees no number.
+TEST(ConversationParserTest, FindsOddNumbersInJsonTextOfCallsAndTools) {
+  for (const char* line :
+       {R"({"messages":[{"role":"user","content":"q"}],"tools":"[{\"max\":1e999}]"})",
+        R"({"messages":[{"role":"user","content":"q"}],"functions":"[{\"max\":NaN}]"})",
+        R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a",)"
+        R"("function_call":{"name":"f","arguments":"{\"x\":[98765432109876543210]}"}}]})"}) {
+    EXPECT_THAT(FaultOf(line), ::testing::HasSubstr("; a number must fit into 64 bits")) << line;
+  }
+  EXPECT_EQ(FaultOf(R"({"messages":[{"role":"user","content":"NaN"}],"tools":"[{\"max\":9}]"})"),
+            "none");
+}
+
+TEST(ConversationParserTest, SaysWhatToDoAboutARecordThatIsNotJson) {
+  for (const char* line : {"hello", R"({"messages": [}])", "{'messages': []}", "a,b"}) {
+    EXPECT_THAT(FaultOf(line), ::testing::EndsWith("; correct it, or write the records with a JSON "
+                                                   "library (in Python: json.dumps(record))"))
+        << line;
+  }
+  EXPECT_THAT(FaultOf(std::string(1001, '[')), ::testing::EndsWith(" deep; flatten it"));
+}
+
+TEST(ConversationParserTest, RecognizesARecordThatWasCutOffAnywhere) {
+  const std::string record =
+      R"({"messages":[{"role":"user","content":"é \u00e9 \ud83d\ude00 😀 \"q\""},)"
+      R"({"role":"assistant","content":null,"weight":1.5e+3,"train":true}],"n":[1,-2,{}]})";
+  ConversationParser parser;
+  for (size_t size = 1; size < record.size(); ++size) {
+    std::string line = record.substr(0, size);
+    line.resize(size + kJsonPadding);
+    Conversation conversation;
+    const auto fault = parser.Parse(std::string_view(line).substr(0, size), SourceFormat::kMessages,
+                                    &conversation, /*unterminated=*/true);
+    ASSERT_TRUE(fault.has_value());
+    EXPECT_THAT(fault->message, ::testing::EndsWith("it was cut off, copy it again"))
+        << record.substr(0, size);
+  }
+  std::string foreign = "a,b";
+  foreign.resize(foreign.size() + kJsonPadding);
+  Conversation conversation;
+  EXPECT_THAT(parser
+                  .Parse(std::string_view(foreign).substr(0, 3), SourceFormat::kMessages,
+                         &conversation, /*unterminated=*/true)
+                  ->message,
+              ::testing::Not(::testing::HasSubstr("cut off")));
+}
+
 TEST(ConversationParserTest, ReadsOddNumbersInUnusedKeys) {
   const Parsed parsed =
       Parse(R"({"score":[NaN,-Infinity,1e999],"id":123456789012345678901234567890,)"

@@ -185,6 +185,22 @@ TEST_F(JobModelTest, WarnsOfTokensBeyondTheEmbedding) {
               HasSubstr("the embedding has 259 rows and none for \"<|extra|>\" of the tokenizer"));
 }
 
+// As Llama 2 folders to which a pad token was added. transformers loads them without a word, and
+// nothing is padded here.
+TEST_F(JobModelTest, PadTokenNeedsNoRowInTheEmbedding) {
+  AddTokenBeyondEmbedding();
+  dir_.Write("model/chat_template.jinja", kMarked);
+  dir_.Write("model/tokenizer_config.json",
+             R"({"eos_token": "<|im_end|>", "pad_token": "<|extra|>"})");
+  EXPECT_EQ(Codes(), "");
+  // Named in tokenizer_config.json alone, it gets the next id.
+  dir_.Write("model/tokenizer_config.json", R"({"eos_token": "<|im_end|>", "pad_token": "[PAD]"})");
+  EXPECT_THAT(Message(), AllOf(HasSubstr("none for \"<|extra|>\" of"), Not(HasSubstr("[PAD]"))));
+  // A template that writes it trains it.
+  dir_.Write("model/chat_template.jinja", std::string("[PAD]") + kMarked);
+  EXPECT_EQ(Codes(), "TOKEN_BEYOND_EMBEDDING! ");
+}
+
 TEST_F(JobModelTest, RefusesTemplateThatWritesTokenBeyondEmbedding) {
   AddTokenBeyondEmbedding();
   dir_.Write("model/chat_template.jinja", std::string("<|extra|>") + kMarked);
@@ -258,6 +274,52 @@ TEST_F(JobModelTest, ChecksWeightsInTheFolderToStartFrom) {
   const JobModel model = OpenJobModel(config_, {.weights_folder = dir_ / "absent"});
   EXPECT_THAT(std::string(model.status().message()),
               AllOf(HasSubstr(dir_ / "absent has no weights"), HasSubstr("put the folder back")));
+}
+
+// optimizer.safetensors with the states of all weights, but for those of which `frozen` is part of
+// the name.
+void WriteOptimizerState(const TempDir& dir, const std::string& frozen,
+                         const std::vector<std::string>& states) {
+  std::vector<StoredTensor> tensors;
+  for (const StoredTensor& weight : TensorsOf(TinyConfig())) {
+    if (!frozen.empty() && weight.name.find(frozen) != std::string::npos) continue;
+    for (const std::string& state : states) {
+      tensors.push_back(weight);
+      tensors.back().name += "." + state;
+    }
+  }
+  WriteTensors(dir / "model/optimizer.safetensors", tensors);
+}
+
+TEST_F(JobModelTest, ChecksTheOptimizerStateOfACheckpoint) {
+  const auto message = [&] {
+    const JobModel model =
+        OpenJobModel(config_, {.weights_folder = dir_ / "model", .with_optimizer_state = true});
+    return model.findings.empty() ? "" : model.findings[0].code + " " + model.findings[0].message;
+  };
+  config_.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_ADAMW);
+  EXPECT_THAT(message(), AllOf(HasSubstr("OPTIMIZER_STATE "), HasSubstr("has no optimizer state;"),
+                               HasSubstr("init_from.state: weights")));
+  WriteOptimizerState(dir_, "", {"exp_avg", "exp_avg_sq"});
+  EXPECT_EQ(message(), "");
+  WriteOptimizerState(dir_, "", {"exp_avg"});
+  EXPECT_THAT(message(), HasSubstr("has no exp_avg_sq: the checkpoint is from a job with another"));
+  WriteOptimizerState(dir_, "k_proj", {"exp_avg", "exp_avg_sq"});
+  EXPECT_THAT(message(), HasSubstr("k_proj.weight; the checkpoint's job froze"));
+  config_.mutable_train()->add_freeze("*.k_proj.weight");
+  EXPECT_EQ(message(), "");
+  config_.mutable_train()->add_freeze("*.q_proj.weight");
+  EXPECT_EQ(message(), "") << "more may be frozen than before";
+  config_.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_SGD);
+  EXPECT_EQ(message(), "") << "without momentum there is no state";
+  config_.mutable_optimizer()->set_momentum(0.9);
+  EXPECT_THAT(message(), HasSubstr("has no momentum_buffer"));
+  // One error, one finding.
+  ChangeConfig([](Json& config) { config["hidden_size"] = 16; });
+  EXPECT_THAT(message(), HasSubstr("MODEL_WEIGHTS "));
+  EXPECT_EQ(OpenJobModel(config_, {.weights_folder = dir_ / "model", .with_optimizer_state = true})
+                .findings.size(),
+            1u);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@
 namespace trainerd::engine {
 namespace {
 
-using testing::FileHash;
+using testing::FinalHash;
 using ::testing::HasSubstr;
 using testing::Ran;
 using testing::ReadText;
@@ -23,10 +23,6 @@ using testing::RunAttempt;
 using testing::StopAfterStep;
 using testing::TinyJob;
 using testing::WriteText;
-
-std::string FinalHash(const internal::AttemptSpec& spec) {
-  return FileHash(spec.run_dir() + "/final/model.safetensors");
-}
 
 TEST(OpenModelTest, TrainsAndSavesAHeadOfItsOwnAsUntiedModel) {
   TempDir folder;
@@ -46,6 +42,23 @@ TEST(OpenModelTest, TrainsAndSavesAHeadOfItsOwnAsUntiedModel) {
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_NE((*file)->Find("lm_head.weight"), nullptr);
   EXPECT_NE(*(*file)->Bytes("lm_head.weight"), *(*file)->Bytes("model.embed_tokens.weight"));
+}
+
+// The untied model's config.json is written anew.
+TEST(OpenModelTest, KeepsNumbersThatOnlyPythonReads) {
+  TempDir folder;
+  TinyJob job(folder);
+  testing::AddHead(folder / "model");
+  std::string config = ReadText(folder / "model/config.json");
+  WriteText(folder / "model/config.json",
+            config.insert(config.find('{') + 1, "\"unused\": [NaN, -1e999], "));
+  Ran ran;
+  const internal::AttemptSpec spec = job.Spec("run", 1, "train: {max_steps: 3}");
+  RunAttempt(spec, &ran);
+  ASSERT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+  const std::string written = ReadText(spec.run_dir() + "/final/config.json");
+  EXPECT_THAT(written, HasSubstr("\"tie_word_embeddings\": false"));
+  EXPECT_THAT(written, HasSubstr("NaN,\n    -1e999\n"));
 }
 
 TEST(OpenModelTest, RefusesTensorsThatTheModelWouldDrop) {
