@@ -92,6 +92,10 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher,
   jobs_ = std::make_unique<JobManager>(
       JobManager::Options{
           .runs_dir = runs_dir_,
+          .paths = PathPolicy(
+              {.state_dir = config_.state_dir(),
+               .home = HomeOfUser(),
+               .allow_paths = {config_.allow_paths().begin(), config_.allow_paths().end()}}),
           .inspections = {.program = config_.inspect_path(),
                           .runs_dir = runs_dir_,
                           .timeout = FromProto(config_.validate_timeout())},
@@ -104,6 +108,7 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher,
 absl::Status ControlPlane::Start() {
   RETURN_IF_ERROR(reconciler_->Recover());
   reconciler_->Start();
+  heap_trimmer_ = std::make_unique<HeapTrimmer>();
   return absl::OkStatus();
 }
 
@@ -111,6 +116,7 @@ void ControlPlane::StartJobs() { device_watcher_->Start(); }
 
 void ControlPlane::Stop() {
   stopping_ = true;
+  heap_trimmer_.reset();
   // These are null if the database could not be opened.
   if (jobs_ != nullptr) jobs_->Drain();
   if (device_watcher_ != nullptr) device_watcher_->Stop();

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "proto/base/heap_trimmer.h"
 #include "server/commands/job_manager.h"
 #include "server/events/event_log.h"
 #include "server/events/fan_out.h"
@@ -80,6 +81,7 @@ class ControlPlane {
   // Pokes the reconciler, so it is destroyed first. The reconciler requests queries from it; the
   // reconciler's thread has ended by then.
   std::unique_ptr<DeviceWatcher> device_watcher_;
+  std::unique_ptr<HeapTrimmer> heap_trimmer_;
 };
 
 }  // namespace trainerd::server

@@ -68,7 +68,7 @@ absl::StatusOr<v1::ServerConfig> LoadConfig(const Flags& flags) {
   v1::ServerConfig config;
   std::vector<ConfigViolation> violations;
   if (!flags.config.empty()) {
-    ASSIGN_OR_RETURN(const std::string yaml, ReadFile(flags.config));
+    ASSIGN_OR_RETURN(const std::string yaml, ReadStream(flags.config));
     YamlResult result = YamlToMessage(yaml, &config);
     violations = result.violations;
     const std::filesystem::path folder =

@@ -18,6 +18,7 @@
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/output_json.h"
 #include "proto/contract/job/preview_text.h"
 
 namespace trainerd::client {
@@ -70,21 +71,22 @@ absl::Status WritePage(const std::vector<json>& rows, const JobFile& job,
                          {"tokens", sum.counts.tokens},
                          {"trained_tokens", sum.counts.trained}};
   // A path may contain bytes that are not UTF-8.
-  context.out() << document.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+  context.out() << EscapedJson(document.dump(-1, ' ', false, json::error_handler_t::replace))
+                << "\n";
   return absl::OkStatus();
 }
 
 absl::Status Show(const std::string& output, const JobFile& job, const PreviewOptions& options,
                   const Context& context) {
   if (!options.html && (options.json || context.form == OutputForm::kJsonl)) {
-    context.out() << output;
+    context.out() << EscapedJson(output);
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const std::vector<json> rows, ParseJsonLines(output));
   if (options.html) return WritePage(rows, job, options, context);
   if (!IsForPeople(context.form)) {
     // One document; JSON is also YAML.
-    context.out() << json(rows).dump() << "\n";
+    context.out() << EscapedJson(json(rows).dump()) << "\n";
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const std::vector<PreviewItem> items, ReadItems(rows, options));

@@ -49,7 +49,7 @@ std::string TokenPath(const AddressChoice& choice, const Environment& env, std::
 }
 
 absl::StatusOr<std::string> ReadToken(const std::string& path, const std::string& host_port) {
-  absl::StatusOr<std::string> text = ReadFile(path);
+  absl::StatusOr<std::string> text = ReadStream(path);
   if (!text.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot read the token for ", host_port, ": ", text.status().message(),

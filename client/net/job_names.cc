@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
@@ -13,17 +14,11 @@ namespace {
 constexpr std::string_view kPrefix = "jobs/";
 constexpr std::string_view kLatest = "latest";
 constexpr std::string_view kCheckpoints = "/checkpoints/";
-constexpr size_t kMaxIdLength = 40;
 constexpr size_t kShownCandidates = 8;
 constexpr int kPageSize = 500;
 constexpr int kLatestPageSize = 10;
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
-
-bool LooksLikeId(std::string_view text) {
-  if (text.empty() || text.size() > kMaxIdLength) return false;
-  return text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string_view::npos;
-}
 
 absl::Status NoSuchJob(std::string_view text) {
   return absl::NotFoundError(
@@ -77,7 +72,7 @@ absl::StatusOr<std::string> ResolveJobName(Connection& connection, std::string_v
   if (text == kLatest) return LatestJob(connection);
   const std::string_view id =
       text.substr(0, kPrefix.size()) == kPrefix ? text.substr(kPrefix.size()) : text;
-  if (LooksLikeId(id)) {
+  if (IsJobId(id)) {
     absl::StatusOr<v1::Job> job = connection.GetJob(absl::StrCat(View(kPrefix), View(id)));
     if (job.ok()) return job->name();
     if (job.status().code() != absl::StatusCode::kNotFound) return job.status();

@@ -12,6 +12,7 @@
 #include "engine/checkpoint/folder_writer.h"
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
+#include "engine/core/job_error.h"
 #include "engine/model/model_writer.h"
 #include "engine/model/stored_dtype.h"
 #include "proto/base/atomic_file.h"
@@ -20,7 +21,6 @@
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/yaml_to_proto.h"
-#include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/found_checkpoint.h"
 
 namespace trainerd::engine {
@@ -112,7 +112,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
   absl::Status status = WriteFiles(target, state, parameters, optimizer, *writer);
   if (status.ok()) {
     status = writer->Publish(manifest, final_path,
-                             [&] { return CheckPublisher(target.run_dir, target.attempt); });
+                             [&] { return CheckFence(target.run_dir, target.attempt); });
   }
   writer.reset();  // removes what a failed write left, so that the free bytes count it
   if (!status.ok()) return WithNumbers(status, target.run_dir, needed);

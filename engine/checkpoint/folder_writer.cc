@@ -27,8 +27,7 @@ constexpr size_t kCopyBytes = 8 << 20;
 constexpr mode_t kFolderMode = 0777;
 
 absl::StatusOr<ManifestFile> CopyFile(const std::string& from, const std::string& to) {
-  const Fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
-  if (in.get() < 0) return ErrnoStatus(errno, absl::StrCat("open ", from));
+  ASSIGN_OR_RETURN(const Fd in, OpenRegularFile(from));
   const Fd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (out.get() < 0) return ErrnoStatus(errno, absl::StrCat("create ", to));
   ManifestFile file;

@@ -58,7 +58,7 @@ absl::Status MakeOutput(const std::string& folder) {
 }  // namespace
 
 absl::Status InitModel(const InitModelOptions& options) {
-  ASSIGN_OR_RETURN(const std::string json, ReadFile(options.config_path));
+  ASSIGN_OR_RETURN(const std::string json, ReadStream(options.config_path));
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(json, options.config_path));
   const bool bf16 = options.dtype == "bf16";
   if (!bf16 && options.dtype != "fp32") {

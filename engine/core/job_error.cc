@@ -2,10 +2,12 @@
 #include "engine/core/job_error.h"
 
 #include <optional>
+#include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
+#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::engine {
 namespace {
@@ -76,9 +78,14 @@ absl::Status WithCause(absl::Status status, const ErrorCause& cause) {
   return status;
 }
 
+absl::Status CheckFence(const std::string& run_dir, int attempt) {
+  absl::Status status = CheckPublisher(run_dir, attempt);
+  if (!absl::IsFailedPrecondition(status)) return status;
+  return WithCause(std::move(status), {"FENCED", v1::JobError::EXECUTOR, true});
+}
+
 ErrorCause WriteCause(const absl::Status& status, const std::string& code) {
   if (const std::optional<ErrorCause> attached = AttachedCause(status)) return *attached;
-  if (absl::IsFailedPrecondition(status)) return {"FENCED", v1::JobError::EXECUTOR, true};
   return {code, v1::JobError::STORAGE, true};
 }
 

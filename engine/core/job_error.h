@@ -20,8 +20,11 @@ struct ErrorCause {
 // Attaches the cause that ToJobError reports. The message and the Status code are unchanged.
 absl::Status WithCause(absl::Status status, const ErrorCause& cause);
 
+// As CheckPublisher. The job reports another publisher as FENCED.
+absl::Status CheckFence(const std::string& run_dir, int attempt);
+
 // Cause of an error while a checkpoint or the final model was written: the one that is attached (a
-// device that failed while it was read), else the fence for FailedPrecondition, else the disk.
+// device that failed while it was read, the fence), else the disk.
 ErrorCause WriteCause(const absl::Status& status, const std::string& code);
 
 // `stage` is the stage's name in event.proto. `status` is not OK.

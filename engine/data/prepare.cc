@@ -182,6 +182,7 @@ absl::StatusOr<PreparedData> Preparation::Run() {
     RETURN_IF_ERROR(RequireExamples(summary.validation(), config.validation(),
                                     summary.validation().examples(), files.validation_has_errors));
   }
+  RETURN_IF_ERROR(reading(1.0));
   ASSIGN_OR_RETURN(SequencePlan plan, PlanSequences(config_, *files.store, &findings_));
   if (summary.train().examples() > 0) {
     // Every piece of conversations that were cut may be without a target.
@@ -199,6 +200,7 @@ absl::StatusOr<PreparedData> Preparation::Run() {
   data.train_sequences = std::move(plan.train_sequences);
   data.validation_rows = std::move(plan.validation_rows);
   if (!options_.keep_going) RETURN_IF_ERROR(findings_.ConfiguredErrors());
+  RETURN_IF_ERROR(reading(1.0));
   RETURN_IF_ERROR(FillReport(plan, &data));
   if (progress_) RETURN_IF_ERROR(progress_(1.0));
   return data;

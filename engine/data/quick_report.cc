@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/quick_report.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 #include "engine/data/source/conversation.h"
 #include "engine/data/source/findings.h"
 #include "engine/data/source/jsonl_reader.h"
+#include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 
@@ -96,12 +96,12 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
 
 // The last row of a file that is too long to be read: a file that was cut off ends inside it.
 void QuickCheck::CheckTail(const std::string& path, int64_t size) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
+  const absl::StatusOr<Fd> fd = OpenRegularFile(path);
+  if (!fd.ok()) return;
   const int64_t tail_bytes = std::min(size, kQuickTailBytes);
   std::string tail(static_cast<size_t>(tail_bytes) + kJsonPadding, '\0');
-  const ssize_t count = pread(fd, tail.data(), static_cast<size_t>(tail_bytes), size - tail_bytes);
-  close(fd);
+  const ssize_t count =
+      pread(fd->get(), tail.data(), static_cast<size_t>(tail_bytes), size - tail_bytes);
   if (count <= 0) return;
   const bool terminated = tail[static_cast<size_t>(count) - 1] == '\n';
   size_t end = static_cast<size_t>(count);

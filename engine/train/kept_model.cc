@@ -5,13 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/checkpoint/checkpoint_name.h"
+#include "engine/core/job_error.h"
 #include "engine/formats/json.h"
 #include "engine/model/folder/generation_config.h"
 #include "engine/model/model_writer.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/run_dir/attempt_files.h"
 
 namespace trainerd::engine {
 namespace {
@@ -57,7 +57,7 @@ absl::StatusOr<bool> KeepModelFiles(const internal::AttemptSpec& spec,
   }
   ASSIGN_OR_RETURN(const bool is_new, Change(temporary, changes));
   RETURN_IF_ERROR(FsyncPath(temporary));
-  RETURN_IF_ERROR(CheckPublisher(spec.run_dir(), spec.attempt()));
+  RETURN_IF_ERROR(CheckFence(spec.run_dir(), spec.attempt()));
   RETURN_IF_ERROR(RenameDurable(temporary, KeptModelFolder(spec.run_dir())));
   return is_new;
 }

@@ -27,7 +27,7 @@ struct KeptModelChanges {
 };
 
 // Copies the files of model.path with the changes, durably. Returns whether generation_config.json
-// differs from the model's. Errors: those of CopyModelFiles and CheckPublisher; InvalidArgument for
+// differs from the model's. Errors: those of CopyModelFiles and CheckFence; InvalidArgument for
 // a generation_config.json that is not a JSON object.
 absl::StatusOr<bool> KeepModelFiles(const internal::AttemptSpec& spec,
                                     const KeptModelChanges& changes);

@@ -95,6 +95,29 @@ absl::Status WriteAndSync(Fd fd, std::string_view contents, const std::string& p
   return absl::OkStatus();
 }
 
+absl::Status RequireRegular(mode_t mode, const std::string& path) {
+  const std::string kind = SpecialFileKind(mode);
+  if (kind.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("open ", path, ": it is ", kind, ", not a regular file"));
+}
+
+absl::StatusOr<std::string> ReadToEnd(const Fd& fd, const std::string& path) {
+  std::string contents;
+  struct stat info;
+  // The size is only a hint: it is 0 for files in /proc.
+  if (fstat(fd.get(), &info) == 0 && info.st_size > 0)
+    contents.reserve(static_cast<size_t>(info.st_size) + 1);
+  char buffer[64 << 10];
+  while (true) {
+    const ssize_t got = read(fd.get(), buffer, sizeof(buffer));
+    if (got == 0) return contents;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoStatus(errno, "read " + path);
+    contents.append(buffer, static_cast<size_t>(got));
+  }
+}
+
 }  // namespace
 
 absl::Status ErrnoStatus(int error, std::string_view what) {
@@ -134,22 +157,35 @@ absl::Status WriteFileAtomic(const std::string& path, std::string_view contents,
   return FsyncPath(ParentOf(path));
 }
 
+std::string SpecialFileKind(mode_t mode) {
+  if (S_ISREG(mode)) return "";
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+absl::StatusOr<Fd> OpenRegularFile(const std::string& path) {
+  // The first look is for devices, some of which act when they are opened.
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, "open " + path);
+  RETURN_IF_ERROR(RequireRegular(info.st_mode, path));
+  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!fd.is_open()) return ErrnoStatus(errno, "open " + path);
+  if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "open " + path);
+  RETURN_IF_ERROR(RequireRegular(info.st_mode, path));
+  return fd;
+}
+
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const Fd fd, OpenRegularFile(path));
+  return ReadToEnd(fd, path);
+}
+
+absl::StatusOr<std::string> ReadStream(const std::string& path) {
   const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.is_open()) return ErrnoStatus(errno, "open " + path);
-  std::string contents;
-  struct stat info;
-  // The size is only a hint: it is 0 for files in /proc.
-  if (fstat(fd.get(), &info) == 0 && info.st_size > 0)
-    contents.reserve(static_cast<size_t>(info.st_size) + 1);
-  char buffer[64 << 10];
-  while (true) {
-    const ssize_t got = read(fd.get(), buffer, sizeof(buffer));
-    if (got == 0) return contents;
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoStatus(errno, "read " + path);
-    contents.append(buffer, static_cast<size_t>(got));
-  }
+  return ReadToEnd(fd, path);
 }
 
 absl::Status FsyncPath(const std::string& path) {

@@ -14,7 +14,9 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 
@@ -43,6 +45,51 @@ absl::Status OfNearestExisting(std::string path, const Call& call) {
 
 bool PathExists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
+bool IsFolder(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+std::string ResolveLinks(const std::string& path) {
+  // As the kernel's limit.
+  constexpr int kMaxLinks = 40;
+  int links = 0;
+  std::string resolved;
+  // Names that are still to be walked, the next one last.
+  std::vector<std::string> names;
+  const auto push = [&names](const std::string& text) {
+    const std::vector<std::string> parts = absl::StrSplit(text, '/', absl::SkipEmpty());
+    names.insert(names.end(), parts.rbegin(), parts.rend());
+  };
+  push(path);
+  while (!names.empty()) {
+    const std::string name = std::move(names.back());
+    names.pop_back();
+    if (name == ".") continue;
+    if (name == "..") {
+      resolved.resize(resolved.empty() ? 0 : resolved.rfind('/'));
+      continue;
+    }
+    const std::string next = absl::StrCat(resolved, "/", name);
+    char target[PATH_MAX];
+    const ssize_t size = readlink(next.c_str(), target, sizeof target);
+    if (size <= 0 || ++links > kMaxLinks) {
+      resolved = next;
+      continue;
+    }
+    const std::string text(target, static_cast<size_t>(size));
+    if (text.front() == '/') resolved.clear();
+    push(text);
+  }
+  return resolved.empty() ? "/" : resolved;
+}
+
+bool IsWithin(const std::string& path, const std::string& folder) {
+  if (folder == "/") return true;
+  return absl::StartsWith(path, folder) &&
+         (path.size() == folder.size() || path[folder.size()] == '/');
+}
+
 absl::Status MakeDirectories(const std::string& path, mode_t mode) {
   struct stat info;
   if (stat(path.c_str(), &info) == 0) {
@@ -67,8 +114,12 @@ absl::Status CheckCreatable(const std::string& path) {
     parent = ParentOf(child);
     if (child.size() - parent.size() > NAME_MAX + 1) return ErrnoStatus(ENAMETOOLONG, child);
     if (parent == child) break;
-  } while (stat(parent.c_str(), &info) != 0 && errno == ENOENT);
-  if (stat(parent.c_str(), &info) != 0) return ErrnoStatus(errno, parent);
+  } while (lstat(parent.c_str(), &info) != 0 && errno == ENOENT);
+  if (stat(parent.c_str(), &info) != 0) {
+    return errno == ENOENT ? absl::FailedPreconditionError(absl::StrCat(
+                                 parent, " is a link to something that does not exist"))
+                           : ErrnoStatus(errno, parent);
+  }
   if (!S_ISDIR(info.st_mode))
     return absl::FailedPreconditionError(absl::StrCat(parent, " is not a directory"));
   std::string trial = absl::StrCat(parent, "/.trainerd-XXXXXX");

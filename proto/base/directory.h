@@ -26,6 +26,17 @@ absl::Status CheckCreatable(const std::string& path);
 // way may not be searched.
 bool PathExists(const std::string& path);
 
+// `path`, which is absolute, with every symbolic link of it resolved, also one that refers to
+// nothing, and without "." and "..". What does not exist, may not be searched, or lies behind a
+// loop of links stays as it is.
+std::string ResolveLinks(const std::string& path);
+
+// Whether `path` is `folder` or lies below it. Both are absolute and normal.
+bool IsWithin(const std::string& path, const std::string& folder);
+
+// Whether a folder exists at `path`; symbolic links are followed.
+bool IsFolder(const std::string& path);
+
 // All names but "." and "..", in no particular order. Errors: NotFound.
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
 

@@ -4,16 +4,55 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "absl/strings/str_format.h"
 #include "proto/base/utf8.h"
 
 namespace trainerd {
 
 bool IsControlCharacter(uint32_t code_point) {
   const bool c0_or_c1 = code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
-  // Direction overrides and line separators can make a line look like another one.
-  const bool direction = (code_point >= 0x202a && code_point <= 0x202e) ||
+  // Unicode's Bidi_Control. These and line separators can make a line look like another one.
+  const bool direction = code_point == 0x061c || code_point == 0x200e || code_point == 0x200f ||
+                         (code_point >= 0x202a && code_point <= 0x202e) ||
                          (code_point >= 0x2066 && code_point <= 0x2069);
   return c0_or_c1 || direction || code_point == 0x2028 || code_point == 0x2029;
+}
+
+bool HasControlCharacter(std::string_view text) {
+  if (FindInvalidUtf8(text) != std::string_view::npos) return true;
+  for (size_t i = 0; i < text.size();) {
+    int size = 0;
+    if (IsControlCharacter(DecodeUtf8(text.data() + i, &size))) return true;
+    i += size;
+  }
+  return false;
+}
+
+std::string EscapedText(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const size_t valid = std::min(FindInvalidUtf8(text), text.size());
+    for (size_t i = 0; i < valid;) {
+      int size = 0;
+      const uint32_t code_point = DecodeUtf8(text.data() + i, &size);
+      if (!IsControlCharacter(code_point)) {
+        result.append(text.substr(i, size));
+      } else if (code_point == '\n' || code_point == '\t') {
+        result += code_point == '\n' ? "\\n" : "\\t";
+      } else if (code_point < 0x80) {
+        absl::StrAppendFormat(&result, "\\x%02x", code_point);
+      } else {
+        absl::StrAppendFormat(&result, "\\u%04x", code_point);
+      }
+      i += size;
+    }
+    text.remove_prefix(valid);
+    if (text.empty()) break;
+    absl::StrAppendFormat(&result, "\\x%02x", static_cast<unsigned char>(text.front()));
+    text.remove_prefix(1);
+  }
+  return result;
 }
 
 namespace {

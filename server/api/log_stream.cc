@@ -10,6 +10,7 @@
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "server/api/status.h"
+#include "server/commands/request.h"
 #include "server/runs/log_reader.h"
 #include "server/store/errors.h"
 #include "server/store/job_rows.h"
@@ -86,7 +87,8 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
 
   // Sets job_id_ and attempt_ and returns the job's run directory.
   absl::StatusOr<std::string> FindAttempt(Connection& db) {
-    ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(request_.name())));
+    ASSIGN_OR_RETURN(const std::string id, RequestedJob("name", request_.name()));
+    ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, id));
     attempt_ = request_.attempt() > 0 ? request_.attempt() : record.job.attempt();
     job_id_ = JobId(record.job.name());
     if (attempt_ == 0) {

@@ -15,6 +15,7 @@
 #include "server/api/request_check.h"
 #include "server/api/status.h"
 #include "server/commands/queries.h"
+#include "server/commands/request.h"
 #include "server/store/errors.h"
 
 namespace trainerd::server {
@@ -122,13 +123,13 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchCall {
       return Fail(
           BadField("timeout", absl::StrCat(absl::FormatDuration(timeout), " is not in 0s..3600s")));
     }
+    if (const absl::Status checked = CheckRequest(request_); !checked.ok()) return Fail(checked);
+    const absl::StatusOr<std::string> id = RequestedJob("name", request_.name());
+    if (!id.ok()) return Fail(id.status());
     v1::StreamStatusRequest watch;
-    watch.set_parent(request_.name());
+    watch.set_parent(JobName(*id));
     watch.set_send_snapshot(true);
     watch.add_event_types("state_changed");
-    if (request_.name().empty() || JobId(request_.name()) == "-") {
-      return Fail(BadField("name", "is not the name of a job; use jobs/ID"));
-    }
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, watch);
     if (!options.ok()) return Fail(options.status());
     options->deadline = SteadyNow() + timeout;

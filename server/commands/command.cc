@@ -9,17 +9,14 @@
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_violation.h"
 #include "proto/contract/job/names.h"
+#include "server/commands/request.h"
 #include "server/events/cursor.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"
 
 namespace trainerd::server {
-namespace {
-
-constexpr size_t kMaxRequestIdBytes = 128;
-
-}  // namespace
 
 std::string RequestHash(const google::protobuf::Message& request) {
   std::unique_ptr<google::protobuf::Message> copy(request.New());
@@ -36,12 +33,6 @@ std::string RequestHash(const google::protobuf::Message& request) {
   return Sha256(bytes);
 }
 
-absl::Status CheckRequestId(const std::string& request_id) {
-  if (request_id.size() <= kMaxRequestIdBytes) return absl::OkStatus();
-  return BadField("request_id", absl::StrCat("has ", request_id.size(), " bytes; the limit is ",
-                                             kMaxRequestIdBytes));
-}
-
 absl::StatusOr<bool> FindEarlierReply(Connection& db, const CommandCall& call,
                                       google::protobuf::Message* reply) {
   if (call.request_id.empty()) return false;
@@ -53,12 +44,12 @@ absl::StatusOr<bool> FindEarlierReply(Connection& db, const CommandCall& call,
   if (row->method != call.method || !same_body) {
     return ErrorWithReason(
         absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
-        absl::StrCat("request_id \"", call.request_id, "\" was already used for a different ",
+        absl::StrCat("request_id ", Quoted(call.request_id), " was already used for a different ",
                      row->method, " request; send a new request_id"));
   }
   if (reply->ParseFromString(row->response)) return true;
   return absl::DataLossError(
-      absl::StrCat("the stored reply to request_id \"", call.request_id, "\" does not parse"));
+      absl::StrCat("the stored reply to request_id ", Quoted(call.request_id), " does not parse"));
 }
 
 absl::Status RunCommand(Store& store, const CommandCall& call, const std::string& job_id,
@@ -85,10 +76,7 @@ absl::Status RunCommand(Store& store, const CommandCall& call, const std::string
 
 absl::StatusOr<v1::Job> ChangeJob(Store& store, const CommandCall& call, const std::string& name,
                                   const std::string& etag, const JobChange& change) {
-  const std::string id = JobId(name);
-  if (id.empty()) {
-    return BadField("name", absl::StrCat("\"", name, "\" is not the name of a job; use jobs/ID"));
-  }
+  ASSIGN_OR_RETURN(const std::string id, RequestedJob("name", name));
   v1::Job reply;
   RETURN_IF_ERROR(RunCommand(
       store, call, id,
@@ -98,7 +86,7 @@ absl::StatusOr<v1::Job> ChangeJob(Store& store, const CommandCall& call, const s
           return ErrorWithReason(
               absl::StatusCode::kAborted, "ETAG_CHANGED",
               absl::StrCat(record.job.name(), " has changed: its etag is \"", record.job.etag(),
-                           "\", not \"", etag, "\"; read the job again"));
+                           "\", not ", Quoted(etag), "; read the job again"));
         }
         RETURN_IF_ERROR(change(t, &record));
         reply = std::move(record.job);

@@ -35,9 +35,6 @@ CommandCall MakeCall(const std::string& method, const Request& request, const st
 // SHA-256 of a request without its request_id.
 std::string RequestHash(const google::protobuf::Message& request);
 
-// Errors: InvalidArgument when the request_id is too long.
-absl::Status CheckRequestId(const std::string& request_id);
-
 // Copies the reply to an earlier call with this request_id into `reply`. False: this is the first
 // call. Errors: of CheckRequestId; AlreadyExists with reason REQUEST_ID_REUSED when the earlier
 // call was a different one.

@@ -3,13 +3,12 @@
 
 #include <sys/stat.h>
 
-#include <filesystem>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/config_digest.h"
@@ -19,6 +18,7 @@
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
+#include "server/commands/request.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
 #include "server/store/errors.h"
@@ -69,8 +69,9 @@ absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name)
   if (id.empty()) return FindResumePoint(db, record.job);
   ASSIGN_OR_RETURN(std::optional<CheckpointRow> row, FindCheckpoint(db, job_id, id));
   if (!row) {
-    return absl::NotFoundError(absl::StrCat(name, " does not exist; `trainctl checkpoints ls ",
-                                            job_id, "` lists the checkpoints of the job"));
+    return ErrorWithReason(absl::StatusCode::kNotFound, "CHECKPOINT_NOT_FOUND",
+                           absl::StrCat(name, " does not exist; `trainctl checkpoints ls ", job_id,
+                                        "` lists the checkpoints of the job"));
   }
   if (row->checkpoint.deleted()) {
     return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DELETED",
@@ -183,11 +184,11 @@ void ResolveFolder(const std::string& source, PreparedJob* prepared,
                    std::vector<ConfigViolation>* violations) {
   const bool full = ContinuesFromCheckpoint(prepared->job.config().init_from().state());
   const absl::StatusOr<Manifest> manifest = ReadManifest(source);
-  std::error_code error;
-  if (!std::filesystem::is_directory(source, error)) {
-    violations->push_back(
-        {.path = "init_from.checkpoint",
-         .message = absl::StrCat(source, " does not exist; use a checkpoint folder or jobs/ID")});
+  if (!IsFolder(source)) {
+    violations->push_back({.path = "init_from.checkpoint",
+                           .message = absl::StrCat(
+                               source, PathExists(source) ? " is not a folder" : " does not exist",
+                               "; use a checkpoint folder or jobs/ID")});
   } else if (full && (!manifest.ok() || !manifest->has_optimizer)) {
     violations->push_back({.path = "init_from.state",
                            .message = absl::StrCat(
@@ -240,8 +241,15 @@ absl::StatusOr<std::optional<int64_t>> LastStep(Store& store, const PreparedJob&
 
 absl::Status MergeBase(Store& store, const std::string& from, v1::JobConfig* config,
                        std::vector<std::string>* given, std::vector<v1::Notice>* notices) {
-  ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, from, notices));
-  ASSIGN_OR_RETURN(const v1::Job job, LoadJobOf(store, from));
+  ASSIGN_OR_RETURN(const ResourceName parts, RequestedJobOrCheckpoint("base", from));
+  const std::string job_name = JobName(parts.job_id);
+  ASSIGN_OR_RETURN(
+      const v1::Checkpoint base,
+      OpenBase(
+          store,
+          parts.checkpoint_id.empty() ? job_name : CheckpointName(job_name, parts.checkpoint_id),
+          notices));
+  ASSIGN_OR_RETURN(const v1::Job job, LoadJobOf(store, job_name));
   v1::JobConfig merged = MergeJobConfig(job.config(), *config);
   merged.mutable_init_from()->set_checkpoint(base.name());
   if (!config->init_from().has_state())
@@ -258,7 +266,8 @@ absl::Status ResolveInitFrom(Store& store, PreparedJob* prepared,
   const std::string source = config.init_from().checkpoint();
   if (absl::StartsWith(source, "jobs/"))
     return ResolveCheckpoint(store, source, prepared, violations);
-  ResolveFolder(source, prepared, violations);
+  // CheckFiles refuses a relative one.
+  if (absl::StartsWith(source, "/")) ResolveFolder(source, prepared, violations);
   return absl::OkStatus();
 }
 

@@ -9,17 +9,23 @@
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
+#include "proto/contract/config/config_limits.h"
+#include "proto/contract/config/config_violation.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
+#include "server/commands/request.h"
 #include "server/events/cursor.h"
 #include "server/ledger/transition.h"
+#include "server/store/cut_message.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"
 
 namespace trainerd::server {
 namespace {
 
+// Beside a configuration, it must fit in a message of 4 MiB.
+constexpr size_t kMaxReportBytes = size_t{1} << 20;
 constexpr absl::Duration kQueueFullRetry = absl::Seconds(60);
 
 // When the attempt of this job must have ended: `before` is the desired state that the command
@@ -68,8 +74,12 @@ JobManager::JobManager(Options options, Store& store, const DeviceTable& devices
 absl::StatusOr<v1::SubmitJobResponse> JobManager::Submit(
     const v1::SubmitJobRequest& request, const std::string& peer,
     const std::function<bool()>& is_cancelled) {
-  RETURN_IF_ERROR(CheckRequestId(request.request_id()));
-  if (request.validate_only()) return Validate(request, is_cancelled);
+  RETURN_IF_ERROR(CheckRequest(request));
+  // Before it is copied.
+  std::vector<ConfigViolation> violations;
+  CheckConfigSize(request.config(), &violations);
+  RETURN_IF_ERROR(ViolationsToStatus(violations));
+  if (request.validate_only()) return Validate(request, peer, is_cancelled);
   const CommandCall call = MakeCall("SubmitJob", request, peer);
   v1::SubmitJobResponse response;
   // A repeated call gets its reply although its files or its base may no longer exist.
@@ -77,8 +87,7 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Submit(
     return FindEarlierReply(db, call, &response);
   }));
   if (repeated) return response;
-  ASSIGN_OR_RETURN(const PreparedJob prepared,
-                   PrepareJob(store_, devices_, options_.runs_dir, request, options_.clock()));
+  ASSIGN_OR_RETURN(const PreparedJob prepared, Prepare(request, peer));
   RETURN_IF_ERROR(RunCommand(
       store_, call, JobId(prepared.job.name()),
       [&](Transaction& t) -> absl::Status {
@@ -90,6 +99,12 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Submit(
   return response;
 }
 
+absl::StatusOr<PreparedJob> JobManager::Prepare(const v1::SubmitJobRequest& request,
+                                                const std::string& peer) {
+  return PrepareJob({store_, devices_, options_.paths, options_.runs_dir}, request, peer,
+                    options_.clock());
+}
+
 absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob& prepared) {
   JobRecord record{.job = prepared.job, .ledger = prepared.ledger};
   if (LoadJob(t.db(), JobId(record.job.name())).ok()) {
@@ -97,14 +112,8 @@ absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob&
                            absl::StrCat(record.job.name(), " already exists; use another job_id"));
   }
   RETURN_IF_ERROR(CheckQueueLength(t.db()));
-  const std::string& output = record.job.config().output().path();
-  if (!output.empty()) {
-    ASSIGN_OR_RETURN(std::vector<std::string> others, JobsWithOutput(t.db(), output));
-    if (!others.empty()) {
-      return BadField("output.path", absl::StrCat(output, " is already the output of jobs/",
-                                                  others.front(), "; use another folder"));
-    }
-  }
+  ASSIGN_OR_RETURN(const std::string conflict, OutputConflict(t.db(), prepared));
+  if (!conflict.empty()) return BadField("output.path", conflict);
   *record.job.mutable_create_time() = ToProto(t.now());
   RETURN_IF_ERROR(ApplyTransition(t,
                                   {.to = v1::Job::QUEUED,
@@ -140,9 +149,9 @@ absl::Status JobManager::CheckQueueLength(Connection& db) {
 }
 
 absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(
-    const v1::SubmitJobRequest& request, const std::function<bool()>& is_cancelled) {
-  ASSIGN_OR_RETURN(PreparedJob prepared,
-                   PrepareJob(store_, devices_, options_.runs_dir, request, options_.clock()));
+    const v1::SubmitJobRequest& request, const std::string& peer,
+    const std::function<bool()>& is_cancelled) {
+  ASSIGN_OR_RETURN(PreparedJob prepared, Prepare(request, peer));
   // trainerd-inspect knows no checkpoint by its name.
   v1::JobConfig config = prepared.job.config();
   if (!prepared.ledger.init_path().empty())
@@ -150,6 +159,7 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(
   v1::SubmitJobResponse response;
   ASSIGN_OR_RETURN(*response.mutable_report(),
                    inspections_.Run(MessageToYaml(config), is_cancelled));
+  CutMessage(kMaxReportBytes, response.mutable_report());
   for (const v1::Notice& notice : prepared.notices) {
     v1::DataReport::Finding* finding = response.mutable_report()->add_findings();
     finding->set_code(notice.code());
@@ -166,6 +176,7 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(
 
 absl::StatusOr<v1::Job> JobManager::Pause(const v1::PauseRequest& request,
                                           const std::string& peer) {
+  RETURN_IF_ERROR(CheckRequest(request));
   CommandCall call = MakeCall("Pause", request, peer);
   call.reason = request.reason();
   return Apply(JobCommand::kPause, std::move(call), request.name(), request.etag());
@@ -173,11 +184,13 @@ absl::StatusOr<v1::Job> JobManager::Pause(const v1::PauseRequest& request,
 
 absl::StatusOr<v1::Job> JobManager::Resume(const v1::ResumeRequest& request,
                                            const std::string& peer) {
+  RETURN_IF_ERROR(CheckRequest(request));
   return Apply(JobCommand::kResume, MakeCall("Resume", request, peer), request.name(),
                request.etag());
 }
 
 absl::StatusOr<v1::Job> JobManager::Stop(const v1::StopRequest& request, const std::string& peer) {
+  RETURN_IF_ERROR(CheckRequest(request));
   CommandCall call = MakeCall("Stop", request, peer);
   call.reason = request.reason();
   JobCommand command = JobCommand::kStopGraceful;
@@ -218,6 +231,7 @@ absl::StatusOr<v1::Job> JobManager::Apply(JobCommand command, CommandCall call,
 
 absl::StatusOr<v1::Job> JobManager::Delete(const v1::DeleteJobRequest& request,
                                            const std::string& peer) {
+  RETURN_IF_ERROR(CheckRequest(request));
   bool marked = false;
   ASSIGN_OR_RETURN(
       v1::Job job,

@@ -12,6 +12,7 @@
 #include "proto/contract/job/job_state.h"
 #include "server/commands/command.h"
 #include "server/commands/inspections.h"
+#include "server/commands/path_policy.h"
 #include "server/commands/submit.h"
 #include "server/runs/device_table.h"
 #include "server/store/store.h"
@@ -19,12 +20,13 @@
 
 namespace trainerd::server {
 
-// `peer` is the caller's address, for the audit.
+// `peer` is the caller's address as gRPC names it, for the audit and for PathPolicy.
 // Thread-safety: all methods may be called from any thread.
 class JobManager {
  public:
   struct Options {
     std::string runs_dir;
+    PathPolicy paths;
     Inspections::Options inspections;
     int64_t max_queued_jobs = 100'000;
     std::function<absl::Time()> clock = [] { return absl::Now(); };
@@ -48,7 +50,9 @@ class JobManager {
 
  private:
   absl::StatusOr<v1::SubmitJobResponse> Validate(const v1::SubmitJobRequest& request,
+                                                 const std::string& peer,
                                                  const std::function<bool()>& is_cancelled);
+  absl::StatusOr<PreparedJob> Prepare(const v1::SubmitJobRequest& request, const std::string& peer);
   absl::StatusOr<v1::Job> InsertJob(Transaction& t, const PreparedJob& prepared);
   absl::Status CheckQueueLength(Connection& db);
   // Applies a command of the state table to the job `name`.

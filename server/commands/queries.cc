@@ -15,6 +15,7 @@
 #include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
+#include "server/commands/request.h"
 #include "server/events/cursor.h"
 #include "server/ledger/checkpoint_scan.h"
 #include "server/store/errors.h"
@@ -45,8 +46,32 @@ absl::StatusOr<int64_t> PageToken(const std::string& token) {
   if (absl::SimpleAtoi(token, &value) && value > 0) return value;
   return BadField(
       "page_token",
-      absl::StrCat("\"", token, "\" is not a token of an earlier reply; use next_page_token"));
+      absl::StrCat(Quoted(token), " is not a token of an earlier reply; use next_page_token"));
 }
+
+// What fits in a page: at most `elements`, and kMaxPageBytes or one element.
+class PageFill {
+ public:
+  explicit PageFill(int elements) : left_(elements) {}
+
+  // Whether the page takes `element` too. False once, false ever after.
+  bool Takes(const google::protobuf::Message& element) {
+    const size_t size = element.ByteSizeLong() + kElementBytes;
+    refused_ |= left_ == 0 || (bytes_ > 0 && bytes_ + size > kMaxPageBytes);
+    if (refused_) return false;
+    bytes_ += size;
+    --left_;
+    return true;
+  }
+  bool full() const { return refused_ || left_ == 0; }
+
+ private:
+  // At most tag and size of an element.
+  static constexpr size_t kElementBytes = 8;
+  int left_;
+  size_t bytes_ = 0;
+  bool refused_ = false;
+};
 
 bool HasLabels(const v1::Job& job, const v1::ListJobsRequest& request) {
   return std::all_of(request.labels().begin(), request.labels().end(), [&](const auto& label) {
@@ -65,7 +90,7 @@ absl::StatusOr<uint64_t> TypeBits(const v1::StreamStatusRequest& request) {
     if (std::find(names.begin(), names.end(), type) == names.end()) {
       const std::string near = NearestWord(type, names);
       return BadField("event_types",
-                      absl::StrCat("\"", type, "\" is not an event type; ",
+                      absl::StrCat(Quoted(type), " is not an event type; ",
                                    near.empty() ? "use one of: " + absl::StrJoin(names, ", ")
                                                 : "did you mean \"" + near + "\"?"));
     }
@@ -89,16 +114,16 @@ class AllJobsSnapshot {
 
   absl::StatusOr<std::optional<std::string>> Next() {
     if (complete_) return std::optional<std::string>();
-    ASSIGN_OR_RETURN(std::vector<JobRecord> records, store_.Read([&](Connection& db) {
+    ASSIGN_OR_RETURN(JobPage page, store_.Read([&](Connection& db) {
       return ListJobRows(db, {.before_number = before_, .limit = kSnapshotPage});
     }));
     v1::StreamStatusResponse response;
-    for (JobRecord& record : records) {
+    for (JobRecord& record : page.records) {
       before_ = record.number;
       record.job.set_cursor(cursor_);
       *response.add_snapshot() = std::move(record.job);
     }
-    complete_ = static_cast<int>(records.size()) < kSnapshotPage;
+    complete_ = !page.more;
     if (complete_) {
       response.set_snapshot_complete(true);
       response.set_cursor(cursor_);
@@ -179,8 +204,9 @@ void AddDamage(const std::string& resume_point, v1::Checkpoint* checkpoint) {
 }  // namespace
 
 absl::StatusOr<v1::Job> GetJob(Store& store, const std::string& name) {
+  ASSIGN_OR_RETURN(const std::string id, RequestedJob("name", name));
   return store.Read([&](Connection& db) -> absl::StatusOr<v1::Job> {
-    ASSIGN_OR_RETURN(JobRecord record, LoadJob(db, JobId(name)));
+    ASSIGN_OR_RETURN(JobRecord record, LoadJob(db, id));
     ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
     record.job.set_cursor(FormatCursor(store.database_id(), last));
     return std::move(record.job);
@@ -188,6 +214,7 @@ absl::StatusOr<v1::Job> GetJob(Store& store, const std::string& name) {
 }
 
 absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRequest& request) {
+  RETURN_IF_ERROR(CheckRequest(request));
   ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(int64_t before, PageToken(request.page_token()));
   JobQuery query{.limit = page};
@@ -196,20 +223,23 @@ absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRe
     v1::ListJobsResponse response;
     ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
     response.set_cursor(FormatCursor(store.database_id(), last));
+    PageFill fill(page);
     bool more = true;
-    while (more && response.jobs_size() < page) {
+    while (more && !fill.full()) {
       query.before_number = before;
-      ASSIGN_OR_RETURN(std::vector<JobRecord> records, ListJobRows(db, query));
-      more = static_cast<int>(records.size()) == page;
-      for (JobRecord& record : records) {
-        if (response.jobs_size() == page) {
-          more = true;
-          break;
+      ASSIGN_OR_RETURN(JobPage jobs, ListJobRows(db, query));
+      more = jobs.more;
+      for (JobRecord& record : jobs.records) {
+        const int64_t number = record.number;
+        if (HasLabels(record.job, request)) {
+          record.job.set_cursor(response.cursor());
+          if (!fill.Takes(record.job)) {
+            more = true;
+            break;
+          }
+          *response.add_jobs() = std::move(record.job);
         }
-        before = record.number;
-        if (!HasLabels(record.job, request)) continue;
-        record.job.set_cursor(response.cursor());
-        *response.add_jobs() = std::move(record.job);
+        before = number;
       }
     }
     if (more) response.set_next_page_token(absl::StrCat(before));
@@ -221,14 +251,18 @@ absl::StatusOr<v1::ListAttemptsResponse> ListAttempts(Store& store,
                                                       const v1::ListAttemptsRequest& request) {
   ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(const int64_t after, PageToken(request.page_token()));
+  ASSIGN_OR_RETURN(const std::string id, RequestedJob("parent", request.parent()));
   return store.Read([&](Connection& db) -> absl::StatusOr<v1::ListAttemptsResponse> {
     v1::ListAttemptsResponse response;
-    const std::string id = JobId(request.parent());
     RETURN_IF_ERROR(LoadJob(db, id).status());
     ASSIGN_OR_RETURN(std::vector<v1::Attempt> attempts,
                      ListAttemptRows(db, id, static_cast<int>(after), page));
-    for (v1::Attempt& attempt : attempts) *response.add_attempts() = std::move(attempt);
-    if (response.attempts_size() == page) {
+    PageFill fill(page);
+    for (v1::Attempt& attempt : attempts) {
+      if (!fill.Takes(attempt)) break;
+      *response.add_attempts() = std::move(attempt);
+    }
+    if (fill.full()) {
       response.set_next_page_token(
           absl::StrCat(response.attempts(response.attempts_size() - 1).number()));
     }
@@ -240,18 +274,19 @@ absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
     Store& store, const v1::ListCheckpointsRequest& request) {
   ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(const int64_t before, PageToken(request.page_token()));
+  ASSIGN_OR_RETURN(const std::string id, RequestedJob("parent", request.parent()));
   v1::ListCheckpointsResponse response;
   std::string resume_point;
   RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
-    const std::string id = JobId(request.parent());
     ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, id));
     resume_point = record.job.latest_checkpoint();
     ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
                      ListCheckpointRows(db, id, request.show_deleted()));
     int64_t last = 0;
+    PageFill fill(page);
     for (CheckpointRow& row : rows) {
       if (before > 0 && row.number >= before) continue;
-      if (response.checkpoints_size() == page) {
+      if (!fill.Takes(row.checkpoint)) {
         response.set_next_page_token(absl::StrCat(last));
         break;
       }
@@ -267,13 +302,10 @@ absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
 
 absl::StatusOr<WatchOptions> MakeWatch(Store& store, const v1::StreamStatusRequest& request) {
   WatchOptions watch;
-  if (request.parent() != "jobs/-" && JobId(request.parent()).empty()) {
-    return BadField("parent", absl::StrCat("\"", request.parent(),
-                                           "\" is not the name of a job; use jobs/ID, or jobs/- "
-                                           "for all jobs"));
-  }
-  if (request.parent() != "jobs/-" && request.parent() != "-") {
-    watch.filter.job = JobName(JobId(request.parent()));
+  RETURN_IF_ERROR(CheckRequest(request));
+  if (request.parent() != kAllJobs) {
+    ASSIGN_OR_RETURN(const std::string id, RequestedJob("parent", request.parent()));
+    watch.filter.job = JobName(id);
   }
   ASSIGN_OR_RETURN(watch.filter.types, TypeBits(request));
   watch.until_terminal = request.until_terminal();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// SubmitJobRequest → a job that can be stored: resolves the configuration, checks that the named
-// files exist, finds the checkpoint to start from. Read-only, with one exception: a base checkpoint
-// that fails the quick check is marked corrupt.
+// SubmitJobRequest → a job that can be stored: resolves the configuration, checks the named paths
+// (path_policy, file_checks), finds the checkpoint to start from. Read-only, with one exception: a
+// base checkpoint that fails the quick check is marked corrupt.
 #pragma once
 
 #include <string>
@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/commands/path_policy.h"
 #include "server/runs/device_table.h"
 #include "server/store/store.h"
 #include "trainerd/internal/store.pb.h"
@@ -27,11 +28,24 @@ struct PreparedJob {
   std::vector<v1::Notice> notices;
 };
 
-// Errors: InvalidArgument with all violations; NotFound or FailedPrecondition for the base
-// checkpoint, Unavailable when an I/O error prevents its check; FailedPrecondition with reason
-// NOTHING_TO_TRAIN when no step is left.
-absl::StatusOr<PreparedJob> PrepareJob(Store& store, const DeviceTable& devices,
-                                       const std::string& runs_dir,
-                                       const v1::SubmitJobRequest& request, absl::Time now);
+// What PrepareJob uses.
+struct SubmitParts {
+  Store& store;
+  const DeviceTable& devices;
+  const PathPolicy& paths;
+  const std::string& runs_dir;
+};
+
+// Why the job cannot have its output.path: another job that can still run has it, or one is inside
+// the other. Empty: it can.
+absl::StatusOr<std::string> OutputConflict(Connection& db, const PreparedJob& prepared);
+
+// `peer`: the caller, as gRPC names it. Errors: InvalidArgument with all violations of
+// configuration, files and device, and with reason INVALID_NAME for names; NotFound or
+// FailedPrecondition for the base checkpoint, Unavailable when an I/O error prevents its check;
+// FailedPrecondition with reason NOTHING_TO_TRAIN when no step is left.
+absl::StatusOr<PreparedJob> PrepareJob(const SubmitParts& parts,
+                                       const v1::SubmitJobRequest& request, const std::string& peer,
+                                       absl::Time now);
 
 }  // namespace trainerd::server

@@ -3,6 +3,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "proto/contract/config/config_violation.h"
 #include "server/store/errors.h"
 
 namespace trainerd::server {
@@ -30,8 +31,8 @@ absl::StatusOr<int64_t> ParseCursor(std::string_view cursor, std::string_view da
   int64_t seq = -1;
   if (dash == cursor.npos || !absl::SimpleAtoi(View(cursor.substr(dash + 1)), &seq) || seq < 0) {
     return BadField("after",
-                    absl::StrCat("\"", View(cursor),
-                                 "\" is not a cursor; use the cursor of a response, or \"begin\""));
+                    absl::StrCat(Quoted(std::string(cursor)),
+                                 " is not a cursor; use the cursor of a response, or \"begin\""));
   }
   if (cursor.substr(0, dash) != database_id) {
     return CursorExpired("it belongs to another database");

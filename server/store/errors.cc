@@ -27,6 +27,14 @@ absl::Status ErrorWithReason(absl::StatusCode code, const std::string& reason,
   return status;
 }
 
+absl::Status WithReason(absl::Status status, const std::string& reason) {
+  google::rpc::ErrorInfo info;
+  info.set_domain("trainerd");
+  info.set_reason(reason);
+  SetDetail(info, &status);
+  return status;
+}
+
 absl::Status WithRetry(absl::Status status, absl::Duration delay) {
   google::rpc::RetryInfo info;
   *info.mutable_retry_delay() = ToProto(absl::Ceil(delay, absl::Seconds(1)));

@@ -16,6 +16,9 @@ absl::Status ErrorWithReason(absl::StatusCode code, const std::string& reason,
                              const std::string& message,
                              const std::map<std::string, std::string>& metadata = {});
 
+// Adds google.rpc.ErrorInfo{domain "trainerd", reason}.
+absl::Status WithReason(absl::Status status, const std::string& reason);
+
 // Adds google.rpc.RetryInfo.
 absl::Status WithRetry(absl::Status status, absl::Duration delay);
 

@@ -6,12 +6,18 @@
 #include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
+#include "server/store/cut_message.h"
+#include "server/store/errors.h"
 #include "server/store/event_rows.h"
 
 namespace trainerd::server {
 namespace {
 
 #define TRAINERD_JOB_COLUMNS "number, revision, job, progress, ledger"
+
+// At most what a job in a page has besides its blobs: tag and size, etag, cursor, tag of the
+// progress.
+constexpr size_t kJobEnvelopeBytes = 128;
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
 
@@ -43,6 +49,16 @@ int64_t MicrosOrZero(bool has, const google::protobuf::Timestamp& time) {
   return has ? absl::ToUnixMicros(FromProto(time)) : 0;
 }
 
+// What workers reported. With the configuration, the whole job fits in a message of 4 MiB.
+void CutReports(v1::Job* job) {
+  constexpr size_t kMaxErrorBytes = 64 << 10;
+  constexpr size_t kMaxReportBytes = 16 << 10;
+  if (job->has_error()) CutMessage(kMaxErrorBytes, job->mutable_error());
+  for (v1::Job::Condition& condition : *job->mutable_conditions())
+    CutMessage(kMaxReportBytes, &condition);
+  for (v1::Alert& alert : *job->mutable_alerts()) CutMessage(kMaxReportBytes, &alert);
+}
+
 // The column not_before.
 int64_t RetryMicros(const JobRecord& record) {
   const internal::JobLedger& ledger = record.ledger;
@@ -64,11 +80,13 @@ absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id) {
   Query query(db, "SELECT " TRAINERD_JOB_COLUMNS " FROM jobs WHERE id = ?");
   if (query.Bind(id).Step()) return ReadRow(query);
   RETURN_IF_ERROR(query.status());
-  return absl::NotFoundError(
+  return ErrorWithReason(
+      absl::StatusCode::kNotFound, "JOB_NOT_FOUND",
       absl::StrCat("job jobs/", View(id), " does not exist; `trainctl ls` lists all jobs"));
 }
 
 absl::Status StoreJob(Connection& db, JobRecord* record) {
+  CutReports(&record->job);
   if (record->number == 0 || record->job.desired_state() != record->stored_desired_state) {
     ++record->revision;
   }
@@ -83,6 +101,9 @@ absl::Status StoreJob(Connection& db, JobRecord* record) {
   const std::string base = job.config().has_init_from() && !record->ledger.init_name().empty()
                                ? JobId(record->ledger.init_name())
                                : "";
+  const std::string& output = record->ledger.output_path().empty()
+                                  ? record->job.config().output().path()
+                                  : record->ledger.output_path();
   auto bind_common = [&](Query& query) {
     query.Bind(job.state())
         .Bind(job.wait_reason())
@@ -92,7 +113,7 @@ absl::Status StoreJob(Connection& db, JobRecord* record) {
         .Bind(job.deleting() ? 1 : 0)
         .Bind(record->revision)
         .Bind(MicrosOrZero(job.has_end_time(), job.end_time()))
-        .Bind(job.config().output().path())
+        .Bind(output)
         .Bind(base)
         .BindBlob(job_bytes)
         .BindBlob(progress_bytes)
@@ -133,18 +154,23 @@ absl::Status DeleteJobRows(Connection& db, std::string_view id) {
   return job.Bind(id).Run();
 }
 
-absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& filter) {
+absl::StatusOr<JobPage> ListJobRows(Connection& db, const JobQuery& filter) {
   Query query(
       db, "SELECT " TRAINERD_JOB_COLUMNS ", state FROM jobs WHERE number < ? ORDER BY number DESC");
   query.Bind(filter.before_number == 0 ? INT64_MAX : filter.before_number);
-  std::vector<JobRecord> records;
-  while (static_cast<int>(records.size()) < filter.limit && query.Step()) {
+  JobPage page;
+  size_t bytes = 0;
+  while (!page.more && query.Step()) {
     if (!HasState(filter, static_cast<v1::Job::State>(query.Int(5)))) continue;
+    bytes += query.Blob(2).size() + query.Blob(3).size() + kJobEnvelopeBytes;
+    page.more = bytes > kMaxPageBytes && !page.records.empty();
+    if (page.more) break;
     ASSIGN_OR_RETURN(JobRecord record, ReadRow(query));
-    records.push_back(std::move(record));
+    page.records.push_back(std::move(record));
+    page.more = static_cast<int>(page.records.size()) >= filter.limit;
   }
   RETURN_IF_ERROR(query.status());
-  return records;
+  return page;
 }
 
 absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, std::string_view device,
@@ -202,7 +228,11 @@ absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db) {
 
 absl::StatusOr<std::vector<std::string>> JobsWithOutput(Connection& db,
                                                         std::string_view output_path) {
-  Query query(db, "SELECT id FROM jobs WHERE output_path = ? AND output_path != '' AND state < ?");
+  // '0' follows '/'.
+  Query query(db,
+              "SELECT id FROM jobs WHERE output_path != '' AND state < ?2 AND (output_path = ?1 OR "
+              "(output_path > ?1 || '/' AND output_path < ?1 || '0') OR "
+              "substr(?1, 1, length(output_path) + 1) = output_path || '/')");
   query.Bind(output_path).Bind(v1::Job::SUCCEEDED);
   return ReadTexts(query);
 }

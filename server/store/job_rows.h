@@ -40,8 +40,15 @@ struct JobQuery {
   int64_t before_number = 0;           // only older ones; 0 = from the newest
   int limit = 100;
 };
+// Of one page: after the first element, none is added that would exceed it.
+inline constexpr size_t kMaxPageBytes = size_t{1} << 20;
+struct JobPage {
+  std::vector<JobRecord> records;
+  // A limit ended the page: there may be further ones.
+  bool more = false;
+};
 // Newest first.
-absl::StatusOr<std::vector<JobRecord>> ListJobRows(Connection& db, const JobQuery& query);
+absl::StatusOr<JobPage> ListJobRows(Connection& db, const JobQuery& query);
 // Queued jobs that may start now and ask for `device` ("auto", "cpu", "cuda:0"), in queue order.
 // `now` is the time of Store::SteadyNow, here and below.
 struct QueueEntry {
@@ -61,8 +68,8 @@ absl::StatusOr<int64_t> CountJobs(Connection& db, v1::Job::State state);
 absl::StatusOr<std::vector<std::string>> JobsWithDeadlines(Connection& db);
 // Ids of jobs that are not terminal.
 absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db);
-// Ids of jobs that are not terminal and write to `output_path`, or start from a checkpoint of
-// `base_job`.
+// Ids of jobs that are not terminal and write to `output_path`, to a folder in it or to one that
+// holds it; or that start from a checkpoint of `base_job`.
 absl::StatusOr<std::vector<std::string>> JobsWithOutput(Connection& db,
                                                         std::string_view output_path);
 absl::StatusOr<std::vector<std::string>> JobsBasedOn(Connection& db, std::string_view base_job);

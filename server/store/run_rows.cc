@@ -4,6 +4,8 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
+#include "server/store/cut_message.h"
+#include "server/store/errors.h"
 
 namespace trainerd::server {
 namespace {
@@ -43,10 +45,12 @@ absl::StatusOr<v1::Attempt> LoadAttempt(Connection& db, std::string_view job_id,
     return ParseBlob<v1::Attempt>(query.Blob(0), "attempt");
   }
   RETURN_IF_ERROR(query.status());
-  return absl::NotFoundError(absl::StrCat("jobs/", View(job_id), " has no attempt ", number));
+  return ErrorWithReason(absl::StatusCode::kNotFound, "ATTEMPT_NOT_FOUND",
+                         absl::StrCat("jobs/", View(job_id), " has no attempt ", number));
 }
 
-absl::Status StoreAttempt(Connection& db, const v1::Attempt& attempt) {
+absl::Status StoreAttempt(Connection& db, v1::Attempt attempt) {
+  CutMessage(kMaxEventBytes, &attempt);
   const bool open = attempt.end() == v1::Attempt::END_UNSPECIFIED;
   Query query(db,
               "INSERT INTO attempts (job, number, open, attempt) VALUES (?1, ?2, ?3, ?4) "
@@ -98,7 +102,8 @@ absl::StatusOr<std::optional<CheckpointRow>> FindCheckpoint(Connection& db, std:
   return std::optional<CheckpointRow>();
 }
 
-absl::Status StoreCheckpoint(Connection& db, const v1::Checkpoint& checkpoint) {
+absl::Status StoreCheckpoint(Connection& db, v1::Checkpoint checkpoint) {
+  CutMessage(kMaxEventBytes, &checkpoint);
   Query query(db,
               "INSERT INTO checkpoints (job, id, step, verified, superseded, deleted, checkpoint) "
               "VALUES (?1,?2,?3,?4,?5,?6,?7) "

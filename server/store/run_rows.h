@@ -19,7 +19,8 @@
 namespace trainerd::server {
 
 absl::StatusOr<v1::Attempt> LoadAttempt(Connection& db, std::string_view job_id, int number);
-absl::Status StoreAttempt(Connection& db, const v1::Attempt& attempt);
+// Texts that are too long are cut (cut_message.h); the same holds for StoreCheckpoint.
+absl::Status StoreAttempt(Connection& db, v1::Attempt attempt);
 absl::StatusOr<std::vector<v1::Attempt>> ListAttemptRows(Connection& db, std::string_view job_id,
                                                          int after_number, int limit);
 absl::StatusOr<std::vector<v1::Attempt>> ListOpenAttempts(Connection& db);
@@ -38,7 +39,7 @@ struct CheckpointRow {
 };
 absl::StatusOr<std::optional<CheckpointRow>> FindCheckpoint(Connection& db, std::string_view job_id,
                                                             std::string_view id);
-absl::Status StoreCheckpoint(Connection& db, const v1::Checkpoint& checkpoint);
+absl::Status StoreCheckpoint(Connection& db, v1::Checkpoint checkpoint);
 // Newest first.
 absl::StatusOr<std::vector<CheckpointRow>> ListCheckpointRows(Connection& db,
                                                               std::string_view job_id,

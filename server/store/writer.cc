@@ -7,6 +7,7 @@
 #include "absl/synchronization/notification.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
+#include "server/store/cut_message.h"
 #include "server/store/event_rows.h"
 
 namespace trainerd::server {
@@ -19,6 +20,7 @@ constexpr size_t kMaxGroup = 512;
 absl::Status Transaction::Append(v1::Event event, int flags) {
   if (!event.has_time()) *event.mutable_time() = ToProto(now());
   event.set_seq(next_seq_);
+  CutMessage(kMaxEventBytes, &event);
   EventRecord record{.seq = next_seq_,
                      .change = first_seq_,
                      .job = event.job(),
@@ -26,8 +28,7 @@ absl::Status Transaction::Append(v1::Event event, int flags) {
                      .flags = flags,
                      .bytes = std::make_shared<const std::string>(event.SerializeAsString())};
   bytes_ += static_cast<int64_t>(record.bytes->size());
-  // A single event may exceed the limit, because it cannot be split.
-  if (events_.size() >= kMaxChangeEvents || (bytes_ > kMaxChangeBytes && !events_.empty())) {
+  if (events_.size() >= kMaxChangeEvents || bytes_ > kMaxChangeBytes) {
     return absl::ResourceExhaustedError(absl::StrCat("one change may write ", kMaxChangeEvents,
                                                      " events and ", kMaxChangeBytes, " bytes"));
   }

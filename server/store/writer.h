@@ -23,7 +23,7 @@ namespace trainerd::server {
 
 // Limits of one change. They bound the size of a watcher's message.
 constexpr int kMaxChangeEvents = 256;
-constexpr int64_t kMaxChangeBytes = 256 * 1024;
+constexpr int64_t kMaxChangeBytes = 1024 * 1024;
 
 // The interface of a change. Used only on the writer's thread, while the change runs.
 class Transaction {

@@ -5,11 +5,14 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/formats/safetensors.h"
@@ -225,6 +228,38 @@ TEST(RunJobTest, ReportsMissingDevice) {
   ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED);
   EXPECT_EQ(ran.record.error().code(), "NO_SUCH_DEVICE");
   EXPECT_THAT(ran.record.error().message(), HasSubstr("no such device: cuda:7"));
+}
+
+TEST(RunJobTest, RefusesPipesAndFoldersAsInputsAtOnce) {
+  const std::vector<std::pair<std::string, std::function<void(v1::JobConfig&, const std::string&)>>>
+      cases = {
+          {"data.train",
+           [](v1::JobConfig& c, const std::string& p) {
+             c.mutable_data()->mutable_train(0)->set_path(p);
+           }},
+          {"data.validation",
+           [](v1::JobConfig& c, const std::string& p) { c.mutable_data()->set_validation(p); }},
+          {"samples.prompts",
+           [](v1::JobConfig& c, const std::string& p) { c.mutable_samples()->set_prompts(p); }},
+          {"data.chat_template",
+           [](v1::JobConfig& c, const std::string& p) { c.mutable_data()->set_chat_template(p); }},
+          {"model.path",
+           [](v1::JobConfig& c, const std::string& p) { c.mutable_model()->set_path(p); }},
+      };
+  for (const auto& [name, set] : cases) {
+    TempDir folder;
+    TinyJob job(folder);
+    const std::string pipe = folder / "pipe.jinja";
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    internal::AttemptSpec spec = job.Spec("run", 1);
+    set(*spec.mutable_config()->mutable_config(), pipe);
+    Ran ran;
+    RunAttempt(spec, &ran);
+    ASSERT_EQ(ran.record.end(), v1::Attempt::FAILED) << name;
+    EXPECT_FALSE(ran.record.error().retryable()) << name;
+    EXPECT_THAT(ran.record.error().message(), HasSubstr("pipe")) << name;
+    EXPECT_TRUE(ran.events.Losses().empty()) << name;
+  }
 }
 
 }  // namespace

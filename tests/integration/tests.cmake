@@ -9,6 +9,8 @@ set_target_properties(shifted_clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_
 # It starts the real shim with the fake worker.
 add_dependencies(server_runs_local_executor_test trainerd-shim fake_worker)
 
+add_dependencies(server_api_large_requests_test trainerd)
+
 # One ctest a Python file: standard library and the built programs.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
 foreach(name live_restore commands bad_surroundings job_end daemon_full_disk knobs exact_resume out_of_memory preview_digest preview_html token_cache real_full_disk fake_gpu stop_token python_client system_clock hostile_clients disk_use advice)

@@ -61,7 +61,7 @@ class ControlPlaneTest : public ::testing::Test {
   static constexpr int kWatchers = 10;
 
   ControlPlaneTest() {
-    std::filesystem::create_directories(dir_ / "runs");
+    std::filesystem::create_directories(dir_ / "state/runs");
     std::filesystem::create_directories(dir_ / "model");
     std::ofstream(dir_ / "d.jsonl") << "{}\n";
     // The daemon queries it for the devices; the fake executor starts nothing.
@@ -70,7 +70,7 @@ class ControlPlaneTest : public ::testing::Test {
   void Start() {
     std::vector<ConfigViolation> violations;
     v1::ServerConfig config;
-    config.set_state_dir(dir_.path());
+    config.set_state_dir(dir_ / "state");
     config.set_worker_path(dir_ / "worker");
     // Only its presence is checked.
     config.set_shim_path("/bin/true");
@@ -86,7 +86,7 @@ class ControlPlaneTest : public ::testing::Test {
     request.set_job_id(id);
     request.mutable_config()->mutable_model()->set_path(dir_ / "model");
     request.mutable_config()->mutable_data()->add_train()->set_path(dir_ / "d.jsonl");
-    EXPECT_OK(plane_->jobs().Submit(request, "test").status());
+    EXPECT_OK(plane_->jobs().Submit(request, "unix:").status());
     return "jobs/" + id;
   }
   bool WaitForState(const std::string& id, v1::Job::State state) {
@@ -121,7 +121,7 @@ class ControlPlaneTest : public ::testing::Test {
     for (int i = 0; !clients_done_; ++i) {
       v1::StopRequest stop;
       stop.set_name(Submit(absl::StrCat("queued-", i)));
-      EXPECT_OK(plane_->jobs().Stop(stop, "test").status());
+      EXPECT_OK(plane_->jobs().Stop(stop, "unix:").status());
     }
   }
 
@@ -134,7 +134,7 @@ TEST_F(ControlPlaneTest, ShutsDownUnderLoad) {
   Start();
   Submit("a");
   ASSERT_TRUE(WaitForState("a", v1::Job::STARTING));
-  std::thread worker([&] { WriteSpool(AttemptDir(dir_ / "runs/a", 1)); });
+  std::thread worker([&] { WriteSpool(AttemptDir(dir_ / "state/runs/a", 1)); });
   EXPECT_TRUE(WaitForState("a", v1::Job::RUNNING));
   std::thread client([&] { SendCommands(); });
   std::vector<std::unique_ptr<CountingSink>> sinks;

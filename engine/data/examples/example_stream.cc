@@ -18,6 +18,20 @@ constexpr int kMaxThreads = 8;
 // Records that a thread processes at a time, and records between two reports of progress.
 constexpr size_t kRowsAtATime = 16;
 constexpr size_t kRowsPerRound = 2048;
+// A round ends before its texts exceed this size, so that a stop is noticed in time however long
+// the records are.
+constexpr size_t kBytesPerRound = 1 << 20;
+
+// How many lines from `begin` on make a round: at least one.
+size_t RoundSize(const std::vector<JsonlLine>& lines, size_t begin) {
+  size_t count = 0, bytes = 0;
+  while (begin + count < lines.size() && count < kRowsPerRound) {
+    bytes += lines[begin + count].text.size();
+    if (count > 0 && bytes > kBytesPerRound) break;
+    ++count;
+  }
+  return count;
+}
 
 // Processes lines[begin, end) into rows[0, end - begin), a thread for each scratch.
 class Round {
@@ -62,7 +76,11 @@ int DefaultRowThreads() {
 absl::StatusOr<SourceFormat> StreamRows(const std::string& path, const ExamplePipeline& pipeline,
                                         const RowStreamOptions& options, const RowSink& sink,
                                         const ByteProgress& progress) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<JsonlReader> reader, JsonlReader::Open(path));
+  int64_t bytes_before = 0;
+  JsonlReader::Options reader_options;
+  reader_options.keep_on = [&] { return progress(bytes_before); };
+  ASSIGN_OR_RETURN(const std::unique_ptr<JsonlReader> reader,
+                   JsonlReader::Open(path, std::move(reader_options)));
   std::vector<ExamplePipeline::Scratch> scratch(
       static_cast<size_t>(std::max(1, options.num_threads)));
   Round round(pipeline, scratch);
@@ -72,7 +90,7 @@ absl::StatusOr<SourceFormat> StreamRows(const std::string& path, const ExamplePi
   bool format_known = false;
   int64_t left = options.max_rows;
   while (left != 0) {
-    const int64_t bytes_before = reader->bytes_done();
+    bytes_before = reader->bytes_done();
     RETURN_IF_ERROR(reader->ReadBlock(&lines));
     if (lines.empty()) break;
     for (size_t i = 0; i < lines.size() && !format_known; ++i) {
@@ -83,8 +101,9 @@ absl::StatusOr<SourceFormat> StreamRows(const std::string& path, const ExamplePi
     if (left > 0 && static_cast<int64_t>(lines.size()) > left) {
       lines.resize(static_cast<size_t>(left));
     }
-    for (size_t begin = 0; begin < lines.size(); begin += kRowsPerRound) {
-      const size_t count = std::min(kRowsPerRound, lines.size() - begin);
+    size_t count = 0;
+    for (size_t begin = 0; begin < lines.size(); begin += count) {
+      count = RoundSize(lines, begin);
       round.Run(&lines[begin], count, row, &rows);
       for (size_t i = 0; i < count; ++i) {
         RETURN_IF_ERROR(sink(std::move(rows[i]), lines[begin + i].number));

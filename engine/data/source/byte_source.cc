@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/byte_source.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -26,23 +25,22 @@ constexpr size_t kPackedBlockBytes = 256 << 10;
 
 class PlainSource : public ByteSource {
  public:
-  PlainSource(std::string path, int fd, int64_t size_bytes)
-      : path_(std::move(path)), fd_(fd), size_bytes_(size_bytes) {}
-  ~PlainSource() override { close(fd_); }
+  PlainSource(std::string path, Fd fd, int64_t size_bytes)
+      : path_(std::move(path)), fd_(std::move(fd)), size_bytes_(size_bytes) {}
 
   absl::StatusOr<size_t> Read(char* buffer, size_t size) override {
     for (;;) {
-      const ssize_t count = read(fd_, buffer, size);
+      const ssize_t count = read(fd_.get(), buffer, size);
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) return ErrnoStatus(errno, absl::StrCat("cannot read ", path_));
       bytes_read_ += count;
       return static_cast<size_t>(count);
     }
   }
-  // Reads the first bytes without consuming them. A pipe does not allow that.
+  // Reads the first bytes without consuming them.
   std::string Peek(size_t size) const {
     std::string start(size, '\0');
-    const ssize_t count = pread(fd_, start.data(), size, 0);
+    const ssize_t count = pread(fd_.get(), start.data(), size, 0);
     start.resize(count > 0 ? static_cast<size_t>(count) : 0);
     return start;
   }
@@ -53,7 +51,7 @@ class PlainSource : public ByteSource {
 
  private:
   const std::string path_;
-  const int fd_;
+  const Fd fd_;
   const int64_t size_bytes_;
   int64_t bytes_read_ = 0;
 };
@@ -164,27 +162,22 @@ class ZstdSource : public PackedSource {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    if (errno == ENOENT) {
-      const std::string advice = MissingPathAdvice(path);
-      return absl::NotFoundError(absl::StrCat(
-          path, ": no such file; check the path (it names a file on the machine that trains)",
-          advice.empty() ? "" : "; ", advice));
-    }
-    return ErrnoStatus(errno, absl::StrCat("cannot open ", path));
-  }
   struct stat info;
-  if (fstat(fd, &info) != 0) {
-    const int error = errno;
-    close(fd);
-    return ErrnoStatus(error, absl::StrCat("cannot read ", path));
+  if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is ", SpecialFileKind(info.st_mode),
+                                                   "; name a JSONL file, one conversation per "
+                                                   "line"));
   }
-  auto file = std::make_unique<PlainSource>(path, fd, info.st_size);
-  if (S_ISDIR(info.st_mode)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": is a folder; name a JSONL file, one conversation per line"));
+  absl::StatusOr<Fd> fd = OpenRegularFile(path);
+  if (absl::IsNotFound(fd.status())) {
+    const std::string advice = MissingPathAdvice(path);
+    return absl::NotFoundError(absl::StrCat(
+        path, ": no such file; check the path (it names a file on the machine that trains)",
+        advice.empty() ? "" : "; ", advice));
   }
+  if (!fd.ok()) return fd.status();
+  if (fstat(fd->get(), &info) != 0) return ErrnoStatus(errno, absl::StrCat("cannot read ", path));
+  auto file = std::make_unique<PlainSource>(path, *std::move(fd), info.st_size);
   const std::string start = file->Peek(kZstdMagic.size());
   if (std::string_view(start).substr(0, kGzipMagic.size()) == kGzipMagic) {
     return std::make_unique<GzipSource>(std::move(file));

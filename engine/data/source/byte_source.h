@@ -25,7 +25,8 @@ class ByteSource {
   virtual int64_t bytes_read() const = 0;
 };
 
-// Errors: NotFound; InvalidArgument for a folder; PermissionDenied; each with path and what to do.
+// Errors: NotFound; InvalidArgument for what is not a regular file; PermissionDenied; each with
+// path and what to do.
 absl::StatusOr<std::unique_ptr<ByteSource>> OpenByteSource(const std::string& path);
 
 }  // namespace trainerd::engine

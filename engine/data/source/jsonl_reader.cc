@@ -42,12 +42,12 @@ void LocateInFile(const JsonlLine& line, RecordError* error) {
 }
 
 JsonlReader::JsonlReader(std::string path, std::unique_ptr<ByteSource> source, Options options)
-    : path_(std::move(path)), source_(std::move(source)), options_(options) {}
+    : path_(std::move(path)), source_(std::move(source)), options_(std::move(options)) {}
 
 absl::StatusOr<std::unique_ptr<JsonlReader>> JsonlReader::Open(const std::string& path,
                                                                Options options) {
   ASSIGN_OR_RETURN(std::unique_ptr<ByteSource> source, OpenByteSource(path));
-  std::unique_ptr<JsonlReader> reader(new JsonlReader(path, std::move(source), options));
+  std::unique_ptr<JsonlReader> reader(new JsonlReader(path, std::move(source), std::move(options)));
   RETURN_IF_ERROR(reader->CheckStart());
   return reader;
 }
@@ -96,6 +96,7 @@ absl::Status JsonlReader::Fill(size_t needed) {
                      source_->Read(buffer_.data() + end_, buffer_.size() - kJsonPadding - end_));
     if (count == 0) at_end_ = true;
     end_ += count;
+    if (options_.keep_on) RETURN_IF_ERROR(options_.keep_on());
   }
   return absl::OkStatus();
 }

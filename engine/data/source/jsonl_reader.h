@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,6 +38,9 @@ class JsonlReader {
   struct Options {
     size_t block_bytes = 4u << 20;
     size_t max_line_bytes = 100u << 20;
+    // Called after each read of the file, so that a record without an end can be left. An error
+    // ends the reading.
+    std::function<absl::Status()> keep_on = nullptr;
   };
 
   // Errors: those of OpenByteSource; InvalidArgument with what to do for a file that is empty or

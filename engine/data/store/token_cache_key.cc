@@ -25,7 +25,7 @@ extern const char kTokenCodeVersion[];
 namespace {
 
 constexpr size_t kReadBytes = 1 << 20;
-constexpr size_t kReadsBetweenLooks = 64;
+constexpr size_t kReadsBetweenLooks = 8;
 
 // A file system stamps changes with a clock that ticks at least this often.
 constexpr absl::Duration kClockTick = absl::Milliseconds(20);

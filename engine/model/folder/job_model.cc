@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/folder/job_model.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -15,6 +16,7 @@
 #include "engine/model/folder/unexpected_tensors.h"
 #include "engine/text/target_spans.h"
 #include "engine/text/tokenizer/beyond_embedding.h"
+#include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/model_path.h"
@@ -67,10 +69,11 @@ std::string FolderAdvice(const std::string& folder) {
 
 // PlaceholderText of a file that may be missing.
 std::string PlaceholderIn(const std::string& path) {
+  const absl::StatusOr<Fd> file = OpenRegularFile(path);
+  if (!file.ok()) return "";
   char head[64] = {};
-  std::ifstream file(path, std::ios::binary);
-  file.read(head, sizeof(head));
-  return PlaceholderText(path, {head, static_cast<size_t>(file.gcount())});
+  const ssize_t size = read(file->get(), head, sizeof(head));
+  return PlaceholderText(path, {head, static_cast<size_t>(std::max<ssize_t>(0, size))});
 }
 
 // Fills in a JobModel.
@@ -83,6 +86,9 @@ class Opening {
     std::error_code error;
     if (!std::filesystem::is_directory(folder_, error)) {
       return Error("MODEL_FOLDER", folder_, absl::NotFoundError(NoModelFolderText(folder_)));
+    }
+    if (!IsFolder(folder_)) {
+      return Error("MODEL_FOLDER", folder_, absl::InvalidArgumentError(NoModelFolderText(folder_)));
     }
     CheckFiles();
     CheckPlaceholders();

@@ -2,8 +2,6 @@
 #include <ATen/Parallel.h>
 #include <torch/version.h>
 
-#include <filesystem>
-#include <system_error>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -19,8 +17,8 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/config_digest.h"
-#include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/found_checkpoint.h"
+#include "proto/contract/run_dir/output_path.h"
 #include "proto/contract/run_dir/read_error.h"
 
 namespace trainerd::engine {
@@ -115,17 +113,12 @@ absl::Status OpenStart(AttemptContext& context) {
 }
 
 // Before anything is trained. A later attempt reports what it meets when it writes there.
-absl::Status CheckOutputCreatable(const AttemptContext& context) {
+absl::Status CheckOutput(const AttemptContext& context) {
   const std::string& path = context.config.output().path();
-  std::error_code error;
-  if (path.empty() || !context.spec.resume_path().empty() || std::filesystem::exists(path, error))
+  if (path.empty() || (!context.spec.resume_path().empty() && !PathExists(path)))
     return absl::OkStatus();
-  const absl::Status creatable = CheckCreatable(path);
-  if (creatable.ok()) return absl::OkStatus();
-  return WithCause(
-      absl::FailedPreconditionError(absl::StrCat("output.path ", path, " cannot be created (",
-                                                 creatable.message(), "); choose another path")),
-      {.code = "OUTPUT_INVALID", .cause = v1::JobError::USER, .retryable = false});
+  return WithCause(Annotate(CheckOutputPath(path, context.spec.job()), "output.path"),
+                   {.code = "OUTPUT_INVALID", .cause = v1::JobError::USER, .retryable = false});
 }
 
 void NoteEnvironment(AttemptContext& context) {
@@ -142,11 +135,10 @@ void NoteEnvironment(AttemptContext& context) {
 }  // namespace
 
 absl::Status CheckRunIdentity(AttemptContext& context) {
-  const absl::Status fence = CheckPublisher(context.spec.run_dir(), context.spec.attempt());
+  const absl::Status fence = CheckFence(context.spec.run_dir(), context.spec.attempt());
   if (!fence.ok()) return WithCause(fence, WriteCause(fence, "RUN_DIRECTORY"));
   RETURN_IF_ERROR(RemoveTemporaries(context.spec.run_dir(), context.spec.attempt()));
-  RETURN_IF_ERROR(CheckOutputPath(context.config.output().path(), context.spec.job()));
-  RETURN_IF_ERROR(CheckOutputCreatable(context));
+  RETURN_IF_ERROR(CheckOutput(context));
   if (context.spec.devices_size() != 1) {
     return absl::InternalError(absl::StrCat("the attempt names ", context.spec.devices_size(),
                                             " devices, this trainerd-worker trains on one"));

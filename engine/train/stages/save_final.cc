@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <sys/stat.h>
 
-#include <filesystem>
 #include <memory>
 #include <optional>
-#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -15,9 +13,10 @@
 #include "engine/core/job_error.h"
 #include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
+#include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/run_dir/attempt_files.h"
+#include "proto/contract/run_dir/output_path.h"
 
 namespace trainerd::engine {
 namespace {
@@ -44,7 +43,7 @@ bool IsDone(const AttemptContext& context, const std::string& folder) {
 
 absl::Status Fence(const AttemptContext& context) {
   RETURN_IF_ERROR(CheckDiscard(context.control));
-  return CheckPublisher(context.spec.run_dir(), context.spec.attempt());
+  return CheckFence(context.spec.run_dir(), context.spec.attempt());
 }
 
 absl::Status WriteFinal(const AttemptContext& context) {
@@ -77,6 +76,7 @@ class ScopedUmask {
 absl::Status CopyToOutput(const AttemptContext& context) {
   const std::string& path = context.config.output().path();
   if (path.empty() || IsDone(context, path)) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckOutputPath(path, context.spec.job()));
   // The run directory is private; this folder is for others too. No other thread creates files.
   std::optional<ScopedUmask> user_umask;
   if (context.spec.has_output_umask()) user_umask.emplace(context.spec.output_umask());
@@ -84,7 +84,8 @@ absl::Status CopyToOutput(const AttemptContext& context) {
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(final_path));
   const std::string job_id = absl::StrReplaceAll(context.spec.job(), {{"jobs/", ""}, {"/", "-"}});
   ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
-                   FolderWriter::Create(absl::StrCat(path, ".tmp-", job_id)));
+                   // A name of its own: that of the output may be as long as a name can be.
+                   FolderWriter::Create(absl::StrCat(ParentOf(path), "/.tmp-", job_id)));
   RETURN_IF_ERROR(CheckSpace(writer->path(), manifest.total_bytes()));
   RETURN_IF_ERROR(CopyFolder(final_path, manifest, *writer));
   return writer->Publish(manifest, path, [&] { return Fence(context); });
@@ -110,27 +111,40 @@ absl::Status WithWriteCause(const absl::Status& status, const std::string& what)
   return WithCause(Annotate(status, what), WriteCause(status, "FINAL_FAILED"));
 }
 
+// Whether the place is wrong, and not the moment: no later attempt could write there.
+bool IsPermanent(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kPermissionDenied:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Copies final/ to output.path. Whatever comes of it, final/ stays.
+absl::Status Publish(const AttemptContext& context) {
+  const absl::Status status = CopyToOutput(context);
+  if (status.ok() || absl::IsCancelled(status)) return status;
+  const absl::Status full(status.code(),
+                          absl::StrCat("the final model was not copied to output.path ",
+                                       context.config.output().path(), ": ", status.message(),
+                                       "; it is kept in ", FinalFolder(context.spec.run_dir())));
+  const ErrorCause cause = WriteCause(status, "FINAL_FAILED");
+  if (cause.code != "FINAL_FAILED" || !IsPermanent(status)) return WithCause(full, cause);
+  return WithCause(full, {"OUTPUT_INVALID", v1::JobError::USER, /*retryable=*/false});
+}
+
 }  // namespace
 
 absl::Status SaveFinal(AttemptContext& context) {
   RETURN_IF_ERROR(WithWriteCause(WriteFinal(context), "the final model was not written"));
-  RETURN_IF_ERROR(CheckOutputPath(context.config.output().path(), context.spec.job()));
-  RETURN_IF_ERROR(WithWriteCause(CopyToOutput(context),
-                                 absl::StrCat("the final model was not copied to output.path ",
-                                              context.config.output().path())));
+  RETURN_IF_ERROR(Publish(context));
   EmitSummary(context);
   return absl::OkStatus();
-}
-
-absl::Status CheckOutputPath(const std::string& path, const std::string& job) {
-  std::error_code error;
-  if (path.empty() || !std::filesystem::exists(path, error)) return absl::OkStatus();
-  const absl::StatusOr<Manifest> manifest = ReadManifest(path);
-  if (manifest.ok() && manifest->job == job && manifest->kind == "final") return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("output.path ", path,
-                   " already exists and does not belong to this job; choose another path, or move "
-                   "it away"));
 }
 
 }  // namespace trainerd::engine

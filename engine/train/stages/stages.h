@@ -58,8 +58,4 @@ absl::Status CheckDataIdentity(AttemptContext& context);
 // The fields that change the numbers and differ from those of the checkpoint in init_from.
 std::vector<ConfigDifference> InitDifferences(const AttemptContext& context);
 
-// OK if `path` is empty, does not exist, or holds a model that an attempt of `job` wrote. Errors:
-// FailedPrecondition otherwise.
-absl::Status CheckOutputPath(const std::string& path, const std::string& job);
-
 }  // namespace trainerd::engine

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -66,6 +67,43 @@ bool IsPath(const FieldDescriptor& field, const std::string& value) {
           absl::StartsWith(value, "~/") || absl::StartsWith(value, "/"));
 }
 
+void VisitField(Message* message, const FieldDescriptor& field, const std::string& path,
+                const PathVisitor& visit) {
+  const Reflection& reflection = *message->GetReflection();
+  if (!field.is_repeated()) {
+    std::string value = reflection.GetString(*message, &field);
+    if (!IsPath(field, value)) return;
+    visit(path, &value);
+    reflection.SetString(message, &field, std::move(value));
+    return;
+  }
+  for (int i = 0; i < reflection.FieldSize(*message, &field); ++i) {
+    std::string value = reflection.GetRepeatedString(*message, &field, i);
+    if (!IsPath(field, value)) continue;
+    visit(absl::StrCat(path, "[", i, "]"), &value);
+    reflection.SetRepeatedString(message, &field, i, std::move(value));
+  }
+}
+
+void VisitPaths(Message* message, const std::string& section, const PathVisitor& visit) {
+  const Reflection& reflection = *message->GetReflection();
+  for (const FieldDescriptor* field : PresentFields(*message)) {
+    if (field->is_map()) continue;
+    const std::string path = JoinPath(section, std::string(field->name()));
+    if (IsScalarField(*field)) {
+      if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING)
+        VisitField(message, *field, path, visit);
+    } else if (field->is_repeated()) {
+      for (int i = 0; i < reflection.FieldSize(*message, field); ++i) {
+        VisitPaths(reflection.MutableRepeatedMessage(message, field, i),
+                   absl::StrCat(path, "[", i, "]"), visit);
+      }
+    } else {
+      VisitPaths(reflection.MutableMessage(message, field), path, visit);
+    }
+  }
+}
+
 }  // namespace
 
 const v1::Knob& KnobOf(const FieldDescriptor& field) {
@@ -91,24 +129,18 @@ std::vector<std::string> FieldPaths(const Message& message) {
   return paths;
 }
 
+void ForEachPath(Message* message, const PathVisitor& visit) { VisitPaths(message, "", visit); }
+
 void MakePathsAbsolute(const std::string& folder, Message* message, const std::string& home) {
-  const Reflection& reflection = *message->GetReflection();
-  for (const FieldDescriptor* field : PresentFields(*message)) {
-    if (field->is_map()) continue;
-    if (IsScalarField(*field)) {
-      if (field->is_repeated() || field->cpp_type() != FieldDescriptor::CPPTYPE_STRING) continue;
-      const std::string value = reflection.GetString(*message, field);
-      if (IsPath(*field, value))
-        reflection.SetString(message, field, Absolute(folder, home, value));
-    } else if (field->is_repeated()) {
-      for (int i = 0; i < reflection.FieldSize(*message, field); ++i) {
-        Message* element = reflection.MutableRepeatedMessage(message, field, i);
-        MakePathsAbsolute(folder, element, home);
-      }
-    } else {
-      MakePathsAbsolute(folder, reflection.MutableMessage(message, field), home);
-    }
-  }
+  ForEachPath(message, [&](const std::string&, std::string* value) {
+    *value = Absolute(folder, home, *value);
+  });
+}
+
+void NormalizeAbsolutePaths(Message* message) {
+  ForEachPath(message, [](const std::string&, std::string* value) {
+    if (absl::StartsWith(*value, "/")) *value = Absolute("/", "", *value);
+  });
 }
 
 }  // namespace trainerd

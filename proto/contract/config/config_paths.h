@@ -2,6 +2,7 @@
 // Dotted paths of configuration fields, and the file-system paths among their values.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,10 +26,20 @@ std::vector<const google::protobuf::FieldDescriptor*> PresentFields(
 // by key ("labels.team").
 std::vector<std::string> FieldPaths(const google::protobuf::Message& message);
 
+// Calls `visit` for each field that holds a path, with its dotted path and its value, which `visit`
+// may change: fields with knob.path (but for words of knob.choices), and with knob.path_if_dotted
+// where the value begins with ./ or ../ or ~/ or /.
+using PathVisitor = std::function<void(const std::string& field, std::string* value)>;
+void ForEachPath(google::protobuf::Message* message, const PathVisitor& visit);
+
 // Makes fields with knob.path absolute against `folder` (words of knob.choices stay;
 // init_from.checkpoint when it begins with ./ or ../ or ~/ or /), with . and .. resolved and no
 // slash at the end. A leading ~/ is `home`, unless that is "".
 void MakePathsAbsolute(const std::string& folder, google::protobuf::Message* message,
                        const std::string& home = "");
+
+// Gives the paths that begin with / the form that MakePathsAbsolute gives them. Relative paths
+// stay: only their sender knows the folder that they begin at.
+void NormalizeAbsolutePaths(google::protobuf::Message* message);
 
 }  // namespace trainerd

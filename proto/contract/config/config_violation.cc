@@ -5,11 +5,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
+#include "proto/base/plain_text.h"
 
 namespace trainerd {
 namespace {
 
 constexpr char kBadRequestUrl[] = "type.googleapis.com/google.rpc.BadRequest";
+constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
 constexpr size_t kMaxStatusBytes = 2048;
 constexpr size_t kMaxQuotedBytes = 80;
 
@@ -78,6 +80,14 @@ absl::Status ViolationsToStatus(const std::vector<ConfigViolation>& violations,
     absl::StrAppend(&text, "\nand ", violations.size() - shown, " more");
   absl::Status status = absl::InvalidArgumentError(text);
   status.SetPayload(kBadRequestUrl, absl::Cord(details.SerializeAsString()));
+  for (const ConfigViolation& violation : violations) {
+    if (violation.reason.empty()) continue;
+    google::rpc::ErrorInfo info;
+    info.set_domain("trainerd");
+    info.set_reason(violation.reason);
+    status.SetPayload(kErrorInfoUrl, absl::Cord(info.SerializeAsString()));
+    break;
+  }
   return status;
 }
 
@@ -87,18 +97,7 @@ std::string Quoted(const std::string& text) {
     size = kMaxQuotedBytes;
     while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80) --size;
   }
-  std::string quoted = "\"";
-  for (const char byte : text.substr(0, size)) {
-    const auto value = static_cast<unsigned char>(byte);
-    if (value == '\n') {
-      quoted += "\\n";
-    } else if (value < 0x20 || value == 0x7f) {
-      absl::StrAppend(&quoted, "\\x", absl::Hex(value, absl::kZeroPad2));
-    } else {
-      quoted += byte;
-    }
-  }
-  return quoted + (size < text.size() ? "…\"" : "\"");
+  return absl::StrCat("\"", EscapedText(text.substr(0, size)), size < text.size() ? "…\"" : "\"");
 }
 
 }  // namespace trainerd

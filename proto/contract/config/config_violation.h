@@ -20,6 +20,8 @@ struct ConfigViolation {
   int line = 0;
   // The PATH=VALUE of --set that gave the value; empty = another source.
   std::string set;
+  // ErrorInfo.reason of an error that has this violation; empty = none of its own.
+  std::string reason = "";
 };
 
 // What encloses `path`: data.train[0].path → data.train[0] → data.train → data → "".
@@ -34,14 +36,15 @@ void AttachLines(const std::map<std::string, int>& lines, std::vector<ConfigViol
 std::string ViolationsText(const std::vector<ConfigViolation>& violations,
                            const std::string& file = "");
 
-// INVALID_ARGUMENT whose message is ViolationsText, with a google.rpc.BadRequest payload of them.
+// INVALID_ARGUMENT whose message is ViolationsText, with a google.rpc.BadRequest payload of them,
+// and a google.rpc.ErrorInfo with the first reason if one has a reason.
 // gRPC carries at most 8 KiB of status, so what exceeds about a quarter of that is counted in the
 // last line ("and 12 more"). OK when there are none.
 absl::Status ViolationsToStatus(const std::vector<ConfigViolation>& violations,
                                 const std::string& file = "");
 
-// `text` in double quotes, shortened to what an error message can carry, control characters
-// escaped.
+// `text` in double quotes, shortened to what an error message can carry, control characters as
+// EscapedText writes them.
 std::string Quoted(const std::string& text);
 
 }  // namespace trainerd

@@ -15,7 +15,9 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "proto/base/format.h"
+#include "proto/base/plain_text.h"
 #include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/config_limits.h"
 #include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/knob_rules.h"
 
@@ -29,11 +31,17 @@ constexpr size_t kMaxNameBytes = 200;
 constexpr int kMaxLabels = 64;
 constexpr size_t kMaxLabelKeyBytes = 63;
 constexpr size_t kMaxLabelValueBytes = 256;
-constexpr size_t kMaxPathBytes = 4096;
 
-bool HasControlCharacter(const std::string& text) {
-  return std::any_of(text.begin(), text.end(),
-                     [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+// Folders that others made can have any other name.
+bool IsPathText(const std::string& text) {
+  return text.size() <= kMaxPathBytes &&
+         std::none_of(text.begin(), text.end(),
+                      [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+std::string LabelPath(const std::string& key) {
+  const std::string quoted = Quoted(key);
+  return JoinPath("labels", quoted.substr(1, quoted.size() - 2));
 }
 
 void CheckName(const v1::JobConfig& config, Violations* violations) {
@@ -50,6 +58,7 @@ void CheckLabels(const v1::JobConfig& config, Violations* violations) {
   if (config.labels_size() > kMaxLabels) {
     violations->push_back(
         {"labels", absl::StrCat(config.labels_size(), " labels are more than ", kMaxLabels)});
+    return;
   }
   // A map has no order: sorted, so that messages do not change from run to run.
   const std::map<std::string, std::string> labels(config.labels().begin(), config.labels().end());
@@ -61,15 +70,22 @@ void CheckLabels(const v1::JobConfig& config, Violations* violations) {
         });
     if (!good_key) {
       violations->push_back(
-          {JoinPath("labels", key),
-           absl::StrCat("the key ", Quoted(key), " is not 1 to ", kMaxLabelKeyBytes,
-                        " of the characters A-Z a-z 0-9 . _ / -")});
+          {LabelPath(key), absl::StrCat("the key ", Quoted(key), " is not 1 to ", kMaxLabelKeyBytes,
+                                        " of the characters A-Z a-z 0-9 . _ / -")});
     }
     if (value.size() > kMaxLabelValueBytes || HasControlCharacter(value)) {
       violations->push_back(
-          {JoinPath("labels", key), absl::StrCat("the value is longer than ", kMaxLabelValueBytes,
-                                                 " bytes or holds control characters")});
+          {LabelPath(key), absl::StrCat("the value is longer than ", kMaxLabelValueBytes,
+                                        " bytes or holds control characters")});
     }
+  }
+}
+
+void CheckPathText(const std::string& path, const std::string& value, Violations* violations) {
+  if (value.empty()) violations->push_back({path, "is empty; give a path or leave the key out"});
+  if (!IsPathText(value)) {
+    violations->push_back({path, absl::StrCat(Quoted(value), " is not a path of up to ",
+                                              kMaxPathBytes, " bytes without control characters")});
   }
 }
 
@@ -89,15 +105,13 @@ void CheckPathTexts(const google::protobuf::Message& message, const std::string&
       }
       if (!field->is_repeated())
         CheckPathTexts(reflection.GetMessage(message, field), path, violations);
-    } else if (KnobOf(*field).path() && !field->is_repeated()) {
-      const std::string value = reflection.GetString(message, field);
-      if (value.empty())
-        violations->push_back({path, "is empty; give a path or leave the key out"});
-      if (value.size() > kMaxPathBytes || HasControlCharacter(value)) {
-        violations->push_back(
-            {path, absl::StrCat(Quoted(value), " is not a path of up to ", kMaxPathBytes,
-                                " bytes without control characters")});
+    } else if (KnobOf(*field).path() && field->is_repeated()) {
+      for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+        CheckPathText(absl::StrCat(path, "[", i, "]"),
+                      reflection.GetRepeatedString(message, field, i), violations);
       }
+    } else if (KnobOf(*field).path()) {
+      CheckPathText(path, reflection.GetString(message, field), violations);
     }
   }
 }
@@ -214,6 +228,7 @@ void CheckTraining(const v1::JobConfig& config, Violations* violations) {
   }
 }
 
+// The daemon, which knows the form of ids, is stricter.
 bool IsResourceName(const std::string& text) {
   absl::string_view rest = text;
   if (!absl::ConsumePrefix(&rest, "jobs/") || rest.empty()) return false;
@@ -230,7 +245,7 @@ void CheckInitFrom(const v1::JobConfig& config, Violations* violations) {
   const std::string& checkpoint = config.init_from().checkpoint();
   const bool is_path = absl::StartsWith(checkpoint, "/") || absl::StartsWith(checkpoint, "./") ||
                        absl::StartsWith(checkpoint, "../");
-  if (is_path || IsResourceName(checkpoint)) return;
+  if (IsResourceName(checkpoint) || (is_path && IsPathText(checkpoint))) return;
   violations->push_back(
       {"init_from.checkpoint",
        absl::StrCat(
@@ -271,6 +286,10 @@ bool IsLocalAddress(const std::string& listen) {
 v1::ResolvedJobConfig ResolveJobConfig(const v1::JobConfig& config, const ResolveOptions& options,
                                        Violations* violations) {
   v1::ResolvedJobConfig resolved;
+  CheckUnknownFields(config, violations);
+  const size_t before = violations->size();
+  CheckConfigSize(config, violations);
+  if (violations->size() > before) return resolved;
   for (std::string& path : FieldPaths(config)) resolved.add_given(std::move(path));
   v1::JobConfig& result = *resolved.mutable_config();
   result = config;
@@ -281,6 +300,9 @@ v1::ResolvedJobConfig ResolveJobConfig(const v1::JobConfig& config, const Resolv
   CheckName(result, violations);
   CheckLabels(result, violations);
   CheckPathTexts(result, "", violations);
+  CheckTextSizes(result, violations);
+  // The defaults count too: another job may start from this configuration.
+  CheckConfigSize(result, violations);
   CheckData(result.data(), violations);
   CheckTraining(result, violations);
   CheckInitFrom(result, violations);

@@ -97,7 +97,7 @@ std::string JobFileAdvice(const fs::path& path) {
 // Reads the file into `job`. False: nothing in it could be read, so its values are unknown.
 absl::StatusOr<bool> ReadFileInto(const fs::path& path, JobFile* job) {
   job->absolute_path = path.lexically_normal().string();
-  absl::StatusOr<std::string> text = ReadFile(job->absolute_path);
+  absl::StatusOr<std::string> text = ReadStream(job->absolute_path);
   if (!text.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot read the job file: ", text.status().message(), "; ",

@@ -8,6 +8,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "proto/base/plain_text.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/field_text.h"
 
@@ -39,23 +41,9 @@ bool IsPlainText(const std::string& text) {
 }
 
 std::string QuotedText(const std::string& text) {
-  std::string quoted = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (c == '\n') {
-      quoted += "\\n";
-    } else if (c == '\t') {
-      quoted += "\\t";
-    } else if (byte < 0x20 || byte == 0x7f) {
-      absl::StrAppend(&quoted, "\\x", absl::Hex(byte, absl::kZeroPad2));
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
+  // What escapes write holds neither a quote nor a backslash of the text.
+  return absl::StrCat(
+      "\"", EscapedText(absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}})), "\"");
 }
 
 std::string TextValue(const std::string& text) {

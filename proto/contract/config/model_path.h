@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The message for a model.path that does not exist: daemon, worker and trainerd-inspect use the
+// The messages for a model.path that is not a folder: daemon, worker and trainerd-inspect use the
 // same words.
 #pragma once
 

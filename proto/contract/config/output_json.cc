@@ -77,8 +77,12 @@ nlohmann::ordered_json OutputJson(const google::protobuf::Message& message) {
 }
 
 std::string JsonText(const nlohmann::ordered_json& document, bool pretty) {
-  const std::string json =
-      document.dump(pretty ? 1 : -1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
+  return EscapedJson(
+      document.dump(pretty ? 1 : -1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace));
+}
+
+std::string EscapedJson(const std::string& json) {
+  if (FindInvalidUtf8(json) != std::string::npos) return EscapedJson(ToValidUtf8(json));
   std::string text;
   text.reserve(json.size());
   for (size_t i = 0; i < json.size();) {

@@ -19,7 +19,10 @@ nlohmann::ordered_json OutputJson(const google::protobuf::Message& message);
 // line separators and direction overrides in texts are escaped as \uXXXX.
 std::string JsonText(const nlohmann::ordered_json& document, bool pretty);
 
-// The same in one call.
+// JSON with what JsonText escapes escaped. Outside of texts, only line ends may be such.
+std::string EscapedJson(const std::string& json);
+
+// OutputJson as one line.
 std::string OutputJsonLine(const google::protobuf::Message& message);
 
 }  // namespace trainerd

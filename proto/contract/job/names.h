@@ -1,11 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resource names of the API: jobs/{job_id} and jobs/{job_id}/checkpoints/{checkpoint_id}.
+// Resource names of the API: jobs/{job_id} and jobs/{job_id}/checkpoints/{checkpoint_id}. The head
+// of trainer.proto has their form. Names of a request go through ParseJobName or
+// ParseJobOrCheckpointName; the other functions are for names that a daemon has stored.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 namespace trainerd {
+
+// [a-z0-9][a-z0-9-]{0,39}
+bool IsJobId(std::string_view id);
+
+// "jobs/ID" or "ID" → "ID". nullopt for every other form: the name of a checkpoint never stands for
+// its job.
+std::optional<std::string> ParseJobName(std::string_view name);
+
+struct ResourceName {
+  std::string job_id;
+  // Empty: the job itself.
+  std::string checkpoint_id;
+};
+// What ParseJobName takes, or "jobs/ID/checkpoints/X".
+std::optional<ResourceName> ParseJobOrCheckpointName(std::string_view name);
 
 // "jobs/ID" or "ID" → "ID"; "jobs/ID/checkpoints/X" → "ID".
 std::string JobId(std::string_view name);

@@ -139,7 +139,7 @@ absl::Status CheckValues(const Manifest& manifest) {
 
 absl::Status VerifyFile(const std::string& path, const ManifestFile& expected,
                         std::vector<char>* buffer) {
-  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!file.is_open() && errno == ENOENT) {
     return absl::DataLossError(absl::StrCat(path, " is missing"));
   }

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "proto/base/status_macros.h"
+#include "proto/contract/run_dir/attempt_files.h"
+#include "tests/temp_dir.h"
 
 namespace trainerd::engine {
 namespace {
@@ -58,16 +60,26 @@ TEST(JobErrorTest, ExplicitCauseOverridesTable) {
   EXPECT_EQ(error.message(), "Train: step 7: no space");
 }
 
-TEST(JobErrorTest, WriteErrorBlamesDiskOrFence) {
+TEST(JobErrorTest, WriteErrorBlamesDiskUnlessCauseIsAttached) {
   EXPECT_EQ(WriteCause(absl::ResourceExhaustedError(""), "FINAL_FAILED").code, "FINAL_FAILED");
   EXPECT_EQ(WriteCause(absl::ResourceExhaustedError(""), "FINAL_FAILED").cause,
             v1::JobError::STORAGE);
-  EXPECT_EQ(WriteCause(absl::FailedPreconditionError(""), "FINAL_FAILED").code, "FENCED");
+  // A link or a file on the way to the folder is no fence.
+  EXPECT_EQ(WriteCause(absl::FailedPreconditionError(""), "FINAL_FAILED").code, "FINAL_FAILED");
   const absl::Status fault =
       WithCause(absl::UnavailableError(""),
                 {.code = "DEVICE_FAULT", .cause = v1::JobError::HARDWARE, .retryable = true});
   EXPECT_EQ(WriteCause(fault, "CHECKPOINT_FAILED").code, "DEVICE_FAULT");
   EXPECT_EQ(WriteCause(fault, "CHECKPOINT_FAILED").cause, v1::JobError::HARDWARE);
+}
+
+TEST(JobErrorTest, OtherPublisherIsFence) {
+  TempDir folder;
+  ASSERT_TRUE(WritePublisher(folder.path(), 2).ok());
+  EXPECT_TRUE(CheckFence(folder.path(), 2).ok());
+  const absl::Status fence = CheckFence(folder.path(), 1);
+  EXPECT_EQ(WriteCause(Annotate(fence, "step 7"), "CHECKPOINT_FAILED").code, "FENCED");
+  EXPECT_TRUE(WriteCause(fence, "CHECKPOINT_FAILED").retryable);
 }
 
 }  // namespace

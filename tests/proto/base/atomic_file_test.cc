@@ -8,11 +8,16 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/temp_dir.h"
@@ -160,6 +165,55 @@ TEST(ErrnoStatusTest, MapsErrnoToCode) {
   EXPECT_EQ(ErrnoStatus(EEXIST, "").code(), absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(ErrnoStatus(EIO, "").code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(ErrnoStatus(ENOSPC, "write /x").message(), "write /x: No space left on device");
+}
+
+// Each would block, or act on a device, if it were opened and read like a file.
+TEST(AtomicFileTest, ReadsRegularFilesOnly) {
+  TempDir dir;
+  ASSERT_EQ(mkfifo((dir / "pipe").c_str(), 0600), 0);
+  const int server = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::snprintf(address.sun_path, sizeof address.sun_path, "%s", (dir / "socket").c_str());
+  ASSERT_EQ(bind(server, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  for (const auto& [name, target] :
+       std::vector<std::pair<std::string, std::string>>{{"to_pipe", "pipe"},
+                                                        {"to_socket", "socket"},
+                                                        {"to_device", "/dev/zero"},
+                                                        {"to_folder", "."},
+                                                        {"to_link", "to_pipe"}}) {
+    ASSERT_EQ(symlink(target.c_str(), (dir / name).c_str()), 0);
+  }
+  for (const auto& [path, kind] :
+       std::vector<std::pair<std::string, std::string>>{{dir / "pipe", "a pipe"},
+                                                        {dir / "to_pipe", "a pipe"},
+                                                        {dir / "to_link", "a pipe"},
+                                                        {dir / "socket", "a socket"},
+                                                        {dir / "to_socket", "a socket"},
+                                                        {"/dev/zero", "a device"},
+                                                        {dir / "to_device", "a device"},
+                                                        {"/dev/null", "a device"},
+                                                        {dir.path(), "a folder"},
+                                                        {dir / "to_folder", "a folder"}}) {
+    const absl::Status status = ReadFile(path).status();
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << path << ": " << status;
+    EXPECT_NE(status.message().find("it is " + kind), absl::string_view::npos) << status;
+  }
+  close(server);
+  dir.Write("file", "text");
+  ASSERT_EQ(symlink("file", (dir / "to_file").c_str()), 0);
+  EXPECT_EQ(ReadFile(dir / "to_file").value(), "text");
+  EXPECT_TRUE(absl::IsNotFound(ReadFile(dir / "none").status()));
+  EXPECT_NE(ReadFile("/proc/self/stat").value(), "");
+}
+
+TEST(AtomicFileTest, ReadStreamWaitsForPipe) {
+  TempDir dir;
+  const std::string pipe = dir / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(pipe) << "text"; });
+  EXPECT_EQ(ReadStream(pipe).value(), "text");
+  writer.join();
 }
 
 }  // namespace

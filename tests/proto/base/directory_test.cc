@@ -2,9 +2,12 @@
 #include "proto/base/directory.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+#include <utility>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -98,6 +101,59 @@ TEST(DirectoryTest, FindsWhetherAFolderCanBeCreated) {
   EXPECT_FALSE(CheckCreatable(dir / std::string(300, 'x')).ok()) << "the name is too long";
   // Nobody can create files there, root included.
   EXPECT_FALSE(CheckCreatable("/proc/out/model").ok());
+}
+
+TEST(DirectoryTest, ResolvesLinksAlsoIntoNothing) {
+  TempDir dir;
+  const std::string root = std::filesystem::canonical(dir.path());
+  dir.Write("real/file", "x");
+  const auto link = [&](const std::string& target, const std::string& name) {
+    ASSERT_EQ(symlink(target.c_str(), (root + "/" + name).c_str()), 0);
+  };
+  link("real", "relative");
+  link(root + "/real", "absolute");
+  link("relative", "chain");
+  link("nothing/below", "dangling");
+  link("/nowhere/at/all", "dangling_absolute");
+  link("..", "real/up");
+  link("loop", "loop");
+  link("/", "top");
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"real/file", "real/file"},
+      {"relative/file", "real/file"},
+      {"absolute/file", "real/file"},
+      {"chain/file", "real/file"},
+      {"chain/none/deeper", "real/none/deeper"},
+      {"dangling", "nothing/below"},
+      {"dangling/x", "nothing/below/x"},
+      {"relative/up/real/file", "real/file"},
+      {"relative/..", ""},
+      {"real/./file", "real/file"},
+      {"real/file/x", "real/file/x"},
+  };
+  for (const auto& [path, resolved] : cases) {
+    EXPECT_EQ(ResolveLinks(root + "/" + path), resolved.empty() ? root : root + "/" + resolved)
+        << path;
+  }
+  EXPECT_EQ(ResolveLinks(root + "/dangling_absolute/x"), "/nowhere/at/all/x");
+  EXPECT_EQ(ResolveLinks(root + "/top/nowhere"), "/nowhere");
+  EXPECT_EQ(ResolveLinks("/.."), "/");
+  EXPECT_EQ(ResolveLinks(root + "/loop/x"), root + "/loop/x");
+}
+
+TEST(DirectoryTest, IsWithinComparesWholeNames) {
+  EXPECT_TRUE(IsWithin("/a/b", "/a"));
+  EXPECT_TRUE(IsWithin("/a", "/a"));
+  EXPECT_TRUE(IsWithin("/a", "/"));
+  EXPECT_FALSE(IsWithin("/ab", "/a"));
+  EXPECT_FALSE(IsWithin("/", "/a"));
+}
+
+TEST(DirectoryTest, CheckCreatableRefusesLinkToNothing) {
+  TempDir dir;
+  ASSERT_EQ(symlink("nothing", (dir / "link").c_str()), 0);
+  EXPECT_TRUE(absl::IsFailedPrecondition(CheckCreatable(dir / "link/out")));
+  EXPECT_TRUE(absl::IsFailedPrecondition(CheckCreatable(dir / "link/a/b/out")));
 }
 
 }  // namespace

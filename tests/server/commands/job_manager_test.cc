@@ -5,125 +5,13 @@
 #include <fstream>
 
 #include "absl/strings/match.h"
-#include "google/rpc/error_details.pb.h"
-#include "proto/base/hash.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/names.h"
-#include "proto/contract/run_dir/manifest.h"
-#include "server/store/run_rows.h"
 #include "tests/io_faults.h"
-#include "tests/server/test_env.h"
+#include "tests/server/commands/job_manager_fixture.h"
 
 namespace trainerd::server {
 namespace {
-
-class JobManagerTest : public ::testing::Test {
- protected:
-  JobManagerTest() {
-    std::filesystem::create_directories(dir_ / "model");
-    std::ofstream(dir_ / "d.jsonl") << "{}\n";
-    Open();
-  }
-  void Open(int64_t max_queued = 100) {
-    jobs_.reset();
-    store_.reset();
-    auto store = Store::Open({.path = dir_ / "trainerd.db",
-                              .listener = recorder_.Listener(),
-                              .clock = clock_.Function(),
-                              .steady_clock = clock_.Function()});
-    ASSERT_OK(store.status());
-    store_ = *std::move(store);
-    jobs_ = std::make_unique<JobManager>(
-        JobManager::Options{.runs_dir = dir_ / "runs",
-                            .max_queued_jobs = max_queued,
-                            .clock = clock_.Function(),
-                            .poke = [this](const std::string& job) { poked_.push_back(job); },
-                            .remove = [this](const std::string& id) { removed_.push_back(id); }},
-        *store_, devices_);
-  }
-  v1::SubmitJobRequest Request(const std::string& yaml = "", const std::string& request_id = "") {
-    v1::SubmitJobRequest request;
-    const YamlResult result =
-        YamlToMessage("model: {path: " + (dir_ / "model") + "}\ndata: {train: [" +
-                          (dir_ / "d.jsonl") + "]}\n" + yaml,
-                      request.mutable_config());
-    EXPECT_TRUE(result.violations.empty()) << result.violations.front().message;
-    request.set_request_id(request_id);
-    return request;
-  }
-  v1::Job Submit(const std::string& yaml = "") {
-    auto response = jobs_->Submit(Request(yaml), "test");
-    EXPECT_TRUE(response.ok()) << response.status();
-    return response.ok() ? response->job() : v1::Job();
-  }
-  v1::PauseRequest Pause(const std::string& name, const std::string& id = "",
-                         const std::string& etag = "") {
-    v1::PauseRequest request;
-    request.set_name(name);
-    request.set_request_id(id);
-    request.set_etag(etag);
-    return request;
-  }
-  v1::StopRequest Stop(const std::string& name,
-                       v1::StopRequest::Mode mode = v1::StopRequest::GRACEFUL) {
-    v1::StopRequest request;
-    request.set_name(name);
-    request.set_mode(mode);
-    return request;
-  }
-  void SetState(const std::string& id, v1::Job::State state, const std::string& checkpoint = "") {
-    JobRecord record = Load(*store_, id);
-    ASSERT_OK(store_->Change([&](Transaction& t) {
-      record.job.set_state(state);
-      record.job.set_latest_checkpoint(checkpoint);
-      return StoreJob(t.db(), &record);
-    }));
-  }
-  // A checkpoint: its row and its folder.
-  void AddCheckpoint(const std::string& job, const std::string& id, int64_t step,
-                     bool verified = true) {
-    const std::string bytes = absl::StrCat("weights of step ", step);
-    Manifest manifest{.job = job, .attempt = 1, .step = step, .kind = "checkpoint"};
-    manifest.create_time = "2026-11-24T07:00:00Z";
-    manifest.has_optimizer = true;
-    manifest.files["model.safetensors"] = {static_cast<int64_t>(bytes.size()), ToHex(Xxh3(bytes))};
-    std::filesystem::create_directories(dir_ / id);
-    std::ofstream(dir_ / (id + "/model.safetensors")) << bytes;
-    std::ofstream(dir_ / (id + "/MANIFEST.json")) << ManifestToJson(manifest);
-    ASSERT_OK(store_->Change([&](Transaction& t) {
-      v1::Checkpoint c;
-      c.set_name(job + "/checkpoints/" + id);
-      c.set_job(job);
-      c.set_step(step);
-      c.set_verified(verified);
-      c.set_has_optimizer(true);
-      c.set_path(dir_ / id);
-      return StoreCheckpoint(t.db(), c);
-    }));
-  }
-  static std::string Reason(const absl::Status& status) {
-    google::rpc::ErrorInfo info;
-    auto payload = status.GetPayload("type.googleapis.com/google.rpc.ErrorInfo");
-    if (payload.has_value()) info.ParseFromString(std::string(*payload));
-    return info.reason();
-  }
-  static std::vector<std::string> Fields(const absl::Status& status) {
-    google::rpc::BadRequest request;
-    auto payload = status.GetPayload("type.googleapis.com/google.rpc.BadRequest");
-    if (payload.has_value()) request.ParseFromString(std::string(*payload));
-    std::vector<std::string> fields;
-    for (const auto& v : request.field_violations()) fields.push_back(v.field());
-    return fields;
-  }
-
-  TempDir dir_;
-  FakeClock clock_;
-  EventRecorder recorder_;
-  DeviceTable devices_;
-  std::unique_ptr<Store> store_;
-  std::unique_ptr<JobManager> jobs_;
-  std::vector<std::string> poked_, removed_;
-};
 
 TEST_F(JobManagerTest, SubmittedJobIsQueuedWithDefaultsAndItsFirstEventSaysSo) {
   const v1::Job job = Submit("train: {seed: 7}");
@@ -143,14 +31,14 @@ TEST_F(JobManagerTest, SubmittedJobIsQueuedWithDefaultsAndItsFirstEventSaysSo) {
 // T9
 TEST_F(JobManagerTest, SameRequestIdIsSameJobAfterRestart) {
   const v1::SubmitJobRequest request = Request("labels: {a: x, b: y}", "r1");
-  const auto first = jobs_->Submit(request, "test");
+  const auto first = jobs_->Submit(request, "unix:");
   ASSERT_OK(first.status());
   Open();
-  const auto second = jobs_->Submit(request, "test");
+  const auto second = jobs_->Submit(request, "unix:");
   ASSERT_OK(second.status());
   EXPECT_EQ(second->job().name(), first->job().name());
   EXPECT_EQ(recorder_.Events().size(), 1u);
-  const absl::Status other = jobs_->Submit(Request("train: {seed: 8}", "r1"), "test").status();
+  const absl::Status other = jobs_->Submit(Request("train: {seed: 8}", "r1"), "unix:").status();
   EXPECT_TRUE(absl::IsAlreadyExists(other)) << other;
   EXPECT_EQ(Reason(other), "REQUEST_ID_REUSED");
 }
@@ -159,7 +47,7 @@ TEST_F(JobManagerTest, ReportsAllFileViolationsAtOnce) {
   v1::SubmitJobRequest request = Request("output: {path: " + (dir_ / "model") + "}");
   request.mutable_config()->mutable_model()->set_path("/nowhere/model");
   request.mutable_config()->mutable_data()->mutable_train(0)->set_path("relative.jsonl");
-  const absl::Status status = jobs_->Submit(request, "test").status();
+  const absl::Status status = jobs_->Submit(request, "unix:").status();
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
   EXPECT_EQ(Fields(status),
             (std::vector<std::string>{"model.path", "data.train[0].path", "output.path"}));
@@ -176,15 +64,15 @@ TEST_F(JobManagerTest, AcceptsExistingOutputFolderOfSameJob) {
   std::filesystem::create_directories(dir_ / "out");
   std::ofstream(dir_ / "out/MANIFEST.json") << ManifestToJson(manifest);
   v1::SubmitJobRequest request = Request("output: {path: " + (dir_ / "out") + "}");
-  EXPECT_FALSE(jobs_->Submit(request, "test").ok());
+  EXPECT_FALSE(jobs_->Submit(request, "unix:").ok());
   request.set_job_id("mine");
-  EXPECT_OK(jobs_->Submit(request, "test").status());
+  EXPECT_OK(jobs_->Submit(request, "unix:").status());
 }
 
 TEST_F(JobManagerTest, RefusesOutputOfAnotherJob) {
   const std::string yaml = "output: {path: " + (dir_ / "out") + "}";
   Submit(yaml);
-  EXPECT_EQ(Fields(jobs_->Submit(Request(yaml), "test").status()),
+  EXPECT_EQ(Fields(jobs_->Submit(Request(yaml), "unix:").status()),
             std::vector<std::string>{"output.path"});
 }
 
@@ -194,7 +82,7 @@ TEST_F(JobManagerTest, RefusesUnknownDeviceOnceDevicesAreKnown) {
   v1::Device cpu;
   cpu.set_name("cpu");
   devices_.Set({cpu});
-  const absl::Status status = jobs_->Submit(Request(yaml), "test").status();
+  const absl::Status status = jobs_->Submit(Request(yaml), "unix:").status();
   EXPECT_EQ(Fields(status), std::vector<std::string>{"resources.device"});
   EXPECT_TRUE(absl::StrContains(status.message(), "it has cpu")) << status;
 }
@@ -202,35 +90,35 @@ TEST_F(JobManagerTest, RefusesUnknownDeviceOnceDevicesAreKnown) {
 TEST_F(JobManagerTest, RefusesInvalidOrUsedJobId) {
   v1::SubmitJobRequest request = Request();
   request.set_job_id("Bad Id");
-  EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Submit(request, "t").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Submit(request, "unix:").status()));
   request.set_job_id("mine");
-  EXPECT_EQ(jobs_->Submit(request, "t")->job().name(), "jobs/mine");
-  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "JOB_EXISTS");
+  EXPECT_EQ(jobs_->Submit(request, "unix:")->job().name(), "jobs/mine");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "unix:").status()), "JOB_EXISTS");
 }
 
 TEST_F(JobManagerTest, RefusesSubmitToFullQueueWithRetryDelay) {
   Open(/*max_queued=*/2);
   Submit();
   const std::string second = Submit().name();
-  const absl::Status full = jobs_->Submit(Request(), "t").status();
+  const absl::Status full = jobs_->Submit(Request(), "unix:").status();
   EXPECT_TRUE(absl::IsResourceExhausted(full)) << full;
   EXPECT_EQ(Reason(full), "QUEUE_FULL");
   EXPECT_TRUE(full.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
-  ASSERT_OK(jobs_->Stop(Stop(second), "t").status());
-  EXPECT_OK(jobs_->Submit(Request(), "t").status());
+  ASSERT_OK(jobs_->Stop(Stop(second), "unix:").status());
+  EXPECT_OK(jobs_->Submit(Request(), "unix:").status());
 }
 
 TEST_F(JobManagerTest, RecordsCommandsWithTheirEvent) {
   const std::string name = Submit().name();
-  EXPECT_EQ(jobs_->Pause(Pause(name), "t")->wait_reason(), v1::Job::HELD);
+  EXPECT_EQ(jobs_->Pause(Pause(name), "unix:")->wait_reason(), v1::Job::HELD);
   EXPECT_EQ(recorder_.Events().size(), 2u);
-  EXPECT_OK(jobs_->Pause(Pause(name), "t").status());
+  EXPECT_OK(jobs_->Pause(Pause(name), "unix:").status());
   EXPECT_EQ(recorder_.Events().size(), 2u) << "no change, no event";
   v1::ResumeRequest resume;
   resume.set_name(name);
-  EXPECT_EQ(jobs_->Resume(resume, "t")->wait_reason(), v1::Job::RESOURCES);
-  EXPECT_EQ(jobs_->Stop(Stop(name), "t")->state(), v1::Job::CANCELLED);
-  const absl::Status late = jobs_->Resume(resume, "t").status();
+  EXPECT_EQ(jobs_->Resume(resume, "unix:")->wait_reason(), v1::Job::RESOURCES);
+  EXPECT_EQ(jobs_->Stop(Stop(name), "unix:")->state(), v1::Job::CANCELLED);
+  const absl::Status late = jobs_->Resume(resume, "unix:").status();
   EXPECT_TRUE(absl::IsFailedPrecondition(late));
   EXPECT_EQ(Reason(late), "JOB_TERMINAL");
 }
@@ -238,16 +126,16 @@ TEST_F(JobManagerTest, RecordsCommandsWithTheirEvent) {
 TEST_F(JobManagerTest, StopsQueuedJobAtItsCheckpoint) {
   const std::string name = Submit().name();
   SetState(JobId(name), v1::Job::QUEUED, name + "/checkpoints/c");
-  EXPECT_EQ(jobs_->Stop(Stop(name), "t")->state(), v1::Job::STOPPED);
+  EXPECT_EQ(jobs_->Stop(Stop(name), "unix:")->state(), v1::Job::STOPPED);
 }
 
 TEST_F(JobManagerTest, RepeatedRequestIdGetsFirstReplyWithoutEffect) {
   const std::string name = Submit().name();
-  ASSERT_OK(jobs_->Pause(Pause(name, "p1"), "t").status());
+  ASSERT_OK(jobs_->Pause(Pause(name, "p1"), "unix:").status());
   v1::ResumeRequest resume;
   resume.set_name(name);
-  ASSERT_OK(jobs_->Resume(resume, "t").status());
-  const auto again = jobs_->Pause(Pause(name, "p1"), "t");
+  ASSERT_OK(jobs_->Resume(resume, "unix:").status());
+  const auto again = jobs_->Pause(Pause(name, "p1"), "unix:");
   ASSERT_OK(again.status());
   EXPECT_EQ(again->wait_reason(), v1::Job::HELD) << "the first reply";
   EXPECT_EQ(Load(*store_, JobId(name)).job.wait_reason(), v1::Job::RESOURCES);
@@ -255,21 +143,21 @@ TEST_F(JobManagerTest, RepeatedRequestIdGetsFirstReplyWithoutEffect) {
 
 TEST_F(JobManagerTest, AbortsCommandWithOldEtag) {
   const v1::Job job = Submit();
-  ASSERT_OK(jobs_->Pause(Pause(job.name(), "", job.etag()), "t").status());
-  EXPECT_TRUE(absl::IsAborted(jobs_->Pause(Pause(job.name(), "", job.etag()), "t").status()));
+  ASSERT_OK(jobs_->Pause(Pause(job.name(), "", job.etag()), "unix:").status());
+  EXPECT_TRUE(absl::IsAborted(jobs_->Pause(Pause(job.name(), "", job.etag()), "unix:").status()));
 }
 
 TEST_F(JobManagerTest, LaterCommandNeverExtendsDeadline) {
   const std::string name = Submit("limits: {stop_grace: 100s}").name();
   const std::string id = JobId(name);
   SetState(id, v1::Job::RUNNING);
-  ASSERT_OK(jobs_->Pause(Pause(name), "t").status());
+  ASSERT_OK(jobs_->Pause(Pause(name), "unix:").status());
   const absl::Time first = FromProto(Load(*store_, id).ledger.end_deadline());
   EXPECT_EQ(first, clock_.Now() + absl::Seconds(100));
   clock_.Advance(absl::Seconds(50));
-  ASSERT_OK(jobs_->Stop(Stop(name), "t").status());
+  ASSERT_OK(jobs_->Stop(Stop(name), "unix:").status());
   EXPECT_EQ(FromProto(Load(*store_, id).ledger.end_deadline()), first);
-  ASSERT_OK(jobs_->Stop(Stop(name, v1::StopRequest::FORCE), "t").status());
+  ASSERT_OK(jobs_->Stop(Stop(name, v1::StopRequest::FORCE), "unix:").status());
   EXPECT_EQ(FromProto(Load(*store_, id).ledger.end_deadline()), clock_.Now() + absl::Seconds(2));
 }
 
@@ -277,10 +165,10 @@ TEST_F(JobManagerTest, LaterCommandNeverExtendsDeadline) {
 TEST_F(JobManagerTest, DesiredStateOnlyEscalates) {
   const std::string name = Submit().name();
   SetState(JobId(name), v1::Job::RUNNING);
-  EXPECT_EQ(jobs_->Stop(Stop(name, v1::StopRequest::DISCARD), "t")->state(), v1::Job::STOPPING);
-  EXPECT_EQ(jobs_->Stop(Stop(name), "t")->desired_state(), v1::Job::DESIRED_DISCARD);
-  EXPECT_TRUE(absl::IsFailedPrecondition(jobs_->Pause(Pause(name), "t").status()));
-  EXPECT_EQ(jobs_->Stop(Stop(name, v1::StopRequest::FORCE), "t")->desired_state(),
+  EXPECT_EQ(jobs_->Stop(Stop(name, v1::StopRequest::DISCARD), "unix:")->state(), v1::Job::STOPPING);
+  EXPECT_EQ(jobs_->Stop(Stop(name), "unix:")->desired_state(), v1::Job::DESIRED_DISCARD);
+  EXPECT_TRUE(absl::IsFailedPrecondition(jobs_->Pause(Pause(name), "unix:").status()));
+  EXPECT_EQ(jobs_->Stop(Stop(name, v1::StopRequest::FORCE), "unix:")->desired_state(),
             v1::Job::DESIRED_FORCE);
 }
 
@@ -292,11 +180,11 @@ TEST_F(JobManagerTest, TerminalStateNeverChanges) {
     SetState(JobId(name), state);
     v1::ResumeRequest resume;
     resume.set_name(name);
-    (void)jobs_->Resume(resume, "t");
-    (void)jobs_->Pause(Pause(name), "t");
+    (void)jobs_->Resume(resume, "unix:");
+    (void)jobs_->Pause(Pause(name), "unix:");
     for (v1::StopRequest::Mode mode :
          {v1::StopRequest::GRACEFUL, v1::StopRequest::DISCARD, v1::StopRequest::FORCE}) {
-      (void)jobs_->Stop(Stop(name, mode), "t");
+      (void)jobs_->Stop(Stop(name, mode), "unix:");
     }
     EXPECT_EQ(Load(*store_, JobId(name)).job.state(), state);
     JobRecord record = Load(*store_, JobId(name));
@@ -316,11 +204,11 @@ TEST_F(JobManagerTest, FromUsesResumePointAndConfigurationOfJob) {
   const std::string id = JobId(base.name());
   v1::SubmitJobRequest request;
   request.set_base(base.name());
-  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_RESUME");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "unix:").status()), "NOTHING_TO_RESUME");
   AddCheckpoint(base.name(), "c5", 5);
   AddCheckpoint(base.name(), "c9", 9, /*verified=*/false);
   request.mutable_config()->mutable_train()->set_max_steps(80);
-  const auto response = jobs_->Submit(request, "t");
+  const auto response = jobs_->Submit(request, "unix:");
   ASSERT_OK(response.status());
   const v1::Job& job = response->job();
   EXPECT_EQ(job.base(), base.name() + "/checkpoints/c5");
@@ -333,13 +221,13 @@ TEST_F(JobManagerTest, FromUsesResumePointAndConfigurationOfJob) {
   EXPECT_TRUE(std::count(job.given().begin(), job.given().end(), "train.seed"));
   EXPECT_EQ(Load(*store_, JobId(job.name())).ledger.init_path(), dir_ / "c5");
   request.set_base(base.name() + "/checkpoints/c9");
-  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "CHECKPOINT_NOT_VERIFIED");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "unix:").status()), "CHECKPOINT_NOT_VERIFIED");
   request.set_base(base.name() + "/checkpoints/nope");
-  EXPECT_TRUE(absl::IsNotFound(jobs_->Submit(request, "t").status()));
+  EXPECT_TRUE(absl::IsNotFound(jobs_->Submit(request, "unix:").status()));
   SetState(id, v1::Job::FAILED);
   v1::DeleteJobRequest remove;
   remove.set_name(base.name());
-  EXPECT_EQ(Reason(jobs_->Delete(remove, "t").status()), "JOB_IN_USE");
+  EXPECT_EQ(Reason(jobs_->Delete(remove, "unix:").status()), "JOB_IN_USE");
 }
 
 TEST_F(JobManagerTest, RefusesCorruptBaseAndNamesOlderCheckpoint) {
@@ -352,16 +240,16 @@ TEST_F(JobManagerTest, RefusesCorruptBaseAndNamesOlderCheckpoint) {
   request.set_base(base.name() + "/checkpoints/c9");
   {
     const IoFault fault(IoFaults::Call::kRead, "c9/MANIFEST.json", EIO);
-    EXPECT_TRUE(absl::IsUnavailable(jobs_->Submit(request, "t").status()))
+    EXPECT_TRUE(absl::IsUnavailable(jobs_->Submit(request, "unix:").status()))
         << "an I/O error is inconclusive";
   }
-  const absl::Status refused = jobs_->Submit(request, "t").status();
+  const absl::Status refused = jobs_->Submit(request, "unix:").status();
   EXPECT_EQ(Reason(refused), "CHECKPOINT_DAMAGED");
   EXPECT_TRUE(absl::StrContains(refused.message(), "model.safetensors has 3 bytes instead of 17"))
       << refused;
   EXPECT_TRUE(absl::StrContains(refused.message(), "--from " + base.name() + "/checkpoints/c5"))
       << refused;
-  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "CHECKPOINT_NOT_VERIFIED");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "unix:").status()), "CHECKPOINT_NOT_VERIFIED");
   EXPECT_EQ(Load(*store_, JobId(base.name())).job.latest_checkpoint(),
             base.name() + "/checkpoints/c5");
 }
@@ -373,7 +261,7 @@ TEST_F(JobManagerTest, FromJobSkipsCorruptCheckpoints) {
   std::filesystem::remove(dir_ / "c9/model.safetensors");
   v1::SubmitJobRequest request;
   request.set_base(base.name());
-  const auto response = jobs_->Submit(request, "t");
+  const auto response = jobs_->Submit(request, "unix:");
   ASSERT_OK(response.status());
   EXPECT_EQ(response->job().base(), base.name() + "/checkpoints/c5");
   const v1::Event notice = recorder_.Events().back();
@@ -384,7 +272,7 @@ TEST_F(JobManagerTest, FromJobSkipsCorruptCheckpoints) {
   EXPECT_TRUE(absl::StrContains(notice.notice().message(), "4 steps older"))
       << notice.DebugString();
   std::filesystem::remove_all(dir_ / "c5");
-  const absl::Status none = jobs_->Submit(request, "t").status();
+  const absl::Status none = jobs_->Submit(request, "unix:").status();
   EXPECT_EQ(Reason(none), "NOTHING_TO_RESUME");
   EXPECT_TRUE(absl::StrContains(none.message(), "/c9 is damaged")) << none;
 }
@@ -423,25 +311,25 @@ TEST_F(JobManagerTest, RefusesJobFromFinishedOne) {
   v1::SubmitJobRequest request;
   request.set_base(base.name());
   // It saves the model that the base did not save.
-  EXPECT_OK(jobs_->Submit(request, "t").status());
+  EXPECT_OK(jobs_->Submit(request, "unix:").status());
   SetState(JobId(base.name()), v1::Job::SUCCEEDED, base.name() + "/checkpoints/c40");
-  const absl::Status refused = jobs_->Submit(request, "t").status();
+  const absl::Status refused = jobs_->Submit(request, "unix:").status();
   EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
   EXPECT_EQ(Reason(refused), "NOTHING_TO_TRAIN");
   for (const char* key : {"train.max_steps", "train.epochs", "init_from.state=weights", "step 40"})
     EXPECT_TRUE(absl::StrContains(refused.message(), key)) << refused;
   request.mutable_config()->mutable_optimizer()->set_learning_rate(1e-6);
-  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_TRAIN");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "unix:").status()), "NOTHING_TO_TRAIN");
   request.mutable_config()->mutable_train()->set_max_steps(80);
-  EXPECT_OK(jobs_->Submit(request, "t").status());
+  EXPECT_OK(jobs_->Submit(request, "unix:").status());
   request.mutable_config()->mutable_train()->clear_max_steps();
   request.mutable_config()->mutable_train()->set_epochs(9);
-  const auto longer = jobs_->Submit(request, "t");
+  const auto longer = jobs_->Submit(request, "unix:");
   ASSERT_OK(longer.status());
   EXPECT_FALSE(longer->job().config().train().has_max_steps()) << "it would win over epochs";
   request.mutable_config()->mutable_train()->clear_epochs();
   request.mutable_config()->mutable_init_from()->set_state(v1::InitFromConfig::STATE_WEIGHTS);
-  EXPECT_OK(jobs_->Submit(request, "t").status());
+  EXPECT_OK(jobs_->Submit(request, "unix:").status());
 }
 
 TEST_F(JobManagerTest, RefusesJobFromFinishedEpochs) {
@@ -454,19 +342,19 @@ TEST_F(JobManagerTest, RefusesJobFromFinishedEpochs) {
   ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
   v1::SubmitJobRequest request;
   request.set_base(base.name());
-  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_TRAIN");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "unix:").status()), "NOTHING_TO_TRAIN");
   request.mutable_config()->mutable_train()->set_epochs(3);
-  EXPECT_OK(jobs_->Submit(request, "t").status());
+  EXPECT_OK(jobs_->Submit(request, "unix:").status());
   request.mutable_config()->mutable_train()->set_epochs(1);
-  EXPECT_EQ(Reason(jobs_->Submit(request, "t").status()), "NOTHING_TO_TRAIN");
+  EXPECT_EQ(Reason(jobs_->Submit(request, "unix:").status()), "NOTHING_TO_TRAIN");
   // Records were added.
   std::filesystem::last_write_time(dir_ / "d.jsonl", std::filesystem::file_time_type::clock::now() +
                                                          std::chrono::hours(24 * 365 * 10));
-  EXPECT_OK(jobs_->Submit(request, "t").status());
+  EXPECT_OK(jobs_->Submit(request, "unix:").status());
   std::filesystem::last_write_time(dir_ / "d.jsonl", std::filesystem::file_time_type::clock::now());
   // With other batches only the data shows how long an epoch is.
   request.mutable_config()->mutable_train()->set_batch_size(1);
-  EXPECT_OK(jobs_->Submit(request, "t").status());
+  EXPECT_OK(jobs_->Submit(request, "unix:").status());
 }
 
 TEST_F(JobManagerTest, FromWithAnotherOptimizer) {
@@ -475,18 +363,18 @@ TEST_F(JobManagerTest, FromWithAnotherOptimizer) {
   v1::SubmitJobRequest request;
   request.set_base(base.name());
   request.mutable_config()->mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_SGD);
-  const auto plain = jobs_->Submit(request, "t");
+  const auto plain = jobs_->Submit(request, "unix:");
   // Plain SGD needs no state.
   ASSERT_OK(plain.status());
   EXPECT_EQ(plain->job().config().optimizer().betas_size(), 0);
   EXPECT_EQ(std::count(plain->job().given().begin(), plain->job().given().end(), "optimizer.betas"),
             0);
   request.mutable_config()->mutable_optimizer()->set_momentum(0.9);
-  const absl::Status refused = jobs_->Submit(request, "t").status();
+  const absl::Status refused = jobs_->Submit(request, "unix:").status();
   EXPECT_EQ(Fields(refused), std::vector<std::string>{"init_from.state"}) << refused;
   EXPECT_TRUE(absl::StrContains(refused.message(), "init_from.state=weights")) << refused;
   request.mutable_config()->mutable_init_from()->set_state(v1::InitFromConfig::STATE_WEIGHTS);
-  EXPECT_OK(jobs_->Submit(request, "t").status());
+  EXPECT_OK(jobs_->Submit(request, "unix:").status());
 }
 
 TEST_F(JobManagerTest, TakesOverAlertsOfTheCheckpoint) {
@@ -499,23 +387,23 @@ TEST_F(JobManagerTest, TakesOverAlertsOfTheCheckpoint) {
   ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
   v1::SubmitJobRequest request;
   request.set_base(base.name());
-  auto response = jobs_->Submit(request, "t");
+  auto response = jobs_->Submit(request, "unix:");
   ASSERT_OK(response.status());
   ASSERT_EQ(response->job().alerts_size(), 1);
   EXPECT_EQ(response->job().alerts(0).type(), "loss_spike");
   request.mutable_config()->mutable_init_from()->set_state(v1::InitFromConfig::STATE_WEIGHTS);
-  EXPECT_EQ(jobs_->Submit(request, "t")->job().alerts_size(), 0);
+  EXPECT_EQ(jobs_->Submit(request, "unix:")->job().alerts_size(), 0);
 }
 
 TEST_F(JobManagerTest, RefusesOutputThatCannotBeCreated) {
   for (const std::string& path :
        {dir_ / "d.jsonl/out", std::string("/proc/out"), dir_ / std::string(300, 'x')}) {
     const absl::Status refused =
-        jobs_->Submit(Request("output: {path: " + path + "}"), "t").status();
+        jobs_->Submit(Request("output: {path: " + path + "}"), "unix:").status();
     EXPECT_EQ(Fields(refused), std::vector<std::string>{"output.path"}) << path << ": " << refused;
     EXPECT_TRUE(absl::StrContains(refused.message(), "cannot be created")) << refused;
   }
-  EXPECT_OK(jobs_->Submit(Request("output: {path: " + (dir_ / "a/b/out") + "}"), "t").status());
+  EXPECT_OK(jobs_->Submit(Request("output: {path: " + (dir_ / "a/b/out") + "}"), "unix:").status());
   EXPECT_FALSE(std::filesystem::exists(dir_ / "a"));
 }
 
@@ -524,9 +412,9 @@ TEST_F(JobManagerTest, RefusesInitFromCorruptFolder) {
   AddCheckpoint(base.name(), "c5", 5);
   const v1::SubmitJobRequest request =
       Request("init_from: {checkpoint: " + (dir_ / "c5") + ", state: weights}");
-  ASSERT_OK(jobs_->Submit(request, "t").status());
+  ASSERT_OK(jobs_->Submit(request, "unix:").status());
   std::filesystem::resize_file(dir_ / "c5/model.safetensors", 3);
-  const absl::Status refused = jobs_->Submit(request, "t").status();
+  const absl::Status refused = jobs_->Submit(request, "unix:").status();
   EXPECT_EQ(Fields(refused), std::vector<std::string>{"init_from.checkpoint"}) << refused;
   EXPECT_TRUE(absl::StrContains(refused.message(), "3 bytes instead of 17")) << refused;
 }
@@ -535,16 +423,16 @@ TEST_F(JobManagerTest, DeletesOnlyEndedJobs) {
   const std::string name = Submit().name();
   v1::DeleteJobRequest request;
   request.set_name(name);
-  const absl::Status active = jobs_->Delete(request, "t").status();
+  const absl::Status active = jobs_->Delete(request, "unix:").status();
   EXPECT_EQ(Reason(active), "JOB_ACTIVE");
-  ASSERT_OK(jobs_->Stop(Stop(name), "t").status());
-  EXPECT_TRUE(jobs_->Delete(request, "t")->deleting());
+  ASSERT_OK(jobs_->Stop(Stop(name), "unix:").status());
+  EXPECT_TRUE(jobs_->Delete(request, "unix:")->deleting());
   EXPECT_EQ(removed_, std::vector<std::string>{JobId(name)});
 }
 
 TEST_F(JobManagerTest, RefusesUnknownJob) {
-  EXPECT_TRUE(absl::IsNotFound(jobs_->Pause(Pause("jobs/none"), "t").status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Pause(Pause(""), "t").status()));
+  EXPECT_TRUE(absl::IsNotFound(jobs_->Pause(Pause("jobs/none"), "unix:").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Pause(Pause(""), "unix:").status()));
 }
 
 }  // namespace

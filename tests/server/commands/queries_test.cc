@@ -3,9 +3,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "google/rpc/error_details.pb.h"
 #include "proto/base/hash.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
@@ -38,6 +40,14 @@ class QueriesTest : public ::testing::Test {
       return ApplyTransition(
           t, {.to = v1::Job::CANCELLED, .desired_state = v1::Job::DESIRED_DISCARD}, &record);
     }));
+  }
+  // A job whose stored form has about `bytes`.
+  void AddLarge(const std::string& id, size_t bytes) {
+    JobRecord record = AddJob(*store_, id, dir_ / "r");
+    while (record.job.ByteSizeLong() < bytes) {
+      record.job.mutable_config()->mutable_data()->add_train()->set_path(std::string(1000, 'p'));
+    }
+    ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
   }
   // All pages.
   std::string List(v1::ListJobsRequest request) {
@@ -202,6 +212,127 @@ TEST_F(QueriesTest, RefusesCursorBeforeExpiredMetricsButNotBegin) {
     EXPECT_OK(Watch(absl::StrCat(watch, id, "-2'")));
     EXPECT_OK(Watch(absl::StrCat(watch, "begin'")));
   }
+}
+
+// A default client receives at most 4 MiB; the head of trainer.proto states 1 MiB or one element.
+TEST_F(QueriesTest, PagesAndSnapshotMessagesAreBoundedInBytes) {
+  constexpr size_t kLimit = size_t{1} << 20;
+  constexpr int kJobs = 400;
+  for (int i = 0; i < kJobs; ++i)
+    AddLarge(absl::StrCat("j", i), i % 50 == 0 ? 1'150'000 : i % 3 == 0 ? 400'000 : 3'000);
+  v1::ListJobsRequest request;
+  request.set_page_size(1000);
+  std::set<std::string> listed;
+  int pages = 0;
+  do {
+    auto page = ListJobs(*store_, request);
+    ASSERT_OK(page.status());
+    ASSERT_GT(page->jobs_size(), 0);
+    EXPECT_TRUE(page->jobs_size() == 1 || page->ByteSizeLong() <= kLimit) << page->ByteSizeLong();
+    for (const v1::Job& job : page->jobs()) EXPECT_TRUE(listed.insert(job.name()).second);
+    request.set_page_token(page->next_page_token());
+    ++pages;
+  } while (!request.page_token().empty());
+  EXPECT_EQ(listed.size(), static_cast<size_t>(kJobs));
+  EXPECT_GT(pages, 40);
+
+  auto watch =
+      MakeWatch(*store_, FromText<v1::StreamStatusRequest>("parent: 'jobs/-' send_snapshot: true"));
+  ASSERT_OK(watch.status());
+  std::set<std::string> snapshot;
+  bool complete = false;
+  while (!complete) {
+    auto message = watch->snapshot();
+    ASSERT_OK(message.status());
+    ASSERT_TRUE(message->has_value());
+    v1::StreamStatusResponse response;
+    ASSERT_TRUE(response.ParseFromString(**message));
+    EXPECT_TRUE(response.snapshot_size() <= 1 || (*message)->size() <= kLimit);
+    for (const v1::Job& job : response.snapshot()) snapshot.insert(job.name());
+    complete = response.snapshot_complete();
+  }
+  EXPECT_EQ(snapshot, listed);
+}
+
+TEST_F(QueriesTest, PagesOfAttemptsAndCheckpointsAreBoundedInBytes) {
+  constexpr size_t kLimit = size_t{1} << 20;
+  constexpr int kCount = 20;
+  AddJob(*store_, "a", dir_ / "r");
+  for (int i = 1; i <= kCount; ++i) {
+    ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+      v1::Attempt attempt;
+      attempt.set_job("jobs/a");
+      attempt.set_number(i);
+      attempt.set_end(v1::Attempt::FAILED);
+      // Whatever a worker writes.
+      attempt.mutable_error()->set_message(std::string(3'000'000, 'e'));
+      if (absl::Status status = StoreAttempt(t.db(), attempt); !status.ok()) return status;
+      v1::Checkpoint checkpoint;
+      checkpoint.set_job("jobs/a");
+      checkpoint.set_name(absl::StrCat("jobs/a/checkpoints/c", i));
+      checkpoint.set_path(dir_ / "none");
+      checkpoint.set_damage(std::string(3'000'000, 'd'));
+      return StoreCheckpoint(t.db(), checkpoint);
+    }));
+  }
+  int attempts = 0, checkpoints = 0;
+  v1::ListAttemptsRequest request;
+  request.set_parent("jobs/a");
+  do {
+    auto page = ListAttempts(*store_, request);
+    ASSERT_OK(page.status());
+    EXPECT_LE(page->ByteSizeLong(), kLimit);
+    attempts += page->attempts_size();
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty());
+  v1::ListCheckpointsRequest list;
+  list.set_parent("jobs/a");
+  do {
+    auto page = ListCheckpoints(*store_, list);
+    ASSERT_OK(page.status());
+    EXPECT_LE(page->ByteSizeLong(), kLimit);
+    checkpoints += page->checkpoints_size();
+    list.set_page_token(page->next_page_token());
+  } while (!list.page_token().empty());
+  EXPECT_EQ(attempts, kCount);
+  EXPECT_EQ(checkpoints, kCount);
+}
+
+TEST_F(QueriesTest, EveryQueryRefusesOtherNames) {
+  AddJob(*store_, "a", dir_ / "r");
+  const auto reason = [](const absl::Status& status) {
+    google::rpc::ErrorInfo info;
+    const auto payload = status.GetPayload("type.googleapis.com/google.rpc.ErrorInfo");
+    if (payload.has_value()) info.ParseFromString(std::string(*payload));
+    return info.reason();
+  };
+  const auto outcomes = [&](const std::string& name) {
+    v1::ListAttemptsRequest attempts;
+    attempts.set_parent(name);
+    v1::ListCheckpointsRequest checkpoints;
+    checkpoints.set_parent(name);
+    v1::StreamStatusRequest watch;
+    watch.set_parent(name);
+    return std::vector<absl::Status>{
+        GetJob(*store_, name).status(), ListAttempts(*store_, attempts).status(),
+        ListCheckpoints(*store_, checkpoints).status(), MakeWatch(*store_, watch).status()};
+  };
+  for (const char* name : {"", "-", "jobs/", "jobs/a/", "jobs/a/checkpoints/x", "jobs/a/attempts",
+                           "JOBS/a", "a/checkpoints/x", "jobs/A"}) {
+    for (const absl::Status& status : outcomes(name)) {
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << name << ": " << status;
+      EXPECT_EQ(reason(status), "INVALID_NAME") << name;
+    }
+  }
+  for (const char* name : {"nosuch", "jobs/nosuch"}) {
+    for (const absl::Status& status : outcomes(name))
+      EXPECT_EQ(reason(status), "JOB_NOT_FOUND") << status;
+  }
+  for (const char* name : {"a", "jobs/a"}) {
+    for (const absl::Status& status : outcomes(name)) EXPECT_OK(status);
+  }
+  // Only a watch takes all jobs.
+  EXPECT_EQ(reason(GetJob(*store_, "jobs/-").status()), "INVALID_NAME");
 }
 
 TEST_F(QueriesTest, CursorExpiresOnlyForTypesOfWhichEventsWereLost) {

@@ -2,10 +2,14 @@
 // Archives are made in the test by zlib and zstd themselves.
 #include "engine/data/source/byte_source.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include <random>
+#include <utility>
+#include <vector>
 
 #include "engine/data/source/jsonl_reader.h"
 #include "tests/engine/data/test_data.h"
@@ -121,6 +125,23 @@ TEST(ByteSourceTest, NamesWhatIsWrongWithThePath) {
   EXPECT_EQ(OpenByteSource(folder.path() + "/none").status().code(), absl::StatusCode::kNotFound);
   EXPECT_NE(OpenByteSource(folder.path()).status().message().find("is a folder"),
             absl::string_view::npos);
+}
+
+// To open one of these would wait for a writer, or read without an end.
+TEST(ByteSourceTest, RefusesWhatIsNoRegularFileAlsoThroughLinks) {
+  const TempDir folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  ASSERT_EQ(symlink("pipe", (folder / "link").c_str()), 0);
+  ASSERT_EQ(symlink("/dev/zero", (folder / "zero").c_str()), 0);
+  for (const auto& [path, kind] :
+       std::vector<std::pair<std::string, std::string>>{{folder / "pipe", "is a pipe"},
+                                                        {folder / "link", "is a pipe"},
+                                                        {folder / "zero", "is a device"},
+                                                        {"/dev/urandom", "is a device"}}) {
+    const absl::Status status = OpenByteSource(path).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << path << ": " << status;
+    EXPECT_NE(status.message().find(kind), absl::string_view::npos) << status;
+  }
 }
 
 }  // namespace

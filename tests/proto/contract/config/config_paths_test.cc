@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "trainerd/v1/job_config.pb.h"
 #include "trainerd/v1/server_config.pb.h"
 
@@ -92,6 +94,53 @@ TEST(MakePathsAbsoluteTest, ServesTheDaemonsSettingsToo) {
   MakePathsAbsolute("/etc/trainerd", &config);
   EXPECT_EQ(config.state_dir(), "/etc/trainerd/state");
   EXPECT_EQ(config.listen(0), "unix");
+}
+
+TEST(MakePathsAbsoluteTest, ServesListsOfPaths) {
+  v1::ServerConfig config;
+  config.add_allow_paths("data/");
+  config.add_allow_paths("/srv/./x/../y");
+  MakePathsAbsolute("/etc/trainerd", &config);
+  EXPECT_EQ(config.allow_paths(0), "/etc/trainerd/data");
+  EXPECT_EQ(config.allow_paths(1), "/srv/y");
+}
+
+// What the client sends for the same text in a job file that lies in /.
+TEST(NormalizeAbsolutePathsTest, GivesAbsolutePathsTheirNormalForm) {
+  for (const auto& [before, after] :
+       std::vector<std::pair<std::string, std::string>>{{"/a/b", "/a/b"},
+                                                        {"/a/b/", "/a/b"},
+                                                        {"/a//b", "/a/b"},
+                                                        {"//a/b", "/a/b"},
+                                                        {"/a/./b/.", "/a/b"},
+                                                        {"/a/../b", "/b"},
+                                                        {"/../../b", "/b"},
+                                                        {"/a/b/..", "/a"},
+                                                        {"/..", "/"},
+                                                        {"/", "/"},
+                                                        {"/a b/ü", "/a b/ü"}}) {
+    v1::JobConfig config;
+    config.mutable_model()->set_path(before);
+    config.mutable_data()->add_train()->set_path(before);
+    config.mutable_init_from()->set_checkpoint(before);
+    v1::JobConfig by_client = config;
+    NormalizeAbsolutePaths(&config);
+    MakePathsAbsolute("/", &by_client);
+    EXPECT_EQ(config.model().path(), after) << before;
+    EXPECT_EQ(config.SerializeAsString(), by_client.SerializeAsString()) << before;
+  }
+}
+
+TEST(NormalizeAbsolutePathsTest, LeavesEverythingElse) {
+  for (const char* text : {"a/../b", "./jobs/4f", "../x", "~/m", "jobs/4f", ".", "~", ""}) {
+    v1::JobConfig config;
+    config.mutable_model()->set_path(text);
+    config.mutable_init_from()->set_checkpoint(text);
+    config.mutable_data()->set_chat_template("model");
+    const v1::JobConfig before = config;
+    NormalizeAbsolutePaths(&config);
+    EXPECT_EQ(config.SerializeAsString(), before.SerializeAsString()) << text;
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <regex>
 
 #include "google/protobuf/util/message_differencer.h"
+#include "proto/base/plain_text.h"
 #include "proto/contract/config/yaml_to_proto.h"
 #include "tests/proto/contract/config/knob_fields.h"
 #include "trainerd/v1/job.pb.h"
@@ -132,6 +133,23 @@ TEST(MessageToYamlTest, TextsThatLookLikeSomethingElseReadBackEqual) {
     if (text.size() <= 1000) (*config.mutable_labels())[text] = text;
     config.mutable_data()->add_train()->set_path(text);
     config.mutable_data()->set_system_prompt(text);
+    ExpectRoundTrip(config);
+  }
+}
+
+// A prompt and a label's value of an earlier version can hold any character.
+TEST(MessageToYamlTest, WritesControlCharactersAsEscapes) {
+  for (const char* text : {"\x1b[2J", "a\xc2\x85",
+                           "\xc2\x9b"
+                           "31m",
+                           "x\xe2\x80\xae"
+                           "y",
+                           "\xe2\x80\xa8", "\xe2\x80\xa9", "\xd8\x9c", "\xe2\x81\xa6", "\x7f"}) {
+    v1::JobConfig config;
+    config.mutable_data()->set_system_prompt(text);
+    (*config.mutable_labels())[text] = text;
+    std::string yaml = MessageToYaml(config);
+    EXPECT_EQ(yaml, PlainTextLines(yaml));
     ExpectRoundTrip(config);
   }
 }

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "proto/contract/config/config_limits.h"
+
+#include <functional>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/unknown_field_set.h"
+#include "proto/contract/config/config_paths.h"
+
+namespace trainerd {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+using google::protobuf::UnknownFieldSet;
+
+constexpr int kMaxEntries = 1000;
+constexpr size_t kMaxTextBytes = 1024;
+constexpr size_t kMaxPromptBytes = 64 << 10;
+// Of a message that holds nothing but unknown fields.
+constexpr size_t kMaxUnknownFields = 100;
+
+// Calls `visit` for `message` and each group in it, with the group's dotted path.
+void ForEachGroup(const Message& message, const std::string& path,
+                  const std::function<void(const Message&, const std::string&)>& visit) {
+  visit(message, path);
+  const Reflection& reflection = *message.GetReflection();
+  for (const FieldDescriptor* field : PresentFields(message)) {
+    if (field->message_type() == nullptr || field->is_map()) continue;
+    const std::string inner = JoinPath(path, std::string(field->name()));
+    if (!field->is_repeated()) {
+      ForEachGroup(reflection.GetMessage(message, field), inner, visit);
+      continue;
+    }
+    for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
+      ForEachGroup(reflection.GetRepeatedMessage(message, field, i),
+                   absl::StrCat(inner, "[", i, "]"), visit);
+    }
+  }
+}
+
+bool HasOwnRule(const FieldDescriptor& field) {
+  const v1::Knob& knob = KnobOf(field);
+  return knob.path() || field.full_name() == "trainerd.v1.JobConfig.name";
+}
+
+size_t LimitOf(const FieldDescriptor& field) {
+  if (field.full_name() == "trainerd.v1.DataConfig.system_prompt") return kMaxPromptBytes;
+  return KnobOf(field).path_if_dotted() ? kMaxPathBytes : kMaxTextBytes;
+}
+
+void CheckText(const std::string& path, const std::string& text, size_t limit,
+               std::vector<ConfigViolation>* violations) {
+  if (text.size() <= limit) return;
+  violations->push_back({path, absl::StrCat("has ", text.size(), " bytes; the limit is ", limit)});
+}
+
+void CheckGroupTexts(const Message& group, const std::string& path,
+                     std::vector<ConfigViolation>* violations) {
+  const Reflection& reflection = *group.GetReflection();
+  for (const FieldDescriptor* field : PresentFields(group)) {
+    if (field->cpp_type() != FieldDescriptor::CPPTYPE_STRING || HasOwnRule(*field)) continue;
+    const std::string inner = JoinPath(path, std::string(field->name()));
+    if (!field->is_repeated()) {
+      CheckText(inner, reflection.GetString(group, field), LimitOf(*field), violations);
+      continue;
+    }
+    for (int i = 0; i < reflection.FieldSize(group, field); ++i) {
+      CheckText(absl::StrCat(inner, "[", i, "]"), reflection.GetRepeatedString(group, field, i),
+                LimitOf(*field), violations);
+    }
+  }
+}
+
+}  // namespace
+
+void CheckConfigSize(const Message& config, std::vector<ConfigViolation>* violations) {
+  if (const size_t size = config.ByteSizeLong(); size > kMaxConfigBytes) {
+    violations->push_back({"", absl::StrCat("the configuration has ", size, " bytes; the limit is ",
+                                            kMaxConfigBytes)});
+  }
+  ForEachGroup(config, "", [&](const Message& group, const std::string& path) {
+    for (const FieldDescriptor* field : PresentFields(group)) {
+      // The rule for labels is stricter.
+      if (!field->is_repeated() || field->is_map()) continue;
+      const int size = group.GetReflection()->FieldSize(group, field);
+      if (size <= kMaxEntries) continue;
+      violations->push_back({JoinPath(path, std::string(field->name())),
+                             absl::StrCat("has ", size, " entries; the limit is ", kMaxEntries)});
+    }
+  });
+}
+
+void CheckTextSizes(const Message& config, std::vector<ConfigViolation>* violations) {
+  ForEachGroup(config, "", [&](const Message& group, const std::string& path) {
+    CheckGroupTexts(group, path, violations);
+  });
+}
+
+void CheckUnknownFields(const Message& config, std::vector<ConfigViolation>* violations) {
+  size_t found = 0;
+  ForEachGroup(config, "", [&](const Message& group, const std::string& path) {
+    const UnknownFieldSet& unknown = group.GetReflection()->GetUnknownFields(group);
+    std::set<int> numbers;
+    for (int i = 0; i < unknown.field_count() && found < kMaxUnknownFields; ++i) {
+      if (!numbers.insert(unknown.field(i).number()).second) continue;
+      ++found;
+      violations->push_back(
+          {.path = path,
+           .message = absl::StrCat("field ", unknown.field(i).number(), " of ",
+                                   path.empty() ? "the configuration" : path,
+                                   " is not known to this version of trainerd; leave it out, or "
+                                   "use a daemon that has it"),
+           .reason = "UNKNOWN_FIELD"});
+    }
+  });
+}
+
+}  // namespace trainerd

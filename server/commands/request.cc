@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/commands/request.h"
+
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/plain_text.h"
+#include "proto/base/status_macros.h"
+#include "proto/contract/config/config_violation.h"
+#include "server/store/errors.h"
+
+namespace trainerd::server {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+
+constexpr size_t kMaxTextBytes = 1024;
+constexpr size_t kMaxRequestIdBytes = 128;
+constexpr int kMaxEntries = 1000;
+constexpr int kMaxLabels = 64;
+
+absl::Status TooLong(const std::string& field, const std::string& text, size_t limit) {
+  return BadField(field, absl::StrCat("has ", text.size(), " bytes; the limit is ", limit));
+}
+
+absl::Status CheckText(const std::string& field, const std::string& text) {
+  if (field == "request_id") return CheckRequestId(text);
+  if (text.size() > kMaxTextBytes) return TooLong(field, text, kMaxTextBytes);
+  // The only text of these requests that others are shown.
+  if (field != "reason" || !HasControlCharacter(text)) return absl::OkStatus();
+  return BadField(field, absl::StrCat(Quoted(text),
+                                      " holds a control character, a line separator or a "
+                                      "direction control; send plain text"));
+}
+
+// These have rules of their own: RequestedJob, RequestedJobOrCheckpoint and PrepareJob.
+bool IsName(const std::string& field) {
+  static const std::set<std::string>& names =
+      *new std::set<std::string>{"name", "parent", "base", "job_id"};
+  return names.count(field) > 0;
+}
+
+absl::Status CheckField(const google::protobuf::Message& request, const FieldDescriptor& field) {
+  const google::protobuf::Reflection& reflection = *request.GetReflection();
+  const std::string name(field.name());
+  const bool is_text = field.cpp_type() == FieldDescriptor::CPPTYPE_STRING;
+  if (!field.is_repeated())
+    return is_text && !IsName(name) ? CheckText(name, reflection.GetString(request, &field))
+                                    : absl::OkStatus();
+  const int size = reflection.FieldSize(request, &field);
+  const int limit = name == "labels" ? kMaxLabels : kMaxEntries;
+  if (size > limit) {
+    return BadField(name, absl::StrCat("has ", size, " entries; the limit is ", limit));
+  }
+  for (int i = 0; i < size; ++i) {
+    if (field.is_map()) {
+      RETURN_IF_ERROR(CheckRequest(reflection.GetRepeatedMessage(request, &field, i)));
+    } else if (is_text) {
+      RETURN_IF_ERROR(CheckText(absl::StrCat(name, "[", i, "]"),
+                                reflection.GetRepeatedString(request, &field, i)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status InvalidName(const std::string& field, const std::string& name,
+                         const std::string& form) {
+  return WithReason(BadField(field, absl::StrCat(Quoted(name), " is not the name of ", form)),
+                    "INVALID_NAME");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> RequestedJob(const std::string& field, const std::string& name) {
+  std::optional<std::string> id = ParseJobName(name);
+  if (id.has_value()) return *std::move(id);
+  return InvalidName(field, name, "a job; use jobs/ID or ID");
+}
+
+absl::StatusOr<ResourceName> RequestedJobOrCheckpoint(const std::string& field,
+                                                      const std::string& name) {
+  std::optional<ResourceName> parts = ParseJobOrCheckpointName(name);
+  if (parts.has_value()) return *std::move(parts);
+  return InvalidName(field, name,
+                     "a job or a checkpoint; use jobs/ID or jobs/ID/checkpoints/CHECKPOINT");
+}
+
+absl::Status CheckRequestId(const std::string& request_id) {
+  if (request_id.size() <= kMaxRequestIdBytes) return absl::OkStatus();
+  return TooLong("request_id", request_id, kMaxRequestIdBytes);
+}
+
+absl::Status CheckRequest(const google::protobuf::Message& request) {
+  std::vector<const FieldDescriptor*> fields;
+  request.GetReflection()->ListFields(request, &fields);
+  for (const FieldDescriptor* field : fields) RETURN_IF_ERROR(CheckField(request, *field));
+  return absl::OkStatus();
+}
+
+}  // namespace trainerd::server
