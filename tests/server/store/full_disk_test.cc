@@ -100,7 +100,7 @@ TEST_F(FullDiskTest, RollsBackChangeThatSpills) {
   for (const bool as_io_error : {false, true}) {
     Fill(true);
     FullDiskVfs::Get().as_io_error = as_io_error;
-    ExpectDisk(Put("large", 16 << 20));
+    ExpectDisk(Put(std::string(16 << 20, 'x')));
   }
   Fill(false);
   ExpectGoesOn(1);
