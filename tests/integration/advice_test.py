@@ -218,8 +218,8 @@ class AdviceTest(RealWorkerTest):
         file = self.data(record("q", "a"))
         taken = os.path.join(self.world.root, "taken")
         os.mkdir(taken)
-        for path, advice in ((file + "/model", "choose a folder that the daemon can create"), ("/proc/model", "choose a folder that the daemon can create"),
-                             (taken, "set it to a folder that does not exist, or move this one away")):
+        for path, advice in ((file + "/model", "choose a folder that can be created"), ("/proc/model", "choose a folder that can be created"),
+                             (taken, "choose a folder that does not exist, or move this one away")):
             with self.subTest(path):
                 config = self.config(output__path=path)
                 self.assertIn(advice, self.refusal(config))
