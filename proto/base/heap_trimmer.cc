@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,7 +19,7 @@ namespace trainerd {
 namespace {
 
 constexpr absl::Duration kCheckEvery = absl::Seconds(2);
-constexpr int64_t kWorthBytes = 16 << 20;
+constexpr int64_t kWorthBytes = 1 << 20;
 
 // 0 if it cannot be read.
 int64_t ResidentBytes() {
@@ -52,7 +53,9 @@ void HeapTrimmer::Loop() {
   while (true) {
     wake_up_.SleepFor(kCheckEvery);
     if (stopping_) return;
-    if (UnusedBytes() < after_trim + kWorthBytes) continue;
+    const int64_t unused = UnusedBytes();
+    after_trim = std::min(after_trim, unused);
+    if (unused < after_trim + kWorthBytes) continue;
     malloc_trim(0);
     after_trim = UnusedBytes();
   }

@@ -11,7 +11,7 @@
 namespace trainerd {
 
 // Its thread compares the resident memory that no allocation uses with that after the last trim,
-// every 2 s, and trims when it has grown by 16 MiB.
+// every 2 s, and trims when it has grown by 1 MiB.
 class HeapTrimmer {
  public:
   HeapTrimmer();
