@@ -180,7 +180,7 @@ class World:
         def serving():
             if self.daemon.poll() is not None:
                 raise AssertionError(f"trainerd left with {self.daemon.returncode}: {self.daemon_log()[-2000:]}")
-            return self.run("ls", "-o", "json").returncode == 0
+            return self.run("version").returncode == 0
         wait_for(serving, "the daemon to serve")
 
     def daemon_log(self):
