@@ -23,12 +23,6 @@
 namespace trainerd {
 namespace {
 
-// A symbolic link counts, whatever it refers to.
-bool NameExists(const std::string& path) {
-  struct stat info;
-  return lstat(path.c_str(), &info) == 0;
-}
-
 // Calls `call`, which returns 0 or sets errno, on `path` or its nearest existing parent.
 template <typename Call>
 absl::Status OfNearestExisting(std::string path, const Call& call) {
@@ -44,6 +38,11 @@ absl::Status OfNearestExisting(std::string path, const Call& call) {
 }  // namespace
 
 bool PathExists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+bool NameExists(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0;
+}
 
 bool IsFolder(const std::string& path) {
   struct stat info;

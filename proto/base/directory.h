@@ -26,6 +26,9 @@ absl::Status CheckCreatable(const std::string& path);
 // way may not be searched.
 bool PathExists(const std::string& path);
 
+// The same without following: a symbolic link counts, whatever it refers to.
+bool NameExists(const std::string& path);
+
 // `path`, which is absolute, with every symbolic link of it resolved, also one that refers to
 // nothing, and without "." and "..". What does not exist, may not be searched, or lies behind a
 // loop of links stays as it is.

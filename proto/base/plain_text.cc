@@ -8,6 +8,45 @@
 #include "proto/base/utf8.h"
 
 namespace trainerd {
+namespace {
+
+// `text` with its control characters and its bytes that are not UTF-8 written by the functions.
+template <typename WriteControl, typename WriteByte>
+std::string Rewrite(std::string_view text, const WriteControl& write_control,
+                    const WriteByte& write_byte) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const size_t valid = std::min(FindInvalidUtf8(text), text.size());
+    for (size_t i = 0; i < valid;) {
+      int size = 0;
+      const uint32_t code_point = DecodeUtf8(text.data() + i, &size);
+      if (IsControlCharacter(code_point)) {
+        write_control(code_point, &result);
+      } else {
+        result.append(text.substr(i, size));
+      }
+      i += size;
+    }
+    text.remove_prefix(valid);
+    if (text.empty()) break;
+    write_byte(static_cast<unsigned char>(text.front()), &result);
+    text.remove_prefix(1);
+  }
+  return result;
+}
+
+std::string Sanitize(std::string_view text, bool keep_lines) {
+  return Rewrite(
+      text,
+      [&](uint32_t control, std::string* result) {
+        const bool space = control == '\n' || control == '\t';
+        *result += !space ? '?' : keep_lines ? static_cast<char>(control) : ' ';
+      },
+      [](unsigned char, std::string* result) { *result += '?'; });
+}
+
+}  // namespace
 
 bool IsControlCharacter(uint32_t code_point) {
   const bool c0_or_c1 = code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
@@ -29,60 +68,21 @@ bool HasControlCharacter(std::string_view text) {
 }
 
 std::string EscapedText(std::string_view text) {
-  std::string result;
-  result.reserve(text.size());
-  while (!text.empty()) {
-    const size_t valid = std::min(FindInvalidUtf8(text), text.size());
-    for (size_t i = 0; i < valid;) {
-      int size = 0;
-      const uint32_t code_point = DecodeUtf8(text.data() + i, &size);
-      if (!IsControlCharacter(code_point)) {
-        result.append(text.substr(i, size));
-      } else if (code_point == '\n' || code_point == '\t') {
-        result += code_point == '\n' ? "\\n" : "\\t";
-      } else if (code_point < 0x80) {
-        absl::StrAppendFormat(&result, "\\x%02x", code_point);
-      } else {
-        absl::StrAppendFormat(&result, "\\u%04x", code_point);
-      }
-      i += size;
-    }
-    text.remove_prefix(valid);
-    if (text.empty()) break;
-    absl::StrAppendFormat(&result, "\\x%02x", static_cast<unsigned char>(text.front()));
-    text.remove_prefix(1);
-  }
-  return result;
+  return Rewrite(
+      text,
+      [](uint32_t control, std::string* result) {
+        if (control == '\n' || control == '\t') {
+          *result += control == '\n' ? "\\n" : "\\t";
+        } else if (control < 0x80) {
+          absl::StrAppendFormat(result, "\\x%02x", control);
+        } else {
+          absl::StrAppendFormat(result, "\\u%04x", control);
+        }
+      },
+      [](unsigned char byte, std::string* result) {
+        absl::StrAppendFormat(result, "\\x%02x", byte);
+      });
 }
-
-namespace {
-
-std::string Sanitize(std::string_view text, bool keep_lines) {
-  std::string result;
-  result.reserve(text.size());
-  while (!text.empty()) {
-    const size_t valid = std::min(FindInvalidUtf8(text), text.size());
-    for (size_t i = 0; i < valid;) {
-      int size = 0;
-      const uint32_t code_point = DecodeUtf8(text.data() + i, &size);
-      if (code_point == '\n' || code_point == '\t') {
-        result += keep_lines ? text[i] : ' ';
-      } else if (IsControlCharacter(code_point)) {
-        result += '?';
-      } else {
-        result.append(text.substr(i, size));
-      }
-      i += size;
-    }
-    text.remove_prefix(valid);
-    if (text.empty()) break;
-    result += '?';
-    text.remove_prefix(1);
-  }
-  return result;
-}
-
-}  // namespace
 
 std::string PlainText(std::string_view text) { return Sanitize(text, /*keep_lines=*/false); }
 

@@ -90,8 +90,7 @@ absl::StatusOr<v1::Job> ChangeJob(Store& store, const CommandCall& call, const s
         }
         RETURN_IF_ERROR(change(t, &record));
         reply = std::move(record.job);
-        ASSIGN_OR_RETURN(const int64_t last, LastSeq(t.db()));
-        reply.set_cursor(FormatCursor(store.database_id(), last));
+        reply.set_cursor(FormatCursor(store.database_id(), t.last_seq()));
         return absl::OkStatus();
       },
       &reply));

@@ -128,8 +128,7 @@ absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob&
     *event.mutable_notice() = notice;
     RETURN_IF_ERROR(t.Append(std::move(event)));
   }
-  ASSIGN_OR_RETURN(const int64_t last, LastSeq(t.db()));
-  record.job.set_cursor(FormatCursor(store_.database_id(), last));
+  record.job.set_cursor(FormatCursor(store_.database_id(), t.last_seq()));
   return std::move(record.job);
 }
 

@@ -83,7 +83,9 @@ absl::Status ResolveStart(Store& store, PreparedJob* prepared,
 
 absl::Status CheckOutputFree(Store& store, const PreparedJob& prepared,
                              std::vector<ConfigViolation>* violations) {
-  if (HasViolation(*violations, "output.path")) return absl::OkStatus();
+  // A job without output needs no read of the database.
+  if (prepared.ledger.output_path().empty() || HasViolation(*violations, "output.path"))
+    return absl::OkStatus();
   ASSIGN_OR_RETURN(std::string conflict,
                    store.Read([&](Connection& db) { return OutputConflict(db, prepared); }));
   if (!conflict.empty())

@@ -36,6 +36,8 @@ class Transaction {
   // Sets the sequence number of the event (and the time, if it has none) and stores it. Watchers
   // get it after the commit. Errors: ResourceExhausted beyond the limits of one change.
   absl::Status Append(v1::Event event, int flags = 0);
+  // Of the newest event, with those of this change.
+  int64_t last_seq() const { return next_seq_ - 1; }
 
  private:
   friend class Writer;

@@ -77,23 +77,28 @@ void CheckGroupTexts(const Message& group, const std::string& path,
 }  // namespace
 
 void CheckConfigSize(const Message& config, std::vector<ConfigViolation>* violations) {
-  if (const size_t size = config.ByteSizeLong(); size > kMaxConfigBytes) {
+  const size_t size = config.ByteSizeLong();
+  if (size > kMaxConfigBytes) {
     violations->push_back({"", absl::StrCat("the configuration has ", size, " bytes; the limit is ",
                                             kMaxConfigBytes)});
   }
+  // An entry has at least one byte, so most configurations need no walk.
+  if (size <= static_cast<size_t>(kMaxEntries)) return;
   ForEachGroup(config, "", [&](const Message& group, const std::string& path) {
     for (const FieldDescriptor* field : PresentFields(group)) {
       // The rule for labels is stricter.
       if (!field->is_repeated() || field->is_map()) continue;
-      const int size = group.GetReflection()->FieldSize(group, field);
-      if (size <= kMaxEntries) continue;
-      violations->push_back({JoinPath(path, std::string(field->name())),
-                             absl::StrCat("has ", size, " entries; the limit is ", kMaxEntries)});
+      const int entries = group.GetReflection()->FieldSize(group, field);
+      if (entries <= kMaxEntries) continue;
+      violations->push_back(
+          {JoinPath(path, std::string(field->name())),
+           absl::StrCat("has ", entries, " entries; the limit is ", kMaxEntries)});
     }
   });
 }
 
 void CheckTextSizes(const Message& config, std::vector<ConfigViolation>* violations) {
+  if (config.ByteSizeLong() <= kMaxTextBytes) return;
   ForEachGroup(config, "", [&](const Message& group, const std::string& path) {
     CheckGroupTexts(group, path, violations);
   });

@@ -32,12 +32,6 @@ absl::Status CheckNames(const std::string& path) {
   return absl::OkStatus();
 }
 
-// A link counts, whatever it refers to. (PathExists follows links.)
-bool NameExists(const std::string& path) {
-  struct stat info;
-  return lstat(path.c_str(), &info) == 0;
-}
-
 // By the files that only such a folder holds.
 bool IsStateOrRunDirectory(const std::string& folder) {
   const auto holds = [&](const char* name) {

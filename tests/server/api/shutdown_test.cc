@@ -52,6 +52,24 @@ class ShutdownTest : public ApiTest {
     reader->reader = reader->trainer->StreamStatus(&reader->context, request);
     return reader;
   }
+  // Inspections last 10 minutes. Returns a request for one.
+  v1::SubmitJobRequest StartWithLongInspection() {
+    settings_.set_inspect_path(dir_.Write(
+        "inspect", "#!/bin/sh\necho $$ > " + (dir_ / "pid") + "\nexec sleep 600\n", 0700));
+    EXPECT_OK(StartServer("s"));
+    Connect("s");
+    v1::SubmitJobRequest request = Request("");
+    request.set_validate_only(true);
+    return request;
+  }
+  // Waits until an inspection has begun.
+  pid_t InspectionProcess() {
+    while (!std::filesystem::exists(dir_ / "pid") || std::filesystem::file_size(dir_ / "pid") == 0)
+      absl::SleepFor(absl::Milliseconds(5));
+    pid_t pid = 0;
+    std::ifstream(dir_ / "pid") >> pid;
+    return pid;
+  }
   static void Close(std::unique_ptr<Reader> reader) {
     reader->context.TryCancel();
     reader->reader->Finish();
@@ -115,18 +133,10 @@ TEST_F(ShutdownTest, WaitersAndLogFollowers) {
 }
 
 TEST_F(ShutdownTest, EndsInspectionsAtOnce) {
-  settings_.set_inspect_path(
-      dir_.Write("inspect", "#!/bin/sh\necho $$ > " + (dir_ / "pid") + "\nexec sleep 600\n", 0700));
-  ASSERT_OK(StartServer("s"));
-  Connect("s");
-  v1::SubmitJobRequest request = Request("");
-  request.set_validate_only(true);
+  const v1::SubmitJobRequest request = StartWithLongInspection();
   grpc::Status status;
   std::thread caller([&] { status = Submit(request); });
-  while (!std::filesystem::exists(dir_ / "pid") || std::filesystem::file_size(dir_ / "pid") == 0)
-    absl::SleepFor(absl::Milliseconds(5));
-  pid_t pid = 0;
-  std::ifstream(dir_ / "pid") >> pid;
+  const pid_t pid = InspectionProcess();
   ExpectQuickEnd();
   caller.join();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
@@ -134,22 +144,14 @@ TEST_F(ShutdownTest, EndsInspectionsAtOnce) {
 }
 
 TEST_F(ShutdownTest, CancelledCallEndsItsInspection) {
-  settings_.set_inspect_path(
-      dir_.Write("inspect", "#!/bin/sh\necho $$ > " + (dir_ / "pid") + "\nexec sleep 600\n", 0700));
-  ASSERT_OK(StartServer("s"));
-  Connect("s");
-  v1::SubmitJobRequest request = Request("");
-  request.set_validate_only(true);
+  const v1::SubmitJobRequest request = StartWithLongInspection();
   grpc::ClientContext context;
   std::thread caller([&] {
     v1::SubmitJobResponse response;
     EXPECT_EQ(trainer_->SubmitJob(&context, request, &response).error_code(),
               grpc::StatusCode::CANCELLED);
   });
-  while (!std::filesystem::exists(dir_ / "pid") || std::filesystem::file_size(dir_ / "pid") == 0)
-    absl::SleepFor(absl::Milliseconds(5));
-  pid_t pid = 0;
-  std::ifstream(dir_ / "pid") >> pid;
+  const pid_t pid = InspectionProcess();
   EXPECT_EQ(::kill(pid, 0), 0);
   context.TryCancel();
   caller.join();
