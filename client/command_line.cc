@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
+#include "client/commands/common/errors.h"
 #include "client/foreign_commands.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/config/nearest_word.h"

@@ -69,7 +69,10 @@ void AddTrain(CLI::App& app, TrainOptions& options) {
 
 void AddSample(CLI::App& app, SampleOptions& options) {
   CLI::App* command = app.add_subcommand("sample", "Print a model's greedy answer");
-  command->add_option("--model", options.model_folder, "Hugging Face folder")->required();
+  command
+      ->add_option("--model", options.model_folder,
+                   "Hugging Face folder, or PEFT folder with an adapter of a model on this machine")
+      ->required();
   command->add_option("--prompt", options.prompt, "What the user says")->required();
   command->add_option("--system", options.system, "System message");
   command->add_option("--max-tokens", options.max_tokens, "Longest answer in tokens")

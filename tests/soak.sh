@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Soaks the daemon: 20 clients with random commands and sizes, 5 readers that have stopped, kills of every process and a
-# full disk for 10 s. Prints RSS, descriptors and threads of the daemon after the warm-up and at the end; they may differ by 5 %.
+# full disk for 10 s. Prints RSS, descriptors and threads of the daemon after the warm-up and at the end; they may differ by 5 %;
+# if they differ by more, the clients continue, up to twice, and the comparison is repeated.
 #   tests/soak.sh [--seconds N] [--seed N]     default: 1800 s, a random seed, which is printed
 # TRAINERD_BIN_DIR names the programs (default: build/dev/bin). Exit code 77: this machine has no grpcio-tools.
 set -euo pipefail

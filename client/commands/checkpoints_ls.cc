@@ -2,9 +2,9 @@
 // trainctl checkpoints ls: a job's checkpoints, newest first.
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
+#include "client/commands/common/command_job.h"
+#include "client/commands/common/errors.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
@@ -22,6 +22,7 @@ std::string Notes(const v1::Checkpoint& checkpoint, const std::string& resume_po
   if (!checkpoint.damage().empty()) notes = "damaged: " + PlainText(checkpoint.damage());
   if (checkpoint.name() == resume_point) notes += ", resume point";
   if (checkpoint.superseded()) notes += ", superseded";
+  if (checkpoint.adapter()) notes += ", adapter";
   if (!checkpoint.has_optimizer()) notes += ", weights only";
   return notes;
 }

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "client/commands/context.h"
+#include "client/commands/common/context.h"
 #include "client/preview/preview_page.h"
 
 namespace trainerd::client {

@@ -4,10 +4,10 @@
 
 #include <string>
 
-#include "client/commands/command_job.h"
-#include "client/commands/context.h"
-#include "client/commands/errors.h"
-#include "client/commands/job_text.h"
+#include "client/commands/common/command_job.h"
+#include "client/commands/common/context.h"
+#include "client/commands/common/errors.h"
+#include "client/commands/common/job_text.h"
 
 namespace trainerd::client {
 

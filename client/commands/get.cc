@@ -6,17 +6,17 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
+#include "client/commands/common/command_job.h"
+#include "client/commands/common/errors.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/yaml_to_proto.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 
 namespace trainerd::client {
 namespace {

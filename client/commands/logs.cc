@@ -4,10 +4,10 @@
 #include <algorithm>
 
 #include "absl/time/clock.h"
-#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
-#include "client/commands/job_text.h"
+#include "client/commands/common/command_job.h"
+#include "client/commands/common/errors.h"
+#include "client/commands/common/job_text.h"
 #include "client/net/status_details.h"
 #include "client/net/status_watch.h"
 #include "client/view/format.h"

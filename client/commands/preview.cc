@@ -7,9 +7,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
+#include "client/commands/common/command_job.h"
+#include "client/commands/common/errors.h"
 #include "client/preview/inspect.h"
 #include "client/preview/preview_html.h"
 #include "client/preview/preview_items.h"
@@ -18,8 +18,8 @@
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
-#include "proto/contract/config/output_json.h"
 #include "proto/contract/job/preview_text.h"
+#include "proto/contract/job_file/output_json.h"
 
 namespace trainerd::client {
 namespace {

@@ -2,8 +2,8 @@
 // trainctl rm: deletes jobs that have ended, with their run directories and checkpoints. A job that
 // cannot be deleted does not keep the others.
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
-#include "client/commands/job_set.h"
+#include "client/commands/common/errors.h"
+#include "client/commands/common/job_set.h"
 #include "proto/base/plain_text.h"
 
 namespace trainerd::client {

@@ -3,10 +3,10 @@
 // errors appear before the job waits in the queue.
 #include <optional>
 
-#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
-#include "client/commands/job_text.h"
+#include "client/commands/common/command_job.h"
+#include "client/commands/common/errors.h"
+#include "client/commands/common/job_text.h"
 #include "client/net/job_names.h"
 #include "client/view/report_text.h"
 #include "proto/base/plain_text.h"

@@ -5,9 +5,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "client/commands/command_job.h"
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
+#include "client/commands/common/command_job.h"
+#include "client/commands/common/errors.h"
 #include "client/preview/inspect.h"
 #include "client/view/report_text.h"
 #include "proto/base/plain_text.h"

@@ -3,13 +3,13 @@
 // refused.
 #include "absl/strings/str_cat.h"
 #include "client/commands/commands.h"
-#include "client/commands/errors.h"
+#include "client/commands/common/errors.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
-#include "proto/contract/config/output_json.h"
 #include "proto/contract/job/revision.h"
+#include "proto/contract/job_file/output_json.h"
 
 namespace trainerd::client {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/commands/job_text.h"
+#include "client/commands/common/job_text.h"
 #include "client/net/job_names.h"
 #include "client/view/event_text.h"
 #include "client/view/format.h"
@@ -15,7 +15,8 @@
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/time.h"
-#include "proto/contract/config/output_json.h"
+#include "proto/contract/job/job_state.h"
+#include "proto/contract/job_file/output_json.h"
 
 namespace trainerd::client {
 namespace {
@@ -47,6 +48,14 @@ class PlainSink : public JobWatchSink {
     if (all_) return;
     state_.SetSnapshot(job);
     ReportWaiting(job, context_);
+  }
+
+  // No event of a job that has ended will follow. PrintEnd says how a job failed.
+  void OnSnapshotComplete() override {
+    const v1::Job* ended = job();
+    if (ended == nullptr || !IsTerminal(ended->state()) || ended->state() == v1::Job::FAILED)
+      return;
+    if (IsForPeople(context_.form) && !context_.talks()) context_.out() << EndLine(*ended) << '\n';
   }
 
   void OnEvents(const google::protobuf::RepeatedPtrField<v1::Event>& events) override {

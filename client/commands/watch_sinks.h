@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "client/commands/context.h"
-#include "client/commands/interrupt.h"
+#include "client/commands/common/context.h"
+#include "client/commands/common/interrupt.h"
 #include "client/net/status_watch.h"
 
 namespace trainerd::client {

@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/view/environment.h"
-#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 
 namespace trainerd::client {
 

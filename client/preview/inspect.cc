@@ -6,7 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 
 namespace trainerd::client {
 namespace {

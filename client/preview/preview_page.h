@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "client/preview/preview_html.h"
 #include "client/view/environment.h"
-#include "proto/contract/config/job_file.h"
+#include "proto/contract/job_file/job_file.h"
 
 namespace trainerd::client {
 

@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/view/text_width.h"
-#include "proto/contract/config/message_to_yaml.h"
-#include "proto/contract/config/output_json.h"
+#include "proto/contract/job_file/message_to_yaml.h"
+#include "proto/contract/job_file/output_json.h"
 #include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::client {

@@ -32,6 +32,9 @@ std::string LocationInJobFile(const v1::DataReport::Finding& finding, const JobF
                {"TEMPLATE_FILE", "data.chat_template"},
                {"SAMPLE_PROMPTS", "samples.prompts"},
                {"FREEZE", "train.freeze"},
+               {"LORA", "lora.target_modules"},
+               {"ADAPTER", "lora.adapter_path"},
+               {"INIT_FROM", "init_from.checkpoint"},
                {"OPTIMIZER_STATE", "init_from.state"},
                {"MAX_LENGTH", "data.max_length"},
                {"WARM_UP", "schedule.warmup_steps"}};

@@ -4,7 +4,7 @@
 
 #include <ostream>
 
-#include "proto/contract/config/job_file.h"
+#include "proto/contract/job_file/job_file.h"
 #include "trainerd/v1/event.pb.h"
 
 namespace trainerd::client {

@@ -13,6 +13,9 @@
 #include "engine/checkpoint/optimizer_file.h"
 #include "engine/checkpoint/run_folder.h"
 #include "engine/core/job_error.h"
+#include "engine/model/adapter/peft_config.h"
+#include "engine/model/folder/adapter.h"
+#include "engine/model/folder/model_config.h"
 #include "engine/model/model_writer.h"
 #include "engine/model/stored_dtype.h"
 #include "proto/base/atomic_file.h"
@@ -20,7 +23,7 @@
 #include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 #include "proto/contract/run_dir/found_checkpoint.h"
 
 namespace trainerd::engine {
@@ -42,7 +45,10 @@ absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir,
 absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
                         const ParameterSet& parameters, Optimizer& optimizer,
                         FolderWriter& writer) {
-  RETURN_IF_ERROR(WriteModelFolder(parameters, target.model_folder, writer));
+  const std::string& base_model = state.config.config().model().path();
+  RETURN_IF_ERROR(parameters.adapter() == nullptr
+                      ? WriteModelFolder(parameters, target.model_folder, writer)
+                      : WriteAdapterFolder(parameters, target.model_folder, base_model, writer));
   ASSIGN_OR_RETURN(const ManifestFile optimizer_file,
                    WriteOptimizerFile(writer.path(), parameters, optimizer));
   writer.Add({{kOptimizerName, optimizer_file}});
@@ -53,18 +59,18 @@ absl::Status WriteFiles(const CheckpointTarget& target, const RunState& state,
 
 }  // namespace
 
-CheckpointSize SizeOfCheckpoint(const ParameterSet& parameters, Optimizer& optimizer,
+CheckpointSize SizeOfCheckpoint(const ParameterSet& parameters, const v1::JobConfig& config,
                                 const std::string& model_folder) {
   std::vector<StoredParameter> stored;
   for (const Parameter& parameter : parameters.parameters()) {
+    if (parameter.is_of_adapter()) continue;
     stored.push_back({.name = parameter.name,
                       .shape = parameter.value.sizes().vec(),
                       .dtype = StoredDtypeOf(parameter.source_dtype),
-                      .trains = parameter.trains()});
+                      .trains = parameter.trains(),
+                      .group = parameter.group()});
   }
-  std::vector<std::string> states;
-  for (const OptimizerState& state : optimizer.State()) states.push_back(state.name);
-  return ComputeCheckpointSize(stored, states, model_folder);
+  return ComputeCheckpointSize(stored, parameters.adapter(), config, model_folder);
 }
 
 absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
@@ -73,7 +79,21 @@ absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string&
   writer.Add(weights);
   ASSIGN_OR_RETURN(const auto model_files, CopyModelFiles(source, writer.path()));
   writer.Add(model_files);
-  return absl::OkStatus();
+  const bool is_tied = parameters.Find(kHeadName) == nullptr;
+  if (parameters.adapter() == nullptr || !MergeUnties(*parameters.adapter(), is_tied))
+    return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string config, ReadFile(source + "/config.json"));
+  ASSIGN_OR_RETURN(const std::string untied, UntiedModelConfig(config));
+  return writer.WriteText("config.json", untied);
+}
+
+absl::Status WriteAdapterFolder(const ParameterSet& parameters, const std::string& source,
+                                const std::string& base_model, FolderWriter& writer) {
+  ASSIGN_OR_RETURN(const auto weights, WriteAdapterWeights(writer.path(), parameters));
+  writer.Add(weights);
+  ASSIGN_OR_RETURN(const auto files, CopyAdapterFiles(source, writer.path()));
+  writer.Add(files);
+  return writer.WriteText(kAdapterConfigName, PeftConfigJson(*parameters.adapter(), base_model));
 }
 
 absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {
@@ -91,8 +111,9 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
   const std::string id = CheckpointName({.step = state.step, .attempt = target.attempt});
   const std::string folder = CheckpointsFolder(target.run_dir);
   const std::string final_path = absl::StrCat(folder, "/", id);
-  const int64_t needed =
-      SizeOfCheckpoint(parameters, optimizer, target.model_folder).checkpoint_bytes + kMarginBytes;
+  const CheckpointSize size =
+      SizeOfCheckpoint(parameters, state.config.config(), target.model_folder);
+  const int64_t needed = size.checkpoint_bytes + kMarginBytes;
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
   // An attempt that created checkpoints/ may have died before its name was durable.
   RETURN_IF_ERROR(MakeDirectories(folder));
@@ -108,6 +129,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                           .config_digest_hex = ToHex(state.config.config_digest()),
                           .create_time = TimestampText(),
                           .has_optimizer = true,
+                          .adapter = parameters.adapter() != nullptr,
                           .tokens = state.tokens};
   absl::Status status = WriteFiles(target, state, parameters, optimizer, *writer);
   if (status.ok()) {

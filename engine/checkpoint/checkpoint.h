@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A checkpoint folder: model.safetensors in the source's dtype, config.json and tokenizer files (so
 // that Hugging Face tools load it), job_config.yaml, optimizer.safetensors, state.json and
-// MANIFEST.json. FolderWriter writes it, so it exists completely or not at all.
+// MANIFEST.json. With lora, the adapter and adapter_config.json (so that PEFT loads it) are in the
+// place of model.safetensors and config.json. FolderWriter writes it, so it exists completely or
+// not at all.
 #pragma once
 
 #include <string>
@@ -38,15 +40,19 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
                                                const ParameterSet& parameters,
                                                Optimizer& optimizer);
 
-// The size of a checkpoint of these parameters, and of the final model. `model_folder`: as in
-// CheckpointTarget.
-CheckpointSize SizeOfCheckpoint(const ParameterSet& parameters, Optimizer& optimizer,
+// The size of a checkpoint of these parameters in a job with `config` (resolved), and of its final
+// model. `model_folder`: as in CheckpointTarget.
+CheckpointSize SizeOfCheckpoint(const ParameterSet& parameters, const v1::JobConfig& config,
                                 const std::string& model_folder);
 
-// Writes the model as a Hugging Face folder into `writer`: weights in the source's dtype, and the
-// other files of `source`.
+// Writes the model as a Hugging Face folder into `writer`: weights in the source's dtype, with the
+// adapter merged into them if there is one, and the other files of `source`.
 absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
                               FolderWriter& writer);
+// Writes the adapter as a PEFT folder: its weights, the other files of `source`, and
+// adapter_config.json that names `base_model`, the folder of the model without it.
+absl::Status WriteAdapterFolder(const ParameterSet& parameters, const std::string& source,
+                                const std::string& base_model, FolderWriter& writer);
 
 // Returns ResourceExhausted with both numbers if fewer than `needed` bytes are free in `folder`, so
 // that a full disk is detected before gigabytes are written.

@@ -2,7 +2,6 @@
 #include "engine/checkpoint/optimizer_file.h"
 
 #include <ATen/ops/from_blob.h>
-#include <c10/core/ScalarType.h>
 
 #include <memory>
 #include <string>
@@ -21,19 +20,20 @@
 namespace trainerd::engine {
 namespace {
 
-// A tensor of the file: its name, its contents in memory, and the parameter that it belongs to.
+// A tensor of the file: its name and its contents in memory, in the dtype and shape of the file.
 struct Entry {
   std::string name;
   at::Tensor tensor;
-  std::vector<int64_t> shape;
+
+  StoredDtype dtype() const { return StoredDtypeOf(tensor.scalar_type()); }
+  std::vector<int64_t> shape() const { return tensor.sizes().vec(); }
 };
 
 // In the order of the file: one kind of state after the other, then the masters.
 std::vector<Entry> EntriesOf(const ParameterSet& parameters, Optimizer& optimizer) {
   std::vector<Entry> entries;
   const auto add = [&](const Parameter& parameter, const std::string& kind, at::Tensor tensor) {
-    entries.push_back({absl::StrCat(parameter.name, ".", kind), std::move(tensor),
-                       parameter.value.sizes().vec()});
+    entries.push_back({absl::StrCat(parameter.name, ".", kind), std::move(tensor)});
   };
   for (const OptimizerState& state : optimizer.State()) {
     for (size_t i = 0; i < state.tensors.size(); ++i) {
@@ -55,16 +55,17 @@ absl::Status ReadEntry(const SafetensorsFile& file, const Entry& entry) {
         ": the checkpoint is from a job with another optimizer or other frozen parameters; start "
         "from its weights alone with init_from.state: weights"));
   }
-  if (info->dtype != StoredDtype::kFloat32 || info->shape != entry.shape) {
-    return absl::DataLossError(absl::StrCat(file.path(), ": tensor ", entry.name, " has shape ",
-                                            ShapeText(info->shape), ", expected fp32 ",
-                                            ShapeText(entry.shape)));
+  if (info->dtype != entry.dtype() || info->shape != entry.shape()) {
+    return absl::DataLossError(absl::StrCat(
+        file.path(), ": tensor ", entry.name, " is ", std::string(DtypeName(info->dtype)), " ",
+        ShapeText(info->shape), ", expected ", std::string(DtypeName(entry.dtype())), " ",
+        ShapeText(entry.shape())));
   }
   const std::string_view bytes = file.Bytes(*info);
   // The mapping is read-only; from_blob requires a mutable pointer, and copy_ only reads it.
-  const at::Tensor stored =
-      at::from_blob(const_cast<char*>(bytes.data()), {entry.tensor.numel()}, at::kFloat);
-  entry.tensor.view({-1}).copy_(stored);
+  const at::Tensor stored = at::from_blob(const_cast<char*>(bytes.data()), entry.tensor.sizes(),
+                                          at::TensorOptions().dtype(entry.tensor.scalar_type()));
+  entry.tensor.copy_(stored);
   file.Release(*info);
   return absl::OkStatus();
 }
@@ -77,7 +78,7 @@ absl::StatusOr<ManifestFile> WriteOptimizerFile(const std::string& folder,
   const std::vector<Entry> entries = EntriesOf(parameters, optimizer);
   std::vector<SafetensorsWriter::Declared> declared;
   for (const Entry& entry : entries)
-    declared.push_back({.name = entry.name, .dtype = StoredDtype::kFloat32, .shape = entry.shape});
+    declared.push_back({.name = entry.name, .dtype = entry.dtype(), .shape = entry.shape()});
   ASSIGN_OR_RETURN(
       const std::unique_ptr<SafetensorsWriter> writer,
       SafetensorsWriter::Create(absl::StrCat(folder, "/", kOptimizerName), std::move(declared)));

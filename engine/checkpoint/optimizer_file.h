@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads and writes optimizer.safetensors of a checkpoint; engine/model/folder/optimizer_state.h
-// says what it holds. All of it is fp32.
+// says what it holds.
 #pragma once
 
 #include <cstdint>

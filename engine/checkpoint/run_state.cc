@@ -192,7 +192,7 @@ absl::Status ParseConfig(const Json& json, v1::ResolvedJobConfig* config) {
 std::string RunStateToJson(const RunState& state) {
   Json given = Json::array();
   for (const std::string& path : state.config.given()) given.push_back(path);
-  const Json json{
+  Json json{
       {"format", kFormat},
       {"step", state.step},
       {"total_steps", state.total_steps},
@@ -210,6 +210,7 @@ std::string RunStateToJson(const RunState& state) {
       {"config", Json::parse(MessageToJsonLine(state.config.config()), nullptr,
                              /*allow_exceptions=*/false)},
   };
+  if (!state.model_fingerprint.empty()) json["model_fingerprint"] = ToHex(state.model_fingerprint);
   return json.dump(1) + "\n";
 }
 
@@ -236,6 +237,8 @@ absl::StatusOr<RunState> ParseRunState(const std::string& json) {
   reader.Read("evaluated_step", &state.evaluated_step);
   reader.Read("sampled_step", &state.sampled_step);
   reader.ReadHex("data_fingerprint", &state.data_fingerprint);
+  if (root.contains("model_fingerprint"))
+    reader.ReadHex("model_fingerprint", &state.model_fingerprint);
   const Json* cursor = reader.Get("data_cursor");
   const Json* environment = reader.Get("environment");
   const Json* monitor = reader.Get("monitor");

@@ -10,8 +10,8 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
-#include "proto/contract/config/output_json.h"
 #include "proto/contract/job/event_text.h"
+#include "proto/contract/job_file/output_json.h"
 
 namespace trainerd::engine {
 namespace {

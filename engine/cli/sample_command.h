@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `trainerd-worker sample`: a greedy answer of a model folder on stdout.
+// `trainerd-worker sample`: a greedy answer of a model folder, or of an adapter and the model that
+// its adapter_config.json names, on stdout.
 #pragma once
 
 #include <string>

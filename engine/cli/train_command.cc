@@ -28,9 +28,9 @@
 #include "proto/base/format.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/job_file.h"
-#include "proto/contract/config/message_to_yaml.h"
-#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job_file/job_file.h"
+#include "proto/contract/job_file/message_to_yaml.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "spdlog/spdlog.h"
 

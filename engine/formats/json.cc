@@ -191,18 +191,24 @@ std::optional<JsonSyntaxError> Read(std::string_view text, bool keep_spelling, J
   return builder.error();
 }
 
+bool IsBlank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
 template <typename Json>
 absl::StatusOr<Json> Parse(std::string_view text, bool keep_spelling) {
   Json value;
   const std::optional<JsonSyntaxError> error = Read(text, keep_spelling, &value);
   if (!error) return value;
+  const std::string advice = JsonFileAdvice(text);
+  if (IsBlank(text)) return absl::InvalidArgumentError(advice);
   if (error->column == 0) return absl::InvalidArgumentError(error->message);
   const std::string_view before = text.substr(0, static_cast<size_t>(error->column - 1));
   const size_t newline = before.rfind('\n');
   const size_t line_begin = newline == std::string_view::npos ? 0 : newline + 1;
-  return absl::InvalidArgumentError(
-      absl::StrCat("line ", 1 + std::count(before.begin(), before.end(), '\n'), ", column ",
-                   static_cast<size_t>(error->column) - line_begin, ": ", error->message));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "line ", 1 + std::count(before.begin(), before.end(), '\n'), ", column ",
+      static_cast<size_t>(error->column) - line_begin, ": ", error->message, "; ", advice));
 }
 
 template <typename Json>
@@ -238,6 +244,11 @@ absl::StatusOr<nlohmann::json> ParseJson(std::string_view text) {
 
 absl::StatusOr<nlohmann::ordered_json> ParseOrderedJson(std::string_view text) {
   return Parse<nlohmann::ordered_json>(text, /*keep_spelling=*/false);
+}
+
+std::string JsonFileAdvice(std::string_view text) {
+  return IsBlank(text) ? "the file is empty; download it again"
+                       : "download the file again, or repair it";
 }
 
 std::optional<JsonSyntaxError> ReadJsonWithSpelling(std::string_view text,

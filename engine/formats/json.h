@@ -17,10 +17,13 @@ namespace trainerd::engine {
 // For JSON files of a model folder. An odd number becomes a double: an integer loses digits, 1e999
 // becomes infinity. So whoever uses a key checks its value (is_number_integer, std::isfinite), and
 // an odd number in an unused key is no error.
-// Errors: InvalidArgument "line 3, column 5: syntax error …".
+// Errors: InvalidArgument "line 3, column 5: syntax error …" with what to do about the file.
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text);
 // The same; objects keep the order of their keys.
 absl::StatusOr<nlohmann::ordered_json> ParseOrderedJson(std::string_view text);
+
+// What to do about a file of a model folder whose whole text is `text` and is not JSON.
+std::string JsonFileAdvice(std::string_view text);
 
 // The first error of a text that is not JSON.
 struct JsonSyntaxError {

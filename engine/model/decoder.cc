@@ -20,6 +20,7 @@
 #include "engine/ops/linear.h"
 #include "engine/ops/residual.h"
 #include "engine/ops/swiglu.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -49,6 +50,12 @@ Activated Activate(Activation activation, const at::Tensor& gate_up) {
   return {};
 }
 
+// Those of `rows`; all if undefined.
+DropoutRows Selected(const DropoutRows& dropout, const at::Tensor& rows) {
+  if (!dropout.row_keys_T.defined() || !rows.defined()) return dropout;
+  return {.key = dropout.key, .row_keys_T = dropout.row_keys_T.index_select(0, rows)};
+}
+
 }  // namespace
 
 DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
@@ -58,8 +65,15 @@ DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
   for (size_t t = 0; t < batch.targets.size(); ++t) {
     if (batch.targets[t] != kIgnoreIndex) rows.push_back(static_cast<int32_t>(t));
   }
+  TRAINERD_CHECK(batch.examples.empty() ||
+                 static_cast<int64_t>(batch.examples.size()) == batch.num_documents());
+  std::vector<int32_t> examples;
+  for (size_t i = 0; i < batch.examples.size(); ++i) {
+    examples.resize(static_cast<size_t>(batch.cu_seqlens[i + 1]),
+                    static_cast<int32_t>(batch.examples[i]));
+  }
   const at::Tensor joined = JoinedOnDevice(
-      {&batch.ids, &batch.positions, &batch.targets, &rows, &batch.cu_seqlens}, device);
+      {&batch.ids, &batch.positions, &batch.targets, &rows, &examples, &batch.cu_seqlens}, device);
   int64_t begin = 0;
   const auto next = [&](const std::vector<int32_t>& list) {
     const int64_t count = static_cast<int64_t>(list.size());
@@ -69,6 +83,8 @@ DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
   result.positions = next(batch.positions).to(at::kLong);
   result.targets = next(batch.targets).to(at::kLong);
   result.target_rows = next(rows).to(at::kLong);
+  if (const at::Tensor named = next(examples); named.numel() > 0)
+    result.examples = named.to(at::kLong);
   result.documents.cu_seqlens = next(batch.cu_seqlens);
   result.documents.cu_seqlens_host = batch.cu_seqlens;
   for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
@@ -78,12 +94,15 @@ DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
   return result;
 }
 
-Decoder::Decoder(const ModelConfig& config, ParameterSet& parameters)
-    : config_(config), parameters_(parameters) {
+Decoder::Decoder(const ModelConfig& config, ParameterSet& parameters, const DecoderOptions& options)
+    : config_(config), parameters_(parameters), options_(options) {
   for (int64_t index = 0; index < config.num_layers; ++index) layers_.push_back(MakeLayer(index));
   embedding_ = parameters.Weight(Role::kEmbedding);
   final_norm_ = parameters.Weight(Role::kFinalNorm);
   head_ = config.tie_word_embeddings ? embedding_ : parameters.Weight(Role::kHead);
+  // A tied head is without the embedding's adapter and may have one of its own, as in PEFT.
+  embedding_adapter_ = parameters.LowRank({Role::kEmbedding, Role::kEmbedding});
+  head_adapter_ = parameters.LowRank({Role::kHead, Role::kHead});
 }
 
 Decoder::Layer Decoder::MakeLayer(int64_t index) {
@@ -130,63 +149,137 @@ WeightAndGrad Decoder::WithOffset(const WeightAndGrad& norm) const {
   return {norm.weight + offset, norm.grad};
 }
 
-AddNormed Decoder::AddBranch(const at::Tensor& x_TD, const at::Tensor& branch_TD,
-                             const WeightAndGrad& branch_norm,
-                             const WeightAndGrad& next_norm) const {
-  const double eps = config_.rms_norm_eps;
-  at::Tensor branch = branch_TD;
-  if (branch_norm.weight.defined())
-    branch = AddRmsNorm(branch, at::Tensor(), WithOffset(branch_norm), eps).normed_TD;
-  if (branch.defined()) branch = Scale(branch, config_.block.residual_scale);
-  return next_norm.weight.defined() ? AddRmsNorm(x_TD, branch, WithOffset(next_norm), eps)
-                                    : AddResidual(x_TD, branch);
+at::Tensor Decoder::Branch(const at::Tensor& branch_TD, const WeightAndGrad& norm) const {
+  const at::Tensor branch =
+      norm.weight.defined()
+          ? AddRmsNorm(branch_TD, at::Tensor(), WithOffset(norm), config_.rms_norm_eps).normed_TD
+          : branch_TD;
+  return Scale(branch, config_.block.residual_scale);
 }
 
-at::Tensor Decoder::Mlp(const Layer& layer, const AddNormed& stream) const {
-  const at::Tensor gate_up = Linear(stream.normed_TD, layer.gate_up, stream.recompute_normed);
+AddNormed Decoder::AddBranch(const at::Tensor& x_TD, const at::Tensor& branch_TD,
+                             const WeightAndGrad& next_norm) const {
+  return next_norm.weight.defined()
+             ? AddRmsNorm(x_TD, branch_TD, WithOffset(next_norm), config_.rms_norm_eps)
+             : AddResidual(x_TD, branch_TD);
+}
+
+ActivationCheckpointing Decoder::Recomputed() const {
+  return IsRecording() ? options_.activation_checkpointing : ActivationCheckpointing::kNone;
+}
+
+AddNormed Decoder::AddAttention(const LayerCall& call, const AddNormed& stream) const {
+  const Layer& layer = layers_[call.index];
+  RotaryAttentionOptions options = layer.attention;
+  options.q_norm = WithOffset(options.q_norm);
+  options.k_norm = WithOffset(options.k_norm);
+  options.recompute_norm = Recomputed() == ActivationCheckpointing::kSelective;
+  at::Tensor attended = call.attend(
+      call.index, Linear(stream.normed_TD, layer.qkv, stream.recompute_normed, call.dropout),
+      call.rope, options);
+  at::Tensor sum = stream.sum_TD;
+  if (call.rows.defined()) {
+    // Nothing mixes positions any more: drop the positions that carry no loss.
+    attended = SelectRows(attended, call.rows);
+    sum = SelectRows(sum, call.rows);
+  }
+  const at::Tensor output =
+      Linear(attended, layer.output, /*recompute=*/nullptr, call.dropout_of_rows);
+  return AddBranch(sum, Branch(output, layer.attention_output_norm), layer.mlp_norm);
+}
+
+Recomputable Decoder::GatedActivation(const LayerCall& call, const Recomputable& normed_TD) const {
+  const at::Tensor gate_up = Linear(normed_TD.tensor, layers_[call.index].gate_up,
+                                    normed_TD.recompute, call.dropout_of_rows);
   const Activated activated = Activate(config_.block.activation, gate_up);
-  return Linear(activated.out, layer.down, activated.recompute);
+  return {activated.out, activated.recompute};
+}
+
+at::Tensor Decoder::Down(const LayerCall& call, const Recomputable& activated_TF) const {
+  const Layer& layer = layers_[call.index];
+  return Branch(
+      Linear(activated_TF.tensor, layer.down, activated_TF.recompute, call.dropout_of_rows),
+      layer.mlp_output_norm);
+}
+
+Decoder::LayerResult Decoder::RunLayer(const LayerCall& call, const AddNormed& stream) const {
+  const ActivationCheckpointing recomputed = Recomputed();
+  if (recomputed == ActivationCheckpointing::kFull) return RunCheckpointedLayer(call, stream);
+  const AddNormed attended = AddAttention(call, stream);
+  const Recomputable normed{attended.normed_TD, attended.recompute_normed};
+  const Recomputable activated =
+      recomputed == ActivationCheckpointing::kNone
+          ? GatedActivation(call, normed)
+          : Checkpoint("GatedActivation", {normed},
+                       [this, call](const std::vector<at::Tensor>& inputs) {
+                         return std::vector<at::Tensor>{
+                             GatedActivation(call, {inputs[0], nullptr}).tensor};
+                       })[0];
+  return {attended.sum_TD, Down(call, activated)};
+}
+
+// The region ends before the down projection, whose output the backward does not need, unless a
+// norm follows it.
+Decoder::LayerResult Decoder::RunCheckpointedLayer(const LayerCall& call,
+                                                   const AddNormed& stream) const {
+  const bool with_down = layers_[call.index].mlp_output_norm.weight.defined();
+  const auto region = [this, call, with_down](const std::vector<at::Tensor>& inputs) {
+    const AddNormed attended = AddAttention(call, {inputs[0], inputs[1], nullptr});
+    const Recomputable activated =
+        GatedActivation(call, {attended.normed_TD, attended.recompute_normed});
+    return std::vector<at::Tensor>{attended.sum_TD,
+                                   with_down ? Down(call, activated) : activated.tensor};
+  };
+  const std::vector<Recomputable> outputs = Checkpoint(
+      "Layer", {{stream.sum_TD, nullptr}, {stream.normed_TD, stream.recompute_normed}}, region);
+  return {outputs[0].tensor, with_down ? outputs[1].tensor : Down(call, outputs[1])};
 }
 
 at::Tensor Decoder::Hidden(const at::Tensor& ids, const at::Tensor& positions,
-                           const at::Tensor& rows, Attend attend) const {
+                           const at::Tensor& rows, const Attend& attend,
+                           const DropoutRows& dropout) const {
   std::vector<RotaryTables> ropes;
   for (const at::Tensor& frequencies : inverse_frequencies_)
     ropes.push_back(MakeRotaryTables(frequencies, positions, parameters_.compute_dtype()));
   // `stream.normed_TD` is the input of the next matrix: each residual addition is fused with the
   // norm behind it.
-  AddNormed stream =
-      AddBranch(Scale(Embedding(ids, embedding_), config_.block.embedding_scale), at::Tensor(),
-                /*branch_norm=*/{}, layers_[0].attention_norm);
+  AddNormed stream = AddBranch(
+      Scale(Embedding(ids, embedding_, embedding_adapter_), config_.block.embedding_scale),
+      at::Tensor(), layers_[0].attention_norm);
   for (size_t index = 0; index < layers_.size(); ++index) {
     const Layer& layer = layers_[index];
     const bool last = index + 1 == layers_.size();
-    RotaryAttentionOptions options = layer.attention;
-    options.q_norm = WithOffset(options.q_norm);
-    options.k_norm = WithOffset(options.k_norm);
-    at::Tensor attended =
-        attend(index, Linear(stream.normed_TD, layer.qkv, stream.recompute_normed),
-               layer.rope ? ropes[*layer.rope] : RotaryTables{}, options);
-    if (last && rows.defined()) {
-      // Nothing mixes positions any more: drop the positions that carry no loss.
-      attended = SelectRows(attended, rows);
-      stream.sum_TD = SelectRows(stream.sum_TD, rows);
-    }
-    stream = AddBranch(stream.sum_TD, Linear(attended, layer.output), layer.attention_output_norm,
-                       layer.mlp_norm);
-    const at::Tensor mlp = Mlp(layer, stream);
-    stream = AddBranch(stream.sum_TD, mlp, layer.mlp_output_norm,
+    const LayerResult result =
+        RunLayer({.index = index,
+                  .rope = layer.rope ? ropes[*layer.rope] : RotaryTables{},
+                  .rows = last ? rows : at::Tensor(),
+                  .dropout = dropout,
+                  .dropout_of_rows = last ? Selected(dropout, rows) : dropout,
+                  .attend = attend},
+                 stream);
+    stream = AddBranch(result.sum_TD, result.branch_TD,
                        last ? final_norm_ : layers_[index + 1].attention_norm);
   }
   return stream.normed_TD;
 }
 
-at::Tensor Decoder::BatchHidden(const DeviceBatch& batch, const at::Tensor& rows) const {
-  return Hidden(batch.ids, batch.positions, rows,
-                [&](size_t, const at::Tensor& qkv, const RotaryTables& rope,
-                    const RotaryAttentionOptions& options) {
-                  return RotaryAttention(qkv, rope, batch.documents, options);
-                });
+at::Tensor Decoder::BatchHidden(const DeviceBatch& batch, const at::Tensor& rows,
+                                const DropoutRows& dropout) const {
+  return Hidden(
+      batch.ids, batch.positions, rows,
+      [documents = batch.documents](size_t, const at::Tensor& qkv, const RotaryTables& rope,
+                                    const RotaryAttentionOptions& options) {
+        return RotaryAttention(qkv, rope, documents, options);
+      },
+      dropout);
+}
+
+DropoutRows Decoder::DropoutOf(const DeviceBatch& batch, std::optional<uint64_t> key) const {
+  const AdapterSpec* adapter = parameters_.adapter();
+  if (!key.has_value() || adapter == nullptr || adapter->dropout == 0.0) return {};
+  TRAINERD_CHECK(batch.examples.defined());
+  // Two numbers of 31 bits.
+  return {.key = *key, .row_keys_T = batch.examples * (int64_t{1} << 32) + batch.positions};
 }
 
 LogitsOptions Decoder::LogitsShape() const {
@@ -194,14 +287,22 @@ LogitsOptions Decoder::LogitsShape() const {
           .soft_cap = config_.block.logits_soft_cap.value_or(0.0)};
 }
 
-at::Tensor Decoder::ForwardBackward(const DeviceBatch& batch, double gradient_scale) {
+at::Tensor Decoder::ForwardBackward(const DeviceBatch& batch, double gradient_scale,
+                                    std::optional<uint64_t> dropout_key) {
   if (batch.target_rows.numel() == 0)
     return at::zeros({}, at::TensorOptions().device(parameters_.device()).dtype(at::kFloat));
   const at::AutoGradMode recording(true);
-  const at::Tensor hidden = BatchHidden(batch, batch.target_rows);
-  const LinearCrossEntropyResult head = LinearCrossEntropy(
-      hidden, batch.targets.index_select(0, batch.target_rows), head_,
-      {.logits = LogitsShape(), .gradient_scale = gradient_scale, .with_gradient = true});
+  const DropoutRows dropout = DropoutOf(batch, dropout_key);
+  const at::Tensor hidden = BatchHidden(batch, batch.target_rows, dropout);
+  const LinearCrossEntropyResult head =
+      LinearCrossEntropy(hidden, batch.targets.index_select(0, batch.target_rows), head_,
+                         {.logits = LogitsShape(),
+                          .label_smoothing = options_.label_smoothing,
+                          .token_weighting = options_.token_weighting,
+                          .gradient_scale = gradient_scale,
+                          .with_gradient = true,
+                          .low_rank = head_adapter_,
+                          .dropout = Selected(dropout, batch.target_rows)});
   // Undefined if nothing below the head trains.
   if (head.d_hidden_RD.defined()) hidden.backward(head.d_hidden_RD);
   return head.loss_sum;
@@ -213,13 +314,17 @@ at::Tensor Decoder::LossSum(const DeviceBatch& batch) {
     return at::zeros({}, at::TensorOptions().device(parameters_.device()).dtype(at::kFloat));
   return LinearCrossEntropy(BatchHidden(batch, batch.target_rows),
                             batch.targets.index_select(0, batch.target_rows), head_,
-                            {.logits = LogitsShape(), .with_gradient = false})
+                            {.logits = LogitsShape(),
+                             .label_smoothing = options_.label_smoothing,
+                             .with_gradient = false,
+                             .low_rank = head_adapter_})
       .loss_sum;
 }
 
 at::Tensor Decoder::Logits(const DeviceBatch& batch) {
   const at::NoGradGuard no_grad;
-  return HeadLogits(BatchHidden(batch, at::Tensor()), head_.weight, LogitsShape()).to(at::kFloat);
+  return HeadLogits(BatchHidden(batch, at::Tensor()), head_.weight, LogitsShape(), head_adapter_)
+      .to(at::kFloat);
 }
 
 at::Tensor Decoder::NextLogits(const at::Tensor& ids, KvCache& cache) {
@@ -234,7 +339,7 @@ at::Tensor Decoder::NextLogits(const at::Tensor& ids, KvCache& cache) {
                                    options.shape);
              });
   cache.Advance(tokens);
-  return HeadLogits(hidden.narrow(0, tokens - 1, 1), head_.weight, LogitsShape())
+  return HeadLogits(hidden.narrow(0, tokens - 1, 1), head_.weight, LogitsShape(), head_adapter_)
       .squeeze(0)
       .to(at::kFloat);
 }

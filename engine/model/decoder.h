@@ -10,13 +10,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "engine/data/batches/batch.h"
 #include "engine/model/folder/model_config.h"
 #include "engine/model/parameters.h"
+#include "engine/ops/autograd.h"
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/op_table.h"
 #include "engine/ops/rms_norm.h"
@@ -36,24 +37,47 @@ struct DeviceBatch {
   at::Tensor targets;
   // int64 [target tokens]: their indices in the sequence.
   at::Tensor target_rows;
+  // int64 [T]: the example of each token's document. Undefined if the microbatch does not name its
+  // examples.
+  at::Tensor examples;
   Documents documents;
 };
 
 DeviceBatch ToDevice(const Microbatch& batch, at::Device device);
+
+// What the backward pass recomputes instead of keeping it; the bits are the same. Normed tokens and
+// outputs of activation functions are never kept.
+enum class ActivationCheckpointing {
+  kNone,
+  // The joint projection of gate and up, and queries and keys behind their norm.
+  kSelective,
+  // All of a layer except its input, the residual stream.
+  kFull,
+};
+
+struct DecoderOptions {
+  ActivationCheckpointing activation_checkpointing = ActivationCheckpointing::kNone;
+  // 0 to below 1: as label_smoothing of torch.nn.functional.cross_entropy.
+  double label_smoothing = 0.0;
+  std::optional<TokenWeighting> token_weighting;
+};
 
 // Runs on one device and one rank. Not thread-safe; ATen's exceptions pass through (wrap calls in
 // CatchTorch).
 class Decoder {
  public:
   // Keeps a reference to `parameters`, which must outlive it.
-  Decoder(const ModelConfig& config, ParameterSet& parameters);
+  Decoder(const ModelConfig& config, ParameterSet& parameters, const DecoderOptions& options = {});
 
-  // Adds gradient_scale × d(sum of the targets' negative log-likelihoods)/dθ to each
-  // Parameter::grad and returns that sum (fp32 scalar tensor on the device, not scaled, no host
-  // sync). With gradient_scale = 1 / target tokens of the whole step, the accumulated gradients are
-  // those of the step's mean loss.
-  at::Tensor ForwardBackward(const DeviceBatch& batch, double gradient_scale);
-  // The same sum without gradients.
+  // Adds gradient_scale × d(sum of the targets' losses)/dθ to each Parameter::grad and returns that
+  // sum (fp32 scalar tensor on the device, not scaled, no host sync). The loss of a target is its
+  // negative log-likelihood, smoothed and weighted by the options. With gradient_scale = 1 / target
+  // tokens of the whole step, the accumulated gradients are those of the step's mean loss.
+  // `dropout_key` selects the random numbers of the adapter's dropout: another one for each step.
+  // nullopt: no dropout.
+  at::Tensor ForwardBackward(const DeviceBatch& batch, double gradient_scale,
+                             std::optional<uint64_t> dropout_key = std::nullopt);
+  // The sum of the losses without token weighting, and no gradients.
   at::Tensor LossSum(const DeviceBatch& batch);
   // fp32 [T, V]: logits of every position. The tests compare them with transformers.
   at::Tensor Logits(const DeviceBatch& batch);
@@ -81,32 +105,60 @@ class Decoder {
   };
   // Joint projection qkv [T, (N + 2K)·H] of layer `index` → attention's output [T, N·H].
   using Attend =
-      absl::FunctionRef<at::Tensor(size_t index, const at::Tensor& qkv, const RotaryTables& rope,
-                                   const RotaryAttentionOptions& options)>;
+      std::function<at::Tensor(size_t index, const at::Tensor& qkv, const RotaryTables& rope,
+                               const RotaryAttentionOptions& options)>;
+  // One layer of one forward pass. A checkpointed layer keeps a copy.
+  struct LayerCall {
+    size_t index = 0;
+    RotaryTables rope;
+    // Of the last layer: the positions that carry loss. Undefined: all.
+    at::Tensor rows;
+    // Of all positions, and of those that `rows` keeps.
+    DropoutRows dropout, dropout_of_rows;
+    Attend attend;
+  };
+  // The residual stream behind the attention, and what the MLP adds to it.
+  struct LayerResult {
+    at::Tensor sum_TD;
+    at::Tensor branch_TD;
+  };
 
   Layer MakeLayer(int64_t index);
   // The layer loop: final-normed hidden states of `rows` (all if undefined).
   at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const at::Tensor& rows,
-                    Attend attend) const;
+                    const Attend& attend, const DropoutRows& dropout = {}) const;
   // Hidden with attention inside each document of the batch.
-  at::Tensor BatchHidden(const DeviceBatch& batch, const at::Tensor& rows) const;
-  at::Tensor Mlp(const Layer& layer, const AddNormed& stream) const;
-  // Adds a branch to the residual stream: norms and scales the branch where the model does, then
-  // norms the sum for the matrix that reads it next.
+  at::Tensor BatchHidden(const DeviceBatch& batch, const at::Tensor& rows,
+                         const DropoutRows& dropout = {}) const;
+  DropoutRows DropoutOf(const DeviceBatch& batch, std::optional<uint64_t> key) const;
+  // The parts of a layer, in order.
+  LayerResult RunLayer(const LayerCall& call, const AddNormed& stream) const;
+  LayerResult RunCheckpointedLayer(const LayerCall& call, const AddNormed& stream) const;
+  AddNormed AddAttention(const LayerCall& call, const AddNormed& stream) const;
+  Recomputable GatedActivation(const LayerCall& call, const Recomputable& normed_TD) const;
+  at::Tensor Down(const LayerCall& call, const Recomputable& activated_TF) const;
+  // The branch as it is added to the stream: normed and scaled where the model does.
+  at::Tensor Branch(const at::Tensor& branch_TD, const WeightAndGrad& norm) const;
+  // Adds a branch to the stream and norms the sum for the matrix that reads it next.
   AddNormed AddBranch(const at::Tensor& x_TD, const at::Tensor& branch_TD,
-                      const WeightAndGrad& branch_norm, const WeightAndGrad& next_norm) const;
+                      const WeightAndGrad& next_norm) const;
   // The weight that the norm multiplies by. Its gradient is that of the stored weight.
   WeightAndGrad WithOffset(const WeightAndGrad& norm) const;
   LogitsOptions LogitsShape() const;
 
+  // What this call recomputes in its backward pass; without recording there is none.
+  ActivationCheckpointing Recomputed() const;
+
   ModelConfig config_;
   ParameterSet& parameters_;
+  const DecoderOptions options_;
   // One entry per distinct RopeSpec: fp32 [H / 2], on the device.
   std::vector<RopeSpec> ropes_;
   std::vector<at::Tensor> inverse_frequencies_;
   std::vector<Layer> layers_;
   // head_ is embedding_ if the model is tied.
   WeightAndGrad embedding_, final_norm_, head_;
+  LowRankWeights embedding_adapter_, head_adapter_;
 };
 
 }  // namespace trainerd::engine

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -13,6 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "engine/formats/safetensors.h"
+#include "engine/model/adapter/peft_config.h"
+#include "engine/model/folder/adapter.h"
 #include "engine/model/folder/model_files.h"
 #include "engine/model/stored_dtype.h"
 #include "engine/platform/torch_status.h"
@@ -24,6 +27,42 @@
 
 namespace trainerd::engine {
 namespace {
+
+// A tensor of the file: a parameter, and the adapter that is merged into it.
+struct Written {
+  std::string name;
+  const Parameter* parameter;
+  // Both or neither.
+  const Parameter* a = nullptr;
+  const Parameter* b = nullptr;
+  bool is_embedding = false;
+  double scale = 0.0;
+};
+
+// The tensors of the model, in writing order.
+std::vector<Written> ModelTensors(const ParameterSet& parameters) {
+  std::vector<Written> tensors;
+  for (const Parameter& parameter : parameters.parameters()) {
+    if (!parameter.is_of_adapter())
+      tensors.push_back({.name = parameter.name, .parameter = &parameter});
+  }
+  const AdapterSpec* adapter = parameters.adapter();
+  if (adapter == nullptr) return tensors;
+  if (MergeUnties(*adapter, parameters.Find(kHeadName) == nullptr))
+    tensors.push_back({.name = kHeadName, .parameter = parameters.Find(kEmbeddingName)});
+  std::map<std::string, const AdapterTarget*> targets;
+  for (const AdapterTarget& target : adapter->targets) targets[target.module + ".weight"] = &target;
+  for (Written& tensor : tensors) {
+    const auto found = targets.find(tensor.name);
+    if (found == targets.end()) continue;
+    const AdapterTarget& target = *found->second;
+    tensor.a = parameters.Find(AdapterWeightName(target, WeightRole::kAdapterA));
+    tensor.b = parameters.Find(AdapterWeightName(target, WeightRole::kAdapterB));
+    tensor.is_embedding = target.role == WeightRole::kEmbedding;
+    tensor.scale = adapter->scale();
+  }
+  return tensors;
+}
 
 at::ScalarType TargetType(const Parameter& parameter, WriteWeightsOptions::Dtype dtype) {
   switch (dtype) {
@@ -37,45 +76,88 @@ at::ScalarType TargetType(const Parameter& parameter, WriteWeightsOptions::Dtype
   return parameter.source_dtype;
 }
 
-// Parameters of one file, in writing order.
-using Shard = std::vector<const Parameter*>;
+// Tensors of one file, in writing order.
+using Shard = std::vector<Written>;
 
-std::vector<Shard> SplitIntoShards(const ParameterSet& parameters,
-                                   const WriteWeightsOptions& options, int64_t& total_bytes) {
+std::vector<Shard> SplitIntoShards(std::vector<Written> tensors, const WriteWeightsOptions& options,
+                                   int64_t& total_bytes) {
   std::vector<Shard> shards(1);
   int64_t shard_bytes = 0;
   total_bytes = 0;
-  for (const Parameter& parameter : parameters.parameters()) {
+  for (Written& tensor : tensors) {
+    const Parameter& parameter = *tensor.parameter;
     const int64_t bytes =
         parameter.value.numel() * SizeOf(StoredDtypeOf(TargetType(parameter, options.dtype)));
     if (!shards.back().empty() && shard_bytes + bytes > options.max_shard_bytes) {
       shards.emplace_back();
       shard_bytes = 0;
     }
-    shards.back().push_back(&parameter);
+    shards.back().push_back(std::move(tensor));
     shard_bytes += bytes;
     total_bytes += bytes;
   }
   return shards;
 }
 
+// Rows [begin, begin + count) of the matrix `stored` with the adapter, fp32.
+at::Tensor MergedRows(const Written& tensor, const at::Tensor& stored, int64_t begin,
+                      int64_t count) {
+  const at::Tensor& a = tensor.a->master;
+  const at::Tensor& b = tensor.b->master;
+  const at::Tensor rows =
+      stored.narrow(0, begin, count).to(a.options(), /*non_blocking=*/false, /*copy=*/true);
+  if (tensor.is_embedding)
+    return rows.addmm_(a.narrow(1, begin, count).t(), b.t(), 1, tensor.scale);
+  return rows.addmm_(b.narrow(0, begin, count), a, 1, tensor.scale);
+}
+
+absl::Status AppendMerged(const Written& tensor, const WriteWeightsOptions& options,
+                          SafetensorsWriter& writer) {
+  const at::ScalarType type = TargetType(*tensor.parameter, options.dtype);
+  at::Tensor stored;
+  RETURN_IF_ERROR(CatchTorch([&] { stored = tensor.parameter->stored(); }));
+  const int64_t step = std::max<int64_t>(1, options.max_merge_elements / stored.size(1));
+  for (int64_t begin = 0; begin < stored.size(0); begin += step) {
+    at::Tensor rows;
+    bool is_finite = false;
+    RETURN_IF_ERROR(CatchTorch([&] {
+      const int64_t count = std::min(step, stored.size(0) - begin);
+      rows = MergedRows(tensor, stored, begin, count)
+                 .to(at::TensorOptions().device(at::kCPU).dtype(type))
+                 .contiguous();
+      is_finite = rows.isfinite().all().item<bool>();
+    }));
+    if (!is_finite) {
+      return absl::OutOfRangeError(
+          absl::StrCat("a weight of ", tensor.name, " with the adapter merged exceeds ",
+                       std::string(DtypeName(StoredDtypeOf(type))),
+                       ", the dtype of the model; use output.form: adapter"));
+    }
+    RETURN_IF_ERROR(writer.Append(rows.const_data_ptr(), rows.nbytes()));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<ManifestFile> WriteShard(const std::string& path, const Shard& shard,
                                         const WriteWeightsOptions& options) {
   std::vector<SafetensorsWriter::Declared> declared;
-  for (const Parameter* parameter : shard) {
-    declared.push_back({parameter->name, StoredDtypeOf(TargetType(*parameter, options.dtype)),
-                        parameter->value.sizes().vec()});
+  for (const Written& tensor : shard) {
+    declared.push_back({tensor.name, StoredDtypeOf(TargetType(*tensor.parameter, options.dtype)),
+                        tensor.parameter->value.sizes().vec()});
   }
   ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsWriter> writer,
                    SafetensorsWriter::Create(path, declared));
-  for (size_t i = 0; i < shard.size(); ++i) {
+  for (const Written& tensor : shard) {
+    if (tensor.a != nullptr) {
+      RETURN_IF_ERROR(AppendMerged(tensor, options, *writer));
+      continue;
+    }
+    const at::ScalarType type = TargetType(*tensor.parameter, options.dtype);
     at::Tensor stored;
     RETURN_IF_ERROR(CatchTorch([&] {
-      stored =
-          shard[i]
-              ->stored()
-              .to(at::TensorOptions().device(at::kCPU).dtype(TargetType(*shard[i], options.dtype)))
-              .contiguous();
+      stored = tensor.parameter->stored()
+                   .to(at::TensorOptions().device(at::kCPU).dtype(type))
+                   .contiguous();
     }));
     RETURN_IF_ERROR(writer->Append(stored.const_data_ptr(), stored.nbytes()));
   }
@@ -97,11 +179,24 @@ std::string IndexJson(const std::vector<Shard>& shards, const std::vector<std::s
                       int64_t total_bytes) {
   nlohmann::ordered_json weight_map = nlohmann::ordered_json::object();
   for (size_t i = 0; i < shards.size(); ++i) {
-    for (const Parameter* parameter : shards[i]) weight_map[parameter->name] = names[i];
+    for (const Written& tensor : shards[i]) weight_map[tensor.name] = names[i];
   }
   const nlohmann::ordered_json index = {{"metadata", {{"total_size", total_bytes}}},
                                         {"weight_map", weight_map}};
   return index.dump(2) + "\n";
+}
+
+absl::StatusOr<std::map<std::string, ManifestFile>> CopyFiles(const std::string& from,
+                                                              const std::vector<std::string>& names,
+                                                              const std::string& to) {
+  std::map<std::string, ManifestFile> files;
+  for (const std::string& name : names) {
+    ASSIGN_OR_RETURN(const std::string contents, ReadFile(absl::StrCat(from, "/", name)));
+    const std::string path = absl::StrCat(to, "/", name);
+    RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(path).parent_path().string(), 0777));
+    ASSIGN_OR_RETURN(files[name], WriteNewFile(path, contents));
+  }
+  return files;
 }
 
 }  // namespace
@@ -110,7 +205,7 @@ absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
     const std::string& folder, const ParameterSet& parameters, const WriteWeightsOptions& options) {
   std::map<std::string, ManifestFile> files;
   int64_t total_bytes = 0;
-  const std::vector<Shard> shards = SplitIntoShards(parameters, options, total_bytes);
+  const std::vector<Shard> shards = SplitIntoShards(ModelTensors(parameters), options, total_bytes);
   std::vector<std::string> names;
   for (size_t i = 0; i < shards.size(); ++i) {
     names.push_back(shards.size() == 1
@@ -127,17 +222,30 @@ absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
   return files;
 }
 
+absl::StatusOr<std::map<std::string, ManifestFile>> WriteAdapterWeights(
+    const std::string& folder, const ParameterSet& parameters) {
+  Shard tensors;
+  for (const Parameter& parameter : parameters.parameters()) {
+    if (parameter.is_of_adapter())
+      tensors.push_back({.name = parameter.name, .parameter = &parameter});
+  }
+  std::map<std::string, ManifestFile> files;
+  ASSIGN_OR_RETURN(files[kAdapterWeightsName],
+                   WriteShard(absl::StrCat(folder, "/", kAdapterWeightsName), tensors,
+                              {.dtype = WriteWeightsOptions::Dtype::kFloat32}));
+  return files;
+}
+
 absl::StatusOr<std::map<std::string, ManifestFile>> CopyModelFiles(const std::string& from,
                                                                    const std::string& to) {
-  std::map<std::string, ManifestFile> files;
-  for (const std::string& name : ModelFiles(from)) {
-    ASSIGN_OR_RETURN(const std::string contents, ReadFile(absl::StrCat(from, "/", name)));
-    const std::string path = absl::StrCat(to, "/", name);
-    RETURN_IF_ERROR(MakeDirectories(std::filesystem::path(path).parent_path().string(), 0777));
-    ASSIGN_OR_RETURN(files[name], WriteNewFile(path, contents));
-  }
+  ASSIGN_OR_RETURN(auto files, CopyFiles(from, ModelFiles(from), to));
   if (files.count("config.json") != 0) return files;
   return absl::NotFoundError(absl::StrCat(from, " has no config.json"));
+}
+
+absl::StatusOr<std::map<std::string, ManifestFile>> CopyAdapterFiles(const std::string& from,
+                                                                     const std::string& to) {
+  return CopyFiles(from, AdapterFiles(from), to);
 }
 
 }  // namespace trainerd::engine

@@ -2,13 +2,16 @@
 #include "engine/model/parameters.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "engine/formats/finite.h"
@@ -32,36 +35,19 @@ int64_t CountOf(const std::vector<int64_t>& shape) {
   return count;
 }
 
+bool IsOfAdapter(WeightRole role) {
+  return role == WeightRole::kAdapterA || role == WeightRole::kAdapterB;
+}
+
+// Whether `compute` represents every number of `source`.
+bool IsExact(at::ScalarType compute, at::ScalarType source) {
+  return compute == at::kFloat || compute == source;
+}
+
 // The members of a group follow each other without padding, so that the group is one matrix.
-bool ContinuesGroup(WeightRole role) {
-  switch (role) {
-    case WeightRole::kKey:
-    case WeightRole::kValue:
-    case WeightRole::kKeyBias:
-    case WeightRole::kValueBias:
-    case WeightRole::kUp:
-    case WeightRole::kUpBias:
-      return true;
-    case WeightRole::kEmbedding:
-    case WeightRole::kAttentionNorm:
-    case WeightRole::kQuery:
-    case WeightRole::kQueryBias:
-    case WeightRole::kQueryNorm:
-    case WeightRole::kKeyNorm:
-    case WeightRole::kOutput:
-    case WeightRole::kOutputBias:
-    case WeightRole::kAttentionOutputNorm:
-    case WeightRole::kMlpNorm:
-    case WeightRole::kGate:
-    case WeightRole::kGateBias:
-    case WeightRole::kDown:
-    case WeightRole::kDownBias:
-    case WeightRole::kMlpOutputNorm:
-    case WeightRole::kFinalNorm:
-    case WeightRole::kHead:
-      return false;
-  }
-  return false;
+bool ContinuesGroup(const WeightSpec& spec, const WeightSpec& previous) {
+  if (IsOfAdapter(spec.role)) return spec.role == previous.role && spec.layer == previous.layer;
+  return FirstOfJoint(spec.role) != spec.role;
 }
 
 // Uniform in (0, 1).
@@ -77,85 +63,126 @@ void NormalPair(uint64_t key, int64_t pair, double deviation, float* first, floa
   if (second != nullptr) *second = static_cast<float>(radius * std::sin(angle));
 }
 
-}  // namespace
-
-ParameterGroup GroupOf(WeightRole role) {
-  switch (role) {
-    case WeightRole::kEmbedding:
-      return ParameterGroup::kEmbedding;
-    case WeightRole::kHead:
-      return ParameterGroup::kHead;
-    case WeightRole::kAttentionNorm:
-    case WeightRole::kQueryNorm:
-    case WeightRole::kKeyNorm:
-    case WeightRole::kAttentionOutputNorm:
-    case WeightRole::kMlpNorm:
-    case WeightRole::kMlpOutputNorm:
-    case WeightRole::kFinalNorm:
-      return ParameterGroup::kNorm;
-    case WeightRole::kQueryBias:
-    case WeightRole::kKeyBias:
-    case WeightRole::kValueBias:
-    case WeightRole::kOutputBias:
-    case WeightRole::kGateBias:
-    case WeightRole::kUpBias:
-    case WeightRole::kDownBias:
-      return ParameterGroup::kBias;
-    case WeightRole::kQuery:
-    case WeightRole::kKey:
-    case WeightRole::kValue:
-    case WeightRole::kOutput:
-    case WeightRole::kGate:
-    case WeightRole::kUp:
-    case WeightRole::kDown:
-      break;
-  }
-  return ParameterGroup::kMatrix;
+void CopyFrom(std::vector<float>& values, const at::Tensor& target) {
+  target.copy_(at::from_blob(values.data(), target.sizes(), at::TensorOptions().dtype(at::kFloat)));
 }
 
-absl::StatusOr<std::unique_ptr<ParameterSet>> ParameterSet::Create(const ModelConfig& config,
-                                                                   Precision precision,
-                                                                   at::Device device,
-                                                                   const FrozenNames& frozen) {
+// Fills in the normal distribution of `key`.
+void FillNormal(const at::Tensor& target, uint64_t key, double deviation) {
+  std::vector<float> values(static_cast<size_t>(target.numel()));
+  const int64_t count = target.numel();
+  at::parallel_for(0, (count + 1) / 2, /*grain_size=*/4096, [&](int64_t begin, int64_t end) {
+    for (int64_t pair = begin; pair < end; ++pair) {
+      NormalPair(key, pair, deviation, &values[2 * pair],
+                 2 * pair + 1 < count ? &values[2 * pair + 1] : nullptr);
+    }
+  });
+  CopyFrom(values, target);
+}
+
+// Fills in the uniform distribution in (-bound, bound) of `key`.
+void FillUniform(const at::Tensor& target, uint64_t key, double bound) {
+  std::vector<float> values(static_cast<size_t>(target.numel()));
+  const uint64_t counter = SplitMix64(key);
+  at::parallel_for(0, target.numel(), /*grain_size=*/8192, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const double unit = Uniform(SplitMix64(counter + static_cast<uint64_t>(i)));
+      values[static_cast<size_t>(i)] = static_cast<float>((2.0 * unit - 1.0) * bound);
+    }
+  });
+  CopyFrom(values, target);
+}
+
+}  // namespace
+
+at::Tensor Parameter::stored() const {
+  if (trains()) return master;
+  if (!nf4.has_value()) return source.defined() ? source : value;
+  const at::Tensor dense =
+      at::empty({nf4->rows, nf4->columns}, nf4->codes.options().dtype(at::kFloat));
+  DequantizeNf4(*nf4, dense);
+  return dense;
+}
+
+absl::StatusOr<std::unique_ptr<ParameterSet>> ParameterSet::Create(
+    const ModelConfig& config, Precision precision, at::Device device, const FrozenNames& frozen,
+    const AdapterSpec* adapter, Quantization quantization) {
+  TRAINERD_CHECK(quantization == Quantization::kNone || adapter != nullptr);
   auto set = std::unique_ptr<ParameterSet>(new ParameterSet());
   set->config_ = config;
   set->precision_ = precision;
+  if (adapter != nullptr) set->adapter_ = *adapter;
 
   // Frozen parameters and those that train are laid out in the same way, each kind in its buffer.
-  const std::vector<WeightSpec> specs = WeightsOf(config);
+  std::vector<WeightSpec> specs = WeightsOf(config);
+  if (adapter != nullptr) {
+    std::vector<WeightSpec> added = AdapterWeights(*adapter);
+    specs.insert(specs.end(), std::make_move_iterator(added.begin()),
+                 std::make_move_iterator(added.end()));
+  }
+  const auto is_frozen_spec = [&](const WeightSpec& spec) {
+    return adapter != nullptr ? !IsOfAdapter(spec.role) : frozen.count(spec.name) > 0;
+  };
+  const auto is_quantized_spec = [&](const WeightSpec& spec) {
+    return quantization == Quantization::kNf4 && is_frozen_spec(spec) &&
+           GroupOf(spec.role) == ParameterGroup::kMatrix;
+  };
   std::vector<int64_t> offsets;
-  int64_t training_end = 0, frozen_end = 0;
+  int64_t training_end = 0, frozen_end = 0, nf4_bytes = 0;
   bool previous_is_frozen = false;
-  for (const WeightSpec& spec : specs) {
-    const bool is_frozen = frozen.count(spec.name) > 0;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const WeightSpec& spec = specs[i];
+    set->num_parameters_ += CountOf(spec.shape);
+    if (is_quantized_spec(spec)) {
+      offsets.push_back(-1);
+      nf4_bytes += Nf4Matrix::BytesFor(spec.shape[0], spec.shape[1]);
+      continue;
+    }
+    const bool is_frozen = is_frozen_spec(spec);
     int64_t& end = is_frozen ? frozen_end : training_end;
-    if (!ContinuesGroup(spec.role) || is_frozen != previous_is_frozen) end = Aligned(end);
+    if (i == 0 || !ContinuesGroup(spec, specs[i - 1]) || is_frozen != previous_is_frozen)
+      end = Aligned(end);
     previous_is_frozen = is_frozen;
     offsets.push_back(end);
     end += CountOf(spec.shape);
-    set->num_parameters_ += CountOf(spec.shape);
     if (!is_frozen) set->num_training_ += CountOf(spec.shape);
   }
-  RETURN_IF_ERROR(set->Allocate(Aligned(training_end), Aligned(frozen_end), device));
-  for (size_t i = 0; i < specs.size(); ++i)
-    set->AddParameter(specs[i], offsets[i], frozen.count(specs[i].name) > 0);
+  const bool is_fp32 = precision == Precision::kFp32;
+  const int64_t bytes = Aligned(training_end) * (is_fp32 ? 8 : 10) +
+                        Aligned(frozen_end) * (is_fp32 ? 4 : 2) + nf4_bytes;
+  RETURN_IF_ERROR(Annotate(CatchTorch([&] {
+                             set->Allocate(Aligned(training_end), Aligned(frozen_end), device);
+                             for (size_t i = 0; i < specs.size(); ++i) {
+                               if (offsets[i] < 0) {
+                                 set->AddQuantized(specs[i]);
+                               } else {
+                                 set->AddParameter(specs[i], offsets[i], is_frozen_spec(specs[i]));
+                               }
+                             }
+                           }),
+                           "parameters and gradients of ", FormatCount(set->num_parameters_),
+                           " weights need ", FormatBytes(bytes)));
   return set;
 }
 
-absl::Status ParameterSet::Allocate(int64_t training_size, int64_t frozen_size, at::Device device) {
-  const bool is_fp32 = precision_ == Precision::kFp32;
-  const int64_t bytes = training_size * (is_fp32 ? 8 : 10) + frozen_size * (is_fp32 ? 4 : 2);
-  return Annotate(CatchTorch([&] {
-                    const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
-                    flat_master_ = at::zeros({training_size}, options);
-                    flat_grad_ = at::zeros({training_size}, options);
-                    flat_value_ = is_fp32
-                                      ? flat_master_
-                                      : at::zeros({training_size}, options.dtype(at::kBFloat16));
-                    flat_frozen_ = at::zeros({frozen_size}, options.dtype(compute_dtype()));
-                  }),
-                  "parameters and gradients of ", FormatCount(num_parameters_), " weights need ",
-                  FormatBytes(bytes));
+void ParameterSet::Allocate(int64_t training_size, int64_t frozen_size, at::Device device) {
+  const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
+  flat_master_ = at::zeros({training_size}, options);
+  flat_grad_ = at::zeros({training_size}, options);
+  flat_value_ = precision_ == Precision::kFp32
+                    ? flat_master_
+                    : at::zeros({training_size}, options.dtype(at::kBFloat16));
+  flat_frozen_ = at::zeros({frozen_size}, options.dtype(compute_dtype()));
+}
+
+void ParameterSet::AddQuantized(const WeightSpec& spec) {
+  Parameter parameter;
+  parameter.name = spec.name;
+  parameter.role = spec.role;
+  parameter.layer = spec.layer;
+  parameter.value = at::empty(spec.shape, at::TensorOptions(at::kMeta).dtype(compute_dtype()));
+  parameter.nf4 = Nf4Matrix::Zeros(spec.shape[0], spec.shape[1], device());
+  parameters_.push_back(std::move(parameter));
 }
 
 void ParameterSet::AddParameter(const WeightSpec& spec, int64_t offset, bool is_frozen) {
@@ -183,7 +210,9 @@ void ParameterSet::AddParameter(const WeightSpec& spec, int64_t offset, bool is_
 
 absl::Status ParameterSet::Load(const HfFolder& folder) {
   RETURN_IF_ERROR(folder.CheckComplete(config_));
-  for (Parameter& parameter : parameters_) RETURN_IF_ERROR(LoadParameter(folder, parameter));
+  for (Parameter& parameter : parameters_) {
+    if (!IsOfAdapter(parameter.role)) RETURN_IF_ERROR(LoadParameter(folder, parameter));
+  }
   return CatchTorch([&] { PublishCompute(); });
 }
 
@@ -205,10 +234,11 @@ absl::Status ParameterSet::LoadParameter(const HfFolder& folder, Parameter& para
       CatchTorch([&] {
         const at::Tensor stored = at::from_blob(const_cast<char*>(bytes.data()), shape,
                                                 at::TensorOptions().dtype(parameter.source_dtype));
+        if (parameter.nf4.has_value()) return QuantizeNf4(stored, *parameter.nf4);
         (parameter.trains() ? parameter.master : parameter.value).copy_(stored);
-        const bool is_exact =
-            compute_dtype() == at::kFloat || parameter.source_dtype == compute_dtype();
-        parameter.source = parameter.trains() || is_exact ? at::Tensor() : stored.clone();
+        parameter.source = parameter.trains() || IsExact(compute_dtype(), parameter.source_dtype)
+                               ? at::Tensor()
+                               : stored.clone();
       }),
       "load tensor \"", parameter.name, "\""));
   folder.Release(parameter.name);
@@ -216,29 +246,49 @@ absl::Status ParameterSet::LoadParameter(const HfFolder& folder, Parameter& para
 }
 
 absl::Status ParameterSet::InitRandom(uint64_t seed) {
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    Parameter& parameter = parameters_[i];
-    at::Tensor& target = parameter.trains() ? parameter.master : parameter.value;
-    RETURN_IF_ERROR(CatchTorch([&] {
+  return CatchTorch([&] {
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const Parameter& parameter = parameters_[i];
+      if (IsOfAdapter(parameter.role)) continue;
       const ParameterGroup group = parameter.group();
+      at::Tensor target = parameter.trains() ? parameter.master : parameter.value;
+      if (parameter.nf4.has_value()) target = at::empty(target.sizes(), at::kFloat);
       if (group == ParameterGroup::kNorm || group == ParameterGroup::kBias) {
         target.fill_(group == ParameterGroup::kNorm ? 1.0 - config_.block.norm_offset : 0.0);
-        return;
+      } else {
+        FillNormal(target, SplitMix64(seed) ^ static_cast<uint64_t>(i), config_.initializer_range);
       }
-      std::vector<float> values(static_cast<size_t>(target.numel()));
-      const uint64_t key = SplitMix64(seed) ^ static_cast<uint64_t>(i);
-      const int64_t count = static_cast<int64_t>(values.size());
-      at::parallel_for(0, (count + 1) / 2, /*grain_size=*/4096, [&](int64_t begin, int64_t end) {
-        for (int64_t pair = begin; pair < end; ++pair) {
-          NormalPair(key, pair, config_.initializer_range, &values[2 * pair],
-                     2 * pair + 1 < count ? &values[2 * pair + 1] : nullptr);
-        }
-      });
-      target.copy_(
-          at::from_blob(values.data(), target.sizes(), at::TensorOptions().dtype(at::kFloat)));
-    }));
-  }
-  return CatchTorch([&] { PublishCompute(); });
+      if (parameter.nf4.has_value()) QuantizeNf4(target, *parameter.nf4);
+    }
+    PublishCompute();
+  });
+}
+
+absl::Status ParameterSet::InitAdapter(uint64_t seed) {
+  TRAINERD_CHECK(adapter_.has_value());
+  return CatchTorch([&] {
+    for (size_t i = 0; i < adapter_->targets.size(); ++i) {
+      const AdapterTarget& target = adapter_->targets[i];
+      const at::Tensor& a = AdapterParameter(target, WeightRole::kAdapterA).master;
+      const at::Tensor& b = AdapterParameter(target, WeightRole::kAdapterB).master;
+      const uint64_t key = SplitMix64(~seed) ^ static_cast<uint64_t>(i);
+      if (target.role == WeightRole::kEmbedding) {
+        a.zero_();
+        FillNormal(b, key, /*deviation=*/1.0);
+      } else {
+        FillUniform(a, key, 1.0 / std::sqrt(static_cast<double>(target.in)));
+        b.zero_();
+      }
+    }
+    PublishCompute();
+  });
+}
+
+const Parameter& ParameterSet::AdapterParameter(const AdapterTarget& target,
+                                                WeightRole matrix) const {
+  const Parameter* parameter = Find(AdapterWeightName(target, matrix));
+  TRAINERD_CHECK(parameter != nullptr);
+  return *parameter;
 }
 
 const Parameter* ParameterSet::Find(std::string_view name) const {
@@ -269,6 +319,26 @@ WeightAndGrad ParameterSet::Joined(const Parameter& first, const Parameter& last
   return {Joined(flat_value_, first, last), Joined(flat_grad_, first, last)};
 }
 
+LinearWeights ParameterSet::JoinedMatrix(int64_t begin, int64_t end) const {
+  const auto member = [&](int64_t i) -> const Parameter& {
+    return parameters_[static_cast<size_t>(i)];
+  };
+  LinearWeights result;
+  if (!member(begin).nf4.has_value()) {
+    const WeightAndGrad matrix = Joined(member(begin), member(end - 1));
+    result.weight = matrix.weight;
+    result.weight_grad = matrix.grad;
+    return result;
+  }
+  int64_t rows = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    result.nf4.push_back(*member(i).nf4);
+    rows += result.nf4.back().rows;
+  }
+  result.weight = at::empty({rows, result.nf4[0].columns}, member(begin).value.options());
+  return result;
+}
+
 LinearWeights ParameterSet::Linear(const RoleRange& weight, const RoleRange& bias,
                                    int64_t layer) const {
   const int64_t first = IndexOf(weight.first, layer), last = IndexOf(weight.last, layer),
@@ -285,8 +355,7 @@ LinearWeights ParameterSet::Linear(const RoleRange& weight, const RoleRange& bia
   const int64_t count = last - first + 1;
   for (int64_t begin = 0, end = 1; begin < count; begin = end++) {
     while (end < count && agree(begin, end)) ++end;
-    const WeightAndGrad matrix = Joined(matrix_at(begin), matrix_at(end - 1));
-    LinearWeights part{.weight = matrix.weight, .weight_grad = matrix.grad};
+    LinearWeights part = JoinedMatrix(first + begin, first + end);
     if (first_bias >= 0) {
       const WeightAndGrad vector = Joined(bias_at(begin), bias_at(end - 1));
       part.bias = vector.weight;
@@ -296,6 +365,34 @@ LinearWeights ParameterSet::Linear(const RoleRange& weight, const RoleRange& bia
   }
   LinearWeights result = std::move(parts.front());
   result.more.assign(parts.begin() + 1, parts.end());
+  result.low_rank = LowRank(weight, layer);
+  return result;
+}
+
+LowRankWeights ParameterSet::LowRank(const RoleRange& weight, int64_t layer) const {
+  LowRankWeights result;
+  if (!adapter_.has_value()) return result;
+  result.scale = adapter_->scale();
+  result.dropout = adapter_->dropout;
+  const Parameter *first_a = nullptr, *last_a = nullptr;
+  for (size_t i = 0; i < adapter_->targets.size(); ++i) {
+    const AdapterTarget& target = adapter_->targets[i];
+    if (target.layer != layer || target.role < weight.first || target.role > weight.last) continue;
+    const Parameter& a = AdapterParameter(target, WeightRole::kAdapterA);
+    const Parameter& b = AdapterParameter(target, WeightRole::kAdapterB);
+    int64_t begin = 0;
+    if (target.role != weight.first) {
+      for (int64_t j = IndexOf(weight.first, layer); j < IndexOf(target.role, layer); ++j)
+        begin += parameters_[j].value.size(0);
+    }
+    result.terms.push_back({.a = {a.value, a.grad},
+                            .b = {b.value, b.grad},
+                            .begin = begin,
+                            .stream = static_cast<uint64_t>(i)});
+    if (first_a == nullptr) first_a = &a;
+    last_a = &a;
+  }
+  if (first_a != nullptr) result.a = Joined(*first_a, *last_a);
   return result;
 }
 
@@ -303,6 +400,29 @@ WeightAndGrad ParameterSet::Weight(WeightRole role, int64_t layer) const {
   const int64_t index = IndexOf(role, layer);
   if (index < 0) return {};
   return {parameters_[index].value, parameters_[index].grad};
+}
+
+int64_t ParameterSet::frozen_bytes() const {
+  int64_t bytes = static_cast<int64_t>(flat_frozen_.nbytes());
+  for (const Parameter& parameter : parameters_) {
+    bytes += static_cast<int64_t>(parameter.source.defined() ? parameter.source.nbytes() : 0);
+    if (parameter.nf4) bytes += Nf4Matrix::BytesFor(parameter.nf4->rows, parameter.nf4->columns);
+  }
+  return bytes;
+}
+
+int64_t ParameterSet::frozen_bytes_unquantized() const {
+  int64_t bytes = frozen_bytes();
+  for (const Parameter& parameter : parameters_) {
+    if (!parameter.nf4.has_value()) continue;
+    const Nf4Matrix& matrix = *parameter.nf4;
+    size_t element_bytes = c10::elementSize(compute_dtype());
+    if (!IsExact(compute_dtype(), parameter.source_dtype))
+      element_bytes += c10::elementSize(parameter.source_dtype);
+    bytes += matrix.elements() * static_cast<int64_t>(element_bytes) -
+             Nf4Matrix::BytesFor(matrix.rows, matrix.columns);
+  }
+  return bytes;
 }
 
 void ParameterSet::ZeroGrad() { flat_grad_.zero_(); }

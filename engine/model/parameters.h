@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,20 +17,21 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "engine/model/folder/adapter.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
 #include "engine/model/folder/model_config.h"
 #include "engine/model/folder/weight_spec.h"
+#include "engine/ops/nf4.h"
 #include "engine/ops/weights.h"
 
 namespace trainerd::engine {
 
+// How frozen matrices of the blocks are kept in memory: in the compute dtype, or as NF4 (QLoRA).
+enum class Quantization { kNone, kNf4 };
+
 // Number format of the computation. Masters, gradients and optimizer state are always fp32.
 enum class Precision { kFp32, kBf16 };
-
-// What optimizers distinguish: a parameter's role without its position in the model.
-enum class ParameterGroup { kMatrix, kEmbedding, kHead, kNorm, kBias };
-ParameterGroup GroupOf(WeightRole role);
 
 // One Hugging Face tensor. All tensors but `source` are views into the set's flat buffers.
 struct Parameter {
@@ -38,7 +40,8 @@ struct Parameter {
   int64_t layer = -1;
   // Element type in the file that it was loaded from; the final model is written in it.
   at::ScalarType source_dtype = at::kFloat;
-  at::Tensor value;  // compute dtype
+  // Compute dtype. Of a quantized parameter only shape and dtype (device meta).
+  at::Tensor value;
 
   // First element in the flat buffers, or in the buffer of the frozen parameters.
   int64_t offset = 0;
@@ -52,30 +55,42 @@ struct Parameter {
   // loaded, on the CPU.
   at::Tensor source;
 
+  // Only of a frozen matrix that is quantized.
+  std::optional<Nf4Matrix> nf4;
+
   bool trains() const { return grad.defined(); }
-  ParameterGroup group() const { return GroupOf(role); }
-  // What model files are written from: exact in source_dtype for a frozen parameter.
-  const at::Tensor& stored() const {
-    return trains() ? master : (source.defined() ? source : value);
+  bool is_of_adapter() const {
+    return role == WeightRole::kAdapterA || role == WeightRole::kAdapterB;
   }
+  ParameterGroup group() const { return GroupOf(role); }
+  // What model files are written from: exact in source_dtype for a frozen parameter; of a quantized
+  // one the dequantized matrix in fp32, a new tensor.
+  at::Tensor stored() const;
 };
 
 // Not thread-safe.
 class ParameterSet {
  public:
   // Allocates; values are 0 until Load or InitRandom. The parameters named in `frozen` do not
-  // train. Errors: ResourceExhausted with the bytes needed.
-  static absl::StatusOr<std::unique_ptr<ParameterSet>> Create(const ModelConfig& config,
-                                                              Precision precision,
-                                                              at::Device device,
-                                                              const FrozenNames& frozen = {});
+  // train. With an adapter, its tensors follow those of the model and they alone train; then the
+  // matrices of the blocks can be quantized. Embedding, head, norms and biases are not, as in
+  // transformers with bitsandbytes.
+  // Errors: ResourceExhausted with the bytes needed.
+  static absl::StatusOr<std::unique_ptr<ParameterSet>> Create(
+      const ModelConfig& config, Precision precision, at::Device device,
+      const FrozenNames& frozen = {}, const AdapterSpec* adapter = nullptr,
+      Quantization quantization = Quantization::kNone);
 
-  // Reads every weight, remembers its dtype, then calls PublishCompute. Errors: as
+  // Reads every weight of the model, remembers its dtype, then calls PublishCompute. Quantizes each
+  // matrix as it reads it, from the bytes of the file. Errors: as
   // HfFolder::CheckComplete; InvalidArgument names the file and the tensor with a NaN or infinity.
   absl::Status Load(const HfFolder& folder);
-  // Matrices and embeddings from Normal(0, initializer_range), norms that multiply by 1, biases 0.
-  // Depends on the seed, not on the number of threads. Then PublishCompute.
+  // The model: matrices and embeddings from Normal(0, initializer_range), norms that multiply by 1,
+  // biases 0. Depends on the seed, not on the number of threads. Then PublishCompute.
   absl::Status InitRandom(uint64_t seed);
+  // The adapter, as PEFT: A uniform in ±1 / sqrt(in), B 0; of the embedding, A 0 and B
+  // Normal(0, 1). Depends on the seed, not on the number of threads. Then PublishCompute.
+  absl::Status InitAdapter(uint64_t seed);
 
   absl::Span<Parameter> parameters() { return absl::MakeSpan(parameters_); }
   absl::Span<const Parameter> parameters() const { return parameters_; }
@@ -87,7 +102,12 @@ class ParameterSet {
   };
   // The matrices of a layer as the decoder multiplies with them; no bias where the model has none.
   // One matrix, unless some of its members train and others do not (LinearWeights::more).
+  // With the adapter's terms.
   LinearWeights Linear(const RoleRange& weight, const RoleRange& bias, int64_t layer) const;
+  // The adapter's terms of these matrices; no terms without an adapter. A tied head may have one.
+  LowRankWeights LowRank(const RoleRange& weight, int64_t layer = -1) const;
+  // nullptr: no adapter.
+  const AdapterSpec* adapter() const { return adapter_ ? &*adapter_ : nullptr; }
   // Undefined tensors when the model has no such weight.
   WeightAndGrad Weight(WeightRole role, int64_t layer = -1) const;
 
@@ -114,23 +134,33 @@ class ParameterSet {
   at::ScalarType compute_dtype() const {
     return precision_ == Precision::kFp32 ? at::kFloat : at::kBFloat16;
   }
-  // Elements of all parameters, and of those that train. Without padding.
+  // Elements of all parameters (those of the adapter too), and of those that train. Without
+  // padding.
   int64_t num_parameters() const { return num_parameters_; }
   int64_t num_training() const { return num_training_; }
+  // Memory of what does not train, and what it would be without quantization.
+  int64_t frozen_bytes() const;
+  int64_t frozen_bytes_unquantized() const;
 
  private:
   ParameterSet() = default;
-  absl::Status Allocate(int64_t training_size, int64_t frozen_size, at::Device device);
+  void Allocate(int64_t training_size, int64_t frozen_size, at::Device device);
   void AddParameter(const WeightSpec& spec, int64_t offset, bool is_frozen);
+  void AddQuantized(const WeightSpec& spec);
   absl::Status LoadParameter(const HfFolder& folder, Parameter& parameter) const;
+  // A or B of the target.
+  const Parameter& AdapterParameter(const AdapterTarget& target, WeightRole matrix) const;
   // Index of the weight in parameters_; -1 if the model has none.
   int64_t IndexOf(WeightRole role, int64_t layer) const;
   // The neighbors `first` to `last`, which all train or are all frozen, as one matrix (or vector).
   at::Tensor Joined(const at::Tensor& flat, const Parameter& first, const Parameter& last) const;
   WeightAndGrad Joined(const Parameter& first, const Parameter& last) const;
+  // Parameters [begin, end), a run of neighbors, as one matrix without its bias.
+  LinearWeights JoinedMatrix(int64_t begin, int64_t end) const;
 
   Precision precision_ = Precision::kFp32;
   ModelConfig config_;
+  std::optional<AdapterSpec> adapter_;
   int64_t num_parameters_ = 0, num_training_ = 0;
   at::Tensor flat_master_, flat_grad_, flat_value_;
   at::Tensor flat_frozen_;  // compute dtype

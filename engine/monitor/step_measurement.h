@@ -16,11 +16,12 @@ struct StepMeasurement {
   std::optional<double> epoch;          // epochs completed once the step is applied
   std::optional<double> loss;           // mean over the step's target tokens, nats
   std::optional<double> grad_norm;      // global L2 norm before clipping
-  std::optional<double> learning_rate;  // in force at this step
-  int64_t tokens = 0;                   // computed in this step, counted, no padding
-  int64_t target_tokens = 0;            // of these: carried loss
-  double step_seconds = 0;              // by a monotonic clock
-  std::optional<int64_t> memory_bytes;  // of the device in use
+  std::optional<double> learning_rate;  // in force at this step, of the first group of parameters
+  std::map<std::string, double> learning_rates;  // of each group; empty where there is one
+  int64_t tokens = 0;                            // computed in this step, counted, no padding
+  int64_t target_tokens = 0;                     // of these: carried loss
+  double step_seconds = 0;                       // by a monotonic clock
+  std::optional<int64_t> memory_bytes;           // of the device in use
   std::optional<int64_t> memory_peak_bytes;
 };
 

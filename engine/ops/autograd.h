@@ -36,4 +36,20 @@ void RecordBackward(const char* name, at::ArrayRef<at::Tensor> inputs,
 // The same storage without history.
 at::Tensor Detached(const at::Tensor& tensor);
 
+// A tensor, and how to compute it again; without `recompute` it can only be kept.
+struct Recomputable {
+  at::Tensor tensor;
+  Recompute recompute;
+};
+
+// Ops from inputs to outputs, all fresh tensors. Calls with the same inputs give the same bits.
+using Region = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& inputs)>;
+
+// Runs `region` and keeps nothing of what its ops save. The backward runs it again, once, and then
+// the backwards of its ops. Keeps the inputs that cannot be recomputed. Memory: the region is
+// recorded in both runs, so its tensors exist until the run ends. Outputs that require no gradient
+// have no `recompute`.
+std::vector<Recomputable> Checkpoint(const char* name, const std::vector<Recomputable>& inputs,
+                                     Region region);
+
 }  // namespace trainerd::engine

@@ -4,12 +4,18 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mean.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/ops/autograd.h"
 #include "engine/ops/gemm.h"
+#include "engine/ops/lora/low_rank.h"
 #include "engine/ops/op_table.h"
 
 namespace trainerd::engine {
@@ -43,12 +49,84 @@ void ToLogitsBackward(const at::Tensor& d_RV, const at::Tensor& logits_RV,
   if (options.scale != 1.0) d_RV.mul_(options.scale);
 }
 
+// The logits of all rows, one chunk at a time in one buffer.
+class LogitChunks {
+ public:
+  LogitChunks(const at::Tensor& hidden_RD, const at::Tensor& weight_VD,
+              const LinearCrossEntropyOptions& options)
+      : hidden_(hidden_RD),
+        weight_(weight_VD),
+        options_(options),
+        rows_(RowsPerChunk(hidden_RD.size(0), weight_VD.size(0),
+                           options.buffer_elements > 0 ? options.buffer_elements
+                                                       : BufferElements(hidden_RD.is_cuda()))),
+        buffer_(at::empty({rows_, weight_VD.size(0)}, hidden_RD.options())) {}
+
+  int64_t count() const { return (hidden_.size(0) + rows_ - 1) / rows_; }
+  // The rows of chunk `index` in a tensor with one entry per row.
+  at::Tensor Rows(const at::Tensor& all, int64_t index) const {
+    const int64_t begin = index * rows_;
+    return all.narrow(0, begin, std::min(rows_, hidden_.size(0) - begin));
+  }
+  // Valid until the next call. The logits of the previous call are not computed again.
+  at::Tensor Logits(int64_t index) {
+    const at::Tensor hidden = Rows(hidden_, index);
+    const at::Tensor logits = buffer_.narrow(0, 0, hidden.size(0));
+    if (std::exchange(in_buffer_, index) == index) return logits;
+    MatMulOut(logits, hidden, weight_.t());
+    if (!options_.low_rank.terms.empty()) {
+      adapter_ = {.x = hidden, .dropout = options_.dropout};
+      at::Tensor& row_keys = adapter_.dropout.row_keys_T;
+      if (row_keys.defined()) row_keys = Rows(row_keys, index);
+      adapter_.u_TR = LowRankDown(hidden, options_.low_rank, adapter_.dropout);
+      AddLowRankUp(logits, adapter_.u_TR, options_.low_rank);
+    }
+    ToLogits(logits, options_.logits);
+    return logits;
+  }
+  // What the adapter's backward needs for the logits of the previous call.
+  const LowRankInputs& adapter() const { return adapter_; }
+
+ private:
+  const at::Tensor hidden_, weight_;
+  const LinearCrossEntropyOptions& options_;
+  const int64_t rows_;
+  const at::Tensor buffer_;
+  int64_t in_buffer_ = -1;
+  LowRankInputs adapter_;
+};
+
+// fp32 [R].
+at::Tensor NormalizedWeights(LogitChunks& chunks, const at::Tensor& targets_R,
+                             const TokenWeighting& weighting) {
+  constexpr double kLeastDeviation = 1e-6;
+  const OpTable& ops = OpsFor(targets_R.device());
+  const at::Tensor surprise =
+      at::empty({targets_R.size(0)}, targets_R.options().dtype(at::kDouble));
+  for (int64_t i = 0; i < chunks.count(); ++i) {
+    chunks.Rows(surprise, i)
+        .copy_(ops.surprise(chunks.Logits(i), chunks.Rows(targets_R, i), weighting.measure));
+  }
+  // NaN for one target.
+  const at::Tensor deviation =
+      ((surprise - surprise.mean()).square().sum() / (surprise.size(0) - 1)).sqrt();
+  const at::Tensor standardized =
+      at::where(deviation > kLeastDeviation, (surprise - surprise.mean()) / deviation, surprise);
+  return at::sigmoid(standardized)
+      .mul_(weighting.max_weight - weighting.min_weight)
+      .add_(weighting.min_weight)
+      .to(at::kFloat);
+}
+
 }  // namespace
 
 at::Tensor HeadLogits(const at::Tensor& hidden_RD, const at::Tensor& weight_VD,
-                      const LogitsOptions& options) {
+                      const LogitsOptions& options, const LowRankWeights& low_rank) {
   at::NoGradGuard no_grad;
-  at::Tensor logits = MatMul(Detached(hidden_RD), weight_VD.t());
+  const at::Tensor hidden = Detached(hidden_RD);
+  at::Tensor logits = MatMul(hidden, weight_VD.t());
+  if (!low_rank.terms.empty())
+    AddLowRankUp(logits, LowRankDown(hidden, low_rank, /*dropout=*/{}), low_rank);
   ToLogits(logits, options);
   return logits;
 }
@@ -59,35 +137,46 @@ LinearCrossEntropyResult LinearCrossEntropy(const at::Tensor& hidden_RD,
   at::NoGradGuard no_grad;
   const at::Tensor hidden = Detached(hidden_RD);
   const OpTable& ops = OpsFor(hidden.device());
-  const int64_t rows = hidden.size(0), vocabulary = head.weight.size(0);
 
   LinearCrossEntropyResult result;
   result.loss_sum = at::zeros({}, hidden.options().dtype(at::kFloat));
   const bool with_d_hidden = options.with_gradient && hidden_RD.requires_grad();
   const bool with_d_head = options.with_gradient && head.grad.defined();
+  const bool has_adapter = !options.low_rank.terms.empty();
+  const bool with_gradient = with_d_hidden || with_d_head || (options.with_gradient && has_adapter);
   if (with_d_hidden) result.d_hidden_RD = at::empty(hidden.sizes(), hidden.options());
-  if (rows == 0) return result;
+  if (hidden.size(0) == 0) return result;
 
-  const int64_t chunk = RowsPerChunk(
-      rows, vocabulary,
-      options.buffer_elements > 0 ? options.buffer_elements : BufferElements(hidden.is_cuda()));
-  at::Tensor buffer = at::empty({chunk, vocabulary}, hidden.options());
-  for (int64_t begin = 0; begin < rows; begin += chunk) {
-    const int64_t count = std::min(chunk, rows - begin);
-    const at::Tensor h = hidden.narrow(0, begin, count);
-    const at::Tensor logits = buffer.narrow(0, 0, count);
-    MatMulOut(logits, h, head.weight.t());
-    ToLogits(logits, options.logits);
-    const at::Tensor kept = (with_d_hidden || with_d_head) && options.logits.soft_cap > 0.0
-                                ? logits.clone()
-                                : at::Tensor();
-    at::Tensor losses = ops.cross_entropy(logits, targets_R.narrow(0, begin, count),
-                                          options.gradient_scale, with_d_hidden || with_d_head);
+  LogitChunks chunks(hidden, head.weight, options);
+  const bool normalized = options.token_weighting && options.token_weighting->normalize;
+  const at::Tensor all_weights =
+      normalized ? NormalizedWeights(chunks, targets_R, *options.token_weighting) : at::Tensor();
+  for (int64_t i = 0; i < chunks.count(); ++i) {
+    // In reverse, because the buffer still holds the logits of the last chunk.
+    const int64_t chunk = normalized ? chunks.count() - 1 - i : i;
+    const at::Tensor h = chunks.Rows(hidden, chunk), targets = chunks.Rows(targets_R, chunk),
+                     logits = chunks.Logits(chunk);
+    at::Tensor weights;
+    if (normalized) {
+      weights = chunks.Rows(all_weights, chunk);
+    } else if (options.token_weighting) {
+      weights =
+          ops.surprise(logits, targets, options.token_weighting->measure)
+              .clamp_(options.token_weighting->min_weight, options.token_weighting->max_weight);
+    }
+    const at::Tensor kept =
+        with_gradient && options.logits.soft_cap > 0.0 ? logits.clone() : at::Tensor();
+    at::Tensor losses = ops.cross_entropy(logits, targets, weights,
+                                          {.scale = options.gradient_scale,
+                                           .label_smoothing = options.label_smoothing,
+                                           .with_gradient = with_gradient});
     result.loss_sum.add_(losses.sum());
-    if (!(with_d_hidden || with_d_head)) continue;
+    if (!with_gradient) continue;
     ToLogitsBackward(logits, kept, options.logits);
-    if (with_d_hidden) MatMulOut(result.d_hidden_RD.narrow(0, begin, count), logits, head.weight);
+    const at::Tensor d_h = with_d_hidden ? chunks.Rows(result.d_hidden_RD, chunk) : at::Tensor();
+    if (with_d_hidden) MatMulOut(d_h, logits, head.weight);
     if (with_d_head) AddMatMul(head.grad, logits.t(), h);
+    if (has_adapter) LowRankBackward(options.low_rank, logits, chunks.adapter(), d_h);
   }
   return result;
 }

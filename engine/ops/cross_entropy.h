@@ -7,6 +7,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
+#include "engine/ops/lora/dropout.h"
+#include "engine/ops/surprise.h"
 #include "engine/ops/weights.h"
 
 namespace trainerd::engine {
@@ -20,25 +24,45 @@ struct LogitsOptions {
 
 // Logits [R, V] in the compute dtype.
 at::Tensor HeadLogits(const at::Tensor& hidden_RD, const at::Tensor& weight_VD,
-                      const LogitsOptions& options);
+                      const LogitsOptions& options, const LowRankWeights& low_rank = {});
+
+// Weights of the targets by how surprising they are for the model (train.token_weighting). They are
+// constants for the gradient.
+struct TokenWeighting {
+  SurpriseMeasure measure = SurpriseMeasure::kEntropy;
+  // true: min + (max − min) × sigmoid(z) with z = (x − mean) / standard deviation (of the sample)
+  // over all targets of the call; z = x if the deviation is at most 1e-6, or for one target.
+  // false: x cut to min … max.
+  bool normalize = true;
+  double min_weight = 0.1;
+  double max_weight = 10.0;
+};
 
 struct LinearCrossEntropyOptions {
   LogitsOptions logits;
+  // As label_smoothing of torch.nn.functional.cross_entropy.
+  double label_smoothing = 0.0;
+  std::optional<TokenWeighting> token_weighting;
   double gradient_scale = 1.0;
   bool with_gradient = true;
+  // The head's adapter and its dropout.
+  LowRankWeights low_rank;
+  DropoutRows dropout;
   // Logits that exist at once; 0 = by device.
   int64_t buffer_elements = 0;
 };
 
 struct LinearCrossEntropyResult {
-  // fp32 scalar: sum of the targets' negative log-likelihoods, not scaled.
+  // fp32 scalar: sum of the targets' weighted losses, not scaled.
   at::Tensor loss_sum;
   // gradient_scale × its gradient; undefined without gradient, or if hidden requires none.
   at::Tensor d_hidden_RD;
 };
 
 // Shapes: hidden [R, D], only rows that carry loss; targets int64 [R]; head.weight [V, D]. Adds
-// gradient_scale × gradient to head.grad if the head trains.
+// gradient_scale × gradient to head.grad if the head trains, and to those of its adapter.
+// Normalized token weighting computes the logits of all chunks but one twice: the statistics
+// precede the first weight.
 LinearCrossEntropyResult LinearCrossEntropy(const at::Tensor& hidden_RD,
                                             const at::Tensor& targets_R, const WeightAndGrad& head,
                                             const LinearCrossEntropyOptions& options);

@@ -7,6 +7,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "engine/ops/autograd.h"
+#include "engine/ops/gemm.h"
 #include "engine/ops/op_table.h"
 
 namespace trainerd::engine {
@@ -30,21 +31,40 @@ class WithoutSorting {
   const bool warn_only_;
 };
 
+// scale × Aᵀ[ids]: [T, rank].
+at::Tensor LookUpA(const at::Tensor& ids_T, const LowRankWeights& low_rank) {
+  return at::index_select(low_rank.a.weight, 1, ids_T).t().mul(low_rank.scale);
+}
+
+void LowRankBackward(const at::Tensor& d_TD, const at::Tensor& ids_T,
+                     const LowRankWeights& low_rank) {
+  const LowRankTerm& term = low_rank.terms.front();
+  AddMatMul(term.b.grad, d_TD.t(), LookUpA(ids_T, low_rank));
+  const at::Tensor d_u = MatMul(d_TD, term.b.weight).mul_(low_rank.scale);
+  const_cast<at::Tensor&>(term.a.grad).index_add_(1, ids_T, d_u.t().to(at::kFloat));
+}
+
 }  // namespace
 
-at::Tensor Embedding(const at::Tensor& ids_T, const WeightAndGrad& weight) {
+at::Tensor Embedding(const at::Tensor& ids_T, const WeightAndGrad& weight,
+                     const LowRankWeights& low_rank) {
+  const bool has_adapter = !low_rank.terms.empty();
   at::Tensor out;
   {
     at::NoGradGuard no_grad;
     out = at::index_select(weight.weight, 0, ids_T);
+    if (has_adapter) AddProduct(out, LookUpA(ids_T, low_rank), low_rank.terms.front().b.weight.t());
   }
-  if (!IsRecording() || !weight.grad.defined()) return out;
-  RecordBackward("Embedding", {}, {out}, [weight, ids_T](std::vector<at::Tensor>& gradients) {
-    if (gradients[0].defined()) {
-      OpsFor(ids_T.device()).embedding_backward(gradients[0], ids_T, weight.grad);
-    }
-    return std::vector<at::Tensor>{};
-  });
+  if (!IsRecording() || !(weight.grad.defined() || has_adapter)) return out;
+  RecordBackward("Embedding", {}, {out},
+                 [weight, ids_T, low_rank](std::vector<at::Tensor>& gradients) {
+                   const at::Tensor& d_TD = gradients[0];
+                   if (!d_TD.defined()) return std::vector<at::Tensor>{};
+                   if (weight.grad.defined())
+                     OpsFor(ids_T.device()).embedding_backward(d_TD, ids_T, weight.grad);
+                   if (!low_rank.terms.empty()) LowRankBackward(d_TD, ids_T, low_rank);
+                   return std::vector<at::Tensor>{};
+                 });
   return out;
 }
 

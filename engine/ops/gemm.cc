@@ -46,6 +46,15 @@ at::Tensor MatMul(const at::Tensor& a, const at::Tensor& b) {
   return out;
 }
 
+void AddProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  if (a.size(0) == 0) return;
+  if (UseOneDnn(a, b) && out.is_contiguous()) {
+    at::native::mkldnn_matmul(a, b, out, /*beta=*/1.0f, /*alpha=*/1.0f);
+  } else {
+    at::addmm_out(const_cast<at::Tensor&>(out), out, a, b);
+  }
+}
+
 void AddMatMul(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
   TRAINERD_CHECK(out.scalar_type() == at::kFloat);
   if (a.size(1) == 0) return;

@@ -11,7 +11,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/ops/dynamic_code.h"
+#include "engine/ops/surprise.h"
+
 namespace trainerd::engine {
+
+struct Nf4Matrix;
 
 // Documents of a flat row of tokens: document i is [cu_seqlens[i], cu_seqlens[i + 1]).
 struct Documents {
@@ -43,6 +48,14 @@ struct AttentionResult {
   std::vector<at::Tensor> saved;  // what the table's backward needs besides
 };
 
+struct CrossEntropyOptions {
+  double scale = 1.0;
+  // Share e of the target distribution that is uniform over the vocabulary: 1 − e + e / V on the
+  // target, e / V elsewhere.
+  double label_smoothing = 0.0;
+  bool with_gradient = true;
+};
+
 struct AdamWUpdate {
   double learning_rate = 0.0;
   double beta1 = 0.9;
@@ -51,6 +64,14 @@ struct AdamWUpdate {
   double weight_decay = 0.0;
   double gradient_factor = 1.0;
   int64_t step = 1;
+};
+
+// A moment in 8 bits: a code per element, and the largest magnitude of each block of
+// kMomentBlock elements, which scales the code's value.
+struct QuantizedMoment {
+  at::Tensor codes;   // uint8, flat
+  at::Tensor absmax;  // fp32, one per block
+  const DynamicCode* code = nullptr;
 };
 
 struct OpTable {
@@ -97,10 +118,14 @@ struct OpTable {
   // Gradient of gate_up, which may be overwritten and returned.
   at::Tensor (*swiglu_backward)(const at::Tensor& d_out, const at::Tensor& gate_up);
 
-  // fp32 [R] negative log-likelihoods of the targets (int64 [R]). With gradient, logits [R, V]
-  // become scale × (softmax − one-hot) in place.
+  // fp32 [R] weight × cross-entropy of each row with its target (int64 [R]); weights fp32 [R],
+  // undefined: 1. With gradient, logits [R, V] become scale × weight × (softmax − target
+  // distribution) in place.
   at::Tensor (*cross_entropy)(const at::Tensor& logits_RV, const at::Tensor& targets_R,
-                              double scale, bool with_gradient);
+                              const at::Tensor& weights_R, const CrossEntropyOptions& options);
+  // fp32 [R] measure of each row. Does not change the logits.
+  at::Tensor (*surprise)(const at::Tensor& logits_RV, const at::Tensor& targets_R,
+                         SurpriseMeasure measure);
 
   // weight_grad[ids[t]] += d[t], in the order of t.
   void (*embedding_backward)(const at::Tensor& d_TD, const at::Tensor& ids_T,
@@ -108,15 +133,28 @@ struct OpTable {
   // out[c] += sum over rows of d[r, c]: a bias's gradient.
   void (*add_column_sums)(const at::Tensor& out, const at::Tensor& d);
 
+  // x[t, i] ÷ (1 − probability) where the random number of (key, row_keys[t], i) is at least
+  // DropoutThreshold(probability), else 0 (lora/dropout_bits.h). row_keys int64 [T].
+  at::Tensor (*dropout)(const at::Tensor& x_TD, const at::Tensor& row_keys_T, uint64_t key,
+                        double probability);
+
   // out += x for contiguous tensors of one shape, out in fp32, x in the compute dtype.
   void (*accumulate)(const at::Tensor& out, const at::Tensor& x);
 
   // One AdamW update of flat fp32 runs; `value` (defined in bf16) gets the new master rounded.
   void (*adamw)(const at::Tensor& master, const at::Tensor& grad, const at::Tensor& exp_avg,
                 const at::Tensor& exp_avg_sq, const at::Tensor& value, const AdamWUpdate& update);
+  // The same with moments in 8 bits: dequantized, updated in fp32 and quantized again
+  // (dynamic_code.h). One flat tensor: blocks begin at its first element.
+  void (*adamw_8bit)(const at::Tensor& master, const at::Tensor& grad,
+                     const QuantizedMoment& exp_avg, const QuantizedMoment& exp_avg_sq,
+                     const at::Tensor& value, const AdamWUpdate& update);
   // fp64 scalar tensor: sum of squares of a flat fp32 tensor, in an order that does not depend on
   // the thread count.
   at::Tensor (*sum_of_squares)(const at::Tensor& x);
+
+  // As DequantizeNf4 (nf4.h): every table gives the same bits.
+  void (*dequantize_nf4)(const Nf4Matrix& matrix, const at::Tensor& out);
 };
 
 // Plain ATen, any device.

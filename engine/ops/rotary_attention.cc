@@ -171,16 +171,18 @@ at::Tensor RotaryAttention(const at::Tensor& qkv, const RotaryTables& rope,
       !(qkv.requires_grad() || options.q_norm.grad.defined() || options.k_norm.grad.defined()))
     return out;
 
-  auto backward = [&ops, saved_qkv, rotated, result, rope, documents,
-                   options](std::vector<at::Tensor>& gradients) {
+  const bool again = options.recompute_norm && NormKindOf(options) != NormKind::kNone;
+  auto backward = [&ops, saved_qkv, kept = again ? RotatedHeads{} : rotated, again, result, rope,
+                   documents, options](std::vector<at::Tensor>& gradients) {
     const AttentionShape& shape = options.shape;
-    const QueryKeyValue& heads = rotated.heads;
+    const RotatedHeads used = again ? NormAndRotate(saved_qkv, rope, options) : kept;
+    const QueryKeyValue& heads = used.heads;
     at::Tensor d_qkv = at::empty(saved_qkv.sizes(), saved_qkv.options());
     QueryKeyValue d = SplitHeads(d_qkv, shape);
     ops.attention_backward(gradients[0].unflatten(1, {shape.num_heads, shape.head_dim}),
                            heads.q_TNH, heads.k_TKH, heads.v_TKH, result, documents, shape, d.q_TNH,
                            d.k_TKH, d.v_TKH);
-    NormAndRotateBackward(d, rotated, saved_qkv, rope, options);
+    NormAndRotateBackward(d, used, saved_qkv, rope, options);
     return std::vector<at::Tensor>{d_qkv};
   };
   RecordBackward("RotaryAttention", {qkv}, {out}, std::move(backward));

@@ -24,6 +24,8 @@ struct RotaryAttentionOptions {
   WeightAndGrad q_norm;
   WeightAndGrad k_norm;
   double norm_eps = 1e-6;
+  // With a norm: the backward norms and rotates again instead of keeping the result.
+  bool recompute_norm = false;
 };
 
 // Shapes: qkv [T, (N + 2K)·H] (query heads, key heads, value heads) → [T, N·H]. Overwrites qkv if

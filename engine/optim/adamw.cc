@@ -1,61 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
-// AdamW with decoupled weight decay over the flat parameter buffer. One pass reads gradient, master
-// and both moments, and writes master, moments and, in bf16, the compute copy. The same update as
-// torch.optim.AdamW. Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (2019).
+#include "engine/optim/adamw.h"
+
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <memory>
+#include <utility>
 
 #include "engine/ops/op_table.h"
-#include "engine/optim/optimizer.h"
 #include "proto/base/status_macros.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
+
+AdamWUpdater::AdamWUpdater(const AdamWOptions& options, std::vector<DecayRun> runs,
+                           ParameterSet& parameters)
+    : options_(options),
+      runs_(std::move(runs)),
+      parameters_(parameters),
+      exp_avg_(RunBuffer(runs_, parameters)),
+      exp_avg_sq_(RunBuffer(runs_, parameters)) {}
+
+void AdamWUpdater::Step(double learning_rate, double gradient_factor, int64_t step) {
+  const at::NoGradGuard no_grad;
+  const OpTable& ops = OpsFor(parameters_.device());
+  const bool has_copy = parameters_.precision() != Precision::kFp32;
+  for (const DecayRun& run : runs_) {
+    const int64_t size = run.end - run.begin;
+    const auto part = [&](const at::Tensor& flat) { return flat.narrow(0, run.begin, size); };
+    ops.adamw(part(parameters_.flat_master()), part(parameters_.flat_grad()),
+              exp_avg_.narrow(0, run.state_begin, size),
+              exp_avg_sq_.narrow(0, run.state_begin, size),
+              has_copy ? part(parameters_.flat_value()) : at::Tensor(),
+              {.learning_rate = learning_rate,
+               .beta1 = options_.beta1,
+               .beta2 = options_.beta2,
+               .eps = options_.eps,
+               .weight_decay = run.weight_decay,
+               .gradient_factor = gradient_factor,
+               .step = step});
+  }
+}
+
+std::vector<OptimizerState> AdamWUpdater::State() const {
+  return {BufferState("exp_avg", exp_avg_, runs_, parameters_),
+          BufferState("exp_avg_sq", exp_avg_sq_, runs_, parameters_)};
+}
+
 namespace {
 
 class AdamW final : public Optimizer {
  public:
   AdamW(const v1::OptimizerConfig& config, ParameterSet& parameters)
-      : parameters_(parameters),
-        beta1_(config.betas(0)),
-        beta2_(config.betas(1)),
-        eps_(config.eps()),
-        runs_(DecayRuns(parameters, config.weight_decay(), config.decay_norms())),
-        exp_avg_(at::zeros_like(parameters.flat_master())),
-        exp_avg_sq_(at::zeros_like(parameters.flat_master())) {}
+      : updater_({.beta1 = config.betas(0), .beta2 = config.betas(1), .eps = config.eps()},
+                 DecayRuns(parameters, config.weight_decay(), config.decay_norms(), EveryGroup),
+                 parameters) {}
 
-  void Step(double learning_rate, double gradient_factor, int64_t step) override {
-    const at::NoGradGuard no_grad;
-    const OpTable& ops = OpsFor(parameters_.device());
-    const bool has_copy = parameters_.precision() != Precision::kFp32;
-    for (const DecayRun& run : runs_) {
-      const auto part = [&](const at::Tensor& flat) {
-        return flat.narrow(0, run.begin, run.end - run.begin);
-      };
-      ops.adamw(part(parameters_.flat_master()), part(parameters_.flat_grad()), part(exp_avg_),
-                part(exp_avg_sq_), has_copy ? part(parameters_.flat_value()) : at::Tensor(),
-                {.learning_rate = learning_rate,
-                 .beta1 = beta1_,
-                 .beta2 = beta2_,
-                 .eps = eps_,
-                 .weight_decay = run.weight_decay,
-                 .gradient_factor = gradient_factor,
-                 .step = step});
-    }
+  void Step(absl::Span<const double> learning_rates, double gradient_factor,
+            int64_t step) override {
+    updater_.Step(learning_rates[0], gradient_factor, step);
   }
-
-  std::vector<OptimizerState> State() override {
-    return {FlatState("exp_avg", exp_avg_, parameters_),
-            FlatState("exp_avg_sq", exp_avg_sq_, parameters_)};
-  }
+  std::vector<OptimizerState> State() override { return updater_.State(); }
 
  private:
-  ParameterSet& parameters_;
-  const double beta1_, beta2_, eps_;
-  const std::vector<DecayRun> runs_;
-  at::Tensor exp_avg_, exp_avg_sq_;  // laid out as ParameterSet::flat_master
+  AdamWUpdater updater_;
 };
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace trainerd::engine {
 
 // Each in its own file, engine/optim/NAME.cc.
 using Maker = std::unique_ptr<Optimizer>(const v1::OptimizerConfig&, ParameterSet&);
-Maker MakeAdamW, MakeSgd;
+Maker MakeAdamW, MakeAdamW8bit, MakeMuon, MakeSgd;
 
 namespace {
 
@@ -23,6 +23,10 @@ Maker* MakerOf(v1::OptimizerConfig::Type type) {
       return MakeAdamW;
     case v1::OptimizerConfig::TYPE_SGD:
       return MakeSgd;
+    case v1::OptimizerConfig::TYPE_MUON:
+      return MakeMuon;
+    case v1::OptimizerConfig::TYPE_ADAMW_8BIT:
+      return MakeAdamW8bit;
     case v1::OptimizerConfig::TYPE_UNSPECIFIED:
     case kMinSentinel<v1::OptimizerConfig::Type>:
     case kMaxSentinel<v1::OptimizerConfig::Type>:

@@ -6,6 +6,7 @@
 
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/enum_words.h"
 
 #pragma GCC diagnostic error "-Wswitch"
 
@@ -93,6 +94,27 @@ double LearningRate(const v1::ScheduleConfig& schedule, double peak, int64_t ste
       break;
   }
   TRAINERD_CHECK(false);
+}
+
+std::vector<std::string> LearningRateGroups(const v1::OptimizerConfig& optimizer) {
+  std::vector<std::string> groups = {EnumText(optimizer.type())};
+  if (optimizer.type() == v1::OptimizerConfig::TYPE_MUON)
+    groups.push_back(EnumText(v1::OptimizerConfig::TYPE_ADAMW));
+  return groups;
+}
+
+std::vector<double> LearningRatePeaks(const v1::OptimizerConfig& optimizer) {
+  std::vector<double> peaks = {optimizer.learning_rate()};
+  if (optimizer.type() == v1::OptimizerConfig::TYPE_MUON)
+    peaks.push_back(optimizer.adamw().learning_rate());
+  return peaks;
+}
+
+std::vector<double> LearningRates(const v1::JobConfig& config, int64_t step, int64_t total_steps) {
+  std::vector<double> rates;
+  for (const double peak : LearningRatePeaks(config.optimizer()))
+    rates.push_back(LearningRate(config.schedule(), peak, step, total_steps));
+  return rates;
 }
 
 }  // namespace trainerd::engine

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "trainerd/v1/job_config.pb.h"
 
@@ -14,5 +16,14 @@ namespace trainerd::engine {
 // peak, linear at 0. `schedule` is resolved.
 double LearningRate(const v1::ScheduleConfig& schedule, double peak, int64_t step,
                     int64_t total_steps);
+
+// The groups of parameters that have a peak of their own: "muon" and "adamw", or the type of the
+// optimizer alone. The first has optimizer.learning_rate.
+std::vector<std::string> LearningRateGroups(const v1::OptimizerConfig& optimizer);
+
+std::vector<double> LearningRatePeaks(const v1::OptimizerConfig& optimizer);
+
+// The learning rate of each of these groups; all follow the schedule. `config` is resolved.
+std::vector<double> LearningRates(const v1::JobConfig& config, int64_t step, int64_t total_steps);
 
 }  // namespace trainerd::engine

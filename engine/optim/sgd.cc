@@ -5,7 +5,6 @@
 // learning" (2013), in torch's formulation.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <memory>
@@ -25,15 +24,16 @@ class Sgd final : public Optimizer {
       : parameters_(parameters),
         momentum_(config.momentum()),
         nesterov_(config.nesterov()),
-        runs_(DecayRuns(parameters, config.weight_decay(), config.decay_norms())) {
-    if (momentum_ > 0) momentum_buffer_ = at::zeros_like(parameters.flat_master());
+        runs_(DecayRuns(parameters, config.weight_decay(), config.decay_norms(), EveryGroup)) {
+    if (momentum_ > 0) momentum_buffer_ = RunBuffer(runs_, parameters);
   }
 
-  void Step(double learning_rate, double gradient_factor, int64_t /*step*/) override {
+  void Step(absl::Span<const double> learning_rates, double gradient_factor,
+            int64_t /*step*/) override {
     const at::NoGradGuard no_grad;
     for (const DecayRun& run : runs_) {
       for (int64_t begin = run.begin; begin < run.end; begin += kChunk)
-        Update(begin, std::min(kChunk, run.end - begin), run.weight_decay, learning_rate,
+        Update(begin, std::min(kChunk, run.end - begin), run.weight_decay, learning_rates[0],
                gradient_factor);
     }
     parameters_.PublishCompute();
@@ -41,7 +41,7 @@ class Sgd final : public Optimizer {
 
   std::vector<OptimizerState> State() override {
     if (!momentum_buffer_.defined()) return {};
-    return {FlatState("momentum_buffer", momentum_buffer_, parameters_)};
+    return {BufferState("momentum_buffer", momentum_buffer_, runs_, parameters_)};
   }
 
  private:

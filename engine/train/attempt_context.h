@@ -20,7 +20,9 @@
 #include "engine/data/batches/data_loader.h"
 #include "engine/data/prepare.h"
 #include "engine/data/source/sample_prompts.h"
+#include "engine/model/adapter/adapter_folder.h"
 #include "engine/model/decoder.h"
+#include "engine/model/folder/adapter.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
 #include "engine/model/folder/model_config.h"
@@ -59,9 +61,14 @@ struct AttemptContext {
   bool start_is_resume = false;
   // OpenModel
   std::string weights_folder;  // of the model, or of the checkpoint to start from
+  // With lora: lora.adapter_path, or the checkpoint to start from; "" = a new adapter.
+  std::string adapter_folder;
   ModelConfig model;
   FrozenNames frozen;
   std::unique_ptr<HfFolder> weights;
+  std::string model_fingerprint;                   // with lora
+  std::optional<AdapterSpec> adapter;              // with lora
+  std::unique_ptr<AdapterFolder> adapter_weights;  // of adapter_folder
   TextPipeline text;
   std::vector<SamplePrompt> prompts;
   // PrepareData

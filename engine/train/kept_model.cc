@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "engine/checkpoint/checkpoint_name.h"
 #include "engine/core/job_error.h"
-#include "engine/formats/json.h"
 #include "engine/model/folder/generation_config.h"
+#include "engine/model/folder/model_config.h"
 #include "engine/model/model_writer.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
@@ -19,9 +19,8 @@ namespace {
 absl::Status Untie(const std::string& folder) {
   const std::string path = folder + "/config.json";
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseJsonWithSpelling(text));
-  config["tie_word_embeddings"] = false;
-  return WriteFileAtomic(path, WriteJsonWithSpelling(config) + "\n", 0644);
+  ASSIGN_OR_RETURN(const std::string untied, UntiedModelConfig(text));
+  return WriteFileAtomic(path, untied, 0644);
 }
 
 // Returns whether generation_config.json was written.

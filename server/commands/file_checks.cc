@@ -27,6 +27,12 @@ class FileCheck {
     if (!IsToCheck(field, path) || IsFolder(path)) return;
     Add(field, NoModelFolderText(path));
   }
+  void Folder(const std::string& field, const std::string& path) {
+    if (!IsToCheck(field, path) || IsFolder(path)) return;
+    if (PathExists(path)) return Add(field, absl::StrCat("not a folder: ", path));
+    const std::string advice = MissingPathAdvice(path);
+    Add(field, absl::StrCat("no such folder: ", path, advice.empty() ? "" : "; ", advice));
+  }
   void File(const std::string& field, const std::string& path) {
     struct stat info;
     if (!IsToCheck(field, path)) return;
@@ -83,6 +89,7 @@ void CheckFiles(const v1::JobConfig& config, const std::string& job,
   check.File("data.validation", config.data().validation());
   const std::string& chat_template = config.data().chat_template();
   if (absl::EndsWith(chat_template, ".jinja")) check.File("data.chat_template", chat_template);
+  check.Folder("lora.adapter_path", config.lora().adapter_path());
   check.File("samples.prompts", config.samples().prompts());
   check.Output("output.path", config.output().path(), job);
   check.Checkpoint("init_from.checkpoint", config.init_from().checkpoint());

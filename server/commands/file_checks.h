@@ -11,9 +11,9 @@
 
 namespace trainerd::server {
 
-// Adds a violation for each path that the job cannot use: a model that is no folder, a file that is
-// no regular file, an output that cannot be created (output_path.h). Fields that already have a
-// violation are skipped.
+// Adds a violation for each path that the job cannot use: a model or an adapter that is no folder,
+// a file that is no regular file, an output that cannot be created (output_path.h). Fields that
+// already have a violation are skipped.
 void CheckFiles(const v1::JobConfig& config, const std::string& job,
                 std::vector<ConfigViolation>* violations);
 

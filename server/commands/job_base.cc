@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -14,9 +15,11 @@
 #include "proto/contract/config/config_digest.h"
 #include "proto/contract/config/config_merge.h"
 #include "proto/contract/config/enum_words.h"
-#include "proto/contract/config/steps_left.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
+#include "proto/contract/job/start_form.h"
+#include "proto/contract/job/steps_left.h"
+#include "proto/contract/run_dir/found_checkpoint.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "server/commands/request.h"
 #include "server/ledger/checkpoint_scan.h"
@@ -149,13 +152,29 @@ void BeginFrom(int64_t step, int64_t tokens, PreparedJob* prepared) {
 
 void CheckOptimizer(const v1::OptimizerConfig& ours, const v1::OptimizerConfig& theirs,
                     const std::string& base, std::vector<ConfigViolation>* violations) {
-  const std::vector<std::string> needed = OptimizerStates(ours);
-  if (needed.empty() || needed == OptimizerStates(theirs)) return;
+  const std::vector<std::string> needed = OptimizerStates(ours), held = OptimizerStates(theirs);
+  if (needed.empty() || needed == held) return;
+  // Muon keeps each of its states for some parameters alone, so all of another optimizer's may be
+  // among them.
+  const auto missing = std::find_if(needed.begin(), needed.end(), [&](const std::string& state) {
+    return std::find(held.begin(), held.end(), state) == held.end();
+  });
+  const std::string what = missing != needed.end()
+                               ? absl::StrCat("no ", *missing)
+                               : absl::StrCat(needed.front(), " of some parameters alone,");
   violations->push_back(
       {.path = "init_from.state",
-       .message = absl::StrCat(base, " was trained with ", EnumText(theirs.type()),
-                               " and holds no ", needed.front(), " for ", EnumText(ours.type()),
+       .message = absl::StrCat(base, " was trained with ", EnumText(theirs.type()), " and holds ",
+                               what, " for ", EnumText(ours.type()),
                                "; set init_from.state=weights to start with a new optimizer")});
+}
+
+// Whether the job and what it starts from are both with or both without an adapter.
+bool CheckForm(const v1::JobConfig& config, const std::string& folder, bool holds_adapter,
+               std::vector<ConfigViolation>* violations) {
+  const std::string error = StartFormError(config, folder, holds_adapter);
+  if (!error.empty()) violations->push_back({.path = "init_from.checkpoint", .message = error});
+  return error.empty();
 }
 
 absl::Status ResolveCheckpoint(Store& store, const std::string& source, PreparedJob* prepared,
@@ -163,6 +182,8 @@ absl::Status ResolveCheckpoint(Store& store, const std::string& source, Prepared
   ASSIGN_OR_RETURN(const v1::Checkpoint base, OpenBase(store, source, &prepared->notices));
   prepared->ledger.set_init_path(base.path());
   prepared->ledger.set_init_name(base.name());
+  if (!CheckForm(prepared->job.config(), base.path(), base.adapter(), violations))
+    return absl::OkStatus();
   if (!ContinuesFromCheckpoint(prepared->job.config().init_from().state())) return absl::OkStatus();
   BeginFrom(base.step(), base.tokens(), prepared);
   if (!base.has_optimizer()) {
@@ -193,6 +214,8 @@ void ResolveFolder(const std::string& source, PreparedJob* prepared,
     violations->push_back({.path = "init_from.state",
                            .message = absl::StrCat(
                                source, " has no optimizer state; set init_from.state to weights")});
+  } else {
+    CheckForm(prepared->job.config(), source, HoldsAdapter(source), violations);
   }
   if (manifest.ok() || absl::IsDataLoss(manifest.status())) {
     v1::Checkpoint folder;

@@ -40,13 +40,13 @@ bool PathPolicy::Allows(const std::string& path, const std::string& peer) const 
   return IsUnixSocket(peer) || IsWithinOneOf(real, default_tcp_paths_);
 }
 
-void PathPolicy::Check(v1::JobConfig config, const std::string& peer,
+void PathPolicy::Check(const v1::JobConfig& config, const std::string& peer,
                        std::vector<ConfigViolation>* violations) const {
-  ForEachPath(&config, [&](const std::string& field, std::string* path) {
-    if (!absl::StartsWith(*path, "/") || Allows(*path, peer)) return;
+  ForEachPath(config, [&](const std::string& field, const std::string& path) {
+    if (!absl::StartsWith(path, "/") || Allows(path, peer)) return;
     violations->push_back(
         {.path = field,
-         .message = absl::StrCat(Quoted(*path),
+         .message = absl::StrCat(Quoted(path),
                                  " is outside of the folders that a job may name here; use "
                                  "another one, or add its folder to allow_paths of the daemon's "
                                  "settings"),

@@ -30,7 +30,7 @@ class PathPolicy {
 
   // A violation with reason PATH_NOT_ALLOWED for each absolute path of `config` that is not
   // allowed.
-  void Check(v1::JobConfig config, const std::string& peer,
+  void Check(const v1::JobConfig& config, const std::string& peer,
              std::vector<ConfigViolation>* violations) const;
 
  private:

@@ -57,14 +57,13 @@ absl::Status CheckJobId(const std::string& id) {
 }
 
 // The paths that the job was given: those of the request, and those of the base that it has kept.
-std::vector<std::string> GivenPaths(const v1::JobConfig& submitted,
+std::vector<std::string> GivenPaths(const std::vector<std::string>& submitted,
                                     const std::vector<std::string>& base_given,
                                     const v1::JobConfig& resolved) {
-  std::vector<std::string> paths = FieldPaths(submitted);
   std::set<std::string> given(base_given.begin(), base_given.end());
-  given.insert(paths.begin(), paths.end());
+  given.insert(submitted.begin(), submitted.end());
   given.insert({"init_from.checkpoint", "init_from.state"});
-  paths = FieldPaths(resolved);
+  const std::vector<std::string> paths = FieldPaths(resolved);
   const std::set<std::string> present(paths.begin(), paths.end());
   std::erase_if(given, [&](const std::string& path) { return present.count(path) == 0; });
   return {given.begin(), given.end()};
@@ -108,13 +107,13 @@ absl::StatusOr<PreparedJob> PrepareJob(const SubmitParts& parts,
                                        const v1::SubmitJobRequest& request, const std::string& peer,
                                        absl::Time now) {
   RETURN_IF_ERROR(CheckJobId(request.job_id()));
-  v1::JobConfig submitted = request.config();
-  RETURN_IF_ERROR(UpgradeFields(&submitted));
-  NormalizeAbsolutePaths(&submitted);
-  v1::JobConfig config = submitted;
-  std::vector<std::string> base_given;
+  v1::JobConfig config = request.config();
+  RETURN_IF_ERROR(UpgradeFields(&config));
+  NormalizeAbsolutePaths(&config);
+  std::vector<std::string> submitted, base_given;
   PreparedJob prepared;
   if (!request.base().empty()) {
+    submitted = FieldPaths(config);
     RETURN_IF_ERROR(
         MergeBase(parts.store, request.base(), &config, &base_given, &prepared.notices));
   }

@@ -21,7 +21,7 @@
 #include "proto/base/process.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
-#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/runs/process_scan.h"
 #include "server/runs/shim_client.h"

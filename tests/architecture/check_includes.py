@@ -43,12 +43,12 @@ ALLOWED = {
 }
 # Exceptions to ALLOWED: (path pattern, kind).
 EXCEPTIONS = [
-    (re.compile(r"^proto/contract/config/yaml_to_proto\.(cc|h)$"), "yaml"),
+    (re.compile(r"^proto/contract/job_file/yaml_to_proto\.(cc|h)$"), "yaml"),
     (re.compile(r"^server/(api/.*|server\.(cc|h)|main\.cc)$"), "grpc"),
 ]
 # Parts of the engine without LibTorch: trainerd-inspect is built from them.
 NO_TORCH = re.compile(
-    r"^engine/(core|text|data|formats|monitor|cli/inspect|model/folder|model/families)/"
+    r"^engine/(core|text|data|formats|monitor|cli/inspect|model/(folder|families|adapter))/"
     r"|^engine/inspect_main\.cc$")
 
 # A key is a folder without its sub-folders, or the files of one name (server/server.cc is
@@ -63,13 +63,15 @@ TRAIN = TORCH + ["engine/checkpoint", "engine/optim", "engine/model", "engine/op
 ARROWS = {
     "proto/base": [],
     "proto/contract/config": ["proto/base"],
+    "proto/contract/job_file": ["proto/base", "proto/contract/config"],
     "proto/contract/job": ["proto/base", "proto/contract/config"],
     "proto/contract/run_dir": ["proto/base", "proto/contract/config", "proto/contract/job"],
 
     "client/main": ["client"],
     "client/command_line": ["client/commands", "client/foreign_commands", "client/view"],
     "client/foreign_commands": [],
-    "client/commands": ["client/preview", "client/net", "client/view"],
+    "client/commands": ["client/commands/common", "client/preview", "client/net", "client/view"],
+    "client/commands/common": ["client/net", "client/view"],
     "client/preview": ["client/view"],
     "client/net": ["client/view"],
     "client/view": [],
@@ -101,17 +103,20 @@ ARROWS = {
     "engine/checkpoint": TORCH + ["engine/optim", "engine/model", "engine/formats", "engine/data",
                                   "engine/monitor"],
     "engine/optim": TORCH + ["engine/model", "engine/ops"],
-    "engine/model": TORCH + ["engine/model/folder", "engine/formats", "engine/ops",
-                             "engine/data/batches", "engine/text"],
-    # A family fills the types of model_config.h, and the folder reads the table of families: one
-    # part in two folders.
-    "engine/model/folder": TORCH_FREE + ["engine/model/families", "engine/formats",
-                                         "engine/data/source", "engine/text"],
+    "engine/model": TORCH + ["engine/model/folder", "engine/model/adapter", "engine/formats",
+                             "engine/ops", "engine/data/batches", "engine/text"],
+    # A family fills the types of model_config.h, and the folder reads the table of families. An
+    # adapter names weights of the model, and the checks of a job include those of its adapter: one
+    # part in three folders.
+    "engine/model/folder": TORCH_FREE + ["engine/model/families", "engine/model/adapter",
+                                         "engine/formats", "engine/data/source", "engine/text"],
     "engine/model/families": TORCH_FREE + ["engine/model/folder"],
-    "engine/ops": TORCH,
-    "engine/ops/reference": TORCH + ["engine/ops/*"],
+    "engine/model/adapter": TORCH_FREE + ["engine/model/folder", "engine/formats"],
+    "engine/ops": TORCH + ["engine/ops/lora"],
+    "engine/ops/lora": TORCH + ["engine/ops/*"],
+    "engine/ops/reference": TORCH + ["engine/ops/*", "engine/ops/lora"],
     # Where a fused kernel does not apply, the CPU falls back to the reference.
-    "engine/ops/cpu": TORCH + ["engine/ops/*", "engine/ops/reference"],
+    "engine/ops/cpu": TORCH + ["engine/ops/*", "engine/ops/lora", "engine/ops/reference"],
     "engine/ops/cuda": TORCH + ["engine/ops/*"],
     "engine/platform": ["engine/core"],
     "engine/core": [],
@@ -132,7 +137,8 @@ ARROWS = {
     TEXT + "jinja": TORCH_FREE + [TEXT + "jinja/syntax", TEXT + "jinja/value", TEXT + "unicode"],
     TEXT + "jinja/syntax": TORCH_FREE + [TEXT + "jinja/value", TEXT + "unicode"],
     TEXT + "jinja/value": TORCH_FREE + [TEXT + "unicode"],
-    TEXT + "tokenizer": TORCH_FREE + [TEXT + "unicode", "engine/formats"],
+    TEXT + "tokenizer": TORCH_FREE + [TEXT + "tokenizer/bpe", TEXT + "unicode", "engine/formats"],
+    TEXT + "tokenizer/bpe": TORCH_FREE + [TEXT + "unicode"],
     TEXT + "unicode": TORCH_FREE,
 }
 # Includes that break an arrow, with the reason. One that the tree no longer needs is a violation.
@@ -221,6 +227,7 @@ REFUSED = [
     ("client/view/a.cc", "client/net/connection.h"),
     ("client/view/a.cc", "client/preview/preview_items.h"),
     ("client/commands/a.cc", "client/command_line.h"),
+    ("client/commands/common/a.cc", "client/commands/commands.h"),
     ("client/command_line.cc", "client/net/connection.h"),
     ("client/foreign_commands.cc", "client/view/output.h"),
     ("proto/base/a.cc", "trainerd/v1/job.pb.h"),
@@ -230,6 +237,7 @@ REFUSED = [
     ("proto/contract/config/a.cc", "proto/contract/run_dir/manifest.h"),
     ("proto/contract/run_dir/framing.cc", "yaml-cpp/yaml.h"),
     ("proto/contract/job/a.cc", "spdlog/spdlog.h"),
+    ("proto/contract/job_file/a.cc", "proto/contract/job/names.h"),
     ("server/commands/a.cc", "grpcpp/grpcpp.h"),
     ("server/commands/a.cc", "ATen/ATen.h"),
     ("server/commands/a.cc", "server/reconcile/decide.h"),
@@ -275,11 +283,13 @@ REFUSED = [
     ("engine/model/folder/a.cc", "engine/data/prepare.h"),
     ("engine/model/folder/a.cc", "ATen/ATen.h"),
     ("engine/model/families/a.cc", "engine/ops/op_table.h"),
+    ("engine/model/adapter/a.cc", "engine/model/parameters.h"),
     ("engine/ops/a.cc", "engine/train/loop/train_loop.h"),
     ("engine/ops/a.cc", "engine/model/decoder.h"),
     ("engine/ops/a.cc", "engine/ops/cpu/kernels.h"),
     ("engine/ops/cpu/a.cc", "engine/model/decoder.h"),
     ("engine/ops/reference/a.cc", "engine/ops/cpu/kernels.h"),
+    ("engine/ops/lora/a.cc", "engine/ops/cpu/kernels.h"),
     ("engine/ops/cuda/a.cu", "engine/model/decoder.h"),
     ("engine/platform/a.cc", "engine/checkpoint/run_state.h"),
     ("engine/core/a.cc", "engine/platform/device.h"),
@@ -306,13 +316,14 @@ REFUSED = [
     ("engine/text/jinja/value/a.cc", "engine/text/jinja/syntax/parser.h"),
     ("engine/text/jinja/syntax/a.cc", "engine/text/jinja/interpreter.h"),
     ("engine/text/tokenizer/a.cc", "engine/text/chat_template.h"),
+    ("engine/text/tokenizer/bpe/a.cc", "engine/text/tokenizer/tokenizer.h"),
     ("engine/text/unicode/a.cc", "engine/text/jinja/syntax/parser.h"),
 ]
 ACCEPTED = [
     ("client/commands/a.cc", "client/net/connection.h"),
     ("client/main.cc", "client/command_line.h"),
     ("client/view/a.cc", "client/view/format.h"),
-    ("proto/contract/config/yaml_to_proto.cc", "yaml-cpp/yaml.h"),
+    ("proto/contract/job_file/yaml_to_proto.cc", "yaml-cpp/yaml.h"),
     ("proto/contract/run_dir/a.cc", "proto/contract/job/names.h"),
     ("proto/base/a.cc", "google/protobuf/message.h"),
     ("server/api/a.cc", "grpcpp/grpcpp.h"),

@@ -5,7 +5,12 @@
 //
 // usage: engine_bench [--model smollm2|qwen3-small] [--precision fp32|bf16] [--steps 4]
 // [--accumulation 4] [--tokens 1024] [--document 164] [--labelled 0.85]
-//                     [--threads 2] [--table cpu|reference] [--ops]
+//                     [--threads 2] [--table cpu|reference] [--rank 0] [--quantization none|nf4]
+//                     [--ops]
+//                     [--checkpointing none|selective|full]
+//
+// --rank above 0: the step trains a LoRA adapter on every linear layer of the blocks. nf4: over
+// quantized matrices. frozen_mb is the memory of the weights that do not train.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randint.h>
@@ -28,6 +33,7 @@
 #include "engine/model/decoder.h"
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/gemm.h"
+#include "engine/ops/nf4.h"
 #include "engine/ops/op_table.h"
 #include "engine/optim/factory.h"
 #include "engine/optim/global_norm.h"
@@ -37,8 +43,9 @@ namespace trainerd::engine {
 namespace {
 
 struct Flags {
-  std::string model = "smollm2", precision = "fp32", table = "cpu";
-  int steps = 4, accumulation = 4, tokens = 1024, document = 164, threads = 2;
+  std::string model = "smollm2", precision = "fp32", table = "cpu", quantization = "none",
+              checkpointing = "none";
+  int steps = 4, accumulation = 4, tokens = 1024, document = 164, threads = 2, rank = 0;
   double labelled = 0.85;
   bool ops = false;
 };
@@ -86,6 +93,15 @@ Microbatch RandomRow(const Flags& flags, int64_t vocabulary, std::mt19937_64& ra
   return row;
 }
 
+AdapterSpec EveryLinearLayer(const ModelConfig& config, int64_t rank) {
+  AdapterSpec adapter{.rank = rank, .alpha = 2.0 * static_cast<double>(rank)};
+  for (const WeightSpec& spec : WeightsOf(config)) {
+    if (spec.layer < 0 || spec.shape.size() != 2) continue;
+    adapter.targets.push_back({spec.role, spec.layer, spec.name, spec.shape[1], spec.shape[0]});
+  }
+  return adapter;
+}
+
 // Processor seconds of all threads: what wall time would show on an idle machine with one thread.
 double CpuSeconds() {
   timespec time{};
@@ -99,12 +115,22 @@ double PeakRssMegabytes() {
   return static_cast<double>(usage.ru_maxrss) / 1024.0;
 }
 
+ActivationCheckpointing Checkpointing(const Flags& flags) {
+  if (flags.checkpointing == "full") return ActivationCheckpointing::kFull;
+  return flags.checkpointing == "selective" ? ActivationCheckpointing::kSelective
+                                            : ActivationCheckpointing::kNone;
+}
+
 void TrainingStep(const Flags& flags) {
   const ModelConfig config = Shape(flags.model);
   const Precision precision = flags.precision == "bf16" ? Precision::kBf16 : Precision::kFp32;
-  auto parameters = ParameterSet::Create(config, precision, at::kCPU);
+  const AdapterSpec adapter = EveryLinearLayer(config, flags.rank);
+  auto parameters = ParameterSet::Create(
+      config, precision, at::kCPU, /*frozen=*/{}, flags.rank > 0 ? &adapter : nullptr,
+      flags.quantization == "nf4" ? Quantization::kNf4 : Quantization::kNone);
   if (!parameters.ok() || !(*parameters)->InitRandom(1).ok()) std::exit(1);
-  Decoder decoder(config, **parameters);
+  if (flags.rank > 0 && !(*parameters)->InitAdapter(2).ok()) std::exit(1);
+  Decoder decoder(config, **parameters, {.activation_checkpointing = Checkpointing(flags)});
   v1::OptimizerConfig optimizer_config;
   optimizer_config.set_type(v1::OptimizerConfig::TYPE_ADAMW);
   for (const double beta : {0.9, 0.999}) optimizer_config.add_betas(beta);
@@ -133,7 +159,7 @@ void TrainingStep(const Flags& flags) {
     const double t1 = Now();
     const double gradient_norm = GlobalNorm((*parameters)->flat_grad()).item<double>();
     const double t2 = Now();
-    (*optimizer)->Step(1e-4, std::min(1.0, 1.0 / gradient_norm), step + 1);
+    (*optimizer)->Step({1e-4}, std::min(1.0, 1.0 / gradient_norm), step + 1);
     const double t3 = Now(), c3 = CpuSeconds();
     if (step == 0) continue;  // first touch of every buffer
     forward_backward += t1 - t0, norm += t2 - t1, update += t3 - t2, cpu += c3 - c0;
@@ -147,10 +173,14 @@ void TrainingStep(const Flags& flags) {
   for (double s : step_seconds) total += s, best = std::min(best, s);
   std::printf(
       "{\"bench\":\"engine_step\",\"model\":\"%s\",\"precision\":\"%s\",\"table\":\"%s\","
-      "\"threads\":%d,\"tokens_per_second\":%.1f,\"best\":%.1f,"
+      "\"activation_checkpointing\":\"%s\",\"rank\":%d,\"quantization\":\"%s\",\"frozen_mb\":%.1f,"
+      "\"threads\":%d,\"tokens_per_second\":"
+      "%.1f,\"best\":%.1f,"
       "\"step_s\":%.3f,\"cpu_s\":%.3f,\"forward_s\":%.3f,\"forward_backward_s\":%.3f,\"norm_s\":%."
       "4f,\"adamw_s\":%.4f,\"peak_rss_mb\":%.0f}\n",
-      flags.model.c_str(), flags.precision.c_str(), flags.table.c_str(), flags.threads,
+      flags.model.c_str(), flags.precision.c_str(), flags.table.c_str(),
+      flags.checkpointing.c_str(), flags.rank, flags.quantization.c_str(),
+      static_cast<double>((*parameters)->frozen_bytes()) / (1 << 20), flags.threads,
       static_cast<double>(tokens) / total,
       static_cast<double>(tokens) / static_cast<double>(flags.steps) / best, total / flags.steps,
       cpu / flags.steps, forward / flags.steps, forward_backward / flags.steps, norm / flags.steps,
@@ -195,7 +225,17 @@ void PointwiseOps(const Flags& flags, const ModelConfig& c) {
   Time(flags, "swiglu_backward", 0, [&] { ops.swiglu_backward(d_act, gate_up); });
   const at::Tensor logits = rand({256, c.vocab_size}),
                    targets = at::randint(c.vocab_size, {256}, at::TensorOptions().dtype(at::kLong));
-  Time(flags, "cross_entropy_256_rows", 0, [&] { ops.cross_entropy(logits, targets, 1e-3, true); });
+  const auto cross_entropy = [&](double smoothing) {
+    ops.cross_entropy(logits, targets, at::Tensor(), {.scale = 1e-3, .label_smoothing = smoothing});
+  };
+  Time(flags, "cross_entropy_256_rows", 0, [&] { cross_entropy(0.0); });
+  Time(flags, "smoothed_cross_entropy_256_rows", 0, [&] { cross_entropy(0.1); });
+  Time(flags, "surprise_256_rows", 0,
+       [&] { ops.surprise(logits, targets, SurpriseMeasure::kEntropy); });
+  const at::Tensor matrix = at::randn({2 * F, D}), dense = rand({2 * F, D});
+  const Nf4Matrix quantized = Nf4Matrix::Zeros(2 * F, D, at::kCPU);
+  Time(flags, "quantize_nf4_gate_up", 0, [&] { QuantizeNf4(matrix, quantized); });
+  Time(flags, "dequantize_nf4_gate_up", 0, [&] { ops.dequantize_nf4(quantized, dense); });
 }
 
 void AttentionOps(const Flags& flags, const ModelConfig& c, const DeviceBatch& batch) {
@@ -280,6 +320,8 @@ bool Parse(int argc, char** argv, Flags& flags) {
       flags.precision = value;
     else if (name == "--table")
       flags.table = value;
+    else if (name == "--checkpointing")
+      flags.checkpointing = value;
     else if (name == "--steps")
       flags.steps = std::atoi(value);
     else if (name == "--accumulation")
@@ -288,6 +330,10 @@ bool Parse(int argc, char** argv, Flags& flags) {
       flags.tokens = std::atoi(value);
     else if (name == "--document")
       flags.document = std::atoi(value);
+    else if (name == "--rank")
+      flags.rank = std::atoi(value);
+    else if (name == "--quantization")
+      flags.quantization = value;
     else if (name == "--threads")
       flags.threads = std::atoi(value);
     else if (name == "--labelled")
@@ -295,7 +341,8 @@ bool Parse(int argc, char** argv, Flags& flags) {
     else
       return false;
   }
-  return flags.model == "smollm2" || flags.model == "qwen3-small";
+  return (flags.model == "smollm2" || flags.model == "qwen3-small") &&
+         (flags.quantization == "none" || (flags.quantization == "nf4" && flags.rank > 0));
 }
 
 }  // namespace

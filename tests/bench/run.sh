@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures trainerd on this machine and prints one JSON line per figure, after a line with machine and versions.
-#   tests/bench/run.sh [server|train|losses|checkpoint|text|all] [--save] [--precisions fp32,bf16] [--steps N] [--repeats N]
-# server: start, submits, watching, pausing · train: against TRL's SFTTrainer · losses: against a plain transformers loop · checkpoint: against the disk ·
+#   tests/bench/run.sh [server|train|lora|losses|activations|checkpoint|text|all] [--save] [--precisions fp32,bf16] [--steps N] [--repeats N]
+# server: start, submits, watching, pausing · train: against TRL's SFTTrainer · lora: an adapter against full fine-tuning and against peft · losses: against a plain transformers loop · activations: speed and memory of train.activation_checkpointing · checkpoint: against the disk ·
 # text: the tokenizer against PyPI tokenizers, conversations to rows against TRL, large inputs (some 6 GB of disk under TMPDIR or TRAINERD_BENCH_SCRATCH)
 # --save also writes the lines to tests/bench/results/<date>-<processor>.jsonl. The other options go to vs_trl.py.
 # Builds the dev preset's programs, unless TRAINERD_BIN_DIR (and TRAINERD_TEST_BIN_DIR, TRAINERD_FAKE_WORKER) name built ones. What a part needs and is
@@ -18,7 +18,7 @@ usage() {
 what=all save=0 train_options=()
 while [ $# -gt 0 ]; do
   case $1 in
-    server | train | losses | checkpoint | text | all) what=$1 ;;
+    server | train | lora | losses | activations | checkpoint | text | all) what=$1 ;;
     --save) save=1 ;;
     --precisions | --steps | --repeats)
       [ $# -ge 2 ] || usage
@@ -38,6 +38,7 @@ if [ -z "${TRAINERD_BIN_DIR:-}" ]; then
   targets="trainerd trainerd-shim trainctl trainerd-worker trainerd-inspect"
   if has server; then targets+=" server_load fake_worker"; fi
   if has checkpoint; then targets+=" checkpoint_bench"; fi
+  if has activations; then targets+=" engine_bench"; fi
   if has text; then targets+=" text_bench"; fi
   (cd "$root" && cmake --preset dev && ninja -C build/dev $targets) >&2
   export TRAINERD_BIN_DIR=$root/build/dev/bin TRAINERD_TEST_BIN_DIR=$root/build/dev/tests TRAINERD_FAKE_WORKER=$root/build/dev/tests/fake_worker
@@ -65,13 +66,25 @@ losses() {
   fi
 }
 
+activations() {
+  local checkpointing
+  for checkpointing in none selective full; do
+    "$TRAINERD_TEST_BIN_DIR/engine_bench" --checkpointing $checkpointing --tokens 4096 --accumulation 1 --steps 2
+  done
+}
+
 measure() {
   python3 -c 'import json, bench_common as bench; print(json.dumps({"bench": "machine", **bench.machine(), "load": round(bench.load(), 2)}))'
   if has server; then python3 server_bench.py; fi
   if has text; then python3 text_bench.py && python3 data_bench.py; fi
   if has checkpoint; then checkpoint; fi
   if has train; then python3 vs_trl.py "${train_options[@]}"; fi
+  if has lora; then
+    python3 vs_trl.py --models smollm2 "${train_options[@]}" \
+      --sides trainerd,trainerd-lora,trl-lora,trl-tuned-lora,trainerd-lora-qv,trl-lora-qv,trl-tuned-lora-qv
+  fi
   if has losses; then losses; fi
+  if has activations; then activations; fi
 }
 
 if [ $save = 1 ]; then

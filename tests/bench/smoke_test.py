@@ -109,6 +109,18 @@ class BenchSmokeTest(unittest.TestCase):
         found = script("vs_trl.py", "--models", "tiny", "--steps", "2")
         self.assertGreater(found["training_ratio"]["tokens_per_second"], 0)
 
+    def test_training_of_an_adapter(self):
+        needs_engine()
+        found = script("vs_trl.py", "--models", "tiny", "--sides", "trainerd,trainerd-lora", "--rank", "4", "--steps", "2")
+        self.assertGreater(found["lora_ratio"]["speed_over_full"], 0)
+        self.assertGreater(found["lora_ratio"]["memory_over_full"], 0)
+
+    def test_adapter_of_the_peer(self):
+        needs_engine()
+        needs_peers()
+        found = script("vs_trl.py", "--models", "tiny", "--sides", "trainerd,trainerd-lora,trl-lora", "--rank", "4", "--steps", "2")
+        self.assertGreater(found["lora_ratio"]["speed_over_peft"], 0)
+
     def test_losses_agree_with_transformers(self):
         needs_engine()
         needs_peers()

@@ -23,7 +23,7 @@
 #include "engine/text/tokenizer/tokenizer.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/job_file.h"
+#include "proto/contract/job_file/job_file.h"
 
 namespace trainerd::engine {
 namespace {

@@ -28,6 +28,8 @@ def parse():
     parser.add_argument("--max-length", type=int, default=1024)
     parser.add_argument("--accumulation", type=int, default=4)
     parser.add_argument("--threads", type=int, default=bench.THREADS)
+    parser.add_argument("--rank", type=int, default=0, help="of a LoRA adapter; 0: full fine-tuning")
+    parser.add_argument("--targets", default="", help="layers of the adapter, with commas between; empty: every linear layer of the blocks")
     return parser.parse_args()
 
 
@@ -73,7 +75,12 @@ def main():
             gradient_checkpointing=False, bf16=options.precision == "bf16", packing=True, packing_strategy="bfd", max_length=options.max_length,
             assistant_only_loss=True, logging_steps=1, save_strategy="no", report_to="none", dataloader_num_workers=0, dataloader_pin_memory=False,
             seed=42, max_grad_norm=1.0, model_init_kwargs={"dtype": "float32", "attn_implementation": "sdpa"}, disable_tqdm=True)
-        trainer = Measured(model=options.model, args=config, processing_class=tokenizer, train_dataset=dataset, callbacks=[Clock()])
+        adapter = None
+        if options.rank > 0:
+            import peft
+            adapter = peft.LoraConfig(r=options.rank, lora_alpha=2 * options.rank, lora_dropout=0.0,
+                                      target_modules=options.targets.split(",") if options.targets else "all-linear", task_type="CAUSAL_LM")
+        trainer = Measured(model=options.model, args=config, processing_class=tokenizer, train_dataset=dataset, callbacks=[Clock()], peft_config=adapter)
         ready = bench.process_age_seconds()
         trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

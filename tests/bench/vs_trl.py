@@ -4,7 +4,11 @@
 threads, one after the other in one run. TRL runs as installed and with the two glibc variables that keep its large buffers ("trl-tuned"); the better
 of the two is what trainerd is compared with. Prints one JSON line per run and one per model and precision with the ratios.
 
-usage: vs_trl.py [--models smollm2,qwen3-small] [--precisions fp32,bf16] [--sides trainerd,trl,trl-tuned] [--steps 3] [--repeats 1]"""
+A side can end in "-lora" (an adapter of --rank on every linear layer of the blocks) or "-lora-qv" (on q_proj and v_proj, peft's default for Llama). TRL's
+adapters are peft's. One more line for each gives the ratios of trainerd's adapter to full fine-tuning by trainerd and to TRL's adapter.
+
+usage: vs_trl.py [--models smollm2,qwen3-small] [--precisions fp32,bf16] [--sides trainerd,trl,trl-tuned,trainerd-lora,trl-lora,trl-lora-qv,...] [--rank 16]
+                 [--steps 3] [--repeats 1]"""
 
 import argparse
 import json
@@ -20,6 +24,8 @@ import bench_common as bench
 TUNED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000"}
 ACCUMULATION = 4
 LIMIT_S = 3600
+# End of a side → lora.target_modules; None: every linear layer of the blocks.
+LORA = {"-lora-qv": ["q_proj", "v_proj"], "-lora": None}
 SMOLLM2_TEMPLATE = os.path.join(bench.BENCH_DIR, "smollm2_training.jinja")
 QWEN3_SMALL = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 256, "intermediate_size": 768,
                "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64, "max_position_embeddings": 40960,
@@ -84,8 +90,11 @@ def qwen3_template():
 
 
 # ---------------------------------------------------------------- the two sides
-def write_job(path, model, data, template, max_length, precision, steps):
+def write_job(path, model, data, template, max_length, precision, steps, adapter):
     with open(path, "w") as file:
+        if adapter is not None:
+            rank, targets = adapter
+            file.write(f"lora: {{r: {rank}, alpha: {2 * rank}{f', target_modules: {targets}' if targets else ''}}}\n")
         file.write(f"""model: {{path: {model}}}
 data: {{train: [{data}], max_length: {max_length}, packing: bfd, chat_template: {template}, train_on: template}}
 train: {{precision: {precision}, batch_size: 1, gradient_accumulation: {ACCUMULATION}, max_steps: {steps}, max_grad_norm: 1.0}}
@@ -141,12 +150,12 @@ def wait_steps(worker, events_file, steps, log):
     raise SystemExit(f"trainerd-worker did not get to step {steps} in {LIMIT_S} s")
 
 
-def run_trl(threads, tuned, precision, model, data, template, max_length, steps):
+def run_trl(threads, tuned, precision, model, data, template, max_length, steps, adapter):
     if not os.path.exists(bench.PEERS_PYTHON):
         raise Missing(f"{bench.PEERS_PYTHON} is not there: deploy/install_dependencies.sh --peers makes it")
     run = subprocess.run([bench.PEERS_PYTHON, os.path.join(bench.BENCH_DIR, "trl_peer.py"), "--model", model, "--data", data, "--template", template,
                           "--precision", precision, "--steps", str(steps), "--max-length", str(max_length), "--accumulation", str(ACCUMULATION),
-                          "--threads", str(threads)],
+                          "--threads", str(threads)] + (["--rank", str(adapter[0]), "--targets", ",".join(adapter[1] or [])] if adapter else []),
                          capture_output=True, text=True, timeout=LIMIT_S, check=False,
                          env={**os.environ, "OMP_NUM_THREADS": str(threads), **(TUNED if tuned else {})})
     if run.returncode != 0:
@@ -156,15 +165,23 @@ def run_trl(threads, tuned, precision, model, data, template, max_length, steps)
 
 def measure(side, options, precision, model, root):
     path, data, template, max_length = model
-    if side == "trainerd":
-        job = write_job(os.path.join(root, "job.yaml"), path, data, template, max_length, precision, options.steps)
+    program, end = split_side(side)
+    adapter = (options.rank, LORA[end]) if end else None
+    if program == "trainerd":
+        job = write_job(os.path.join(root, "job.yaml"), path, data, template, max_length, precision, options.steps, adapter)
         return run_trainerd(root, options.threads, job, options.steps)
-    return run_trl(options.threads, side == "trl-tuned", precision, path, data, template, max_length, options.steps)
+    return run_trl(options.threads, program == "trl-tuned", precision, path, data, template, max_length, options.steps, adapter)
+
+
+def split_side(side):
+    """(trainerd | trl | trl-tuned, the key of LORA or "")."""
+    end = next((end for end in LORA if side.endswith(end)), "")
+    return side.removesuffix(end), end
 
 
 def compare(name, precision, results):
     """results: side → runs. The median of ours against the best of TRL's; the harder bar in every figure."""
-    peers = [run for side, runs in results.items() if side != "trainerd" for run in runs]
+    peers = [run for side in ("trl", "trl-tuned") for run in results.get(side, [])]
     ours = results.get("trainerd")
     if not peers or not ours:
         return
@@ -177,11 +194,29 @@ def compare(name, precision, results):
                trl_ready_s=min(run["ready_s"] for run in peers), goal="fp32: speed_ratio >= 1.5; rss_ratio <= 0.8; ready_s <= 2")
 
 
+def compare_lora(name, precision, rank, results):
+    """Medians of ours; the best of TRL's."""
+    full = results.get("trainerd")
+    for end, targets in LORA.items():
+        ours, peers = results.get("trainerd" + end), [run for side in ("trl", "trl-tuned") for run in results.get(side + end, [])]
+        if not ours or not full:
+            continue
+        speed, full_speed = (bench.median([run["tokens_per_second"] for run in runs]) for runs in (ours, full))
+        memory, full_memory = (bench.median([run["peak_rss_mb"] for run in runs]) for runs in (ours, full))
+        best = max((run["tokens_per_second"] for run in peers), default=None)
+        bench.emit("lora_ratio", model=name, precision=precision, rank=rank, targets=targets or "every linear layer", tokens_per_second=round(speed, 1),
+                   full_tokens_per_second=round(full_speed, 1), speed_over_full=round(speed / full_speed, 2), peak_rss_mb=memory,
+                   full_peak_rss_mb=full_memory, memory_over_full=round(memory / full_memory, 2),
+                   **({"peft_best": round(best, 1), "speed_over_peft": round(speed / best, 2)} if best else {}),
+                   goal="fp32: speed_over_full >= 1.4; memory_over_full <= 0.6; speed_over_peft >= 2")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", default="smollm2,qwen3-small", help="smollm2 | qwen3-small | tiny, with commas between")
     parser.add_argument("--precisions", default="fp32")
     parser.add_argument("--sides", default="trainerd,trl,trl-tuned")
+    parser.add_argument("--rank", type=int, default=16, help="of the adapter of the sides that end in -lora")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=bench.THREADS)
@@ -199,6 +234,7 @@ def main():
                                        **{key: round(value, 1) if key == "tokens_per_second" else value for key, value in result.items()})
                             results.setdefault(side, []).append(result)
                     compare(name, precision, results)
+                    compare_lora(name, precision, options.rank, results)
             except Missing as missing:
                 bench.emit("skipped", what=f"vs_trl {name}", reason=str(missing))
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -118,6 +119,51 @@ TEST(RunJobInitFromTest, ReportsLearningRateOfNextStepIfItChanged) {
              &linear);
   // Half of 12 steps are done.
   EXPECT_THAT(NoticeText(linear, "LEARNING_RATE_CHANGED"), HasSubstr("has learning rate 0.005"));
+}
+
+TEST(RunJobInitFromTest, ReportsTheLearningRateOfTheGroupThatChanged) {
+  TempDir folder;
+  TinyJob job(folder);
+  const std::string muon = "schedule: {type: constant, warmup_steps: 0}\noptimizer: {type: muon";
+  Ran first;
+  RunAttempt(job.Spec("run", 1, muon + "}"), &first, StopAfterStep(3, StopMode::kStop));
+  const std::string checkpoint = first.record.last_checkpoint().path();
+  Ran same, changed;
+  RunAttempt(StartFrom(job, checkpoint, "same", muon + "}"), &same);
+  EXPECT_EQ(same.events.CountNotices("LEARNING_RATE_CHANGED"), 0);
+  RunAttempt(StartFrom(job, checkpoint, "changed", muon + ", adamw: {learning_rate: 1.0e-3}}"),
+             &changed);
+  ASSERT_EQ(changed.record.end(), v1::Attempt::COMPLETED) << changed.record.error().message();
+  EXPECT_EQ(changed.events.CountNotices("LEARNING_RATE_CHANGED"), 1);
+  EXPECT_THAT(NoticeText(changed, "LEARNING_RATE_CHANGED"),
+              HasSubstr("has learning rate 0.001 for adamw: the schedule is constant from 0.001"));
+  EXPECT_THAT(NoticeText(changed, "LEARNING_RATE_CHANGED"), HasSubstr("it would be 0.0003"));
+}
+
+TEST(RunJobInitFromTest, NeedsTheOptimizerOfTheCheckpoint) {
+  TempDir folder;
+  TinyJob job(folder);
+  const std::map<std::string, std::string> optimizers = {
+      {"adamw", "optimizer: {type: adamw}"},
+      {"momentum", "optimizer: {type: sgd, momentum: 0.9}"},
+      {"muon", "optimizer: {type: muon}"},
+      {"adamw_8bit", "optimizer: {type: adamw_8bit}"}};
+  for (const auto& [theirs, their_keys] : optimizers) {
+    Ran first;
+    RunAttempt(job.Spec(theirs, 1, their_keys), &first, StopAfterStep(1, StopMode::kStop));
+    const std::string checkpoint = first.record.last_checkpoint().path();
+    for (const auto& [ours, our_keys] : optimizers) {
+      Ran ran;
+      RunAttempt(StartFrom(job, checkpoint, absl::StrCat(theirs, "-", ours), our_keys), &ran);
+      if (ours == theirs) {
+        EXPECT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+        continue;
+      }
+      EXPECT_EQ(ran.record.end(), v1::Attempt::FAILED) << ours << " from " << theirs;
+      EXPECT_THAT(ran.record.error().message(), HasSubstr("is from a job with another optimizer"))
+          << ours << " from " << theirs;
+    }
+  }
 }
 
 TEST(RunJobInitFromTest, ReportsMastersThatANewFreezeDrops) {

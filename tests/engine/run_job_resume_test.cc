@@ -20,6 +20,7 @@ using testing::FinalHash;
 using ::testing::HasSubstr;
 using testing::kFreeze;
 using testing::kMomentum;
+using testing::NoticeText;
 using testing::Ran;
 using testing::ReadText;
 using testing::RunAttempt;
@@ -101,6 +102,54 @@ INSTANTIATE_TEST_SUITE_P(Freeze, ResumeTest,
                                            ResumeCase{"bf16", "none", "bf16", "freeze_sgd", kFreeze,
                                                       kMomentum}),
                          ResumeName);
+
+constexpr char kMuon[] = "optimizer: {type: muon}";
+constexpr char kAdamW8bit[] = "optimizer: {type: adamw_8bit}";
+INSTANTIATE_TEST_SUITE_P(Muon, ResumeTest,
+                         ::testing::Values(ResumeCase{"fp32", "none", "fp32", "muon", "", kMuon},
+                                           ResumeCase{"bf16", "bfd", "bf16", "muon", "", kMuon},
+                                           ResumeCase{"bf16", "none", "fp32", "muon_freeze",
+                                                      kFreeze, kMuon}),
+                         ResumeName);
+INSTANTIATE_TEST_SUITE_P(
+    AdamW8bit, ResumeTest,
+    ::testing::Values(ResumeCase{"fp32", "bfd", "bf16", "adamw_8bit", "", kAdamW8bit},
+                      ResumeCase{"bf16", "none", "fp32", "adamw_8bit", "", kAdamW8bit},
+                      ResumeCase{"fp32", "none", "bf16", "adamw_8bit_freeze", kFreeze, kAdamW8bit}),
+    ResumeName);
+
+// The loss of the tokens; and a job that recomputes activations.
+INSTANTIATE_TEST_SUITE_P(
+    Loss, ResumeTest,
+    ::testing::Values(ResumeCase{"fp32", "none", "fp32", "smoothing", ", label_smoothing: 0.1"},
+                      ResumeCase{"bf16", "bfd", "bf16", "weighting",
+                                 ", label_smoothing: 0.05, token_weighting: {measure: margin}"},
+                      ResumeCase{"fp32", "bfd", "fp32", "checkpointing",
+                                 ", activation_checkpointing: full"}),
+    ResumeName);
+
+// It changes no number, so a resume may change it.
+TEST(RunJobResumeTest, ContinuesWithOtherActivationCheckpointing) {
+  TempDir folder;
+  TinyJob job(folder);
+  const internal::AttemptSpec uninterrupted = job.Spec("uninterrupted", 1);
+  Ran whole;
+  RunAttempt(uninterrupted, &whole);
+  ASSERT_EQ(whole.record.end(), v1::Attempt::COMPLETED) << whole.record.error().message();
+  EXPECT_EQ(whole.events.CountNotices("ACTIVATION_CHECKPOINTING"), 0);
+  Ran first, second, third;
+  RunAttempt(job.Spec("run", 1, "train: {activation_checkpointing: full}"), &first,
+             StopAfterStep(2, StopMode::kPause));
+  RunAttempt(job.Spec("run", 2), &second, StopAfterStep(4, StopMode::kPause));
+  const internal::AttemptSpec last =
+      job.Spec("run", 3, "train: {activation_checkpointing: selective}");
+  RunAttempt(last, &third);
+  ASSERT_EQ(third.record.end(), v1::Attempt::COMPLETED) << third.record.error().message();
+  EXPECT_EQ(third.record.first_step(), 5);
+  EXPECT_THAT(NoticeText(third, "ACTIVATION_CHECKPOINTING"),
+              HasSubstr("train.activation_checkpointing: for each token of a microbatch, the"));
+  EXPECT_EQ(FinalHash(last), FinalHash(uninterrupted));
+}
 
 TEST(RunJobResumeTest, RepeatsStepsAfterKillWithEqualLosses) {
   TempDir folder;

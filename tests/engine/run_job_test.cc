@@ -11,6 +11,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -75,6 +76,28 @@ TEST(RunJobTest, FirstUpdateOfWarmUpHasLearningRateZero) {
   EXPECT_EQ(rates[0], 0);
   EXPECT_NEAR(rates[1], 0.5e-2, 1e-12);
   EXPECT_NEAR(rates[2], 1e-2, 1e-12);
+}
+
+TEST(RunJobTest, ReportsTheLearningRateOfEachGroup) {
+  TempDir folder;
+  TinyJob job(folder);
+  Ran muon, adamw;
+  RunAttempt(job.Spec("muon", 1, "train: {max_steps: 3}\noptimizer: {type: muon}"), &muon);
+  RunAttempt(job.Spec("adamw", 1, "train: {max_steps: 3}"), &adamw);
+  std::vector<std::map<std::string, double>> rates;
+  for (const v1::Event& event : muon.events.events()) {
+    if (!event.has_metrics()) continue;
+    const auto& groups = event.metrics().learning_rates();
+    rates.emplace_back(groups.begin(), groups.end());
+    EXPECT_EQ(event.metrics().learning_rate(), rates.back()["muon"]);
+  }
+  ASSERT_EQ(rates.size(), 3u);
+  EXPECT_EQ(rates[0], (std::map<std::string, double>{{"adamw", 0}, {"muon", 0}}));
+  EXPECT_NEAR(rates[1]["muon"], 0.5e-2, 1e-12);
+  EXPECT_NEAR(rates[1]["adamw"], 1.5e-4, 1e-14);
+  EXPECT_NEAR(rates[2]["adamw"], 3e-4, 1e-14);
+  for (const v1::Event& event : adamw.events.events())
+    EXPECT_TRUE(event.metrics().learning_rates().empty());
 }
 
 TEST(RunJobTest, LearnsWithSgd) {

@@ -20,6 +20,17 @@ ALL_KILLS, DURING_CHECKPOINT, AFTER_STEP_1 = 50, 10, 30
 MAX_JOBS_EACH = 8
 
 
+# Keys of a method → a job that is paused, killed and resumed.
+METHODS = {
+    "muon": {"precision": "bf16", "packing": "bfd", "optimizer": "type: muon, learning_rate: 1.0e-3"},
+    "adamw_8bit": {"precision": "fp32", "packing": "none", "optimizer": "type: adamw_8bit, learning_rate: 1.0e-3"},
+    "lora": {"precision": "bf16", "packing": "bfd", "extra": "lora: {r: 4, dropout: 0.1}\n"},
+    "qlora": {"precision": "bf16", "packing": "bfd", "extra": "lora: {r: 4, dropout: 0.1}\n", "model_keys": ", quantization: nf4"},
+    "lora_merged": {"precision": "fp32", "packing": "none",
+                    "extra": "lora: {r: 2, target_modules: [q_proj, lm_head]}\noutput: {form: merged}\n"},
+}
+
+
 class Kill:
     """One kill of the worker of a running attempt."""
 
@@ -151,6 +162,21 @@ class ExactResumeTest(RealWorkerTest):
         self.assertEqual(self.world.wait_state(name, "SUCCEEDED")["attempt"], 2)
         self.check_like_uninterrupted(name, watcher, **job)
 
+    def test_pause_kill_and_resume_of_each_loss(self):
+        job = {"precision": "bf16", "packing": "bfd",
+               "train": ", label_smoothing: 0.1, token_weighting: {measure: entropy}, activation_checkpointing: full"}
+        self.reference(**job)
+        name = self.submit("losses", **job)
+        watcher = self.world.watch(name)
+        harness.wait_for(lambda: self.world.last_step(name, 1) >= 10, "step 10")
+        self.world.ctl("pause", name)
+        self.world.wait_state(name, "PAUSED")
+        self.world.ctl("resume", name)
+        harness.wait_for(lambda: self.world.last_step(name, 2) >= 15, "step 15")
+        harness.kill_all([self.world.wait_process(name, "worker")])
+        self.world.wait_state(name, "SUCCEEDED")
+        self.check_like_uninterrupted(name, watcher, **job)
+
     def test_pause_and_resume(self):
         job = {"precision": "bf16", "packing": "none"}
         self.reference(**job)
@@ -166,6 +192,21 @@ class ExactResumeTest(RealWorkerTest):
         events = self.check_like_uninterrupted(name, watcher, **job)
         steps = [int(event["metrics"]["step"]) for event in harness.of_kind(events, "metrics")]
         self.assertEqual(steps, sorted(set(steps)))
+
+    def test_every_method_is_paused_killed_and_resumed(self):
+        for method, job in METHODS.items():
+            with self.subTest(method):
+                steps = self.reference(**job)[0]
+                name = self.submit(method, **job)
+                watcher = self.world.watch(name)
+                harness.wait_for(lambda: self.world.last_step(name, 1) >= steps // 3, "a third of the steps")
+                self.world.ctl("pause", name)
+                self.world.wait_state(name, "PAUSED")
+                self.world.ctl("resume", name)
+                harness.wait_for(lambda: self.world.last_step(name, 2) >= steps // 2, "half of the steps")
+                os.kill(self.world.wait_process(name, "worker"), signal.SIGKILL)
+                self.assertEqual(self.world.wait_state(name, "SUCCEEDED")["attempt"], 3)
+                self.check_like_uninterrupted(name, watcher, **job)
 
     def test_stop_and_a_new_job_from_it(self):
         job = {"precision": "fp32", "packing": "bfd"}

@@ -33,15 +33,15 @@ def make_inputs(root):
     return model, data
 
 
-def write_job(root, name, precision="fp32", packing="none", every=8, epochs=2, extra=""):
-    """Accumulation 2, shuffled, cosine with warm-up; about 90 steps an epoch without packing."""
+def write_job(root, name, precision="fp32", packing="none", every=8, epochs=2, optimizer="learning_rate: 1.0e-3", extra="", model_keys="", train=""):
+    """Accumulation 2, shuffled, cosine with warm-up; about 90 steps an epoch without packing. `train`: more keys of that section."""
     path = os.path.join(root, f"{name}.yaml")
     with open(path, "w") as file:
         file.write(f"""name: {name}
-model: {{path: {REAL['model']}}}
+model: {{path: {REAL['model']}{model_keys}}}
 data: {{train: [{REAL['data']}], max_length: 192, packing: {packing}, shuffle: true}}
-train: {{precision: {precision}, batch_size: {2 if packing == 'none' else 1}, gradient_accumulation: 2, epochs: {epochs}, seed: 11}}
-optimizer: {{learning_rate: 1.0e-3}}
+train: {{precision: {precision}, batch_size: {2 if packing == 'none' else 1}, gradient_accumulation: 2, epochs: {epochs}, seed: 11{train}}}
+optimizer: {{{optimizer}}}
 schedule: {{type: cosine, warmup_steps: 5}}
 checkpoint: {{every_steps: {every}, keep_last: 2}}
 retry: {{max_failures_without_progress: 1000}}

@@ -17,7 +17,7 @@
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
-#include "proto/contract/config/job_file.h"
+#include "proto/contract/job_file/job_file.h"
 
 namespace trainerd::engine {
 namespace {

@@ -19,11 +19,13 @@
 #include "engine/model/folder/job_model.h"
 #include "engine/text/tokenizer/beyond_embedding.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/checkpoint_count.h"
 #include "proto/contract/config/config_choices.h"
-#include "proto/contract/config/job_file.h"
-#include "proto/contract/config/output_json.h"
+#include "proto/contract/job/checkpoint_count.h"
 #include "proto/contract/job/disk_use.h"
+#include "proto/contract/job/start_form.h"
+#include "proto/contract/job_file/job_file.h"
+#include "proto/contract/job_file/output_json.h"
+#include "proto/contract/run_dir/found_checkpoint.h"
 
 namespace trainerd::engine {
 namespace {
@@ -49,14 +51,25 @@ bool HasErrors(const v1::DataReport& report) {
   return false;
 }
 
-// Where the job's weights are, and whether its optimizer state is there too. A checkpoint of the
-// daemon is not checked by its name: the daemon passes its folder.
+// Where the job's weights and adapter are, and whether its optimizer state is there too. A
+// checkpoint of the daemon is not checked by its name: the daemon passes its folder.
 JobModelOptions ModelOptions(const v1::JobConfig& config) {
   const std::string& base = config.init_from().checkpoint();
-  if (base.empty()) return {.weights_folder = config.model().path()};
-  if (base.front() != '/') return {};
-  return {.weights_folder = base,
-          .with_optimizer_state = ContinuesFromCheckpoint(config.init_from().state())};
+  JobModelOptions options{.weights_folder = config.model().path(),
+                          .adapter_folder = config.lora().adapter_path()};
+  if (base.empty()) return options;
+  const bool is_folder = base.front() == '/';
+  (config.has_lora() ? options.adapter_folder : options.weights_folder) = is_folder ? base : "";
+  options.with_optimizer_state = is_folder && ContinuesFromCheckpoint(config.init_from().state());
+  return options;
+}
+
+// Whether the job can start from what is in the folder of init_from.
+void CheckStartForm(const v1::JobConfig& config, v1::DataReport* report) {
+  const std::string& base = config.init_from().checkpoint();
+  if (base.empty() || base.front() != '/') return;
+  const std::string error = StartFormError(config, base, HoldsAdapter(base));
+  if (!error.empty()) AddFinding("INIT_FROM", /*error=*/true, error, base, report);
 }
 
 // Finds the spellings of tokens that have no row in the embedding. Nothing is tokenized here, so
@@ -165,9 +178,11 @@ void AddDiskUse(const v1::JobConfig& config, const JobModel& model, const std::s
                 v1::DataReport* report) {
   if (runs_dir.empty() || model.config.vocab_size == 0) return;
   const std::vector<StoredParameter> parameters = ParametersOf(config, model);
-  if (parameters.empty()) return;
+  // Of an adapter with an error, the layers are unknown.
+  if (parameters.empty() || config.has_lora() != model.adapter.has_value()) return;
   const CheckpointSize size =
-      ComputeCheckpointSize(parameters, OptimizerStates(config.optimizer()), config.model().path());
+      ComputeCheckpointSize(parameters, model.adapter.has_value() ? &*model.adapter : nullptr,
+                            config, config.model().path());
   std::optional<int64_t> steps;
   if (report->has_total_steps()) steps = report->total_steps();
   if (report->quick() && !config.train().has_max_steps()) steps = QuickStepsAtMost(config, *report);
@@ -192,6 +207,7 @@ absl::StatusOr<v1::DataReport> Report(const v1::JobConfig& config, const Validat
   report.clear_findings();
   for (const ModelFinding& finding : model.findings)
     AddFinding(finding.code, !finding.status.ok(), finding.message, finding.place, &report);
+  CheckStartForm(config, &report);
   CheckPrompts(config.samples(), config.data().system_prompt(), &report);
   report.mutable_findings()->MergeFrom(data.findings());
   AddDiskUse(config, model, options.runs_dir, &report);

@@ -16,6 +16,7 @@ enum class RngPurpose : uint64_t {
   kValidationSplit = 2,
   kSourceWeight = 3,
   kMaskingSample = 4,
+  kAdapterDropout = 5,
 };
 
 class CounterRng {

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "engine/formats/json.h"
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/format.h"
@@ -19,6 +21,11 @@ constexpr const char* kMediaKeys[] = {"image", "images", "audio", "audios", "vid
 
 bool IsMedia(const std::string& key) {
   return std::find(std::begin(kMediaKeys), std::end(kMediaKeys), key) != std::end(kMediaKeys);
+}
+
+// The setting with which a finding is no error.
+std::string WarnSetting(const std::string& code) {
+  return absl::StrCat("data.findings.", absl::AsciiStrToLower(code), ": warn");
 }
 
 }  // namespace
@@ -181,9 +188,13 @@ void Findings::AppendTo(v1::DataReport* report) const {
     finding->set_error(kind.error || severity == Severity::kError);
     finding->set_count(kind.finding.count());
     finding->set_message(Message(kind));
-    // An error that ends the job has this advice too (data/examples/example_set.cc).
-    if (kind.finding.bad_records() && finding->error())
+    // An error that ends the job has the same advice (ConfiguredErrors, examples/example_set.cc).
+    if (kind.finding.bad_records() && finding->error()) {
       finding->mutable_message()->append("; fix the record, or set data.bad_rows: skip");
+    } else if (severity == Severity::kError) {
+      absl::StrAppend(finding->mutable_message(), "; fix the data, or set ",
+                      WarnSetting(kind.finding.code()));
+    }
     for (const auto& place : kind.finding.first_places()) {
       finding->add_first_places(
           Text({.file = place.file(), .line = place.line(), .column = place.column()}));
@@ -194,6 +205,7 @@ void Findings::AppendTo(v1::DataReport* report) const {
 
 absl::Status Findings::ConfiguredErrors() const {
   std::string text;
+  std::set<std::string> keys;
   for (const Kind& kind : kinds_) {
     const std::string& code = kind.finding.code();
     if (SeverityOfKind(kind) != Severity::kError) continue;
@@ -204,10 +216,11 @@ absl::Status Findings::ConfiguredErrors() const {
     }
     absl::StrAppend(&text, Message(kind), " (", code, ", ", Counted(kind.finding.count(), "time"),
                     ")");
+    keys.insert(WarnSetting(code));
   }
   if (text.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(text, "; data.findings makes this an error: fix the data, or set it to warn"));
+      absl::StrCat(text, "; fix the data, or set ", absl::StrJoin(keys, " and ")));
 }
 
 }  // namespace trainerd::engine

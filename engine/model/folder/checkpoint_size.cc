@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/folder/checkpoint_size.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/model/adapter/peft_config.h"
 #include "engine/model/folder/model_files.h"
+#include "engine/model/folder/optimizer_state.h"
 #include "engine/model/folder/weight_spec.h"
+#include "proto/contract/config/config_choices.h"
 
 namespace trainerd::engine {
 namespace {
@@ -14,10 +19,54 @@ namespace {
 // state.json, job_config.yaml and MANIFEST.json of usual jobs.
 constexpr int64_t kStateBytes = 6 << 10;
 
-int64_t FileBytes(const std::string& path) {
-  std::error_code error;
-  const auto bytes = std::filesystem::file_size(path, error);
-  return error ? 0 : static_cast<int64_t>(bytes);
+// Of the files of `folder` with these names.
+int64_t FileBytes(const std::string& folder, const std::vector<std::string>& names) {
+  int64_t bytes = 0;
+  for (const std::string& name : names) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(absl::StrCat(folder, "/", name), error);
+    if (!error) bytes += static_cast<int64_t>(size);
+  }
+  return bytes;
+}
+
+int64_t WeightBytes(const std::vector<StoredParameter>& parameters) {
+  std::vector<SafetensorsWriter::Declared> tensors;
+  for (const StoredParameter& parameter : parameters)
+    tensors.push_back({parameter.name, parameter.dtype, parameter.shape});
+  return SafetensorsWriter::FileBytes(tensors);
+}
+
+// Of optimizer.safetensors.
+int64_t TrainingBytes(const std::vector<StoredParameter>& parameters,
+                      const v1::OptimizerConfig& optimizer) {
+  std::vector<SafetensorsWriter::Declared> tensors;
+  for (const StoredParameter& parameter : parameters) {
+    if (!parameter.trains) continue;
+    std::vector<StoredState> states = StatesOf(optimizer, parameter.group, parameter.shape);
+    if (NeedsMaster(parameter.dtype))
+      states.push_back({kMasterName, StoredDtype::kFloat32, parameter.shape});
+    for (const StoredState& state : states)
+      tensors.push_back({absl::StrCat(parameter.name, ".", state.name), state.dtype, state.shape});
+  }
+  return SafetensorsWriter::FileBytes(tensors);
+}
+
+// The model with the adapter merged into it.
+std::vector<StoredParameter> WithUntiedHead(std::vector<StoredParameter> model,
+                                            const AdapterSpec* adapter) {
+  const auto find = [&](const char* name) {
+    return std::find_if(model.begin(), model.end(),
+                        [&](const StoredParameter& parameter) { return parameter.name == name; });
+  };
+  const auto embedding = find(kEmbeddingName);
+  const bool is_tied = find(kHeadName) == model.end();
+  if (adapter == nullptr || embedding == model.end() || !MergeUnties(*adapter, is_tied))
+    return model;
+  StoredParameter head = *embedding;
+  head.name = kHeadName;
+  model.push_back(std::move(head));
+  return model;
 }
 
 }  // namespace
@@ -35,30 +84,36 @@ std::vector<StoredParameter> StoredParameters(const ModelConfig& config, const H
     parameters.push_back({.name = spec.name,
                           .shape = spec.shape,
                           .dtype = stored->dtype,
-                          .trains = frozen.count(spec.name) == 0});
+                          .trains = frozen.count(spec.name) == 0,
+                          .group = GroupOf(spec.role)});
   }
   return parameters;
 }
 
-CheckpointSize ComputeCheckpointSize(const std::vector<StoredParameter>& parameters,
-                                     const std::vector<std::string>& states,
+std::vector<StoredParameter> StoredParameters(const AdapterSpec& adapter) {
+  std::vector<StoredParameter> parameters;
+  for (const WeightSpec& spec : AdapterWeights(adapter))
+    parameters.push_back({.name = spec.name, .shape = spec.shape, .group = GroupOf(spec.role)});
+  return parameters;
+}
+
+CheckpointSize ComputeCheckpointSize(const std::vector<StoredParameter>& model,
+                                     const AdapterSpec* adapter, const v1::JobConfig& config,
                                      const std::string& model_folder) {
-  std::vector<SafetensorsWriter::Declared> model, training;
-  for (const StoredParameter& parameter : parameters) {
-    model.push_back({parameter.name, parameter.dtype, parameter.shape});
-    if (!parameter.trains) continue;
-    std::vector<std::string> kinds = states;
-    if (NeedsMaster(parameter.dtype)) kinds.emplace_back(kMasterName);
-    for (const std::string& kind : kinds) {
-      training.push_back(
-          {absl::StrCat(parameter.name, ".", kind), StoredDtype::kFloat32, parameter.shape});
-    }
+  const std::vector<StoredParameter> adapter_parameters =
+      adapter == nullptr ? std::vector<StoredParameter>() : StoredParameters(*adapter);
+  const int64_t training_bytes =
+      TrainingBytes(adapter == nullptr ? model : adapter_parameters, config.optimizer());
+  const int64_t model_bytes = WeightBytes(WithUntiedHead(model, adapter)) +
+                              FileBytes(model_folder, ModelFiles(model_folder));
+  CheckpointSize size{.checkpoint_bytes = model_bytes, .final_bytes = model_bytes};
+  if (adapter != nullptr) {
+    size.checkpoint_bytes =
+        WeightBytes(adapter_parameters) + FileBytes(model_folder, AdapterFiles(model_folder)) +
+        static_cast<int64_t>(PeftConfigJson(*adapter, config.model().path()).size());
+    if (WritesAdapter(config.output().form())) size.final_bytes = size.checkpoint_bytes;
   }
-  CheckpointSize size;
-  size.final_bytes = SafetensorsWriter::FileBytes(model);
-  for (const std::string& name : ModelFiles(model_folder))
-    size.final_bytes += FileBytes(absl::StrCat(model_folder, "/", name));
-  size.checkpoint_bytes = size.final_bytes + SafetensorsWriter::FileBytes(training) + kStateBytes;
+  size.checkpoint_bytes += training_bytes + kStateBytes;
   return size;
 }
 

@@ -9,9 +9,12 @@
 #include <vector>
 
 #include "engine/formats/safetensors.h"
+#include "engine/model/folder/adapter.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
 #include "engine/model/folder/model_config.h"
+#include "engine/model/folder/weight_spec.h"
+#include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
 
@@ -28,6 +31,7 @@ struct StoredParameter {
   // Of the model file.
   StoredDtype dtype = StoredDtype::kFloat32;
   bool trains = true;
+  ParameterGroup group = ParameterGroup::kMatrix;
 };
 
 // The parameters of `config` in the dtypes of `weights`. Empty if
@@ -35,18 +39,22 @@ struct StoredParameter {
 std::vector<StoredParameter> StoredParameters(const ModelConfig& config, const HfFolder& weights,
                                               const FrozenNames& frozen);
 
+// The tensors of an adapter.
+std::vector<StoredParameter> StoredParameters(const AdapterSpec& adapter);
+
 struct CheckpointSize {
-  // Weights, fp32 masters, optimizer state, the state of the run and the small files.
+  // Weights (with lora: of the adapter), fp32 masters, optimizer state, the state of the run and
+  // the small files.
   int64_t checkpoint_bytes = 0;
-  // Weights and small files.
+  // Weights (those of the adapter, where final/ is one) and small files.
   int64_t final_bytes = 0;
 };
 
-// `states`: what the optimizer keeps for each parameter that trains, by name. The small files are
-// those of `model_folder`. The safetensors files are computed exactly; the state of the run is
-// estimated at 6 KiB.
-CheckpointSize ComputeCheckpointSize(const std::vector<StoredParameter>& parameters,
-                                     const std::vector<std::string>& states,
+// `model` are the parameters of the whole model; `adapter` is that of a job with lora, else
+// nullptr. `config` is resolved. The small files are those of `model_folder`. The safetensors files
+// are computed exactly; the state of the run is estimated at 6 KiB.
+CheckpointSize ComputeCheckpointSize(const std::vector<StoredParameter>& model,
+                                     const AdapterSpec* adapter, const v1::JobConfig& config,
                                      const std::string& model_folder);
 
 }  // namespace trainerd::engine

@@ -16,6 +16,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/format.h"
+#include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -206,6 +207,22 @@ absl::StatusOr<std::string_view> HfFolder::Bytes(std::string_view name,
 void HfFolder::Release(std::string_view name) const {
   const auto it = entries_.find(absl::string_view(name.data(), name.size()));
   if (it != entries_.end()) it->second.file->Release(*it->second.info);
+}
+
+std::string HfFolder::Fingerprint(const ModelConfig& config) const {
+  constexpr size_t kPartBytes = 4 << 10;
+  Xxh3Stream hash;
+  for (const WeightSpec& spec : WeightsOf(config)) {
+    const absl::StatusOr<std::string_view> bytes = Bytes(spec.name, spec.shape);
+    TRAINERD_CHECK(bytes.ok());
+    const std::string header = absl::StrCat(spec.name, ShapeText(spec.shape),
+                                            std::string(DtypeName(Find(spec.name)->dtype)));
+    hash.Update(header.data(), header.size());
+    const size_t part = std::min(kPartBytes, bytes->size());
+    for (const size_t begin : {size_t{0}, (bytes->size() - part) / 2, bytes->size() - part})
+      hash.Update(bytes->data() + begin, part);
+  }
+  return hash.Digest();
 }
 
 absl::Status HfFolder::CheckComplete(const ModelConfig& config) const {

@@ -47,6 +47,10 @@ class HfFolder {
   // InvalidArgument lists the violations; Unimplemented for quantized weights.
   absl::Status CheckComplete(const ModelConfig& config) const;
 
+  // XXH3-128 over name, shape and dtype of each weight of `config`, and over parts of its values
+  // (12 KiB at most): weights of another training differ in it. The weights must be complete.
+  std::string Fingerprint(const ModelConfig& config) const;
+
   // Under tie_word_embeddings the files may still hold a head. As transformers does, sets
   // tie_word_embeddings to false and returns true if the head differs from the embedding, and uses
   // the head as the embedding if only the head is stored. Call it before CheckComplete.

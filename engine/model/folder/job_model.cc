@@ -12,12 +12,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/formats/placeholder_file.h"
+#include "engine/model/adapter/peft_config.h"
 #include "engine/model/folder/optimizer_state.h"
 #include "engine/model/folder/unexpected_tensors.h"
 #include "engine/text/target_spans.h"
 #include "engine/text/tokenizer/beyond_embedding.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
+#include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/model_path.h"
 
@@ -53,9 +55,9 @@ std::string FolderAdvice(const std::string& folder) {
                         " is not read, save the tokenizer with save_pretrained of transformers' "
                         "AutoTokenizer");
   }
-  if (has("adapter_config.json")) {
-    return "it is an adapter, merge it into its base model (merge_and_unload of peft) and save "
-           "that model with save_pretrained";
+  if (IsAdapterFolder(folder)) {
+    return "it is an adapter, merge it into its base model (output.form: merged), or set "
+           "lora.adapter_path to it and model.path to its base model";
   }
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
@@ -74,6 +76,30 @@ std::string PlaceholderIn(const std::string& path) {
   char head[64] = {};
   const ssize_t size = read(file->get(), head, sizeof(head));
   return PlaceholderText(path, {head, static_cast<size_t>(std::max<ssize_t>(0, size))});
+}
+
+// Whether the checkpoint in `folder` holds the adapter that the job's keys describe.
+absl::Status CheckSameAdapter(const AdapterSpec& ours, const AdapterSpec& theirs,
+                              const std::string& folder) {
+  const auto modules = [](const AdapterSpec& adapter) {
+    std::vector<std::string> names;
+    for (const AdapterTarget& target : adapter.targets) names.push_back(target.module);
+    return names;
+  };
+  std::vector<std::string> changes;
+  if (ours.rank != theirs.rank)
+    changes.push_back(absl::StrCat("lora.r ", theirs.rank, " instead of ", ours.rank));
+  if (ours.alpha != theirs.alpha)
+    changes.push_back(absl::StrCat("lora.alpha ", theirs.alpha, " instead of ", ours.alpha));
+  if (ours.rslora != theirs.rslora)
+    changes.push_back(absl::StrCat("lora.rslora ", theirs.rslora ? "true" : "false"));
+  if (modules(ours) != modules(theirs)) {
+    changes.push_back(
+        absl::StrCat("lora.target_modules [", absl::StrJoin(theirs.target_modules, ", "), "]"));
+  }
+  if (changes.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      folder, " holds another adapter than the job describes; set ", absl::StrJoin(changes, ", ")));
 }
 
 // Fills in a JobModel.
@@ -95,6 +121,7 @@ class Opening {
     const bool has_config = !missing_config_ && OpenConfig();
     if (has_config && !missing_weights_) OpenWeights();
     if (has_config) Freeze();
+    if (has_config && config_.has_lora()) Adapter();
     if (options_.with_optimizer_state) CheckOptimizer();
     if (!missing_tokenizer_ && OpenText()) CheckText(has_config);
     if (has_config) CheckLength();
@@ -192,12 +219,43 @@ class Opening {
     model_.frozen = *std::move(frozen);
   }
 
+  void Adapter() {
+    if (options_.adapter_folder.empty()) {
+      // An adapter that is not checked has the layers of its configuration.
+      if (config_.lora().has_adapter_path()) return;
+      absl::StatusOr<AdapterSpec> adapter = ResolveAdapter(config_.lora(), model_.config);
+      if (!adapter.ok()) return Error("LORA", "", adapter.status());
+      model_.adapter = *std::move(adapter);
+      return;
+    }
+    absl::Status status = OpenAdapter();
+    if (!status.ok()) Error("ADAPTER", options_.adapter_folder, status);
+  }
+
+  absl::Status OpenAdapter() {
+    ASSIGN_OR_RETURN(model_.adapter_weights, AdapterFolder::Open(options_.adapter_folder));
+    const AdapterFolder& folder = *model_.adapter_weights;
+    ASSIGN_OR_RETURN(AdapterSpec adapter, folder.Resolve(model_.config, config_.lora().dropout()));
+    if (!config_.lora().has_adapter_path()) {
+      ASSIGN_OR_RETURN(const AdapterSpec ours, ResolveAdapter(config_.lora(), model_.config));
+      RETURN_IF_ERROR(CheckSameAdapter(ours, adapter, folder.folder()));
+    }
+    if (model_.weights != nullptr) RETURN_IF_ERROR(folder.CheckModelCopies(*model_.weights));
+    model_.adapter = std::move(adapter);
+    return absl::OkStatus();
+  }
+
   // Of a model with other errors, tensors would be missing in this file too.
   void CheckOptimizer() {
     if (model_.weights == nullptr || !model_.status().ok()) return;
-    const absl::Status usable =
-        CheckOptimizerState(config_.optimizer(), model_.config, model_.frozen, *model_.weights);
-    if (!usable.ok()) Error(kNoOptimizerState, options_.weights_folder, usable);
+    const bool has_adapter = model_.adapter.has_value();
+    const std::string& folder = has_adapter ? options_.adapter_folder : options_.weights_folder;
+    const absl::Status usable = CheckOptimizerState(
+        config_.optimizer(),
+        has_adapter ? StoredParameters(*model_.adapter)
+                    : StoredParameters(model_.config, *model_.weights, model_.frozen),
+        folder);
+    if (!usable.ok()) Error(kNoOptimizerState, folder, usable);
   }
 
   bool OpenText() {

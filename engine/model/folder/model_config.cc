@@ -161,4 +161,10 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder) {
   return ParseModelConfig(*text, path);
 }
 
+absl::StatusOr<std::string> UntiedModelConfig(const std::string& json) {
+  ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseJsonWithSpelling(json));
+  config["tie_word_embeddings"] = false;
+  return WriteJsonWithSpelling(config) + "\n";
+}
+
 }  // namespace trainerd::engine

@@ -64,4 +64,8 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std:
 // ParseModelConfig.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder);
 
+// The text of a config.json with "tie_word_embeddings": false. Errors: InvalidArgument if it is not
+// JSON.
+absl::StatusOr<std::string> UntiedModelConfig(const std::string& json);
+
 }  // namespace trainerd::engine

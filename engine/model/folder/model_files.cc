@@ -32,4 +32,10 @@ std::vector<std::string> ModelFiles(const std::string& folder) {
   return names;
 }
 
+std::vector<std::string> AdapterFiles(const std::string& folder) {
+  std::vector<std::string> names = ModelFiles(folder);
+  std::erase(names, "config.json");
+  return names;
+}
+
 }  // namespace trainerd::engine

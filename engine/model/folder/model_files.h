@@ -14,5 +14,7 @@ inline constexpr char kNamedTemplates[] = "additional_chat_templates";
 // tokenizer's files (tokenizer*, chat_template.*, additional_chat_templates/*.jinja,
 // special_tokens_map.json, added_tokens.json, vocab.json, merges.txt).
 std::vector<std::string> ModelFiles(const std::string& folder);
+// Those that belong beside an adapter: all but config.json, which is that of a whole model.
+std::vector<std::string> AdapterFiles(const std::string& folder);
 
 }  // namespace trainerd::engine

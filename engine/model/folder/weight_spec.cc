@@ -76,6 +76,78 @@ void AddMlp(const ModelConfig& c, LayerWeights& layer) {
 
 }  // namespace
 
+WeightRole FirstOfJoint(WeightRole role) {
+  switch (role) {
+    case WeightRole::kKey:
+    case WeightRole::kValue:
+      return WeightRole::kQuery;
+    case WeightRole::kKeyBias:
+    case WeightRole::kValueBias:
+      return WeightRole::kQueryBias;
+    case WeightRole::kUp:
+      return WeightRole::kGate;
+    case WeightRole::kUpBias:
+      return WeightRole::kGateBias;
+    case WeightRole::kEmbedding:
+    case WeightRole::kAttentionNorm:
+    case WeightRole::kQuery:
+    case WeightRole::kQueryBias:
+    case WeightRole::kQueryNorm:
+    case WeightRole::kKeyNorm:
+    case WeightRole::kOutput:
+    case WeightRole::kOutputBias:
+    case WeightRole::kAttentionOutputNorm:
+    case WeightRole::kMlpNorm:
+    case WeightRole::kGate:
+    case WeightRole::kGateBias:
+    case WeightRole::kDown:
+    case WeightRole::kDownBias:
+    case WeightRole::kMlpOutputNorm:
+    case WeightRole::kFinalNorm:
+    case WeightRole::kHead:
+    case WeightRole::kAdapterA:
+    case WeightRole::kAdapterB:
+      break;
+  }
+  return role;
+}
+
+ParameterGroup GroupOf(WeightRole role) {
+  switch (role) {
+    case WeightRole::kEmbedding:
+      return ParameterGroup::kEmbedding;
+    case WeightRole::kHead:
+      return ParameterGroup::kHead;
+    case WeightRole::kAttentionNorm:
+    case WeightRole::kQueryNorm:
+    case WeightRole::kKeyNorm:
+    case WeightRole::kAttentionOutputNorm:
+    case WeightRole::kMlpNorm:
+    case WeightRole::kMlpOutputNorm:
+    case WeightRole::kFinalNorm:
+      return ParameterGroup::kNorm;
+    case WeightRole::kQueryBias:
+    case WeightRole::kKeyBias:
+    case WeightRole::kValueBias:
+    case WeightRole::kOutputBias:
+    case WeightRole::kGateBias:
+    case WeightRole::kUpBias:
+    case WeightRole::kDownBias:
+      return ParameterGroup::kBias;
+    case WeightRole::kQuery:
+    case WeightRole::kKey:
+    case WeightRole::kValue:
+    case WeightRole::kOutput:
+    case WeightRole::kGate:
+    case WeightRole::kUp:
+    case WeightRole::kDown:
+    case WeightRole::kAdapterA:
+    case WeightRole::kAdapterB:
+      break;
+  }
+  return ParameterGroup::kMatrix;
+}
+
 std::vector<WeightSpec> WeightsOf(const ModelConfig& config) {
   const std::vector<int64_t> vocabulary = {config.vocab_size, config.hidden_size};
   std::vector<WeightSpec> specs;

@@ -39,10 +39,21 @@ enum class WeightRole {
   kMlpOutputNorm,
   kFinalNorm,
   kHead,
+  // Of a LoRA adapter (adapter.h).
+  kAdapterA,
+  kAdapterB,
 };
+
+// What optimizers distinguish: a weight's role without its position in the model.
+enum class ParameterGroup { kMatrix, kEmbedding, kHead, kNorm, kBias };
+ParameterGroup GroupOf(WeightRole role);
 
 inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
 inline constexpr char kHeadName[] = "lm_head.weight";
+
+// The decoder multiplies query, key and value at once, and gate and up: the first role of the joint
+// matrix (or bias) that `role` belongs to, else `role`.
+WeightRole FirstOfJoint(WeightRole role);
 
 struct WeightSpec {
   WeightRole role;

@@ -8,8 +8,10 @@
 #include <cmath>
 
 #include "engine/ops/cpu/cpu_attention.h"
+#include "engine/ops/cpu/cpu_nf4.h"
 #include "engine/ops/cpu/parallel.h"
 #include "engine/ops/cpu/typed.h"
+#include "engine/ops/lora/dropout_bits.h"
 #include "engine/ops/op_table.h"
 
 namespace trainerd::engine {
@@ -175,20 +177,44 @@ at::Tensor SwiGluBackward(const at::Tensor& d_out, const at::Tensor& gate_up) {
   return gate_up;
 }
 
-at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& targets, double scale,
-                        bool with_gradient) {
+// Calls body(kernels, rows, first row) for ranges of rows.
+template <typename Body>
+void ForLogitRows(const at::Tensor& logits, const at::Tensor& targets, const Body& body) {
   TRAINERD_CHECK(logits.is_contiguous() && targets.is_contiguous());
   const int64_t columns = logits.size(1);
-  at::Tensor losses = at::empty({logits.size(0)}, FloatOptions());
   WithType(logits.scalar_type(), [&](const auto& kernels, auto zero) {
     using T = decltype(zero);
     at::parallel_for(0, logits.size(0), RowGrain(8 * columns), [&](int64_t begin, int64_t end) {
-      kernels.cross_entropy(Data<T>(logits) + begin * columns, Data<int64_t>(targets) + begin,
-                            Data<float>(losses) + begin, end - begin, columns,
-                            static_cast<float>(scale), with_gradient);
+      body(kernels,
+           LogitRows<T>{.logits = Data<T>(logits) + begin * columns,
+                        .targets = Data<int64_t>(targets) + begin,
+                        .rows = end - begin,
+                        .columns = columns},
+           begin);
     });
   });
+}
+
+at::Tensor CrossEntropy(const at::Tensor& logits, const at::Tensor& targets,
+                        const at::Tensor& weights, const CrossEntropyOptions& options) {
+  TRAINERD_CHECK(!weights.defined() || weights.is_contiguous());
+  at::Tensor losses = at::empty({logits.size(0)}, FloatOptions());
+  const CrossEntropyScalars scalars{.scale = static_cast<float>(options.scale),
+                                    .label_smoothing = static_cast<float>(options.label_smoothing),
+                                    .with_gradient = options.with_gradient};
+  ForLogitRows(logits, targets, [&](const auto& kernels, const auto& rows, int64_t first) {
+    kernels.cross_entropy(rows, weights.defined() ? Data<float>(weights) + first : nullptr,
+                          Data<float>(losses) + first, scalars);
+  });
   return losses;
+}
+
+at::Tensor Surprise(const at::Tensor& logits, const at::Tensor& targets, SurpriseMeasure measure) {
+  at::Tensor values = at::empty({logits.size(0)}, FloatOptions());
+  ForLogitRows(logits, targets, [&](const auto& kernels, const auto& rows, int64_t first) {
+    kernels.surprise(rows, Data<float>(values) + first, measure);
+  });
+  return values;
 }
 
 void EmbeddingBackward(const at::Tensor& d, const at::Tensor& ids, const at::Tensor& weight_grad) {
@@ -234,6 +260,25 @@ void AddColumnSums(const at::Tensor& out, const at::Tensor& d) {
 // Elements of a flat buffer that one thread takes at a time.
 constexpr int64_t kFlatBlock = 1 << 16;
 
+at::Tensor Dropout(const at::Tensor& x, const at::Tensor& row_keys, uint64_t key,
+                   double probability) {
+  TRAINERD_CHECK(x.is_contiguous() && row_keys.is_contiguous());
+  const int64_t columns = x.size(1);
+  const uint32_t threshold = DropoutThreshold(probability);
+  const float factor = static_cast<float>(1.0 / (1.0 - probability));
+  at::Tensor out = at::empty_like(x);
+  WithType(x.scalar_type(), [&](const auto& kernels, auto zero) {
+    using T = decltype(zero);
+    at::parallel_for(0, x.size(0), RowGrain(columns), [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        kernels.dropout(Data<T>(x) + t * columns, Data<T>(out) + t * columns,
+                        DropoutRow(key, Data<int64_t>(row_keys)[t]), columns, threshold, factor);
+      }
+    });
+  });
+  return out;
+}
+
 void Accumulate(const at::Tensor& out, const at::Tensor& x) {
   TRAINERD_CHECK(out.is_contiguous() && x.is_contiguous());
   WithType(x.scalar_type(), [&](const auto& kernels, auto zero) {
@@ -244,25 +289,53 @@ void Accumulate(const at::Tensor& out, const at::Tensor& x) {
   });
 }
 
-void AdamW(const at::Tensor& master, const at::Tensor& grad, const at::Tensor& exp_avg,
-           const at::Tensor& exp_avg_sq, const at::Tensor& value, const AdamWUpdate& u) {
+AdamWScalars ScalarsOf(const AdamWUpdate& u) {
   const double correction1 = 1.0 - std::pow(u.beta1, u.step),
                correction2 = 1.0 - std::pow(u.beta2, u.step);
-  const AdamWScalars scalars{
-      .decay = static_cast<float>(1.0 - u.learning_rate * u.weight_decay),
-      .one_minus_beta1 = static_cast<float>(1.0 - u.beta1),
-      .beta2 = static_cast<float>(u.beta2),
-      .one_minus_beta2 = static_cast<float>(1.0 - u.beta2),
-      .inverse_root_correction2 = static_cast<float>(1.0 / std::sqrt(correction2)),
-      .step_size = static_cast<float>(u.learning_rate / correction1),
-      .eps = static_cast<float>(u.eps),
-      .gradient_factor = static_cast<float>(u.gradient_factor)};
+  return {.decay = static_cast<float>(1.0 - u.learning_rate * u.weight_decay),
+          .beta1 = static_cast<float>(u.beta1),
+          .one_minus_beta1 = static_cast<float>(1.0 - u.beta1),
+          .beta2 = static_cast<float>(u.beta2),
+          .one_minus_beta2 = static_cast<float>(1.0 - u.beta2),
+          .inverse_root_correction2 = static_cast<float>(1.0 / std::sqrt(correction2)),
+          .step_size = static_cast<float>(u.learning_rate / correction1),
+          .eps = static_cast<float>(u.eps),
+          .gradient_factor = static_cast<float>(u.gradient_factor)};
+}
+
+void AdamW(const at::Tensor& master, const at::Tensor& grad, const at::Tensor& exp_avg,
+           const at::Tensor& exp_avg_sq, const at::Tensor& value, const AdamWUpdate& update) {
+  const AdamWScalars scalars = ScalarsOf(update);
   WithType(value.defined() ? value.scalar_type() : at::kFloat, [&](const auto& kernels, auto zero) {
     using T = decltype(zero);
     at::parallel_for(0, master.numel(), kFlatBlock, [&](int64_t begin, int64_t end) {
       kernels.adamw(Data<float>(master) + begin, Data<float>(grad) + begin,
                     Data<float>(exp_avg) + begin, Data<float>(exp_avg_sq) + begin,
                     value.defined() ? Data<T>(value) + begin : nullptr, end - begin, scalars);
+    });
+  });
+}
+
+// `moment` from element `begin`, the first of a block.
+MomentPointers PointersAt(const QuantizedMoment& moment, int64_t begin) {
+  return {.codes = Data<uint8_t>(moment.codes) + begin,
+          .absmax = Data<float>(moment.absmax) + begin / kMomentBlock,
+          .values = Data<float>(moment.code->values),
+          .nearest = Data<uint8_t>(moment.code->nearest)};
+}
+
+void AdamW8bit(const at::Tensor& master, const at::Tensor& grad, const QuantizedMoment& exp_avg,
+               const QuantizedMoment& exp_avg_sq, const at::Tensor& value,
+               const AdamWUpdate& update) {
+  const AdamWScalars scalars = ScalarsOf(update);
+  const int64_t size = master.numel(), blocks = (size + kMomentBlock - 1) / kMomentBlock;
+  WithType(value.defined() ? value.scalar_type() : at::kFloat, [&](const auto& kernels, auto zero) {
+    using T = decltype(zero);
+    at::parallel_for(0, blocks, kFlatBlock / kMomentBlock, [&](int64_t first, int64_t last) {
+      const int64_t begin = first * kMomentBlock, end = std::min(size, last * kMomentBlock);
+      kernels.adamw_8bit(Data<float>(master) + begin, Data<float>(grad) + begin,
+                         PointersAt(exp_avg, begin), PointersAt(exp_avg_sq, begin),
+                         value.defined() ? Data<T>(value) + begin : nullptr, end - begin, scalars);
     });
   });
 }
@@ -303,11 +376,15 @@ const OpTable& CpuOps() {
       .swiglu_forward = cpu::SwiGluForward,
       .swiglu_backward = cpu::SwiGluBackward,
       .cross_entropy = cpu::CrossEntropy,
+      .surprise = cpu::Surprise,
       .embedding_backward = cpu::EmbeddingBackward,
       .add_column_sums = cpu::AddColumnSums,
+      .dropout = cpu::Dropout,
       .accumulate = cpu::Accumulate,
       .adamw = cpu::AdamW,
+      .adamw_8bit = cpu::AdamW8bit,
       .sum_of_squares = cpu::SumOfSquares,
+      .dequantize_nf4 = cpu::DequantizeNf4,
   };
   return table;
 }

@@ -7,7 +7,10 @@
 
 #include <cstdint>
 
+#include "engine/ops/moment_blocks.h"
+#include "engine/ops/surprise.h"
 #include "engine/platform/cpu_level.h"
+#include "proto/base/split_mix.h"
 
 namespace trainerd::engine::cpu {
 
@@ -38,12 +41,35 @@ struct AttentionTask {
   float scale = 1.0f;
 };
 
+// Rows of logits with their targets.
+template <typename T>
+struct LogitRows {
+  T* logits = nullptr;
+  const int64_t* targets = nullptr;
+  int64_t rows = 0;
+  int64_t columns = 0;
+};
+
+struct CrossEntropyScalars {
+  float scale = 1.0f;
+  float label_smoothing = 0.0f;
+  bool with_gradient = true;
+};
+
 struct AdamWScalars {
   float decay;  // 1 − learning rate × weight decay
-  float one_minus_beta1, beta2, one_minus_beta2;
+  float beta1, one_minus_beta1, beta2, one_minus_beta2;
   float inverse_root_correction2;  // 1 / sqrt(1 − beta2^step)
   float step_size;                 // learning rate / (1 − beta1^step)
   float eps, gradient_factor;
+};
+
+// As QuantizedMoment.
+struct MomentPointers {
+  uint8_t* codes;
+  float* absmax;
+  const float* values;     // of DynamicCode
+  const uint8_t* nearest;  // of DynamicCode
 };
 
 template <typename T>
@@ -70,9 +96,13 @@ struct TypedKernels {
   void (*swiglu_forward)(const T* gate_up, T* out, int64_t rows, int64_t size);
   void (*swiglu_backward)(const T* d_out, const T* gate_up, T* d_gate_up, int64_t rows,
                           int64_t size);
-  // As OpTable::cross_entropy.
-  void (*cross_entropy)(T* logits, const int64_t* targets, float* losses, int64_t rows,
-                        int64_t columns, float scale, bool with_gradient);
+  // As OpTable::cross_entropy and OpTable::surprise; `weights` may be null.
+  void (*cross_entropy)(const LogitRows<T>& rows, const float* weights, float* losses,
+                        const CrossEntropyScalars& scalars);
+  void (*surprise)(const LogitRows<T>& rows, float* values, SurpriseMeasure measure);
+  // One row of OpTable::dropout: `row` from DropoutRow, `factor` 1 / (1 − probability).
+  void (*dropout)(const T* x, T* out, uint64_t row, int64_t columns, uint32_t threshold,
+                  float factor);
   // Scratch floats that one task needs.
   int64_t (*attention_scratch)(int64_t length, int64_t head_dim);
   void (*attention_forward)(const AttentionTask<T>& task, float* scratch);
@@ -82,6 +112,10 @@ struct TypedKernels {
   // `value` may be null.
   void (*adamw)(float* master, const float* grad, float* exp_avg, float* exp_avg_sq, T* value,
                 int64_t count, const AdamWScalars& scalars);
+  // `count` elements that begin at a block. `value` may be null.
+  void (*adamw_8bit)(float* master, const float* grad, const MomentPointers& exp_avg,
+                     const MomentPointers& exp_avg_sq, T* value, int64_t count,
+                     const AdamWScalars& scalars);
 };
 
 struct Kernels {

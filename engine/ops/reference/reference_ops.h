@@ -18,4 +18,6 @@ void AdamW(const at::Tensor& master, const at::Tensor& grad, const at::Tensor& e
            const at::Tensor& exp_avg_sq, const at::Tensor& value, const AdamWUpdate& update);
 at::Tensor SumOfSquares(const at::Tensor& x);
 
+void DequantizeNf4(const Nf4Matrix& matrix, const at::Tensor& out);
+
 }  // namespace trainerd::engine::reference

@@ -243,7 +243,11 @@ absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view json) {
     }
   }
   if (error != simdjson::SUCCESS) {
-    return Malformed("$", simdjson::error_message(error));
+    const std::string advice = JsonFileAdvice(json);
+    return absl::InvalidArgumentError(
+        error == simdjson::EMPTY
+            ? absl::StrCat("tokenizer.json: ", advice)
+            : absl::StrCat("tokenizer.json: ", simdjson::error_message(error), "; ", advice));
   }
   if (!root.is_object()) return Malformed("$", "expected an object");
   TokenizerFile file;

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/text/tokenizer/bpe.h"
-#include "engine/text/tokenizer/pre_tokenizer.h"
+#include "engine/text/tokenizer/bpe/bpe.h"
+#include "engine/text/tokenizer/bpe/pre_tokenizer.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "engine/text/tokenizer/vocabulary.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "engine/text/tokenizer/byte_level.h"
+#include "engine/text/tokenizer/bpe/byte_level.h"
 #include "engine/text/tokenizer/tokenizer_json.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"

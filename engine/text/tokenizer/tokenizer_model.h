@@ -3,7 +3,7 @@
 #pragma once
 
 #include "absl/status/status.h"
-#include "engine/text/tokenizer/bpe.h"
+#include "engine/text/tokenizer/bpe/bpe.h"
 #include "engine/text/tokenizer/vocabulary.h"
 #include "simdjson.h"
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "engine/text/tokenizer/byte_level.h"
+#include "engine/text/tokenizer/bpe/byte_level.h"
 
 namespace trainerd::engine {
 namespace {

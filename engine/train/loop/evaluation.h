@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Validation loss: mean negative log likelihood of all target tokens of the validation sequences,
-// as in training but without gradients.
+// Validation loss: mean loss of all target tokens of the validation sequences, as in training but
+// without gradients. As in transformers, train.label_smoothing applies; train.token_weighting does
+// not.
 #pragma once
 
 #include <cstdint>

@@ -2,10 +2,13 @@
 #include "engine/train/loop/train_loop.h"
 
 #include <chrono>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "engine/core/job_error.h"
+#include "engine/optim/lr_schedule.h"
 #include "engine/platform/device.h"
 #include "engine/train/loop/checkpointing.h"
 #include "engine/train/loop/evaluation.h"
@@ -73,6 +76,16 @@ absl::Status Observe(AttemptContext& context) {
   return absl::IsCancelled(status) ? absl::OkStatus() : status;
 }
 
+void AddLearningRates(const v1::OptimizerConfig& optimizer, const std::vector<double>& rates,
+                      StepMeasurement* measured) {
+  // Absent where the step failed before it had one.
+  if (rates.empty()) return;
+  measured->learning_rate = rates.front();
+  if (rates.size() == 1) return;
+  const std::vector<std::string> groups = LearningRateGroups(optimizer);
+  for (size_t i = 0; i < rates.size(); ++i) measured->learning_rates[groups[i]] = rates[i];
+}
+
 StepMeasurement Measured(AttemptContext& context, int64_t step, const StepResult& result,
                          double seconds) {
   const ScopedOverhead overhead(context.monitor->overhead());
@@ -80,10 +93,10 @@ StepMeasurement Measured(AttemptContext& context, int64_t step, const StepResult
                            .epoch = result.epoch,
                            .loss = result.loss,
                            .grad_norm = result.grad_norm,
-                           .learning_rate = result.learning_rate,
                            .tokens = result.tokens,
                            .target_tokens = result.target_tokens,
                            .step_seconds = seconds};
+  AddLearningRates(context.config.optimizer(), result.learning_rates, &measured);
   if (const auto memory = ReadDeviceMemory(context.device); memory.has_value()) {
     measured.memory_bytes = memory->bytes;
     measured.memory_peak_bytes = memory->peak_bytes;

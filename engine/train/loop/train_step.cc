@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "engine/core/job_error.h"
+#include "engine/data/batches/counter_rng.h"
 #include "engine/optim/global_norm.h"
 #include "engine/optim/lr_schedule.h"
 #include "engine/platform/torch_status.h"
@@ -44,24 +45,25 @@ absl::Status NonFinite(const AttemptContext& context, int64_t step, const StepRe
   return WithCause(
       absl::FailedPreconditionError(absl::StrCat(
           "step ", step, " was not applied, because it is not finite (loss ", result.loss,
-          ", gradient norm ", result.grad_norm, ", learning rate ", result.learning_rate, "). ",
-          good, ". Inspect the conversations of the step (counted from 0: ", conversations,
+          ", gradient norm ", result.grad_norm, ", learning rate ", result.learning_rates.front(),
+          "). ", good, ". Inspect the conversations of the step (counted from 0: ", conversations,
           ") with `trainctl preview`, or lower optimizer.learning_rate")),
       {.code = "NON_FINITE", .cause = v1::JobError::NUMERICS, .retryable = false});
 }
 
-// Computes the gradients of the step's mean loss. Returns the sum of its losses (double, on the
-// device).
-absl::StatusOr<at::Tensor> AccumulateGradients(AttemptContext& context,
+// Computes the gradients of the mean loss of step `step`. Returns the sum of its losses (double, on
+// the device).
+absl::StatusOr<at::Tensor> AccumulateGradients(AttemptContext& context, int64_t step,
                                                const std::vector<Microbatch>& batches,
                                                int64_t target_tokens) {
   context.parameters->ZeroGrad();
   at::Tensor sum = at::zeros({}, at::TensorOptions(at::kDouble).device(context.device));
   const double scale = 1.0 / static_cast<double>(target_tokens);
+  const CounterRng dropout(context.config.train().seed(), RngPurpose::kAdapterDropout, step);
   for (const Microbatch& batch : batches) {
     RETURN_IF_ERROR(CheckDiscard(context.control));
-    sum.add_(
-        context.decoder->ForwardBackward(ToDevice(batch, context.device), scale).to(at::kDouble));
+    const DeviceBatch on_device = ToDevice(batch, context.device);
+    sum.add_(context.decoder->ForwardBackward(on_device, scale, dropout.At(0)).to(at::kDouble));
   }
   return sum;
 }
@@ -75,11 +77,10 @@ absl::Status TrainStep(AttemptContext& context, int64_t step, StepResult* result
     result->target_tokens += batch.target_tokens;
   }
   result->epoch = context.loader->Place(step).epoch_after;
-  result->learning_rate =
-      LearningRate(context.config.schedule(), context.config.optimizer().learning_rate(), step,
-                   context.state.total_steps);
+  result->learning_rates = LearningRates(context.config, step, context.state.total_steps);
   RETURN_IF_ERROR(CatchTorch([&]() -> absl::Status {
-    absl::StatusOr<at::Tensor> sum = AccumulateGradients(context, batches, result->target_tokens);
+    absl::StatusOr<at::Tensor> sum =
+        AccumulateGradients(context, step, batches, result->target_tokens);
     if (!sum.ok()) return sum.status();
     const at::Tensor norm = GlobalNorm(context.parameters->flat_grad()).to(at::kDouble);
     const at::Tensor values = at::stack({*sum, norm}).cpu();  // the step's one sync
@@ -99,7 +100,7 @@ absl::Status TrainStep(AttemptContext& context, int64_t step, StepResult* result
   }
   const double max_norm = context.config.train().max_grad_norm();
   const double clip = max_norm > 0 ? std::min(1.0, max_norm / (result->grad_norm + kClipEps)) : 1.0;
-  return CatchTorch([&] { context.optimizer->Step(result->learning_rate, clip, step); });
+  return CatchTorch([&] { context.optimizer->Step(result->learning_rates, clip, step); });
 }
 
 }  // namespace trainerd::engine

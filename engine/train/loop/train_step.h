@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "engine/train/attempt_context.h"
@@ -14,7 +15,8 @@ namespace trainerd::engine {
 struct StepResult {
   double loss = 0;       // mean over the step's target tokens, nats
   double grad_norm = 0;  // before clipping
-  double learning_rate = 0;
+  // Of each group of parameters (LearningRateGroups).
+  std::vector<double> learning_rates;
   double epoch = 0;  // position in the data after the step
   int64_t tokens = 0;
   int64_t target_tokens = 0;

@@ -4,7 +4,7 @@
 #include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/checkpoint_count.h"
+#include "proto/contract/job/checkpoint_count.h"
 #include "proto/contract/job/disk_use.h"
 
 namespace trainerd::engine {
@@ -16,7 +16,7 @@ void NoteDiskSpace(AttemptContext& context) {
   if (!context.spec.resume_path().empty()) return;
   const std::string& run_dir = context.spec.run_dir();
   const CheckpointSize size =
-      SizeOfCheckpoint(*context.parameters, *context.optimizer, KeptModelFolder(run_dir));
+      SizeOfCheckpoint(*context.parameters, context.config, KeptModelFolder(run_dir));
   v1::DataReport::DiskUse disk;
   disk.set_folder(run_dir);
   disk.set_checkpoint_bytes(size.checkpoint_bytes);

@@ -17,6 +17,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/config_digest.h"
+#include "proto/contract/job/start_form.h"
 #include "proto/contract/run_dir/found_checkpoint.h"
 #include "proto/contract/run_dir/output_path.h"
 #include "proto/contract/run_dir/read_error.h"
@@ -92,15 +93,23 @@ absl::Status OpenInit(AttemptContext& context, const std::string& folder) {
         {.code = "CHECKPOINT_DAMAGED", .cause = v1::JobError::STORAGE, .retryable = false});
   }
   RETURN_IF_ERROR(opened);
+  const std::string form_error = StartFormError(context.config, folder, HoldsAdapter(folder));
+  if (!form_error.empty()) {
+    return WithCause(
+        absl::FailedPreconditionError(form_error),
+        {.code = "CONFIGURATION_INVALID", .cause = v1::JobError::USER, .retryable = false});
+  }
   return context.start.has_value() ? CompareConfig(context) : absl::OkStatus();
 }
 
 absl::Status OpenStart(AttemptContext& context) {
   context.weights_folder = context.config.model().path();
+  context.adapter_folder = context.config.lora().adapter_path();
   const bool resumes = !context.spec.resume_path().empty();
   const std::string folder = resumes ? context.spec.resume_path() : context.spec.init_path();
   if (folder.empty()) return absl::OkStatus();
-  context.weights_folder = folder;
+  // The model itself is that of model.path in every attempt of a job with lora.
+  (context.config.has_lora() ? context.adapter_folder : context.weights_folder) = folder;
   if (!resumes) return OpenInit(context, folder);
   ASSIGN_OR_RETURN(context.start, OpenCheckpoint(folder));
   context.start_is_resume = true;

@@ -16,11 +16,15 @@ namespace {
 
 constexpr char kModelTemplate[] = "model";
 
+// Whether the error is about a key of the job, not about the model.
+bool IsAboutJob(const std::string& code) {
+  return code == "FREEZE" || code == "LORA" || code == "ADAPTER" || code == kNoOptimizerState;
+}
+
 // The first error, with the cause of its kind.
 absl::Status StatusOf(const JobModel& model) {
   for (const ModelFinding& finding : model.findings) {
-    if (finding.status.ok() || (finding.code != "FREEZE" && finding.code != kNoOptimizerState))
-      continue;
+    if (finding.status.ok() || !IsAboutJob(finding.code)) continue;
     return WithCause(
         finding.status,
         {.code = "CONFIGURATION_INVALID", .cause = v1::JobError::USER, .retryable = false});
@@ -46,6 +50,26 @@ absl::Status Keep(AttemptContext& context, const JobModel& model, bool is_untied
                           "): generation_config.json of the checkpoints and the final model names "
                           "it in eos_token_id"));
   return absl::OkStatus();
+}
+
+// With lora, checkpoints do not hold the model, so another one may be in model.path by now.
+absl::Status CheckModelIdentity(AttemptContext& context) {
+  if (!context.adapter.has_value()) return absl::OkStatus();
+  context.model_fingerprint = context.weights->Fingerprint(context.model);
+  if (!context.start.has_value() ||
+      context.start->state.model_fingerprint == context.model_fingerprint)
+    return absl::OkStatus();
+  const std::string what =
+      absl::StrCat("the weights in model.path ", context.weights_folder,
+                   " are not those that the adapter in ", context.start->folder, " was trained on");
+  if (!context.start_is_resume) {
+    EmitNotice(context.events, v1::Notice::WARNING, "INIT_FROM_MODEL_DIFFERS", what);
+    return absl::OkStatus();
+  }
+  return WithCause(
+      absl::FailedPreconditionError(absl::StrCat(
+          what, "; put them back, or start a new job from the checkpoint with init_from")),
+      {.code = "MODEL_CHANGED", .cause = v1::JobError::USER, .retryable = false});
 }
 
 absl::Status ReadPrompts(AttemptContext& context) {
@@ -85,6 +109,7 @@ absl::Status OpenModel(AttemptContext& context) {
     config.mutable_data()->set_chat_template(kModelTemplate);
   }
   JobModel model = OpenJobModel(config, {.weights_folder = context.weights_folder,
+                                         .adapter_folder = context.adapter_folder,
                                          .with_optimizer_state = context.start.has_value()});
   RETURN_IF_ERROR(StatusOf(model));
   bool is_untied = false;
@@ -96,7 +121,10 @@ absl::Status OpenModel(AttemptContext& context) {
   context.model = std::move(model.config);
   context.frozen = std::move(model.frozen);
   context.weights = std::move(model.weights);
+  context.adapter = std::move(model.adapter);
+  context.adapter_weights = std::move(model.adapter_weights);
   context.text = std::move(model.text);
+  RETURN_IF_ERROR(CheckModelIdentity(context));
   return OpenSamples(context);
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -12,23 +14,28 @@
 namespace trainerd::engine {
 namespace {
 
-// The learning rate of the next step follows the schedule of this job, not that of the checkpoint.
-void NoteLearningRate(AttemptContext& context) {
+// The learning rates of the next step follow the schedule and the peaks of this job, not those of
+// the checkpoint.
+void NoteLearningRates(AttemptContext& context) {
   const v1::JobConfig& ours = context.config;
   const v1::JobConfig& theirs = context.start->state.config.config();
   const int64_t step = context.start->state.step + 1;
-  const auto rate = [&](const v1::JobConfig& config, int64_t total_steps) {
-    return LearningRate(config.schedule(), config.optimizer().learning_rate(), step, total_steps);
-  };
-  const double now = rate(ours, context.loader->total_steps());
-  const double before = rate(theirs, context.start->state.total_steps);
-  if (now == before || step > context.loader->total_steps()) return;
-  EmitNotice(
-      context.events, v1::Notice::INFO, "LEARNING_RATE_CHANGED",
-      absl::StrFormat("step %d, the next one, has learning rate %.4g: the schedule is %s from %.4g "
-                      "over %d steps. As the checkpoint was trained, it would be %.4g",
-                      step, now, EnumText(ours.schedule().type()), ours.optimizer().learning_rate(),
-                      context.loader->total_steps(), before));
+  const int64_t total_steps = context.loader->total_steps();
+  if (step > total_steps) return;
+  const std::vector<std::string> groups = LearningRateGroups(ours.optimizer());
+  const std::vector<double> peaks = LearningRatePeaks(ours.optimizer()),
+                            now = LearningRates(ours, step, total_steps),
+                            before = LearningRates(theirs, step, context.start->state.total_steps);
+  // The optimizer is the same, or its state would not fit.
+  for (size_t i = 0; i < now.size() && i < before.size(); ++i) {
+    if (now[i] == before[i]) continue;
+    EmitNotice(
+        context.events, v1::Notice::INFO, "LEARNING_RATE_CHANGED",
+        absl::StrFormat("step %d, the next one, has learning rate %.4g%s: the schedule is %s from "
+                        "%.4g over %d steps. As the checkpoint was trained, it would be %.4g",
+                        step, now[i], now.size() > 1 ? absl::StrCat(" for ", groups[i]) : "",
+                        EnumText(ours.schedule().type()), peaks[i], total_steps, before[i]));
+  }
 }
 
 // A parameter that is frozen now keeps the value in model.safetensors.
@@ -50,7 +57,7 @@ absl::Status Restore(AttemptContext& context) {
     ASSIGN_OR_RETURN(const int64_t dropped,
                      CountDroppedMasters(context.start->folder, *context.parameters));
     NoteDroppedMasters(context, dropped);
-    NoteLearningRate(context);
+    NoteLearningRates(context);
     context.state = context.start->state;
     // A job that has become longer or shorter ends at another step: evaluate and sample there
     // again.
@@ -62,6 +69,7 @@ absl::Status Restore(AttemptContext& context) {
   context.state.total_steps = context.loader->total_steps();
   context.state.config = context.spec.config();
   context.state.data_fingerprint = context.data.report.fingerprint();
+  context.state.model_fingerprint = context.model_fingerprint;
   context.state.environment = context.environment;
   context.monitor = std::make_unique<LiveMonitor>(LiveMonitor::Options{
       .total_steps = context.state.total_steps, .state = context.state.monitor});

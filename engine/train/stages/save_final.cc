@@ -16,6 +16,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/config_choices.h"
 #include "proto/contract/run_dir/output_path.h"
 
 namespace trainerd::engine {
@@ -29,6 +30,7 @@ Manifest FinalManifest(const AttemptContext& context) {
           .kind = "final",
           .config_digest_hex = ToHex(context.spec.config().config_digest()),
           .create_time = TimestampText(),
+          .adapter = WritesAdapter(context.config.output().form()),
           .tokens = context.state.tokens};
 }
 
@@ -52,12 +54,15 @@ absl::Status WriteFinal(const AttemptContext& context) {
   const std::string kept = KeptModelFolder(context.spec.run_dir());
   RETURN_IF_ERROR(
       CheckSpace(context.spec.run_dir(),
-                 SizeOfCheckpoint(*context.parameters, *context.optimizer, kept).final_bytes));
+                 SizeOfCheckpoint(*context.parameters, context.config, kept).final_bytes));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<FolderWriter> writer,
       FolderWriter::Create(absl::StrCat(context.spec.run_dir(), "/",
                                         TemporaryName(context.spec.attempt(), "final"))));
-  RETURN_IF_ERROR(WriteModelFolder(*context.parameters, kept, *writer));
+  RETURN_IF_ERROR(
+      WritesAdapter(context.config.output().form())
+          ? WriteAdapterFolder(*context.parameters, kept, context.config.model().path(), *writer)
+          : WriteModelFolder(*context.parameters, kept, *writer));
   return writer->Publish(FinalManifest(context), final_path, [&] { return Fence(context); });
 }
 

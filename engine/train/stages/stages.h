@@ -20,8 +20,8 @@ namespace trainerd::engine {
 absl::Status CheckRunIdentity(AttemptContext& context);
 
 // Reads config.json, the headers of the weights, the tokenizer, the chat template and the sample
-// prompts, and resolves train.freeze. Reads no weights. Errors: InvalidArgument, NotFound,
-// DataLoss.
+// prompts, and resolves train.freeze and lora. Reads no weights but those of an adapter. Errors:
+// InvalidArgument, NotFound, DataLoss.
 absl::Status OpenModel(AttemptContext& context);
 
 // Validates, tokenizes and packs the data and emits the DataReport. Checks that every token has a
@@ -33,8 +33,8 @@ absl::Status PrepareData(AttemptContext& context);
 // those of MaskingStatus.
 absl::Status CheckMasking(AttemptContext& context);
 
-// Loads the weights onto the device and builds the decoder. Errors: ResourceExhausted with the
-// bytes needed; those of HfFolder.
+// Loads the weights onto the device, loads or initializes the adapter, and builds the decoder.
+// Errors: ResourceExhausted with the bytes needed; those of HfFolder.
 absl::Status LoadWeights(AttemptContext& context);
 
 // Allocates the optimizer and its state. Errors: those of MakeOptimizer.
@@ -44,9 +44,10 @@ absl::Status BuildOptimizer(AttemptContext& context);
 // from, if there is one. Errors: those of ReadOptimizerFile.
 absl::Status Restore(AttemptContext& context);
 
-// Writes final/ in the dtype of the source, copies it to output.path and emits the RunSummary. A
-// verified final/ of this job, step and configuration is kept (a crash after its rename leaves
-// one). Errors: cause STORAGE with the numbers if it cannot be written; Cancelled.
+// Writes final/ in the dtype of the source, or the adapter (output.form), copies it to output.path
+// and emits the RunSummary. A verified final/ of this job, step and configuration is kept (a crash
+// after its rename leaves one). Errors: cause STORAGE with the numbers if it cannot be written;
+// Cancelled.
 absl::Status SaveFinal(AttemptContext& context);
 
 // Parts that another stage uses:

@@ -78,6 +78,19 @@ bool ContinuesFromCheckpoint(v1::InitFromConfig::State state) {
   return false;
 }
 
+bool WritesAdapter(v1::OutputConfig::Form form) {
+  switch (form) {
+    case v1::OutputConfig::FORM_ADAPTER:
+      return true;
+    case v1::OutputConfig::FORM_MERGED:
+    case v1::OutputConfig::FORM_UNSPECIFIED:
+    case kMinSentinel<v1::OutputConfig::Form>:
+    case kMaxSentinel<v1::OutputConfig::Form>:
+      return false;
+  }
+  return false;
+}
+
 std::vector<std::string> OptimizerStates(const v1::OptimizerConfig& optimizer) {
   switch (optimizer.type()) {
     case v1::OptimizerConfig::TYPE_ADAMW:
@@ -85,6 +98,12 @@ std::vector<std::string> OptimizerStates(const v1::OptimizerConfig& optimizer) {
     case v1::OptimizerConfig::TYPE_SGD:
       if (optimizer.momentum() > 0) return {"momentum_buffer"};
       return {};
+    case v1::OptimizerConfig::TYPE_MUON:
+      if (optimizer.momentum() > 0) return {"momentum_buffer", "exp_avg", "exp_avg_sq"};
+      return {"exp_avg", "exp_avg_sq"};
+    case v1::OptimizerConfig::TYPE_ADAMW_8BIT:
+      return {"exp_avg_8bit",      "exp_avg_absmax", "exp_avg_sq_8bit",
+              "exp_avg_sq_absmax", "exp_avg",        "exp_avg_sq"};
     case v1::OptimizerConfig::TYPE_UNSPECIFIED:
     case kMinSentinel<v1::OptimizerConfig::Type>:
     case kMaxSentinel<v1::OptimizerConfig::Type>:

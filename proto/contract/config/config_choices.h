@@ -27,8 +27,13 @@ bool TrainsAllTokens(v1::DataConfig::TrainOn train_on);
 // weights.
 bool ContinuesFromCheckpoint(v1::InitFromConfig::State state);
 
-// What the optimizer keeps for each parameter that trains, by the names in a checkpoint. Empty: SGD
-// without momentum keeps nothing.
+// final/ holds the adapter of a job with lora, not the whole model. A resolved job without lora has
+// no form.
+bool WritesAdapter(v1::OutputConfig::Form form);
+
+// What the optimizer keeps for parameters that train, by the names in a checkpoint; not all of it
+// for each parameter (engine/model/folder/optimizer_state.h). Empty: SGD without momentum keeps
+// nothing.
 std::vector<std::string> OptimizerStates(const v1::OptimizerConfig& optimizer);
 
 }  // namespace trainerd

@@ -41,6 +41,27 @@ void ForEachGroup(const Message& message, const std::string& path,
   }
 }
 
+// Whether `message` or a group in it holds an unknown field. Unlike ForEachGroup, it allocates
+// nothing.
+bool HasUnknownField(const Message& message) {
+  const Reflection& reflection = *message.GetReflection();
+  if (!reflection.GetUnknownFields(message).empty()) return true;
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor* field = message.GetDescriptor()->field(i);
+    if (field->message_type() == nullptr || field->is_map()) continue;
+    if (!field->is_repeated()) {
+      if (reflection.HasField(message, field) &&
+          HasUnknownField(reflection.GetMessage(message, field)))
+        return true;
+      continue;
+    }
+    for (int k = 0; k < reflection.FieldSize(message, field); ++k) {
+      if (HasUnknownField(reflection.GetRepeatedMessage(message, field, k))) return true;
+    }
+  }
+  return false;
+}
+
 bool HasOwnRule(const FieldDescriptor& field) {
   const v1::Knob& knob = KnobOf(field);
   return knob.path() || field.full_name() == "trainerd.v1.JobConfig.name";
@@ -105,6 +126,7 @@ void CheckTextSizes(const Message& config, std::vector<ConfigViolation>* violati
 }
 
 void CheckUnknownFields(const Message& config, std::vector<ConfigViolation>* violations) {
+  if (!HasUnknownField(config)) return;
   size_t found = 0;
   ForEachGroup(config, "", [&](const Message& group, const std::string& path) {
     const UnknownFieldSet& unknown = group.GetReflection()->GetUnknownFields(group);

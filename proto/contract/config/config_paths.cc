@@ -67,41 +67,71 @@ bool IsPath(const FieldDescriptor& field, const std::string& value) {
           absl::StartsWith(value, "~/") || absl::StartsWith(value, "/"));
 }
 
-void VisitField(Message* message, const FieldDescriptor& field, const std::string& path,
-                const PathVisitor& visit) {
-  const Reflection& reflection = *message->GetReflection();
-  if (!field.is_repeated()) {
-    std::string value = reflection.GetString(*message, &field);
-    if (!IsPath(field, value)) return;
-    visit(path, &value);
-    reflection.SetString(message, &field, std::move(value));
-    return;
-  }
-  for (int i = 0; i < reflection.FieldSize(*message, &field); ++i) {
-    std::string value = reflection.GetRepeatedString(*message, &field, i);
-    if (!IsPath(field, value)) continue;
-    visit(absl::StrCat(path, "[", i, "]"), &value);
-    reflection.SetRepeatedString(message, &field, i, std::move(value));
+// Where a path is: the group, the field, and the index in a list (0 elsewhere).
+struct PathPlace {
+  const Message& group;
+  const FieldDescriptor& field;
+  int index;
+};
+using PlaceVisitor = std::function<void(const PathPlace& place, const std::string& section)>;
+
+std::string DottedPath(const PathPlace& place, const std::string& section) {
+  const std::string path = JoinPath(section, std::string(place.field.name()));
+  return place.field.is_repeated() ? absl::StrCat(path, "[", place.index, "]") : path;
+}
+
+const std::string& ValueAt(const PathPlace& place, std::string* scratch) {
+  const Reflection& reflection = *place.group.GetReflection();
+  return place.field.is_repeated()
+             ? reflection.GetRepeatedStringReference(place.group, &place.field, place.index,
+                                                     scratch)
+             : reflection.GetStringReference(place.group, &place.field, scratch);
+}
+
+void VisitField(const Message& group, const FieldDescriptor& field, const std::string& section,
+                const PlaceVisitor& visit) {
+  const v1::Knob& knob = KnobOf(field);
+  if (!knob.path() && !knob.path_if_dotted()) return;
+  const int count = field.is_repeated() ? group.GetReflection()->FieldSize(group, &field) : 1;
+  for (int i = 0; i < count; ++i) {
+    const PathPlace place{group, field, i};
+    std::string scratch;
+    if (IsPath(field, ValueAt(place, &scratch))) visit(place, section);
   }
 }
 
-void VisitPaths(Message* message, const std::string& section, const PathVisitor& visit) {
-  const Reflection& reflection = *message->GetReflection();
-  for (const FieldDescriptor* field : PresentFields(*message)) {
+void VisitPaths(const Message& message, const std::string& section, const PlaceVisitor& visit) {
+  const Reflection& reflection = *message.GetReflection();
+  for (const FieldDescriptor* field : PresentFields(message)) {
     if (field->is_map()) continue;
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING)
+      VisitField(message, *field, section, visit);
+    if (field->message_type() == nullptr || IsScalarField(*field)) continue;
     const std::string path = JoinPath(section, std::string(field->name()));
-    if (IsScalarField(*field)) {
-      if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING)
-        VisitField(message, *field, path, visit);
-    } else if (field->is_repeated()) {
-      for (int i = 0; i < reflection.FieldSize(*message, field); ++i) {
-        VisitPaths(reflection.MutableRepeatedMessage(message, field, i),
-                   absl::StrCat(path, "[", i, "]"), visit);
-      }
-    } else {
-      VisitPaths(reflection.MutableMessage(message, field), path, visit);
+    if (!field->is_repeated()) VisitPaths(reflection.GetMessage(message, field), path, visit);
+    for (int i = 0; field->is_repeated() && i < reflection.FieldSize(message, field); ++i) {
+      VisitPaths(reflection.GetRepeatedMessage(message, field, i), absl::StrCat(path, "[", i, "]"),
+                 visit);
     }
   }
+}
+
+// Replaces each path of `message` by what `change` returns for it.
+void ChangePaths(Message* message, const std::function<std::string(const std::string&)>& change) {
+  VisitPaths(*message, "", [&](const PathPlace& place, const std::string&) {
+    std::string scratch;
+    const std::string& value = ValueAt(place, &scratch);
+    std::string changed = change(value);
+    if (changed == value) return;
+    // The walk does not change the message, but this is one of its groups.
+    Message* group = const_cast<Message*>(&place.group);
+    const Reflection& reflection = *group->GetReflection();
+    if (place.field.is_repeated()) {
+      reflection.SetRepeatedString(group, &place.field, place.index, std::move(changed));
+    } else {
+      reflection.SetString(group, &place.field, std::move(changed));
+    }
+  });
 }
 
 }  // namespace
@@ -129,17 +159,20 @@ std::vector<std::string> FieldPaths(const Message& message) {
   return paths;
 }
 
-void ForEachPath(Message* message, const PathVisitor& visit) { VisitPaths(message, "", visit); }
-
-void MakePathsAbsolute(const std::string& folder, Message* message, const std::string& home) {
-  ForEachPath(message, [&](const std::string&, std::string* value) {
-    *value = Absolute(folder, home, *value);
+void ForEachPath(const Message& message, const PathVisitor& visit) {
+  VisitPaths(message, "", [&](const PathPlace& place, const std::string& section) {
+    std::string scratch;
+    visit(DottedPath(place, section), ValueAt(place, &scratch));
   });
 }
 
+void MakePathsAbsolute(const std::string& folder, Message* message, const std::string& home) {
+  ChangePaths(message, [&](const std::string& value) { return Absolute(folder, home, value); });
+}
+
 void NormalizeAbsolutePaths(Message* message) {
-  ForEachPath(message, [](const std::string&, std::string* value) {
-    if (absl::StartsWith(*value, "/")) *value = Absolute("/", "", *value);
+  ChangePaths(message, [](const std::string& value) {
+    return absl::StartsWith(value, "/") ? Absolute("/", "", value) : value;
   });
 }
 

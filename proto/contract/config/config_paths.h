@@ -26,11 +26,11 @@ std::vector<const google::protobuf::FieldDescriptor*> PresentFields(
 // by key ("labels.team").
 std::vector<std::string> FieldPaths(const google::protobuf::Message& message);
 
-// Calls `visit` for each field that holds a path, with its dotted path and its value, which `visit`
-// may change: fields with knob.path (but for words of knob.choices), and with knob.path_if_dotted
-// where the value begins with ./ or ../ or ~/ or /.
-using PathVisitor = std::function<void(const std::string& field, std::string* value)>;
-void ForEachPath(google::protobuf::Message* message, const PathVisitor& visit);
+// Calls `visit` for each field that holds a path, with its dotted path and its value: fields with
+// knob.path (but for words of knob.choices), and with knob.path_if_dotted where the value begins
+// with ./ or ../ or ~/ or /.
+using PathVisitor = std::function<void(const std::string& field, const std::string& value)>;
+void ForEachPath(const google::protobuf::Message& message, const PathVisitor& visit);
 
 // Makes fields with knob.path absolute against `folder` (words of knob.choices stay;
 // init_from.checkpoint when it begins with ./ or ../ or ~/ or /), with . and .. resolved and no

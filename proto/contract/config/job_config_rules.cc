@@ -17,7 +17,9 @@
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/config/config_choices.h"
+#include "proto/contract/config/config_digest.h"
 #include "proto/contract/config/config_limits.h"
+#include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/knob_rules.h"
 
@@ -196,22 +198,52 @@ void CheckSchedule(const v1::JobConfig& config, Violations* violations) {
   }
 }
 
-void CheckTraining(const v1::JobConfig& config, Violations* violations) {
+void CheckBetas(const google::protobuf::RepeatedField<double>& betas, const std::string& path,
+                const char* optimizer, const char* example, Violations* violations) {
   constexpr int kBetas = 2;
-  if (config.optimizer().type() == v1::OptimizerConfig::TYPE_ADAMW &&
-      config.optimizer().betas_size() != kBetas) {
-    violations->push_back(
-        {"optimizer.betas", absl::StrCat("adamw takes 2 values, for example [0.9, 0.999]; found ",
-                                         config.optimizer().betas_size())});
+  if (betas.size() == kBetas) return;
+  violations->push_back({path, absl::StrCat(optimizer, " takes 2 values, for example ", example,
+                                            "; found ", betas.size())});
+}
+
+// `given`: before the defaults were filled in.
+void CheckOptimizer(const v1::OptimizerConfig& optimizer, const v1::OptimizerConfig& given,
+                    Violations* violations) {
+  const bool is_muon = optimizer.type() == v1::OptimizerConfig::TYPE_MUON;
+  if (is_muon) {
+    CheckBetas(optimizer.adamw().betas(), "optimizer.adamw.betas", "adamw", "[0.9, 0.95]",
+               violations);
+  } else if (optimizer.type() == v1::OptimizerConfig::TYPE_ADAMW ||
+             optimizer.type() == v1::OptimizerConfig::TYPE_ADAMW_8BIT) {
+    CheckBetas(optimizer.betas(), "optimizer.betas", EnumText(optimizer.type()).c_str(),
+               "[0.9, 0.999]", violations);
   }
-  if (config.optimizer().nesterov() && config.optimizer().momentum() == 0) {
+  if (is_muon && !given.has_learning_rate()) {
     violations->push_back(
-        {"optimizer.nesterov", "requires a momentum above 0; set optimizer.momentum or remove it"});
+        {"optimizer.learning_rate",
+         "is required with type: muon, because the default 2e-5 suits AdamW only; give for example "
+         "1e-3, or with adjust_learning_rate: match_rms_adamw a rate that suits AdamW"});
   }
+  if (optimizer.nesterov() && optimizer.momentum() == 0) {
+    violations->push_back(
+        {"optimizer.nesterov",
+         is_muon ? "requires a momentum above 0; raise optimizer.momentum or set nesterov: false"
+                 : "requires a momentum above 0; set optimizer.momentum or remove it"});
+  }
+}
+
+void CheckTraining(const v1::JobConfig& config, Violations* violations) {
   for (int i = 0; i < config.train().freeze_size(); ++i) {
     if (!config.train().freeze(i).empty()) continue;
     violations->push_back({absl::StrCat("train.freeze[", i, "]"),
                            "is empty; give a pattern such as model.embed_tokens.*, or remove it"});
+  }
+  const v1::TokenWeightingConfig& weighting = config.train().token_weighting();
+  if (weighting.min_weight() > weighting.max_weight()) {
+    violations->push_back(
+        {"train.token_weighting.min_weight",
+         absl::StrCat(FormatNumber(weighting.min_weight()), " is above max_weight ",
+                      FormatNumber(weighting.max_weight()), "; lower it or raise max_weight")});
   }
   CheckSchedule(config, violations);
   const bool has_validation =
@@ -225,6 +257,43 @@ void CheckTraining(const v1::JobConfig& config, Violations* violations) {
     violations->push_back({"samples.prompts",
                            "samples.prompts is required where samples is given; name a file of "
                            "prompts or leave samples out"});
+  }
+}
+
+// `given` is the configuration before its defaults were filled in.
+void ResolveLora(const v1::JobConfig& given, v1::JobConfig* config, Violations* violations) {
+  if (!given.has_lora()) {
+    if (given.output().has_form()) {
+      violations->push_back(
+          {"output.form", "applies only to a job with lora; remove it, or add lora"});
+    }
+    if (given.model().quantization() == v1::ModelConfig::QUANTIZATION_NF4) {
+      violations->push_back({"model.quantization",
+                             "nf4 applies only to weights that do not train, so it needs lora; add "
+                             "lora: {}, or remove it"});
+    }
+    return;
+  }
+  if (!given.output().has_form())
+    config->mutable_output()->set_form(v1::OutputConfig::FORM_ADAPTER);
+  if (given.train().freeze_size() > 0) {
+    violations->push_back({"train.freeze",
+                           "does not apply with lora, where all weights of the model are frozen; "
+                           "remove it, and choose the layers with lora.target_modules"});
+  }
+  if (!given.lora().has_adapter_path()) return;
+  for (const char* key : {"r", "alpha", "rslora", "target_modules"}) {
+    const google::protobuf::FieldDescriptor* field =
+        v1::LoraConfig::descriptor()->FindFieldByName(key);
+    config->mutable_lora()->GetReflection()->ClearField(config->mutable_lora(), field);
+    const bool is_given = field->is_repeated()
+                              ? given.lora().target_modules_size() > 0
+                              : given.lora().GetReflection()->HasField(given.lora(), field);
+    if (!is_given) continue;
+    violations->push_back(
+        {absl::StrCat("lora.", key),
+         absl::StrCat("cannot be given together with lora.adapter_path, whose adapter_config.json "
+                      "has it; remove it")});
   }
 }
 
@@ -294,6 +363,7 @@ v1::ResolvedJobConfig ResolveJobConfig(const v1::JobConfig& config, const Resolv
   v1::JobConfig& result = *resolved.mutable_config();
   result = config;
   ApplyDefaults(&result);
+  ResolveLora(config, &result, violations);
   if (!result.has_name()) result.set_name(options.default_name);
   ResolveMoment(options, result.mutable_data(), violations);
   CheckKnobs(result, violations);
@@ -304,6 +374,7 @@ v1::ResolvedJobConfig ResolveJobConfig(const v1::JobConfig& config, const Resolv
   // The defaults count too: another job may start from this configuration.
   CheckConfigSize(result, violations);
   CheckData(result.data(), violations);
+  CheckOptimizer(result.optimizer(), config.optimizer(), violations);
   CheckTraining(result, violations);
   CheckInitFrom(result, violations);
   CheckDevice(result, violations);

@@ -7,10 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "proto/contract/config/config_digest.h"
-#include "proto/contract/config/config_reference.h"
 #include "proto/contract/config/config_violation.h"
-#include "proto/contract/config/yaml_to_proto.h"
 #include "trainerd/v1/job_config.pb.h"
 #include "trainerd/v1/server_config.pb.h"
 

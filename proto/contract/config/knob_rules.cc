@@ -28,12 +28,31 @@ bool IsPresent(const Message& message, const FieldDescriptor& field) {
                              : reflection.HasField(message, &field);
 }
 
-// "type: sgd", or "type: sgd or muon".
-std::string ConditionText(const v1::Knob& knob) {
-  return absl::StrJoin(knob.only_with(), " or ",
-                       [](std::string* out, const std::string& condition) {
-                         absl::StrAppend(out, absl::StrReplaceAll(condition, {{"=", ": "}}));
-                       });
+// A message that is one key of its own, "optimizer.adamw".
+bool IsGroupField(const FieldDescriptor& field) {
+  return !IsScalarField(field) && !field.is_repeated();
+}
+
+// Whether the key of `condition`, "type=sgd", has that value in `group`.
+bool IsMet(const Message& group, const std::string& condition) {
+  const std::pair<std::string, std::string> key_value =
+      absl::StrSplit(condition, absl::MaxSplits('=', 1));
+  const FieldDescriptor* key = group.GetDescriptor()->FindFieldByName(key_value.first);
+  TRAINERD_CHECK(key != nullptr);
+  return ScalarText(group, *key, 0) == key_value.second;
+}
+
+// Whether the key holds what `text`, a default as in a knob, sets.
+bool HoldsValue(const Message& group, const FieldDescriptor& field, const std::string& text) {
+  const std::unique_ptr<Message> other(group.New());
+  if (!SetFromDefault(field, text, other.get()).ok()) return false;
+  const auto values = [&](const Message& message) {
+    std::vector<std::string> found;
+    const int size = field.is_repeated() ? message.GetReflection()->FieldSize(message, &field) : 1;
+    for (int i = 0; i < size; ++i) found.push_back(ScalarText(message, field, i));
+    return found;
+  };
+  return values(group) == values(*other);
 }
 
 bool InRange(double value, const v1::Knob& knob) {
@@ -62,6 +81,30 @@ void CheckValue(const Message& message, const FieldDescriptor& field, int index,
     violations->push_back({path, NoSuchEnumText(*field.enum_type(), text)});
 }
 
+// The key of that name in a group beside `field` that applies: what `field` is called there. "" if
+// there is none.
+std::string SameKeyInGroup(const Message& message, const FieldDescriptor& field) {
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor& group = *message.GetDescriptor()->field(i);
+    if (!IsGroupField(group) || KnobOf(group).only_with().empty() || !Applies(message, group))
+      continue;
+    if (group.message_type()->FindFieldByName(std::string(field.name())) != nullptr)
+      return JoinPath(std::string(group.name()), std::string(field.name()));
+  }
+  return "";
+}
+
+void CheckApplies(const Message& message, const FieldDescriptor& field, const std::string& path,
+                  std::vector<ConfigViolation>* violations) {
+  if (!IsPresent(message, field) || Applies(message, field)) return;
+  const std::string instead = SameKeyInGroup(message, field);
+  const std::string section = path.substr(0, path.size() - field.name().size());
+  violations->push_back(
+      {path, absl::StrCat("applies only with ", ConditionText(KnobOf(field)), "; ",
+                          instead.empty() ? "remove it"
+                                          : absl::StrCat("give ", section, instead, " instead"))});
+}
+
 void CheckField(const Message& message, const FieldDescriptor& field, const std::string& path,
                 std::vector<ConfigViolation>* violations);
 
@@ -78,15 +121,12 @@ void CheckField(const Message& message, const FieldDescriptor& field, const std:
   const Reflection& reflection = *message.GetReflection();
   const v1::Knob& knob = KnobOf(field);
   if (field.is_map()) return;
-  if (IsPresent(message, field) && !Applies(message, field)) {
-    violations->push_back(
-        {path, absl::StrCat("applies only with ", ConditionText(knob), "; remove it")});
-  }
+  CheckApplies(message, field, path, violations);
   if (knob.required() && !IsPresent(message, field)) {
     violations->push_back({path, absl::StrCat(path, " is required")});
     return;
   }
-  if (!IsScalarField(field) && !field.is_repeated()) {
+  if (IsGroupField(field)) {
     // An absent group is looked into for what it must hold.
     if (IsPresent(message, field) || !knob.optional_group())
       CheckGroup(reflection.GetMessage(message, &field), path, violations);
@@ -103,48 +143,96 @@ void CheckField(const Message& message, const FieldDescriptor& field, const std:
   }
 }
 
+// Whether `message` was resolved while `condition` was met: it has every key that then has a
+// default.
+bool WasResolvedWith(const Message& message, const std::string& condition) {
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor& field = *message.GetDescriptor()->field(i);
+    const auto& conditions = KnobOf(field).only_with();
+    const bool has_default =
+        IsScalarField(field) && KnobOf(field).has_default_() &&
+        std::find(conditions.begin(), conditions.end(), condition) != conditions.end();
+    if (has_default && !IsPresent(message, field)) return false;
+  }
+  return true;
+}
+
+// Whether a key holds its default, or that of the value of the other key with which the message was
+// resolved.
+bool HoldsSomeDefault(const Message& message, const FieldDescriptor& field) {
+  const v1::Knob& knob = KnobOf(field);
+  return HoldsValue(message, field, knob.default_()) ||
+         std::any_of(knob.default_with().begin(), knob.default_with().end(),
+                     [&](const std::string& text) {
+                       const DefaultWith with = ParseDefaultWith(text);
+                       return HoldsValue(message, field, with.value) &&
+                              WasResolvedWith(message, with.condition);
+                     });
+}
+
+// Whether every key of the group that is given holds a default.
+bool HoldsDefaultsAlone(const Message& group) {
+  const std::vector<const FieldDescriptor*> fields = PresentFields(group);
+  return std::all_of(fields.begin(), fields.end(), [&](const FieldDescriptor* field) {
+    return IsScalarField(*field) && KnobOf(*field).has_default_() &&
+           HoldsSomeDefault(group, *field);
+  });
+}
+
+// A group that applies is filled in; one that does not is cleared if it holds defaults alone.
+void ApplyConditionalGroup(const FieldDescriptor& field, Message* message) {
+  const Reflection& reflection = *message->GetReflection();
+  if (Applies(*message, field)) {
+    ApplyDefaults(reflection.MutableMessage(message, &field));
+  } else if (IsPresent(*message, field) &&
+             HoldsDefaultsAlone(reflection.GetMessage(*message, &field))) {
+    reflection.ClearField(message, &field);
+  }
+}
+
 // Defaults of keys that depend on another key, which has its own default by now. A key that does
-// not apply is cleared if it holds its default: a configuration that was resolved with another
-// value of the other key has it.
+// not apply is cleared if it holds a default: a configuration that was resolved with another value
+// of the other key has it.
 void ApplyConditionalDefaults(Message* message) {
+  std::vector<const FieldDescriptor*> inapplicable;
   for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor& field = *message->GetDescriptor()->field(i);
     const v1::Knob& knob = KnobOf(field);
-    if (knob.only_with().empty() || !knob.has_default_()) continue;
-    const bool present = IsPresent(*message, field);
-    if (Applies(*message, field)) {
-      if (!present) TRAINERD_CHECK(SetFromDefault(field, knob.default_(), message).ok());
-    } else if (present && HasItsDefault(*message, field)) {
-      message->GetReflection()->ClearField(message, &field);
+    if (knob.only_with().empty()) continue;
+    if (IsGroupField(field)) {
+      ApplyConditionalGroup(field, message);
+    } else if (knob.has_default_() && Applies(*message, field)) {
+      if (!IsPresent(*message, field))
+        TRAINERD_CHECK(SetFromDefault(field, DefaultOf(*message, field), message).ok());
+    } else if (knob.has_default_() && IsPresent(*message, field) &&
+               HoldsSomeDefault(*message, field)) {
+      inapplicable.push_back(&field);
     }
   }
+  for (const FieldDescriptor* field : inapplicable)
+    message->GetReflection()->ClearField(message, field);
 }
 
 }  // namespace
 
+std::string DefaultOf(const Message& group, const FieldDescriptor& field) {
+  const v1::Knob& knob = KnobOf(field);
+  for (const std::string& text : knob.default_with()) {
+    const DefaultWith with = ParseDefaultWith(text);
+    if (IsMet(group, with.condition)) return with.value;
+  }
+  return knob.default_();
+}
+
 bool HasItsDefault(const Message& group, const FieldDescriptor& field) {
-  const std::unique_ptr<Message> other(group.New());
-  if (!SetFromDefault(field, KnobOf(field).default_(), other.get()).ok()) return false;
-  const auto text = [&](const Message& message) {
-    std::vector<std::string> values;
-    const int size = field.is_repeated() ? message.GetReflection()->FieldSize(message, &field) : 1;
-    for (int i = 0; i < size; ++i) values.push_back(ScalarText(message, field, i));
-    return values;
-  };
-  return text(group) == text(*other);
+  return HoldsValue(group, field, DefaultOf(group, field));
 }
 
 bool Applies(const Message& group, const FieldDescriptor& field) {
   const v1::Knob& knob = KnobOf(field);
-  if (knob.only_with().empty()) return true;
-  return std::any_of(
-      knob.only_with().begin(), knob.only_with().end(), [&](const std::string& condition) {
-        const std::pair<std::string, std::string> key_value =
-            absl::StrSplit(condition, absl::MaxSplits('=', 1));
-        const FieldDescriptor* key = group.GetDescriptor()->FindFieldByName(key_value.first);
-        TRAINERD_CHECK(key != nullptr);
-        return ScalarText(group, *key, 0) == key_value.second;
-      });
+  return knob.only_with().empty() ||
+         std::any_of(knob.only_with().begin(), knob.only_with().end(),
+                     [&](const std::string& condition) { return IsMet(group, condition); });
 }
 
 void ApplyDefaults(Message* message) {
@@ -160,6 +248,8 @@ void ApplyDefaults(Message* message) {
     } else if (field.is_repeated()) {
       for (int k = 0; k < reflection.FieldSize(*message, &field); ++k)
         ApplyDefaults(reflection.MutableRepeatedMessage(message, &field, k));
+    } else if (!knob.only_with().empty()) {
+      continue;  // ApplyConditionalDefaults
     } else if (IsPresent(*message, field) || !knob.optional_group()) {
       Message* group = reflection.MutableMessage(message, &field);
       ApplyDefaults(group);
@@ -174,6 +264,15 @@ void ApplyDefaults(Message* message) {
 
 void CheckKnobs(const Message& message, std::vector<ConfigViolation>* violations) {
   CheckGroup(message, "", violations);
+}
+
+DefaultWith ParseDefaultWith(const std::string& text) {
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  return {.condition = parts.first, .value = parts.second};
+}
+
+std::string ConditionText(const v1::Knob& knob) {
+  return absl::StrReplaceAll(absl::StrJoin(knob.only_with(), " or "), {{"=", ": "}});
 }
 
 std::string RangeText(const FieldDescriptor& field) {

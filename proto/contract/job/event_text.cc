@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/contract/job/event_text.h"
 
+#include <map>
+#include <string>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -29,13 +32,22 @@ std::string Describe(const v1::StateChanged& change) {
   return notes.empty() ? text : absl::StrCat(text, " (", absl::StrJoin(notes, "; "), ")");
 }
 
+// "lr 0.0002", or of several groups "lr adamw 0.0002, muon 0.01".
+std::string LearningRateText(const v1::Metrics& metrics) {
+  const std::map<std::string, double> groups(metrics.learning_rates().begin(),
+                                             metrics.learning_rates().end());
+  if (groups.empty()) return absl::StrFormat("lr %.3g", metrics.learning_rate());
+  return absl::StrCat("lr ", absl::StrJoin(groups, ", ", [](std::string* out, const auto& group) {
+                        absl::StrAppendFormat(out, "%s %.3g", group.first, group.second);
+                      }));
+}
+
 std::string Describe(const v1::Metrics& metrics) {
   std::string step = absl::StrCat("step ", metrics.step());
   if (metrics.has_total_steps()) absl::StrAppend(&step, "/", metrics.total_steps());
   std::vector<std::string> parts = {step};
   if (metrics.has_loss()) parts.push_back(absl::StrCat("loss ", FormatNumber(metrics.loss())));
-  if (metrics.has_learning_rate())
-    parts.push_back(absl::StrFormat("lr %.3g", metrics.learning_rate()));
+  if (metrics.has_learning_rate()) parts.push_back(LearningRateText(metrics));
   if (metrics.has_grad_norm())
     parts.push_back(absl::StrCat("grad_norm ", FormatNumber(metrics.grad_norm())));
   parts.push_back(

@@ -65,6 +65,8 @@ const FieldDescriptor* NewField(const google::protobuf::Descriptor& type, int ol
 }
 
 absl::Status UpgradeOwnFields(Message* message) {
+  // To ask for the mutable set would allocate one.
+  if (message->GetReflection()->GetUnknownFields(*message).empty()) return absl::OkStatus();
   UnknownFieldSet* unknown = message->GetReflection()->MutableUnknownFields(message);
   std::set<int> moved;
   for (int i = 0; i < unknown->field_count(); ++i) {

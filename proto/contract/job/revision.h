@@ -11,7 +11,9 @@ namespace trainerd {
 //   4  SubmitJobRequest.base and Job.base (were `from`), StateChanged.from_state and to_state (were
 //      `from` and `to`); the limits and conventions at the head of trainer.proto; Job.cursor in
 //      each answer, ServerInfo.addresses; Job.WaitReason DISK; DataReport.disk
-inline constexpr int kApiRevision = 4;
+//   5  the methods (lora, optimizer.type muon and adamw_8bit, …), Metrics.learning_rates,
+//      Checkpoint.adapter
+inline constexpr int kApiRevision = 5;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work
 // with the shims of the two releases before it.

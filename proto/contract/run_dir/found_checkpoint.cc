@@ -3,6 +3,7 @@
 
 #include "absl/strings/escaping.h"
 #include "google/protobuf/util/time_util.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
 
@@ -13,6 +14,12 @@ absl::StatusOr<FoundCheckpoint> ReadCheckpointFolder(const std::string& path) {
   ASSIGN_OR_RETURN(found.manifest, ReadManifest(path));
   ASSIGN_OR_RETURN(found.manifest_digest, ManifestDigest(path));
   return found;
+}
+
+bool HoldsAdapter(const std::string& folder) {
+  if (const absl::StatusOr<Manifest> manifest = ReadManifest(folder); manifest.ok())
+    return manifest->adapter;
+  return PathExists(folder + "/adapter_config.json") && !PathExists(folder + "/config.json");
 }
 
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
@@ -29,6 +36,7 @@ v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
   checkpoint.set_size_bytes(manifest.total_bytes());
   checkpoint.set_manifest_digest(found.manifest_digest);
   checkpoint.set_has_optimizer(manifest.has_optimizer);
+  checkpoint.set_adapter(manifest.adapter);
   checkpoint.set_path(found.path);
   checkpoint.set_parent(manifest.parent);
   checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));

@@ -25,6 +25,10 @@ struct FoundCheckpoint {
 // Errors: those of ReadManifest.
 absl::StatusOr<FoundCheckpoint> ReadCheckpointFolder(const std::string& path);
 
+// Whether `folder` holds a LoRA adapter and no whole model: by its manifest, or by its files if it
+// has none.
+bool HoldsAdapter(const std::string& folder);
+
 // The checkpoint that the manifest describes; `verified` and `superseded` are false.
 v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found);
 

@@ -208,6 +208,7 @@ std::string ManifestToJson(const Manifest& manifest) {
                      {"config_digest", manifest.config_digest_hex},
                      {"create_time", manifest.create_time},
                      {"has_optimizer", manifest.has_optimizer},
+                     {"adapter", manifest.adapter},
                      {"tokens", manifest.tokens},
                      {"files", std::move(files)}};
   // A name that is not UTF-8 must not throw. Its replacement does not match the folder, so the
@@ -236,6 +237,7 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& json) {
   manifest.config_digest_hex = reader.Text("config_digest");
   manifest.create_time = reader.Text("create_time");
   manifest.has_optimizer = reader.Flag("has_optimizer");
+  if (object.contains("adapter")) manifest.adapter = reader.Flag("adapter");
   if (object.contains("tokens"))
     manifest.tokens = reader.Count("tokens", std::numeric_limits<int64_t>::max());
   const Json* files = reader.Object("files");

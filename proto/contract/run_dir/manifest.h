@@ -29,6 +29,8 @@ struct Manifest {
   std::string config_digest_hex;
   std::string create_time;  // RFC 3339, UTC
   bool has_optimizer = false;
+  // Holds a LoRA adapter, not the whole model; false in manifests before API revision 5.
+  bool adapter = false;
   // Trained on from the beginning of the lineage; 0 in manifests of trainerd before API revision 2.
   int64_t tokens = 0;
   // Every file of the folder except the manifest itself.

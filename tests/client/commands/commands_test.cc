@@ -349,6 +349,11 @@ TEST_F(CommandsTest, CheckpointsLs) {
   EXPECT_THAT(Run({"checkpoints", "ls", "sft"}).out,
               HasSubstr("damaged: model.safetensors has 2 bytes instead of 4, resume point"));
   EXPECT_THAT(Run({"checkpoints", "ls", "sft", "-o", "json"}).out, HasSubstr("\"checkpoints\""));
+  store_.checkpoints[0].clear_damage();
+  store_.checkpoints[0].set_adapter(true);
+  EXPECT_THAT(Run({"checkpoints", "ls", "sft", "-o", "wide"}).out,
+              HasSubstr("verified, resume point, adapter"));
+  EXPECT_THAT(Run({"checkpoints", "ls", "sft", "-o", "json"}).out, HasSubstr("\"adapter\": true"));
 }
 
 TEST_F(CommandsTest, ExitsWithTwoForUsageErrorsAndZeroForHelp) {

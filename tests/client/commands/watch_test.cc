@@ -58,6 +58,18 @@ TEST_F(WatchTest, PrintsOneLinePerEventOnAPipe) {
   EXPECT_THAT(result.out, Not(HasSubstr("\x1b")));
 }
 
+TEST_F(WatchTest, SaysOnAPipeHowAnEndedJobEnded) {
+  AddEndedJob(v1::Job::SUCCEEDED, 2);
+  Start();
+  const RunResult result = Trainctl(folder_.path(), {"watch", "4f"});
+  EXPECT_EQ(result.code, kDone) << result.err;
+  EXPECT_EQ(result.out,
+            "jobs/4f0123456789 SUCCEEDED: the model is in /state/runs/4f0123456789/final\n");
+  EXPECT_EQ(Trainctl(folder_.path(), {"watch", "4f", "-o", "jsonl"}).out, "");
+  store_.jobs[0].set_state(v1::Job::CANCELLED);
+  EXPECT_EQ(Trainctl(folder_.path(), {"watch", "4f"}).out, "jobs/4f0123456789 CANCELLED\n");
+}
+
 TEST_F(WatchTest, ReturnsTheExitCodeOfTheEnd) {
   AddEndedJob(v1::Job::FAILED, 1);
   Start();

@@ -71,7 +71,7 @@ TEST(OutputTest, PrintsProtoNamesAsJson) {
   event.mutable_metrics()->set_target_tokens(5);
   std::ostringstream out;
   PrintMessage(event, OutputForm::kJsonl, out);
-  EXPECT_EQ(out.str(), "{\"seq\":17,\"metrics\":{\"target_tokens\":5}}\n");
+  EXPECT_EQ(out.str(), "{\"seq\":17,\"metrics\":{\"target_tokens\":5,\"learning_rates\":{}}}\n");
 }
 
 TEST(OutputTest, JsonNamesTheFinalModelOfAJobThatSucceeded) {
@@ -111,6 +111,10 @@ TEST(EventTextTest, PrintsTimeJobAttemptKindAndContent) {
   EXPECT_THAT(line, HasSubstr("  4f01  a2  metrics"));
   EXPECT_THAT(line, HasSubstr("step 3/10  loss 1.9310  tokens 4096 (1711 target)"));
   EXPECT_THAT(line, Not(HasSubstr("lr"))) << "it was not measured";
+  metrics.set_learning_rate(0.02);
+  EXPECT_THAT(EventLine(event), HasSubstr("loss 1.9310  lr 0.02  tokens"));
+  metrics.mutable_learning_rates()->insert({{"muon", 0.02}, {"adamw", 3e-4}});
+  EXPECT_THAT(EventLine(event), HasSubstr("loss 1.9310  lr adamw 0.0003, muon 0.02  tokens"));
 }
 
 TEST(EventTextTest, PrintsEachKindOnOneLineWithoutControlCharacters) {

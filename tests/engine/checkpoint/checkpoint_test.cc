@@ -40,7 +40,7 @@ class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Pr
     for (const OptimizerState& state : optimizer_->State()) {
       const bool is_square = state.name == "exp_avg_sq";
       for (const at::Tensor& tensor : state.tensors) {
-        tensor.copy_(
+        tensor.view({-1}).copy_(
             at::linspace(is_square ? 1e-9 : -0.01, is_square ? 1e-3 : 0.01, tensor.numel()));
       }
     }
@@ -62,6 +62,7 @@ class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Pr
   absl::StatusOr<v1::Checkpoint> Write(int64_t step) {
     RunState state{.step = step, .total_steps = 100, .tokens = 100 * step};
     state.config.set_config_digest(kDigest);
+    *state.config.mutable_config()->mutable_optimizer() = optimizer_config_;
     return WriteCheckpoint({.run_dir = folder_.path(),
                             .job = "jobs/x",
                             .attempt = 3,
@@ -73,6 +74,7 @@ class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Pr
   TempDir folder_;
   ModelConfig config_;
   std::unique_ptr<ParameterSet> parameters_;
+  v1::OptimizerConfig optimizer_config_ = testing::AdamWConfig();
   std::unique_ptr<Optimizer> optimizer_;
 };
 
@@ -100,6 +102,52 @@ TEST_P(CheckpointTest, RestoresBitForBit) {
   EXPECT_TRUE(
       testing::Equal(testing::StateTensors(*optimizer), testing::StateTensors(*optimizer_)));
   EXPECT_EQ(testing::StateTensors(*optimizer).size(), 2 * parameters->parameters().size());
+}
+
+// States of other dtypes and shapes than the parameter's, and parameters without a state.
+TEST_P(CheckpointTest, RestoresTheStateOfEachOptimizer) {
+  int64_t step = 1;
+  for (const auto type : {v1::OptimizerConfig::TYPE_MUON, v1::OptimizerConfig::TYPE_ADAMW_8BIT}) {
+    optimizer_config_ = testing::DefaultConfig(type);
+    optimizer_ = testing::Build(optimizer_config_, *parameters_);
+    for (const at::Tensor& tensor : testing::StateTensors(*optimizer_)) {
+      const double largest = tensor.scalar_type() == at::kByte ? 255 : 0.5;
+      tensor.view({-1}).copy_(at::linspace(0, largest, tensor.numel()));
+    }
+    const auto written = Write(++step);
+    ASSERT_TRUE(written.ok()) << written.status();
+    auto parameters = Load(written->path());
+    const auto optimizer = testing::Build(optimizer_config_, *parameters);
+    const absl::Status read = ReadOptimizerFile(written->path(), *parameters, *optimizer);
+    ASSERT_TRUE(read.ok()) << read;
+    EXPECT_TRUE(
+        testing::Equal(testing::StateTensors(*optimizer), testing::StateTensors(*optimizer_)));
+    v1::JobConfig config;
+    *config.mutable_optimizer() = optimizer_config_;
+    const CheckpointSize size = SizeOfCheckpoint(*parameters_, config, folder_ / "model");
+    EXPECT_NEAR(static_cast<double>(size.checkpoint_bytes),
+                static_cast<double>(written->size_bytes()), 8 << 10);
+    const auto other = testing::Build(testing::AdamWConfig(), *parameters);
+    const absl::Status refused = ReadOptimizerFile(written->path(), *parameters, *other);
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("from a job with another optimizer"));
+  }
+}
+
+TEST_P(CheckpointTest, NamesTheTensorOfAnotherDtype) {
+  optimizer_config_ = testing::DefaultConfig(v1::OptimizerConfig::TYPE_ADAMW_8BIT);
+  optimizer_ = testing::Build(optimizer_config_, *parameters_);
+  const auto written = Write(7);
+  ASSERT_TRUE(written.ok()) << written.status();
+  const std::string path = written->path() + "/optimizer.safetensors";
+  std::string bytes = ReadText(path);
+  const size_t dtype = bytes.find("\"U8\"");
+  ASSERT_NE(dtype, std::string::npos);
+  bytes.replace(dtype, 4, "\"I8\"");
+  WriteText(path, bytes);
+  const absl::Status status = ReadOptimizerFile(written->path(), *parameters_, *optimizer_);
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("model.embed_tokens.weight.exp_avg_8bit"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("is I8 [320, 32], expected U8 [320, 32]"));
 }
 
 // The attempt that created checkpoints/ may have been killed right after it.
@@ -207,7 +255,9 @@ TEST_P(CheckpointTest, ReportsNeededAndFreeSpace) {
 TEST_P(CheckpointTest, EstimatesTheBytesOfItsFiles) {
   const auto written = Write(7);
   ASSERT_TRUE(written.ok()) << written.status();
-  const CheckpointSize size = SizeOfCheckpoint(*parameters_, *optimizer_, folder_ / "model");
+  v1::JobConfig config;
+  *config.mutable_optimizer() = testing::AdamWConfig();
+  const CheckpointSize size = SizeOfCheckpoint(*parameters_, config, folder_ / "model");
   EXPECT_NEAR(static_cast<double>(size.checkpoint_bytes),
               static_cast<double>(written->size_bytes()), 8 << 10)
       << "the state of the run is estimated";

@@ -82,6 +82,14 @@ TEST(RunStateTest, RestoresEachField) {
   EXPECT_EQ(read->monitor.cleared_steps, state.monitor.cleared_steps);
 }
 
+TEST(RunStateTest, HasModelFingerprintOnlyWithLora) {
+  RunState state = Example();
+  EXPECT_EQ(RunStateToJson(state).find("model_fingerprint"), std::string::npos);
+  EXPECT_EQ(ParseRunState(RunStateToJson(state))->model_fingerprint, "");
+  state.model_fingerprint = std::string("\x0f\x00", 2);
+  EXPECT_EQ(ParseRunState(RunStateToJson(state))->model_fingerprint, state.model_fingerprint);
+}
+
 TEST(RunStateTest, NamesMissingOrWrongField) {
   const auto whole = nlohmann::ordered_json::parse(RunStateToJson(Example()));
   for (const auto& [key, value] : whole.items()) {

@@ -122,7 +122,7 @@ TEST_F(PrepareFindingsTest, FindingsAreErrorsWarningsOrNothingAsTheJobSays) {
   config.mutable_data()->mutable_findings()->set_duplicate(v1::FindingsConfig::REACTION_ERROR);
   EXPECT_EQ(Fault(config),
             "train.jsonl:3: the same conversation as train.jsonl:2 (DUPLICATE, 1 time); "
-            "data.findings makes this an error: fix the data, or set it to warn");
+            "fix the data, or set data.findings.duplicate: warn");
   data = Prepare(config, {.keep_going = true});
   ASSERT_TRUE(data.ok());
   EXPECT_TRUE(Find(*data, "DUPLICATE")->error());
@@ -222,8 +222,9 @@ TEST_F(PrepareFindingsTest, ListsKeysThatAreNotRead) {
   EXPECT_EQ(finding.first_places_size(), 3);
   EXPECT_EQ(finding.first_places(2), folder_.path() + "/v.jsonl:1");
   config.mutable_data()->mutable_findings()->set_unused_key(v1::FindingsConfig::REACTION_ERROR);
-  EXPECT_NE(Fault(config).find("(UNUSED_KEY, 3 times); data.findings makes this an error"),
-            std::string::npos);
+  EXPECT_NE(
+      Fault(config).find("(UNUSED_KEY, 3 times); fix the data, or set data.findings.unused_key"),
+      std::string::npos);
   config.mutable_data()->mutable_findings()->set_unused_key(v1::FindingsConfig::REACTION_IGNORE);
   EXPECT_EQ(Find(*Prepare(config), "UNUSED_KEY"), nullptr);
 }

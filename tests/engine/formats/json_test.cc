@@ -11,6 +11,7 @@
 namespace trainerd::engine {
 namespace {
 
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -57,6 +58,12 @@ TEST(JsonTest, NamesLineAndColumnOfTheError) {
               StartsWith("line 2, column 23: syntax error"));
   EXPECT_THAT(Error("[1} "), StartsWith("line 1, column 3: syntax error"));
   EXPECT_THAT(Error("\"\\ud800\""), HasSubstr("surrogate"));
+}
+
+TEST(JsonTest, SaysWhatToDoAboutAnEmptyOrDamagedFile) {
+  EXPECT_EQ(Error(""), "the file is empty; download it again");
+  EXPECT_EQ(Error(" \n"), "the file is empty; download it again");
+  EXPECT_THAT(Error("{\"a\": "), EndsWith("; download the file again, or repair it"));
 }
 
 TEST(JsonTest, RefusesDeepNesting) {

@@ -7,11 +7,12 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <string>
 
+#include "engine/model/folder/adapter.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
-#include "proto/contract/config/config_choices.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "tests/engine/train/tiny_run.h"
 
@@ -60,8 +61,10 @@ class CheckpointSizeTest : public ::testing::TestWithParam<Case> {
     weights->MatchHead(HeadCheck::kAll, model);
     const auto& patterns = config.train().freeze();
     const FrozenNames frozen = *ResolveFreeze(model, {patterns.begin(), patterns.end()});
+    std::optional<AdapterSpec> adapter;
+    if (config.has_lora()) adapter = *ResolveAdapter(config.lora(), model);
     return ComputeCheckpointSize(StoredParameters(model, *weights, frozen),
-                                 OptimizerStates(config.optimizer()), path);
+                                 adapter.has_value() ? &*adapter : nullptr, config, path);
   }
 
   const TempDir folder_;
@@ -104,6 +107,25 @@ INSTANTIATE_TEST_SUITE_P(
         Case{.name = "SgdMomentumAndMasters",
              .dtype = "bf16",
              .overrides = "optimizer: {type: sgd, momentum: 0.9}"},
+        Case{.name = "Muon",
+             .dtype = "bf16",
+             .overrides = "optimizer: {type: muon, learning_rate: 1.0e-3}"},
+        Case{.name = "MuonWithoutMomentum",
+             .dtype = "fp32",
+             .overrides = "optimizer: {type: muon, learning_rate: 1.0e-3, momentum: 0, "
+                          "nesterov: false}"},
+        Case{.name = "AdamW8bit", .dtype = "bf16", .overrides = "optimizer: {type: adamw_8bit}"},
+        Case{.name = "Lora", .dtype = "bf16", .overrides = "lora: {r: 64}"},
+        Case{.name = "LoraMerged",
+             .dtype = "bf16",
+             .overrides = "lora: {r: 8}\noutput: {form: merged}\noptimizer: {type: sgd}"},
+        Case{.name = "LoraMergedUntied",
+             .dtype = "fp32",
+             .overrides = "lora: {target_modules: [lm_head, v_proj]}\noutput: {form: merged}"},
+        Case{.name = "LoraWithHead",
+             .dtype = "fp32",
+             .overrides = "lora: {target_modules: [embed_tokens]}\noutput: {form: merged}",
+             .has_own_head = true},
         Case{.name = "Untied", .dtype = "fp32", .is_untied = true},
         Case{.name = "OwnHead", .dtype = "fp32", .has_own_head = true}),
     [](const auto& info) { return info.param.name; });

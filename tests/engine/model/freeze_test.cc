@@ -115,7 +115,7 @@ TEST_P(FreezeTest, TrainsAsTransformersWithoutRequiresGrad) {
     const double ours = GlobalNorm(model.parameters->flat_grad()).item<double>();
     EXPECT_NEAR(ours, norm, norm * (is_fp32 ? 1e-4 : 5e-2)) << "step " << step;
     const double clip = std::min(1.0, file["max_grad_norm"].get<double>() / (ours + 1e-6));
-    optimizer->Step(file["learning_rate"], clip, static_cast<int64_t>(step) + 1);
+    optimizer->Step({file["learning_rate"].get<double>()}, clip, static_cast<int64_t>(step) + 1);
   }
   size_t trained = 0;
   for (const Parameter& parameter : model.parameters->parameters()) {

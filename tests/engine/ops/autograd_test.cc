@@ -162,6 +162,102 @@ TEST(AutogradTest, LinearRecomputesItsInput) {
   EXPECT_LE((linear.weight_grad - at::mm(d.t(), copy)).abs().max().item<float>(), 1e-5);
 }
 
+// y = x·Wᵀ over an embedding, in a region or not.
+struct LinearModel {
+  WeightAndGrad embedding{at::ones({4, 3}).cumsum(0), at::zeros({4, 3})};
+  LinearWeights first{at::ones({5, 3}).cumsum(1), at::zeros({5, 3}), at::Tensor(), at::Tensor()};
+  LinearWeights second{at::ones({2, 5}).cumsum(0), at::zeros({2, 5}), at::Tensor(), at::Tensor()};
+};
+
+TEST(CheckpointTest, RunsTheRegionOnceMoreAndKeepsNothing) {
+  LinearModel plain, checkpointed;
+  const at::Tensor ids = Ids({2, 0, 2}), d = at::randn({3, 2});
+  at::Tensor expected = Linear(Linear(Embedding(ids, plain.embedding), plain.first), plain.second);
+  expected.backward(d);
+
+  int runs = 0;
+  std::vector<c10::weak_intrusive_ptr<c10::TensorImpl>> inside;
+  const std::vector<Recomputable> outputs =
+      Checkpoint("region", {{Embedding(ids, checkpointed.embedding), nullptr}},
+                 [&](const std::vector<at::Tensor>& inputs) {
+                   ++runs;
+                   const at::Tensor middle = Linear(inputs[0], checkpointed.first);
+                   inside.emplace_back(middle.getIntrusivePtr());
+                   return std::vector<at::Tensor>{Linear(middle, checkpointed.second)};
+                 });
+  EXPECT_EQ(runs, 1);
+  EXPECT_TRUE(inside[0].expired());
+  at::Tensor y = outputs[0].tensor;
+  EXPECT_TRUE(at::equal(y, expected));
+  y.backward(d);
+  EXPECT_EQ(runs, 2);
+  EXPECT_TRUE(inside[1].expired());
+  EXPECT_TRUE(at::equal(checkpointed.first.weight_grad, plain.first.weight_grad));
+  EXPECT_TRUE(at::equal(checkpointed.second.weight_grad, plain.second.weight_grad));
+  EXPECT_TRUE(at::equal(checkpointed.embedding.grad, plain.embedding.grad));
+}
+
+// The op behind a region recomputes its input from the run that serves the region's backward.
+TEST(CheckpointTest, RecomputedOutputSharesTheSecondRun) {
+  LinearModel model;
+  const at::Tensor ids = Ids({2, 0, 1}), d = at::randn({3, 2});
+  int runs = 0;
+  const std::vector<Recomputable> outputs =
+      Checkpoint("region", {{Embedding(ids, model.embedding), nullptr}},
+                 [&](const std::vector<at::Tensor>& inputs) {
+                   ++runs;
+                   return std::vector<at::Tensor>{Linear(inputs[0], model.first)};
+                 });
+  at::Tensor y = Linear(outputs[0].tensor, model.second, outputs[0].recompute);
+  y.backward(d);
+  EXPECT_EQ(runs, 2);
+  EXPECT_LE((model.second.weight_grad - at::mm(d.t(), outputs[0].tensor)).abs().max().item<float>(),
+            1e-4);
+}
+
+// An input that can be recomputed is not kept.
+TEST(CheckpointTest, RecomputesItsInputs) {
+  LinearModel model;
+  const at::Tensor ids = Ids({1, 3});
+  at::Tensor x = Embedding(ids, model.embedding);
+  const at::Tensor copy = Detached(x).clone();
+  const c10::weak_intrusive_ptr<c10::StorageImpl> watch(
+      c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(x.storage().unsafeGetStorageImpl()));
+  int recomputed = 0;
+  std::vector<Recomputable> outputs =
+      Checkpoint("region",
+                 {{x,
+                   [&] {
+                     ++recomputed;
+                     return copy;
+                   }}},
+                 [&](const std::vector<at::Tensor>& inputs) {
+                   return std::vector<at::Tensor>{Linear(inputs[0], model.first)};
+                 });
+  x.reset();
+  EXPECT_TRUE(watch.expired());
+  outputs[0].tensor.backward(at::ones({2, 5}));
+  EXPECT_EQ(recomputed, 1);
+  EXPECT_EQ(model.embedding.grad[1].sum().item<float>(), 5.0f * (1 + 2 + 3));
+}
+
+// Frozen ops record nothing, so there is nothing to run again.
+TEST(CheckpointTest, FrozenRegionRecordsNothing) {
+  const LinearWeights frozen{at::randn({5, 3}), at::Tensor(), at::Tensor(), at::Tensor()};
+  const LinearWeights trained{at::randn({5, 3}), at::zeros({5, 3}), at::Tensor(), at::Tensor()};
+  const at::Tensor x = at::randn({4, 3});
+  const std::vector<Recomputable> outputs =
+      Checkpoint("region", {{x, nullptr}}, [&](const std::vector<at::Tensor>& inputs) {
+        return std::vector<at::Tensor>{Linear(inputs[0], frozen), Linear(inputs[0], trained)};
+      });
+  EXPECT_FALSE(outputs[0].tensor.requires_grad());
+  EXPECT_EQ(outputs[0].recompute, nullptr);
+  ASSERT_TRUE(outputs[1].tensor.requires_grad());
+  const at::Tensor d = at::randn({4, 5});
+  at::Tensor(outputs[1].tensor).backward(d);
+  EXPECT_LE((trained.weight_grad - at::mm(d.t(), x)).abs().max().item<float>(), 1e-5);
+}
+
 TEST(AutogradTest, SelectRowsPutsGradientsBack) {
   const WeightAndGrad embedding{at::randn({6, 2}), at::zeros({6, 2})};
   at::Tensor y = SelectRows(Embedding(Ids({0, 1, 2, 3}), embedding), Ids({3, 1}));

@@ -6,6 +6,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
@@ -19,6 +20,7 @@
 #include "engine/model/decoder.h"
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/gemm.h"
+#include "engine/ops/nf4.h"
 #include "engine/ops/op_table.h"
 #include "tests/engine/test_device.h"
 
@@ -191,11 +193,16 @@ TEST_P(DeviceOpsTest, SwiGluAndCrossEntropy) {
   const at::Tensor logits = Rand({37, 5003}) * 4.0,
                    targets = at::randint(5003, {37}, at::TensorOptions().dtype(at::kLong));
   const at::Tensor expected = logits.clone(), actual = OnDevice(logits.clone());
-  const at::Tensor losses =
-      reference_.cross_entropy(expected, targets, 0.125, /*with_gradient=*/true);
-  ExpectNear(ops.cross_entropy(actual, OnDevice(targets), 0.125, /*with_gradient=*/true), losses,
+  const CrossEntropyOptions options{.scale = 0.125, .label_smoothing = 0.1};
+  const at::Tensor weights = at::rand({37});
+  const at::Tensor losses = reference_.cross_entropy(expected, targets, weights, options);
+  ExpectNear(ops.cross_entropy(actual, OnDevice(targets), OnDevice(weights), options), losses,
              "losses");
   ExpectNear(actual, expected, "gradient of the logits");
+  for (const SurpriseMeasure measure : {SurpriseMeasure::kEntropy, SurpriseMeasure::kMargin}) {
+    ExpectNear(ops.surprise(OnDevice(logits), OnDevice(targets), measure),
+               reference_.surprise(logits, targets, measure), "surprise");
+  }
 }
 
 TEST_P(DeviceOpsTest, HeadInChunks) {
@@ -267,6 +274,21 @@ INSTANTIATE_TEST_SUITE_P(Types, DeviceOpsTest, ::testing::Values(at::kFloat, at:
                          [](const auto& info) {
                            return std::string(info.param == at::kFloat ? "fp32" : "bf16");
                          });
+
+// Quantized on the host, dequantized on the device.
+TEST_P(DeviceOpsTest, Nf4) {
+  for (int64_t columns : {7, 64, 576}) {
+    const at::Tensor values = at::randn({65, columns}), expected = Rand({65, columns}),
+                     actual = OnDevice(Rand({65, columns}));
+    const Nf4Matrix host = Nf4Matrix::Zeros(65, columns, at::kCPU),
+                    device = Nf4Matrix::Zeros(65, columns, TestDevice());
+    QuantizeNf4(values, host);
+    QuantizeNf4(values, device);
+    reference_.dequantize_nf4(host, expected);
+    DequantizeNf4(device, actual);
+    EXPECT_TRUE(at::equal(actual.cpu(), expected)) << columns;
+  }
+}
 
 TEST(ToDeviceTest, EveryPartOfABatchArrives) {
   const Microbatch batch{.ids = {5, 6, 7, 8, 9, 10},

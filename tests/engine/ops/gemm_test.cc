@@ -43,6 +43,14 @@ TEST_P(GemmTest, EveryLayoutAndSize) {
         const at::Tensor sum = at::randn({rows, columns}), before = sum.to(at::kDouble);
         AddMatMul(sum, a, b);
         EXPECT_LE(Distance(sum, before + expected), tolerance);
+        // Into all columns of a matrix, and into some of them.
+        for (const int64_t margin : {0, 2}) {
+          const at::Tensor wide = at::randn({rows, columns + 2 * margin}).to(GetParam()),
+                           old = wide.to(at::kDouble), target = wide.narrow(1, margin, columns);
+          AddProduct(target, a, b);
+          EXPECT_LE(Distance(target, old.narrow(1, margin, columns) + expected), tolerance);
+          EXPECT_EQ(Distance(wide.narrow(1, 0, margin), old.narrow(1, 0, margin)), 0.0);
+        }
       }
     }
   }

@@ -89,9 +89,10 @@ TYPED_TEST(KernelsTest, SwiGluNormAndCrossEntropyAgree) {
   const auto x = Random<T>(kRows * 2 * kColumns, 1), weight = Random<T>(kColumns, 2),
              d = Random<T>(kRows * kColumns, 3);
   const std::vector<int64_t> targets = {0, 44, 17};
+  const std::vector<float> weights = {1.0f, 0.25f, 3.0f};
   struct Results {
     std::vector<T> swiglu, swiglu_d, sum, normed, d_x, logits;
-    std::vector<float> rstd, dw, losses;
+    std::vector<float> rstd, dw, losses, surprise;
   };
   const auto run = [&](const Kernels& level) {
     const TypedKernels<T>& k = Typed<T>(level);
@@ -107,7 +108,14 @@ TYPED_TEST(KernelsTest, SwiGluNormAndCrossEntropyAgree) {
     k.rms_norm_backward(x.data(), d.data(), r.sum.data(), r.rstd.data(), weight.data(), r.dw.data(),
                         r.d_x.data(), kRows, kColumns);
     r.logits.assign(x.begin(), x.begin() + kRows * kColumns);
-    k.cross_entropy(r.logits.data(), targets.data(), r.losses.data(), kRows, kColumns, 0.5f, true);
+    const LogitRows<T> rows{r.logits.data(), targets.data(), kRows, kColumns};
+    r.surprise.resize(4 * kRows);
+    k.surprise(rows, r.surprise.data(), SurpriseMeasure::kEntropy);
+    k.surprise(rows, r.surprise.data() + kRows, SurpriseMeasure::kConfidence);
+    k.surprise(rows, r.surprise.data() + 2 * kRows, SurpriseMeasure::kPerplexity);
+    k.surprise(rows, r.surprise.data() + 3 * kRows, SurpriseMeasure::kMargin);
+    k.cross_entropy(rows, weights.data(), r.losses.data(),
+                    {.scale = 0.5f, .label_smoothing = 0.1f, .with_gradient = true});
     return r;
   };
   const Results expected = run(BaselineKernels());
@@ -121,6 +129,7 @@ TYPED_TEST(KernelsTest, SwiGluNormAndCrossEntropyAgree) {
     ExpectNear(actual.dw, expected.dw, 1e-5, "norm weight gradient");
     ExpectNear(actual.logits, expected.logits, this->kTolerance, "cross-entropy gradient");
     ExpectNear(actual.losses, expected.losses, 2e-6, "losses");
+    ExpectNear(actual.surprise, expected.surprise, 2e-6, "surprise");
   }
 }
 

@@ -10,8 +10,12 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linspace.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -22,6 +26,7 @@
 #include <tuple>
 
 #include "engine/ops/cuda/cuda_ops.h"
+#include "engine/ops/nf4.h"
 
 namespace trainerd::engine {
 namespace {
@@ -142,20 +147,58 @@ TEST_P(OpTableTest, SwiGlu) {
   }
 }
 
+// The random numbers are defined to the bit.
+TEST_P(OpTableTest, Dropout) {
+  SKIP_UNLESS_FUSED(dropout);
+  for (int64_t columns : {1, 2, 7, 64, 131}) {
+    const at::Tensor x = Rand({37, columns}),
+                     keys = at::randint(int64_t{1} << 40, {37}, at::TensorOptions(at::kLong));
+    for (const double probability : {0.1, 0.5, 0.999}) {
+      for (const uint64_t key : {uint64_t{5}, ~uint64_t{5}}) {
+        EXPECT_TRUE(at::equal(fused_.dropout(x, keys, key, probability),
+                              reference_.dropout(x, keys, key, probability)));
+      }
+    }
+  }
+}
+
 TEST_P(OpTableTest, CrossEntropy) {
   SKIP_UNLESS_FUSED(cross_entropy);
   for (int64_t vocabulary : {2, 97, 1024, 5003}) {
     const at::Tensor logits = Rand({37, vocabulary}) * 4.0,
-                     targets = at::randint(vocabulary, {37}, at::TensorOptions().dtype(at::kLong));
-    const at::Tensor expected = logits.clone(), actual = logits.clone();
-    const at::Tensor losses =
-        reference_.cross_entropy(expected, targets, 0.125, /*with_gradient=*/true);
-    ExpectNear(fused_.cross_entropy(actual, targets, 0.125, /*with_gradient=*/true), losses, 2e-6,
-               "losses");
-    ExpectNear(actual, expected, 2 * tolerance(), "gradient");
+                     targets = at::randint(vocabulary, {37}, at::TensorOptions().dtype(at::kLong)),
+                     some_weights = at::rand({37}) * 5.0;
+    for (const at::Tensor& weights : {at::Tensor(), some_weights}) {
+      for (const double smoothing : {0.0, 0.1, 0.9}) {
+        const at::Tensor expected = logits.clone(), actual = logits.clone(),
+                         untouched = logits.clone();
+        const CrossEntropyOptions options{.scale = 0.125, .label_smoothing = smoothing};
+        const at::Tensor losses = reference_.cross_entropy(expected, targets, weights, options);
+        ExpectNear(fused_.cross_entropy(actual, targets, weights, options), losses, 2e-6, "losses");
+        ExpectNear(actual, expected, 2 * tolerance(), "gradient");
+        ExpectNear(fused_.cross_entropy(untouched, targets, weights,
+                                        {.label_smoothing = smoothing, .with_gradient = false}),
+                   losses, 2e-6, "losses alone");
+        EXPECT_TRUE(at::equal(untouched, logits));
+      }
+    }
+  }
+}
+
+constexpr SurpriseMeasure kMeasures[] = {SurpriseMeasure::kEntropy, SurpriseMeasure::kConfidence,
+                                         SurpriseMeasure::kPerplexity, SurpriseMeasure::kMargin};
+
+TEST_P(OpTableTest, Surprise) {
+  SKIP_UNLESS_FUSED(surprise);
+  for (int64_t vocabulary : {2, 97, 1024, 5003}) {
+    const at::Tensor logits = Rand({37, vocabulary}) * 4.0;
+    at::Tensor targets = at::randint(vocabulary, {37}, at::TensorOptions().dtype(at::kLong));
+    targets[0] = 0, targets[1] = vocabulary - 1;
     const at::Tensor untouched = logits.clone();
-    ExpectNear(fused_.cross_entropy(untouched, targets, 0.125, /*with_gradient=*/false), losses,
-               2e-6, "losses alone");
+    for (const SurpriseMeasure measure : kMeasures) {
+      ExpectNear(fused_.surprise(logits, targets, measure),
+                 reference_.surprise(logits, targets, measure), 1e-5, "surprise");
+    }
     EXPECT_TRUE(at::equal(untouched, logits));
   }
 }
@@ -165,7 +208,7 @@ TEST_P(OpTableTest, CrossEntropyOfHugeLogitsIsFinite) {
   const at::Tensor logits = at::full({1, 50}, -1000.0, at::TensorOptions().dtype(dtype()));
   logits[0][3] = 3000.0;
   const at::Tensor targets = at::full({1}, 3, at::TensorOptions().dtype(at::kLong));
-  EXPECT_EQ(fused_.cross_entropy(logits, targets, 1.0, true).item<float>(), 0.0f);
+  EXPECT_EQ(fused_.cross_entropy(logits, targets, at::Tensor(), {}).item<float>(), 0.0f);
   EXPECT_EQ(Norm(logits), 0.0);
 }
 
@@ -175,7 +218,7 @@ TEST_P(OpTableTest, NonFiniteValuesAreNotHidden) {
   const at::Tensor logits = Rand({2, 40}),
                    targets = at::zeros({2}, at::TensorOptions().dtype(at::kLong));
   logits[1][39] = nan;
-  const at::Tensor losses = fused_.cross_entropy(logits, targets, 1.0, true);
+  const at::Tensor losses = fused_.cross_entropy(logits, targets, at::Tensor(), {});
   EXPECT_TRUE(std::isfinite(losses[0].item<float>()));
   EXPECT_TRUE(std::isnan(losses[1].item<float>()));
   const at::Tensor x = Rand({2, 33});
@@ -280,6 +323,61 @@ TEST_P(OpTableTest, AdamW) {
   }
 }
 
+TEST_P(OpTableTest, DequantizeNf4) {
+  SKIP_UNLESS_FUSED(dequantize_nf4);
+  for (int64_t columns : {1, 7, 64, 576, 1027}) {
+    const Nf4Matrix matrix = Nf4Matrix::Zeros(131, columns, at::kCPU);
+    QuantizeNf4(at::randn({131, columns}), matrix);
+    const at::Tensor expected = Rand({131, columns}), actual = Rand({131, columns});
+    reference_.dequantize_nf4(matrix, expected);
+    fused_.dequantize_nf4(matrix, actual);
+    EXPECT_TRUE(at::equal(actual, expected)) << columns;
+  }
+}
+
+TEST_P(OpTableTest, AdamW8bit) {
+  SKIP_UNLESS_FUSED(adamw_8bit);
+  // The last block is not whole, and one block has no gradient.
+  const int64_t count = 200003, blocks = (count + kMomentBlock - 1) / kMomentBlock;
+  const DynamicCode first = MakeDynamicCode(true, at::kCPU),
+                    second = MakeDynamicCode(false, at::kCPU);
+  const at::Tensor grad = at::randn({count}).pow_(3), master = at::randn({count});
+  grad.narrow(0, 2 * kMomentBlock, kMomentBlock).zero_();
+  std::vector<std::vector<at::Tensor>> results;
+  for (const OpTable* table : {&reference_, &fused_}) {
+    const auto codes = [&] { return at::zeros({count}, at::TensorOptions().dtype(at::kByte)); };
+    const QuantizedMoment exp_avg{codes(), at::zeros({blocks}), &first},
+        exp_avg_sq{codes(), at::zeros({blocks}), &second};
+    std::vector<at::Tensor> state = {master.clone(), exp_avg.absmax, exp_avg_sq.absmax};
+    const at::Tensor value = dtype() == at::kFloat
+                                 ? at::Tensor()
+                                 : at::zeros({count}, at::TensorOptions().dtype(dtype()));
+    for (int64_t step = 1; step <= 3; ++step) {
+      table->adamw_8bit(state[0], grad, exp_avg, exp_avg_sq, value,
+                        {.learning_rate = 1e-2,
+                         .beta1 = 0.9,
+                         .beta2 = 0.95,
+                         .eps = 1e-8,
+                         .weight_decay = 0.1,
+                         .gradient_factor = 0.37,
+                         .step = step});
+    }
+    if (value.defined()) {
+      EXPECT_TRUE(at::equal(value, state[0].to(dtype())));
+    }
+    state.push_back(exp_avg.codes.to(at::kInt));
+    state.push_back(exp_avg_sq.codes.to(at::kInt));
+    results.push_back(state);
+  }
+  for (size_t i = 0; i < 3; ++i) ExpectNear(results[1][i], results[0][i], 1e-5, "state");
+  // A rounding of the last bit can move a value across the border of two cells.
+  for (size_t i = 3; i < 5; ++i) {
+    const at::Tensor distance = (results[1][i] - results[0][i]).abs();
+    EXPECT_LE(distance.max().item<int>(), 1);
+    EXPECT_LE(distance.sum().item<int64_t>(), count / 1000);
+  }
+}
+
 TEST_P(OpTableTest, DoesNotDependOnTheThreadCount) {
   SKIP_UNLESS_FUSED(rms_norm_backward);
   const at::Tensor x = Rand({300, 65}), weight = Rand({65}), d = Rand({300, 65}),
@@ -329,6 +427,60 @@ TEST(OpsForTest, ReturnsTheRegisteredTable) {
   RegisterOps(at::kCPU, CpuOps());
 }
 
+// The measures' definitions, in fp64.
+at::Tensor ExactSurprise(const at::Tensor& logits, const at::Tensor& targets,
+                         SurpriseMeasure measure) {
+  const at::Tensor index = targets.unsqueeze(1), log_p = at::log_softmax(logits.to(at::kDouble), 1),
+                   p = log_p.exp(), target_p = p.gather(1, index).squeeze(1);
+  switch (measure) {
+    case SurpriseMeasure::kEntropy:
+      return -(p * log_p).sum(1);
+    case SurpriseMeasure::kConfidence:
+      return 1.0 - p.amax(1);
+    case SurpriseMeasure::kPerplexity:
+      return 1.0 / (target_p + 1e-10);
+    case SurpriseMeasure::kMargin:
+      return (1.0 - target_p + p.scatter(1, index, 0.0).amax(1)).clamp(0.0, 1.0);
+  }
+  return {};
+}
+
+TEST(SurpriseTest, EqualsItsDefinition) {
+  at::manual_seed(5);
+  const at::Tensor logits = at::randn({200, 300}) * at::linspace(0.0, 12.0, 200).unsqueeze(1),
+                   targets = at::randint(300, {200}, at::TensorOptions().dtype(at::kLong)),
+                   likely = at::where(at::rand({200}) < 0.5, logits.argmax(1), targets);
+  for (const OpTable* ops : {&ReferenceOps(), &CpuOps()}) {
+    for (const SurpriseMeasure measure : kMeasures) {
+      SCOPED_TRACE(::testing::Message() << ops->name << " " << static_cast<int>(measure));
+      const at::Tensor expected = ExactSurprise(logits, likely, measure),
+                       actual = ops->surprise(logits, likely, measure).to(at::kDouble);
+      // Confidence and margin subtract from 1 what is close to it.
+      EXPECT_LE(((actual - expected).abs() / (expected.abs() + 0.03)).max().item<double>(), 2e-5);
+    }
+  }
+}
+
+// A row of one certain token, one without any probability on the target, and one of infinities.
+TEST(SurpriseTest, ExtremeRowsAreFinite) {
+  const at::Tensor targets = at::zeros({3}, at::TensorOptions().dtype(at::kLong));
+  at::Tensor logits = at::full({3, 40}, -1e4);
+  logits[0][0] = 1e4, logits[1][7] = 1e4, logits[2].fill_(-std::numeric_limits<float>::infinity());
+  logits[2][0] = 0.0, logits[2][1] = 0.0;
+  const double ln2 = std::log(2.0);
+  const std::vector<std::vector<double>> expected = {
+      {0, 0, ln2}, {0, 0, 0.5}, {1, 1e10, 2}, {0, 1, 1}};
+  for (const OpTable* ops : {&ReferenceOps(), &CpuOps()}) {
+    for (size_t m = 0; m < 4; ++m) {
+      const at::Tensor values = ops->surprise(logits, targets, kMeasures[m]);
+      for (int64_t r = 0; r < 3; ++r) {
+        const double e = expected[m][static_cast<size_t>(r)];
+        EXPECT_NEAR(values[r].item<double>(), e, 1e-6 * std::max(1.0, e)) << ops->name << m << r;
+      }
+    }
+  }
+}
+
 TEST(ReferenceOpsTest, BackwardsAgreeWithFiniteDifferences) {
   at::manual_seed(3);
   const OpTable& ops = ReferenceOps();
@@ -354,10 +506,12 @@ TEST(ReferenceOpsTest, BackwardsAgreeWithFiniteDifferences) {
 
   const at::Tensor targets = at::randint(12, {5}, at::TensorOptions().dtype(at::kLong)),
                    gradient = x.clone();
-  ops.cross_entropy(gradient, targets, 1.0, true);
+  ops.cross_entropy(gradient, targets, at::Tensor(), {});
   ExpectGradient(
-      [&](const at::Tensor& t) { return ops.cross_entropy(t.clone(), targets, 1.0, false); }, x,
-      gradient, "cross_entropy");
+      [&](const at::Tensor& t) {
+        return ops.cross_entropy(t.clone(), targets, at::Tensor(), {.with_gradient = false});
+      },
+      x, gradient, "cross_entropy");
 
   const at::Tensor heads = at::randn({5, 2, 6}), angle = at::randn({5, 3}),
                    head_weight = at::randn({6}), d_heads = at::randn({5, 2, 6});

@@ -42,7 +42,7 @@ TEST_P(AdamWTest, EqualsTorch) {
   for (int step = 0; step < 3; ++step) {
     matrix_grad.copy_(Values("matrix.grad" + std::to_string(step), 35));
     norm_grad.copy_(Values("norm.grad" + std::to_string(step), 6));
-    optimizer->Step(golden["learning_rate"], golden["gradient_factor"], step + 1);
+    optimizer->Step({golden["learning_rate"].get<double>()}, golden["gradient_factor"], step + 1);
     for (const auto& [name, tensor] :
          {std::pair<const char*, at::Tensor>{"matrix", matrix}, {"norm", norm}}) {
       const auto expected =
@@ -57,8 +57,9 @@ TEST_P(AdamWTest, EqualsTorch) {
                         (*parameters)->flat_master().to((*parameters)->compute_dtype())));
   const OptimizerState exp_avg_sq = optimizer->State()[1];
   EXPECT_EQ(exp_avg_sq.name, "exp_avg_sq");
-  const at::Tensor& state =
-      exp_avg_sq.tensors[static_cast<size_t>(&q_proj - (*parameters)->parameters().data())];
+  const at::Tensor state =
+      exp_avg_sq.tensors[static_cast<size_t>(&q_proj - (*parameters)->parameters().data())]
+          .flatten();
   const auto moments = golden["state"]["matrix"]["exp_avg_sq"].get<std::vector<double>>();
   for (size_t i = 0; i < moments.size(); ++i) {
     EXPECT_NEAR(state[static_cast<int64_t>(i)].item<double>(), moments[i],
@@ -75,7 +76,7 @@ TEST_P(AdamWTest, DecaysNormsAndBiasesOnlyOnRequest) {
     v1::OptimizerConfig config = testing::AdamWConfig();
     config.set_weight_decay(0.5);
     config.set_decay_norms(decay_norms);
-    testing::Build(config, **parameters)->Step(0.1, 1.0, 1);
+    testing::Build(config, **parameters)->Step({0.1}, 1.0, 1);
     for (const Parameter& parameter : (*parameters)->parameters()) {
       const float expected = parameter.master.dim() == 2 || decay_norms ? 0.95f : 1.0f;
       EXPECT_FLOAT_EQ(parameter.master.min().item<float>(), expected) << parameter.name;

@@ -63,5 +63,23 @@ TEST(LrScheduleTest, StaysAtTheMinimumAfterLastStep) {
   }
 }
 
+TEST(LrScheduleTest, EachGroupFollowsTheScheduleFromItsOwnPeak) {
+  v1::JobConfig config;
+  config.mutable_schedule()->set_type(v1::ScheduleConfig::TYPE_LINEAR);
+  config.mutable_schedule()->set_warmup_steps(2);
+  config.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_MUON);
+  config.mutable_optimizer()->set_learning_rate(0.02);
+  config.mutable_optimizer()->mutable_adamw()->set_learning_rate(3e-4);
+  EXPECT_EQ(LearningRateGroups(config.optimizer()), (std::vector<std::string>{"muon", "adamw"}));
+  for (const int64_t step : {1, 2, 3, 7, 10}) {
+    EXPECT_EQ(LearningRates(config, step, 10),
+              (std::vector<double>{LearningRate(config.schedule(), 0.02, step, 10),
+                                   LearningRate(config.schedule(), 3e-4, step, 10)}));
+  }
+  config.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_ADAMW_8BIT);
+  EXPECT_EQ(LearningRateGroups(config.optimizer()), std::vector<std::string>{"adamw_8bit"});
+  EXPECT_EQ(LearningRates(config, 3, 10), std::vector<double>{0.02});
+}
+
 }  // namespace
 }  // namespace trainerd::engine

@@ -9,6 +9,7 @@
 
 #include "engine/optim/factory.h"
 #include "engine/optim/optimizer.h"
+#include "proto/contract/config/knob_rules.h"
 
 namespace trainerd::engine::testing {
 
@@ -20,6 +21,14 @@ inline v1::OptimizerConfig AdamWConfig() {
   config.add_betas(0.999);
   config.set_eps(1e-8);
   config.set_weight_decay(0.01);
+  return config;
+}
+
+// `type` with the defaults of the job file.
+inline v1::OptimizerConfig DefaultConfig(v1::OptimizerConfig::Type type) {
+  v1::OptimizerConfig config;
+  config.set_type(type);
+  ApplyDefaults(&config);
   return config;
 }
 

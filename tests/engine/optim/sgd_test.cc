@@ -54,7 +54,7 @@ TEST_P(SgdTest, EqualsTorch) {
         at::Tensor grad = first(parameter->grad, name);
         grad.copy_(Values(name + ".grad" + std::to_string(step), grad.numel()));
       }
-      optimizer->Step(golden["learning_rate"], golden["gradient_factor"],
+      optimizer->Step({golden["learning_rate"].get<double>()}, golden["gradient_factor"],
                       static_cast<int64_t>(step) + 1);
       for (const auto& [name, parameter] : tensors)
         ExpectNear(first(parameter->master, name), c["steps"][step][name],
@@ -68,7 +68,7 @@ TEST_P(SgdTest, EqualsTorch) {
     EXPECT_EQ(state[0].name, "momentum_buffer");
     for (const auto& [name, parameter] : tensors) {
       const auto index = static_cast<size_t>(parameter - parameters.parameters().data());
-      ExpectNear(state[0].tensors[index], c["momentum_buffer"][name], name + " momentum");
+      ExpectNear(state[0].tensors[index].flatten(), c["momentum_buffer"][name], name + " momentum");
     }
   }
 }

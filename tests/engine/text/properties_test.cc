@@ -9,7 +9,7 @@
 
 #include "engine/text/chat_template.h"
 #include "engine/text/target_spans.h"
-#include "engine/text/tokenizer/byte_level.h"
+#include "engine/text/tokenizer/bpe/byte_level.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "gtest/gtest.h"
 #include "proto/base/utf8.h"

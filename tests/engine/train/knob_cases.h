@@ -51,6 +51,12 @@ inline std::string LearningRateOf(const v1::Event& event) {
   return absl::StrFormat("%d:%.17g", event.metrics().step(), event.metrics().learning_rate());
 }
 
+inline std::string SecondLearningRateOf(const v1::Event& event) {
+  const auto& rates = event.metrics().learning_rates();
+  if (!rates.contains("adamw")) return "";
+  return absl::StrFormat("%d:%.17g", event.metrics().step(), rates.at("adamw"));
+}
+
 inline std::string StepTokensOf(const v1::Event& event) {
   const v1::Metrics& metrics = event.metrics();
   if (!event.has_metrics()) return "";
@@ -85,6 +91,19 @@ inline std::string WeightsHash(const DoneRun& run) {
   return FileHash(run.folder + "/final/model.safetensors");
 }
 
+inline std::string AdapterHash(const DoneRun& run) {
+  return FileHash(run.folder + "/final/adapter_model.safetensors");
+}
+
+inline std::string FormOfFinal(const DoneRun& run) {
+  std::string form;
+  for (const char* name : {"adapter_model.safetensors", "model.safetensors"}) {
+    if (std::filesystem::exists(absl::StrCat(run.folder, "/final/", name)))
+      absl::StrAppend(&form, name, " ");
+  }
+  return form;
+}
+
 inline std::string FirstStep(const DoneRun& run) {
   return absl::StrCat(run.ran.record.first_step());
 }
@@ -108,10 +127,18 @@ inline std::string PublishedFolder(const DoneRun& run) {
   return exists ? "published" : "";
 }
 
+inline std::string CheckpointingOf(const v1::Event& event) {
+  return event.notice().code() == "ACTIVATION_CHECKPOINTING" ? event.notice().message() : "";
+}
+
 inline const Seen kLosses = OfEvents("losses", LossOf);
+inline const Seen kCheckpointing = OfEvents("notice of activations", CheckpointingOf);
 inline const Seen kRates = OfEvents("learning rates", LearningRateOf);
+inline const Seen kSecondRates = OfEvents("learning rates of adamw", SecondLearningRateOf);
 inline const Seen kStepTokens = OfEvents("tokens of each step", StepTokensOf);
 inline const Seen kWeights{"hash of the final weights", WeightsHash};
+inline const Seen kAdapter{"hash of the final adapter", AdapterHash};
+inline const Seen kForm{"weights of the final model", FormOfFinal};
 inline const Seen kEvaluations = OfEvents("evaluations", EvaluationOf);
 inline const Seen kSamples = OfEvents("samples", SampleOf);
 inline const Seen kPublished = OfEvents("checkpoints", PublishedStepOf);
@@ -131,7 +158,8 @@ inline constexpr char kBaseJob[] =
     "evaluation: {at_start: false, at_end: false}\nresources: {device: cpu}\n";
 
 // `before` and `after` are YAML over the base job and differ in this key alone; $FIRST and
-// $SECOND are checkpoints after step 1 and 2 of another run.
+// $SECOND are checkpoints after step 1 and 2 of another run, $ADAPTER and $OTHER_ADAPTER the final
+// adapters of two.
 struct Case {
   std::string key;
   std::string before;
@@ -146,6 +174,8 @@ inline constexpr char kOddJob[] =
     "$DIR/odd.jsonl}], validation: $DIR/odd_validation.jsonl, packing: bfd_split, max_length: 40";
 inline constexpr char kThinkingJob[] =
     "data: {profile: emoji_think, chat_template: $DIR/thinking.jinja";
+
+inline constexpr char kWeighted[] = "train: {token_weighting: {}}";
 
 // data.findings: what becomes an error ends the run, and what is ignored is not in the report. By
 // default an empty answer is a bad record, which ends the run.
@@ -211,6 +241,65 @@ inline std::vector<Case> DataCases() {
   };
 }
 
+inline std::vector<Case> LossCases() {
+  return {
+      // It changes no number: its notice states the memory.
+      {"train.activation_checkpointing", "", "train: {activation_checkpointing: selective}",
+       kCheckpointing},
+      {"train.activation_checkpointing", "", "train: {activation_checkpointing: full}",
+       kCheckpointing},
+      {"train.label_smoothing", "", "train: {label_smoothing: 0.1}", kLosses},
+      {"train.token_weighting.measure", kWeighted,
+       "train: {token_weighting: {measure: confidence}}", kLosses},
+      {"train.token_weighting.measure", kWeighted,
+       "train: {token_weighting: {measure: perplexity}}", kLosses},
+      {"train.token_weighting.measure", kWeighted, "train: {token_weighting: {measure: margin}}",
+       kLosses},
+      {"train.token_weighting.normalize", kWeighted, "train: {token_weighting: {normalize: false}}",
+       kLosses},
+      {"train.token_weighting.min_weight", kWeighted, "train: {token_weighting: {min_weight: 0.5}}",
+       kLosses},
+      {"train.token_weighting.max_weight", kWeighted, "train: {token_weighting: {max_weight: 2}}",
+       kLosses},
+  };
+}
+
+inline std::vector<Case> OptimizerCases() {
+  return {
+      {"optimizer.type", "", "optimizer: {type: sgd}", kWeights},
+      {"optimizer.momentum", "optimizer: {type: sgd}", "optimizer: {type: sgd, momentum: 0.9}",
+       kWeights},
+      {"optimizer.nesterov", "optimizer: {type: sgd, momentum: 0.9}",
+       "optimizer: {type: sgd, momentum: 0.9, nesterov: true}", kWeights},
+      {"optimizer.type", "", "optimizer: {type: muon}", kWeights},
+      {"optimizer.type", "", "optimizer: {type: adamw_8bit}", kWeights},
+      {"optimizer.momentum", "optimizer: {type: muon}", "optimizer: {type: muon, momentum: 0.5}",
+       kWeights},
+      {"optimizer.nesterov", "optimizer: {type: muon}", "optimizer: {type: muon, nesterov: false}",
+       kWeights},
+      {"optimizer.newton_schulz_steps", "optimizer: {type: muon}",
+       "optimizer: {type: muon, newton_schulz_steps: 3}", kWeights},
+      {"optimizer.newton_schulz_precision", "optimizer: {type: muon}",
+       "optimizer: {type: muon, newton_schulz_precision: fp32}", kWeights},
+      {"optimizer.adjust_learning_rate", "optimizer: {type: muon}",
+       "optimizer: {type: muon, adjust_learning_rate: match_rms_adamw}", kWeights},
+      {"optimizer.adamw.learning_rate", "optimizer: {type: muon}",
+       "optimizer: {type: muon, adamw: {learning_rate: 1.0e-2}}", kSecondRates},
+      {"optimizer.adamw.betas", "optimizer: {type: muon}",
+       "optimizer: {type: muon, adamw: {betas: [0.8, 0.99]}}", kWeights},
+      {"optimizer.adamw.eps", "optimizer: {type: muon}",
+       "optimizer: {type: muon, adamw: {eps: 1.0e-3}}", kWeights},
+      {"optimizer.adamw.weight_decay", "optimizer: {type: muon}",
+       "optimizer: {type: muon, adamw: {weight_decay: 0.5}}", kWeights},
+      {"optimizer.learning_rate", "", "optimizer: {learning_rate: 2.0e-3}", kWeights},
+      {"optimizer.betas", "", "optimizer: {betas: [0.8, 0.99]}", kWeights},
+      {"optimizer.eps", "", "optimizer: {eps: 1.0e-3}", kWeights},
+      {"optimizer.weight_decay", "", "optimizer: {weight_decay: 0.5}", kWeights},
+      {"optimizer.decay_norms", "optimizer: {weight_decay: 0.5}",
+       "optimizer: {weight_decay: 0.5, decay_norms: true}", kWeights},
+  };
+}
+
 inline std::vector<Case> TrainCases() {
   return {
       {"train.precision", "", "train: {precision: bf16}", kLosses},
@@ -221,17 +310,6 @@ inline std::vector<Case> TrainCases() {
       {"train.max_grad_norm", "", "train: {max_grad_norm: 0.05}", kWeights},
       {"train.seed", "", "train: {seed: 43}", kLosses},
       {"train.freeze", "", "train: {freeze: [model.embed_tokens.*]}", kWeights},
-      {"optimizer.type", "", "optimizer: {type: sgd}", kWeights},
-      {"optimizer.momentum", "optimizer: {type: sgd}", "optimizer: {type: sgd, momentum: 0.9}",
-       kWeights},
-      {"optimizer.nesterov", "optimizer: {type: sgd, momentum: 0.9}",
-       "optimizer: {type: sgd, momentum: 0.9, nesterov: true}", kWeights},
-      {"optimizer.learning_rate", "", "optimizer: {learning_rate: 2.0e-3}", kWeights},
-      {"optimizer.betas", "", "optimizer: {betas: [0.8, 0.99]}", kWeights},
-      {"optimizer.eps", "", "optimizer: {eps: 1.0e-3}", kWeights},
-      {"optimizer.weight_decay", "", "optimizer: {weight_decay: 0.5}", kWeights},
-      {"optimizer.decay_norms", "optimizer: {weight_decay: 0.5}",
-       "optimizer: {weight_decay: 0.5, decay_norms: true}", kWeights},
       {"schedule.type", "", "schedule: {type: linear}", kRates},
       {"schedule.type", "", "schedule: {type: constant}", kRates},
       {"schedule.type", "", "schedule: {type: inverse_sqrt}", kRates},
@@ -272,9 +350,28 @@ inline std::vector<Case> TrainCases() {
   };
 }
 
+inline std::vector<Case> LoraCases() {
+  return {
+      {"lora.r", "lora: {}", "lora: {r: 4}", kAdapter},
+      {"lora.alpha", "lora: {}", "lora: {alpha: 32}", kAdapter},
+      {"lora.dropout", "lora: {}", "lora: {dropout: 0.5}", kAdapter},
+      {"lora.rslora", "lora: {}", "lora: {rslora: true}", kAdapter},
+      {"lora.target_modules", "lora: {}", "lora: {target_modules: [q_proj]}", kAdapter},
+      {"lora.adapter_path", "lora: {adapter_path: $ADAPTER}",
+       "lora: {adapter_path: $OTHER_ADAPTER}", kLosses},
+      {"model.quantization", "lora: {}", "model: {quantization: nf4}\nlora: {}", kLosses},
+      {"output.form", "lora: {}", "lora: {}\noutput: {form: merged}", kForm},
+      {"output.form", "lora: {}\noutput: {form: merged}", "lora: {}\noutput: {form: adapter}",
+       kForm},
+  };
+}
+
 inline std::vector<Case> AllCases() {
   std::vector<Case> cases = DataCases();
+  for (Case& c : LoraCases()) cases.push_back(std::move(c));
   for (Case& c : TrainCases()) cases.push_back(std::move(c));
+  for (Case& c : OptimizerCases()) cases.push_back(std::move(c));
+  for (Case& c : LossCases()) cases.push_back(std::move(c));
   AddFindingCases(&cases);
   return cases;
 }

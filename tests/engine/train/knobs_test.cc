@@ -52,15 +52,21 @@ std::set<std::string> KeysOfTheDaemon() {
   return keys;
 }
 
-// Keys that apply only with some values of `key` (knob.only_with): they come and go with it.
+// Keys that apply only with some values of `key` (knob.only_with of them or of a group around
+// them): they come and go with it.
 std::set<std::string> DependentKeys(const std::string& key) {
   std::set<std::string> keys;
   for (const trainerd::testing::KnobField& knob :
        trainerd::testing::AllKnobFields(*v1::JobConfig::descriptor())) {
-    for (const std::string& condition : KnobOf(*knob.field).only_with()) {
-      if (JoinPath(knob.section, condition.substr(0, condition.find('='))) == key)
-        keys.insert(knob.path);
-    }
+    v1::JobConfig config;
+    std::string section;
+    trainerd::testing::ForEachFieldOnPath(knob, &config, [&](auto* /*message*/, const auto& field) {
+      for (const std::string& condition : KnobOf(field).only_with()) {
+        if (JoinPath(section, condition.substr(0, condition.find('='))) == key)
+          keys.insert(knob.path);
+      }
+      section = JoinPath(section, std::string(field.name()));
+    });
   }
   return keys;
 }
@@ -178,8 +184,11 @@ class KnobsTest : public ::testing::Test {
   static v1::ResolvedJobConfig Resolve(const std::string& overrides) {
     v1::JobConfig config;
     for (const std::string& yaml : {std::string(testing::kBaseJob), overrides}) {
-      const std::string filled = absl::StrReplaceAll(
-          yaml, {{"$DIR", folder_->path()}, {"$FIRST", Checkpoint(1)}, {"$SECOND", Checkpoint(2)}});
+      const std::string filled = absl::StrReplaceAll(yaml, {{"$DIR", folder_->path()},
+                                                            {"$FIRST", Checkpoint(1)},
+                                                            {"$SECOND", Checkpoint(2)},
+                                                            {"$ADAPTER", Adapter(4)},
+                                                            {"$OTHER_ADAPTER", Adapter(2)}});
       Merge(filled, &config);
     }
     std::vector<ConfigViolation> violations;
@@ -215,6 +224,18 @@ class KnobsTest : public ::testing::Test {
       }
     }
     return (*made)[step];
+  }
+
+  // The final adapter of a run with `rank`, made once.
+  static std::string Adapter(int rank) {
+    static std::map<int, std::string>* const made = new std::map<int, std::string>;
+    if (made->emplace(rank, "").second) {  // the run below resolves a configuration, too
+      (*made)[rank] = Start(absl::StrCat("lora: {r: ", rank, "}\ntrain: {max_steps: 3}"),
+                            absl::StrCat("adapter-", rank))
+                          ->folder +
+                      "/final";
+    }
+    return (*made)[rank];
   }
 
   static std::unique_ptr<DoneRun> Start(const std::string& overrides, const std::string& name) {

@@ -79,11 +79,12 @@ class JobManagerTest : public ::testing::Test {
   }
   // A checkpoint: its row and its folder.
   void AddCheckpoint(const std::string& job, const std::string& id, int64_t step,
-                     bool verified = true) {
+                     bool verified = true, bool adapter = false) {
     const std::string bytes = absl::StrCat("weights of step ", step);
     Manifest manifest{.job = job, .attempt = 1, .step = step, .kind = "checkpoint"};
     manifest.create_time = "2026-11-24T07:00:00Z";
     manifest.has_optimizer = true;
+    manifest.adapter = adapter;
     manifest.files["model.safetensors"] = {static_cast<int64_t>(bytes.size()), ToHex(Xxh3(bytes))};
     std::filesystem::create_directories(dir_ / id);
     std::ofstream(dir_ / (id + "/model.safetensors")) << bytes;
@@ -95,6 +96,7 @@ class JobManagerTest : public ::testing::Test {
       c.set_step(step);
       c.set_verified(verified);
       c.set_has_optimizer(true);
+      c.set_adapter(adapter);
       c.set_path(dir_ / id);
       return StoreCheckpoint(t.db(), c);
     }));

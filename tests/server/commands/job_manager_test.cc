@@ -3,6 +3,7 @@
 #include "server/commands/job_manager.h"
 
 #include <fstream>
+#include <map>
 
 #include "absl/strings/match.h"
 #include "proto/base/time.h"
@@ -304,6 +305,47 @@ TEST_F(JobManagerTest, NamesFinalModelIfNoCheckpointIsLeft) {
       absl::EndsWith(jobs_->Submit(request, "t").status().message(), "; start from another job"));
 }
 
+TEST_F(JobManagerTest, StartsFromAnAdapterOnlyWithLora) {
+  const auto refusal = [this](const std::string& yaml) {
+    return jobs_->Submit(Request(yaml), "unix:").status();
+  };
+  const v1::Job whole = Submit("name: whole"), lora = Submit("name: lora\nlora: {r: 4}");
+  AddCheckpoint(whole.name(), "whole5", 5);
+  AddCheckpoint(lora.name(), "adapter5", 5, /*verified=*/true, /*adapter=*/true);
+  v1::SubmitJobRequest request;
+  request.set_base(lora.name());
+  const auto following = jobs_->Submit(request, "unix:");
+  ASSERT_OK(following.status());
+  EXPECT_EQ(following->job().config().lora().r(), 4);
+  EXPECT_EQ(Load(*store_, JobId(following->job().name())).ledger.init_step(), 5);
+
+  for (const char* state : {"full", "weights"}) {
+    // By name and by path.
+    for (const std::string& start : {lora.name(), dir_ / "adapter5"}) {
+      const absl::Status refused =
+          refusal(absl::StrCat("init_from: {checkpoint: ", start, ", state: ", state, "}"));
+      EXPECT_EQ(Fields(refused), std::vector<std::string>{"init_from.checkpoint"}) << refused;
+      EXPECT_TRUE(absl::StrContains(refused.message(),
+                                    "adapter5 holds a LoRA adapter, not a whole "
+                                    "model; add lora to the job"))
+          << refused;
+    }
+    for (const std::string& start : {whole.name(), dir_ / "whole5"}) {
+      const absl::Status refused = refusal(
+          absl::StrCat("lora: {r: 4}\ninit_from: {checkpoint: ", start, ", state: ", state, "}"));
+      EXPECT_EQ(Fields(refused), std::vector<std::string>{"init_from.checkpoint"}) << refused;
+      EXPECT_TRUE(absl::StrContains(refused.message(), "set model.path to that folder")) << refused;
+    }
+  }
+  // A PEFT folder without a manifest.
+  std::filesystem::create_directory(dir_ / "peft");
+  std::ofstream(dir_ / "peft/adapter_config.json") << "{}";
+  EXPECT_TRUE(absl::StrContains(
+      refusal("init_from: {checkpoint: " + (dir_ / "peft") + ", state: weights}").message(),
+      "holds a LoRA adapter"));
+  Submit("lora: {r: 4}\ninit_from: {checkpoint: " + (dir_ / "peft") + ", state: weights}");
+}
+
 TEST_F(JobManagerTest, RefusesJobFromFinishedOne) {
   const v1::Job base = Submit("train: {max_steps: 40}");
   AddCheckpoint(base.name(), "c40", 40);
@@ -375,6 +417,43 @@ TEST_F(JobManagerTest, FromWithAnotherOptimizer) {
   EXPECT_TRUE(absl::StrContains(refused.message(), "init_from.state=weights")) << refused;
   request.mutable_config()->mutable_init_from()->set_state(v1::InitFromConfig::STATE_WEIGHTS);
   EXPECT_OK(jobs_->Submit(request, "unix:").status());
+}
+
+// Each pair: only the same kind of state continues; the text names what the checkpoint lacks.
+TEST_F(JobManagerTest, FromWithTheStateOfAnotherOptimizer) {
+  const std::map<std::string, std::string> optimizers = {
+      {"adamw", "{type: adamw}"},
+      {"sgd", "{type: sgd, momentum: 0.9}"},
+      {"muon", "{type: muon, learning_rate: 0.01}"},
+      {"adamw_8bit", "{type: adamw_8bit}"}};
+  const std::map<std::string, std::string> lacking = {
+      {"adamw from sgd", "holds no exp_avg for adamw"},
+      {"adamw from muon", "holds exp_avg of some parameters alone, for adamw"},
+      {"adamw_8bit from adamw", "holds no exp_avg_8bit for adamw_8bit"},
+      {"muon from adamw", "holds no momentum_buffer for muon"},
+      {"muon from sgd", "holds no exp_avg for muon"}};
+  for (const auto& [theirs, their_keys] : optimizers) {
+    const v1::Job base = Submit(absl::StrCat("optimizer: ", their_keys, "\ntrain: {max_steps: 9}"));
+    AddCheckpoint(base.name(), absl::StrCat("c-", theirs), 5);
+    for (const auto& [ours, our_keys] : optimizers) {
+      v1::SubmitJobRequest request;
+      request.set_base(base.name());
+      v1::JobConfig changes;
+      ASSERT_TRUE(
+          YamlToMessage(absl::StrCat("optimizer: ", our_keys), &changes).violations.empty());
+      *request.mutable_config()->mutable_optimizer() = changes.optimizer();
+      const absl::Status status = jobs_->Submit(request, "unix:").status();
+      if (ours == theirs) {
+        EXPECT_OK(status);
+        continue;
+      }
+      EXPECT_EQ(Fields(status), std::vector<std::string>{"init_from.state"}) << status;
+      const auto text = lacking.find(absl::StrCat(ours, " from ", theirs));
+      if (text != lacking.end()) {
+        EXPECT_TRUE(absl::StrContains(status.message(), text->second)) << status;
+      }
+    }
+  }
 }
 
 TEST_F(JobManagerTest, TakesOverAlertsOfTheCheckpoint) {

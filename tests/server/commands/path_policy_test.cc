@@ -99,6 +99,7 @@ TEST_F(PathPolicyTest, ChecksEveryPathOfAConfiguration) {
   config.mutable_samples()->set_prompts("/x/p.jsonl");
   config.mutable_output()->set_path("/x/out");
   config.mutable_init_from()->set_checkpoint("/x/c");
+  config.mutable_lora()->set_adapter_path("/x/a");
   std::vector<ConfigViolation> violations;
   Policy({}).Check(config, kTcp, &violations);
   std::vector<std::string> paths;
@@ -108,7 +109,7 @@ TEST_F(PathPolicyTest, ChecksEveryPathOfAConfiguration) {
   }
   EXPECT_EQ(paths, (std::vector<std::string>{"model.path", "data.train[1].path", "data.validation",
                                              "data.chat_template", "samples.prompts", "output.path",
-                                             "init_from.checkpoint"}));
+                                             "init_from.checkpoint", "lora.adapter_path"}));
   violations.clear();
   Policy({}).Check(config, kUnix, &violations);
   EXPECT_TRUE(violations.empty());

@@ -168,6 +168,7 @@ TEST_F(SubmitTest, RefusesRelativePathsInEveryField) {
        [](v1::JobConfig& c) { c.mutable_data()->set_chat_template("t.jinja"); }},
       {"samples.prompts", [](v1::JobConfig& c) { c.mutable_samples()->set_prompts("p"); }},
       {"output.path", [](v1::JobConfig& c) { c.mutable_output()->set_path("out"); }},
+      {"lora.adapter_path", [](v1::JobConfig& c) { c.mutable_lora()->set_adapter_path("a"); }},
       {"init_from.checkpoint",
        [](v1::JobConfig& c) { c.mutable_init_from()->set_checkpoint("./jobs/a"); }},
       {"init_from.checkpoint",
@@ -199,6 +200,7 @@ TEST_F(SubmitTest, RefusesInputsThatAreNoRegularFiles) {
       },
       [](v1::JobConfig& c, const std::string& p) { c.mutable_data()->set_validation(p); },
       [](v1::JobConfig& c, const std::string& p) { c.mutable_samples()->set_prompts(p); },
+      [](v1::JobConfig& c, const std::string& p) { c.mutable_lora()->set_adapter_path(p); },
       [](v1::JobConfig& c, const std::string& p) { c.mutable_init_from()->set_checkpoint(p); }};
   for (const std::string& path : {dir_ / "pipe", dir_ / "socket", dir_ / "link.jinja",
                                   std::string("/dev/zero"), dir_ / "zero", dir_ / "dangling"}) {
@@ -220,6 +222,19 @@ TEST_F(SubmitTest, RefusesInputsThatAreNoRegularFiles) {
   request.mutable_config()->mutable_model()->set_path(dir_ / "d.jsonl");
   EXPECT_TRUE(absl::StrContains(Try(request).message(), "not a folder")) << Try(request);
   close(server);
+}
+
+TEST_F(SubmitTest, ChecksTheAdapterFolder) {
+  std::filesystem::create_directory(dir_ / "my-adapter");
+  v1::SubmitJobRequest request = Request();
+  request.mutable_config()->mutable_lora()->set_adapter_path(dir_ / "my-adaptor");
+  const absl::Status status = Try(request);
+  EXPECT_EQ(Fields(status), std::vector<std::string>{"lora.adapter_path"}) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "no such folder: " + (dir_ / "my-adaptor") +
+                                                      "; did you mean \"my-adapter\"?"))
+      << status;
+  request.mutable_config()->mutable_lora()->set_adapter_path(dir_ / "my-adapter");
+  EXPECT_TRUE(Try(request).ok()) << Try(request);
 }
 
 TEST_F(SubmitTest, RefusesFolderOfInitFromWhoseManifestIsPipe) {

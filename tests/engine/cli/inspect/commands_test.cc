@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "engine/data/prepare.h"
-#include "proto/contract/config/job_file.h"
+#include "proto/contract/job_file/job_file.h"
 #include "tests/engine/model/folder/tiny_folder.h"
 
 namespace trainerd::engine {
@@ -284,6 +284,47 @@ TEST_F(InspectTest, ValidateReadsTheOptimizerStateOfTheCheckpointToStartFrom) {
       EXPECT_EQ(report["findings"][0]["code"], "OPTIMIZER_STATE");
     }
   }
+}
+
+TEST_F(InspectTest, ValidateReportsLora) {
+  const auto codes = [this](const std::string& more) {
+    std::string found;
+    for (const bool quick : {true, false}) {
+      const json report = Validate({.job_file = Job(Row("a", "b"), more), .quick = quick});
+      found.clear();
+      for (const json& finding : report["findings"])
+        found += finding["code"].get<std::string>() + " ";
+    }
+    return found;
+  };
+  EXPECT_EQ(codes("lora: {target_modules: [qkv_proj]}\n"), "LORA ");
+  EXPECT_EQ(codes("lora: {adapter_path: " + folder_ / "nothing" + "}\n"), "ADAPTER ");
+  EXPECT_EQ(codes("lora: {adapter_path: " + folder_ / "model" + "}\n"), "ADAPTER ");
+  EXPECT_EQ(
+      codes("lora: {r: 4}\ninit_from: {checkpoint: " + folder_ / "model" + ", state: weights}\n"),
+      "ADAPTER INIT_FROM ");
+  folder_.Write("adapter/adapter_config.json", "{}");
+  EXPECT_EQ(codes("init_from: {checkpoint: " + folder_ / "adapter" + ", state: weights}\n"),
+            "MODEL_FOLDER INIT_FROM ");
+}
+
+TEST_F(InspectTest, ValidateReportsWhatAJobWithLoraWrites) {
+  const auto disk = [this](const std::string& more) {
+    return Validate(
+        {.job_file = Job(Row("a", "b"), more), .quick = true, .runs_dir = folder_.path()},
+        /*is_clean=*/true)["disk"];
+  };
+  const int64_t weights =
+      static_cast<int64_t>(std::filesystem::file_size(folder_ / "model/model.safetensors"));
+  const json adapter = disk("lora: {r: 1, target_modules: [v_proj]}\n");
+  // The tokenizer's files are the larger part.
+  EXPECT_LT(adapter["final_bytes"], disk("")["final_bytes"].get<int64_t>() - weights / 2);
+  EXPECT_LT(adapter["checkpoint_bytes"], disk("")["checkpoint_bytes"].get<int64_t>() - weights);
+  const json merged = disk("lora: {r: 1, target_modules: [v_proj]}\noutput: {form: merged}\n");
+  EXPECT_EQ(merged["final_bytes"], disk("")["final_bytes"]);
+  EXPECT_EQ(merged["checkpoint_bytes"], adapter["checkpoint_bytes"]);
+  const json untied = disk("lora: {r: 1, target_modules: [lm_head]}\noutput: {form: merged}\n");
+  EXPECT_GT(untied["final_bytes"], merged["final_bytes"].get<int64_t>() + 4 * 8 * 259);
 }
 
 TEST_F(InspectTest, ValidateReadsThePromptsOfSamples) {

@@ -7,7 +7,7 @@
 // .KeepsTheDtypeOfTheSource in tests/engine/model).
 #include "engine/data/masking_check.h"
 #include "gmock/gmock.h"
-#include "proto/contract/config/message_to_yaml.h"
+#include "proto/contract/job_file/message_to_yaml.h"
 #include "tests/engine/data/examples/user_data_fixture.h"
 
 namespace trainerd::engine {

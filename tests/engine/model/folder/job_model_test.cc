@@ -91,6 +91,7 @@ TEST_F(JobModelTest, AdvisesToMergeAnAdapter) {
   std::filesystem::remove(dir_ / "model/config.json");
   dir_.Write("model/adapter_config.json", "{}");
   EXPECT_THAT(Message(), HasSubstr("it is an adapter, merge it into its base model"));
+  EXPECT_THAT(Message(), HasSubstr("or set lora.adapter_path to it"));
 }
 
 TEST_F(JobModelTest, NamesAllMissingFilesAtOnce) {
@@ -117,6 +118,87 @@ TEST_F(JobModelTest, AdvisesOnFormatsThatAreNotRead) {
   std::filesystem::remove(dir_ / "model/tokenizer.model");
   dir_.Write("model/weights.Q4_K_M.gguf", "");
   EXPECT_THAT(Message(), HasSubstr("its .gguf file is not read"));
+}
+
+TEST_F(JobModelTest, ResolvesLora) {
+  config_.mutable_lora()->set_r(2);
+  config_.mutable_lora()->set_alpha(8);
+  config_.mutable_lora()->set_dropout(0.5);
+  const JobModel model = Open();
+  EXPECT_TRUE(model.status().ok()) << model.status();
+  ASSERT_TRUE(model.adapter.has_value());
+  EXPECT_EQ(model.adapter->targets.size(), 14u);
+  EXPECT_EQ(model.adapter->dropout, 0.5);
+  EXPECT_EQ(model.adapter_weights, nullptr);
+  config_.mutable_lora()->add_target_modules("q_projection");
+  EXPECT_EQ(Codes(), "LORA! ");
+  EXPECT_THAT(Message(), HasSubstr("\"q_projection\" matches no layer"));
+}
+
+TEST_F(JobModelTest, ComparesTheAdapterToStartFromWithTheJob) {
+  v1::LoraConfig& lora = *config_.mutable_lora();
+  lora.set_r(2);
+  lora.set_alpha(8);
+  lora.add_target_modules("v_proj");
+  const AdapterSpec adapter = *ResolveAdapter(lora, *ReadModelConfig(dir_ / "model"));
+  dir_.Write("start/adapter_config.json", PeftConfigJson(adapter, dir_ / "model"));
+  std::vector<StoredTensor> tensors;
+  for (const WeightSpec& spec : AdapterWeights(adapter)) tensors.push_back({spec.name, spec.shape});
+  WriteTensors(dir_ / "start/adapter_model.safetensors", tensors);
+  const auto message = [&] {
+    const JobModel model =
+        OpenJobModel(config_, {.weights_folder = dir_ / "model", .adapter_folder = dir_ / "start"});
+    for (const ModelFinding& finding : model.findings) EXPECT_EQ(finding.code, "ADAPTER");
+    EXPECT_EQ(model.adapter.has_value(), model.findings.empty());
+    return model.findings.empty() ? "" : model.findings[0].message;
+  };
+  EXPECT_EQ(message(), "");
+  lora.set_alpha(4);
+  lora.set_rslora(true);
+  EXPECT_EQ(message(), dir_ / "start" +
+                           " holds another adapter than the job describes; set lora.alpha 8 "
+                           "instead of 4, lora.rslora false");
+  lora.set_alpha(8);
+  lora.set_rslora(false);
+  lora.add_target_modules("q_proj");
+  EXPECT_THAT(message(), HasSubstr("set lora.target_modules [v_proj]"));
+  // The folder's own values count where the job names it.
+  lora.clear_r();
+  lora.clear_alpha();
+  lora.clear_target_modules();
+  lora.set_adapter_path(dir_ / "elsewhere");
+  EXPECT_EQ(message(), "");
+  std::filesystem::remove(dir_ / "start/adapter_model.safetensors");
+  EXPECT_THAT(message(), HasSubstr("start has no adapter_model.safetensors"));
+}
+
+TEST_F(JobModelTest, ChecksOptimizerStateOfAnAdapter) {
+  v1::LoraConfig& lora = *config_.mutable_lora();
+  lora.set_r(2);
+  lora.set_alpha(8);
+  config_.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_SGD);
+  config_.mutable_optimizer()->set_momentum(0.9);
+  const AdapterSpec adapter = *ResolveAdapter(lora, *ReadModelConfig(dir_ / "model"));
+  dir_.Write("start/adapter_config.json", PeftConfigJson(adapter, dir_ / "model"));
+  std::vector<StoredTensor> tensors, states;
+  for (const WeightSpec& spec : AdapterWeights(adapter)) {
+    tensors.push_back({spec.name, spec.shape});
+    states.push_back({spec.name + ".momentum_buffer", spec.shape});
+  }
+  WriteTensors(dir_ / "start/adapter_model.safetensors", tensors);
+  const auto findings = [&] {
+    return OpenJobModel(config_, {.weights_folder = dir_ / "model",
+                                  .adapter_folder = dir_ / "start",
+                                  .with_optimizer_state = true})
+        .findings;
+  };
+  ASSERT_EQ(findings().size(), 1u);
+  EXPECT_EQ(findings()[0].code, kNoOptimizerState);
+  EXPECT_EQ(findings()[0].place, dir_ / "start");
+  WriteTensors(dir_ / "start/optimizer.safetensors", states);
+  EXPECT_TRUE(findings().empty());
+  config_.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_ADAMW);
+  EXPECT_THAT(findings()[0].message, HasSubstr("has no exp_avg"));
 }
 
 TEST_F(JobModelTest, NamesSmallFilesThatAreGitLfsPointers) {

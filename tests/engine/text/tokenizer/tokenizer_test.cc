@@ -304,6 +304,13 @@ TEST(TokenizerTest, NamesTheUsedKeyThatIsAnOddNumber) {
   TempDir folder;
   std::string file = ReadText(Folder("gpt2") + "/tokenizer.json");
   folder.Write("tokenizer.json", file);
+  folder.Write("tokenizer.json", "");
+  EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
+              HasSubstr("tokenizer.json: the file is empty; download it again"));
+  folder.Write("tokenizer.json", file.substr(0, file.size() / 2));
+  EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
+              HasSubstr("; download the file again, or repair it"));
+  folder.Write("tokenizer.json", file);
   folder.Write("tokenizer_config.json", R"({"chat_template": NaN})");
   EXPECT_THAT(std::string(Tokenizer::Load(folder.path()).status().message()),
               HasSubstr("/tokenizer_config.json $.chat_template"));

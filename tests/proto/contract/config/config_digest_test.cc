@@ -9,7 +9,9 @@
 #include <string>
 
 #include "proto/base/hash.h"
+#include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 #include "tests/proto/contract/config/knob_fields.h"
 
 namespace trainerd {
@@ -90,15 +92,24 @@ TEST(ConfigDigestTest, NewerKeyAtItsDefaultChangesNothing) {
   EXPECT_EQ(IdentityDifferences(now, older)[0].path, "schedule.min_ratio");
 }
 
-// Number of keys with a default that apply with exactly one of the two values of `key`.
+// Number of keys with a default that apply, themselves or by their group, with exactly one of the
+// two values of `key`.
 size_t KeysOfOneValue(const testing::KnobField& key, const std::string& a, const std::string& b) {
   size_t keys = 0;
   for (const testing::KnobField& knob : testing::AllKnobFields(*v1::JobConfig::descriptor())) {
-    const v1::Knob& options = KnobOf(*knob.field);
-    if (knob.section != key.section || !options.has_default_()) continue;
+    if (!KnobOf(*knob.field).has_default_()) continue;
     const auto applies = [&](const std::string& value) {
-      return std::count(options.only_with().begin(), options.only_with().end(),
-                        absl::StrCat(key.field->name(), "=", value)) > 0;
+      bool found = false;
+      std::string section;
+      v1::JobConfig config;
+      testing::ForEachFieldOnPath(knob, &config, [&](auto* /*message*/, const auto& field) {
+        const auto& conditions = KnobOf(field).only_with();
+        found = found || (section == key.section &&
+                          std::count(conditions.begin(), conditions.end(),
+                                     absl::StrCat(key.field->name(), "=", value)) > 0);
+        section = JoinPath(section, std::string(field.name()));
+      });
+      return found;
     };
     keys += applies(a) != applies(b);
   }

@@ -47,9 +47,9 @@ TEST(ConfigLimitsTest, ReportsUnknownFieldAtAnyDepth) {
     std::function<Message*(v1::JobConfig&)> group;
   };
   const std::vector<Case> cases = {
-      {"", 17, [](v1::JobConfig& c) { return &c; }},
+      {"", 1017, [](v1::JobConfig& c) { return &c; }},
       {"", 536870911, [](v1::JobConfig& c) { return &c; }},
-      {"model", 2, [](v1::JobConfig& c) { return c.mutable_model(); }},
+      {"model", 1002, [](v1::JobConfig& c) { return c.mutable_model(); }},
       {"data", 9999, [](v1::JobConfig& c) { return c.mutable_data(); }},
       {"data.findings", 200, [](v1::JobConfig& c) { return c.mutable_data()->mutable_findings(); }},
       {"data.train[0]", 3, [](v1::JobConfig& c) { return c.mutable_data()->mutable_train(0); }},

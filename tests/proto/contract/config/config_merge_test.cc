@@ -3,9 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "proto/contract/config/job_config_rules.h"
-#include "proto/contract/config/yaml_to_proto.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 
 namespace trainerd {
 namespace {
@@ -63,6 +64,39 @@ TEST(ConfigMergeTest, DropsKeysOfTheOtherOptimizer) {
             "");
 }
 
+TEST(ConfigMergeTest, DefaultsThatDependOnTheTypeFollowIt) {
+  const auto resolved = [](const v1::JobConfig& config) {
+    std::vector<ConfigViolation> violations;
+    const v1::ResolvedJobConfig result =
+        ResolveJobConfig(config, {.now = absl::UnixEpoch()}, &violations);
+    EXPECT_EQ(ViolationsText(violations), "");
+    return result.config().optimizer();
+  };
+  const std::string muon = "optimizer: {type: muon, learning_rate: 0.02, adamw: {eps: 1.0e-9}}";
+  const v1::OptimizerConfig to_muon = resolved(MergeJobConfig(
+      Resolved("optimizer: {type: sgd}"), Given("optimizer: {type: muon, learning_rate: 0.01}")));
+  EXPECT_EQ(to_muon.momentum(), 0.95);
+  EXPECT_TRUE(to_muon.nesterov());
+  EXPECT_EQ(to_muon.adamw().learning_rate(), 3e-4);
+  const v1::OptimizerConfig to_sgd =
+      resolved(MergeJobConfig(Resolved(muon), Given("optimizer: {type: sgd}")));
+  EXPECT_EQ(to_sgd.momentum(), 0);
+  EXPECT_FALSE(to_sgd.nesterov());
+  EXPECT_FALSE(to_sgd.has_adamw());
+  const v1::OptimizerConfig to_adamw =
+      resolved(MergeJobConfig(Resolved(muon), Given("optimizer: {type: adamw}")));
+  EXPECT_FALSE(to_adamw.has_momentum() || to_adamw.has_adamw());
+  EXPECT_EQ(to_adamw.learning_rate(), 2e-5) << "Muon's rate suits no other optimizer";
+  const v1::OptimizerConfig same = resolved(
+      MergeJobConfig(Resolved(muon), Given("optimizer: {adamw: {learning_rate: 1.0e-3}}")));
+  EXPECT_EQ(same.learning_rate(), 0.02);
+  EXPECT_EQ(same.adamw().eps(), 1e-9);
+  EXPECT_EQ(same.adamw().learning_rate(), 1e-3);
+  EXPECT_TRUE(
+      absl::StrContains(Violations(MergeJobConfig(Resolved(""), Given("optimizer: {type: muon}"))),
+                        "optimizer.learning_rate: is required with type: muon"));
+}
+
 TEST(ConfigMergeTest, DropsWhatAGivenKeyExcludes) {
   const v1::JobConfig epochs =
       MergeJobConfig(Resolved("train: {max_steps: 40}"), Given("train: {epochs: 3}"));
@@ -78,6 +112,17 @@ TEST(ConfigMergeTest, DropsWhatAGivenKeyExcludes) {
   const v1::JobConfig file =
       MergeJobConfig(Resolved("data: {validation_fraction: 0.1}"), Given("data: {validation: /v}"));
   EXPECT_EQ(Violations(file), "");
+}
+
+TEST(ConfigMergeTest, KeepsTheFormOfTheFinalModel) {
+  const v1::JobConfig merged = MergeJobConfig(
+      Resolved("lora: {r: 4}\noutput: {path: /o, form: merged}"), Given("lora: {dropout: 0.1}"));
+  EXPECT_FALSE(merged.output().has_path());
+  EXPECT_EQ(merged.output().form(), v1::OutputConfig::FORM_MERGED);
+  EXPECT_EQ(merged.lora().r(), 4);
+  EXPECT_EQ(merged.lora().dropout(), 0.1);
+  EXPECT_EQ(Violations(merged), "");
+  EXPECT_EQ(Violations(MergeJobConfig(Resolved("lora: {adapter_path: /a}"), Given(""))), "");
 }
 
 }  // namespace

@@ -5,10 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "google/protobuf/util/message_differencer.h"
+#include "proto/contract/config/config_digest.h"
 #include "proto/contract/config/enum_words.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 
 namespace trainerd {
 namespace {
@@ -143,18 +147,82 @@ TEST(ResolveJobConfigTest, FillsInAndRefusesKeysByOptimizerType) {
   const v1::OptimizerConfig adamw = Resolve(kMinimal).resolved.config().optimizer();
   EXPECT_FALSE(adamw.has_momentum() || adamw.has_nesterov());
   EXPECT_EQ(FaultsWith("optimizer: {momentum: 0.9}\n"),
-            "line 3: optimizer.momentum: applies only with type: sgd; remove it");
+            "line 3: optimizer.momentum: applies only with type: sgd or type: muon; remove it");
   EXPECT_EQ(FaultsWith("optimizer: {nesterov: true, momentum: 0.5}\n"),
-            "line 3: optimizer.momentum: applies only with type: sgd; remove it\n"
-            "line 3: optimizer.nesterov: applies only with type: sgd; remove it");
+            "line 3: optimizer.momentum: applies only with type: sgd or type: muon; remove it\n"
+            "line 3: optimizer.nesterov: applies only with type: sgd or type: muon; remove it");
   EXPECT_EQ(FaultsWith("optimizer: {type: sgd, eps: 1.0e-6}\n"),
-            "line 3: optimizer.eps: applies only with type: adamw; remove it");
+            "line 3: optimizer.eps: applies only with type: adamw or type: adamw_8bit; remove it");
   EXPECT_EQ(FaultsWith("optimizer: {type: sgd, nesterov: true}\n"),
             "line 3: optimizer.nesterov: requires a momentum above 0; set optimizer.momentum or "
             "remove it");
   EXPECT_EQ(FaultsWith("train: {freeze: [\"\"]}\n"),
             "line 3: train.freeze[0]: is empty; give a pattern such as model.embed_tokens.*, or "
             "remove it");
+}
+
+TEST(ResolveJobConfigTest, FillsInFormOnlyWithLora) {
+  const std::string minimal = kMinimal;
+  const v1::JobConfig lora = Resolve(minimal + "lora: {}\n").resolved.config();
+  EXPECT_EQ(lora.lora().r(), 8);
+  EXPECT_EQ(lora.lora().alpha(), 16);
+  EXPECT_EQ(lora.lora().dropout(), 0);
+  EXPECT_FALSE(lora.lora().rslora());
+  EXPECT_EQ(lora.output().form(), v1::OutputConfig::FORM_ADAPTER);
+  EXPECT_EQ(
+      Resolve(minimal + "lora: {}\noutput: {form: merged}\n").resolved.config().output().form(),
+      v1::OutputConfig::FORM_MERGED);
+  EXPECT_FALSE(Resolve(kMinimal).resolved.config().has_output());
+  EXPECT_EQ(FaultsWith("output: {form: adapter}\n"),
+            "line 3: output.form: applies only to a job with lora; remove it, or add lora");
+  EXPECT_EQ(FaultsWith("output: {path: /o, form: merged}\n"),
+            "line 3: output.form: applies only to a job with lora; remove it, or add lora");
+}
+
+TEST(ResolveJobConfigTest, RefusesKeysThatAnAdapterFolderHas) {
+  const Result result = Resolve(std::string(kMinimal) + "lora: {adapter_path: /a, dropout: 0.1}\n");
+  EXPECT_EQ(result.faults, "");
+  const v1::LoraConfig& lora = result.resolved.config().lora();
+  EXPECT_FALSE(lora.has_r() || lora.has_alpha() || lora.has_rslora());
+  EXPECT_EQ(lora.dropout(), 0.1);
+  std::vector<ConfigViolation> violations;
+  const v1::JobConfig again =
+      ResolveJobConfig(result.resolved.config(), {.now = kNow}, &violations).config();
+  EXPECT_TRUE(violations.empty()) << ViolationsText(violations);
+  EXPECT_FALSE(again.lora().has_r());
+  for (const char* key : {"r: 8", "alpha: 16", "rslora: false", "target_modules: [q_proj]"}) {
+    const std::string name = std::string(key).substr(0, std::string(key).find(':'));
+    EXPECT_EQ(
+        FaultsWith(std::string("lora: {adapter_path: /a, ") + key + "}\n"),
+        "line 3: lora." + name +
+            ": cannot be given together with lora.adapter_path, whose adapter_config.json has "
+            "it; remove it");
+  }
+}
+
+TEST(ResolveJobConfigTest, RefusesFreezeWithLora) {
+  EXPECT_EQ(FaultsWith("lora: {r: 4}\ntrain: {freeze: [model.embed_tokens.*]}\n"),
+            "line 4: train.freeze: does not apply with lora, where all weights of the model are "
+            "frozen; remove it, and choose the layers with lora.target_modules");
+  EXPECT_EQ(FaultsWith("lora: {r: 4}\n"), "");
+}
+
+TEST(ResolveJobConfigTest, RefusesQuantizationWithoutLora) {
+  const auto faults = [](const std::string& rest) {
+    std::string job = kMinimal;
+    const size_t model = job.find("model: {");
+    EXPECT_NE(model, std::string::npos) << job;
+    return Resolve(job.insert(model + std::strlen("model: {"), "quantization: nf4, ") + rest)
+        .faults;
+  };
+  EXPECT_EQ(
+      faults(""),
+      "line 1: model.quantization: nf4 applies only to weights that do not train, so it needs "
+      "lora; add lora: {}, or remove it");
+  EXPECT_EQ(faults("lora: {}\n"), "");
+  EXPECT_EQ(faults("lora: {adapter_path: /a}\n"), "");
+  EXPECT_EQ(Resolve(kMinimal).resolved.config().model().quantization(),
+            v1::ModelConfig::QUANTIZATION_NONE);
 }
 
 // The configuration of an existing job is resolved; a job that continues it changes the type alone.
@@ -165,6 +233,50 @@ TEST(ResolveJobConfigTest, DropsResolvedDefaultsOfTheOtherOptimizer) {
   const v1::ResolvedJobConfig resolved = ResolveJobConfig(config, {.now = kNow}, &violations);
   EXPECT_EQ(ViolationsText(violations), "");
   EXPECT_EQ(resolved.config().optimizer().betas_size(), 0);
+}
+
+TEST(ResolveJobConfigTest, FillsInTheAdamwOfMuonAlone) {
+  const auto optimizer = [](const std::string& keys) {
+    return Resolve(kMinimal + keys).resolved.config().optimizer();
+  };
+  const v1::OptimizerConfig muon =
+      optimizer("optimizer: {type: muon, learning_rate: 0.02, adamw: {eps: 1.0e-9}}\n");
+  EXPECT_EQ(muon.adamw().learning_rate(), 3e-4);
+  EXPECT_THAT(muon.adamw().betas(), ElementsAre(0.9, 0.95));
+  EXPECT_EQ(muon.adamw().eps(), 1e-9);
+  EXPECT_EQ(muon.newton_schulz_steps(), 5);
+  EXPECT_FALSE(muon.betas_size() > 0 || muon.has_eps());
+  EXPECT_FALSE(optimizer("optimizer: {type: adamw_8bit}\n").has_adamw());
+  EXPECT_THAT(optimizer("optimizer: {type: adamw_8bit}\n").betas(), ElementsAre(0.9, 0.999));
+}
+
+TEST(ResolveJobConfigTest, MuonRules) {
+  EXPECT_EQ(FaultsWith("optimizer: {type: muon, learning_rate: 0.02}\n"), "");
+  EXPECT_THAT(FaultsWith("optimizer: {type: muon}\n"),
+              HasSubstr("optimizer.learning_rate: is required with type: muon, because the default "
+                        "2e-5 suits AdamW only"));
+  EXPECT_EQ(FaultsWith("optimizer: {type: muon, learning_rate: 0.02, betas: [0.9, 0.95]}\n"),
+            "line 3: optimizer.betas: applies only with type: adamw or type: adamw_8bit; give "
+            "optimizer.adamw.betas instead");
+  EXPECT_EQ(FaultsWith("optimizer: {type: muon, learning_rate: 0.02, eps: 1.0e-9}\n"),
+            "line 3: optimizer.eps: applies only with type: adamw or type: adamw_8bit; give "
+            "optimizer.adamw.eps instead");
+  EXPECT_EQ(FaultsWith("optimizer: {adamw: {learning_rate: 1.0e-3}}\n"),
+            "line 3: optimizer.adamw: applies only with type: muon; remove it");
+  EXPECT_EQ(FaultsWith("optimizer: {type: muon, learning_rate: 0.02, momentum: 0}\n"),
+            "line 3: optimizer.nesterov: requires a momentum above 0; raise optimizer.momentum or "
+            "set nesterov: false");
+  EXPECT_EQ(
+      FaultsWith("optimizer: {type: muon, learning_rate: 0.02, momentum: 0, nesterov: false}\n"),
+      "");
+  EXPECT_EQ(
+      FaultsWith("optimizer: {type: adamw_8bit, betas: [0.9, 0.99, 0.999]}\n"),
+      "line 3: optimizer.betas: adamw_8bit takes 2 values, for example [0.9, 0.999]; found 3");
+  EXPECT_EQ(
+      FaultsWith("optimizer: {type: muon, learning_rate: 0.02, adamw: {betas: [0.9]}}\n"),
+      "line 3: optimizer.adamw.betas: adamw takes 2 values, for example [0.9, 0.95]; found 1");
+  EXPECT_EQ(FaultsWith("optimizer: {type: muon, learning_rate: 0.02, adamw: {eps: 0}}\n"),
+            "line 3: optimizer.adamw.eps: 0 is out of range; allowed: above 0 to 1");
 }
 
 TEST(ResolveJobConfigTest, NothingIsTooLongForBfdSplit) {

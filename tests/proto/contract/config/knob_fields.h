@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/field_text.h"
+#include "proto/contract/config/knob_rules.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::testing {
@@ -52,25 +54,55 @@ inline v1::JobConfig CompleteConfig() {
   config.mutable_data()->add_train()->set_path("/data/a.jsonl");
   config.mutable_data()->set_validation("/data/v.jsonl");
   config.mutable_samples()->set_prompts("/data/p.jsonl");
+  config.mutable_train()->mutable_token_weighting();
+  config.mutable_lora();
   config.mutable_output()->set_path("/models/out");
   config.mutable_init_from()->set_checkpoint("jobs/4f");
+  // Required with optimizer.type: muon.
+  config.mutable_optimizer()->set_learning_rate(2e-5);
   return config;
 }
 
-// Gives `config` what the field needs to apply (knob.only_with).
+// The fields from the top level to the key, with the message that each is in. Groups that are
+// absent are created on the way; an element of a list ends it.
+inline void ForEachFieldOnPath(
+    const KnobField& knob, v1::JobConfig* config,
+    const std::function<void(google::protobuf::Message*, const google::protobuf::FieldDescriptor&)>&
+        visit) {
+  google::protobuf::Message* message = config;
+  for (const absl::string_view part : absl::StrSplit(knob.path, '.')) {
+    const std::string name(part.substr(0, part.find('[')));
+    const google::protobuf::FieldDescriptor& field =
+        *message->GetDescriptor()->FindFieldByName(name);
+    visit(message, field);
+    if (field.is_repeated() || IsScalarField(field)) return;
+    message = message->GetReflection()->MutableMessage(message, &field);
+  }
+}
+
+// Gives `config` what the field and its groups need to apply (knob.only_with).
 inline void MakeApply(const KnobField& knob, v1::JobConfig* config) {
-  const v1::Knob& options = KnobOf(*knob.field);
-  if (options.only_with().empty()) return;
-  // "type=sgd"
-  const std::pair<std::string, std::string> condition =
-      absl::StrSplit(options.only_with(0), absl::MaxSplits('=', 1));
-  const google::protobuf::FieldDescriptor& group =
-      *v1::JobConfig::descriptor()->FindFieldByName(knob.section);
-  google::protobuf::Message* message = config->GetReflection()->MutableMessage(config, &group);
-  const google::protobuf::FieldDescriptor& key =
-      *group.message_type()->FindFieldByName(condition.first);
-  EXPECT_TRUE(SetScalar(key, condition.second, TextStyle::kPlain, message).ok());
+  ForEachFieldOnPath(knob, config, [](auto* message, const auto& field) {
+    if (KnobOf(field).only_with().empty()) return;
+    // "type=sgd"
+    const std::pair<std::string, std::string> condition =
+        absl::StrSplit(KnobOf(field).only_with(0), absl::MaxSplits('=', 1));
+    const google::protobuf::FieldDescriptor& key =
+        *message->GetDescriptor()->FindFieldByName(condition.first);
+    EXPECT_TRUE(SetScalar(key, condition.second, TextStyle::kPlain, message).ok());
+  });
   if (knob.path == "optimizer.nesterov") config->mutable_optimizer()->set_momentum(0.25);
+  // An adapter to start from brings its own r, alpha and so on, whichever it is.
+  if (knob.path == "lora.adapter_path") config->mutable_lora()->set_adapter_path("/adapters/a");
+}
+
+// Whether the field and its groups apply in `config`, which is resolved.
+inline bool AppliesIn(v1::JobConfig config, const KnobField& knob) {
+  bool applies = true;
+  ForEachFieldOnPath(knob, &config, [&](auto* message, const auto& field) {
+    applies = applies && Applies(*message, field);
+  });
+  return applies;
 }
 
 // The words of an enum, or those of a text field; empty where any text is good.

@@ -10,7 +10,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/job_file/yaml_to_proto.h"
 #include "tests/proto/contract/config/knob_fields.h"
 
 namespace trainerd {
@@ -81,11 +83,8 @@ TEST(KnobRulesTest, EveryScalarIsOptionalAndDefaultsFillIt) {
     EXPECT_TRUE(knob.field->is_repeated() || knob.field->has_presence())
         << knob.path << " must be optional: absent is not zero";
     const bool filled = std::find(paths.begin(), paths.end(), knob.path) != paths.end();
-    const v1::Knob& options = KnobOf(*knob.field);
-    const auto& types = options.only_with();
-    const bool applies = types.empty() || types[0] == "type=adamw" || types[0] == "type=cosine";
-    if (options.has_default_()) {
-      EXPECT_EQ(filled, applies) << knob.path;
+    if (KnobOf(*knob.field).has_default_()) {
+      EXPECT_EQ(filled, testing::AppliesIn(config, knob)) << knob.path;
     }
   }
 }
@@ -186,7 +185,8 @@ TEST(KnobRulesTest, GroupsWhoseAbsenceMeansSomethingStayAbsent) {
   EXPECT_FALSE(config.has_init_from());
   EXPECT_FALSE(config.has_samples());
   EXPECT_FALSE(config.has_output());
-  EXPECT_FALSE(config.has_model());
+  EXPECT_FALSE(config.has_lora());
+  EXPECT_FALSE(config.train().has_token_weighting());
   EXPECT_TRUE(config.has_retry());
   config.mutable_samples();
   config.mutable_init_from();
@@ -203,6 +203,80 @@ TEST(KnobRulesTest, GivenValuesAreNeverReplaced) {
   ApplyDefaults(&config);
   EXPECT_EQ(config.train().epochs(), 0);
   EXPECT_EQ(config.optimizer().betas_size(), 1);
+}
+
+v1::OptimizerConfig Resolved(v1::OptimizerConfig::Type type) {
+  v1::OptimizerConfig optimizer;
+  optimizer.set_type(type);
+  ApplyDefaults(&optimizer);
+  return optimizer;
+}
+
+TEST(KnobRulesTest, DefaultsFollowAnotherKey) {
+  const v1::OptimizerConfig sgd = Resolved(v1::OptimizerConfig::TYPE_SGD),
+                            muon = Resolved(v1::OptimizerConfig::TYPE_MUON),
+                            adamw = Resolved(v1::OptimizerConfig::TYPE_ADAMW);
+  EXPECT_EQ(sgd.momentum(), 0);
+  EXPECT_FALSE(sgd.nesterov());
+  EXPECT_EQ(muon.momentum(), 0.95);
+  EXPECT_TRUE(muon.nesterov());
+  EXPECT_FALSE(adamw.has_momentum() || adamw.has_nesterov());
+  const google::protobuf::FieldDescriptor& momentum =
+      *v1::OptimizerConfig::descriptor()->FindFieldByName("momentum");
+  EXPECT_EQ(DefaultOf(sgd, momentum), "0");
+  EXPECT_EQ(DefaultOf(muon, momentum), "0.95");
+  EXPECT_TRUE(HasItsDefault(sgd, momentum));
+  EXPECT_TRUE(HasItsDefault(muon, momentum));
+  v1::OptimizerConfig given = sgd;
+  given.set_momentum(0.95);
+  EXPECT_FALSE(HasItsDefault(given, momentum)) << "the default of another type";
+}
+
+TEST(KnobRulesTest, EveryConditionalDefaultParsesAndNamesAKeyOfItsGroup) {
+  int found = 0;
+  for (const KnobField& knob : AllKnobFields(*v1::JobConfig::descriptor())) {
+    for (const std::string& text : KnobOf(*knob.field).default_with()) {
+      ++found;
+      const DefaultWith with = ParseDefaultWith(text);
+      const std::string key = with.condition.substr(0, with.condition.find('='));
+      EXPECT_NE(knob.field->containing_type()->FindFieldByName(key), nullptr) << knob.path;
+      std::unique_ptr<google::protobuf::Message> group(
+          google::protobuf::MessageFactory::generated_factory()
+              ->GetPrototype(knob.field->containing_type())
+              ->New());
+      EXPECT_TRUE(SetFromDefault(*knob.field, with.value, group.get()).ok()) << knob.path;
+      EXPECT_TRUE(KnobOf(*knob.field).has_default_()) << knob.path;
+    }
+  }
+  EXPECT_GE(found, 2);
+}
+
+// A configuration that was resolved with one type has that type's defaults; with another type they
+// are cleared, and what was given is refused.
+TEST(KnobRulesTest, ChangingTheOtherKeyClearsDefaultsAlone) {
+  v1::OptimizerConfig optimizer = Resolved(v1::OptimizerConfig::TYPE_MUON);
+  optimizer.set_type(v1::OptimizerConfig::TYPE_ADAMW);
+  ApplyDefaults(&optimizer);
+  EXPECT_FALSE(optimizer.has_momentum() || optimizer.has_nesterov() || optimizer.has_adamw() ||
+               optimizer.has_newton_schulz_steps() || optimizer.has_newton_schulz_precision() ||
+               optimizer.has_adjust_learning_rate());
+  EXPECT_EQ(optimizer.ShortDebugString(),
+            Resolved(v1::OptimizerConfig::TYPE_ADAMW).ShortDebugString());
+  for (const char* given :
+       {"optimizer.adamw.eps", "optimizer.momentum", "optimizer.newton_schulz_steps"}) {
+    v1::JobConfig config = CompleteConfig();
+    config.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_MUON);
+    ASSERT_TRUE(
+        SetField(given, absl::EndsWith(given, "steps") ? "3" : "0.5", &config).violations.empty());
+    ApplyDefaults(&config);
+    config.mutable_optimizer()->set_type(v1::OptimizerConfig::TYPE_ADAMW);
+    const std::string path =
+        absl::StartsWith(given, "optimizer.adamw.") ? "optimizer.adamw" : given;
+    const std::vector<std::string> faults = FaultsAt(path, config);
+    ASSERT_EQ(faults.size(), 1u) << given;
+    EXPECT_TRUE(absl::StartsWith(faults[0], "applies only with type: ")) << faults[0];
+    EXPECT_TRUE(absl::StrContains(faults[0], "type: muon; remove it")) << faults[0];
+  }
 }
 
 TEST(KnobRulesTest, RangesReadWell) {

@@ -28,6 +28,7 @@ Manifest WriteFolder(const TempDir& dir) {
   manifest.create_time = "2026-01-02T03:04:05Z";
   manifest.has_optimizer = true;
   manifest.tokens = 123456789012;
+  manifest.adapter = true;
   for (const std::string& name : {std::string("model.safetensors"), std::string("config.json")}) {
     const std::string contents(name == "config.json" ? 10 : 3000000, name[0]);
     EXPECT_TRUE(WriteFileAtomic(dir / name, contents).ok());
@@ -52,6 +53,7 @@ TEST(ManifestTest, ReadsBackEveryField) {
   EXPECT_EQ(read->create_time, written.create_time);
   EXPECT_TRUE(read->has_optimizer);
   EXPECT_EQ(read->tokens, 123456789012);
+  EXPECT_TRUE(read->adapter);
   EXPECT_EQ(read->total_bytes(), 3000010);
   EXPECT_EQ(ManifestToJson(*read), ManifestToJson(written));
   EXPECT_TRUE(VerifyFolder(dir.path(), *read).ok());
@@ -145,6 +147,7 @@ TEST(ManifestTest, RefusesValuesOutOfRange) {
   refused("\"attempt\": 2", "\"attempt\": 3000000000");
   refused("\"has_optimizer\": true", "\"has_optimizer\": 1");
   refused("\"tokens\": 123456789012", "\"tokens\": -1");
+  refused("\"adapter\": true", "\"adapter\": \"yes\"");
   refused("\"kind\": \"checkpoint\"", "\"kind\": \"other\"");
   refused("\"create_time\": \"2026", "\"create_time\": \"x2026");
   refused("\"job\": \"jobs/4f00\",", "");
@@ -157,6 +160,9 @@ TEST(ManifestTest, ReadsManifestWithoutTokens) {
   const auto read = ParseManifest(absl::StrReplaceAll(json, {{"\"tokens\": 123456789012,", ""}}));
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->tokens, 0);
+  const auto whole = ParseManifest(absl::StrReplaceAll(json, {{"\"adapter\": true,", ""}}));
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_FALSE(whole->adapter);
 }
 
 // Earlier builds kept the number in the run state alone.
