@@ -3,7 +3,6 @@
 // (`train`), and small tools around model folders. The commands are in engine/cli; the stages of a
 // job in engine/run_job.h.
 #include <ATen/Parallel.h>
-#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
@@ -24,16 +23,6 @@ namespace trainerd::engine {
 namespace {
 
 constexpr int kExitUsage = 2;
-
-// Tensors take their memory from a pool (cpu_allocator.h). What is left to malloc, mainly the
-// libraries' scratch buffers, stays in the heap too: given back to the kernel each time, every
-// microbatch would pay its page faults again.
-void KeepLargeBuffers() {
-  ::mallopt(M_MMAP_MAX, 0);
-  ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  ::mallopt(M_TOP_PAD, 64 << 20);
-  InstallCpuAllocator();
-}
 
 struct Options {
   AttemptOptions attempt;
@@ -102,7 +91,8 @@ int Parse(CLI::App& app, int argc, char** argv, bool* parsed) {
 }
 
 int Main(int argc, char** argv) {
-  KeepLargeBuffers();
+  KeepHeap();
+  InstallCpuAllocator();
   at::set_num_interop_threads(1);
   spdlog::set_default_logger(spdlog::stderr_logger_mt("worker"));
   CLI::App app("trainerd-worker: fine-tunes one model");

@@ -8,11 +8,6 @@
 namespace trainerd::engine {
 namespace {
 
-bool IsFloat(StoredDtype dtype) {
-  return dtype == StoredDtype::kFloat32 || dtype == StoredDtype::kBFloat16 ||
-         dtype == StoredDtype::kFloat16;
-}
-
 // IEEE 754 binary16: 1 sign bit, 5 bits of exponent, 10 bits of fraction.
 float HalfValue(uint16_t bits) {
   const int exponent = (bits >> 10) & 0x1f, fraction = bits & 0x3ff;
@@ -48,7 +43,7 @@ float RoundingOf(float value, StoredDtype dtype) {
 }  // namespace
 
 bool IsCopy(const StoredValues& copy, const StoredValues& original) {
-  if (!IsFloat(copy.dtype) || !IsFloat(original.dtype)) return false;
+  if (!IsWeightDtype(copy.dtype) || !IsWeightDtype(original.dtype)) return false;
   if (copy.dtype == original.dtype) return copy.bytes == original.bytes;
   const size_t count = copy.bytes.size() / static_cast<size_t>(SizeOf(copy.dtype));
   if (original.bytes.size() / static_cast<size_t>(SizeOf(original.dtype)) != count) return false;

@@ -10,7 +10,9 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 
@@ -21,6 +23,15 @@ namespace trainerd::engine {
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text);
 // The same; objects keep the order of their keys.
 absl::StatusOr<nlohmann::ordered_json> ParseOrderedJson(std::string_view text);
+
+// `parsed`, what the file at `where` holds, if it is an object. Errors: that of `parsed` after the
+// file's name; InvalidArgument for another value.
+template <typename Json>
+absl::StatusOr<Json> AsJsonObject(absl::StatusOr<Json> parsed, const std::string& where) {
+  if (!parsed.ok()) return Annotate(parsed.status(), where);
+  if (parsed->is_object()) return parsed;
+  return absl::InvalidArgumentError(absl::StrCat(where, ": the file is not a JSON object"));
+}
 
 // What to do about a file of a model folder whose whole text is `text` and is not JSON.
 std::string JsonFileAdvice(std::string_view text);

@@ -4,6 +4,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "proto/base/atomic_file.h"
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -36,6 +38,13 @@ std::string PlaceholderText(std::string_view path, std::string_view head) {
            "download the file again";
   }
   return "";
+}
+
+absl::StatusOr<std::string> ReadRealFile(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  const std::string placeholder = PlaceholderText(path, text);
+  if (placeholder.empty()) return text;
+  return absl::DataLossError(absl::StrCat(path, ": ", placeholder));
 }
 
 }  // namespace trainerd::engine

@@ -43,6 +43,13 @@ enum class StoredDtype {
 
 // Bytes of one element.
 int64_t SizeOf(StoredDtype dtype);
+
+// F32, BF16 or F16: the dtypes of weights that are read.
+inline bool IsWeightDtype(StoredDtype dtype) {
+  return dtype == StoredDtype::kFloat32 || dtype == StoredDtype::kBFloat16 ||
+         dtype == StoredDtype::kFloat16;
+}
+
 // The format's spelling: "F32", "BF16", …
 std::string_view DtypeName(StoredDtype dtype);
 

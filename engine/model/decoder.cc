@@ -67,13 +67,8 @@ DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
   }
   TRAINERD_CHECK(batch.examples.empty() ||
                  static_cast<int64_t>(batch.examples.size()) == batch.num_documents());
-  std::vector<int32_t> examples;
-  for (size_t i = 0; i < batch.examples.size(); ++i) {
-    examples.resize(static_cast<size_t>(batch.cu_seqlens[i + 1]),
-                    static_cast<int32_t>(batch.examples[i]));
-  }
   const at::Tensor joined = JoinedOnDevice(
-      {&batch.ids, &batch.positions, &batch.targets, &rows, &examples, &batch.cu_seqlens}, device);
+      {&batch.ids, &batch.positions, &batch.targets, &rows, &batch.cu_seqlens}, device);
   int64_t begin = 0;
   const auto next = [&](const std::vector<int32_t>& list) {
     const int64_t count = static_cast<int64_t>(list.size());
@@ -83,8 +78,7 @@ DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
   result.positions = next(batch.positions).to(at::kLong);
   result.targets = next(batch.targets).to(at::kLong);
   result.target_rows = next(rows).to(at::kLong);
-  if (const at::Tensor named = next(examples); named.numel() > 0)
-    result.examples = named.to(at::kLong);
+  result.examples = batch.examples;
   result.documents.cu_seqlens = next(batch.cu_seqlens);
   result.documents.cu_seqlens_host = batch.cu_seqlens;
   for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
@@ -277,9 +271,15 @@ at::Tensor Decoder::BatchHidden(const DeviceBatch& batch, const at::Tensor& rows
 DropoutRows Decoder::DropoutOf(const DeviceBatch& batch, std::optional<uint64_t> key) const {
   const AdapterSpec* adapter = parameters_.adapter();
   if (!key.has_value() || adapter == nullptr || adapter->dropout == 0.0) return {};
-  TRAINERD_CHECK(batch.examples.defined());
+  TRAINERD_CHECK(!batch.examples.empty());
+  std::vector<int32_t> examples;  // of each token
+  for (size_t i = 0; i < batch.examples.size(); ++i) {
+    examples.resize(static_cast<size_t>(batch.documents.cu_seqlens_host[i + 1]),
+                    static_cast<int32_t>(batch.examples[i]));
+  }
+  const at::Tensor of_tokens = JoinedOnDevice({&examples}, parameters_.device()).to(at::kLong);
   // Two numbers of 31 bits.
-  return {.key = *key, .row_keys_T = batch.examples * (int64_t{1} << 32) + batch.positions};
+  return {.key = *key, .row_keys_T = of_tokens * (int64_t{1} << 32) + batch.positions};
 }
 
 LogitsOptions Decoder::LogitsShape() const {

@@ -37,9 +37,8 @@ struct DeviceBatch {
   at::Tensor targets;
   // int64 [target tokens]: their indices in the sequence.
   at::Tensor target_rows;
-  // int64 [T]: the example of each token's document. Undefined if the microbatch does not name its
-  // examples.
-  at::Tensor examples;
+  // The example of each document, on the host. Empty if the microbatch does not name its examples.
+  std::vector<int64_t> examples;
   Documents documents;
 };
 

@@ -35,10 +35,6 @@ int64_t CountOf(const std::vector<int64_t>& shape) {
   return count;
 }
 
-bool IsOfAdapter(WeightRole role) {
-  return role == WeightRole::kAdapterA || role == WeightRole::kAdapterB;
-}
-
 // Whether `compute` represents every number of `source`.
 bool IsExact(at::ScalarType compute, at::ScalarType source) {
   return compute == at::kFloat || compute == source;
@@ -211,7 +207,7 @@ void ParameterSet::AddParameter(const WeightSpec& spec, int64_t offset, bool is_
 absl::Status ParameterSet::Load(const HfFolder& folder) {
   RETURN_IF_ERROR(folder.CheckComplete(config_));
   for (Parameter& parameter : parameters_) {
-    if (!IsOfAdapter(parameter.role)) RETURN_IF_ERROR(LoadParameter(folder, parameter));
+    if (!parameter.is_of_adapter()) RETURN_IF_ERROR(LoadParameter(folder, parameter));
   }
   return CatchTorch([&] { PublishCompute(); });
 }
@@ -249,7 +245,7 @@ absl::Status ParameterSet::InitRandom(uint64_t seed) {
   return CatchTorch([&] {
     for (size_t i = 0; i < parameters_.size(); ++i) {
       const Parameter& parameter = parameters_[i];
-      if (IsOfAdapter(parameter.role)) continue;
+      if (parameter.is_of_adapter()) continue;
       const ParameterGroup group = parameter.group();
       at::Tensor target = parameter.trains() ? parameter.master : parameter.value;
       if (parameter.nf4.has_value()) target = at::empty(target.sizes(), at::kFloat);

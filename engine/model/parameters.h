@@ -59,9 +59,7 @@ struct Parameter {
   std::optional<Nf4Matrix> nf4;
 
   bool trains() const { return grad.defined(); }
-  bool is_of_adapter() const {
-    return role == WeightRole::kAdapterA || role == WeightRole::kAdapterB;
-  }
+  bool is_of_adapter() const { return IsOfAdapter(role); }
   ParameterGroup group() const { return GroupOf(role); }
   // What model files are written from: exact in source_dtype for a frozen parameter; of a quantized
   // one the dequantized matrix in fp32, a new tensor.

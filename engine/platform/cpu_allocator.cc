@@ -4,6 +4,7 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -189,6 +190,12 @@ void InstallCpuAllocator() {
   // Above the default's priority 0, so that a later registration of the library's own does not
   // replace it.
   c10::SetCPUAllocator(allocator, /*priority=*/100);
+}
+
+void KeepHeap() {
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  ::mallopt(M_TOP_PAD, 64 << 20);
 }
 
 CpuAllocatorStats ReadCpuAllocatorStats() { return Pool().stats(); }

@@ -27,6 +27,12 @@ struct CpuAllocatorStats {
 // for the life of the process. Thread-safe. Out of memory: the free lists are returned to the
 // kernel and the request is retried; if that fails too, ATen throws c10::Error.
 void InstallCpuAllocator();
+
+// Keeps what is left to malloc, mainly the libraries' scratch buffers, in the heap too: given back
+// to the kernel each time, every microbatch would pay its page faults again. Call it first thing in
+// a program that trains.
+void KeepHeap();
+
 CpuAllocatorStats ReadCpuAllocatorStats();
 // Returns the free lists to the kernel, for example between loading and training.
 void ReleaseKeptMemory();

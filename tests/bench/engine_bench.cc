@@ -16,7 +16,6 @@
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
-#include <malloc.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -37,6 +36,7 @@
 #include "engine/ops/op_table.h"
 #include "engine/optim/factory.h"
 #include "engine/optim/global_norm.h"
+#include "engine/platform/cpu_allocator.h"
 #include "engine/platform/torch_status.h"
 
 namespace trainerd::engine {
@@ -349,10 +349,7 @@ bool Parse(int argc, char** argv, Flags& flags) {
 }  // namespace trainerd::engine
 
 int main(int argc, char** argv) {
-  // As trainerd-worker does: glibc must not give large buffers back after each microbatch.
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 64 << 20);
+  trainerd::engine::KeepHeap();
   trainerd::engine::Flags flags;
   if (!trainerd::engine::Parse(argc, argv, flags)) {
     std::fprintf(stderr, "usage: see the head of engine_bench.cc\n");

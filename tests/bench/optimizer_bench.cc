@@ -4,7 +4,6 @@
 //
 // usage: optimizer_bench [THREADS] [UPDATES]
 #include <ATen/Parallel.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
@@ -15,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/optim/factory.h"
 #include "engine/optim/lr_schedule.h"
+#include "engine/platform/cpu_allocator.h"
 #include "engine/platform/torch_status.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/knob_rules.h"
@@ -79,10 +79,7 @@ absl::Status Run(int updates) {
 }  // namespace trainerd::engine
 
 int main(int argc, char** argv) {
-  // As trainerd-worker does.
-  mallopt(M_MMAP_MAX, 0);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_TOP_PAD, 64 << 20);
+  trainerd::engine::KeepHeap();
   const int threads = argc > 1 ? std::atoi(argv[1]) : 2,
             updates = argc > 2 ? std::atoi(argv[2]) : 5;
   if (threads < 1 || updates < 1) {

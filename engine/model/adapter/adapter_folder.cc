@@ -88,9 +88,7 @@ absl::StatusOr<std::unique_ptr<AdapterFolder>> AdapterFolder::Open(const std::st
   std::unique_ptr<AdapterFolder> result(new AdapterFolder());
   result->folder_ = folder;
   const std::string path = absl::StrCat(folder, "/", kAdapterConfigName);
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  if (const std::string placeholder = PlaceholderText(path, text); !placeholder.empty())
-    return absl::DataLossError(absl::StrCat(path, ": ", placeholder));
+  ASSIGN_OR_RETURN(const std::string text, ReadRealFile(path));
   ASSIGN_OR_RETURN(result->config_, ParsePeftConfig(text, path));
   ASSIGN_OR_RETURN(result->file_,
                    SafetensorsFile::Open(absl::StrCat(folder, "/", kAdapterWeightsName)));
@@ -171,8 +169,7 @@ absl::Status AdapterFolder::CheckTensor(const WeightSpec& spec) const {
         " requires ", ShapeText(spec.shape), "; use the model that the adapter was trained on",
         BaseText()));
   }
-  if (info.dtype != StoredDtype::kFloat32 && info.dtype != StoredDtype::kBFloat16 &&
-      info.dtype != StoredDtype::kFloat16) {
+  if (!IsWeightDtype(info.dtype)) {
     return absl::UnimplementedError(absl::StrCat(
         where, " has dtype ", std::string(DtypeName(info.dtype)), "; supported: F32, BF16, F16"));
   }

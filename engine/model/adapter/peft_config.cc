@@ -135,11 +135,7 @@ void ReadLayers(const Json& json, ConfigReader& config, PeftConfig& peft) {
 }  // namespace
 
 absl::StatusOr<PeftConfig> ParsePeftConfig(const std::string& text, const std::string& where) {
-  const absl::StatusOr<Json> parsed = ParseJson(text);
-  if (!parsed.ok()) return Annotate(parsed.status(), where);
-  const Json& json = *parsed;
-  if (!json.is_object())
-    return absl::InvalidArgumentError(absl::StrCat(where, ": the file is not a JSON object"));
+  ASSIGN_OR_RETURN(const Json json, AsJsonObject(ParseJson(text), where));
   absl::Status status;
   ConfigReader config(json, where, status);
   const std::string type = config.Text("peft_type", "");

@@ -20,37 +20,10 @@ namespace {
 
 constexpr char kHeadModule[] = "lm_head";
 
+// Of a weight of the model.
 bool IsAdaptable(WeightRole role) {
-  switch (role) {
-    case WeightRole::kEmbedding:
-    case WeightRole::kQuery:
-    case WeightRole::kKey:
-    case WeightRole::kValue:
-    case WeightRole::kOutput:
-    case WeightRole::kGate:
-    case WeightRole::kUp:
-    case WeightRole::kDown:
-    case WeightRole::kHead:
-      return true;
-    case WeightRole::kAttentionNorm:
-    case WeightRole::kQueryBias:
-    case WeightRole::kKeyBias:
-    case WeightRole::kValueBias:
-    case WeightRole::kQueryNorm:
-    case WeightRole::kKeyNorm:
-    case WeightRole::kOutputBias:
-    case WeightRole::kAttentionOutputNorm:
-    case WeightRole::kMlpNorm:
-    case WeightRole::kGateBias:
-    case WeightRole::kUpBias:
-    case WeightRole::kDownBias:
-    case WeightRole::kMlpOutputNorm:
-    case WeightRole::kFinalNorm:
-    case WeightRole::kAdapterA:
-    case WeightRole::kAdapterB:
-      return false;
-  }
-  return false;
+  const ParameterGroup group = GroupOf(role);
+  return group != ParameterGroup::kNorm && group != ParameterGroup::kBias;
 }
 
 std::string LastPart(const std::string& module) {

@@ -18,11 +18,7 @@ constexpr char kEosKey[] = "eos_token_id";
 
 absl::StatusOr<Json> ReadObject(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  absl::StatusOr<Json> json = ParseJsonWithSpelling(text);
-  if (!json.ok()) return Annotate(json.status(), path);
-  if (!json->is_object())
-    return absl::InvalidArgumentError(absl::StrCat(path, ": the file is not a JSON object"));
-  return json;
+  return AsJsonObject(ParseJsonWithSpelling(text), path);
 }
 
 // "eos_token_id": a number, a list of numbers, or nothing. Negative ids stand for none.

@@ -38,9 +38,7 @@ absl::Status NoWeights(const std::string& folder) {
 
 // tensor → file name of an index.
 absl::StatusOr<std::map<std::string, std::string>> ReadIndex(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  if (const std::string placeholder = PlaceholderText(path, text); !placeholder.empty())
-    return absl::DataLossError(absl::StrCat(path, ": ", placeholder));
+  ASSIGN_OR_RETURN(const std::string text, ReadRealFile(path));
   const absl::StatusOr<nlohmann::json> parsed = ParseJson(text);
   if (!parsed.ok()) {
     return absl::DataLossError(absl::StrCat(path, ": ", parsed.status().message()));
@@ -247,8 +245,7 @@ absl::Status HfFolder::CheckComplete(const ModelConfig& config) const {
       continue;
     }
     const StoredDtype dtype = Find(spec.name)->dtype;
-    if (dtype != StoredDtype::kFloat32 && dtype != StoredDtype::kBFloat16 &&
-        dtype != StoredDtype::kFloat16) {
+    if (!IsWeightDtype(dtype)) {
       errors.push_back(absl::StrCat(folder_, ": tensor \"", spec.name, "\" has dtype ",
                                     std::string(DtypeName(dtype)), "; supported: F32, BF16, F16"));
     }

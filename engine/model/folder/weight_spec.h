@@ -44,6 +44,10 @@ enum class WeightRole {
   kAdapterB,
 };
 
+inline bool IsOfAdapter(WeightRole role) {
+  return role == WeightRole::kAdapterA || role == WeightRole::kAdapterB;
+}
+
 // What optimizers distinguish: a weight's role without its position in the model.
 enum class ParameterGroup { kMatrix, kEmbedding, kHead, kNorm, kBias };
 ParameterGroup GroupOf(WeightRole role);

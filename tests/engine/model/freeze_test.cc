@@ -15,12 +15,14 @@
 #include "engine/model/decoder.h"
 #include "engine/ops/op_table.h"
 #include "engine/optim/global_norm.h"
+#include "tests/engine/model/counting_ops.h"
 #include "tests/engine/model/golden_model.h"
 #include "tests/engine/optim/optimizers.h"
 
 namespace trainerd::engine {
 namespace {
 
+using testing::BackwardCounts;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::TestDevice;
@@ -177,45 +179,11 @@ INSTANTIATE_TEST_SUITE_P(
              (std::get<1>(info.param) == Precision::kFp32 ? "_fp32" : "_bf16");
     });
 
-// The kernels of the CPU, which count their backward calls.
-struct BackwardCounts {
-  int norm = 0, attention = 0, swiglu = 0, embedding = 0;
-} counts;
-
-const OpTable& CountingOps() {
-  static OpTable table = CpuOps();
-  table.rms_norm_backward = [](const at::Tensor& d_sum, const at::Tensor& d, const at::Tensor& sum,
-                               const at::Tensor& rstd, const at::Tensor& weight,
-                               const at::Tensor& grad) {
-    ++counts.norm;
-    return CpuOps().rms_norm_backward(d_sum, d, sum, rstd, weight, grad);
-  };
-  table.attention_backward = [](const at::Tensor& d, const at::Tensor& q, const at::Tensor& k,
-                                const at::Tensor& v, const AttentionResult& result,
-                                const Documents& documents, const AttentionShape& shape,
-                                const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv) {
-    ++counts.attention;
-    CpuOps().attention_backward(d, q, k, v, result, documents, shape, dq, dk, dv);
-  };
-  table.swiglu_backward = [](const at::Tensor& d, const at::Tensor& gate_up) {
-    ++counts.swiglu;
-    return CpuOps().swiglu_backward(d, gate_up);
-  };
-  table.embedding_backward = [](const at::Tensor& d, const at::Tensor& ids,
-                                const at::Tensor& grad) {
-    ++counts.embedding;
-    CpuOps().embedding_backward(d, ids, grad);
-  };
-  return table;
-}
-
 BackwardCounts CountBackward(const std::vector<std::string>& patterns) {
-  RegisterOps(at::kCPU, CountingOps());
-  counts = {};
-  FrozenModel model("llama3_rope_bias", patterns, Precision::kFp32);
-  model.Backward();
-  RegisterOps(at::kCPU, CpuOps());
-  return counts;
+  return testing::CountBackward([&] {
+    FrozenModel model("llama3_rope_bias", patterns, Precision::kFp32);
+    model.Backward();
+  });
 }
 
 // Two layers; the golden's embedding and head are not tied.

@@ -12,33 +12,45 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "engine/model/decoder.h"
 #include "engine/model/folder/adapter.h"
 #include "tests/engine/model/golden_model.h"
 
 namespace trainerd::engine::testing {
 
-// The layers whose names end in one of `names`.
+// The layers that one of `names` stands for.
 inline AdapterSpec Adapter(const ModelConfig& config, const std::vector<std::string>& names,
                            int64_t rank, double alpha) {
   AdapterSpec adapter{.rank = rank, .alpha = alpha};
-  std::vector<WeightSpec> specs = WeightsOf(config);
-  if (config.tie_word_embeddings)
-    specs.push_back({WeightRole::kHead, -1, kHeadName, {config.vocab_size, config.hidden_size}});
-  for (const WeightSpec& spec : specs) {
-    const std::string module(absl::StripSuffix(spec.name, ".weight"));
-    const bool is_target =
-        spec.shape.size() == 2 &&
-        std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-          return module == name || absl::EndsWith(module, absl::StrCat(".", name));
-        });
-    if (!is_target) continue;
-    const bool is_embedding = spec.role == WeightRole::kEmbedding;
-    adapter.targets.push_back({spec.role, spec.layer, module, spec.shape[is_embedding ? 0 : 1],
-                               spec.shape[is_embedding ? 1 : 0]});
+  for (const AdapterTarget& layer : AdaptableLayers(config)) {
+    const bool is_target = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return NamesModule(name, layer.module);
+    });
+    if (is_target) adapter.targets.push_back(layer);
   }
   return adapter;
+}
+
+// A case of a golden file, in one precision, with its documents in one microbatch or one each.
+struct AdapterCase {
+  std::string name;
+  Precision precision;
+  bool packed;
+};
+
+inline std::vector<AdapterCase> AdapterCases(const nlohmann::json& file) {
+  std::vector<AdapterCase> cases;
+  for (const auto& [name, unused] : file["cases"].items()) {
+    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
+      for (const bool packed : {true, false}) cases.push_back({name, precision, packed});
+    }
+  }
+  return cases;
+}
+
+inline std::string CaseName(const ::testing::TestParamInfo<AdapterCase>& info) {
+  return absl::StrCat(info.param.name, info.param.precision == Precision::kFp32 ? "_fp32" : "_bf16",
+                      info.param.packed ? "_packed" : "_not_packed");
 }
 
 inline const std::vector<std::string> kLinear = {"q_proj",    "k_proj",  "v_proj",   "o_proj",

@@ -18,6 +18,7 @@
 #include "engine/model/generate.h"
 #include "engine/ops/op_table.h"
 #include "engine/optim/global_norm.h"
+#include "tests/engine/model/counting_ops.h"
 #include "tests/engine/model/lora_model.h"
 #include "tests/engine/optim/optimizers.h"
 
@@ -26,6 +27,7 @@ namespace {
 
 using testing::AdaptedModel;
 using testing::Adapter;
+using testing::AdapterCase;
 using ::testing::ElementsAre;
 using testing::kLinear;
 using testing::kNotPacked;
@@ -44,13 +46,7 @@ AdaptedModel ModelOf(const nlohmann::json& c, Precision precision) {
   return AdaptedModel(golden::Read(c["model"]), adapter, precision);
 }
 
-struct Case {
-  std::string name;
-  Precision precision;
-  bool packed;
-};
-
-class LoraTest : public ::testing::TestWithParam<Case> {
+class LoraTest : public ::testing::TestWithParam<AdapterCase> {
  protected:
   bool is_fp32() const { return GetParam().precision == Precision::kFp32; }
 
@@ -134,21 +130,9 @@ TEST_P(LoraTest, TrainsAsPeft) {
   EXPECT_EQ(trained, case_["tensors"].size());
 }
 
-std::vector<Case> Cases() {
-  std::vector<Case> cases;
-  const nlohmann::json file = golden::Read("lora");
-  for (const auto& [name, unused] : file["cases"].items()) {
-    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
-      for (const bool packed : {true, false}) cases.push_back({name, precision, packed});
-    }
-  }
-  return cases;
-}
-
-INSTANTIATE_TEST_SUITE_P(Cases, LoraTest, ::testing::ValuesIn(Cases()), [](const auto& info) {
-  return absl::StrCat(info.param.name, info.param.precision == Precision::kFp32 ? "_fp32" : "_bf16",
-                      info.param.packed ? "_packed" : "_not_packed");
-});
+INSTANTIATE_TEST_SUITE_P(Cases, LoraTest,
+                         ::testing::ValuesIn(testing::AdapterCases(golden::Read("lora"))),
+                         testing::CaseName);
 
 TEST(LoraParametersTest, JoinsTheMatricesThatAreMultipliedTogether) {
   const ModelConfig config = golden::Config(golden::Read("qwen3"));
@@ -296,41 +280,13 @@ TEST(LoraDecoderTest, DocumentsDoNotSeeEachOther) {
   }
 }
 
-// The kernels of the CPU, which count their backward calls.
-struct BackwardCounts {
-  int norm = 0, attention = 0, swiglu = 0;
-} counts;
-
-const OpTable& CountingOps() {
-  static OpTable table = CpuOps();
-  table.rms_norm_backward = [](const at::Tensor& d_sum, const at::Tensor& d, const at::Tensor& sum,
-                               const at::Tensor& rstd, const at::Tensor& weight,
-                               const at::Tensor& grad) {
-    ++counts.norm;
-    return CpuOps().rms_norm_backward(d_sum, d, sum, rstd, weight, grad);
-  };
-  table.attention_backward = [](const at::Tensor& d, const at::Tensor& q, const at::Tensor& k,
-                                const at::Tensor& v, const AttentionResult& result,
-                                const Documents& documents, const AttentionShape& shape,
-                                const at::Tensor& dq, const at::Tensor& dk, const at::Tensor& dv) {
-    ++counts.attention;
-    CpuOps().attention_backward(d, q, k, v, result, documents, shape, dq, dk, dv);
-  };
-  table.swiglu_backward = [](const at::Tensor& d, const at::Tensor& gate_up) {
-    ++counts.swiglu;
-    return CpuOps().swiglu_backward(d, gate_up);
-  };
-  return table;
-}
-
 std::vector<int> CountBackward(const std::vector<std::string>& names) {
   const ModelConfig config = golden::Config(golden::Read("llama3_rope_bias"));
-  RegisterOps(at::kCPU, CountingOps());
-  counts = {};
-  AdaptedModel model(golden::Read("llama3_rope_bias"), Adapter(config, names, 2, 2.0),
-                     Precision::kFp32);
-  model.Backward(kPacked);
-  RegisterOps(at::kCPU, CpuOps());
+  const testing::BackwardCounts counts = testing::CountBackward([&] {
+    AdaptedModel model(golden::Read("llama3_rope_bias"), Adapter(config, names, 2, 2.0),
+                       Precision::kFp32);
+    model.Backward(kPacked);
+  });
   return {counts.norm, counts.attention, counts.swiglu};
 }
 

@@ -82,13 +82,7 @@ double Norm(const at::Tensor& x) {
   return std::sqrt(x.to(at::kDouble).square().sum().item<double>());
 }
 
-struct Case {
-  std::string name;
-  Precision precision;
-  bool packed;
-};
-
-class QloraTest : public ::testing::TestWithParam<Case> {};
+class QloraTest : public ::testing::TestWithParam<testing::AdapterCase> {};
 
 // bf16 rounds every activation to 8 bits (2^-9 relative each), and peft computes the adapter's
 // terms in fp32 there, this engine in bf16: losses differ by up to 1 %, gradient norms by up to
@@ -118,19 +112,8 @@ TEST_P(QloraTest, TrainsAsTransformersWithBitsandbytesAndPeft) {
   }
 }
 
-std::vector<Case> Cases() {
-  std::vector<Case> cases;
-  for (const auto& [name, unused] : File()["cases"].items()) {
-    for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
-      for (const bool packed : {true, false}) cases.push_back({name, precision, packed});
-    }
-  }
-  return cases;
-}
-INSTANTIATE_TEST_SUITE_P(Cases, QloraTest, ::testing::ValuesIn(Cases()), [](const auto& info) {
-  return absl::StrCat(info.param.name, info.param.precision == Precision::kFp32 ? "_fp32" : "_bf16",
-                      info.param.packed ? "_packed" : "_not_packed");
-});
+INSTANTIATE_TEST_SUITE_P(Cases, QloraTest, ::testing::ValuesIn(testing::AdapterCases(File())),
+                         testing::CaseName);
 
 TEST(QloraParametersTest, QuantizesTheMatricesOfTheBlocksAlone) {
   const QuantizedModel model(File()["cases"]["query_value"], Precision::kBf16);

@@ -66,19 +66,23 @@ def file_name(name):
     return name.replace(".default", "")
 
 
-def adapted(config_json, keys):
-    """The peft model with its adapter's given weights."""
-    model = load_model(config_json)
+def with_adapter(model, keys):
+    """The peft model over `model` with its adapter's given weights, and these by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = peft.get_peft_model(model, peft.LoraConfig(lora_dropout=0.0, bias="none",
                                                            task_type="CAUSAL_LM", **keys))
-    model.eval()
     trained = {file_name(n): p for n, p in model.named_parameters() if p.requires_grad}
     with torch.no_grad():
         for name, parameter in trained.items():
             kind = next(k for k in SCALES if f".{k}" in name)
             parameter.copy_(weights(name, tuple(parameter.shape)) * SCALES[kind])
+    return model, trained
+
+
+def adapted(config_json, keys):
+    model, trained = with_adapter(load_model(config_json), keys)
+    model.eval()
     return model, trained
 
 

@@ -16,16 +16,15 @@ import json
 import os
 import sys
 import tempfile
-import warnings
 
 import bitsandbytes
 import peft
 import torch
 import transformers
 
-from make_goldens import DOCUMENTS, TARGETS, load_model, weights
+from make_goldens import DOCUMENTS, TARGETS, load_model
 from make_lora_goldens import (BETAS, LEARNING_RATE, LINEAR, MAX_GRAD_NORM, SCALES, STEPS,
-                               WEIGHT_DECAY, file_name, rounded)
+                               WEIGHT_DECAY, rounded, with_adapter)
 
 SIZES = {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "vocab_size": 97,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
@@ -65,18 +64,9 @@ def quantized(config_json, dtype):
 
 
 def adapted(config_json, keys, dtype):
-    model = quantized(config_json, dtype)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = peft.get_peft_model(model, peft.LoraConfig(lora_dropout=0.0, bias="none",
-                                                           task_type="CAUSAL_LM", **keys))
+    model, trained = with_adapter(quantized(config_json, dtype), keys)
     # Linear4bit computes as in training, not with the fused kernel of inference.
     model.train()
-    trained = {file_name(n): p for n, p in model.named_parameters() if p.requires_grad}
-    with torch.no_grad():
-        for name, parameter in trained.items():
-            kind = next(k for k in SCALES if f".{k}" in name)
-            parameter.copy_(weights(name, tuple(parameter.shape)) * SCALES[kind])
     return model, trained
 
 
