@@ -37,12 +37,12 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(Options options) {
 
 absl::StatusOr<std::unique_ptr<Connection>> Store::BeginRead() {
   ASSIGN_OR_RETURN(std::unique_ptr<Connection> db, TakeReader());
-  RETURN_IF_ERROR(db->Execute("BEGIN"));
+  RETURN_IF_ERROR(Query(*db, "BEGIN").Run());
   return db;
 }
 
 absl::Status Store::EndRead(std::unique_ptr<Connection> db) {
-  RETURN_IF_ERROR(db->Execute("COMMIT"));
+  RETURN_IF_ERROR(Query(*db, "COMMIT").Run());
   ReturnReader(std::move(db));
   return absl::OkStatus();
 }

@@ -88,11 +88,11 @@ void Writer::Loop() {
 void Writer::Commit(std::deque<Item>& group) {
   const int64_t first_seq = next_seq_;
   std::vector<EventRecord> events;
-  absl::Status status = db_->Execute("BEGIN IMMEDIATE");
+  absl::Status status = Query(*db_, "BEGIN IMMEDIATE").Run();
   // An earlier group's rollback failed; roll it back now.
   if (!status.ok() && db_->in_transaction()) {
     db_->Execute("ROLLBACK").IgnoreError();
-    status = db_->Execute("BEGIN IMMEDIATE");
+    status = Query(*db_, "BEGIN IMMEDIATE").Run();
   }
   for (Item& item : group) {
     if (!status.ok()) break;
@@ -102,7 +102,7 @@ void Writer::Commit(std::deque<Item>& group) {
     // would be its own transaction. A partial change is never committed.
     if (!db_->in_transaction() || !undone) status = item.status;
   }
-  if (status.ok()) status = db_->Execute("COMMIT");
+  if (status.ok()) status = Query(*db_, "COMMIT").Run();
   if (!status.ok() && db_->in_transaction()) db_->Execute("ROLLBACK").IgnoreError();
   if (status.ok()) {
     if (!events.empty()) listener_(events);
@@ -115,11 +115,11 @@ void Writer::Commit(std::deque<Item>& group) {
 }
 
 absl::Status Writer::RunInSavepoint(Item& item, std::vector<EventRecord>* events, bool* undone) {
-  RETURN_IF_ERROR(db_->Execute("SAVEPOINT change"));
+  RETURN_IF_ERROR(Query(*db_, "SAVEPOINT change").Run());
   Transaction transaction(*db_, next_seq_,
                           {.now = clocks_.system(), .steady_now = clocks_.steady()});
   absl::Status status = item.change(transaction);
-  if (status.ok()) status = db_->Execute("RELEASE change");
+  if (status.ok()) status = Query(*db_, "RELEASE change").Run();
   if (!status.ok()) {
     *undone = db_->in_transaction() && db_->Execute("ROLLBACK TO change; RELEASE change").ok();
     return status;

@@ -11,6 +11,7 @@
 namespace trainerd {
 namespace {
 
+using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
@@ -46,8 +47,9 @@ void ForEachGroup(const Message& message, const std::string& path,
 bool HasUnknownField(const Message& message) {
   const Reflection& reflection = *message.GetReflection();
   if (!reflection.GetUnknownFields(message).empty()) return true;
-  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
-    const FieldDescriptor* field = message.GetDescriptor()->field(i);
+  const Descriptor& descriptor = *message.GetDescriptor();
+  for (int i = 0; i < descriptor.field_count(); ++i) {
+    const FieldDescriptor* field = descriptor.field(i);
     if (field->message_type() == nullptr || field->is_map()) continue;
     if (!field->is_repeated()) {
       if (reflection.HasField(message, field) &&
@@ -70,29 +72,6 @@ bool HasOwnRule(const FieldDescriptor& field) {
 size_t LimitOf(const FieldDescriptor& field) {
   if (field.full_name() == "trainerd.v1.DataConfig.system_prompt") return kMaxPromptBytes;
   return KnobOf(field).path_if_dotted() ? kMaxPathBytes : kMaxTextBytes;
-}
-
-void CheckText(const std::string& path, const std::string& text, size_t limit,
-               std::vector<ConfigViolation>* violations) {
-  if (text.size() <= limit) return;
-  violations->push_back({path, absl::StrCat("has ", text.size(), " bytes; the limit is ", limit)});
-}
-
-void CheckGroupTexts(const Message& group, const std::string& path,
-                     std::vector<ConfigViolation>* violations) {
-  const Reflection& reflection = *group.GetReflection();
-  for (const FieldDescriptor* field : PresentFields(group)) {
-    if (field->cpp_type() != FieldDescriptor::CPPTYPE_STRING || HasOwnRule(*field)) continue;
-    const std::string inner = JoinPath(path, std::string(field->name()));
-    if (!field->is_repeated()) {
-      CheckText(inner, reflection.GetString(group, field), LimitOf(*field), violations);
-      continue;
-    }
-    for (int i = 0; i < reflection.FieldSize(group, field); ++i) {
-      CheckText(absl::StrCat(inner, "[", i, "]"), reflection.GetRepeatedString(group, field, i),
-                LimitOf(*field), violations);
-    }
-  }
 }
 
 }  // namespace
@@ -120,8 +99,13 @@ void CheckConfigSize(const Message& config, std::vector<ConfigViolation>* violat
 
 void CheckTextSizes(const Message& config, std::vector<ConfigViolation>* violations) {
   if (config.ByteSizeLong() <= kMaxTextBytes) return;
-  ForEachGroup(config, "", [&](const Message& group, const std::string& path) {
-    CheckGroupTexts(group, path, violations);
+  ForEachText(config, [&](const TextPlace& place) {
+    if (HasOwnRule(place.field)) return;
+    std::string scratch;
+    const size_t size = place.Value(&scratch).size(), limit = LimitOf(place.field);
+    if (size <= limit) return;
+    violations->push_back(
+        {place.path.Text(), absl::StrCat("has ", size, " bytes; the limit is ", limit)});
   });
 }
 

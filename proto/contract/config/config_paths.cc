@@ -67,67 +67,45 @@ bool IsPath(const FieldDescriptor& field, const std::string& value) {
           absl::StartsWith(value, "~/") || absl::StartsWith(value, "/"));
 }
 
-// Where a path is: the group, the field, and the index in a list (0 elsewhere).
-struct PathPlace {
-  const Message& group;
-  const FieldDescriptor& field;
-  int index;
-};
-using PlaceVisitor = std::function<void(const PathPlace& place, const std::string& section)>;
-
-std::string DottedPath(const PathPlace& place, const std::string& section) {
-  const std::string path = JoinPath(section, std::string(place.field.name()));
-  return place.field.is_repeated() ? absl::StrCat(path, "[", place.index, "]") : path;
-}
-
-const std::string& ValueAt(const PathPlace& place, std::string* scratch) {
-  const Reflection& reflection = *place.group.GetReflection();
-  return place.field.is_repeated()
-             ? reflection.GetRepeatedStringReference(place.group, &place.field, place.index,
-                                                     scratch)
-             : reflection.GetStringReference(place.group, &place.field, scratch);
-}
-
-void VisitField(const Message& group, const FieldDescriptor& field, const std::string& section,
-                const PlaceVisitor& visit) {
-  const v1::Knob& knob = KnobOf(field);
-  if (!knob.path() && !knob.path_if_dotted()) return;
-  const int count = field.is_repeated() ? group.GetReflection()->FieldSize(group, &field) : 1;
-  for (int i = 0; i < count; ++i) {
-    const PathPlace place{group, field, i};
-    std::string scratch;
-    if (IsPath(field, ValueAt(place, &scratch))) visit(place, section);
-  }
-}
-
-void VisitPaths(const Message& message, const std::string& section, const PlaceVisitor& visit) {
+void VisitTexts(const Message& message, const KeyPath& section,
+                const std::function<void(const TextPlace&)>& visit) {
   const Reflection& reflection = *message.GetReflection();
   for (const FieldDescriptor* field : PresentFields(message)) {
-    if (field->is_map()) continue;
-    if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING)
-      VisitField(message, *field, section, visit);
-    if (field->message_type() == nullptr || IsScalarField(*field)) continue;
-    const std::string path = JoinPath(section, std::string(field->name()));
-    if (!field->is_repeated()) VisitPaths(reflection.GetMessage(message, field), path, visit);
-    for (int i = 0; field->is_repeated() && i < reflection.FieldSize(message, field); ++i) {
-      VisitPaths(reflection.GetRepeatedMessage(message, field, i), absl::StrCat(path, "[", i, "]"),
-                 visit);
+    const bool is_text = field->cpp_type() == FieldDescriptor::CPPTYPE_STRING;
+    if (field->is_map() || (!is_text && IsScalarField(*field))) continue;
+    const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      const KeyPath path{&section, field->name(), field->is_repeated() ? i : -1};
+      if (is_text) {
+        visit({message, *field, path});
+      } else if (field->is_repeated()) {
+        VisitTexts(reflection.GetRepeatedMessage(message, field, i), path, visit);
+      } else {
+        VisitTexts(reflection.GetMessage(message, field), path, visit);
+      }
     }
   }
 }
 
+void VisitPaths(const Message& message,
+                const std::function<void(const TextPlace&, const std::string& value)>& visit) {
+  ForEachText(message, [&](const TextPlace& place) {
+    std::string scratch;
+    const std::string& value = place.Value(&scratch);
+    if (IsPath(place.field, value)) visit(place, value);
+  });
+}
+
 // Replaces each path of `message` by what `change` returns for it.
 void ChangePaths(Message* message, const std::function<std::string(const std::string&)>& change) {
-  VisitPaths(*message, "", [&](const PathPlace& place, const std::string&) {
-    std::string scratch;
-    const std::string& value = ValueAt(place, &scratch);
+  VisitPaths(*message, [&](const TextPlace& place, const std::string& value) {
     std::string changed = change(value);
     if (changed == value) return;
     // The walk does not change the message, but this is one of its groups.
     Message* group = const_cast<Message*>(&place.group);
     const Reflection& reflection = *group->GetReflection();
     if (place.field.is_repeated()) {
-      reflection.SetRepeatedString(group, &place.field, place.index, std::move(changed));
+      reflection.SetRepeatedString(group, &place.field, place.path.index, std::move(changed));
     } else {
       reflection.SetString(group, &place.field, std::move(changed));
     }
@@ -142,6 +120,20 @@ const v1::Knob& KnobOf(const FieldDescriptor& field) {
 
 std::string JoinPath(const std::string& section, const std::string& key) {
   return section.empty() ? key : absl::StrCat(section, ".", key);
+}
+
+std::string KeyPath::Text() const {
+  std::string text = section == nullptr ? "" : section->Text();
+  if (!key.empty()) text.append(text.empty() ? "" : ".").append(key);
+  if (index >= 0) absl::StrAppend(&text, "[", index, "]");
+  return text;
+}
+
+const std::string& TextPlace::Value(std::string* scratch) const {
+  const Reflection& reflection = *group.GetReflection();
+  return field.is_repeated()
+             ? reflection.GetRepeatedStringReference(group, &field, path.index, scratch)
+             : reflection.GetStringReference(group, &field, scratch);
 }
 
 std::vector<const FieldDescriptor*> PresentFields(const Message& message) {
@@ -159,10 +151,13 @@ std::vector<std::string> FieldPaths(const Message& message) {
   return paths;
 }
 
+void ForEachText(const Message& message, const std::function<void(const TextPlace&)>& visit) {
+  VisitTexts(message, KeyPath(), visit);
+}
+
 void ForEachPath(const Message& message, const PathVisitor& visit) {
-  VisitPaths(message, "", [&](const PathPlace& place, const std::string& section) {
-    std::string scratch;
-    visit(DottedPath(place, section), ValueAt(place, &scratch));
+  VisitPaths(message, [&](const TextPlace& place, const std::string& value) {
+    visit(place.path.Text(), value);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "google/protobuf/message.h"
@@ -17,6 +18,16 @@ const v1::Knob& KnobOf(const google::protobuf::FieldDescriptor& field);
 // "a.b", or "b" at the top level.
 std::string JoinPath(const std::string& section, const std::string& key);
 
+// The place of a key in a configuration. A walk over all keys makes the dotted text of few.
+struct KeyPath {
+  const KeyPath* section = nullptr;  // of the key's group; outlives this
+  std::string_view key;              // "" at the top
+  int index = -1;                    // of an element; -1: no element
+
+  // "data.train[0].path"
+  std::string Text() const;
+};
+
 // The fields that a message sets, in the order of the .proto file.
 std::vector<const google::protobuf::FieldDescriptor*> PresentFields(
     const google::protobuf::Message& message);
@@ -25,6 +36,19 @@ std::vector<const google::protobuf::FieldDescriptor*> PresentFields(
 // messages ("data.train[0].path"), lists of scalars as a whole ("optimizer.betas"), entries of maps
 // by key ("labels.team").
 std::vector<std::string> FieldPaths(const google::protobuf::Message& message);
+
+// A text in a message.
+struct TextPlace {
+  const google::protobuf::Message& group;
+  const google::protobuf::FieldDescriptor& field;
+  KeyPath path;
+
+  const std::string& Value(std::string* scratch) const;
+};
+
+// Calls `visit` for each text that a message sets, elements of lists included, maps excepted.
+void ForEachText(const google::protobuf::Message& message,
+                 const std::function<void(const TextPlace&)>& visit);
 
 // Calls `visit` for each field that holds a path, with its dotted path and its value: fields with
 // knob.path (but for words of knob.choices), and with knob.path_if_dotted where the value begins

@@ -83,39 +83,23 @@ void CheckLabels(const v1::JobConfig& config, Violations* violations) {
   }
 }
 
-void CheckPathText(const std::string& path, const std::string& value, Violations* violations) {
-  if (value.empty()) violations->push_back({path, "is empty; give a path or leave the key out"});
+void CheckPathText(const KeyPath& path, const std::string& value, Violations* violations) {
+  if (value.empty())
+    violations->push_back({path.Text(), "is empty; give a path or leave the key out"});
   if (!IsPathText(value)) {
-    violations->push_back({path, absl::StrCat(Quoted(value), " is not a path of up to ",
-                                              kMaxPathBytes, " bytes without control characters")});
+    violations->push_back(
+        {path.Text(), absl::StrCat(Quoted(value), " is not a path of up to ", kMaxPathBytes,
+                                   " bytes without control characters")});
   }
 }
 
 // Every given path is a usable text; by reflection, so that a new path field is covered.
-void CheckPathTexts(const google::protobuf::Message& message, const std::string& section,
-                    Violations* violations) {
-  const google::protobuf::Reflection& reflection = *message.GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> fields;
-  reflection.ListFields(message, &fields);
-  for (const auto* field : fields) {
-    const std::string path = JoinPath(section, std::string(field->name()));
-    if (field->message_type() != nullptr) {
-      if (field->is_map()) continue;
-      for (int i = 0; field->is_repeated() && i < reflection.FieldSize(message, field); ++i) {
-        CheckPathTexts(reflection.GetRepeatedMessage(message, field, i),
-                       absl::StrCat(path, "[", i, "]"), violations);
-      }
-      if (!field->is_repeated())
-        CheckPathTexts(reflection.GetMessage(message, field), path, violations);
-    } else if (KnobOf(*field).path() && field->is_repeated()) {
-      for (int i = 0; i < reflection.FieldSize(message, field); ++i) {
-        CheckPathText(absl::StrCat(path, "[", i, "]"),
-                      reflection.GetRepeatedString(message, field, i), violations);
-      }
-    } else if (KnobOf(*field).path()) {
-      CheckPathText(path, reflection.GetString(message, field), violations);
-    }
-  }
+void CheckPathTexts(const google::protobuf::Message& message, Violations* violations) {
+  ForEachText(message, [&](const TextPlace& place) {
+    if (!KnobOf(place.field).path()) return;
+    std::string scratch;
+    CheckPathText(place.path, place.Value(&scratch), violations);
+  });
 }
 
 void CheckData(const v1::DataConfig& data, Violations* violations) {
@@ -369,7 +353,7 @@ v1::ResolvedJobConfig ResolveJobConfig(const v1::JobConfig& config, const Resolv
   CheckKnobs(result, violations);
   CheckName(result, violations);
   CheckLabels(result, violations);
-  CheckPathTexts(result, "", violations);
+  CheckPathTexts(result, violations);
   CheckTextSizes(result, violations);
   // The defaults count too: another job may start from this configuration.
   CheckConfigSize(result, violations);
@@ -386,7 +370,7 @@ v1::ServerConfig ResolveServerConfig(const v1::ServerConfig& config, Violations*
   v1::ServerConfig result = config;
   ApplyDefaults(&result);
   CheckKnobs(result, violations);
-  CheckPathTexts(result, "", violations);
+  CheckPathTexts(result, violations);
   for (int i = 0; i < result.listen_size(); ++i) {
     if (IsLocalAddress(result.listen(i))) continue;
     violations->push_back(

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -10,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/synchronization/mutex.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/enum_words.h"
@@ -18,6 +20,7 @@
 namespace trainerd {
 namespace {
 
+using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
@@ -69,23 +72,26 @@ bool InRange(double value, const v1::Knob& knob) {
 }
 
 void CheckValue(const Message& message, const FieldDescriptor& field, int index,
-                const std::string& path, std::vector<ConfigViolation>* violations) {
+                const KeyPath& path, std::vector<ConfigViolation>* violations) {
   const v1::Knob& knob = KnobOf(field);
-  const std::string text = ScalarText(message, field, index);
   if (IsNumericField(field) && !InRange(NumericValue(message, field, index), knob)) {
     violations->push_back(
-        {path, absl::StrCat(text, " is out of range; allowed: ", RangeText(field))});
+        {path.Text(), absl::StrCat(ScalarText(message, field, index),
+                                   " is out of range; allowed: ", RangeText(field))});
   }
   // A message that did not come from YAML can hold any number.
-  if (field.enum_type() != nullptr && FindEnumText(*field.enum_type(), text) == nullptr)
-    violations->push_back({path, NoSuchEnumText(*field.enum_type(), text)});
+  if (field.enum_type() == nullptr) return;
+  const std::string text = ScalarText(message, field, index);
+  if (FindEnumText(*field.enum_type(), text) == nullptr)
+    violations->push_back({path.Text(), NoSuchEnumText(*field.enum_type(), text)});
 }
 
 // The key of that name in a group beside `field` that applies: what `field` is called there. "" if
 // there is none.
 std::string SameKeyInGroup(const Message& message, const FieldDescriptor& field) {
-  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
-    const FieldDescriptor& group = *message.GetDescriptor()->field(i);
+  const Descriptor& descriptor = *message.GetDescriptor();
+  for (int i = 0; i < descriptor.field_count(); ++i) {
+    const FieldDescriptor& group = *descriptor.field(i);
     if (!IsGroupField(group) || KnobOf(group).only_with().empty() || !Applies(message, group))
       continue;
     if (group.message_type()->FindFieldByName(std::string(field.name())) != nullptr)
@@ -94,60 +100,62 @@ std::string SameKeyInGroup(const Message& message, const FieldDescriptor& field)
   return "";
 }
 
-void CheckApplies(const Message& message, const FieldDescriptor& field, const std::string& path,
+void CheckApplies(const Message& message, const FieldDescriptor& field, const KeyPath& path,
                   std::vector<ConfigViolation>* violations) {
   if (!IsPresent(message, field) || Applies(message, field)) return;
-  const std::string instead = SameKeyInGroup(message, field);
-  const std::string section = path.substr(0, path.size() - field.name().size());
+  const std::string instead = SameKeyInGroup(message, field), text = path.Text();
+  const std::string section = text.substr(0, text.size() - field.name().size());
   violations->push_back(
-      {path, absl::StrCat("applies only with ", ConditionText(KnobOf(field)), "; ",
+      {text, absl::StrCat("applies only with ", ConditionText(KnobOf(field)), "; ",
                           instead.empty() ? "remove it"
                                           : absl::StrCat("give ", section, instead, " instead"))});
 }
 
-void CheckField(const Message& message, const FieldDescriptor& field, const std::string& path,
+void CheckField(const Message& message, const FieldDescriptor& field, const KeyPath& section,
                 std::vector<ConfigViolation>* violations);
 
-void CheckGroup(const Message& message, const std::string& section,
+void CheckGroup(const Message& message, const KeyPath& section,
                 std::vector<ConfigViolation>* violations) {
-  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
-    const FieldDescriptor& field = *message.GetDescriptor()->field(i);
-    CheckField(message, field, JoinPath(section, std::string(field.name())), violations);
-  }
+  const Descriptor& descriptor = *message.GetDescriptor();
+  for (int i = 0; i < descriptor.field_count(); ++i)
+    CheckField(message, *descriptor.field(i), section, violations);
 }
 
-void CheckField(const Message& message, const FieldDescriptor& field, const std::string& path,
+void CheckField(const Message& message, const FieldDescriptor& field, const KeyPath& section,
                 std::vector<ConfigViolation>* violations) {
   const Reflection& reflection = *message.GetReflection();
   const v1::Knob& knob = KnobOf(field);
+  const KeyPath path{&section, field.name()};
   if (field.is_map()) return;
   CheckApplies(message, field, path, violations);
   if (knob.required() && !IsPresent(message, field)) {
-    violations->push_back({path, absl::StrCat(path, " is required")});
+    violations->push_back({path.Text(), absl::StrCat(path.Text(), " is required")});
     return;
   }
   if (IsGroupField(field)) {
     // An absent group is looked into for what it must hold.
     if (IsPresent(message, field) || !knob.optional_group())
       CheckGroup(reflection.GetMessage(message, &field), path, violations);
-  } else if (!IsScalarField(field)) {
-    for (int i = 0; i < reflection.FieldSize(message, &field); ++i) {
-      CheckGroup(reflection.GetRepeatedMessage(message, &field, i), absl::StrCat(path, "[", i, "]"),
-                 violations);
-    }
-  } else if (field.is_repeated()) {
-    for (int i = 0; i < reflection.FieldSize(message, &field); ++i)
-      CheckValue(message, field, i, absl::StrCat(path, "[", i, "]"), violations);
-  } else if (IsPresent(message, field)) {
+    return;
+  }
+  if (!field.is_repeated() && IsPresent(message, field))
     CheckValue(message, field, 0, path, violations);
+  for (int i = 0; field.is_repeated() && i < reflection.FieldSize(message, &field); ++i) {
+    const KeyPath element{&section, field.name(), i};
+    if (IsScalarField(field)) {
+      CheckValue(message, field, i, element, violations);
+    } else {
+      CheckGroup(reflection.GetRepeatedMessage(message, &field, i), element, violations);
+    }
   }
 }
 
 // Whether `message` was resolved while `condition` was met: it has every key that then has a
 // default.
 bool WasResolvedWith(const Message& message, const std::string& condition) {
-  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
-    const FieldDescriptor& field = *message.GetDescriptor()->field(i);
+  const Descriptor& descriptor = *message.GetDescriptor();
+  for (int i = 0; i < descriptor.field_count(); ++i) {
+    const FieldDescriptor& field = *descriptor.field(i);
     const auto& conditions = KnobOf(field).only_with();
     const bool has_default =
         IsScalarField(field) && KnobOf(field).has_default_() &&
@@ -179,6 +187,34 @@ bool HoldsDefaultsAlone(const Message& group) {
   });
 }
 
+bool HasUnconditionalDefault(const FieldDescriptor& field) {
+  const v1::Knob& knob = KnobOf(field);
+  return IsScalarField(field) && knob.has_default_() && knob.only_with().empty();
+}
+
+// MergeFrom replaces it as a whole: no list, no Duration.
+bool IsPlain(const FieldDescriptor& field) {
+  return !field.is_repeated() && field.message_type() == nullptr;
+}
+
+// A message of the type of `message` with the defaults of its plain keys that do not depend on
+// other keys. Parsed once: a submit sets some 60 defaults. Thread-safe.
+const Message& UnconditionalDefaults(const Message& message) {
+  static absl::Mutex mutex(absl::kConstInit);
+  static auto* defaults = new std::unordered_map<const Descriptor*, std::unique_ptr<Message>>();
+  absl::MutexLock lock(&mutex);
+  std::unique_ptr<Message>& known = (*defaults)[message.GetDescriptor()];
+  if (known != nullptr) return *known;
+  known.reset(message.New());
+  const Descriptor& descriptor = *message.GetDescriptor();
+  for (int i = 0; i < descriptor.field_count(); ++i) {
+    const FieldDescriptor& field = *descriptor.field(i);
+    if (IsPlain(field) && HasUnconditionalDefault(field))
+      TRAINERD_CHECK(SetFromDefault(field, KnobOf(field).default_(), known.get()).ok());
+  }
+  return *known;
+}
+
 // A group that applies is filled in; one that does not is cleared if it holds defaults alone.
 void ApplyConditionalGroup(const FieldDescriptor& field, Message* message) {
   const Reflection& reflection = *message->GetReflection();
@@ -195,8 +231,9 @@ void ApplyConditionalGroup(const FieldDescriptor& field, Message* message) {
 // of the other key has it.
 void ApplyConditionalDefaults(Message* message) {
   std::vector<const FieldDescriptor*> inapplicable;
-  for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
-    const FieldDescriptor& field = *message->GetDescriptor()->field(i);
+  const Descriptor& descriptor = *message->GetDescriptor();
+  for (int i = 0; i < descriptor.field_count(); ++i) {
+    const FieldDescriptor& field = *descriptor.field(i);
     const v1::Knob& knob = KnobOf(field);
     if (knob.only_with().empty()) continue;
     if (IsGroupField(field)) {
@@ -237,14 +274,18 @@ bool Applies(const Message& group, const FieldDescriptor& field) {
 
 void ApplyDefaults(Message* message) {
   const Reflection& reflection = *message->GetReflection();
-  for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
-    const FieldDescriptor& field = *message->GetDescriptor()->field(i);
+  std::unique_ptr<Message> filled(UnconditionalDefaults(*message).New());
+  filled->CopyFrom(UnconditionalDefaults(*message));
+  filled->MergeFrom(*message);
+  reflection.Swap(message, filled.get());
+  const Descriptor& descriptor = *message->GetDescriptor();
+  for (int i = 0; i < descriptor.field_count(); ++i) {
+    const FieldDescriptor& field = *descriptor.field(i);
     if (field.is_map()) continue;
     const v1::Knob& knob = KnobOf(field);
     if (IsScalarField(field)) {
-      if (!knob.has_default_() || !knob.only_with().empty() || IsPresent(*message, field)) continue;
-      const absl::Status status = SetFromDefault(field, knob.default_(), message);
-      TRAINERD_CHECK(status.ok());
+      if (!IsPlain(field) && HasUnconditionalDefault(field) && !IsPresent(*message, field))
+        TRAINERD_CHECK(SetFromDefault(field, knob.default_(), message).ok());
     } else if (field.is_repeated()) {
       for (int k = 0; k < reflection.FieldSize(*message, &field); ++k)
         ApplyDefaults(reflection.MutableRepeatedMessage(message, &field, k));
@@ -263,7 +304,7 @@ void ApplyDefaults(Message* message) {
 }
 
 void CheckKnobs(const Message& message, std::vector<ConfigViolation>* violations) {
-  CheckGroup(message, "", violations);
+  CheckGroup(message, KeyPath(), violations);
 }
 
 DefaultWith ParseDefaultWith(const std::string& text) {

@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "trainerd/v1/job_config.pb.h"
 #include "trainerd/v1/server_config.pb.h"
@@ -28,6 +30,25 @@ TEST(ConfigPathsTest, NamesWhatIsSetInFieldOrder) {
   EXPECT_THAT(FieldPaths(config),
               ElementsAre("labels.a", "labels.z", "data.train[0].path", "data.train[1].weight",
                           "train.seed", "optimizer.betas", "limits.stop_grace"));
+}
+
+TEST(ForEachTextTest, VisitsTheTextsInFieldOrderWithTheirPlaces) {
+  v1::JobConfig config;
+  config.set_name("n");
+  (*config.mutable_labels())["not"] = "visited";
+  config.set_priority(3);
+  config.mutable_data()->add_train()->set_weight(2);
+  config.mutable_data()->add_train()->set_path("b");
+  config.mutable_train()->add_freeze("x");
+  config.mutable_train()->add_freeze("y");
+  config.mutable_limits()->mutable_stop_grace()->set_seconds(1);
+  std::vector<std::string> found;
+  ForEachText(config, [&](const TextPlace& place) {
+    std::string scratch;
+    found.push_back(place.path.Text() + "=" + place.Value(&scratch));
+  });
+  EXPECT_THAT(found, ElementsAre("name=n", "data.train[1].path=b", "train.freeze[0]=x",
+                                 "train.freeze[1]=y"));
 }
 
 TEST(MakePathsAbsoluteTest, ChangesRelativePathsOnly) {
