@@ -32,6 +32,7 @@
 #include "engine/model/decoder.h"
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/gemm.h"
+#include "engine/ops/lora/low_rank.h"
 #include "engine/ops/nf4.h"
 #include "engine/ops/op_table.h"
 #include "engine/optim/factory.h"
@@ -285,6 +286,30 @@ void Gemm(const Flags& flags, const std::string& name, int64_t m, int64_t n, int
   Time(flags, ("gemm_dw_" + name).c_str(), gigaflop, [&] { AddMatMul(g, y.t(), a); });
 }
 
+// The terms of an adapter on `outputs` matrices that are multiplied together.
+void LowRank(const Flags& flags, const std::string& name, const std::vector<int64_t>& outputs,
+             int64_t depth) {
+  const auto matrix = [&](int64_t rows, int64_t columns) {
+    return WeightAndGrad{Random(flags, {rows, columns}), at::zeros({rows, columns})};
+  };
+  const int64_t terms = static_cast<int64_t>(outputs.size());
+  LowRankWeights weights{.a = matrix(terms * flags.rank, depth)};
+  int64_t width = 0;
+  for (int64_t i = 0; i < terms; ++i) {
+    const WeightAndGrad a{weights.a.weight.narrow(0, i * flags.rank, flags.rank),
+                          weights.a.grad.narrow(0, i * flags.rank, flags.rank)};
+    weights.terms.push_back({.a = a, .b = matrix(outputs[i], flags.rank), .begin = width});
+    width += outputs[i];
+  }
+  const at::Tensor x = Random(flags, {flags.tokens, depth}), d_x = Random(flags, x.sizes()),
+                   y = Random(flags, {flags.tokens, width});
+  const at::Tensor u = LowRankDown(x, weights, {});
+  Time(flags, ("low_rank_down_" + name).c_str(), 0, [&] { LowRankDown(x, weights, {}); });
+  Time(flags, ("low_rank_up_" + name).c_str(), 0, [&] { AddLowRankUp(y, u, weights); });
+  Time(flags, ("low_rank_backward_" + name).c_str(), 0,
+       [&] { LowRankBackward(weights, y, {.x = x, .u_TR = u}, d_x); });
+}
+
 void Ops(const Flags& flags) {
   const ModelConfig c = Shape(flags.model);
   std::mt19937_64 random(1);
@@ -303,6 +328,11 @@ void Ops(const Flags& flags) {
   Gemm(flags, "gate_up", T, 2 * F, D);
   Gemm(flags, "down", T, D, F);
   Gemm(flags, "head_256", 256, c.vocab_size, D);
+  if (flags.rank == 0) return;
+  LowRank(flags, "qkv", {N * H, K * H, K * H}, D);
+  LowRank(flags, "output", {D}, N * H);
+  LowRank(flags, "gate_up", {F, F}, D);
+  LowRank(flags, "down", {D}, F);
 }
 
 bool Parse(int argc, char** argv, Flags& flags) {

@@ -26,7 +26,11 @@ TEST_P(GemmTest, EveryLayoutAndSize) {
                                       {3, 64, 64},
                                       {33, 17, 65},
                                       {64, 128, 1},
-                                      {200, 96, 48}}) {
+                                      {200, 96, 48},
+                                      // Large enough for oneDNN.
+                                      {512, 192, 96},
+                                      {700, 16, 800},
+                                      {16, 700, 800}}) {
     for (bool transpose_a : {false, true}) {
       for (bool transpose_b : {false, true}) {
         const auto make = [&](int64_t m, int64_t n, bool transpose) {
