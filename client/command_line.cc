@@ -37,6 +37,7 @@ struct Arguments {
   std::vector<std::string> rm;
   WatchCommandOptions watch;
   ControlOptions pause;
+  UpdateOptions update;
   StopOptions stop;
   LogsOptions logs;
   CheckpointsLsOptions checkpoints;
@@ -91,6 +92,8 @@ void AddSubmit(CLI::App& app, Arguments& a) {
       ->add_option("--request-id", a.submit.request_id,
                    "A repeated submit with the same ID returns the first job (default: random)")
       ->type_name("ID");
+  submit->add_flag("--suspended", a.submit.suspended,
+                   "Hold the job in the queue until `trainctl resume`");
   CLI::Option* validate_only = submit->add_flag("--validate-only", a.submit.validate_only,
                                                 "Check configuration and data, submit nothing");
   CLI::Option* no_validate =
@@ -160,6 +163,11 @@ void AddReadingCommands(CLI::App& app, Arguments& a) {
       [&a](const Context& context) { return RunGet(a.job, context); });
   get->add_option("JOB", a.job, kJobHelp)->required();
 
+  CLI::App* explain =
+      AddCommand(app, "explain", "Print why a job is in its state, and what would change that", a,
+                 [&a](const Context& context) { return RunExplain(a.job, context); });
+  explain->add_option("JOB", a.job, kJobHelp)->required();
+
   CLI::App* watch =
       AddCommand(app, "watch",
                  "Follow a job, or all jobs: live view on a terminal, one line per event on a pipe "
@@ -222,6 +230,20 @@ void AddControlCommands(CLI::App& app, Arguments& a) {
   CLI::App* resume = AddCommand(app, "resume", "Resume a paused job", a,
                                 [&a](const Context& context) { return RunResume(a.job, context); });
   resume->add_option("JOB", a.job, kJobHelp)->required();
+
+  CLI::App* update =
+      AddCommand(app, "update", "Change keys of a job: those that `config reference` marks as live",
+                 a, [&a](const Context& c) { return RunUpdate(a.update, c); });
+  update->add_option("JOB", a.update.job, kJobHelp)->required();
+  update
+      ->add_option("KEY=VALUE", a.update.changes,
+                   "For example priority=10, labels.team=blue or limits.max_run_time=2h; null sets "
+                   "the default, or removes a label")
+      ->required();
+  update
+      ->add_option("--etag", a.update.etag,
+                   "Refuse the change if the job has another etag (`get -o json`)")
+      ->type_name("ETAG");
 
   CLI::App* stop = AddCommand(app, "stop", "Stop a job with a final checkpoint", a,
                               [&a](const Context& context) { return RunStop(a.stop, context); });

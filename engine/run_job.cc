@@ -32,6 +32,7 @@ constexpr Stage kStages[] = {
     {"LoadWeights", LoadWeights},
     {"BuildOptimizer", BuildOptimizer},
     {"Restore", Restore},
+    {"ComputeReference", ComputeReference},
     {"Train", TrainLoop},
     {"SaveFinal", SaveFinal},
 };
@@ -75,6 +76,7 @@ internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& 
   absl::Status status;
   const char* stage = "";
   for (const Stage& next : kStages) {
+    if (next.body == ComputeReference && !context.config.has_preference()) continue;
     stage = next.name;
     status = RunStage(context, next);
     if (!status.ok()) break;

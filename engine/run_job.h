@@ -2,7 +2,7 @@
 // One job from configuration to weights: the list of stages. Start reading the engine here.
 //
 //   CheckRunIdentity → OpenModel → PrepareData → CheckMasking → LoadWeights → BuildOptimizer →
-//   Restore → Train → SaveFinal
+//   Restore → ComputeReference (with preference) → Train → SaveFinal
 //
 // The engine's only interfaces to the outside are EventSink and RunControl. The result is a
 // function of (configuration, data, seed): a resumed job ends with the same bytes as an

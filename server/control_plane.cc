@@ -101,6 +101,7 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher,
                           .timeout = FromProto(config_.validate_timeout())},
           .max_queued_jobs = config_.max_queued_jobs(),
           .poke = poke,
+          .retain = [this](const std::string& job_id) { housekeeping_->Retain(job_id); },
           .remove = [this](const std::string& job_id) { housekeeping_->Delete(job_id); }},
       *store_, devices_);
 }

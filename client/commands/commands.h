@@ -18,6 +18,8 @@ struct SubmitOptions {
   std::string from;
   // Empty: a random one.
   std::string request_id;
+  // Sets the key `suspended`.
+  bool suspended = false;
   bool validate_only = false;
   bool no_validate = false;
   bool watch = false;
@@ -35,6 +37,7 @@ struct LsOptions {
 int RunLs(const LsOptions& options, const Context& context);
 
 int RunGet(const std::string& job, const Context& context);
+int RunExplain(const std::string& job, const Context& context);
 
 struct WatchCommandOptions {
   // Empty: all jobs.
@@ -53,6 +56,15 @@ struct ControlOptions {
 };
 int RunPause(const ControlOptions& options, const Context& context);
 int RunResume(const std::string& job, const Context& context);
+
+struct UpdateOptions {
+  std::string job;
+  // KEY=VALUE
+  std::vector<std::string> changes;
+  // Empty: not checked.
+  std::string etag;
+};
+int RunUpdate(const UpdateOptions& options, const Context& context);
 
 struct StopOptions {
   std::string job;

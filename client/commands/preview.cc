@@ -35,6 +35,8 @@ std::string BadRowAdvice(const std::string& errors, const v1::DataConfig& data) 
   if (SkipsBadRecords(data.bad_rows()) || data.too_long() == v1::DataConfig::TOO_LONG_FAIL)
     return "";
   if (absl::StrContains(errors, "data.bad_rows")) return "";
+  // A record of the wrong kind for the job is not skipped.
+  if (absl::StrContains(errors, "a job with preference")) return "";
   for (const v1::DataSource& source : data.train()) {
     const std::string file = source.path() + ":";
     const size_t at = errors.find(file);

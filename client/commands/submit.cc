@@ -60,6 +60,7 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
   if (!connection.ok()) return PrintError(connection.status(), context);
   v1::SubmitJobRequest request;
   *request.mutable_config() = job->config;
+  if (options.suspended) request.mutable_config()->set_suspended(true);
   if (!options.from.empty()) {
     const absl::StatusOr<std::string> from = ResolveJobOrCheckpoint(**connection, options.from);
     if (!from.ok()) return PrintError(from.status(), context);

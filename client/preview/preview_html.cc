@@ -51,6 +51,8 @@ i { font-style: normal; }
 mark .n::before, mark .t::before { color: var(--under); font-weight: bold; }
 .cut::before { content: attr(data-cut); color: var(--hidden); border-left: 3px double;
   padding: 0 .4em; font: bold .8rem system-ui, sans-serif; }
+.weight::before { content: attr(data-weight); color: var(--under);
+  padding: 0 .3em; font: bold .8rem system-ui, sans-serif; }
 .c { color: var(--hidden); border: 1px dashed; border-radius: .2rem; font-size: .8em; }
 .s { color: var(--special); font-weight: bold; }
 .text:hover span[title] { box-shadow: -1px 0 0 var(--line); }
@@ -90,6 +92,10 @@ std::string CutElement(int64_t cut_tokens) {
   return absl::StrCat("<i class=\"cut\" data-cut=\"", CutText(cut_tokens), "\"></i>");
 }
 
+std::string WeightElement(double weight) {
+  return absl::StrCat("<i class=\"weight\" data-weight=\"", WeightText(weight), "\"></i>");
+}
+
 // White space between the elements would be text.
 std::string TextElement(const PreviewItem& item) {
   std::string html = "<div class=\"text\" translate=\"no\">";
@@ -104,6 +110,7 @@ std::string TextElement(const PreviewItem& item) {
     if (segment.after_cut) html += CutElement(0);
     // A character that began in the segment before may cover this whole segment.
     if (run.empty()) continue;
+    if (segment.weight != 1) html += WeightElement(segment.weight);
     absl::StrAppend(&html, segment.trained ? "<mark>" : "<span class=\"plain\">", run,
                     segment.trained ? "</mark>" : "</span>");
   }
@@ -114,7 +121,7 @@ std::string TextElement(const PreviewItem& item) {
 std::string Article(const PreviewItem& item) {
   const char* heading = item.row.has_value() ? "h3" : "h2";
   std::string html = absl::StrCat("<article", item.left_out.empty() ? "" : " class=\"left\"",
-                                  ">\n<", heading, ">example ", item.example, "</", heading,
+                                  ">\n<", heading, ">", ExampleTitle(item), "</", heading,
                                   ">\n<p class=\"counts\">", CountsText(CountTraining(item)));
   if (!item.left_out.empty()) {
     absl::StrAppend(&html,
@@ -163,11 +170,12 @@ std::string Header(const PreviewPage& page) {
 PreviewSummary SumUp(const std::vector<PreviewItem>& items) {
   PreviewSummary sum;
   for (const PreviewItem& item : items) {
+    const int64_t examples = item.answer == kRejectedAnswer ? 0 : 1;
     if (!item.left_out.empty()) {
-      ++sum.left_out;
+      sum.left_out += examples;
       continue;
     }
-    ++sum.trained_on;
+    sum.trained_on += examples;
     sum.counts.Add(item);
   }
   return sum;

@@ -27,7 +27,7 @@ struct PreviewPage {
 // Counts of a page. Skipped items count only in `left_out`.
 struct PreviewSummary {
   TrainingCounts counts;
-  // Items.
+  // Items; the two of a pair count once.
   int64_t trained_on = 0;
   int64_t left_out = 0;
 };

@@ -47,6 +47,19 @@ absl::StatusOr<std::vector<int64_t>> NumbersOrNone(const json& row, const char* 
   return row.contains(key) ? Numbers(row, key) : std::vector<int64_t>();
 }
 
+// The numbers under "weights", one for each of `count` tokens; empty if there are none.
+absl::StatusOr<std::vector<double>> Weights(const json& row, size_t count) {
+  const auto found = row.find("weights");
+  if (found == row.end()) return std::vector<double>();
+  std::vector<double> weights;
+  const bool is_list = found->is_array() && found->size() == count;
+  for (size_t i = 0; is_list && i < count && (*found)[i].is_number(); ++i)
+    weights.push_back((*found)[i].get<double>());
+  if (weights.size() != count || !is_list)
+    return absl::InternalError("trainerd-inspect printed a row without one weight per token");
+  return weights;
+}
+
 absl::Status ListsDoNotFit(const char* what, int64_t number) {
   return absl::InternalError(absl::StrCat("trainerd-inspect printed ", what, " ", number,
                                           " with lists that do not fit together"));
@@ -83,6 +96,24 @@ std::string WordOf(const json& row, const char* key) {
   return found == row.end() || !found->is_string() ? "" : found->get<std::string>();
 }
 
+// What one text of an example, or of a pair, consists of.
+absl::Status ReadTokens(const json& row, PreviewItem* item) {
+  ASSIGN_OR_RETURN(item->ids, Numbers(row, "ids"));
+  ASSIGN_OR_RETURN(item->labels, Numbers(row, "labels"));
+  if (item->ids.size() != item->labels.size()) return ListsDoNotFit("example", item->example);
+  ASSIGN_OR_RETURN(item->weights, Weights(row, item->ids.size()));
+  ASSIGN_OR_RETURN(item->texts, Texts(row, item->ids.size(), 0, item->ids.size()));
+  ASSIGN_OR_RETURN(item->cuts, NumbersOrNone(row, "cuts"));
+  ASSIGN_OR_RETURN(item->cut_tokens, NumberOrZero(row, "cut_tokens"));
+  return absl::OkStatus();
+}
+
+// Which answer document `k` of a packed row ends with.
+std::string AnswerOf(const json& row, size_t k) {
+  if (!row.contains("pairs")) return "";
+  return k % 2 == 0 ? kChosenAnswer : kRejectedAnswer;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<json>> ParseJsonLines(const std::string& text) {
@@ -102,13 +133,19 @@ absl::StatusOr<std::vector<PreviewItem>> ReadExamples(const std::vector<json>& r
   for (const json& row : rows) {
     PreviewItem item{.left_out = WordOf(row, "left_out")};
     ASSIGN_OR_RETURN(item.example, Number(row, "index"));
-    ASSIGN_OR_RETURN(item.ids, Numbers(row, "ids"));
-    ASSIGN_OR_RETURN(item.labels, Numbers(row, "labels"));
-    if (item.ids.size() != item.labels.size()) return ListsDoNotFit("example", item.example);
-    ASSIGN_OR_RETURN(item.texts, Texts(row, item.ids.size(), 0, item.ids.size()));
-    ASSIGN_OR_RETURN(item.cuts, NumbersOrNone(row, "cuts"));
-    ASSIGN_OR_RETURN(item.cut_tokens, NumberOrZero(row, "cut_tokens"));
+    const auto rejected = row.find("rejected");
+    if (rejected == row.end()) {
+      RETURN_IF_ERROR(ReadTokens(row, &item));
+      items.push_back(std::move(item));
+      continue;
+    }
+    PreviewItem second = item;
+    item.answer = kChosenAnswer;
+    second.answer = kRejectedAnswer;
+    RETURN_IF_ERROR(ReadTokens(row, &item));
+    RETURN_IF_ERROR(ReadTokens(*rejected, &second));
     items.push_back(std::move(item));
+    items.push_back(std::move(second));
   }
   return items;
 }
@@ -122,6 +159,7 @@ absl::StatusOr<std::vector<PreviewItem>> ReadPackedRows(const std::vector<json>&
     ASSIGN_OR_RETURN(const std::vector<int64_t> bounds, Numbers(row, "cu_seqlens"));
     ASSIGN_OR_RETURN(const std::vector<int64_t> indices, Numbers(row, "index"));
     ASSIGN_OR_RETURN(const std::vector<int64_t> cut_tokens, NumbersOrNone(row, "cut_tokens"));
+    ASSIGN_OR_RETURN(const std::vector<double> weights, Weights(row, ids.size()));
     if (ids.size() != labels.size() || bounds.size() != indices.size() + 1 ||
         (!cut_tokens.empty() && cut_tokens.size() != indices.size()))
       return ListsDoNotFit("packed row", number);
@@ -131,10 +169,12 @@ absl::StatusOr<std::vector<PreviewItem>> ReadPackedRows(const std::vector<json>&
       if (begin < 0 || end < begin || end > static_cast<int64_t>(ids.size()))
         return ListsDoNotFit("packed row", number);
       PreviewItem item{.example = indices[k],
+                       .answer = AnswerOf(row, k),
                        .row = number,
                        .ids = {ids.begin() + begin, ids.begin() + end},
                        .labels = {labels.begin() + begin, labels.begin() + end},
                        .cut_tokens = cut_tokens.empty() ? 0 : cut_tokens[k]};
+      if (!weights.empty()) item.weights = {weights.begin() + begin, weights.begin() + end};
       ASSIGN_OR_RETURN(item.texts, Texts(row, ids.size(), begin, end));
       items.push_back(std::move(item));
     }

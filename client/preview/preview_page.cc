@@ -73,7 +73,11 @@ PreviewPage DescribePage(const JobFile& job, const PreviewOptions& options, size
                    .extent = Extent(options, num_shown),
                    .settings = {{"model and tokenizer", config.model().path()},
                                 {"data.train", Sources(data)},
-                                {"data.train_on", EnumText(data.train_on())},
+                                config.has_preference()
+                                    ? std::pair<std::string, std::string>(
+                                          "preference.loss", EnumText(config.preference().loss()))
+                                    : std::pair<std::string, std::string>(
+                                          "data.train_on", EnumText(data.train_on())),
                                 {"data.chat_template", data.chat_template()},
                                 {"data.packing", EnumText(data.packing())},
                                 {"data.max_length", absl::StrCat(data.max_length(), " tokens")},
@@ -82,7 +86,7 @@ PreviewPage DescribePage(const JobFile& job, const PreviewOptions& options, size
                                 {"data.profile", EnumText(data.profile())}},
                    .items = std::move(items)};
   // Without packing, a sequence is one conversation and has nothing to fill.
-  if (PacksDocuments(data.packing())) page.max_length = data.max_length();
+  if (PacksDocuments(data.packing())) page.max_length = PackedTokens(config);
   if (!data.system_prompt().empty())
     page.settings.emplace_back("data.system_prompt", data.system_prompt());
   for (const std::string& set : options.sets) page.settings.emplace_back("--set", set);

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "proto/base/format.h"
 #include "proto/base/time.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 
@@ -99,6 +100,15 @@ std::string WaitsFor(const v1::Job& job, absl::Time now) {
       if (FromProto(job.not_before()) <= now) return "waits before its next attempt";
       return absl::StrCat("waits ", FormatSpan(FromProto(job.not_before()) - now),
                           " before its next attempt");
+    case v1::Job::NOT_BEFORE:
+      return absl::StrCat("waits until ", FormatTimestamp(job.not_before()));
+    case v1::Job::DEPENDENCY:
+      return absl::StrCat("waits for ",
+                          absl::StrJoin(job.config().depends_on(), ", ",
+                                        [](std::string* out, const v1::DependencyConfig& on) {
+                                          absl::StrAppend(out, on.job(), " (",
+                                                          EnumText(on.condition()), ")");
+                                        }));
     case v1::Job::EXECUTOR_UNREACHABLE:
       for (const v1::Job::Condition& condition : job.conditions()) {
         if (condition.active()) return absl::StrCat("waits: ", condition.message());

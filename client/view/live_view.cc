@@ -13,6 +13,7 @@
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/time.h"
+#include "proto/contract/job/event_text.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 
@@ -138,6 +139,11 @@ std::string RatesLine(const LiveJob& live, const ViewOptions& options) {
   return Labelled("rates", JoinFitting(parts, options.columns - kLabelColumns));
 }
 
+std::string PreferenceLine(const LiveJob& live) {
+  if (!live.metrics || !live.metrics->has_preference()) return "";
+  return Labelled("preference", PreferenceText(live.metrics->preference()));
+}
+
 std::string ValidationLine(const LiveJob& live) {
   if (!live.last_eval || !live.last_eval->has_loss()) {
     const v1::Progress& progress = live.job.progress();
@@ -232,6 +238,7 @@ std::vector<std::string> RenderJob(const LiveJob& live, const ViewOptions& optio
   if (!waits.empty()) lines.push_back(Labelled("waiting", PlainText("the job " + waits)));
   lines.push_back(LossLine(live, options));
   lines.push_back(RatesLine(live, options));
+  lines.push_back(PreferenceLine(live));
   lines.push_back(ValidationLine(live));
   lines.push_back(CheckpointLine(live, options));
   if (IsActive(live.job.state())) {

@@ -52,7 +52,9 @@ std::string TokensText(const v1::DataReport& report) {
                         "validate --full counts them)");
   }
   return absl::StrCat(
-      FormatCount(tokens.total()), "; a conversation has p50 ",
+      FormatCount(tokens.total()),
+      report.format() == "preference" ? "; a prompt with an answer has p50 "
+                                      : "; a conversation has p50 ",
       FormatCount(std::llround(tokens.p50())), ", p95 ", FormatCount(std::llround(tokens.p95())),
       ", p99 ", FormatCount(std::llround(tokens.p99())), ", at most ", FormatCount(tokens.max()));
 }

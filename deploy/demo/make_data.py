@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the quick start's data: questions about trainerd's own commands, answered in one fixed form.
 
-    make_data.py            writes commands.train.jsonl and commands.held_out.jsonl beside this file
+    make_data.py            writes commands.train.jsonl, commands.held_out.jsonl and the same questions as pairs of
+                            answers, pairs.train.jsonl and pairs.held_out.jsonl, beside this file
     make_data.py --check    exits 1 when the committed files differ from what this writes
 
 Every answer is the line  Run: `COMMAND`  which the base model never gives. A held-out question is a wording that does
-not occur in training, its answer does not occur in it, and no two held-out questions share an answer.
+not occur in training, its answer does not occur in it, and no two held-out questions share an answer. The rejected answer of a pair names another command, in another form.
 """
 import json
 import os
@@ -65,6 +66,17 @@ def build():
     return train, held_out
 
 
+def pairs(rows):
+    """The rows as pairs: the right answer, and a guess that is the next command."""
+    commands = list(COMMANDS)
+    result = []
+    for r in rows:
+        question, right = r["messages"]
+        other = commands[(commands.index(right["content"][6:-1]) + 1) % len(commands)]
+        result.append({"prompt": [question], "chosen": [right], "rejected": [{"role": "assistant", "content": f"I think it is {other}."}]})
+    return result
+
+
 def check_promises(train, held_out):
     questions = {r["messages"][0]["content"] for r in train}
     answers = [r["messages"][1]["content"] for r in held_out]
@@ -81,7 +93,8 @@ def main():
     train, held_out = build()
     check_promises(train, held_out)
     different = False
-    for name, rows in (("commands.train.jsonl", train), ("commands.held_out.jsonl", held_out)):
+    for name, rows in (("commands.train.jsonl", train), ("commands.held_out.jsonl", held_out),
+                       ("pairs.train.jsonl", pairs(train[::len(FRAMES)])), ("pairs.held_out.jsonl", pairs(held_out))):
         text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
         path = os.path.join(folder, name)
         if "--check" in sys.argv:

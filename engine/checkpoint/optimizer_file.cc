@@ -24,6 +24,7 @@ namespace {
 struct Entry {
   std::string name;
   at::Tensor tensor;
+  bool is_master = false;
 
   StoredDtype dtype() const { return StoredDtypeOf(tensor.scalar_type()); }
   std::vector<int64_t> shape() const { return tensor.sizes().vec(); }
@@ -33,7 +34,8 @@ struct Entry {
 std::vector<Entry> EntriesOf(const ParameterSet& parameters, Optimizer& optimizer) {
   std::vector<Entry> entries;
   const auto add = [&](const Parameter& parameter, const std::string& kind, at::Tensor tensor) {
-    entries.push_back({absl::StrCat(parameter.name, ".", kind), std::move(tensor)});
+    entries.push_back(
+        {absl::StrCat(parameter.name, ".", kind), std::move(tensor), kind == kMasterName});
   };
   for (const OptimizerState& state : optimizer.State()) {
     for (size_t i = 0; i < state.tensors.size(); ++i) {
@@ -55,7 +57,10 @@ absl::Status ReadEntry(const SafetensorsFile& file, const Entry& entry) {
         ": the checkpoint is from a job with another optimizer or other frozen parameters; start "
         "from its weights alone with init_from.state: weights"));
   }
-  if (info->dtype != entry.dtype() || info->shape != entry.shape()) {
+  // A checkpoint of a job with another train.precision: its masters are rounded, or exact in fp32.
+  const bool converts = entry.is_master && (info->dtype == StoredDtype::kFloat32 ||
+                                            info->dtype == StoredDtype::kBFloat16);
+  if ((info->dtype != entry.dtype() && !converts) || info->shape != entry.shape()) {
     return absl::DataLossError(absl::StrCat(
         file.path(), ": tensor ", entry.name, " is ", std::string(DtypeName(info->dtype)), " ",
         ShapeText(info->shape), ", expected ", std::string(DtypeName(entry.dtype())), " ",
@@ -64,7 +69,7 @@ absl::Status ReadEntry(const SafetensorsFile& file, const Entry& entry) {
   const std::string_view bytes = file.Bytes(*info);
   // The mapping is read-only; from_blob requires a mutable pointer, and copy_ only reads it.
   const at::Tensor stored = at::from_blob(const_cast<char*>(bytes.data()), entry.tensor.sizes(),
-                                          at::TensorOptions().dtype(entry.tensor.scalar_type()));
+                                          at::TensorOptions().dtype(ScalarTypeOf(info->dtype)));
   entry.tensor.copy_(stored);
   file.Release(*info);
   return absl::OkStatus();

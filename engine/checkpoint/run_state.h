@@ -33,7 +33,8 @@ struct RunState {
   int64_t sampled_step = -1;
   v1::ResolvedJobConfig config;
   std::string data_fingerprint;  // 16 bytes
-  // With lora: HfFolder::Fingerprint of the model in model.path; else "".
+  // HfFolder::Fingerprint: with lora of the model in model.path, else with preference of the model
+  // that the job started from; else "".
   std::string model_fingerprint;
   RunEnvironment environment;
   MonitorState monitor;

@@ -178,15 +178,21 @@ void AddStructureChecks(const Sample& sample, bool trains_all, v1::MaskingReport
            report);
 }
 
-void AddWarningChecks(const Sample& sample, v1::DataConfig::TrainOn train_on, bool has_text,
+// What data.train_on, or the form of the records, makes a target.
+std::string RuleText(const v1::JobConfig& config, bool has_text) {
+  if (config.has_preference()) return "preference: the two answers";
+  return absl::StrCat("data.train_on: ", EnumText(config.data().train_on()),
+                      has_text ? "; text records are trained whole" : "");
+}
+
+void AddWarningChecks(const Sample& sample, const v1::JobConfig& config, bool has_text,
                       double fraction, v1::MaskingReport* report) {
-  const bool trains_all = has_text || TrainsAllTokens(train_on);
+  const bool trains_all = has_text || TrainsAllTokens(config.data().train_on());
   const bool usual = trains_all || (fraction >= kLeastTrained && fraction <= kMostTrained);
   AddCheck(
       "ratio", usual, /*error=*/false, fraction,
       absl::StrFormat(
-          "%.1f %% of the tokens are trained (data.train_on: %s%s)%s", 100 * fraction,
-          EnumText(train_on), has_text ? "; text records are trained whole" : "",
+          "%.1f %% of the tokens are trained (%s)%s", 100 * fraction, RuleText(config, has_text),
           usual ? "" : "; 15 % to 95 % is usual: check some conversations with trainctl preview"),
       report);
   const bool clean = trains_all || sample.runs_with_marker == 0;
@@ -215,7 +221,7 @@ absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                          : static_cast<double>(sample.trained) / static_cast<double>(sample.tokens);
   v1::MaskingReport report;
   AddStructureChecks(sample, trains_all, &report);
-  AddWarningChecks(sample, config.data().train_on(), HasTextRecords(data), fraction, &report);
+  AddWarningChecks(sample, config, HasTextRecords(data), fraction, &report);
   const bool keeps_list = text.chat_template->content_form() == ContentForm::kList;
   AddCheck("content_form", /*passed=*/true, /*error=*/false, keeps_list ? 1 : 0,
            keeps_list ? "list" : "joined text", &report);

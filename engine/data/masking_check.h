@@ -25,8 +25,10 @@ inline constexpr int64_t kMaskingSampleRows = 64;
 //   content        warning: trained text does not contain the opening of another role's turn
 //   content_form   no check: how the content of user messages that is a list of text parts reaches
 //                  the template, "list" or "joined text"
-// The first token of a document counts as trained here if it carries a label, although no token
-// predicts it. A conversation that packing: bfd_split cut into pieces is checked as a whole.
+// With `preference` both answers of each sampled pair are checked, and the spans are what the
+// renderer assigns to the answers. The first token of a document counts as trained here if it
+// carries a label, although no token predicts it. A conversation that packing: bfd_split cut into
+// pieces is checked as a whole.
 // Errors: those of TokenStore::Read.
 absl::StatusOr<v1::MaskingReport> CheckMasking(const PreparedData& data,
                                                const v1::JobConfig& config,

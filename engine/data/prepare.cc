@@ -114,7 +114,9 @@ absl::Status Preparation::RequireExamples(const internal::TokenSetSummary::Count
   return ReportNoRows(absl::StrCat(
       what, ": no row can be trained on: ", RowsText(set),
       all_bad ? "; fix the records"
-              : "; check the roles of the messages, data.train_on and data.max_length"));
+      : config_.has_preference()
+          ? "; check data.max_length, which the prompt and a token of each answer must fit into"
+          : "; check the roles of the messages, data.train_on and data.max_length"));
 }
 
 absl::Status Preparation::ReportNoRows(const std::string& message) {
@@ -132,10 +134,11 @@ absl::Status Preparation::RequireValidation(const TokenizedFiles& files, const S
     return RequireExamples(summary.validation(), data.validation(), 0, files.validation_has_errors);
   }
   if (!(data.validation_fraction() > 0) || files.train_has_errors) return absl::OkStatus();
-  return ReportNoRows(absl::StrCat(
-      "data.validation_fraction ", data.validation_fraction(), " of ", Counted(train, "example"),
-      " yields no example to validate on; add data, or set it to 0 or replace it by "
-      "data.validation"));
+  return ReportNoRows(
+      absl::StrCat("data.validation_fraction ", data.validation_fraction(), " of ",
+                   Counted(train / ExamplesPerRecord(config_), "example"),
+                   " yields no example to validate on; add data, or set it to 0 or replace it by "
+                   "data.validation"));
 }
 
 absl::Status Preparation::FillReport(const SequencePlan& plan, PreparedData* data) const {
@@ -143,17 +146,18 @@ absl::Status Preparation::FillReport(const SequencePlan& plan, PreparedData* dat
   const internal::TokenSetSummary& summary = data->store->summary();
   report.set_format(Formats(config_.data(), summary));
   report.set_examples(summary.train().rows_read());
-  report.set_trained_examples(static_cast<int64_t>(data->train.size()));
-  report.set_validation_examples(static_cast<int64_t>(data->validation.size()));
+  const int64_t per_record = ExamplesPerRecord(config_);
+  report.set_trained_examples(static_cast<int64_t>(data->train.size()) / per_record);
+  report.set_validation_examples(static_cast<int64_t>(data->validation.size()) / per_record);
   report.set_rows(data->train_sequences.size());
   report.set_truncated(summary.train().rows_truncated());
   RETURN_IF_ERROR(FillLengths(*data, report.mutable_tokens()));
   ASSIGN_OR_RETURN(*report.mutable_fingerprint(), Fingerprint(*data));
   report.set_target_tokens(plan.target_tokens);
   if (PacksDocuments(config_.data().packing()) && !data->train_sequences.empty()) {
-    report.set_fill(
-        static_cast<double>(plan.row_tokens) /
-        (static_cast<double>(data->train_sequences.size()) * config_.data().max_length()));
+    report.set_fill(static_cast<double>(plan.row_tokens) /
+                    (static_cast<double>(data->train_sequences.size()) *
+                     static_cast<double>(PackedTokens(config_))));
   }
   report.set_total_steps(
       DataLoader(*data->store, data->train_sequences, LoaderOptions(config_)).total_steps());
@@ -232,8 +236,7 @@ absl::StatusOr<std::string> FirstRowsDigest(const PreparedData& data, const v1::
   for (size_t i = 0; i < order.size() && static_cast<int64_t>(i) < count; ++i) {
     ASSIGN_OR_RETURN(const Microbatch row,
                      MakeMicrobatch(*data.store, data.train_sequences, {order[i]}));
-    hash.Update(row.ids.data(), row.ids.size() * sizeof(int32_t));
-    hash.Update(row.labels.data(), row.labels.size() * sizeof(int32_t));
+    HashTokens(row, &hash);
   }
   return ToHex(hash.Digest());
 }

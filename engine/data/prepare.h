@@ -27,8 +27,9 @@ inline constexpr int64_t kDataMemoryPerConversation = 64;
 struct PreparedData {
   // Tokens and labels, in a file.
   std::unique_ptr<TokenStore> store;
-  // Examples of `store` in file order. Train: those with a target token that the file's weight
-  // selected, each once. Validation: of data.validation or the seeded split.
+  // Examples of `store` in file order; with `preference` both of a pair, next to each other. Train:
+  // those with a target token that the file's weight selected, each once. Validation: of
+  // data.validation or the seeded split.
   std::vector<uint32_t> train, validation;
   // Of examples of `store`. An example of a weighted file may be part of several sequences.
   PackedSequences train_sequences;
@@ -46,7 +47,8 @@ struct PreparedData {
 // The data that the job trains on. Random choices (validation split, share of a weighted file)
 // depend on train.seed and the files' records alone. Report: `tokens` are the lengths of the
 // trained examples before truncation; `target_tokens` and `rows` describe the sequences of one
-// epoch. Errors: InvalidArgument or NotFound with file, line and advice (missing, empty, truncated
+// epoch. A pair is one example in all counts but `tokens`, where each of its answers has a length.
+// Errors: InvalidArgument or NotFound with file, line and advice (missing, empty, truncated
 // or malformed data; unknown role; template error; no record with a target token; a finding that
 // data.findings makes an error …); ResourceExhausted if neither disk nor memory has room. Memory,
 // here and in training: kDataMemoryBytes plus kDataMemoryPerConversation for each conversation,

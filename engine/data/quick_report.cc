@@ -79,7 +79,11 @@ void QuickCheck::CheckRow(const JsonlLine& line, int32_t file) {
   if (fault) {
     place.line += fault->lines_down;
     place.column = fault->column;
-    findings_.AddBadRecord(fault->code, bad_rows_fail_, place, fault->message);
+    if (fault->fatal) {
+      findings_.Add(fault->code, /*error=*/true, place, fault->message);
+    } else {
+      findings_.AddBadRecord(fault->code, bad_rows_fail_, place, fault->message);
+    }
     return;
   }
   if (row_check_) {
@@ -112,8 +116,8 @@ void QuickCheck::CheckTail(const std::string& path, int64_t size) {
   const std::string_view line(tail.data() + newline + 1, end - newline - 1);
   const auto fault = parser_.Parse(line, format_, &conversation, /*unterminated=*/!terminated);
   if (!fault) return;
-  findings_.AddElsewhere(fault->code, bad_rows_fail_, absl::StrCat(path, ":last line"),
-                         fault->message);
+  findings_.AddElsewhere(fault->code, bad_rows_fail_ || fault->fatal,
+                         absl::StrCat(path, ":last line"), fault->message);
 }
 
 FileEstimate QuickCheck::CheckFile(const std::string& path, int32_t file) {
@@ -130,7 +134,8 @@ absl::StatusOr<FileEstimate> QuickCheck::ReadRows(const std::string& path, int32
   ASSIGN_OR_RETURN(const std::unique_ptr<JsonlReader> reader, JsonlReader::Open(path, options));
   std::vector<JsonlLine> lines;
   int64_t text_bytes = 0;
-  bool finished = false, format_known = false;
+  bool finished = false, format_known = config_.has_preference();
+  format_ = format_known ? SourceFormat::kPreference : SourceFormat::kMessages;
   while (text_bytes < kQuickHeadBytes && !finished) {
     RETURN_IF_ERROR(reader->ReadBlock(&lines));
     finished = lines.empty();

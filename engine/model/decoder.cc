@@ -9,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <initializer_list>
 #include <utility>
@@ -56,19 +57,41 @@ DropoutRows Selected(const DropoutRows& dropout, const at::Tensor& rows) {
   return {.key = dropout.key, .row_keys_T = dropout.row_keys_T.index_select(0, rows)};
 }
 
+DeviceBatch::Answers AnswersOf(const Microbatch& batch, at::Device device) {
+  DeviceBatch::Answers answers;
+  std::vector<int32_t> documents, tokens;
+  for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
+    const size_t targets = documents.size();
+    int32_t labels = 0;
+    for (auto t = static_cast<size_t>(batch.cu_seqlens[i]);
+         t < static_cast<size_t>(batch.cu_seqlens[i + 1]); ++t) {
+      labels += batch.labels[t] != kIgnoreIndex;
+      if (batch.targets[t] != kIgnoreIndex) documents.push_back(static_cast<int32_t>(i));
+    }
+    answers.targets.push_back(static_cast<int64_t>(documents.size() - targets));
+    tokens.push_back(std::max(labels, 1));
+  }
+  answers.documents = JoinedOnDevice({&documents}, device).to(at::kLong);
+  answers.tokens = JoinedOnDevice({&tokens}, device).to(at::kDouble);
+  return answers;
+}
+
 }  // namespace
 
 DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
   DeviceBatch result;
-  std::vector<int32_t> rows;
+  std::vector<int32_t> rows, weight_bits;
   rows.reserve(static_cast<size_t>(batch.target_tokens));
   for (size_t t = 0; t < batch.targets.size(); ++t) {
-    if (batch.targets[t] != kIgnoreIndex) rows.push_back(static_cast<int32_t>(t));
+    if (batch.targets[t] == kIgnoreIndex) continue;
+    rows.push_back(static_cast<int32_t>(t));
+    if (!batch.weights.empty()) weight_bits.push_back(std::bit_cast<int32_t>(batch.weights[t]));
   }
   TRAINERD_CHECK(batch.examples.empty() ||
                  static_cast<int64_t>(batch.examples.size()) == batch.num_documents());
   const at::Tensor joined = JoinedOnDevice(
-      {&batch.ids, &batch.positions, &batch.targets, &rows, &batch.cu_seqlens}, device);
+      {&batch.ids, &batch.positions, &batch.targets, &rows, &weight_bits, &batch.cu_seqlens},
+      device);
   int64_t begin = 0;
   const auto next = [&](const std::vector<int32_t>& list) {
     const int64_t count = static_cast<int64_t>(list.size());
@@ -78,7 +101,9 @@ DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
   result.positions = next(batch.positions).to(at::kLong);
   result.targets = next(batch.targets).to(at::kLong);
   result.target_rows = next(rows).to(at::kLong);
+  if (!weight_bits.empty()) result.target_weights = next(weight_bits).view(at::kFloat);
   result.examples = batch.examples;
+  if (batch.is_pairs) result.answers = AnswersOf(batch, device);
   result.documents.cu_seqlens = next(batch.cu_seqlens);
   result.documents.cu_seqlens_host = batch.cu_seqlens;
   for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
@@ -95,6 +120,7 @@ Decoder::Decoder(const ModelConfig& config, ParameterSet& parameters, const Deco
   final_norm_ = parameters.Weight(Role::kFinalNorm);
   head_ = config.tie_word_embeddings ? embedding_ : parameters.Weight(Role::kHead);
   // A tied head is without the embedding's adapter and may have one of its own, as in PEFT.
+  if (!options.with_adapter) return;
   embedding_adapter_ = parameters.LowRank({Role::kEmbedding, Role::kEmbedding});
   head_adapter_ = parameters.LowRank({Role::kHead, Role::kHead});
 }
@@ -104,7 +130,9 @@ Decoder::Layer Decoder::MakeLayer(int64_t index) {
   const LayerSpec& spec = block.layers[static_cast<size_t>(index)];
   const auto norm = [&](Role role) { return parameters_.Weight(role, index); };
   const auto linear = [&](Role first, Role last, Role first_bias, Role last_bias) {
-    return parameters_.Linear({first, last}, {first_bias, last_bias}, index);
+    LinearWeights weights = parameters_.Linear({first, last}, {first_bias, last_bias}, index);
+    if (!options_.with_adapter) weights.low_rank = {};
+    return weights;
   };
   Layer layer;
   layer.attention_norm = norm(Role::kAttentionNorm);
@@ -288,7 +316,8 @@ LogitsOptions Decoder::LogitsShape() const {
 }
 
 at::Tensor Decoder::ForwardBackward(const DeviceBatch& batch, double gradient_scale,
-                                    std::optional<uint64_t> dropout_key) {
+                                    std::optional<uint64_t> dropout_key,
+                                    const TargetWeights& weigh) {
   if (batch.target_rows.numel() == 0)
     return at::zeros({}, at::TensorOptions().device(parameters_.device()).dtype(at::kFloat));
   const at::AutoGradMode recording(true);
@@ -298,7 +327,9 @@ at::Tensor Decoder::ForwardBackward(const DeviceBatch& batch, double gradient_sc
       LinearCrossEntropy(hidden, batch.targets.index_select(0, batch.target_rows), head_,
                          {.logits = LogitsShape(),
                           .label_smoothing = options_.label_smoothing,
+                          .weights_R = batch.target_weights,
                           .token_weighting = options_.token_weighting,
+                          .weigh = weigh,
                           .gradient_scale = gradient_scale,
                           .with_gradient = true,
                           .low_rank = head_adapter_,
@@ -316,9 +347,19 @@ at::Tensor Decoder::LossSum(const DeviceBatch& batch) {
                             batch.targets.index_select(0, batch.target_rows), head_,
                             {.logits = LogitsShape(),
                              .label_smoothing = options_.label_smoothing,
+                             .weights_R = batch.target_weights,
                              .with_gradient = false,
                              .low_rank = head_adapter_})
       .loss_sum;
+}
+
+at::Tensor Decoder::TargetLosses(const DeviceBatch& batch) {
+  const at::NoGradGuard no_grad;
+  if (batch.target_rows.numel() == 0)
+    return at::zeros({0}, at::TensorOptions().device(parameters_.device()).dtype(at::kFloat));
+  return engine::TargetLosses(BatchHidden(batch, batch.target_rows),
+                              batch.targets.index_select(0, batch.target_rows), head_.weight,
+                              {.logits = LogitsShape(), .low_rank = head_adapter_});
 }
 
 at::Tensor Decoder::Logits(const DeviceBatch& batch) {

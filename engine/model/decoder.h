@@ -30,6 +30,16 @@ class KvCache;
 
 // A Microbatch on its device.
 struct DeviceBatch {
+  // What the loss of a pair needs. Empty if the documents are no pairs.
+  struct Answers {
+    // Targets of each document, on the host.
+    std::vector<int64_t> targets;
+    // int64 [target tokens]: the document of each.
+    at::Tensor documents;
+    // fp64 [documents]: labels, at least 1.
+    at::Tensor tokens;
+  };
+
   // int64 [T].
   at::Tensor ids;
   at::Tensor positions;
@@ -37,9 +47,12 @@ struct DeviceBatch {
   at::Tensor targets;
   // int64 [target tokens]: their indices in the sequence.
   at::Tensor target_rows;
+  // fp32 [target tokens]: factors of their losses; undefined: 1.
+  at::Tensor target_weights;
   // The example of each document, on the host. Empty if the microbatch does not name its examples.
   std::vector<int64_t> examples;
   Documents documents;
+  Answers answers;
 };
 
 DeviceBatch ToDevice(const Microbatch& batch, at::Device device);
@@ -59,7 +72,12 @@ struct DecoderOptions {
   // 0 to below 1: as label_smoothing of torch.nn.functional.cross_entropy.
   double label_smoothing = 0.0;
   std::optional<TokenWeighting> token_weighting;
+  // false: the model without its adapter.
+  bool with_adapter = true;
 };
+
+// Losses of the targets of a batch → their weights (LinearCrossEntropyOptions::weigh).
+using TargetWeights = std::function<at::Tensor(const at::Tensor& losses_R)>;
 
 // Runs on one device and one rank. Not thread-safe; ATen's exceptions pass through (wrap calls in
 // CatchTorch).
@@ -73,11 +91,14 @@ class Decoder {
   // negative log-likelihood, smoothed and weighted by the options. With gradient_scale = 1 / target
   // tokens of the whole step, the accumulated gradients are those of the step's mean loss.
   // `dropout_key` selects the random numbers of the adapter's dropout: another one for each step.
-  // nullopt: no dropout.
+  // nullopt: no dropout. `weigh`, if given, weights the losses instead of the options.
   at::Tensor ForwardBackward(const DeviceBatch& batch, double gradient_scale,
-                             std::optional<uint64_t> dropout_key = std::nullopt);
+                             std::optional<uint64_t> dropout_key = std::nullopt,
+                             const TargetWeights& weigh = nullptr);
   // The sum of the losses without token weighting, and no gradients.
   at::Tensor LossSum(const DeviceBatch& batch);
+  // fp32 [target tokens]: the negative log-likelihood of each, without gradients.
+  at::Tensor TargetLosses(const DeviceBatch& batch);
   // fp32 [T, V]: logits of every position. The tests compare them with transformers.
   at::Tensor Logits(const DeviceBatch& batch);
   // Appends `ids` [t], the tokens at positions cache.length() …, to the cache and returns the

@@ -40,6 +40,21 @@ bool IsExact(at::ScalarType compute, at::ScalarType source) {
   return compute == at::kFloat || compute == source;
 }
 
+// Of the master, the gradient and the compute copy.
+int64_t TrainingBytesPerElement(Precision precision) {
+  switch (precision) {
+    case Precision::kFp32:
+      return 8;
+    case Precision::kBf16:
+      return 10;
+    case Precision::kBf16Sr:
+      return 4;
+    case Precision::kBf16SrAccumulating:
+      return 6;
+  }
+  return 0;
+}
+
 // The members of a group follow each other without padding, so that the group is one matrix.
 bool ContinuesGroup(const WeightSpec& spec, const WeightSpec& previous) {
   if (IsOfAdapter(spec.role)) return spec.role == previous.role && spec.layer == previous.layer;
@@ -143,9 +158,8 @@ absl::StatusOr<std::unique_ptr<ParameterSet>> ParameterSet::Create(
     end += CountOf(spec.shape);
     if (!is_frozen) set->num_training_ += CountOf(spec.shape);
   }
-  const bool is_fp32 = precision == Precision::kFp32;
-  const int64_t bytes = Aligned(training_end) * (is_fp32 ? 8 : 10) +
-                        Aligned(frozen_end) * (is_fp32 ? 4 : 2) + nf4_bytes;
+  const int64_t bytes = Aligned(training_end) * TrainingBytesPerElement(precision) +
+                        Aligned(frozen_end) * (precision == Precision::kFp32 ? 4 : 2) + nf4_bytes;
   RETURN_IF_ERROR(Annotate(CatchTorch([&] {
                              set->Allocate(Aligned(training_end), Aligned(frozen_end), device);
                              for (size_t i = 0; i < specs.size(); ++i) {
@@ -163,11 +177,10 @@ absl::StatusOr<std::unique_ptr<ParameterSet>> ParameterSet::Create(
 
 void ParameterSet::Allocate(int64_t training_size, int64_t frozen_size, at::Device device) {
   const auto options = at::TensorOptions().device(device).dtype(at::kFloat);
-  flat_master_ = at::zeros({training_size}, options);
-  flat_grad_ = at::zeros({training_size}, options);
-  flat_value_ = precision_ == Precision::kFp32
-                    ? flat_master_
-                    : at::zeros({training_size}, options.dtype(at::kBFloat16));
+  const auto bf16 = options.dtype(at::kBFloat16);
+  flat_master_ = at::zeros({training_size}, IsPureBf16(precision_) ? bf16 : options);
+  flat_grad_ = at::zeros({training_size}, precision_ == Precision::kBf16Sr ? bf16 : options);
+  flat_value_ = precision_ == Precision::kBf16 ? at::zeros({training_size}, bf16) : flat_master_;
   flat_frozen_ = at::zeros({frozen_size}, options.dtype(compute_dtype()));
 }
 

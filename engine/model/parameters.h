@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The model's weights. Those that train have fp32 masters and fp32 gradients in one flat buffer
 // each, and the copy that the decoder computes with (the same storage in fp32, a bf16 copy
-// otherwise). Frozen ones have only the latter, in a buffer of their own. Weights that the decoder
-// multiplies together (query, key, value; gate, up) are neighbors, so that they form one matrix.
+// otherwise). Pure bf16 has no masters: the weights are bf16. Frozen ones have only the copy, in a
+// buffer of their own. Weights that the decoder multiplies together (query, key, value; gate, up)
+// are neighbors, so that they form one matrix.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -30,8 +31,20 @@ namespace trainerd::engine {
 // How frozen matrices of the blocks are kept in memory: in the compute dtype, or as NF4 (QLoRA).
 enum class Quantization { kNone, kNf4 };
 
-// Number format of the computation. Masters, gradients and optimizer state are always fp32.
-enum class Precision { kFp32, kBf16 };
+// Number format of the computation. Optimizer state is always fp32.
+enum class Precision {
+  kFp32,
+  // Masters and gradients in fp32.
+  kBf16,
+  // Pure bf16: weights and gradients in bf16, no masters; updates are rounded stochastically.
+  kBf16Sr,
+  // The same with fp32 gradients, to sum those of several microbatches.
+  kBf16SrAccumulating,
+};
+
+inline bool IsPureBf16(Precision precision) {
+  return precision == Precision::kBf16Sr || precision == Precision::kBf16SrAccumulating;
+}
 
 // One Hugging Face tensor. All tensors but `source` are views into the set's flat buffers.
 struct Parameter {
@@ -46,10 +59,10 @@ struct Parameter {
   // First element in the flat buffers, or in the buffer of the frozen parameters.
   int64_t offset = 0;
 
-  // Only of a parameter that trains. The master has the same storage as `value` in
-  // Precision::kFp32.
-  at::Tensor master;  // fp32
-  at::Tensor grad;    // fp32
+  // Only of a parameter that trains. The master has the same storage as `value`, except in
+  // Precision::kBf16.
+  at::Tensor master;  // fp32; bf16 in pure bf16
+  at::Tensor grad;    // fp32; bf16 in Precision::kBf16Sr
 
   // Only of a frozen parameter whose source dtype `value` cannot represent exactly: its bytes as
   // loaded, on the CPU.
@@ -109,11 +122,11 @@ class ParameterSet {
   // Undefined tensors when the model has no such weight.
   WeightAndGrad Weight(WeightRole role, int64_t layer = -1) const;
 
-  // fp32, 1-D, all parameters that train, with the padding between groups (always 0 in masters and
-  // gradients).
+  // 1-D, all parameters that train, with the padding between groups (always 0 in masters and
+  // gradients). In the dtypes of Parameter::master and grad.
   const at::Tensor& flat_master() const { return flat_master_; }
   const at::Tensor& flat_grad() const { return flat_grad_; }
-  // Compute dtype; the same tensor as flat_master in fp32.
+  // Compute dtype; the same tensor as flat_master, except in Precision::kBf16.
   const at::Tensor& flat_value() const { return flat_value_; }
   // Runs of elements [begin, end) of one group, in buffer order, covering the whole buffer.
   struct GroupRun {
@@ -124,10 +137,13 @@ class ParameterSet {
   const std::vector<GroupRun>& group_runs() const { return group_runs_; }
 
   void ZeroGrad();
-  // Master → compute copy (nothing to do in fp32). Call after each change of the masters.
+  // Master → compute copy, where they differ. Call after each change of the masters.
   void PublishCompute();
 
   Precision precision() const { return precision_; }
+  // Selects the random bits with which pure bf16 rounds the next update.
+  uint64_t rounding_key() const { return rounding_key_; }
+  void set_rounding_key(uint64_t key) { rounding_key_ = key; }
   at::Device device() const { return flat_master_.device(); }
   at::ScalarType compute_dtype() const {
     return precision_ == Precision::kFp32 ? at::kFloat : at::kBFloat16;
@@ -157,6 +173,7 @@ class ParameterSet {
   LinearWeights JoinedMatrix(int64_t begin, int64_t end) const;
 
   Precision precision_ = Precision::kFp32;
+  uint64_t rounding_key_ = 0;
   ModelConfig config_;
   std::optional<AdapterSpec> adapter_;
   int64_t num_parameters_ = 0, num_training_ = 0;

@@ -33,6 +33,7 @@ LiveMonitor::Output LiveMonitor::OnStep(const StepMeasurement& measured) {
     if (measured.learning_rate) metrics.set_learning_rate(*measured.learning_rate);
     metrics.mutable_learning_rates()->insert(measured.learning_rates.begin(),
                                              measured.learning_rates.end());
+    if (measured.preference) *metrics.mutable_preference() = *measured.preference;
     if (measured.memory_bytes) metrics.set_memory_bytes(*measured.memory_bytes);
     if (measured.memory_peak_bytes) metrics.set_memory_peak_bytes(*measured.memory_peak_bytes);
     if (const auto speed = throughput_.tokens_per_second()) metrics.set_tokens_per_second(*speed);

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "trainerd/v1/event.pb.h"
+
 namespace trainerd::engine {
 
 // One optimizer step as the training loop measured it. An absent value was not measured.
@@ -23,6 +25,7 @@ struct StepMeasurement {
   double step_seconds = 0;                       // by a monotonic clock
   std::optional<int64_t> memory_bytes;           // of the device in use
   std::optional<int64_t> memory_peak_bytes;
+  std::optional<v1::PreferenceMetrics> preference;
 };
 
 // The lowest validation loss so far.

@@ -96,6 +96,17 @@ class LogitChunks {
   LowRankInputs adapter_;
 };
 
+// An undefined factor is 1.
+at::Tensor Product(const at::Tensor& a, const at::Tensor& b) { return a.defined() ? a * b : b; }
+
+// fp32 [R], of the rows of one chunk.
+at::Tensor CutWeights(const at::Tensor& logits_RV, const at::Tensor& targets_R,
+                      const TokenWeighting& weighting) {
+  return OpsFor(logits_RV.device())
+      .surprise(logits_RV, targets_R, weighting.measure)
+      .clamp_(weighting.min_weight, weighting.max_weight);
+}
+
 // fp32 [R].
 at::Tensor NormalizedWeights(LogitChunks& chunks, const at::Tensor& targets_R,
                              const TokenWeighting& weighting) {
@@ -116,6 +127,30 @@ at::Tensor NormalizedWeights(LogitChunks& chunks, const at::Tensor& targets_R,
       .mul_(weighting.max_weight - weighting.min_weight)
       .add_(weighting.min_weight)
       .to(at::kFloat);
+}
+
+// fp32 [R].
+at::Tensor AllLosses(LogitChunks& chunks, const at::Tensor& targets_R) {
+  const OpTable& ops = OpsFor(targets_R.device());
+  const at::Tensor losses = at::empty({targets_R.size(0)}, targets_R.options().dtype(at::kFloat));
+  for (int64_t i = 0; i < chunks.count(); ++i) {
+    chunks.Rows(losses, i).copy_(ops.cross_entropy(chunks.Logits(i), chunks.Rows(targets_R, i),
+                                                   at::Tensor(), {.with_gradient = false}));
+  }
+  return losses;
+}
+
+// Whether a weight depends on the logits of all targets.
+bool NeedsAllLogits(const LinearCrossEntropyOptions& options) {
+  return options.weigh || (options.token_weighting && options.token_weighting->normalize);
+}
+
+// The weights that are known before the second pass; undefined: there are none.
+at::Tensor WeightsOfAll(LogitChunks& chunks, const at::Tensor& targets_R,
+                        const LinearCrossEntropyOptions& options) {
+  if (options.weigh) return options.weigh(AllLosses(chunks, targets_R));
+  if (!NeedsAllLogits(options)) return options.weights_R;
+  return Product(options.weights_R, NormalizedWeights(chunks, targets_R, *options.token_weighting));
 }
 
 }  // namespace
@@ -148,22 +183,16 @@ LinearCrossEntropyResult LinearCrossEntropy(const at::Tensor& hidden_RD,
   if (hidden.size(0) == 0) return result;
 
   LogitChunks chunks(hidden, head.weight, options);
-  const bool normalized = options.token_weighting && options.token_weighting->normalize;
-  const at::Tensor all_weights =
-      normalized ? NormalizedWeights(chunks, targets_R, *options.token_weighting) : at::Tensor();
+  const bool two_passes = NeedsAllLogits(options);
+  const at::Tensor all_weights = WeightsOfAll(chunks, targets_R, options);
   for (int64_t i = 0; i < chunks.count(); ++i) {
     // In reverse, because the buffer still holds the logits of the last chunk.
-    const int64_t chunk = normalized ? chunks.count() - 1 - i : i;
+    const int64_t chunk = two_passes ? chunks.count() - 1 - i : i;
     const at::Tensor h = chunks.Rows(hidden, chunk), targets = chunks.Rows(targets_R, chunk),
                      logits = chunks.Logits(chunk);
-    at::Tensor weights;
-    if (normalized) {
-      weights = chunks.Rows(all_weights, chunk);
-    } else if (options.token_weighting) {
-      weights =
-          ops.surprise(logits, targets, options.token_weighting->measure)
-              .clamp_(options.token_weighting->min_weight, options.token_weighting->max_weight);
-    }
+    at::Tensor weights = all_weights.defined() ? chunks.Rows(all_weights, chunk) : at::Tensor();
+    if (options.token_weighting && !two_passes)
+      weights = Product(weights, CutWeights(logits, targets, *options.token_weighting));
     const at::Tensor kept =
         with_gradient && options.logits.soft_cap > 0.0 ? logits.clone() : at::Tensor();
     at::Tensor losses = ops.cross_entropy(logits, targets, weights,
@@ -179,6 +208,15 @@ LinearCrossEntropyResult LinearCrossEntropy(const at::Tensor& hidden_RD,
     if (has_adapter) LowRankBackward(options.low_rank, logits, chunks.adapter(), d_h);
   }
   return result;
+}
+
+at::Tensor TargetLosses(const at::Tensor& hidden_RD, const at::Tensor& targets_R,
+                        const at::Tensor& weight_VD, const LinearCrossEntropyOptions& options) {
+  at::NoGradGuard no_grad;
+  const at::Tensor hidden = Detached(hidden_RD);
+  if (hidden.size(0) == 0) return at::zeros({0}, hidden.options().dtype(at::kFloat));
+  LogitChunks chunks(hidden, weight_VD, options);
+  return AllLosses(chunks, targets_R);
 }
 
 }  // namespace trainerd::engine

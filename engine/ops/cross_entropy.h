@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <optional>
 
 #include "engine/ops/lora/dropout.h"
@@ -42,7 +43,13 @@ struct LinearCrossEntropyOptions {
   LogitsOptions logits;
   // As label_smoothing of torch.nn.functional.cross_entropy.
   double label_smoothing = 0.0;
+  // fp32 [R]: factors of the targets' losses; undefined: 1.
+  at::Tensor weights_R;
+  // Its weights are multiplied with weights_R.
   std::optional<TokenWeighting> token_weighting;
+  // If set: the losses of all targets (TargetLosses) → their weights, fp32 [R], instead of those
+  // above. They are constants for the gradient. Not called without targets.
+  std::function<at::Tensor(const at::Tensor& losses_R)> weigh;
   double gradient_scale = 1.0;
   bool with_gradient = true;
   // The head's adapter and its dropout.
@@ -61,10 +68,14 @@ struct LinearCrossEntropyResult {
 
 // Shapes: hidden [R, D], only rows that carry loss; targets int64 [R]; head.weight [V, D]. Adds
 // gradient_scale × gradient to head.grad if the head trains, and to those of its adapter.
-// Normalized token weighting computes the logits of all chunks but one twice: the statistics
-// precede the first weight.
+// Normalized token weighting and `weigh` compute the logits of all chunks but one twice: the
+// statistics precede the first weight.
 LinearCrossEntropyResult LinearCrossEntropy(const at::Tensor& hidden_RD,
                                             const at::Tensor& targets_R, const WeightAndGrad& head,
                                             const LinearCrossEntropyOptions& options);
+
+// fp32 [R]: the negative log-likelihood of each target, without smoothing and weights; no gradient.
+at::Tensor TargetLosses(const at::Tensor& hidden_RD, const at::Tensor& targets_R,
+                        const at::Tensor& weight_VD, const LinearCrossEntropyOptions& options);
 
 }  // namespace trainerd::engine

@@ -3,6 +3,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_unique.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
 
@@ -30,6 +31,17 @@ class WithoutSorting {
   const bool deterministic_;
   const bool warn_only_;
 };
+
+// grad[ids[t]] += d[t]. Of a bf16 gradient, the rows that occur are summed in fp32.
+void AddRows(const at::Tensor& d_TD, const at::Tensor& ids_T, const at::Tensor& grad_VD) {
+  const OpTable& ops = OpsFor(ids_T.device());
+  if (grad_VD.scalar_type() == at::kFloat) return ops.embedding_backward(d_TD, ids_T, grad_VD);
+  const auto [rows, positions] = at::_unique(ids_T, /*sorted=*/true, /*return_inverse=*/true);
+  const at::Tensor sums = grad_VD.index_select(0, rows).to(at::kFloat);
+  ops.embedding_backward(d_TD, positions, sums);
+  const WithoutSorting each_row_once;
+  const_cast<at::Tensor&>(grad_VD).index_copy_(0, rows, sums.to(grad_VD.scalar_type()));
+}
 
 // scale × Aᵀ[ids]: [T, rank].
 at::Tensor LookUpA(const at::Tensor& ids_T, const LowRankWeights& low_rank) {
@@ -60,8 +72,7 @@ at::Tensor Embedding(const at::Tensor& ids_T, const WeightAndGrad& weight,
                  [weight, ids_T, low_rank](std::vector<at::Tensor>& gradients) {
                    const at::Tensor& d_TD = gradients[0];
                    if (!d_TD.defined()) return std::vector<at::Tensor>{};
-                   if (weight.grad.defined())
-                     OpsFor(ids_T.device()).embedding_backward(d_TD, ids_T, weight.grad);
+                   if (weight.grad.defined()) AddRows(d_TD, ids_T, weight.grad);
                    if (!low_rank.terms.empty()) LowRankBackward(d_TD, ids_T, low_rank);
                    return std::vector<at::Tensor>{};
                  });

@@ -60,8 +60,8 @@ void AddProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b)
 }
 
 void AddMatMul(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  TRAINERD_CHECK(out.scalar_type() == at::kFloat);
   if (a.size(1) == 0) return;
+  if (out.scalar_type() == at::kBFloat16) return AddProduct(out, a, b);
   if (a.scalar_type() == at::kFloat) {
     if (!UseOneDnn(a, b)) {
       at::addmm_out(const_cast<at::Tensor&>(out), out, a, b);

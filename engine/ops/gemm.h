@@ -21,7 +21,7 @@ at::Tensor MatMul(const at::Tensor& a, const at::Tensor& b);
 // out += a·b, all in one dtype; the sum is rounded once. `out` may be some columns of a matrix.
 void AddProduct(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b);
 
-// out += a·b with out in fp32 and a, b in the compute dtype: how a weight's gradient is
+// out += a·b with out in fp32 or bf16 and a, b in the compute dtype: how a weight's gradient is
 // accumulated. In bf16 on the CPU the product is rounded to bf16 before it is added; on CUDA it
 // stays fp32.
 void AddMatMul(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "engine/ops/fp32_gradient.h"
 #include "engine/ops/gemm.h"
 #include "engine/ops/lora/low_rank.h"
 #include "engine/ops/op_table.h"
@@ -60,7 +61,8 @@ at::Tensor Backward(const LinearWeights& weights, const at::Tensor& d_y,
     const at::Tensor d = weights.more.empty() ? d_y : d_y.narrow(1, begin, size).contiguous();
     begin += size;
     if (part->weight_grad.defined()) AddMatMul(part->weight_grad, d.t(), inputs.x);
-    if (part->bias_grad.defined()) OpsFor(d.device()).add_column_sums(part->bias_grad, d);
+    if (part->bias_grad.defined())
+      OpsFor(d.device()).add_column_sums(Fp32Gradient(part->bias_grad).sum(), d);
     if (!with_d_x) continue;
     at::Tensor product = MatMul(d, MatrixOf(*part));
     d_x = d_x.defined() ? d_x.add_(product) : std::move(product);

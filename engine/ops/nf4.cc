@@ -5,7 +5,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mean.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -159,14 +158,6 @@ void Quantize(const at::Tensor& values, const Nf4Matrix& matrix) {
 
 }  // namespace
 
-const at::Tensor& Nf4Levels() {
-  static const at::Tensor levels =
-      at::tensor(at::ArrayRef<float>(kNf4Levels.data(), kNf4Levels.size()));
-  return levels;
-}
-
-const at::Tensor& Nf4ScaleLevels() { return ScaleCode().values; }
-
 Nf4Matrix Nf4Matrix::Zeros(int64_t rows, int64_t columns, at::Device device) {
   const auto bytes = at::TensorOptions().device(device).dtype(at::kByte);
   const int64_t blocks = BlocksOf(rows * columns, kNf4Block);
@@ -175,7 +166,8 @@ Nf4Matrix Nf4Matrix::Zeros(int64_t rows, int64_t columns, at::Device device) {
           .codes = at::zeros({(rows * columns + 1) / 2}, bytes),
           .scales = at::zeros({blocks}, bytes),
           .scale_scales = at::zeros({BlocksOf(blocks, kNf4ScaleBlock)}, bytes.dtype(at::kFloat)),
-          .scale_mean = at::zeros({1}, bytes.dtype(at::kFloat))};
+          .scale_mean = at::zeros({1}, bytes.dtype(at::kFloat)),
+          .scale_levels = ScaleCode().values};
 }
 
 int64_t Nf4Matrix::BytesFor(int64_t rows, int64_t columns) {

@@ -47,10 +47,6 @@ inline constexpr std::array<float, 16> kNf4Levels = {
     1.0f,
 };
 
-// kNf4Levels, and what the 8-bit code of a scale stands for: fp32 [16] and [256] on the CPU.
-const at::Tensor& Nf4Levels();
-const at::Tensor& Nf4ScaleLevels();
-
 // One quantized matrix: about 4.13 bits per element.
 struct Nf4Matrix {
   int64_t rows = 0;
@@ -59,6 +55,9 @@ struct Nf4Matrix {
   at::Tensor scales;        // uint8 [blocks]
   at::Tensor scale_scales;  // fp32 [(blocks + 255) / 256]
   at::Tensor scale_mean;    // fp32 [1]
+  // What the codes of scales stand for, for table entries in a library of their own: fp32 [256] on
+  // the CPU, the same memory for all matrices.
+  at::Tensor scale_levels;
 
   // Memory for a matrix of 0.
   static Nf4Matrix Zeros(int64_t rows, int64_t columns, at::Device device);

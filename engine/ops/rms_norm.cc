@@ -3,6 +3,7 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include "engine/ops/fp32_gradient.h"
 #include "engine/ops/op_table.h"
 
 namespace trainerd::engine {
@@ -25,9 +26,10 @@ AddNormed AddRmsNorm(const at::Tensor& x_TD, const at::Tensor& delta_TD,
                    rstd = result.rstd_T](std::vector<at::Tensor>& gradients) {
     const at::Tensor d_sum = gradients.size() == 2 ? gradients[0] : at::Tensor();
     const at::Tensor& d_normed = gradients.back();
-    at::Tensor d_x = d_normed.defined() ? ops.rms_norm_backward(d_sum, d_normed, sum, rstd,
-                                                                weight.weight, weight.grad)
-                                        : d_sum;
+    at::Tensor d_x = d_normed.defined()
+                         ? ops.rms_norm_backward(d_sum, d_normed, sum, rstd, weight.weight,
+                                                 Fp32Gradient(weight.grad).sum())
+                         : d_sum;
     // x and delta get the same buffer: delta's consumers read it before the node of x overwrites
     // it, because that node waits for them.
     return std::vector<at::Tensor>{d_x, d_x};

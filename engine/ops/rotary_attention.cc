@@ -7,6 +7,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "engine/ops/autograd.h"
+#include "engine/ops/fp32_gradient.h"
 
 namespace trainerd::engine {
 namespace {
@@ -79,8 +80,9 @@ void NormAllHeadsBackward(const QueryKeyValue& d, const RotatedHeads& rotated,
   Rotate(ops, d.q_TNH, d.k_TKH, rope, /*inverse=*/true);
   const auto backward = [&](const at::Tensor& d_heads, const at::Tensor& x_heads,
                             const at::Tensor& rstd, const WeightAndGrad& norm) {
-    const at::Tensor d_x = ops.rms_norm_backward(at::Tensor(), JoinHeads(d_heads),
-                                                 JoinHeads(x_heads), rstd, norm.weight, norm.grad);
+    const at::Tensor d_x =
+        ops.rms_norm_backward(at::Tensor(), JoinHeads(d_heads), JoinHeads(x_heads), rstd,
+                              norm.weight, Fp32Gradient(norm.grad).sum());
     d_heads.copy_(d_x.view(d_heads.sizes()));
   };
   const QueryKeyValue x = SplitHeads(qkv, options.shape);
@@ -112,10 +114,12 @@ void NormAndRotateEachHeadBackward(const QueryKeyValue& d, const at::Tensor& qkv
   const OpTable& ops = OpsFor(qkv.device());
   const RotaryTables tables = TablesOrIdentity(rope, qkv, options.shape.head_dim);
   const QueryKeyValue x = SplitHeads(qkv, options.shape);
-  ops.norm_rope_backward(d.q_TNH, x.q_TNH, options.q_norm.weight, options.q_norm.grad, tables.cos,
-                         tables.sin, options.norm_eps);
-  ops.norm_rope_backward(d.k_TKH, x.k_TKH, options.k_norm.weight, options.k_norm.grad, tables.cos,
-                         tables.sin, options.norm_eps);
+  ops.norm_rope_backward(d.q_TNH, x.q_TNH, options.q_norm.weight,
+                         Fp32Gradient(options.q_norm.grad).sum(), tables.cos, tables.sin,
+                         options.norm_eps);
+  ops.norm_rope_backward(d.k_TKH, x.k_TKH, options.k_norm.weight,
+                         Fp32Gradient(options.k_norm.grad).sum(), tables.cos, tables.sin,
+                         options.norm_eps);
 }
 
 RotatedHeads NormAndRotate(const at::Tensor& qkv, const RotaryTables& rope,

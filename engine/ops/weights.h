@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights as the ops take them: the value to compute with, and the fp32 main gradient that the op's
-// backward adds to. An undefined main gradient means that the weight is frozen: the op skips its
-// gradient. Gradients of weights never pass through autograd. They are accumulated in place, so one
-// buffer serves any number of microbatches.
+// Weights as the ops take them: the value to compute with, and the main gradient (fp32 or bf16)
+// that the op's backward adds to. An undefined main gradient means that the weight is frozen: the
+// op skips its gradient. Gradients of weights never pass through autograd. They are accumulated in
+// place, so one buffer serves any number of microbatches.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,7 +17,7 @@ namespace trainerd::engine {
 // The vector of a norm, a matrix of an adapter, or the embedding matrix.
 struct WeightAndGrad {
   at::Tensor weight;
-  at::Tensor grad;  // fp32; undefined if frozen
+  at::Tensor grad;  // undefined if frozen
 };
 
 // A term of an adapter (LoRA): columns [begin, begin + out) of the layer's output get
@@ -44,9 +44,9 @@ struct LowRankWeights {
 // The matrix and the bias of a linear layer.
 struct LinearWeights {
   at::Tensor weight;       // [out, in], compute dtype
-  at::Tensor weight_grad;  // [out, in], fp32; undefined if frozen
+  at::Tensor weight_grad;  // [out, in]; undefined if frozen
   at::Tensor bias;         // [out] or undefined
-  at::Tensor bias_grad;    // fp32 [out]; undefined without bias or if frozen
+  at::Tensor bias_grad;    // [out]; undefined without bias or if frozen
   // Of a quantized matrix, which is frozen: its members, one below the other. `weight` then has
   // shape and dtype alone (device meta).
   std::vector<Nf4Matrix> nf4;

@@ -3,10 +3,12 @@
 
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "engine/ops/op_table.h"
+#include "engine/optim/weight_window.h"
 #include "proto/base/status_macros.h"
 #include "trainerd/v1/job_config.pb.h"
 
@@ -23,21 +25,22 @@ AdamWUpdater::AdamWUpdater(const AdamWOptions& options, std::vector<DecayRun> ru
 void AdamWUpdater::Step(double learning_rate, double gradient_factor, int64_t step) {
   const at::NoGradGuard no_grad;
   const OpTable& ops = OpsFor(parameters_.device());
-  const bool has_copy = parameters_.precision() != Precision::kFp32;
   for (const DecayRun& run : runs_) {
-    const int64_t size = run.end - run.begin;
-    const auto part = [&](const at::Tensor& flat) { return flat.narrow(0, run.begin, size); };
-    ops.adamw(part(parameters_.flat_master()), part(parameters_.flat_grad()),
-              exp_avg_.narrow(0, run.state_begin, size),
-              exp_avg_sq_.narrow(0, run.state_begin, size),
-              has_copy ? part(parameters_.flat_value()) : at::Tensor(),
-              {.learning_rate = learning_rate,
-               .beta1 = options_.beta1,
-               .beta2 = options_.beta2,
-               .eps = options_.eps,
-               .weight_decay = run.weight_decay,
-               .gradient_factor = gradient_factor,
-               .step = step});
+    for (int64_t begin = run.begin; begin < run.end; begin += kWindowElements) {
+      const int64_t size = std::min(kWindowElements, run.end - begin),
+                    state_begin = run.state_begin + begin - run.begin;
+      const WeightWindow window(parameters_, begin, size);
+      ops.adamw(window.master(), window.grad(), exp_avg_.narrow(0, state_begin, size),
+                exp_avg_sq_.narrow(0, state_begin, size), window.value(),
+                {.learning_rate = learning_rate,
+                 .beta1 = options_.beta1,
+                 .beta2 = options_.beta2,
+                 .eps = options_.eps,
+                 .weight_decay = run.weight_decay,
+                 .gradient_factor = gradient_factor,
+                 .step = step});
+      window.Store();
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,13 +15,14 @@
 #include "engine/model/stored_dtype.h"
 #include "engine/ops/op_table.h"
 #include "engine/optim/optimizer.h"
+#include "engine/optim/weight_window.h"
 #include "proto/base/status_macros.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
 namespace {
 
-static_assert(kMomentBlock == kQuantizedBlock);
+static_assert(kMomentBlock == kQuantizedBlock && kWindowElements % kMomentBlock == 0);
 
 // The parameter and its states by name, as StatesOf lists them.
 struct Trained {
@@ -44,7 +46,7 @@ class AdamW8bit final : public Optimizer {
         trained.parameter = &parameter;
         trained.weight_decay =
             Decays(parameter.group(), config.decay_norms()) ? config.weight_decay() : 0.0;
-        const auto options = parameter.master.options();
+        const auto options = parameter.value.options();
         for (const StoredState& state :
              StatesOf(config, parameter.group(), parameter.value.sizes().vec())) {
           trained.states[state.name] =
@@ -87,18 +89,32 @@ class AdamW8bit final : public Optimizer {
 
  private:
   void Update(const Trained& trained, const AdamWUpdate& update) const {
+    const int64_t size = trained.parameter->value.numel();
+    for (int64_t begin = 0; begin < size; begin += kWindowElements)
+      UpdatePart(trained, begin, std::min(kWindowElements, size - begin), update);
+  }
+
+  // Elements [begin, begin + size) of the parameter; begin is a multiple of kMomentBlock.
+  void UpdatePart(const Trained& trained, int64_t begin, int64_t size,
+                  const AdamWUpdate& update) const {
     const OpTable& ops = OpsFor(parameters_.device());
-    const Parameter& parameter = *trained.parameter;
-    const auto flat = [&](const char* name) { return trained.states.at(name).view({-1}); };
-    const at::Tensor master = parameter.master.view({-1}), grad = parameter.grad.view({-1});
-    const at::Tensor value =
-        parameters_.precision() == Precision::kFp32 ? at::Tensor() : parameter.value.view({-1});
+    const auto part = [&](const char* name) {
+      return trained.states.at(name).view({-1}).narrow(0, begin, size);
+    };
+    const auto blocks = [&](const char* name) {
+      return trained.states.at(name).narrow(0, begin / kMomentBlock,
+                                            (size + kMomentBlock - 1) / kMomentBlock);
+    };
+    const WeightWindow window(parameters_, trained.parameter->offset + begin, size);
     if (trained.states.count("exp_avg") > 0) {
-      ops.adamw(master, grad, flat("exp_avg"), flat("exp_avg_sq"), value, update);
+      ops.adamw(window.master(), window.grad(), part("exp_avg"), part("exp_avg_sq"), window.value(),
+                update);
     } else {
-      ops.adamw_8bit(master, grad, {flat("exp_avg_8bit"), flat("exp_avg_absmax"), &first_},
-                     {flat("exp_avg_sq_8bit"), flat("exp_avg_sq_absmax"), &second_}, value, update);
+      ops.adamw_8bit(
+          window.master(), window.grad(), {part("exp_avg_8bit"), blocks("exp_avg_absmax"), &first_},
+          {part("exp_avg_sq_8bit"), blocks("exp_avg_sq_absmax"), &second_}, window.value(), update);
     }
+    window.Store();
   }
 
   ParameterSet& parameters_;

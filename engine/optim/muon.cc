@@ -18,6 +18,7 @@
 
 #include "engine/ops/op_table.h"
 #include "engine/optim/adamw.h"
+#include "engine/optim/weight_window.h"
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
 #include "trainerd/v1/job_config.pb.h"
@@ -111,8 +112,8 @@ std::vector<Batch> BatchesOf(ParameterSet& parameters, bool has_momentum) {
   for (auto& [shape, batch] : by_shape) {
     if (has_momentum) {
       const auto count = static_cast<int64_t>(batch.parameters.size());
-      batch.momentum_BMN =
-          at::zeros({count, shape[0], shape[1]}, parameters.flat_master().options());
+      batch.momentum_BMN = at::zeros({count, shape[0], shape[1]},
+                                     parameters.flat_master().options().dtype(at::kFloat));
     }
     batches.push_back(std::move(batch));
   }
@@ -170,7 +171,7 @@ class Muon final : public Optimizer {
     std::vector<at::Tensor> grads;
     for (int64_t i = begin; i < begin + count; ++i)
       grads.push_back(batch.parameters[static_cast<size_t>(i)]->grad);
-    at::Tensor update = at::stack(grads).mul_(gradient_factor);
+    at::Tensor update = at::stack(grads).to(at::kFloat).mul_(gradient_factor);
     if (momentum_ > 0) {
       at::Tensor buffer = batch.momentum_BMN.narrow(0, begin, count);
       buffer.lerp_(update, 1.0 - momentum_);
@@ -180,9 +181,12 @@ class Muon final : public Optimizer {
     const at::Tensor& first = batch.parameters[0]->master;
     const double adjusted = learning_rate * Adjustment(convention_, first.size(0), first.size(1));
     for (int64_t i = 0; i < count; ++i) {
-      Parameter& parameter = *batch.parameters[static_cast<size_t>(begin + i)];
-      parameter.master.mul_(1.0 - learning_rate * weight_decay_).add_(direction[i], -adjusted);
-      if (parameters_.precision() != Precision::kFp32) parameter.value.copy_(parameter.master);
+      const Parameter& parameter = *batch.parameters[static_cast<size_t>(begin + i)];
+      const WeightWindow window(parameters_, parameter.offset, parameter.value.numel());
+      at::Tensor master = window.master().view(parameter.value.sizes());
+      master.mul_(1.0 - learning_rate * weight_decay_).add_(direction[i], -adjusted);
+      if (window.value().defined()) window.value().copy_(window.master());
+      window.Store();
     }
   }
 

@@ -44,7 +44,7 @@ bool EveryGroup(ParameterGroup /*group*/) { return true; }
 at::Tensor RunBuffer(const std::vector<DecayRun>& runs, const ParameterSet& parameters) {
   int64_t size = 0;
   for (const DecayRun& run : runs) size += run.end - run.begin;
-  return at::zeros({size}, parameters.flat_master().options());
+  return at::zeros({size}, parameters.flat_master().options().dtype(at::kFloat));
 }
 
 OptimizerState BufferState(std::string name, const at::Tensor& buffer,

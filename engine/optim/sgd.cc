@@ -10,13 +10,11 @@
 #include <memory>
 
 #include "engine/optim/optimizer.h"
+#include "engine/optim/weight_window.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
 namespace {
-
-// Elements per pass: bounds the temporary tensors to a few times 16 MiB.
-constexpr int64_t kChunk = int64_t{1} << 22;
 
 class Sgd final : public Optimizer {
  public:
@@ -32,9 +30,11 @@ class Sgd final : public Optimizer {
             int64_t /*step*/) override {
     const at::NoGradGuard no_grad;
     for (const DecayRun& run : runs_) {
-      for (int64_t begin = run.begin; begin < run.end; begin += kChunk)
-        Update(begin, std::min(kChunk, run.end - begin), run.weight_decay, learning_rates[0],
-               gradient_factor);
+      for (int64_t begin = run.begin; begin < run.end; begin += kWindowElements) {
+        const WeightWindow window(parameters_, begin, std::min(kWindowElements, run.end - begin));
+        Update(window, begin, run.weight_decay, learning_rates[0], gradient_factor);
+        window.Store();
+      }
     }
     parameters_.PublishCompute();
   }
@@ -45,13 +45,13 @@ class Sgd final : public Optimizer {
   }
 
  private:
-  void Update(int64_t begin, int64_t size, double weight_decay, double learning_rate,
+  // The temporary tensors are a few times as large as the window.
+  void Update(const WeightWindow& window, int64_t begin, double weight_decay, double learning_rate,
               double gradient_factor) {
-    at::Tensor master = parameters_.flat_master().narrow(0, begin, size);
-    at::Tensor update = parameters_.flat_grad().narrow(0, begin, size) * gradient_factor;
+    at::Tensor master = window.master(), update = window.grad() * gradient_factor;
     if (weight_decay != 0) update.add_(master, weight_decay);
     if (momentum_buffer_.defined()) {
-      at::Tensor buffer = momentum_buffer_.narrow(0, begin, size);
+      at::Tensor buffer = momentum_buffer_.narrow(0, begin, master.numel());
       buffer.mul_(momentum_).add_(update);
       update = nesterov_ ? update.add_(buffer, momentum_) : buffer;
     }

@@ -19,10 +19,15 @@ bool IsAssistant(const Json& message) {
   return role != message.end() && role->is_string() && *role == "assistant";
 }
 
+// As the loss multiplies with it: what rounds to 0 is 0.
+float WeightOf(const Json& message) {
+  const auto weight = message.find("weight");
+  return weight != message.end() && weight->is_number() ? weight->get<float>() : 1.0f;
+}
+
 // Switched off by weight: 0 or train: false.
 bool IsOff(const Json& message) {
-  const auto weight = message.find("weight");
-  if (weight != message.end() && weight->is_number() && weight->get<double>() == 0) return true;
+  if (WeightOf(message) == 0.0f) return true;
   const auto train = message.find("train");
   return train != message.end() && train->is_boolean() && !train->get<bool>();
 }
@@ -232,6 +237,23 @@ absl::StatusOr<std::vector<TextSpan>> AssistantSpans(const std::vector<size_t>& 
 }
 
 }  // namespace
+
+std::vector<WeightedSpan> MessageWeights(const RenderedConversation& rendered,
+                                         const Json& messages) {
+  std::vector<WeightedSpan> weights;
+  for (const MessageSpan& span : rendered.message_spans) {
+    const auto index = static_cast<size_t>(span.message);
+    if (span.message < 0 || index >= messages.size()) continue;
+    const float weight = WeightOf(messages[index]);
+    if (weight == 1.0f || weight == 0.0f || span.begin >= span.end) continue;
+    if (!weights.empty() && weights.back().end == span.begin && weights.back().weight == weight) {
+      weights.back().end = span.end;
+    } else {
+      weights.push_back({span.begin, span.end, weight});
+    }
+  }
+  return weights;
+}
 
 absl::StatusOr<std::vector<TextSpan>> TargetSpans(const ChatTemplate& chat_template,
                                                   const RenderedConversation& rendered,

@@ -4,6 +4,7 @@
 // changes nothing. Tokens map to spans by overlap: a token is a target if it overlaps a span.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -41,5 +42,14 @@ absl::StatusOr<std::vector<TextSpan>> TargetSpans(const ChatTemplate& chat_templ
                                                   const nlohmann::ordered_json& messages,
                                                   const RenderOptions& options,
                                                   const Tokenizer& tokenizer, TrainOn train_on);
+
+// Bytes of messages with a `weight` other than 0 and 1, in order, without overlap.
+struct WeightedSpan {
+  uint32_t begin = 0;
+  uint32_t end = 0;
+  float weight = 1.0f;
+};
+std::vector<WeightedSpan> MessageWeights(const RenderedConversation& rendered,
+                                         const nlohmann::ordered_json& messages);
 
 }  // namespace trainerd::engine

@@ -28,13 +28,21 @@
 #include "engine/model/folder/model_config.h"
 #include "engine/model/parameters.h"
 #include "engine/monitor/live_monitor.h"
+#include "engine/ops/preference.h"
 #include "engine/optim/optimizer.h"
 #include "engine/platform/run_environment.h"
+#include "engine/train/reference_table.h"
 #include "engine/train/sample_generator.h"
 #include "trainerd/internal/worker.pb.h"
 #include "trainerd/v1/checkpoint.pb.h"
 
 namespace trainerd::engine {
+
+// Of a job with `preference`.
+struct Preference {
+  PreferenceOptions options;
+  ReferenceTable train, validation;
+};
 
 struct AttemptContext {
   AttemptContext(const internal::AttemptSpec& attempt, EventSink& sink, RunControl& stop_mode,
@@ -66,7 +74,8 @@ struct AttemptContext {
   ModelConfig model;
   FrozenNames frozen;
   std::unique_ptr<HfFolder> weights;
-  std::string model_fingerprint;                   // with lora
+  // With lora, of the model in model.path; with preference, of the model that the job started from.
+  std::string model_fingerprint;
   std::optional<AdapterSpec> adapter;              // with lora
   std::unique_ptr<AdapterFolder> adapter_weights;  // of adapter_folder
   TextPipeline text;
@@ -84,6 +93,8 @@ struct AttemptContext {
   std::unique_ptr<LiveMonitor> monitor;
   // Verified: first the resume point, then the last checkpoint that this attempt published.
   std::optional<v1::Checkpoint> last_checkpoint;
+  // ComputeReference
+  std::optional<Preference> preference;
   // Train: the steps of this attempt
   int64_t first_step = 0;
   int64_t last_step = 0;

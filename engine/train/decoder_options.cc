@@ -68,6 +68,23 @@ absl::StatusOr<DecoderOptions> DecoderOptionsOf(const v1::TrainConfig& config) {
   return options;
 }
 
+absl::StatusOr<PreferenceOptions> PreferenceOptionsOf(const v1::PreferenceConfig& config) {
+  PreferenceOptions options{.beta = config.beta()};
+  switch (config.loss()) {
+    case v1::PreferenceConfig::LOSS_SIGMOID:
+      options.loss = PreferenceLoss::kSigmoid;
+      return options;
+    case v1::PreferenceConfig::LOSS_IPO:
+      options.loss = PreferenceLoss::kIpo;
+      return options;
+    case v1::PreferenceConfig::LOSS_UNSPECIFIED:
+    case kMinSentinel<v1::PreferenceConfig::Loss>:
+    case kMaxSentinel<v1::PreferenceConfig::Loss>:
+      break;
+  }
+  return UnknownValue("preference.loss", static_cast<int>(config.loss()));
+}
+
 std::string CheckpointingText(const ModelConfig& config, Precision precision,
                               ActivationCheckpointing checkpointing) {
   if (checkpointing == ActivationCheckpointing::kNone) return "";

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/data/examples/example_pipeline.h"
+#include "engine/data/examples/rendering.h"
 #include "engine/model/folder/answer_probe.h"
 #include "engine/model/folder/generation_config.h"
 #include "engine/model/generate.h"

@@ -47,6 +47,14 @@ class TrainerService final : public v1::Trainer::WithRawCallbackMethod_StreamSta
                     v1::Job* response) override {
     return Reply(jobs_.Stop(*request, context->peer()), response);
   }
+  grpc::Status UpdateJob(grpc::ServerContext* context, const v1::UpdateJobRequest* request,
+                         v1::Job* response) override {
+    return Reply(jobs_.Update(*request, context->peer()), response);
+  }
+  grpc::Status ExplainJob(grpc::ServerContext*, const v1::ExplainJobRequest* request,
+                          v1::Explanation* response) override {
+    return Reply(jobs_.Explain(*request), response);
+  }
   grpc::Status DeleteJob(grpc::ServerContext* context, const v1::DeleteJobRequest* request,
                          v1::Job* response) override {
     return Reply(jobs_.Delete(*request, context->peer()), response);

@@ -2,10 +2,12 @@
 #include "server/commands/job_manager.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
@@ -14,10 +16,14 @@
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
+#include "server/commands/explain.h"
 #include "server/commands/request.h"
+#include "server/commands/update_job.h"
 #include "server/events/cursor.h"
+#include "server/ledger/dependencies.h"
 #include "server/ledger/transition.h"
 #include "server/store/cut_message.h"
+#include "server/store/dependency_rows.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"
 
@@ -115,13 +121,16 @@ absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob&
   ASSIGN_OR_RETURN(const std::string conflict, OutputConflict(t.db(), prepared));
   if (!conflict.empty()) return BadField("output.path", conflict);
   *record.job.mutable_create_time() = ToProto(t.now());
-  RETURN_IF_ERROR(ApplyTransition(t,
-                                  {.to = v1::Job::QUEUED,
-                                   .desired_state = v1::Job::DESIRED_RUN,
-                                   .wait_reason = v1::Job::RESOURCES,
-                                   .reason = "submitted",
-                                   .actor = "user"},
-                                  &record));
+  RETURN_IF_ERROR(AddDependencies(t, &record));
+  const bool suspended = record.job.config().suspended();
+  RETURN_IF_ERROR(
+      ApplyTransition(t,
+                      {.to = v1::Job::QUEUED,
+                       .desired_state = suspended ? v1::Job::DESIRED_PAUSE : v1::Job::DESIRED_RUN,
+                       .wait_reason = suspended ? v1::Job::HELD : v1::Job::RESOURCES,
+                       .reason = suspended ? "submitted with suspended: true" : "submitted",
+                       .actor = "user"},
+                      &record));
   for (const v1::Notice& notice : prepared.notices) {
     v1::Event event;
     event.set_job(record.job.name());
@@ -155,6 +164,8 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(
   v1::JobConfig config = prepared.job.config();
   if (!prepared.ledger.init_path().empty())
     config.mutable_init_from()->set_checkpoint(prepared.ledger.init_path());
+  // There is no checkpoint yet.
+  if (StartsFromDependency(config)) config.clear_init_from();
   v1::SubmitJobResponse response;
   ASSIGN_OR_RETURN(*response.mutable_report(),
                    inspections_.Run(MessageToYaml(config), is_cancelled));
@@ -228,6 +239,32 @@ absl::StatusOr<v1::Job> JobManager::Apply(JobCommand command, CommandCall call,
   return job;
 }
 
+absl::StatusOr<v1::Job> JobManager::Update(const v1::UpdateJobRequest& request,
+                                           const std::string& peer) {
+  RETURN_IF_ERROR(CheckRequest(request));
+  RETURN_IF_ERROR(RequestedJob("job.name", request.job().name()).status());
+  RETURN_IF_ERROR(CheckUpdate(request));
+  CommandCall call = MakeCall("UpdateJob", request, peer);
+  const std::set<std::string> paths(request.update_mask().paths().begin(),
+                                    request.update_mask().paths().end());
+  call.reason = absl::StrJoin(paths, ", ");
+  std::vector<std::string> changed;
+  ASSIGN_OR_RETURN(v1::Job job, ChangeJob(store_, call, request.job().name(), request.job().etag(),
+                                          [&](Transaction& t, JobRecord* record) -> absl::Status {
+                                            ASSIGN_OR_RETURN(changed,
+                                                             ApplyUpdate(t, request, record));
+                                            return absl::OkStatus();
+                                          }));
+  options_.poke(job.name());
+  if (std::count(changed.begin(), changed.end(), "config.checkpoint.keep_last") > 0)
+    options_.retain(JobId(job.name()));
+  return job;
+}
+
+absl::StatusOr<v1::Explanation> JobManager::Explain(const v1::ExplainJobRequest& request) {
+  return ExplainJob(store_, devices_.List(), request.name());
+}
+
 absl::StatusOr<v1::Job> JobManager::Delete(const v1::DeleteJobRequest& request,
                                            const std::string& peer) {
   RETURN_IF_ERROR(CheckRequest(request));
@@ -250,6 +287,13 @@ absl::StatusOr<v1::Job> JobManager::Delete(const v1::DeleteJobRequest& request,
                         absl::StatusCode::kFailedPrecondition, "JOB_IN_USE",
                         absl::StrCat("jobs/", users.front(), " starts from a checkpoint of ",
                                      job.name(), "; delete it after that job has ended"));
+                  }
+                  ASSIGN_OR_RETURN(users, ListDependents(t.db(), id, /*for_checkpoint=*/false, 1));
+                  if (!users.empty()) {
+                    return ErrorWithReason(
+                        absl::StatusCode::kFailedPrecondition, "JOB_IN_USE",
+                        absl::StrCat("jobs/", users.front(), " waits for ", job.name(),
+                                     " (depends_on); delete it after that job has started"));
                   }
                   if (job.deleting()) return absl::OkStatus();
                   marked = true;

@@ -32,6 +32,8 @@ class JobManager {
     std::function<absl::Time()> clock = [] { return absl::Now(); };
     // Called with "jobs/{id}" once a command is durable, so that the reconciler acts on it.
     std::function<void(const std::string& job)> poke = [](const std::string&) {};
+    // Called once a job durably keeps another number of checkpoints.
+    std::function<void(const std::string& job_id)> retain = [](const std::string&) {};
     // Called once a job is durably marked as being deleted.
     std::function<void(const std::string& job_id)> remove = [](const std::string&) {};
   };
@@ -44,7 +46,9 @@ class JobManager {
   absl::StatusOr<v1::Job> Pause(const v1::PauseRequest& request, const std::string& peer);
   absl::StatusOr<v1::Job> Resume(const v1::ResumeRequest& request, const std::string& peer);
   absl::StatusOr<v1::Job> Stop(const v1::StopRequest& request, const std::string& peer);
+  absl::StatusOr<v1::Job> Update(const v1::UpdateJobRequest& request, const std::string& peer);
   absl::StatusOr<v1::Job> Delete(const v1::DeleteJobRequest& request, const std::string& peer);
+  absl::StatusOr<v1::Explanation> Explain(const v1::ExplainJobRequest& request);
   // Ends all inspections, now and from now on.
   void Drain() { inspections_.Drain(); }
 

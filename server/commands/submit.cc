@@ -2,6 +2,7 @@
 #include "server/commands/submit.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "proto/contract/job/names.h"
 #include "server/commands/file_checks.h"
 #include "server/commands/job_base.h"
+#include "server/ledger/dependencies.h"
 #include "server/store/errors.h"
 #include "server/store/job_rows.h"
 
@@ -80,6 +82,33 @@ absl::Status ResolveStart(Store& store, PreparedJob* prepared,
   return absl::OkStatus();
 }
 
+// Gives the jobs of depends_on their full names, and checks that they exist.
+absl::Status ResolveDependencies(Store& store, v1::JobConfig* config,
+                                 std::vector<ConfigViolation>* violations) {
+  if (config->depends_on().empty()) return absl::OkStatus();
+  bool named = true;
+  for (int i = 0; i < config->depends_on_size(); ++i) {
+    v1::DependencyConfig& dependency = *config->mutable_depends_on(i);
+    const std::optional<std::string> id = ParseJobName(dependency.job());
+    if (id.has_value()) {
+      dependency.set_job(JobName(*id));
+      continue;
+    }
+    named = false;
+    if (!dependency.has_job()) continue;  // it is required
+    violations->push_back({.path = absl::StrCat("depends_on[", i, "].job"),
+                           .message = absl::StrCat(Quoted(dependency.job()),
+                                                   " is not the name of a job; use jobs/ID"),
+                           .reason = "INVALID_NAME"});
+  }
+  if (!named) return absl::OkStatus();
+  const absl::Status status =
+      store.Read([&](Connection& db) { return CheckDependencies(db, *config); });
+  if (status.ok() || violations->empty()) return status;
+  violations->push_back({.path = "depends_on", .message = std::string(status.message())});
+  return absl::OkStatus();
+}
+
 absl::Status CheckOutputFree(Store& store, const PreparedJob& prepared,
                              std::vector<ConfigViolation>* violations) {
   // A job without output needs no read of the database.
@@ -139,6 +168,7 @@ absl::StatusOr<PreparedJob> PrepareJob(const SubmitParts& parts,
     prepared.ledger.set_output_path(ResolveLinks(job.config().output().path()));
   RETURN_IF_ERROR(CheckOutputFree(parts.store, prepared, &violations));
   CheckDevice(parts.devices, job.config(), &violations);
+  RETURN_IF_ERROR(ResolveDependencies(parts.store, job.mutable_config(), &violations));
   RETURN_IF_ERROR(ResolveStart(parts.store, &prepared, &violations));
   job.set_base(prepared.ledger.init_name());
   if (!violations.empty()) return ViolationsToStatus(violations);

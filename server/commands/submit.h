@@ -10,23 +10,13 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/commands/path_policy.h"
+#include "server/ledger/base_checkpoint.h"
 #include "server/runs/device_table.h"
 #include "server/store/store.h"
-#include "trainerd/internal/store.pb.h"
-#include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/job.pb.h"
 #include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::server {
-
-struct PreparedJob {
-  // With name, config, given, config_digest, from and run_dir.
-  v1::Job job;
-  internal::JobLedger ledger;
-  // What the user must know before the job starts. They become findings of validate_only, or events
-  // of the job.
-  std::vector<v1::Notice> notices;
-};
 
 // What PrepareJob uses.
 struct SubmitParts {
@@ -43,7 +33,8 @@ absl::StatusOr<std::string> OutputConflict(Connection& db, const PreparedJob& pr
 // `peer`: the caller, as gRPC names it. Errors: InvalidArgument with all violations of
 // configuration, files and device, and with reason INVALID_NAME for names; NotFound or
 // FailedPrecondition for the base checkpoint, Unavailable when an I/O error prevents its check;
-// FailedPrecondition with reason NOTHING_TO_TRAIN when no step is left.
+// NotFound for a job of depends_on; FailedPrecondition with reason NOTHING_TO_TRAIN when no step is
+// left.
 absl::StatusOr<PreparedJob> PrepareJob(const SubmitParts& parts,
                                        const v1::SubmitJobRequest& request, const std::string& peer,
                                        absl::Time now);

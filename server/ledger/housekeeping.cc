@@ -105,6 +105,9 @@ absl::Status Housekeeping::Recover() {
   ASSIGN_OR_RETURN(const std::vector<std::string> deleting,
                    store_.Read([](Connection& db) { return DeletingJobs(db); }));
   for (const std::string& id : deleting) Delete(id);
+  ASSIGN_OR_RETURN(const std::vector<std::string> paused,
+                   store_.Read([](Connection& db) { return JobsInState(db, v1::Job::PAUSED); }));
+  for (const std::string& id : paused) Retain(id);
   disk_.Post([this] { Log(EmptyTrash(options_.runs_dir), "cannot empty the trash", "-"); });
   return absl::OkStatus();
 }

@@ -35,7 +35,8 @@ class Housekeeping {
   void Retain(const std::string& job_id);
   // Removes a job that is marked `deleting`.
   void Delete(const std::string& job_id);
-  // Finishes interrupted deletions and empties the trash.
+  // Finishes interrupted deletions, applies the keep_last of paused jobs (that of others is applied
+  // when their next attempt starts), and empties the trash.
   absl::Status Recover();
   // Repeats retentions and deletions that failed, for example on a full disk. Cheap without any.
   void RetryFailed();

@@ -8,9 +8,20 @@
 #include "proto/base/time.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/job_state.h"
+#include "server/ledger/dependencies.h"
+#include "server/ledger/queue_wait.h"
 
 namespace trainerd::server {
 namespace {
+
+// A job that may have a device can have another wait first.
+v1::Job::WaitReason WaitAfter(const Transition& transition, const JobRecord& record,
+                              absl::Time now) {
+  if (transition.to != v1::Job::QUEUED || !WaitsForDevice(transition.wait_reason))
+    return transition.wait_reason;
+  const v1::Job::WaitReason next = NextWait(record, now);
+  return WaitsForDevice(next) ? transition.wait_reason : next;
+}
 
 void SetTimes(const Transition& transition, const Transaction& transaction, JobRecord* record) {
   const absl::Time now = transaction.now(), steady_now = transaction.steady_now();
@@ -32,6 +43,8 @@ void SetTimes(const Transition& transition, const Transaction& transaction, JobR
     job.clear_not_before();
     ledger.clear_retry_time();
   }
+  if (transition.wait_reason == v1::Job::NOT_BEFORE)
+    *job.mutable_not_before() = job.config().not_before();
   if (!IsActive(transition.to)) {
     job.clear_devices();
     ledger.clear_end_deadline();
@@ -48,9 +61,9 @@ std::string WithAlerts(const std::string& reason, const v1::Job& job) {
 
 }  // namespace
 
-absl::Status ApplyTransition(Transaction& transaction, const Transition& transition,
-                             JobRecord* record) {
+absl::Status ApplyTransition(Transaction& transaction, Transition transition, JobRecord* record) {
   v1::Job& job = record->job;
+  transition.wait_reason = WaitAfter(transition, *record, transaction.now());
   if (!IsTransitionAllowed(job.state(), transition.to)) {
     return absl::InternalError(
         absl::StrCat(job.name(), ": no transition from ", StateName(job.state()), " to ",
@@ -74,6 +87,7 @@ absl::Status ApplyTransition(Transaction& transaction, const Transition& transit
   if (IsTerminal(transition.to)) flags |= kJobEnded;
 
   SetTimes(transition, transaction, record);
+  if (IsTerminal(transition.to)) RETURN_IF_ERROR(DropDependencies(transaction, record));
   job.set_state(transition.to);
   job.set_desired_state(transition.desired_state);
   job.set_wait_reason(transition.wait_reason);

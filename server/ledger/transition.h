@@ -24,10 +24,10 @@ struct Transition {
   std::optional<v1::JobError> error;
 };
 
-// Changes the record, stores it and appends the event. Errors: Internal for a transition that the
-// state table does not have.
-absl::Status ApplyTransition(Transaction& transaction, const Transition& transition,
-                             JobRecord* record);
+// Changes the record, stores it and appends the event. A job that would wait for a device waits for
+// what NextWait (ledger/queue_wait.h) says. Errors: Internal for a transition that the state table
+// does not have.
+absl::Status ApplyTransition(Transaction& transaction, Transition transition, JobRecord* record);
 
 // Sets or clears a condition. Returns true if it changed; the event is then appended, and the
 // caller stores the record.

@@ -13,6 +13,7 @@
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
 #include "server/ledger/ledger.h"
+#include "server/ledger/queue_wait.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/attempt_end.h"
 #include "server/store/run_rows.h"
@@ -226,7 +227,8 @@ bool LimitDeadlines(absl::Time now, absl::Duration longest_retry, JobRecord* rec
     limit(ledger.mutable_end_deadline(), now + grace);
   }
   // A row of an earlier version has the time of the system's clock.
-  if (record->job.has_not_before() && !ledger.has_retry_time()) {
+  if (record->job.has_not_before() && record->job.wait_reason() == v1::Job::BACKOFF &&
+      !ledger.has_retry_time()) {
     *ledger.mutable_retry_time() = record->job.not_before();
     changed = true;
   }
@@ -271,7 +273,7 @@ absl::StatusOr<bool> ShowUnreadable(Transaction& transaction, const absl::Status
 absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemptRequest& request) {
   ASSIGN_OR_RETURN(JobRecord record, LoadJob(transaction.db(), request.job_id));
   v1::Job& job = record.job;
-  if (job.state() != v1::Job::QUEUED || job.wait_reason() == v1::Job::HELD || job.deleting()) {
+  if (job.state() != v1::Job::QUEUED || !MayStart(job.wait_reason()) || job.deleting()) {
     return absl::AbortedError(absl::StrCat(job.name(), " no longer waits for a device"));
   }
   const int64_t resume_step = request.resume ? request.resume->step() : 0;

@@ -23,6 +23,7 @@
 #include "proto/base/wake_up.h"
 #include "server/ingest/activity.h"
 #include "server/ingest/ingester.h"
+#include "server/ledger/base_checkpoint.h"
 #include "server/ledger/disk_worker.h"
 #include "server/ledger/housekeeping.h"
 #include "server/reconcile/attempt_changes.h"
@@ -114,6 +115,10 @@ class Reconciler {
   void MarkUnreachable(const std::string& why);
   void ClearUnreachable();
   void FailUnknownDevices();
+  // Finds the checkpoint that a job of init_from and depends_on starts from. Whether the job can
+  // start; it is FAILED, or retried, otherwise.
+  bool ResolveStart(const std::string& job_id);
+  bool StoreStart(const std::string& job_id, const PreparedJob& start);
   void StartJob(const std::string& job_id, const std::vector<std::string>& devices);
   void ReportUnreadable(const std::string& job_id, const absl::Status& why);
   struct ResumeChoice {
@@ -128,6 +133,11 @@ class Reconciler {
   absl::StatusOr<ResumeChoice> ChooseResumePoint(const std::string& job_id);
   void ReportFallback(const std::string& job_id, const std::vector<std::string>& devices);
   void ClearBackoff(absl::Time now);
+  // Carries the news about jobs that ended or got a checkpoint to those that wait for them.
+  void EndWaitsForJobs(absl::Time now);
+  // Returns jobs whose config.not_before has been reached to the queue, and moves the next check of
+  // the queue to the next of these times.
+  void EndWaitsForTime(absl::Time now);
   // What is missing if too little space is free to start a job whose last checkpoint this is.
   std::optional<std::string> MissingSpace(const v1::Checkpoint& checkpoint) const;
   // Whether a job has to wait for space; it is marked then.

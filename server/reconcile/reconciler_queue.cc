@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Queued jobs: which job gets a device, from which checkpoint it resumes, and why the others wait.
+// Queued jobs: which job gets a device, from which checkpoint it resumes, and why the others cannot
+// start. Waits that end by themselves are in reconciler_waits.cc.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "server/ledger/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
+#include "server/reconcile/queue_changes.h"
 #include "server/reconcile/reconciler.h"
 #include "server/reconcile/scheduler.h"
 #include "server/store/run_rows.h"
@@ -22,14 +24,11 @@ namespace {
 
 constexpr absl::Duration kProgramsEvery = absl::Seconds(5);
 constexpr absl::Duration kQueueEvery = absl::Seconds(1);
-constexpr absl::Duration kSpaceEvery = absl::Seconds(10);
 // Free space that a job needs to start, in units of its last checkpoint.
 constexpr double kSpaceFactor = 1.2;
 // Number of jobs at the head of the queue that are marked with the reason why no job starts.
 constexpr int kMarkedJobs = 16;
-constexpr int kBackoffJobs = 64;
 constexpr int kFailedJobs = 10'000;
-constexpr int kSpaceJobs = 1'000;
 
 v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device>& devices) {
   std::vector<std::string> names;
@@ -42,38 +41,6 @@ v1::JobError DeviceError(const std::string& device, const std::vector<v1::Device
   return error;
 }
 
-absl::Status FailJob(Transaction& t, const std::string& job_id, v1::JobError error,
-                     const std::string& reason) {
-  ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
-  if (record.job.state() != v1::Job::QUEUED) return absl::OkStatus();
-  return ApplyTransition(t,
-                         {.to = v1::Job::FAILED,
-                          .desired_state = record.job.desired_state(),
-                          .reason = reason,
-                          .actor = "scheduler",
-                          .error = std::move(error)},
-                         &record);
-}
-
-// Changes the wait reason of a queued job and the condition that explains it.
-absl::Status ChangeWait(Transaction& t, const std::string& job_id, v1::Job::WaitReason wait,
-                        const std::optional<ConditionUpdate>& condition,
-                        const std::string& reason) {
-  ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
-  if (record.job.state() != v1::Job::QUEUED || record.job.wait_reason() == v1::Job::HELD) {
-    return absl::OkStatus();
-  }
-  if (condition.has_value()) RETURN_IF_ERROR(ApplyCondition(t, *condition, &record).status());
-  if (record.job.wait_reason() == wait) return StoreJob(t.db(), &record);
-  return ApplyTransition(t,
-                         {.to = v1::Job::QUEUED,
-                          .desired_state = record.job.desired_state(),
-                          .wait_reason = wait,
-                          .reason = reason,
-                          .actor = "scheduler"},
-                         &record);
-}
-
 void Log(const absl::Status& status, const std::string& job_id) {
   if (!status.ok()) spdlog::error("job={} {}", job_id, std::string(status.message()));
 }
@@ -82,6 +49,8 @@ void Log(const absl::Status& status, const std::string& job_id) {
 
 void Reconciler::StepQueue(absl::Time now) {
   next_queue_check_ = now + kQueueEvery;
+  EndWaitsForJobs(now);
+  EndWaitsForTime(now);
   if (!CheckPrograms(now)) return;
   if (!devices_checked_) FailUnknownDevices();
   EndWaitsForSpace(now);
@@ -215,6 +184,7 @@ void Reconciler::StartJob(const std::string& job_id, const std::vector<std::stri
   absl::StatusOr<ResumeChoice> choice = ChooseResumePoint(job_id);
   if (!choice.ok()) return Log(choice.status(), job_id);
   if (!choice->unreadable.ok()) return ReportUnreadable(job_id, choice->unreadable);
+  if (!choice->point.has_value() && !choice->lost && !ResolveStart(job_id)) return;
   unreadable_.erase(job_id);
   if (choice->lost) {
     v1::JobError error;
@@ -283,27 +253,6 @@ bool Reconciler::WaitsForSpace(const std::string& job_id, const v1::Checkpoint& 
   return true;
 }
 
-void Reconciler::EndWaitsForSpace(absl::Time now) {
-  if (now < next_space_check_) return;
-  next_space_check_ = now + kSpaceEvery;
-  const absl::StatusOr<std::vector<std::string>> ids = store_.Read([](Connection& db) {
-    return ListWaiting(db, v1::Job::DISK, absl::InfiniteFuture(), kSpaceJobs);
-  });
-  if (!ids.ok()) return Log(ids.status(), "-");
-  for (const std::string& id : *ids) {
-    const absl::StatusOr<std::vector<CheckpointRow>> rows = store_.Read(
-        [&](Connection& db) { return ListCheckpointRows(db, id, /*with_deleted=*/false); });
-    if (!rows.ok()) return Log(rows.status(), id);
-    // Without one, the start reports that they are lost.
-    const std::optional<v1::Checkpoint> last = ResumePoint(*rows);
-    if (last.has_value() && MissingSpace(*last).has_value()) continue;
-    Log(store_.Change([&](Transaction& t) {
-      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "there is space again");
-    }),
-        id);
-  }
-}
-
 void Reconciler::ReportUnreadable(const std::string& job_id, const absl::Status& why) {
   if (unreadable_.count(job_id) > 0) return;
   spdlog::error("job={} {}", job_id, std::string(why.message()));
@@ -335,18 +284,6 @@ void Reconciler::ReportFallback(const std::string& job_id,
     }),
         job_id);
     return;
-  }
-}
-
-void Reconciler::ClearBackoff(absl::Time now) {
-  const absl::StatusOr<std::vector<std::string>> ids = store_.Read(
-      [&](Connection& db) { return ListWaiting(db, v1::Job::BACKOFF, now, kBackoffJobs); });
-  if (!ids.ok()) return Log(ids.status(), "-");
-  for (const std::string& id : *ids) {
-    Log(store_.Change([&](Transaction& t) {
-      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "the retry delay has expired");
-    }),
-        id);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "server/store/cut_message.h"
+#include "server/store/dependency_rows.h"
 #include "server/store/errors.h"
 #include "server/store/event_rows.h"
 
@@ -66,6 +67,15 @@ int64_t RetryMicros(const JobRecord& record) {
   return MicrosOrZero(record.job.has_not_before(), record.job.not_before());
 }
 
+// The column base_job. Until it is resolved, init_from may name a job that has no checkpoint yet.
+std::string BaseJob(const JobRecord& record) {
+  const v1::JobConfig& config = record.job.config();
+  if (!config.has_init_from()) return "";
+  if (!record.ledger.init_name().empty()) return JobId(record.ledger.init_name());
+  const bool resolved = !record.ledger.init_path().empty();
+  return resolved ? "" : JobId(ParseJobName(config.init_from().checkpoint()).value_or(""));
+}
+
 bool HasState(const JobQuery& query, v1::Job::State state) {
   if (query.states.empty()) return true;
   for (v1::Job::State listed : query.states) {
@@ -98,9 +108,7 @@ absl::Status StoreJob(Connection& db, JobRecord* record) {
   const v1::Job& job = record->job;
   const std::string job_bytes = job.SerializeAsString();
   const std::string progress_bytes = progress ? progress->SerializeAsString() : "";
-  const std::string base = job.config().has_init_from() && !record->ledger.init_name().empty()
-                               ? JobId(record->ledger.init_name())
-                               : "";
+  const std::string base = BaseJob(*record);
   const std::string& output = record->ledger.output_path().empty()
                                   ? record->job.config().output().path()
                                   : record->ledger.output_path();
@@ -139,7 +147,8 @@ absl::Status StoreJob(Connection& db, JobRecord* record) {
     status = query.Run();
   }
   if (progress) record->job.set_allocated_progress(progress.release());
-  return status;
+  RETURN_IF_ERROR(status);
+  return NoteForDependents(db, id, record->job);
 }
 
 absl::Status StoreProgress(Connection& db, std::string_view id, const v1::Progress& progress) {
@@ -175,15 +184,14 @@ absl::StatusOr<JobPage> ListJobRows(Connection& db, const JobQuery& filter) {
 
 absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, std::string_view device,
                                                   absl::Time now, int limit) {
+  // The numbers must be those of the index jobs_queue (store/schema/0004_waits.sql).
+  static_assert(v1::Job::HELD == 3 && v1::Job::DISK == 7 && v1::Job::NOT_BEFORE == 8 &&
+                v1::Job::DEPENDENCY == 9);
   Query query(db,
-              "SELECT id, number, priority FROM jobs WHERE state = 1 AND deleting = 0 AND device = "
-              "? AND wait_reason NOT IN (?, ?) "
-              "AND not_before <= ? ORDER BY priority DESC, number LIMIT ?");
-  query.Bind(device)
-      .Bind(v1::Job::HELD)
-      .Bind(v1::Job::DISK)
-      .Bind(absl::ToUnixMicros(now))
-      .Bind(limit);
+              "SELECT id, number, priority FROM jobs WHERE state = 1 AND deleting = 0 AND "
+              "wait_reason NOT IN (3, 7, 8, 9) AND device = ? AND not_before <= ? ORDER BY "
+              "priority DESC, number LIMIT ?");
+  query.Bind(device).Bind(absl::ToUnixMicros(now)).Bind(limit);
   std::vector<QueueEntry> entries;
   while (query.Step()) {
     entries.push_back({.id = std::string(query.Text(0)),
@@ -195,6 +203,21 @@ absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, std::string_vi
   return entries;
 }
 
+absl::StatusOr<int64_t> JobsBefore(Connection& db, std::string_view device, const JobRecord& record,
+                                   absl::Time now) {
+  Query query(db,
+              "SELECT count(*) FROM jobs WHERE state = 1 AND deleting = 0 AND "
+              "wait_reason NOT IN (3, 7, 8, 9) AND device = ?1 AND not_before <= ?2 AND "
+              "priority >= ?3 AND (priority > ?3 OR number < ?4)");
+  const bool row = query.Bind(device)
+                       .Bind(absl::ToUnixMicros(now))
+                       .Bind(record.job.config().priority())
+                       .Bind(record.number)
+                       .Step();
+  RETURN_IF_ERROR(query.status());
+  return row ? query.Int(0) : 0;
+}
+
 absl::StatusOr<std::vector<std::string>> ListWaiting(Connection& db, v1::Job::WaitReason reason,
                                                      absl::Time before, int limit) {
   Query query(db,
@@ -202,6 +225,15 @@ absl::StatusOr<std::vector<std::string>> ListWaiting(Connection& db, v1::Job::Wa
               "not_before <= ? ORDER BY not_before, number LIMIT ?");
   query.Bind(reason).Bind(absl::ToUnixMicros(before)).Bind(limit);
   return ReadTexts(query);
+}
+
+absl::StatusOr<std::optional<absl::Time>> EarliestStart(Connection& db) {
+  Query query(db,
+              "SELECT not_before FROM jobs WHERE state = 1 AND deleting = 0 AND wait_reason = ? "
+              "ORDER BY not_before LIMIT 1");
+  const bool row = query.Bind(v1::Job::NOT_BEFORE).Step();
+  RETURN_IF_ERROR(query.status());
+  return row ? std::optional(absl::FromUnixMicros(query.Int(0))) : std::nullopt;
 }
 
 absl::StatusOr<int64_t> CountJobs(Connection& db, v1::Job::State state) {
@@ -217,6 +249,12 @@ absl::StatusOr<std::vector<std::string>> JobsWithDeadlines(Connection& db) {
               "wait_reason = ?))");
   query.Bind(v1::Job::STARTING).Bind(v1::Job::RUNNING).Bind(v1::Job::PAUSING);
   query.Bind(v1::Job::STOPPING).Bind(v1::Job::QUEUED).Bind(v1::Job::BACKOFF);
+  return ReadTexts(query);
+}
+
+absl::StatusOr<std::vector<std::string>> JobsInState(Connection& db, v1::Job::State state) {
+  Query query(db, "SELECT id FROM jobs WHERE state = ? AND deleting = 0");
+  query.Bind(state);
   return ReadTexts(query);
 }
 
@@ -249,7 +287,9 @@ absl::StatusOr<std::vector<std::string>> DeletingJobs(Connection& db) {
 }
 
 absl::StatusOr<std::vector<std::string>> QueuedDevices(Connection& db) {
-  Query query(db, "SELECT DISTINCT device FROM jobs WHERE state = 1 AND deleting = 0");
+  Query query(db,
+              "SELECT DISTINCT device FROM jobs INDEXED BY jobs_queue WHERE state = 1 AND "
+              "deleting = 0 AND wait_reason NOT IN (3, 7, 8, 9)");
   return ReadTexts(query);
 }
 

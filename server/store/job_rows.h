@@ -59,13 +59,20 @@ struct QueueEntry {
 };
 absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, std::string_view device,
                                                   absl::Time now, int limit);
+// Number of jobs of the queue that ask for `device` and come before `record`.
+absl::StatusOr<int64_t> JobsBefore(Connection& db, std::string_view device, const JobRecord& record,
+                                   absl::Time now);
 // Jobs that wait for `reason` and whose not_before is at most `before` (InfiniteFuture: any),
-// earliest not_before first.
+// earliest not_before first. That of NOT_BEFORE is a time of the system's clock.
 absl::StatusOr<std::vector<std::string>> ListWaiting(Connection& db, v1::Job::WaitReason reason,
                                                      absl::Time before, int limit);
+// The earliest not_before of the jobs that wait for NOT_BEFORE.
+absl::StatusOr<std::optional<absl::Time>> EarliestStart(Connection& db);
 absl::StatusOr<int64_t> CountJobs(Connection& db, v1::Job::State state);
 // Ids of jobs with a deadline in their ledger: those that wait for a retry or have an attempt.
 absl::StatusOr<std::vector<std::string>> JobsWithDeadlines(Connection& db);
+// Ids of jobs in this state.
+absl::StatusOr<std::vector<std::string>> JobsInState(Connection& db, v1::Job::State state);
 // Ids of jobs that are not terminal.
 absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db);
 // Ids of jobs that are not terminal and write to `output_path`, to a folder in it or to one that
@@ -75,7 +82,7 @@ absl::StatusOr<std::vector<std::string>> JobsWithOutput(Connection& db,
 absl::StatusOr<std::vector<std::string>> JobsBasedOn(Connection& db, std::string_view base_job);
 // Ids of jobs that are being deleted.
 absl::StatusOr<std::vector<std::string>> DeletingJobs(Connection& db);
-// Devices that queued jobs request.
+// Devices that the jobs of the queue request.
 absl::StatusOr<std::vector<std::string>> QueuedDevices(Connection& db);
 
 }  // namespace trainerd::server

@@ -29,9 +29,10 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(Options options) {
     ASSIGN_OR_RETURN(const SteadyClock clock, SteadyClock::Open(*db, BootId(), options.clock()));
     store->steady_clock_ = [clock] { return clock.Now(); };
   }
+  store->clock_ = std::move(options.clock);
   store->writer_ = std::make_unique<Writer>(
       std::move(db), last_seq + 1, std::move(options.listener),
-      Writer::Clocks{.system = std::move(options.clock), .steady = store->steady_clock_});
+      Writer::Clocks{.system = store->clock_, .steady = store->steady_clock_});
   return store;
 }
 

@@ -50,6 +50,8 @@ class Store {
     return result;
   }
 
+  // The system's clock, for times that users name.
+  absl::Time Now() const { return clock_(); }
   // The clock of deadlines, see server/store/steady_clock.h.
   absl::Time SteadyNow() const { return steady_clock_(); }
 
@@ -67,6 +69,7 @@ class Store {
   const std::string vfs_;
   std::string database_id_;
   int schema_version_ = 0;
+  Writer::Clock clock_;
   Writer::Clock steady_clock_;
   std::unique_ptr<Writer> writer_;
 

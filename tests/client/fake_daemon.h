@@ -62,6 +62,26 @@ class FakeTrainer final : public v1::Trainer::Service {
     }
     return Set(request->name(), v1::Job::STOPPING, v1::Job::DESIRED_STOP, response);
   }
+  grpc::Status UpdateJob(grpc::ServerContext*, const v1::UpdateJobRequest* request,
+                         v1::Job* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->updates.push_back(*request);
+    const v1::Job* job = store_->Find(request->job().name());
+    if (job == nullptr)
+      return Refuse(grpc::NOT_FOUND, "there is no " + request->job().name(), "NO_SUCH_JOB");
+    *response = *job;
+    return grpc::Status::OK;
+  }
+  grpc::Status ExplainJob(grpc::ServerContext*, const v1::ExplainJobRequest* request,
+                          v1::Explanation* response) override {
+    response->set_summary("is held until it is resumed");
+    response->add_reasons()->set_code("HELD");
+    response->mutable_reasons(0)->set_message("it was paused");
+    response->set_queue_position(3);
+    response->add_actions()->set_command("trainctl resume " + request->name());
+    response->mutable_actions(0)->set_message("lets it start");
+    return grpc::Status::OK;
+  }
   grpc::Status GetJob(grpc::ServerContext* context, const v1::GetJobRequest* request,
                       v1::Job* response) override {
     const std::lock_guard lock(store_->mutex);

@@ -45,6 +45,7 @@ struct FakeStore {
   std::vector<v1::StreamStatusRequest> streams;
   std::vector<v1::StreamLogsRequest> log_reads;
   std::vector<v1::StopRequest> stops;
+  std::vector<v1::UpdateJobRequest> updates;
   std::string authorization;
   // If not empty, any other authorization is refused.
   std::string accepted_authorization;

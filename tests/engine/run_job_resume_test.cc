@@ -118,6 +118,18 @@ INSTANTIATE_TEST_SUITE_P(
                       ResumeCase{"fp32", "none", "bf16", "adamw_8bit_freeze", kFreeze, kAdamW8bit}),
     ResumeName);
 
+constexpr char kAccumulates[] = ", gradient_accumulation: 2";
+constexpr char kOneMicrobatch[] = ", gradient_accumulation: 1";
+INSTANTIATE_TEST_SUITE_P(
+    PureBf16, ResumeTest,
+    ::testing::Values(ResumeCase{"bf16_sr", "none", "fp32", "accumulating", kAccumulates},
+                      ResumeCase{"bf16_sr", "bfd", "bf16", "adamw", kOneMicrobatch},
+                      ResumeCase{"bf16_sr", "bfd", "bf16", "muon", kOneMicrobatch, kMuon},
+                      ResumeCase{"bf16_sr", "none", "fp32", "adamw_8bit", kOneMicrobatch,
+                                 kAdamW8bit},
+                      ResumeCase{"bf16_sr", "bfd", "bf16", "freeze_sgd", kFreeze, kMomentum}),
+    ResumeName);
+
 // The loss of the tokens; and a job that recomputes activations.
 INSTANTIATE_TEST_SUITE_P(
     Loss, ResumeTest,

@@ -78,6 +78,28 @@ TEST(RunJobTest, FirstUpdateOfWarmUpHasLearningRateZero) {
   EXPECT_NEAR(rates[2], 1e-2, 1e-12);
 }
 
+// A power of two scales every rounding alike, so the first loss is exactly twice that of weight 1.
+TEST(RunJobTest, MultipliesLossesByTheWeightsOfMessages) {
+  TempDir folder;
+  TinyJob job(folder);
+  const auto first_loss = [&](const std::string& weight) {
+    std::string rows;
+    for (int i = 0; i < 8; ++i) {
+      absl::StrAppend(&rows, R"({"messages": [{"role": "user", "content": "Count", "weight": 9}, )",
+                      R"({"role": "assistant", "content": "to )", i, R"(", "weight": )", weight,
+                      "}]}\n");
+    }
+    WriteText(folder / "train.jsonl", rows);
+    Ran ran;
+    RunAttempt(job.Spec(absl::StrCat("run", weight), 1, "train: {max_steps: 3}"), &ran);
+    EXPECT_EQ(ran.record.end(), v1::Attempt::COMPLETED) << ran.record.error().message();
+    return ran.events.Losses().at(1);
+  };
+  const double one = first_loss("1");
+  EXPECT_EQ(first_loss("2"), 2 * one);
+  EXPECT_EQ(first_loss("0.25"), 0.25 * one);
+}
+
 TEST(RunJobTest, ReportsTheLearningRateOfEachGroup) {
   TempDir folder;
   TinyJob job(folder);

@@ -24,8 +24,11 @@ MAX_JOBS_EACH = 8
 METHODS = {
     "muon": {"precision": "bf16", "packing": "bfd", "optimizer": "type: muon, learning_rate: 1.0e-3"},
     "adamw_8bit": {"precision": "fp32", "packing": "none", "optimizer": "type: adamw_8bit, learning_rate: 1.0e-3"},
+    "bf16_sr": {"precision": "bf16_sr", "packing": "bfd"},
     "lora": {"precision": "bf16", "packing": "bfd", "extra": "lora: {r: 4, dropout: 0.1}\n"},
     "qlora": {"precision": "bf16", "packing": "bfd", "extra": "lora: {r: 4, dropout: 0.1}\n", "model_keys": ", quantization: nf4"},
+    "dpo": {"precision": "bf16", "packing": "bfd", "extra": "preference: {beta: 0.1}\n", "data": "pairs"},
+    "ipo_lora": {"precision": "fp32", "packing": "none", "extra": "preference: {loss: ipo}\nlora: {r: 4, dropout: 0.1}\n", "data": "pairs"},
     "lora_merged": {"precision": "fp32", "packing": "none",
                     "extra": "lora: {r: 2, target_modules: [q_proj, lm_head]}\noutput: {form: merged}\n"},
 }

@@ -33,7 +33,7 @@ class JobEndTest(RealWorkerTest):
         return job, self.world.run("wait", job)
 
     def test_a_diverged_job_is_no_plain_success(self):
-        job, waited = self.finish("diverged", "optimizer.learning_rate=2", "train.max_steps=40")
+        job, waited = self.finish("diverged", "optimizer.learning_rate=4", "train.max_steps=40")
         self.assertEqual(waited.returncode, 0, waited.stderr)
         self.assertIn(f"{job}: alert diverged (CRITICAL) active since step", waited.stderr)
         changes = harness.of_kind(self.world.events(job), "state_changed")

@@ -3,6 +3,7 @@
 its final model is what the method promises."""
 
 import json
+import math
 import os
 import struct
 import subprocess
@@ -53,6 +54,12 @@ class MethodsTest(RealWorkerTest):
 
     def test_full(self):
         job, final, _ = self.run_example("full")
+        self.check_learned(job)
+        changed, every = self.changed(final)
+        self.assertEqual(changed, every)
+
+    def test_pure_bf16(self):
+        job, final, _ = self.run_example("full", "train.precision=bf16_sr")
         self.check_learned(job)
         changed, every = self.changed(final)
         self.assertEqual(changed, every)
@@ -158,6 +165,19 @@ class MethodsTest(RealWorkerTest):
         self.assertEqual(state[embedding + "exp_avg_sq_absmax"][:2], ("F32", [40]))
         self.assertEqual(state["model.norm.weight.exp_avg"][:2], ("F32", [32]))
         self.assertNotIn(embedding + "exp_avg", state)
+
+    def test_dpo(self):
+        job, adapter, losses = self.run_example("dpo", "optimizer.learning_rate=5.0e-3")
+        # The policy begins as the reference.
+        self.assertAlmostEqual(losses[1], math.log(2), delta=1e-4)
+        self.assertLess(losses[STEPS], 0.9 * losses[1])
+        self.check_learned(job)
+        self.assertIn("adapter_model.safetensors", os.listdir(adapter))
+        events = self.world.events(job)
+        metrics = [event["metrics"]["preference"] for event in harness.of_kind(events, "metrics")]
+        self.assertGreater(metrics[-1]["margin"], 0.1)
+        self.assertGreater(metrics[-1]["accuracy"], 0.5)
+        self.assertIn("ComputeReference", [event["stage"]["stage"] for event in harness.of_kind(events, "stage")])
 
 
 if __name__ == "__main__":

@@ -32,6 +32,35 @@ with Client(sys.argv[1]) as client:
     print(json.dumps({"name": job.name, "seqs": [event.seq for event in client.watch(job)]}))
 """
 
+# Submits a suspended job, changes it, and lets it run.
+UPDATE = """
+import sys, grpc
+from google.protobuf import json_format
+from trainerd.v1 import job_config_pb2, job_pb2, trainer_pb2
+from trainerd_client import Client
+with open(sys.argv[2]) as file:
+    config = json_format.Parse(file.read(), job_config_pb2.JobConfig())
+config.suspended = True
+with Client(sys.argv[1]) as client:
+    job = client.submit(config)
+    assert job.wait_reason == job_pb2.Job.HELD
+    labels = dict(job.config.labels, team="blue")
+    changed = client.update(job.name, ["config.priority", "config.labels"], etag=job.etag, priority=7, labels=labels)
+    assert changed.etag != job.etag
+    for paths, etag, code in ((["config.train.seed"], "", grpc.StatusCode.INVALID_ARGUMENT), (["config.priority"], job.etag, grpc.StatusCode.ABORTED)):
+        try:
+            client.update(job.name, paths, etag=etag, priority=1)
+            raise SystemExit(f"{paths} was changed")
+        except grpc.RpcError as error:
+            assert error.code() == code, error
+    why = client.trainer.ExplainJob(trainer_pb2.ExplainJobRequest(name=job.name))
+    assert why.reasons[0].code == "HELD", why
+    client.resume(job.name)
+    client.wait(job.name)
+    updates = [event for event in client.watch(job, after="begin", event_types=["job_updated"])]
+    assert [list(event.job_updated.update_mask.paths) for event in updates] == [["config.labels", "config.priority"]], updates
+"""
+
 
 def commands_of(path):
     """The lines of a README that call protoc."""
@@ -124,6 +153,14 @@ class PythonClientTest(FakeWorkerTest):
             logged = [int(event["seq"]) for event in events if created < int(event["seq"]) <= end]
             self.assertEqual([seq for seq in seen["seqs"] if created < seq <= end], logged)
             self.assertEqual(seen["seqs"], sorted(set(seen["seqs"])))
+
+    def test_an_update_is_in_force_and_is_not_repeated(self):
+        self.world.start()
+        with open(os.path.join(self.work, "update.py"), "w") as file:
+            file.write(UPDATE)
+        self.finish(self.spawn("update.py", self.world.address, self.job_json("updated", steps=5)))
+        got = self.world.get(self.only_job())
+        self.assertEqual((got["config"]["priority"], got["config"]["labels"]["team"], got["state"]), (7, "blue", "SUCCEEDED"))
 
     def test_the_example_of_the_readme_is_true(self):
         self.world.start()

@@ -215,7 +215,7 @@ class RealFullDiskTest(RealWorkerTest):
 
     def test_metrics_that_do_not_fit_are_dropped_and_counted(self):
         REAL["model"] = self.small
-        shape = {"every": 0, "epochs": 10}
+        shape = {"every": 0, "epochs": 30}
         steps, losses, digests = self.reference(**shape)
         job = self.submit("dropping", **shape)
         self.world.wait_step(job, 20)

@@ -33,13 +33,24 @@ def make_inputs(root):
     return model, data
 
 
-def write_job(root, name, precision="fp32", packing="none", every=8, epochs=2, optimizer="learning_rate: 1.0e-3", extra="", model_keys="", train=""):
-    """Accumulation 2, shuffled, cosine with warm-up; about 90 steps an epoch without packing. `train`: more keys of that section."""
+def make_pairs(root):
+    """A file of pairs of answers."""
+    path, source = os.path.join(root, "pairs.jsonl"), random.Random(6)
+    with open(path, "w") as file:
+        for _ in range(ROWS // 2):
+            question, chosen, rejected = (" ".join(source.choices(WORDS, k=source.randint(1, 4))) for _ in range(3))
+            file.write(json.dumps({"prompt": [{"role": "user", "content": question}], "chosen": [{"role": "assistant", "content": chosen}],
+                                   "rejected": [{"role": "assistant", "content": rejected}]}) + "\n")
+    return path
+
+
+def write_job(root, name, precision="fp32", packing="none", every=8, epochs=2, optimizer="learning_rate: 1.0e-3", extra="", model_keys="", train="", data="data"):
+    """Accumulation 2, shuffled, cosine with warm-up; about 90 steps an epoch without packing. `train`: more keys of that section; `data`: data or pairs."""
     path = os.path.join(root, f"{name}.yaml")
     with open(path, "w") as file:
         file.write(f"""name: {name}
 model: {{path: {REAL['model']}{model_keys}}}
-data: {{train: [{REAL['data']}], max_length: 192, packing: {packing}, shuffle: true}}
+data: {{train: [{REAL[data]}], max_length: 192, packing: {packing}, shuffle: true}}
 train: {{precision: {precision}, batch_size: {2 if packing == 'none' else 1}, gradient_accumulation: 2, epochs: {epochs}, seed: 11{train}}}
 optimizer: {{{optimizer}}}
 schedule: {{type: cosine, warmup_steps: 5}}
@@ -62,6 +73,7 @@ class RealWorkerTest(unittest.TestCase):
         cls.inputs = tempfile.TemporaryDirectory(prefix="trainerd-it-inputs-")
         cls.addClassCleanup(cls.inputs.cleanup)
         REAL["model"], REAL["data"] = make_inputs(cls.inputs.name)
+        REAL["pairs"] = make_pairs(cls.inputs.name)
         cls.world = harness.World(worker=WORKER, settings={"cpu_threads": 1})
         cls.addClassCleanup(cls.world.close)
         cls.world.start()

@@ -73,6 +73,19 @@ class SystemClockTest(FakeWorkerTest):
             self.assertLess(waited, 40)
             self.world.ctl("stop", job)
 
+    def test_a_start_time_follows_the_clock(self):
+        self.world.start()
+        for number, restart in enumerate((False, True)):
+            self.jump(0)
+            time.sleep(2.5)  # absl::Now() extrapolates its last reading for 2.1 s
+            start = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + DAY / 2))
+            job = self.submit(name=f"timed{number}", steps=3, extra=f"not_before: {start}\n")
+            self.jump(-DAY, restart)
+            time.sleep(1.5)
+            self.assertEqual(self.world.get(job)["wait_reason"], "NOT_BEFORE")
+            self.jump(DAY, restart)
+            self.world.wait_state(job, "SUCCEEDED")
+
     def test_a_running_job_goes_on(self):
         self.world.start()
         job = self.submit(name="runs", steps=300, step_ms=20, every=50, extra="limits: {max_run_time: 1h}\n")

@@ -13,7 +13,7 @@ add_dependencies(server_api_large_requests_test trainerd)
 
 # One ctest a Python file: standard library and the built programs.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
-foreach(name live_restore commands bad_surroundings job_end daemon_full_disk knobs exact_resume out_of_memory preview_digest preview_html token_cache real_full_disk fake_gpu stop_token python_client system_clock hostile_clients disk_use advice methods lora_peft)
+foreach(name live_restore commands bad_surroundings job_end daemon_full_disk knobs exact_resume out_of_memory preview_digest preview_html token_cache real_full_disk fake_gpu stop_token python_client system_clock hostile_clients disk_use job_waits update_job advice methods lora_peft)
   add_test(NAME integration_${name} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/${name}_test.py)
   set_tests_properties(integration_${name} PROPERTIES LABELS integration TIMEOUT 600
     ENVIRONMENT "TRAINERD_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TRAINERD_FAKE_WORKER=$<TARGET_FILE:fake_worker>;PYTHONDONTWRITEBYTECODE=1")

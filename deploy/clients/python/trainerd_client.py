@@ -88,6 +88,12 @@ class Client:
     def stop(self, name, mode=trainer_pb2.StopRequest.GRACEFUL, reason=""):
         return self._command(self.trainer.Stop, trainer_pb2.StopRequest(name=name, mode=mode, reason=reason))
 
+    def update(self, name, paths, etag="", **config):
+        """Changes keys of a job that are live: update(name, ["config.priority"], priority=10). A path without a value sets the default."""
+        request = trainer_pb2.UpdateJobRequest(job=job_pb2.Job(name=name, etag=etag, config=config))
+        request.update_mask.paths.extend(paths)
+        return self._command(self.trainer.UpdateJob, request)
+
     def wait(self, name, states=()):
         """The job once it is in one of the states or in a terminal one."""
         request = trainer_pb2.WaitJobRequest(name=name, states=states)

@@ -23,4 +23,7 @@ void AppendJsonInts(const std::vector<Int>& values, std::string* out) {
   out->push_back(']');
 }
 
+// Appends [1,0.5], the shortest digits that read back as the same numbers.
+void AppendJsonFloats(const std::vector<float>& values, std::string* out);
+
 }  // namespace trainerd::engine

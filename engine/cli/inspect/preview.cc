@@ -36,48 +36,87 @@ std::string LeftOutWord(const TokenRow& row) {
 }
 
 // Tokens before which a conversation is cut into pieces.
-std::vector<int64_t> CutsOf(const TokenRow& row, const v1::DataConfig& data) {
+std::vector<int64_t> CutsOf(const TokenizedText& text, const v1::DataConfig& data) {
   std::vector<int64_t> cuts;
   if (!SplitsLongExamples(data.packing())) return cuts;
-  const auto size = static_cast<int64_t>(row.example.ids.size());
+  const auto size = static_cast<int64_t>(text.example.ids.size());
   for (int64_t cut = data.max_length(); cut < size; cut += data.max_length()) cuts.push_back(cut);
   return cuts;
 }
 
-int64_t CutTokens(const TokenRow& row) {
-  return row.truncated ? row.num_tokens - static_cast<int64_t>(row.example.ids.size()) : 0;
+int64_t CutTokens(const TokenizedText& text) {
+  return text.truncated ? text.num_tokens - static_cast<int64_t>(text.example.ids.size()) : 0;
 }
 
+// Of the tokens, unshifted as their labels; nothing if all are 1.
+void AppendWeights(const std::vector<float>& weights, std::string* line) {
+  if (weights.empty()) return;
+  *line += ",\"weights\":";
+  AppendJsonFloats(weights, line);
+}
+
+// The weights of a microbatch are those of the next tokens.
+std::vector<float> UnshiftedWeights(const Microbatch& row) {
+  if (row.weights.empty()) return {};
+  std::vector<float> weights(row.ids.size(), 1.0f);
+  for (size_t t = 0; t + 1 < row.ids.size(); ++t) {
+    if (row.targets[t] != kIgnoreIndex) weights[t + 1] = row.weights[t];
+  }
+  return weights;
+}
+
+void AppendText(const TokenizedText& text, const v1::DataConfig& data, const Tokenizer& tokenizer,
+                std::string* line) {
+  *line += "\"text\":";
+  AppendJsonString(text.text, line);
+  *line += ",\"ids\":";
+  AppendJsonInts(text.example.ids, line);
+  *line += ",\"labels\":";
+  AppendJsonInts(text.example.labels, line);
+  AppendWeights(text.example.weights, line);
+  AppendTokenTexts(SplitIntoTexts(text.example.ids, tokenizer), line);
+  if (const std::vector<int64_t> cuts = CutsOf(text, data); !cuts.empty()) {
+    *line += ",\"cuts\":";
+    AppendJsonInts(cuts, line);
+  }
+  if (CutTokens(text) > 0) absl::StrAppend(line, ",\"cut_tokens\":", CutTokens(text));
+}
+
+// A pair is one line: its chosen answer as any other example, and "rejected", an object.
 std::string ExampleLine(const TokenRow& row, const v1::DataConfig& data,
                         const Tokenizer& tokenizer) {
-  std::string line = absl::StrCat("{\"index\":", row.example.index, ",\"text\":");
-  AppendJsonString(row.text, &line);
-  line += ",\"ids\":";
-  AppendJsonInts(row.example.ids, &line);
-  line += ",\"labels\":";
-  AppendJsonInts(row.example.labels, &line);
-  AppendTokenTexts(SplitIntoTexts(row.example.ids, tokenizer), &line);
-  if (const std::vector<int64_t> cuts = CutsOf(row, data); !cuts.empty()) {
-    line += ",\"cuts\":";
-    AppendJsonInts(cuts, &line);
+  std::string line = absl::StrCat("{\"index\":", row.example.index, ",");
+  AppendText(row, data, tokenizer, &line);
+  if (row.rejected) {
+    line += ",\"rejected\":{";
+    AppendText(*row.rejected, data, tokenizer, &line);
+    line += "}";
   }
-  if (CutTokens(row) > 0) absl::StrAppend(&line, ",\"cut_tokens\":", CutTokens(row));
   const std::string left_out = LeftOutWord(row);
   if (!left_out.empty()) absl::StrAppend(&line, ",\"left_out\":\"", left_out, "\"");
   return line + "}\n";
 }
 
-std::string ExampleText(const TokenRow& row, const v1::DataConfig& data,
-                        const Tokenizer& tokenizer) {
-  const TokenExample& example = row.example;
+std::string RenderedText(const TokenizedText& text, const char* answer, const TokenRow& row,
+                         const v1::DataConfig& data, const Tokenizer& tokenizer) {
+  const TokenExample& example = text.example;
   return RenderPreview({.example = example.index,
+                        .answer = answer,
                         .left_out = LeftOutWord(row),
                         .ids = {example.ids.begin(), example.ids.end()},
                         .labels = {example.labels.begin(), example.labels.end()},
+                        .weights = {example.weights.begin(), example.weights.end()},
                         .texts = SplitIntoTexts(example.ids, tokenizer),
-                        .cuts = CutsOf(row, data),
-                        .cut_tokens = CutTokens(row)},
+                        .cuts = CutsOf(text, data),
+                        .cut_tokens = CutTokens(text)},
                        /*color=*/true);
+}
+
+std::string ExampleText(const TokenRow& row, const v1::DataConfig& data,
+                        const Tokenizer& tokenizer) {
+  if (!row.rejected) return RenderedText(row, "", row, data, tokenizer);
+  return RenderedText(row, kChosenAnswer, row, data, tokenizer) +
+         RenderedText(*row.rejected, kRejectedAnswer, row, data, tokenizer);
 }
 
 absl::Status PreviewExamples(const v1::JobConfig& config, const TextPipeline& text,
@@ -157,16 +196,17 @@ absl::Status PreviewRows(const v1::JobConfig& config, const TextPipeline& text,
   for (size_t i = 0; i < order.size() && static_cast<int64_t>(i) < options.limit; ++i) {
     ASSIGN_OR_RETURN(const Microbatch row,
                      MakeMicrobatch(*data.store, data.train_sequences, {order[i]}));
-    digest.Update(row.ids.data(), row.ids.size() * sizeof(int32_t));
-    digest.Update(row.labels.data(), row.labels.size() * sizeof(int32_t));
+    HashTokens(row, &digest);
     std::string line = absl::StrCat("{\"row\":", i, ",\"index\":");
     AppendJsonInts(row.examples, &line);
+    if (row.is_pairs) line += ",\"pairs\":true";
     line += ",\"cu_seqlens\":";
     AppendJsonInts(row.cu_seqlens, &line);
     line += ",\"ids\":";
     AppendJsonInts(row.ids, &line);
     line += ",\"labels\":";
     AppendJsonInts(row.labels, &line);
+    AppendWeights(UnshiftedWeights(row), &line);
     AppendTokenTexts(RowTexts(row, *text.tokenizer), &line);
     ASSIGN_OR_RETURN(const std::vector<int64_t> cut_tokens, CutTokens(data, row, order[i]));
     if (!cut_tokens.empty()) {

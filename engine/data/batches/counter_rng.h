@@ -17,6 +17,7 @@ enum class RngPurpose : uint64_t {
   kSourceWeight = 3,
   kMaskingSample = 4,
   kAdapterDropout = 5,
+  kWeightRounding = 6,
 };
 
 class CounterRng {

@@ -88,6 +88,12 @@ void AppendDocument(const TokenExample& example, size_t begin, size_t end, Micro
     batch->positions.push_back(static_cast<int32_t>(i - begin));
     if (target != kIgnoreIndex) ++batch->target_tokens;
   }
+  if (!example.weights.empty() || !batch->weights.empty()) {
+    batch->weights.resize(batch->ids.size() - (end - begin), 1.0f);
+    for (size_t i = begin; i < end; ++i)
+      batch->weights.push_back(i + 1 < end && !example.weights.empty() ? example.weights[i + 1]
+                                                                       : 1.0f);
+  }
   batch->cu_seqlens.push_back(static_cast<int32_t>(batch->ids.size()));
   batch->examples.push_back(example.index);
 }
@@ -97,6 +103,7 @@ void AppendDocument(const TokenExample& example, size_t begin, size_t end, Micro
 absl::StatusOr<Microbatch> MakeMicrobatch(const TokenStore& store, const PackedSequences& rows,
                                           absl::Span<const int64_t> numbers) {
   Microbatch batch;
+  batch.is_pairs = rows.is_pairs();
   for (const int64_t row : numbers) {
     for (int64_t i = 0; i < rows.num_documents(row); ++i) {
       const Piece piece = rows.document(row, i);
@@ -108,6 +115,12 @@ absl::StatusOr<Microbatch> MakeMicrobatch(const TokenStore& store, const PackedS
     }
   }
   return batch;
+}
+
+void HashTokens(const Microbatch& batch, Xxh3Stream* digest) {
+  digest->Update(batch.ids.data(), batch.ids.size() * sizeof(int32_t));
+  digest->Update(batch.labels.data(), batch.labels.size() * sizeof(int32_t));
+  digest->Update(batch.weights.data(), batch.weights.size() * sizeof(float));
 }
 
 }  // namespace trainerd::engine

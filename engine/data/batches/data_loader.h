@@ -12,6 +12,7 @@
 #include "engine/data/batches/batch.h"
 #include "engine/data/batches/packing.h"
 #include "engine/data/store/token_store.h"
+#include "proto/base/hash.h"
 
 namespace trainerd::engine {
 
@@ -37,7 +38,7 @@ struct StepPlace {
 class DataLoader {
  public:
   // `store` and `rows` must outlive the loader. Sequences consist of examples of `store`; with
-  // packing off each sequence holds one.
+  // packing off each sequence holds one, or one pair.
   DataLoader(const TokenStore& store, const PackedSequences& rows, DataLoaderOptions options);
 
   // The last step of an epoch may be smaller; it is trained like the others.
@@ -63,5 +64,8 @@ class DataLoader {
 // One microbatch of whole sequences, named by number. Errors: those of TokenStore::Read.
 absl::StatusOr<Microbatch> MakeMicrobatch(const TokenStore& store, const PackedSequences& rows,
                                           absl::Span<const int64_t> numbers);
+
+// Adds ids, labels and weights of a microbatch to a digest.
+void HashTokens(const Microbatch& batch, Xxh3Stream* digest);
 
 }  // namespace trainerd::engine

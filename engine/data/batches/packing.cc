@@ -2,6 +2,7 @@
 #include "engine/data/batches/packing.h"
 
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -139,6 +140,18 @@ void PackedSequences::AddRow(absl::Span<const uint32_t> examples) {
 
 void PackedSequences::Rename(absl::Span<const uint32_t> examples) {
   for (uint32_t& document : documents_) document = examples[document];
+}
+
+void PackedSequences::RenameAsPairs(absl::Span<const uint32_t> examples) {
+  std::vector<uint32_t> documents;
+  documents.reserve(2 * documents_.size());
+  for (const uint32_t document : documents_) {
+    documents.push_back(examples[document]);
+    documents.push_back(examples[document] + 1);
+  }
+  documents_ = std::move(documents);
+  for (int64_t& end : row_ends_) end *= 2;
+  is_pairs_ = true;
 }
 
 void PackedSequences::Rename(absl::Span<const uint32_t> examples, absl::Span<const uint32_t> parts,

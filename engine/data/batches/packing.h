@@ -34,7 +34,12 @@ class PackedSequences {
   void AddRow(absl::Span<const uint32_t> examples);
   // Replaces document d with examples[d], as a whole.
   void Rename(absl::Span<const uint32_t> examples);
-  // The same, but document d is tokens [parts[d] x piece_tokens, (parts[d] + 1) x piece_tokens).
+  // Replaces document d with the pair that begins with examples[d]: two documents, that example and
+  // the next one.
+  void RenameAsPairs(absl::Span<const uint32_t> examples);
+  // Every sequence consists of pairs: documents 2i and 2i + 1 belong together.
+  bool is_pairs() const { return is_pairs_; }
+  // As Rename, but document d is tokens [parts[d] x piece_tokens, (parts[d] + 1) x piece_tokens).
   void Rename(absl::Span<const uint32_t> examples, absl::Span<const uint32_t> parts,
               int64_t piece_tokens);
 
@@ -46,6 +51,7 @@ class PackedSequences {
   std::vector<uint32_t> parts_;  // by document; empty: all are whole
   std::vector<int64_t> row_ends_;
   int64_t piece_tokens_ = 0;
+  bool is_pairs_ = false;
 };
 
 // Packs documents of `lengths` tokens into sequences of at most `row_tokens`, longest first (ties:

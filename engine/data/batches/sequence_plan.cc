@@ -19,12 +19,15 @@ namespace {
 class SequencePlanner {
  public:
   SequencePlanner(const v1::JobConfig& config, const TokenStore& store, Findings* findings)
-      : config_(config), store_(store), findings_(findings) {}
+      : config_(config),
+        store_(store),
+        findings_(findings),
+        unit_(static_cast<uint32_t>(ExamplesPerRecord(config))) {}
 
   absl::StatusOr<SequencePlan> Run();
 
  private:
-  // Documents to be packed, flat.
+  // Documents to be packed, flat. A pair is one document here, named by its first example.
   struct Documents {
     std::vector<uint32_t> examples;
     std::vector<uint32_t> parts;  // as in PackedSequences
@@ -48,6 +51,8 @@ class SequencePlanner {
   const v1::JobConfig& config_;
   const TokenStore& store_;
   Findings* const findings_;
+  // Examples that are chosen and packed together: 2 if they are pairs.
+  const uint32_t unit_;
   SequencePlan result_;
 };
 
@@ -68,10 +73,11 @@ absl::Status SequencePlanner::ForEach(
 }
 
 void SequencePlanner::SplitValidation() {
-  const int64_t count = store_.summary().train().examples();
-  result_.train.resize(static_cast<size_t>(count));
+  const int64_t examples = store_.summary().train().examples();
+  const int64_t count = examples / unit_;
+  result_.train.resize(static_cast<size_t>(examples));
   std::iota(result_.train.begin(), result_.train.end(), 0u);
-  for (int64_t i = count; i < store_.size(); ++i) {
+  for (int64_t i = examples; i < store_.size(); ++i) {
     result_.validation.push_back(static_cast<uint32_t>(i));
   }
   const double share = config_.data().validation_fraction();
@@ -82,9 +88,11 @@ void SequencePlanner::SplitValidation() {
   std::vector<bool> moved(static_cast<size_t>(count), false);
   for (const int64_t i : ChooseSeeded(count, chosen, rng)) {
     moved[static_cast<size_t>(i)] = true;
-    result_.validation.push_back(static_cast<uint32_t>(i));
+    for (uint32_t k = 0; k < unit_; ++k) {
+      result_.validation.push_back(static_cast<uint32_t>(i) * unit_ + k);
+    }
   }
-  std::erase_if(result_.train, [&](uint32_t i) { return moved[i]; });
+  std::erase_if(result_.train, [&](uint32_t i) { return moved[i / unit_]; });
 }
 
 absl::Status SequencePlanner::FindOverlap() {
@@ -96,8 +104,10 @@ absl::Status SequencePlanner::FindOverlap() {
     return absl::OkStatus();
   }));
   std::sort(hashes.begin(), hashes.end());
-  return ForEach(result_.validation, [&](uint32_t, const ExampleRecord& record) {
-    if (!std::binary_search(hashes.begin(), hashes.end(), record.text_hash)) {
+  return ForEach(result_.validation, [&](uint32_t example, const ExampleRecord& record) {
+    // Both of a pair have the pair's hash.
+    if (example % unit_ != 0 ||
+        !std::binary_search(hashes.begin(), hashes.end(), record.text_hash)) {
       return absl::OkStatus();
     }
     findings_->Add(
@@ -118,7 +128,8 @@ absl::StatusOr<std::vector<uint32_t>> SequencePlanner::ApplyWeights() {
     return result_.train;
   }
   std::vector<int64_t> counts(static_cast<size_t>(sources.size()), 0);
-  RETURN_IF_ERROR(ForEach(result_.train, [&](uint32_t, const ExampleRecord& record) {
+  RETURN_IF_ERROR(ForEach(result_.train, [&](uint32_t example, const ExampleRecord& record) {
+    if (example % unit_ != 0) return absl::OkStatus();
     if (record.file < 0 || record.file >= sources.size()) {
       return absl::DataLossError("the token store names a file that the job does not have");
     }
@@ -132,9 +143,12 @@ absl::StatusOr<std::vector<uint32_t>> SequencePlanner::ApplyWeights() {
     const CounterRng rng(config_.train().seed(), RngPurpose::kSourceWeight, i);
     for (const int32_t times :
          CopiesForWeight(counts[static_cast<size_t>(i)], weight_of(sources[i]), rng)) {
-      const uint32_t example = result_.train[at++];
-      if (times > 0) kept.push_back(example);
-      for (int32_t time = 0; time < times; ++time) occurrences.push_back(example);
+      const uint32_t first = result_.train[at];
+      at += unit_;
+      for (uint32_t k = 0; k < unit_ && times > 0; ++k) kept.push_back(first + k);
+      for (uint32_t k = 0; k < unit_; ++k) {
+        for (int32_t time = 0; time < times; ++time) occurrences.push_back(first + k);
+      }
     }
   }
   result_.train = std::move(kept);
@@ -177,16 +191,22 @@ absl::StatusOr<SequencePlanner::Documents> SequencePlanner::MakeDocuments(
   documents.examples.reserve(examples.size());
   documents.lengths.reserve(examples.size());
   int64_t before = -1;
+  size_t incomplete = 0;  // the first document that lacks its rejected answer
   RETURN_IF_ERROR(ForEach(examples, [&](uint32_t example, const ExampleRecord& record) {
     const bool first_time = std::exchange(before, int64_t{example}) != int64_t{example};
     if (split && record.num_tokens > config_.data().max_length()) {
       documents.parts.resize(documents.examples.size(), 0);
       return AddPieces(example, record, first_time, &documents);
     }
-    documents.examples.push_back(example);
-    documents.lengths.push_back(record.num_tokens);
     documents.tokens += record.num_tokens;
     documents.targets += record.num_targets;
+    // What is seen twice is listed twice: both chosen answers, then both rejected ones.
+    if (example % unit_ != 0) {
+      documents.lengths[incomplete++] += record.num_tokens;
+      return absl::OkStatus();
+    }
+    documents.examples.push_back(example);
+    documents.lengths.push_back(record.num_tokens);
     return absl::OkStatus();
   }));
   if (!documents.parts.empty()) documents.parts.resize(documents.examples.size(), 0);
@@ -198,9 +218,11 @@ absl::StatusOr<PackedSequences> SequencePlanner::Pack(const Documents& documents
   if (!PacksDocuments(config_.data().packing())) {
     rows = OneDocumentRows(static_cast<int64_t>(documents.examples.size()));
   } else {
-    ASSIGN_OR_RETURN(rows, PackBestFitDecreasing(documents.lengths, config_.data().max_length()));
+    ASSIGN_OR_RETURN(rows, PackBestFitDecreasing(documents.lengths, PackedTokens(config_)));
   }
-  if (documents.parts.empty()) {
+  if (unit_ == 2) {
+    rows.RenameAsPairs(documents.examples);
+  } else if (documents.parts.empty()) {
     rows.Rename(documents.examples);
   } else {
     rows.Rename(documents.examples, documents.parts, config_.data().max_length());

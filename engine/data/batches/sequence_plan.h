@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second half of PrepareData: which examples of the store are trained, how often, and in which
-// sequences. A pure function of (store, seed, weights, validation_fraction, packing, max_length).
+// sequences. With `preference` all choices are between pairs, which are never divided. A pure
+// function of (store, seed, weights, validation_fraction, packing, max_length).
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace trainerd::engine {
 
 struct SequencePlan {
   // Examples of the store, in file order: those that are trained on at least once an epoch, and
-  // those that are set aside.
+  // those that are set aside. With `preference` both of a pair, next to each other.
   std::vector<uint32_t> train, validation;
   PackedSequences train_sequences, validation_rows;
   // Of an epoch of training.

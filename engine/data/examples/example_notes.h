@@ -36,6 +36,11 @@ struct RowNotes {
   std::vector<std::string> unrendered;
   // Arguments of a tool call are JSON text that the template's tojson quoted once more.
   bool quoted_arguments = false;
+  // The end of a pair's prompt, with the generation prompt, that is tokenized otherwise, or not
+  // rendered, where an answer follows; "" = none.
+  std::string differing_prompt;
+  // Both answers of a pair are the same tokens, within data.max_length.
+  bool equal_answers = false;
 };
 
 // Fills in what depends on the messages alone: no_assistant, answer_in_question, bad_encoding.

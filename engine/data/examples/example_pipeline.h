@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One record → one example: parse → profile → template → tokenize → target spans → labels. A record
-// of the form text needs neither profile nor template. preview, validate and training all use this
-// code; nothing else makes labels.
+// of the form text needs neither profile nor template. With `preference` a record becomes a pair of
+// examples (pair_tokenizer.h). preview, validate and training all use this code; nothing else makes
+// labels.
 #pragma once
 
 #include <cstdint>
@@ -11,39 +12,17 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/data/examples/example_notes.h"
+#include "engine/data/examples/pair_tokenizer.h"
+#include "engine/data/examples/rendering.h"
+#include "engine/data/examples/token_row.h"
 #include "engine/data/profiles/profile.h"
 #include "engine/data/source/conversation.h"
 #include "engine/data/source/jsonl_reader.h"
 #include "engine/data/source/text_pipeline.h"
-#include "engine/data/store/example.h"
 #include "engine/text/target_spans.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {
-
-// What becomes of control tokens that a message's text spells (data.control_tokens).
-enum class ControlTokens { kWarn, kError, kAsText };
-
-// Replaces *content with the bytes that came from the messages' fields, adjacent spans joined: the
-// bytes that stay text under kAsText (Tokenizer::EncodeWithPlainText).
-void FindContent(const RenderedConversation& rendered, std::vector<TextSpan>* content);
-
-// Why a well-formed record is not trained.
-enum class LeftOut { kNo, kNoTarget, kTooLong };
-
-struct TokenRow {
-  std::optional<RecordError> fault;  // set: nothing else but index is
-  LeftOut left_out = LeftOut::kNo;
-  TokenExample example;     // after truncation
-  int64_t num_tokens = 0;   // before truncation
-  int64_t num_targets = 0;  // labels that become a target
-  bool truncated = false;
-  RowNotes notes;
-  std::vector<std::string> unused_keys;  // of the record
-  uint64_t text_hash = 0;                // of the rendered text
-  std::string text;                      // the rendered text, with keep_text
-};
 
 // Thread-safety: const methods may be called from many threads, each with its own Scratch.
 class ExamplePipeline {
@@ -52,7 +31,6 @@ class ExamplePipeline {
   struct Scratch {
     ConversationParser parser;
     Encoding encoding;
-    std::vector<TextSpan> content;
   };
 
   // `text` must outlive the pipeline. Errors: InvalidArgument for settings that cannot work with
@@ -67,18 +45,24 @@ class ExamplePipeline {
   };
   TokenRow Process(const JsonlLine& line, const RowOptions& options, Scratch* scratch) const;
 
+  // The form of all records, if the job decides it; nullopt: the first record of each file does.
+  std::optional<SourceFormat> fixed_format() const;
+
  private:
   // Settings of `config`, checked.
   struct Choices {
     TrainOn train_on;
     ControlTokens control_tokens;
   };
-  ExamplePipeline(const v1::DataConfig& config, const TextPipeline& text, const Choices& choices,
+  ExamplePipeline(const v1::JobConfig& config, const TextPipeline& text, const Choices& choices,
                   std::unique_ptr<Profile> profile);
+  // The system prompt, in front of both answers of a pair.
+  void AddSystemPrompt(Conversation* conversation) const;
   // What a conversation trains on: its text and the bytes that are targets.
   struct TrainingText {
     RenderedConversation rendered;
     std::vector<TextSpan> targets;
+    std::vector<WeightedSpan> weights;
   };
   std::optional<RecordError> Tokenize(Conversation& conversation, bool keep_text, Scratch* scratch,
                                       TokenRow* row) const;
@@ -98,6 +82,8 @@ class ExamplePipeline {
   const TextPipeline& text_;
   const Choices choices_;
   const std::unique_ptr<Profile> profile_;
+  const PairTokenizer pairs_;
+  const bool reads_pairs_;
   // The tokenizer itself puts its BOS token in front of a text.
   bool text_starts_with_bos_ = false;
 };

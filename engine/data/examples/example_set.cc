@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "engine/formats/json.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
@@ -26,7 +27,12 @@ absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place
   place.column = fault.column;
   const bool fails = fault.fatal || !SkipsBadRecords(config_.bad_rows());
   if (!fails || keep_going_) {
-    findings_->AddBadRecord(fault.code, fails, place, fault.message);
+    // What is fatal does not depend on data.bad_rows.
+    if (fault.fatal) {
+      findings_->Add(fault.code, true, place, fault.message);
+    } else {
+      findings_->AddBadRecord(fault.code, fails, place, fault.message);
+    }
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
@@ -35,13 +41,15 @@ absl::Status ExampleSet::AddFault(const RecordError& fault, RecordLocation place
 }
 
 void ExampleSet::AddLength(const TokenRow& row, const RecordLocation& place) {
+  const bool truncated = row.truncated || (row.rejected && row.rejected->truncated);
+  const int64_t longest = std::max(row.num_tokens, row.rejected ? row.rejected->num_tokens : 0);
   if (row.left_out == LeftOut::kNoTarget) {
     counters_.set_rows_without_target(counters_.rows_without_target() + 1);
     findings_->Add("NO_TARGET", false, place,
-                   row.truncated ? "no token to train remains within data.max_length: skipped"
-                                 : "no token of the record is trained: skipped");
+                   truncated ? "no token to train remains within data.max_length: skipped"
+                             : "no token of the record is trained: skipped");
   }
-  if (row.truncated) {
+  if (truncated) {
     const bool skipped = row.left_out == LeftOut::kTooLong;
     if (skipped) {
       counters_.set_rows_too_long(counters_.rows_too_long() + 1);
@@ -49,7 +57,7 @@ void ExampleSet::AddLength(const TokenRow& row, const RecordLocation& place) {
       counters_.set_rows_truncated(counters_.rows_truncated() + 1);
     }
     findings_->Add("TOO_LONG", false, place,
-                   absl::StrCat(Counted(row.num_tokens, "token"), ", data.max_length is ",
+                   absl::StrCat(Counted(longest, "token"), ", data.max_length is ",
                                 config_.max_length(), skipped ? ": skipped" : ": cut at the end"));
   }
 }
@@ -96,6 +104,19 @@ void ExampleSet::AddNotes(const TokenRow& row, const RecordLocation& place) {
                    "the arguments of a tool call are JSON text, which the chat template quotes "
                    "again as one string; store them as a JSON object");
   }
+  if (!notes.differing_prompt.empty()) {
+    findings_->Add("PROMPT_DIFFERS", false, place,
+                   absl::StrCat("the prompt alone ends with ",
+                                ShownJson(nlohmann::ordered_json(notes.differing_prompt)),
+                                ", which has other tokens or is missing where an answer follows: "
+                                "the answer is scored from there on, as by TRL; end the prompt "
+                                "between two words, or use a template without this difference"));
+  }
+  if (notes.equal_answers) {
+    findings_->Add("EQUAL_ANSWERS", false, place,
+                   "chosen and rejected are the same tokens: the pair teaches nothing and lowers "
+                   "the accuracy that is reported; take it out");
+  }
   if (notes.lost_bytes) {
     findings_->Add(
         "LOST_BYTES", false, place,
@@ -124,16 +145,22 @@ absl::Status ExampleSet::Add(const TokenRow& row, const RecordLocation& place) {
   if (row.left_out != LeftOut::kNo) return absl::OkStatus();
 
   if (!texts_.insert(row.text_hash).second) RETURN_IF_ERROR(AddDuplicate(row.text_hash, place));
-  HashExample(row.example, &fingerprint_);
-  const auto largest = std::max_element(row.example.ids.begin(), row.example.ids.end());
-  if (largest != row.example.ids.end()) {
+  RETURN_IF_ERROR(Store(row, row.text_hash, place));
+  return row.rejected ? Store(*row.rejected, row.text_hash, place) : absl::OkStatus();
+}
+
+absl::Status ExampleSet::Store(const TokenizedText& text, uint64_t text_hash,
+                               const RecordLocation& place) {
+  HashExample(text.example, &fingerprint_);
+  const auto largest = std::max_element(text.example.ids.begin(), text.example.ids.end());
+  if (largest != text.example.ids.end()) {
     counters_.set_largest_id(std::max(counters_.largest_id(), *largest));
   }
   counters_.set_examples(counters_.examples() + 1);
-  return writer_->Add(row.example, {.text_hash = row.text_hash,
-                                    .line = place.line,
-                                    .file = place.file,
-                                    .tokens_before = static_cast<int32_t>(row.num_tokens)});
+  return writer_->Add(text.example, {.text_hash = text_hash,
+                                     .line = place.line,
+                                     .file = static_cast<int16_t>(place.file),
+                                     .tokens_before = static_cast<int32_t>(text.num_tokens)});
 }
 
 internal::TokenSetSummary::Counters ExampleSet::counters() const {
@@ -158,6 +185,7 @@ std::string RowsText(const internal::TokenSetSummary::Counters& counters) {
 void HashExample(const TokenExample& example, Xxh3Stream* hash) {
   hash->Update(example.ids.data(), example.ids.size() * sizeof(int32_t));
   hash->Update(example.labels.data(), example.labels.size() * sizeof(int32_t));
+  hash->Update(example.weights.data(), example.weights.size() * sizeof(float));
 }
 
 }  // namespace trainerd::engine

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One set (training or validation) while it is read: stores the examples that can be trained,
-// counts the other records.
+// counts the other records. A pair is two examples, the chosen answer first; both are stored or
+// none.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +40,8 @@ class ExampleSet {
 
  private:
   absl::Status AddFault(const RecordError& fault, RecordLocation place);
+  // Stores one example.
+  absl::Status Store(const TokenizedText& text, uint64_t text_hash, const RecordLocation& place);
   absl::Status AddDuplicate(uint64_t text_hash, const RecordLocation& place);
   void AddNotes(const TokenRow& row, const RecordLocation& place);
   // What data.max_length and the labels make of the row.
@@ -59,7 +62,7 @@ class ExampleSet {
 // The counters as text, for the message that nothing remains to train.
 std::string RowsText(const internal::TokenSetSummary::Counters& counters);
 
-// Adds ids and labels of an example, little-endian int32, to a fingerprint.
+// Adds ids and labels of an example, little-endian int32, and its weights, fp32, to a fingerprint.
 void HashExample(const TokenExample& example, Xxh3Stream* hash);
 
 }  // namespace trainerd::engine

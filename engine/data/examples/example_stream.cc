@@ -87,7 +87,8 @@ absl::StatusOr<SourceFormat> StreamRows(const std::string& path, const ExamplePi
   std::vector<JsonlLine> lines;
   std::vector<TokenRow> rows;
   ExamplePipeline::RowOptions row{.index = options.first_index, .keep_text = options.keep_text};
-  bool format_known = false;
+  bool format_known = pipeline.fixed_format().has_value();
+  row.format = pipeline.fixed_format().value_or(SourceFormat::kMessages);
   int64_t left = options.max_rows;
   while (left != 0) {
     bytes_before = reader->bytes_done();

@@ -26,8 +26,9 @@ using RowSink = std::function<absl::Status(TokenRow row, int64_t line)>;
 // reading with that status.
 using ByteProgress = std::function<absl::Status(int64_t bytes_done)>;
 
-// Returns the form of the file's records, decided by the first record with a known form (messages
-// if there is none). Errors: those of JsonlReader::Open, of reading, of `sink` and of `progress`.
+// Returns the form of the file's records: ExamplePipeline::fixed_format, else decided by the first
+// record with a known form (messages if there is none). Errors: those of JsonlReader::Open, of
+// reading, of `sink` and of `progress`.
 absl::StatusOr<SourceFormat> StreamRows(const std::string& path, const ExamplePipeline& pipeline,
                                         const RowStreamOptions& options, const RowSink& sink,
                                         const ByteProgress& progress);

@@ -2,6 +2,7 @@
 #include "engine/data/examples/labels.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace trainerd::engine {
 namespace {
@@ -38,6 +39,14 @@ void CountSpans(const Encoding& encoding, const std::vector<TextSpan>& spans, si
   }
 }
 
+// The first span that ends behind `byte`. Searched, because NFC can reorder offsets.
+template <typename Span>
+typename std::vector<Span>::const_iterator FirstBehind(const std::vector<Span>& spans,
+                                                       uint32_t byte) {
+  return std::partition_point(spans.begin(), spans.end(),
+                              [byte](const Span& span) { return span.end <= byte; });
+}
+
 }  // namespace
 
 void LabelTokens(const Encoding& encoding, const std::vector<TextSpan>& spans, int64_t max_tokens,
@@ -58,6 +67,24 @@ void LabelTokens(const Encoding& encoding, const std::vector<TextSpan>& spans, i
   example->target_spans = 0;
   example->span_tokens = 0;
   CountSpans(encoding, merged, size, example);
+}
+
+void WeighTokens(const Encoding& encoding, const std::vector<TextSpan>& spans,
+                 const std::vector<WeightedSpan>& weights, TokenExample* example) {
+  const std::vector<TextSpan> merged = MergeTouching(spans);
+  std::vector<float> result(example->ids.size(), 1.0f);
+  bool is_weighted = false;
+  for (size_t i = 0; i < result.size(); ++i) {
+    if (example->labels[i] == kIgnoreIndex) continue;
+    const auto span = FirstBehind(merged, encoding.begin[i]);
+    if (span == merged.end()) continue;
+    const uint32_t byte = std::max(encoding.begin[i], span->begin);
+    const auto weight = FirstBehind(weights, byte);
+    if (weight == weights.end() || weight->begin > byte) continue;
+    result[i] = weight->weight;
+    is_weighted = true;
+  }
+  example->weights = is_weighted ? std::move(result) : std::vector<float>();
 }
 
 }  // namespace trainerd::engine

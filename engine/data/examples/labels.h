@@ -7,6 +7,7 @@
 
 #include "engine/data/store/example.h"
 #include "engine/text/chat_template.h"
+#include "engine/text/target_spans.h"
 #include "engine/text/tokenizer/tokenizer.h"
 
 namespace trainerd::engine {
@@ -16,5 +17,10 @@ namespace trainerd::engine {
 // spans count as one. Cost: O(tokens + spans log tokens).
 void LabelTokens(const Encoding& encoding, const std::vector<TextSpan>& spans, int64_t max_tokens,
                  TokenExample* example);
+
+// Fills in the weights of *example, which LabelTokens has labelled with the same encoding and
+// spans: a target has the weight of its first byte in a span.
+void WeighTokens(const Encoding& encoding, const std::vector<TextSpan>& spans,
+                 const std::vector<WeightedSpan>& weights, TokenExample* example);
 
 }  // namespace trainerd::engine

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/data/source/conversation.h"
 
-#include <algorithm>
-#include <array>
-#include <iterator>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/data/source/json_convert.h"
+#include "engine/data/source/message_checks.h"
+#include "engine/data/source/preference_pair.h"
 #include "engine/data/source/tool_forms.h"
 #include "engine/formats/json.h"
 #include "proto/base/utf8.h"
-#include "proto/contract/config/nearest_word.h"
 #include "simdjson.h"
 
 namespace trainerd::engine {
@@ -23,163 +19,8 @@ using nlohmann::ordered_json;
 
 static_assert(kJsonPadding >= simdjson::SIMDJSON_PADDING);
 
-constexpr std::array<const char*, 4> kRoles = {"system", "user", "assistant", "tool"};
-
 RecordError Fault(std::string code, std::string message, int64_t column = 0) {
   return {.code = std::move(code), .message = std::move(message), .column = column};
-}
-
-// A key whose value is null counts as absent.
-void EraseNulls(ordered_json* object) {
-  for (auto item = object->begin(); item != object->end();) {
-    item = item->is_null() ? object->erase(item) : std::next(item);
-  }
-}
-
-// Keys that say that a part is more than text.
-constexpr std::array<const char*, 6> kMediaKeys = {"image",       "image_url", "audio",
-                                                   "input_audio", "video",     "video_url"};
-
-// Makes a part, {"type": "text", "text": …} or plain text, one with both keys.
-std::optional<RecordError> CheckPart(const std::string& where, ordered_json* part) {
-  if (part->is_string()) *part = {{"type", "text"}, {"text", std::move(*part)}};
-  if (!part->is_object()) {
-    return Fault("BAD_SCHEMA", absl::StrCat(where, " is ", ShownJson(*part),
-                                            "; a part is {\"type\": \"text\", \"text\": …}"));
-  }
-  EraseNulls(part);
-  const ordered_json type = part->value("type", ordered_json("text"));
-  if (type != "text" && type != "input_text" && type != "output_text") {
-    return Fault("BAD_SCHEMA", absl::StrCat(where, " has type ", ShownJson(type),
-                                            "; only text parts can be trained"));
-  }
-  for (const char* key : kMediaKeys) {
-    if (!part->contains(key)) continue;
-    return Fault("BAD_SCHEMA",
-                 absl::StrCat(where, " has \"", key, "\"; only text parts can be trained"));
-  }
-  const auto text = part->find("text");
-  if (text == part->end() || !text->is_string()) {
-    return Fault("BAD_SCHEMA", absl::StrCat(where, " has no \"text\" that is a string"));
-  }
-  (*part)["type"] = "text";
-  return std::nullopt;
-}
-
-std::optional<RecordError> CheckParts(const std::string& where, ordered_json* content) {
-  for (size_t i = 0; i < content->size(); ++i) {
-    auto fault = CheckPart(absl::StrCat(where, ".content[", i, "]"), &(*content)[i]);
-    if (fault) return fault;
-  }
-  return std::nullopt;
-}
-
-// The usual role of which `name` is a misspelling; "" if it is none. Which other roles there are is
-// up to the template: developer, model, ipython, user_2 …
-std::string MeantRole(const std::string& name) {
-  if (std::find(kRoles.begin(), kRoles.end(), name) != kRoles.end()) return "";
-  const bool is_word = std::all_of(name.begin(), name.end(), [](char c) {
-    return absl::ascii_isalpha(static_cast<unsigned char>(c));
-  });
-  if (!is_word || name == "tools") return "";
-  return NearestWord(name, {kRoles.begin(), kRoles.end()});
-}
-
-std::optional<RecordError> CheckRole(const std::string& where, const ordered_json& message) {
-  const auto role = message.find("role");
-  if (role == message.end()) {
-    return Fault("BAD_SCHEMA",
-                 absl::StrCat(where, " has no \"role\"; it has the keys ", ShownKeys(message)));
-  }
-  if (!role->is_string()) {
-    return Fault("BAD_SCHEMA",
-                 absl::StrCat(where, ".role is ", ShownJson(*role), "; it must be text"));
-  }
-  const std::string& name = role->get_ref<const std::string&>();
-  if (name.empty()) return Fault("BAD_SCHEMA", absl::StrCat(where, ".role is empty"));
-  const std::string meant = MeantRole(name);
-  if (meant.empty()) return std::nullopt;
-  return Fault("UNKNOWN_ROLE",
-               absl::StrCat("unknown role ", ShownJson(*role), " in ", where, "; did you mean \"",
-                            meant, "\"? Roles are system, user, assistant and tool"));
-}
-
-// Whether the message says something without "content".
-bool HasOtherContent(const ordered_json& message) {
-  const auto calls = message.find("tool_calls");
-  if (calls != message.end() && !calls->empty()) return true;
-  if (message["role"] != "assistant") return false;
-  for (const char* key : {"reasoning_content", "thinking", "reasoning"}) {
-    if (message.contains(key)) return true;
-  }
-  return false;
-}
-
-// *have_calls becomes true if the message has calls.
-std::optional<RecordError> CheckCalls(const std::string& where, const ordered_json& message,
-                                      bool* have_calls) {
-  const auto calls = message.find("tool_calls");
-  if (calls == message.end()) return std::nullopt;
-  *have_calls = true;
-  if (calls->is_array()) return std::nullopt;
-  return Fault("BAD_SCHEMA",
-               absl::StrCat(where, ".tool_calls is ", ShownJson(*calls), "; it must be a list"));
-}
-
-std::optional<RecordError> CheckContent(const std::string& where, ordered_json* message) {
-  const auto content = message->find("content");
-  if (content == message->end()) {
-    if (HasOtherContent(*message)) return std::nullopt;
-    if ((*message)["role"] == "assistant") {
-      (*message)["content"] = "";
-      return std::nullopt;
-    }
-    return Fault("BAD_SCHEMA", absl::StrCat(where,
-                                            " has no \"content\"; only an assistant message "
-                                            "with tool_calls may omit it"));
-  }
-  if (content->is_string()) return std::nullopt;
-  if (content->is_array()) return CheckParts(where, &*content);
-  return Fault("BAD_SCHEMA", absl::StrCat(where, ".content is ", ShownJson(*content),
-                                          "; it must be text or a list of text parts"));
-}
-
-std::optional<RecordError> CheckSwitches(const std::string& where, const ordered_json& message) {
-  const auto weight = message.find("weight");
-  if (weight != message.end() && *weight != 0 && *weight != 1) {
-    return Fault("BAD_SCHEMA", absl::StrCat(where, ".weight is ", ShownJson(*weight),
-                                            "; it is 0 (not trained) or 1"));
-  }
-  const auto train = message.find("train");
-  if (train != message.end() && !train->is_boolean()) {
-    return Fault("BAD_SCHEMA",
-                 absl::StrCat(where, ".train is ", ShownJson(*train), "; it is true or false"));
-  }
-  return std::nullopt;
-}
-
-std::optional<RecordError> CheckMessages(ordered_json* messages, bool* have_calls) {
-  if (!messages->is_array()) {
-    return Fault("BAD_SCHEMA", absl::StrCat("\"messages\" is ", ShownJson(*messages),
-                                            "; it must be a list of "
-                                            "{\"role\": …, \"content\": …}"));
-  }
-  if (messages->empty()) return Fault("NO_MESSAGES", "\"messages\" is an empty list");
-  for (size_t i = 0; i < messages->size(); ++i) {
-    const std::string where = absl::StrCat("messages[", i, "]");
-    ordered_json& message = (*messages)[i];
-    if (!message.is_object()) {
-      return Fault("BAD_SCHEMA", absl::StrCat(where, " is ", ShownJson(message),
-                                              "; it must be {\"role\": …, \"content\": …}"));
-    }
-    EraseNulls(&message);
-    if (auto fault = CheckRole(where, message)) return fault;
-    if (auto fault = ConvertFunctionCall(where, &message)) return fault;
-    if (auto fault = CheckCalls(where, message, have_calls)) return fault;
-    if (auto fault = CheckContent(where, &message)) return fault;
-    if (auto fault = CheckSwitches(where, message)) return fault;
-  }
-  return std::nullopt;
 }
 
 std::optional<RecordError> TakeVariables(ordered_json* row, ordered_json* variables) {
@@ -207,8 +48,14 @@ std::optional<RecordError> TakePlainText(ordered_json* row, std::optional<std::s
 std::optional<RecordError> TakeConversation(SourceFormat format, ordered_json* row,
                                             Conversation* conversation, bool* have_calls) {
   if (format == SourceFormat::kText) return TakePlainText(row, &conversation->text);
+  if (format == SourceFormat::kPreference) {
+    if (auto fault = TakePair(row, conversation, have_calls)) return fault;
+    if (conversation->text) return std::nullopt;
+    if (auto fault = TakeTools(row, &conversation->tools)) return fault;
+    return TakeVariables(row, &conversation->variables);
+  }
   if (auto fault = TakeMessages(format, row, &conversation->messages)) return fault;
-  if (auto fault = CheckMessages(&conversation->messages, have_calls)) return fault;
+  if (auto fault = CheckMessages("messages", &conversation->messages, have_calls)) return fault;
   if (auto fault = TakeTools(row, &conversation->tools)) return fault;
   return TakeVariables(row, &conversation->variables);
 }
@@ -316,7 +163,13 @@ std::optional<RecordError> ConversationParser::Parse(std::string_view record, So
   // Tools and calls can come from JSON text inside the record.
   if (auto fault = RefuseOddNumbers(conversation->tools, "tools")) return fault;
   if (has_odd_numbers || have_calls) {
-    if (auto fault = RefuseOddNumbers(conversation->messages, "messages")) return fault;
+    const bool is_pair = conversation->pair.has_value();
+    if (auto fault = RefuseOddNumbers(conversation->messages, is_pair ? "chosen" : "messages")) {
+      return fault;
+    }
+    if (is_pair) {
+      if (auto fault = RefuseOddNumbers(conversation->pair->messages, "rejected")) return fault;
+    }
   }
   return RefuseOddNumbers(conversation->variables, "chat_template_kwargs");
 }

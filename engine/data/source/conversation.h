@@ -16,6 +16,20 @@
 
 namespace trainerd::engine {
 
+// The rejected answer of a pair, and where both answers begin.
+struct RejectedAnswer {
+  // The prompt with the rejected answer, as Conversation::messages or text has it with the chosen
+  // one.
+  nlohmann::ordered_json messages;
+  std::string text;
+  // Messages of the prompt, or bytes of its text.
+  size_t prompt_size = 0;
+  // The record has no "prompt": it is what "chosen" and "rejected" begin with.
+  bool implicit_prompt = false;
+  // System messages that were put in front of those of the record.
+  size_t added_messages = 0;
+};
+
 // A conversation as the chat template reads it. A key whose value is null counts as absent, in the
 // record and in each message, as in transformers 5; values inside of tools, calls and arguments
 // keep their nulls.
@@ -30,6 +44,8 @@ struct Conversation {
   nlohmann::ordered_json variables;
   // Plain text without a template ({"text": …}); `messages` is empty then.
   std::optional<std::string> text;
+  // A preference record: `messages` or `text` is the prompt with the chosen answer.
+  std::optional<RejectedAnswer> pair;
   // Keys of the record that were not read.
   std::vector<std::string> unused_keys;
 };

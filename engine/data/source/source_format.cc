@@ -51,13 +51,6 @@ RecordError Fault(std::string code, std::string message) {
   return {.code = std::move(code), .message = std::move(message)};
 }
 
-ordered_json Message(std::string_view role, ordered_json content) {
-  ordered_json message = ordered_json::object();
-  message["role"] = std::string(role);
-  message["content"] = std::move(content);
-  return message;
-}
-
 // Moves the text of row[key] out; false when it is there and no text.
 bool TakeText(ordered_json* row, const char* key, std::string* text) {
   const auto found = row->find(key);
@@ -73,26 +66,12 @@ RecordError NotText(const ordered_json& row, const char* key) {
                absl::StrCat("\"", key, "\" is ", ShownJson(row[key]), "; it must be text"));
 }
 
-std::optional<RecordError> AddSystem(ordered_json* row, ordered_json* messages) {
-  std::string system;
-  if (!TakeText(row, "system", &system)) return NotText(*row, "system");
-  if (system.empty() || !messages->is_array()) return std::nullopt;
-  if (!messages->empty() && messages->front().is_object() &&
-      messages->front().value("role", ordered_json()) == "system") {
-    if (messages->front().value("content", ordered_json()) == system) return std::nullopt;
-    return Fault("BAD_SCHEMA",
-                 "the record has \"system\" and begins with another system message; keep one");
-  }
-  messages->insert(messages->begin(), Message("system", std::move(system)));
-  return std::nullopt;
-}
-
 // A text becomes one message of `role`; a list of messages is taken over.
 std::optional<RecordError> AddTurns(ordered_json* row, const char* key, const char* role,
                                     bool train, ordered_json* messages) {
   ordered_json value = *TakeKey(row, key);
   if (value.is_string()) {
-    messages->push_back(Message(role, std::move(value)));
+    messages->push_back(MakeMessage(role, std::move(value)));
     return std::nullopt;
   }
   if (!value.is_array()) {
@@ -154,7 +133,7 @@ std::optional<RecordError> AddShareGptTurn(ordered_json turn, const std::string&
     (*row)["tools"] = std::move(value);
     return std::nullopt;
   }
-  ordered_json message = Message(role.role, "");
+  ordered_json message = MakeMessage(role.role, "");
   if (role.kind == TurnKind::kCall) {
     if (auto fault = ReadCalls(value, where, &message["tool_calls"])) return fault;
   } else {
@@ -194,8 +173,8 @@ std::optional<RecordError> AddHistory(ordered_json* row, ordered_json* messages)
       return Fault("BAD_SCHEMA", absl::StrCat("history[", i, "] is ", ShownJson(pair),
                                               "; it must be [question, answer]"));
     }
-    messages->push_back(Message("user", std::move(pair[0])));
-    messages->push_back(Message("assistant", std::move(pair[1])));
+    messages->push_back(MakeMessage("user", std::move(pair[0])));
+    messages->push_back(MakeMessage("assistant", std::move(pair[1])));
   }
   return std::nullopt;
 }
@@ -207,8 +186,8 @@ std::optional<RecordError> FromAlpaca(ordered_json* row, ordered_json* messages)
   if (!TakeText(row, "input", &input)) return NotText(*row, "input");
   if (!TakeText(row, "output", &output)) return NotText(*row, "output");
   if (!input.empty()) absl::StrAppend(&instruction, instruction.empty() ? "" : "\n\n", input);
-  messages->push_back(Message("user", std::move(instruction)));
-  messages->push_back(Message("assistant", std::move(output)));
+  messages->push_back(MakeMessage("user", std::move(instruction)));
+  messages->push_back(MakeMessage("assistant", std::move(output)));
   return std::nullopt;
 }
 
@@ -225,6 +204,8 @@ std::vector<const char*> NeededKeys(SourceFormat format) {
       return {"instruction", "output"};
     case SourceFormat::kText:
       return {"text"};
+    case SourceFormat::kPreference:
+      return {"chosen", "rejected"};
   }
   return {};
 }
@@ -243,6 +224,8 @@ const char* FormatName(SourceFormat format) {
       return "alpaca";
     case SourceFormat::kText:
       return "text";
+    case SourceFormat::kPreference:
+      return "preference";
   }
   return "";
 }
@@ -272,6 +255,31 @@ std::optional<SourceFormat> DetectFormat(const ordered_json& row) {
   return std::nullopt;
 }
 
+ordered_json MakeMessage(std::string_view role, ordered_json content) {
+  ordered_json message = ordered_json::object();
+  message["role"] = std::string(role);
+  message["content"] = std::move(content);
+  return message;
+}
+
+bool HasTwoAnswers(const ordered_json& row) {
+  return row.contains("chosen") && row.contains("rejected");
+}
+
+std::optional<RecordError> AddSystem(ordered_json* row, ordered_json* messages) {
+  std::string system;
+  if (!TakeText(row, "system", &system)) return NotText(*row, "system");
+  if (system.empty() || !messages->is_array()) return std::nullopt;
+  if (!messages->empty() && messages->front().is_object() &&
+      messages->front().value("role", ordered_json()) == "system") {
+    if (messages->front().value("content", ordered_json()) == system) return std::nullopt;
+    return Fault("BAD_SCHEMA",
+                 "the record has \"system\" and begins with another system message; keep one");
+  }
+  messages->insert(messages->begin(), MakeMessage("system", std::move(system)));
+  return std::nullopt;
+}
+
 std::optional<RecordError> TakeMessages(SourceFormat format, ordered_json* row,
                                         ordered_json* messages) {
   for (const char* key : NeededKeys(format)) {
@@ -293,12 +301,21 @@ std::optional<RecordError> TakeMessages(SourceFormat format, ordered_json* row,
       fault = FromAlpaca(row, messages);
       break;
     case SourceFormat::kText:
+    case SourceFormat::kPreference:
       break;
   }
   return fault ? fault : AddSystem(row, messages);
 }
 
 RecordError MissingKey(const ordered_json& row, const char* key, SourceFormat format) {
+  if (HasTwoAnswers(row)) {
+    return {.code = "UNEXPECTED_PAIR",
+            .message =
+                "the record is a pair of answers (\"chosen\", \"rejected\"), which only a job "
+                "with preference trains on; add preference: {} to the job file, or take "
+                "the record out",
+            .fatal = true};
+  }
   if (format == SourceFormat::kMessages) {
     return Fault(
         "NO_MESSAGES",

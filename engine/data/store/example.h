@@ -17,6 +17,8 @@ struct TokenExample {
   std::vector<int32_t> ids;
   // As many as ids, unshifted: labels[t] is ids[t] or kIgnoreIndex.
   std::vector<int32_t> labels;
+  // As many as ids, or none: the factor of each target's loss, 1 elsewhere. Empty: all are 1.
+  std::vector<float> weights;
   // What the template renderer marked for training, after truncation: byte spans, and the tokens
   // that overlap them. masking_check.h compares both with the labels that reach a microbatch.
   int32_t target_spans = 0;

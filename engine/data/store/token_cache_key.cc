@@ -114,6 +114,7 @@ absl::StatusOr<std::string> TokenCacheKey(const v1::JobConfig& config, const Tex
   Put("profile", EnumText(data.profile()), &key);
   Put("system_prompt", data.system_prompt(), &key);
   Put("train_on", EnumText(data.train_on()), &key);
+  Put("preference", config.has_preference() ? "pairs" : "", &key);
   Put("control_tokens", EnumText(data.control_tokens()), &key);
   Put("bad_rows", EnumText(data.bad_rows()), &key);
   const bool refuses_empty = data.findings().empty_answer() == v1::FindingsConfig::REACTION_ERROR;

@@ -18,8 +18,9 @@ int IdBytesFor(int64_t vocab_size) {
   return vocab_size <= (int64_t{1} << 24) ? 3 : 4;
 }
 
-int64_t EncodedBytes(int64_t num_tokens, int id_bytes) {
-  return num_tokens * id_bytes + (num_tokens + 7) / 8;
+int64_t EncodedBytes(int64_t num_tokens, int id_bytes, bool weighted) {
+  return num_tokens * (id_bytes + (weighted ? static_cast<int64_t>(sizeof(float)) : 0)) +
+         (num_tokens + 7) / 8;
 }
 
 absl::Status EncodeExample(const TokenExample& example, int id_bytes, std::string* bytes) {
@@ -38,11 +39,15 @@ absl::Status EncodeExample(const TokenExample& example, int id_bytes, std::strin
     std::memcpy(out + i * static_cast<size_t>(id_bytes), &id, static_cast<size_t>(id_bytes));
     if (label != kIgnoreIndex) bits[i / 8] |= static_cast<char>(1 << (i % 8));
   }
+  bytes->append(reinterpret_cast<const char*>(example.weights.data()),
+                example.weights.size() * sizeof(float));
   return absl::OkStatus();
 }
 
-void DecodeExample(const char* bytes, int64_t num_tokens, int id_bytes, TokenExample* example) {
-  const size_t count = static_cast<size_t>(num_tokens), width = static_cast<size_t>(id_bytes);
+void DecodeExample(const char* bytes, const ExampleRecord& record, int id_bytes,
+                   TokenExample* example) {
+  const size_t count = static_cast<size_t>(record.num_tokens),
+               width = static_cast<size_t>(id_bytes);
   const char* bits = bytes + count * width;
   example->ids.resize(count);
   example->labels.resize(count);
@@ -52,6 +57,9 @@ void DecodeExample(const char* bytes, int64_t num_tokens, int id_bytes, TokenExa
     example->ids[i] = id;
     example->labels[i] = (bits[i / 8] >> (i % 8) & 1) != 0 ? id : kIgnoreIndex;
   }
+  if (record.weighted == 0) return;
+  example->weights.resize(count);
+  std::memcpy(example->weights.data(), bits + (count + 7) / 8, count * sizeof(float));
 }
 
 void EncodeRecord(const ExampleRecord& record, char* bytes) {

@@ -131,7 +131,7 @@ absl::StatusOr<ExampleRecord> TokenStore::Record(int64_t example) const {
 
 absl::StatusOr<TokenExample> TokenStore::Read(int64_t example) const {
   ASSIGN_OR_RETURN(const ExampleRecord record, Record(example));
-  const int64_t bytes = EncodedBytes(record.num_tokens, id_bytes_);
+  const int64_t bytes = EncodedBytes(record.num_tokens, id_bytes_, record.weighted != 0);
   if (record.num_tokens < 0 || record.offset < kStoreHeaderBytes ||
       record.offset > file_->size() - bytes) {
     return Damaged(absl::StrCat("the tokens of example ", example, " are outside of the file"));
@@ -143,7 +143,7 @@ absl::StatusOr<TokenExample> TokenStore::Read(int64_t example) const {
   TokenExample result{.index = record.index,
                       .target_spans = record.target_spans,
                       .span_tokens = record.span_tokens};
-  DecodeExample(data.data(), record.num_tokens, id_bytes_, &result);
+  DecodeExample(data.data(), record, id_bytes_, &result);
   return result;
 }
 

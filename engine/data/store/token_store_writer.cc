@@ -12,7 +12,7 @@ namespace trainerd::engine {
 namespace {
 
 constexpr char kStoreMagic[] = "TRNDROWS";
-constexpr uint32_t kStoreVersion = 1;
+constexpr uint32_t kStoreVersion = 2;
 
 template <typename Number>
 void Put(Number number, std::string* bytes) {
@@ -53,6 +53,7 @@ absl::Status TokenStoreWriter::Add(const TokenExample& example, ExampleRecord re
   record.data_hash = HashBytes64(scratch_.data(), scratch_.size());
   record.index = example.index;
   record.num_tokens = static_cast<int32_t>(example.ids.size());
+  record.weighted = example.weights.empty() ? 0 : 1;
   record.num_targets = static_cast<int32_t>(example.CountTargets());
   record.target_spans = example.target_spans;
   record.span_tokens = example.span_tokens;

@@ -17,7 +17,7 @@ namespace trainerd::engine {
 namespace {
 
 // state.json, job_config.yaml and MANIFEST.json of usual jobs.
-constexpr int64_t kStateBytes = 6 << 10;
+constexpr int64_t kStateBytes = 7 << 10;
 
 // Of the files of `folder` with these names.
 int64_t FileBytes(const std::string& folder, const std::vector<std::string>& names) {
@@ -38,14 +38,16 @@ int64_t WeightBytes(const std::vector<StoredParameter>& parameters) {
 }
 
 // Of optimizer.safetensors.
-int64_t TrainingBytes(const std::vector<StoredParameter>& parameters,
-                      const v1::OptimizerConfig& optimizer) {
+int64_t TrainingBytes(const std::vector<StoredParameter>& parameters, const v1::JobConfig& config) {
+  const StoredDtype master = config.train().precision() == v1::TrainConfig::PRECISION_BF16_SR
+                                 ? StoredDtype::kBFloat16
+                                 : StoredDtype::kFloat32;
   std::vector<SafetensorsWriter::Declared> tensors;
   for (const StoredParameter& parameter : parameters) {
     if (!parameter.trains) continue;
-    std::vector<StoredState> states = StatesOf(optimizer, parameter.group, parameter.shape);
-    if (NeedsMaster(parameter.dtype))
-      states.push_back({kMasterName, StoredDtype::kFloat32, parameter.shape});
+    std::vector<StoredState> states =
+        StatesOf(config.optimizer(), parameter.group, parameter.shape);
+    if (NeedsMaster(parameter.dtype)) states.push_back({kMasterName, master, parameter.shape});
     for (const StoredState& state : states)
       tensors.push_back({absl::StrCat(parameter.name, ".", state.name), state.dtype, state.shape});
   }
@@ -103,7 +105,7 @@ CheckpointSize ComputeCheckpointSize(const std::vector<StoredParameter>& model,
   const std::vector<StoredParameter> adapter_parameters =
       adapter == nullptr ? std::vector<StoredParameter>() : StoredParameters(*adapter);
   const int64_t training_bytes =
-      TrainingBytes(adapter == nullptr ? model : adapter_parameters, config.optimizer());
+      TrainingBytes(adapter == nullptr ? model : adapter_parameters, config);
   const int64_t model_bytes = WeightBytes(WithUntiedHead(model, adapter)) +
                               FileBytes(model_folder, ModelFiles(model_folder));
   CheckpointSize size{.checkpoint_bytes = model_bytes, .final_bytes = model_bytes};

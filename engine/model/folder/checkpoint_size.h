@@ -18,10 +18,10 @@
 
 namespace trainerd::engine {
 
-// A checkpoint stores the fp32 master of parameter P as P.master.
+// A checkpoint stores the master of parameter P as P.master, in fp32, or bf16 with bf16_sr.
 inline constexpr char kMasterName[] = "master";
 
-// Whether the model file cannot hold the fp32 master of a parameter that it stores as `dtype`.
+// Whether the model file may not hold the master of a parameter that it stores as `dtype`.
 bool NeedsMaster(StoredDtype dtype);
 
 // A parameter as a checkpoint stores it.
@@ -52,7 +52,7 @@ struct CheckpointSize {
 
 // `model` are the parameters of the whole model; `adapter` is that of a job with lora, else
 // nullptr. `config` is resolved. The small files are those of `model_folder`. The safetensors files
-// are computed exactly; the state of the run is estimated at 6 KiB.
+// are computed exactly; the state of the run is estimated at 7 KiB.
 CheckpointSize ComputeCheckpointSize(const std::vector<StoredParameter>& model,
                                      const AdapterSpec* adapter, const v1::JobConfig& config,
                                      const std::string& model_folder);

@@ -22,7 +22,7 @@ void Dequantize(const Nf4Matrix& matrix, T* out) {
   const uint8_t* scales = matrix.scales.const_data_ptr<uint8_t>();
   const float* scale_scales = matrix.scale_scales.const_data_ptr<float>();
   const float mean = *matrix.scale_mean.const_data_ptr<float>();
-  const float* scale_levels = Nf4ScaleLevels().const_data_ptr<float>();
+  const float* scale_levels = matrix.scale_levels.const_data_ptr<float>();
   at::parallel_for(0, matrix.scales.numel(), kGrain, [&](int64_t first, int64_t last) {
     for (int64_t block = first; block < last; ++block) {
       const float difference = scale_levels[scales[block]] * scale_scales[block / kNf4ScaleBlock];

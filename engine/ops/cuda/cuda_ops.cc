@@ -6,7 +6,11 @@
 #include <ATen/ops/empty_like.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "engine/ops/cuda/kernels.h"
+#include "engine/ops/nf4.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine::cuda {
@@ -61,6 +65,24 @@ RmsNormResult RmsNormForward(const at::Tensor& x, const at::Tensor& delta, const
   return result;
 }
 
+void DequantizeNf4(const Nf4Matrix& matrix, const at::Tensor& out) {
+  TRAINERD_CHECK(out.is_contiguous() && out.device() == matrix.codes.device());
+  const c10::DeviceGuard guard(out.device());
+  WithType(out.scalar_type(), [&](auto zero) {
+    using T = decltype(zero);
+    DequantizeNf4Arguments<T> arguments{.codes = Data<uint8_t>(matrix.codes),
+                                        .scales = Data<uint8_t>(matrix.scales),
+                                        .scale_scales = Data<float>(matrix.scale_scales),
+                                        .scale_mean = Data<float>(matrix.scale_mean),
+                                        .out = Data<T>(out),
+                                        .elements = matrix.elements()};
+    std::copy(kNf4Levels.begin(), kNf4Levels.end(), arguments.levels);
+    std::copy_n(matrix.scale_levels.const_data_ptr<float>(), std::size(arguments.scale_levels),
+                arguments.scale_levels);
+    LaunchDequantizeNf4(arguments, CurrentStream(out.device()));
+  });
+}
+
 }  // namespace
 
 const OpTable* CudaOps(const OpTable& reference) {
@@ -68,6 +90,7 @@ const OpTable* CudaOps(const OpTable& reference) {
     OpTable ops = reference;
     ops.name = "cuda";
     ops.rms_norm_forward = RmsNormForward;
+    ops.dequantize_nf4 = DequantizeNf4;
     return ops;
   }();
   return &table;

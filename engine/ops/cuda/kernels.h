@@ -30,4 +30,20 @@ struct RmsNormForwardArguments {
 template <typename T>
 void LaunchRmsNormForward(const RmsNormForwardArguments<T>& arguments, void* stream);
 
+// As OpTable::dequantize_nf4. T is float or BFloat.
+template <typename T>
+struct DequantizeNf4Arguments {
+  const uint8_t* codes;
+  const uint8_t* scales;
+  const float* scale_scales;
+  const float* scale_mean;
+  T* out;
+  int64_t elements;
+  // What the codes of elements and of scales stand for: 1 KiB, sent with the launch.
+  float levels[16];
+  float scale_levels[256];
+};
+template <typename T>
+void LaunchDequantizeNf4(const DequantizeNf4Arguments<T>& arguments, void* stream);
+
 }  // namespace trainerd::engine::cuda

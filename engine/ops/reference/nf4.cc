@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 
 #include "engine/ops/reference/reference_ops.h"
 
@@ -24,13 +25,14 @@ at::Tensor Repeated(const at::Tensor& x, int64_t times, int64_t count) {
 }  // namespace
 
 void DequantizeNf4(const Nf4Matrix& matrix, const at::Tensor& out) {
+  const at::Tensor levels = at::tensor(at::ArrayRef<float>(kNf4Levels.data(), kNf4Levels.size()));
   const int64_t blocks = matrix.scales.numel(), count = matrix.elements();
-  const at::Tensor scales = Select(Nf4ScaleLevels(), matrix.scales) *
+  const at::Tensor scales = Select(matrix.scale_levels, matrix.scales) *
                                 Repeated(matrix.scale_scales, kNf4ScaleBlock, blocks) +
                             matrix.scale_mean;
   const at::Tensor codes =
       at::stack({matrix.codes.__rshift__(4), matrix.codes.bitwise_and(15)}, 1).flatten();
-  out.view(-1).copy_(Select(Nf4Levels(), codes).narrow(0, 0, count) *
+  out.view(-1).copy_(Select(levels, codes).narrow(0, 0, count) *
                      Repeated(scales, kNf4Block, count));
 }
 

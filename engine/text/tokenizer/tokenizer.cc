@@ -272,8 +272,8 @@ absl::Status Tokenizer::Encode(std::string_view text, Encoding* out,
 }
 
 absl::Status Tokenizer::EncodeWithPlainText(std::string_view text, absl::Span<const TextSpan> plain,
-                                            Encoding* out) const {
-  return Encode(text, plain, /*add_special_tokens=*/false, out);
+                                            Encoding* out, bool add_special_tokens) const {
+  return Encode(text, plain, add_special_tokens, out);
 }
 
 absl::Status Tokenizer::Encode(std::string_view text, absl::Span<const TextSpan> plain,

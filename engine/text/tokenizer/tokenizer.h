@@ -75,7 +75,7 @@ class Tokenizer {
   // not adjacent): a spelling of one there is plain text, as with PyPI tokenizers'
   // encode_special_tokens. A token that begins before such a span ends before it.
   absl::Status EncodeWithPlainText(std::string_view text, absl::Span<const TextSpan> plain,
-                                   Encoding* out) const;
+                                   Encoding* out, bool add_special_tokens = false) const;
 
   // Text of the tokens; ids outside the vocabulary give nothing. Bytes that are not UTF-8 become
   // U+FFFD, as in PyPI tokenizers.

@@ -51,7 +51,8 @@ absl::Status Evaluate(AttemptContext& context) {
   const Clock::time_point begin = Clock::now();
   ASSIGN_OR_RETURN(const ValidationLoss result,
                    EvaluateLoss(*context.decoder, *context.data.store, context.data.validation_rows,
-                                context.config.train().batch_size(), context.control));
+                                context.config.train().batch_size(), context.control,
+                                context.preference.has_value() ? &*context.preference : nullptr));
   context.state.evaluated_step = context.state.step;
   v1::Event event;
   v1::EvalResult& body = *event.mutable_eval();
@@ -95,7 +96,8 @@ StepMeasurement Measured(AttemptContext& context, int64_t step, const StepResult
                            .grad_norm = result.grad_norm,
                            .tokens = result.tokens,
                            .target_tokens = result.target_tokens,
-                           .step_seconds = seconds};
+                           .step_seconds = seconds,
+                           .preference = result.preference};
   AddLearningRates(context.config.optimizer(), result.learning_rates, &measured);
   if (const auto memory = ReadDeviceMemory(context.device); memory.has_value()) {
     measured.memory_bytes = memory->bytes;

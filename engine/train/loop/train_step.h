@@ -5,21 +5,24 @@
 
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "engine/train/attempt_context.h"
+#include "trainerd/v1/event.pb.h"
 
 namespace trainerd::engine {
 
 struct StepResult {
-  double loss = 0;       // mean over the step's target tokens, nats
+  double loss = 0;       // mean over the step's target tokens, nats; with preference over its pairs
   double grad_norm = 0;  // before clipping
   // Of each group of parameters (LearningRateGroups).
   std::vector<double> learning_rates;
   double epoch = 0;  // position in the data after the step
   int64_t tokens = 0;
   int64_t target_tokens = 0;
+  std::optional<v1::PreferenceMetrics> preference;
 
   bool IsFinite() const { return std::isfinite(loss) && std::isfinite(grad_norm); }
 };

@@ -19,19 +19,22 @@
 namespace trainerd::engine {
 namespace {
 
-absl::StatusOr<Precision> PrecisionOf(v1::TrainConfig::Precision precision) {
-  switch (precision) {
+absl::StatusOr<Precision> PrecisionOf(const v1::TrainConfig& train) {
+  switch (train.precision()) {
     case v1::TrainConfig::PRECISION_FP32:
       return Precision::kFp32;
     case v1::TrainConfig::PRECISION_BF16:
       return Precision::kBf16;
+    case v1::TrainConfig::PRECISION_BF16_SR:
+      return train.gradient_accumulation() > 1 ? Precision::kBf16SrAccumulating
+                                               : Precision::kBf16Sr;
     case v1::TrainConfig::PRECISION_UNSPECIFIED:
     case kMinSentinel<v1::TrainConfig::Precision>:
     case kMaxSentinel<v1::TrainConfig::Precision>:
       break;
   }
   return absl::InternalError(
-      absl::StrCat("train.precision has the unknown value ", static_cast<int>(precision)));
+      absl::StrCat("train.precision has the unknown value ", static_cast<int>(train.precision())));
 }
 
 absl::StatusOr<Quantization> QuantizationOf(v1::ModelConfig::Quantization quantization) {
@@ -78,11 +81,16 @@ absl::Status StartAdapter(AttemptContext& context) {
 }  // namespace
 
 absl::Status LoadWeights(AttemptContext& context) {
-  ASSIGN_OR_RETURN(const Precision precision, PrecisionOf(context.config.train().precision()));
+  ASSIGN_OR_RETURN(const Precision precision, PrecisionOf(context.config.train()));
   ASSIGN_OR_RETURN(const DecoderOptions options, DecoderOptionsOf(context.config.train()));
   ASSIGN_OR_RETURN(const Quantization quantization,
                    QuantizationOf(context.config.model().quantization()));
   const AdapterSpec* adapter = context.adapter.has_value() ? &*context.adapter : nullptr;
+  if (IsPureBf16(precision) && context.device.is_cuda()) {
+    return absl::InvalidArgumentError(
+        "train.precision: bf16_sr computes on the CPU only; set resources.device: cpu, or "
+        "train.precision: bf16");
+  }
   ASSIGN_OR_RETURN(context.parameters,
                    ParameterSet::Create(context.model, precision, context.device, context.frozen,
                                         adapter, quantization));

@@ -52,9 +52,17 @@ absl::Status Keep(AttemptContext& context, const JobModel& model, bool is_untied
   return absl::OkStatus();
 }
 
+// A checkpoint of the job itself says what the job started from.
+absl::Status SetStartFingerprint(AttemptContext& context) {
+  if (!context.config.has_preference()) return absl::OkStatus();
+  context.model_fingerprint = context.start_is_resume ? context.start->state.model_fingerprint
+                                                      : context.weights->Fingerprint(context.model);
+  return absl::OkStatus();
+}
+
 // With lora, checkpoints do not hold the model, so another one may be in model.path by now.
 absl::Status CheckModelIdentity(AttemptContext& context) {
-  if (!context.adapter.has_value()) return absl::OkStatus();
+  if (!context.adapter.has_value()) return SetStartFingerprint(context);
   context.model_fingerprint = context.weights->Fingerprint(context.model);
   if (!context.start.has_value() ||
       context.start->state.model_fingerprint == context.model_fingerprint)

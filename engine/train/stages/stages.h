@@ -44,6 +44,13 @@ absl::Status BuildOptimizer(AttemptContext& context);
 // from, if there is one. Errors: those of ReadOptimizerFile.
 absl::Status Restore(AttemptContext& context);
 
+// With preference only: the log-probabilities of all pairs under the reference, which is the model
+// at the start of the job (with lora: without the adapter). Computes them unless the run directory
+// has them, and keeps them there. Errors: those of reference_file.h; FailedPrecondition if the
+// directory lost them and the model of the start no longer exists; cause NUMERICS if one is not
+// finite.
+absl::Status ComputeReference(AttemptContext& context);
+
 // Writes final/ in the dtype of the source, or the adapter (output.form), copies it to output.path
 // and emits the RunSummary. A verified final/ of this job, step and configuration is kept (a crash
 // after its rename leaves one). Errors: cause STORAGE with the numbers if it cannot be written;

@@ -50,6 +50,12 @@ bool SplitsLongExamples(DataConfig::Packing packing) {
   return false;
 }
 
+int32_t ExamplesPerRecord(const v1::JobConfig& config) { return config.has_preference() ? 2 : 1; }
+
+int64_t PackedTokens(const v1::JobConfig& config) {
+  return int64_t{config.data().max_length()} * ExamplesPerRecord(config);
+}
+
 bool TrainsAllTokens(DataConfig::TrainOn train_on) {
   switch (train_on) {
     case DataConfig::TRAIN_ON_ALL:

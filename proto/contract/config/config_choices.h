@@ -4,6 +4,7 @@
 // resolved configuration does not hold, answer false.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,12 @@ bool PacksDocuments(v1::DataConfig::Packing packing);
 
 // An example longer than max_length continues in further documents instead of being cut.
 bool SplitsLongExamples(v1::DataConfig::Packing packing);
+
+// Examples that a record becomes: with preference the chosen and the rejected answer.
+int32_t ExamplesPerRecord(const v1::JobConfig& config);
+
+// Tokens of a packed sequence at most: data.max_length for each example of a record.
+int64_t PackedTokens(const v1::JobConfig& config);
 
 // Every token is a target, whoever wrote it.
 bool TrainsAllTokens(v1::DataConfig::TrainOn train_on);

@@ -72,6 +72,10 @@ v1::JobConfig MergeJobConfig(v1::JobConfig base, const v1::JobConfig& changes) {
     base.mutable_optimizer()->clear_learning_rate();
   base.mutable_output()->clear_path();
   if (!base.output().has_form()) base.clear_output();
+  // When the other job was to start.
+  base.clear_suspended();
+  base.clear_not_before();
+  base.clear_depends_on();
   if (changes.train().has_epochs()) base.mutable_train()->clear_max_steps();
   if (changes.data().has_validation()) base.mutable_data()->clear_validation_fraction();
   if (changes.data().has_validation_fraction()) base.mutable_data()->clear_validation();

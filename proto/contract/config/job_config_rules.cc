@@ -21,6 +21,7 @@
 #include "proto/contract/config/config_limits.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/enum_words.h"
+#include "proto/contract/config/job_wait_rules.h"
 #include "proto/contract/config/knob_rules.h"
 
 namespace trainerd {
@@ -130,6 +131,41 @@ void CheckData(const v1::DataConfig& data, Violations* violations) {
         {"data.chat_template", absl::StrCat(Quoted(chat_template),
                                             " is not model, chatml or the path of a .jinja file")});
   }
+}
+
+// What data.* cannot be combined with preference.
+void CheckPreferenceData(const v1::JobConfig& config, Violations* violations) {
+  if (!config.has_preference()) return;
+  const v1::DataConfig& data = config.data();
+  if (data.train_on() != v1::DataConfig::TRAIN_ON_ASSISTANT) {
+    violations->push_back(
+        {"data.train_on",
+         absl::StrCat(Quoted(EnumText(data.train_on())),
+                      " does not apply with preference, where the answers alone count, as wholes; "
+                      "leave it out")});
+  }
+  if (data.profile() != v1::DataConfig::PROFILE_NONE) {
+    violations->push_back({"data.profile", absl::StrCat(Quoted(EnumText(data.profile())),
+                                                        " does not apply with preference, because "
+                                                        "it changes conversations, not pairs of "
+                                                        "answers; leave it out")});
+  }
+  if (SplitsLongExamples(data.packing())) {
+    violations->push_back({"data.packing",
+                           "\"bfd_split\" does not apply with preference, because an answer cannot "
+                           "be compared in pieces; set packing: bfd or none"});
+  }
+}
+
+// What train.* cannot be combined with preference.
+void CheckPreferenceLoss(const v1::JobConfig& config, Violations* violations) {
+  if (!config.has_preference()) return;
+  constexpr char kReason[] =
+      "does not apply with preference, whose loss compares whole answers; remove it";
+  if (config.train().label_smoothing() > 0)
+    violations->push_back({"train.label_smoothing", kReason});
+  if (config.train().has_token_weighting())
+    violations->push_back({"train.token_weighting", kReason});
 }
 
 // data.now as a time; nullopt when it does not have the form.
@@ -265,6 +301,11 @@ void ResolveLora(const v1::JobConfig& given, v1::JobConfig* config, Violations* 
                            "does not apply with lora, where all weights of the model are frozen; "
                            "remove it, and choose the layers with lora.target_modules"});
   }
+  if (config->train().precision() == v1::TrainConfig::PRECISION_BF16_SR) {
+    violations->push_back({"train.precision",
+                           "bf16_sr saves memory only where the whole model trains; with lora, set "
+                           "bf16, whose fp32 copy is of the adapter alone"});
+  }
   if (!given.lora().has_adapter_path()) return;
   for (const char* key : {"r", "alpha", "rslora", "target_modules"}) {
     const google::protobuf::FieldDescriptor* field =
@@ -317,6 +358,12 @@ void CheckDevice(const v1::JobConfig& config, Violations* violations) {
   const std::string& device = config.resources().device();
   absl::string_view index = device;
   constexpr size_t kMaxDeviceDigits = 4;
+  if (absl::StartsWith(device, "cuda:") &&
+      config.train().precision() == v1::TrainConfig::PRECISION_BF16_SR) {
+    violations->push_back({"train.precision",
+                           "bf16_sr computes on the CPU only; set resources.device: cpu, or "
+                           "precision: bf16"});
+  }
   if (device == "auto" || device == "cpu" ||
       (absl::ConsumePrefix(&index, "cuda:") && IsAllDigits(index, kMaxDeviceDigits)))
     return;
@@ -358,10 +405,13 @@ v1::ResolvedJobConfig ResolveJobConfig(const v1::JobConfig& config, const Resolv
   // The defaults count too: another job may start from this configuration.
   CheckConfigSize(result, violations);
   CheckData(result.data(), violations);
+  CheckPreferenceData(result, violations);
+  CheckPreferenceLoss(result, violations);
   CheckOptimizer(result.optimizer(), config.optimizer(), violations);
   CheckTraining(result, violations);
   CheckInitFrom(result, violations);
   CheckDevice(result, violations);
+  CheckWaits(result, violations);
   resolved.set_config_digest(ConfigDigest(result));
   return resolved;
 }

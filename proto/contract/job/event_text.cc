@@ -12,6 +12,12 @@
 #include "proto/contract/job/names.h"
 
 namespace trainerd {
+
+std::string PreferenceText(const v1::PreferenceMetrics& metrics) {
+  return absl::StrCat("margin ", FormatNumber(metrics.margin()), "  accuracy ",
+                      FormatPercent(metrics.accuracy()));
+}
+
 namespace {
 
 std::string Describe(const v1::StateChanged& change) {
@@ -47,6 +53,7 @@ std::string Describe(const v1::Metrics& metrics) {
   if (metrics.has_total_steps()) absl::StrAppend(&step, "/", metrics.total_steps());
   std::vector<std::string> parts = {step};
   if (metrics.has_loss()) parts.push_back(absl::StrCat("loss ", FormatNumber(metrics.loss())));
+  if (metrics.has_preference()) parts.push_back(PreferenceText(metrics.preference()));
   if (metrics.has_learning_rate()) parts.push_back(LearningRateText(metrics));
   if (metrics.has_grad_norm())
     parts.push_back(absl::StrCat("grad_norm ", FormatNumber(metrics.grad_norm())));
@@ -223,6 +230,9 @@ std::string EventSummary(const v1::Event& event) {
       return Describe(event.masking_report());
     case v1::Event::kRunSummary:
       return Describe(event.run_summary());
+    case v1::Event::kJobUpdated:
+      return absl::StrCat("changed ",
+                          absl::StrJoin(event.job_updated().update_mask().paths(), ", "));
     case v1::Event::BODY_NOT_SET:
       break;
   }

@@ -17,6 +17,9 @@ std::string EventKind(const v1::Event& event);
 // One line without time, job and kind: "step 3/100  loss 1.9310 …".
 std::string EventSummary(const v1::Event& event);
 
+// "margin 0.31  accuracy 75 %".
+std::string PreferenceText(const v1::PreferenceMetrics& metrics);
+
 // What does not fit into the summary, one element per item: findings of the data report, failed
 // checks of the masking report, prompt and answer of a sample.
 std::vector<std::string> EventDetails(const v1::Event& event);

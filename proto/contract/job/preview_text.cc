@@ -20,6 +20,10 @@ std::string Mark(const std::string& text, bool trained, bool color) {
   return color ? absl::StrCat(kGreen, plain, kOff) : absl::StrCat("[[", plain, "]]");
 }
 
+double WeightOf(const PreviewItem& item, size_t token) {
+  return item.weights.empty() || !IsTrained(item, token) ? 1 : item.weights[token];
+}
+
 std::string CutMark(int64_t cut_tokens, bool color) {
   return absl::StrCat(color ? kBold : "", "[", CutText(cut_tokens), "]", color ? kOff : "");
 }
@@ -33,8 +37,16 @@ std::string CutText(int64_t cut_tokens) {
                       cut_tokens == 1 ? "" : "s");
 }
 
+std::string ExampleTitle(const PreviewItem& item) {
+  return absl::StrCat("example ", item.example, item.answer.empty() ? "" : ", ", item.answer);
+}
+
+std::string WeightText(double weight) {
+  return absl::StrCat("weight ", FormatShortest(static_cast<float>(weight)));
+}
+
 std::string ItemTitle(const PreviewItem& item) {
-  const std::string example = absl::StrCat("example ", item.example);
+  const std::string example = ExampleTitle(item);
   return item.row.has_value() ? absl::StrCat("row ", *item.row, ", ", example) : example;
 }
 
@@ -65,8 +77,11 @@ std::vector<Segment> SplitByTraining(const PreviewItem& item) {
     const bool trained = IsTrained(item, i);
     const bool cut_here = cut != item.cuts.end() && static_cast<size_t>(*cut) == i;
     if (cut_here) ++cut;
-    if (segments.empty() || segments.back().trained != trained || cut_here)
-      segments.push_back({.trained = trained, .after_cut = cut_here, .begin = i});
+    const double weight = WeightOf(item, i);
+    if (segments.empty() || segments.back().trained != trained ||
+        segments.back().weight != weight || cut_here) {
+      segments.push_back({.trained = trained, .weight = weight, .after_cut = cut_here, .begin = i});
+    }
     segments.back().end = i + 1;
   }
   return segments;
@@ -84,7 +99,11 @@ std::string RenderPreview(const PreviewItem& item, bool color) {
       run += item.texts[next].text;
     if (segment.after_cut) result += CutMark(0, color);
     // A character that began in the segment before may cover this whole segment.
-    if (!run.empty()) result += Mark(run, segment.trained, color);
+    if (run.empty()) continue;
+    if (segment.weight != 1)
+      absl::StrAppend(&result, color ? kBold : "", "[", WeightText(segment.weight), "]",
+                      color ? kOff : "");
+    result += Mark(run, segment.trained, color);
   }
   if (item.cut_tokens > 0) result += CutMark(item.cut_tokens, color);
   return result + "\n";

@@ -26,9 +26,15 @@ struct TokenText {
   bool special = false;
 };
 
+// PreviewItem::answer of a pair.
+inline constexpr char kChosenAnswer[] = "chosen", kRejectedAnswer[] = "rejected";
+
 struct PreviewItem {
   // 0-based position of the record over all files, in order.
   int64_t example = 0;
+  // Which answer of a pair it ends with; "" = it is no pair. The two items of a pair are adjacent,
+  // the chosen answer first.
+  std::string answer;
   // Number of the packed sequence that the conversation is in; absent if it is shown by itself.
   std::optional<int64_t> row;
   // Why the conversation is not trained on; "" = it is.
@@ -36,6 +42,8 @@ struct PreviewItem {
   std::vector<int64_t> ids;
   // As many as ids, unshifted.
   std::vector<int64_t> labels;
+  // Factors of the losses of the trained tokens: as many as ids, or none if all are 1.
+  std::vector<double> weights;
   // Cover all ids, in order.
   std::vector<TokenText> texts;
   // Tokens before which data.max_length cuts the conversation into pieces (packing: bfd_split);
@@ -46,8 +54,10 @@ struct PreviewItem {
   int64_t cut_tokens = 0;
 };
 
-// "example 4", "row 0, example 4".
+// "example 4", "row 0, example 4", "example 4, chosen".
 std::string ItemTitle(const PreviewItem& item);
+// The same without the row.
+std::string ExampleTitle(const PreviewItem& item);
 
 struct TrainingCounts {
   int64_t tokens = 0;
@@ -63,9 +73,14 @@ std::string CountsText(const TrainingCounts& counts);
 // The mark of a cut: "data.max_length cuts here: 62 more tokens"; without a number for 0.
 std::string CutText(int64_t cut_tokens);
 
-// Tokens [begin, end) of an item, which are all trained or all not trained and are not cut.
+// The mark of a weight: "weight 0.5".
+std::string WeightText(double weight);
+
+// Tokens [begin, end) of an item, which are all trained with one weight, or all not trained, and
+// are not cut.
 struct Segment {
   bool trained = false;
+  double weight = 1;
   // One of PreviewItem::cuts is at its begin.
   bool after_cut = false;
   size_t begin = 0;
@@ -75,8 +90,8 @@ struct Segment {
 std::vector<Segment> SplitByTraining(const PreviewItem& item);
 
 // A title line with the counts, then the text. The trained part is green with `color`, in [[ ]]
-// without. Cuts are marked. A character that several tokens spell belongs to the first of them.
-// Control characters of the text are replaced (proto/base/plain_text.h).
+// without. Cuts and weights other than 1 are marked. A character that several tokens spell belongs
+// to the first of them. Control characters of the text are replaced (proto/base/plain_text.h).
 std::string RenderPreview(const PreviewItem& item, bool color);
 
 }  // namespace trainerd

@@ -13,7 +13,9 @@ namespace trainerd {
 //      each answer, ServerInfo.addresses; Job.WaitReason DISK; DataReport.disk
 //   5  the methods (lora, optimizer.type muon and adamw_8bit, …), Metrics.learning_rates,
 //      Checkpoint.adapter
-inline constexpr int kApiRevision = 5;
+//   6  the keys suspended, not_before and depends_on of the job file, Job.WaitReason NOT_BEFORE and
+//      DEPENDENCY; UpdateJob, Event.job_updated, ExplainJob
+inline constexpr int kApiRevision = 6;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work
 // with the shims of the two releases before it.

@@ -131,6 +131,7 @@ std::string HeadLine(const FieldDescriptor& field, const std::string& path) {
   }
   if (knob.required()) parts.push_back("required");
   if (knob.has_default_()) parts.push_back(DefaultText(knob));
+  if (knob.live()) parts.push_back("live");
   if (!knob.only_with().empty()) parts.push_back(absl::StrCat("only with ", ConditionText(knob)));
   return absl::StrCat(path, ": ", absl::StrJoin(parts, ", "), "\n");
 }
@@ -166,7 +167,7 @@ std::string CommentOf(const Descriptor& message) {
 std::string ConfigReference() {
   std::string out =
       "The job file (YAML). Relative paths are relative to the file; durations are written 300s, "
-      "5m or 2h.\n\n";
+      "5m or 2h. What is live, `trainctl update` can change after the submit.\n\n";
   AppendGroup(*v1::JobConfig::descriptor(), "", &out);
   out += "\nThe daemon's settings (trainerd --config FILE, YAML).\n\n";
   AppendGroup(*v1::ServerConfig::descriptor(), "", &out);

@@ -17,8 +17,11 @@ constexpr char kNoOtherAdapters[] =
     "frozen";
 constexpr char kNoOtherQuantization[] =
     "this quantization does not exist: model.quantization: nf4 is the only one, with lora";
-constexpr char kNoPreference[] =
-    "preference and reinforcement learning do not exist yet: a job is supervised fine-tuning";
+constexpr char kNoReinforcement[] =
+    "reinforcement learning does not exist: a job learns from conversations, or from pairs of "
+    "answers (preference)";
+constexpr char kNoOtherPreference[] =
+    "this form of preference tuning does not exist: preference.loss is sigmoid (DPO) or ipo";
 constexpr char kNoDistribution[] =
     "training on several GPUs does not exist yet: a job uses one device (resources.device)";
 constexpr char kNoSharding[] = "offloading and sharding do not exist yet";
@@ -147,10 +150,14 @@ constexpr ForeignKeys kTable[] = {
     {"use_bnb_nested_quant bnb_4bit_use_double_quant double_quantization", "",
      "remove it: model.quantization: nf4 always quantizes the scales too"},
     {"load_in_8bit gptq", "", kNoOtherQuantization},
-    {"rl dpo orpo kto grpo ppo beta dpo_beta pref_beta pref_loss pref_ftx loss_type ref_model "
-     "reward_model reward_funcs num_generations max_prompt_length max_completion_length "
-     "rl_beta trl",
-     "", kNoPreference},
+    {"dpo dpo_config", "preference", "DPO on records {\"prompt\", \"chosen\", \"rejected\"}"},
+    {"dpo_beta pref_beta", "preference.beta", ""},
+    {"pref_loss loss_type", "preference.loss", "sigmoid or ipo"},
+    {"orpo kto pref_ftx rpo_alpha", "", kNoOtherPreference},
+    {"ref_model reference_model precompute_ref_log_probs", "",
+     "remove it: the reference of preference tuning is the model at the start of the job"},
+    {"max_prompt_length max_completion_length", "data.max_length", "of prompt and answer together"},
+    {"rl grpo ppo reward_model reward_funcs num_generations rl_beta trl", "", kNoReinforcement},
     {"deepspeed deepspeed_config fsdp fsdp_config fsdp_transformer_layer_cls_to_wrap "
      "tensor_parallel_size sequence_parallel_degree context_parallel_size num_gpus n_gpus "
      "num_processes num_nodes num_machines world_size ddp_timeout ddp_backend "
@@ -182,7 +189,8 @@ constexpr ForeignKeys kTable[] = {
      "dataset_prepared_path overwrite_cache use_fast_tokenizer",
      "", kAutomatic},
     {"full_finetuning full_fine_tuning", "", "remove it: all parameters are trained anyway"},
-    {"stage task_type training_type", "", "remove it: a job is supervised fine-tuning"},
+    {"stage task_type training_type", "",
+     "remove it: with preference a job learns from pairs of answers, else from conversations"},
     {"special_tokens added_tokens add_tokens new_special_tokens", "",
      "adding tokens does not exist: add them to the model folder before the job starts"},
     {"neftune_noise_alpha noisy_embedding_alpha", "", "NEFTune does not exist"},

@@ -57,7 +57,7 @@ std::string UnknownKeyMessage(const UnknownKey& unknown, bool list_keys, bool* l
   std::string nearest = NearestWord(unknown.key, KeysOf(unknown.section));
   if (nearest.empty()) nearest = FindKey(unknown.root, "", unknown.key);
   if (!nearest.empty()) return absl::StrCat(message, "; did you mean \"", nearest, "\"?");
-  constexpr int kMaxListedKeys = 20;
+  constexpr int kMaxListedKeys = 30;
   *listed = list_keys && unknown.section.field_count() <= kMaxListedKeys;
   if (!*listed) return message;
   return absl::StrCat(message, "; the keys are ", absl::StrJoin(KeysOf(unknown.section), ", "));

@@ -112,6 +112,13 @@ TEST_F(CommandsTest, ReportsErrorsInTheFileWithoutTheDaemon) {
   EXPECT_EQ(Run({"submit"}).code, kUsage);
 }
 
+TEST_F(CommandsTest, SubmitSuspendedSetsTheKey) {
+  Run({"submit", "job.yaml", "--suspended"});
+  EXPECT_TRUE(store_.submits.back().config().suspended());
+  Run({"submit", "job.yaml"});
+  EXPECT_FALSE(store_.submits.back().config().has_suspended());
+}
+
 TEST_F(CommandsTest, SubmitFromResolvesTheJobAndNeedsNoFile) {
   store_.AddJob("4f0123456789", "sft", v1::Job::STOPPED);
   EXPECT_EQ(
@@ -230,6 +237,56 @@ TEST_F(CommandsTest, PauseResumeStopPrintTheNewState) {
   const RunResult refused = Run({"pause", "sft"});
   EXPECT_EQ(refused.code, kRefused);
   EXPECT_THAT(refused.err, HasSubstr("refused while the job is SUCCEEDED"));
+}
+
+TEST_F(CommandsTest, UpdateSendsTheKeysThatItGives) {
+  store_.AddJob("4f0123456789", "sft", v1::Job::QUEUED).set_etag("7");
+  auto& labels = *store_.jobs[0].mutable_config()->mutable_labels();
+  labels["team"] = "x";
+  labels["old"] = "y";
+  EXPECT_EQ(Run({"update", "sft", "priority=10", "limits={max_run_time: 2h}"}).out,
+            "jobs/4f0123456789 QUEUED\n");
+  const v1::UpdateJobRequest first = store_.updates.back();
+  EXPECT_EQ(first.job().name(), "jobs/4f0123456789");
+  EXPECT_EQ(first.job().etag(), "");
+  EXPECT_FALSE(first.request_id().empty());
+  EXPECT_THAT(first.update_mask().paths(),
+              ::testing::ElementsAre("config.priority", "config.limits.max_run_time"));
+  EXPECT_EQ(first.job().config().priority(), 10);
+  EXPECT_EQ(first.job().config().limits().max_run_time().seconds(), 7200);
+
+  // One label changes among the others, and only as they were read.
+  Run({"update", "sft", "labels.team=z", "labels.old=null", "labels.new=a=b"});
+  const v1::UpdateJobRequest merged = store_.updates.back();
+  EXPECT_THAT(merged.update_mask().paths(), ::testing::ElementsAre("config.labels"));
+  EXPECT_EQ(merged.job().etag(), "7");
+  EXPECT_EQ(merged.job().config().labels_size(), 2);
+  EXPECT_EQ(merged.job().config().labels().at("team"), "z");
+  EXPECT_EQ(merged.job().config().labels().at("new"), "a=b");
+
+  Run({"update", "sft", "labels={only: one}", "not_before=null", "--etag", "5"});
+  const v1::UpdateJobRequest replaced = store_.updates.back();
+  EXPECT_EQ(replaced.job().etag(), "5");
+  EXPECT_EQ(replaced.job().config().labels_size(), 1);
+  EXPECT_FALSE(replaced.job().config().has_not_before());
+  EXPECT_THAT(replaced.update_mask().paths(),
+              ::testing::ElementsAre("config.labels", "config.not_before"));
+
+  const size_t sent = store_.updates.size();
+  for (const char* wrong : {"priority", "=1", "priority=high", "no_such_key=1", ""})
+    EXPECT_EQ(Run({"update", "sft", wrong}).code, kUsage) << wrong;
+  EXPECT_EQ(Run({"update", "sft"}).code, kUsage);
+  EXPECT_EQ(store_.updates.size(), sent);
+  EXPECT_EQ(Run({"update", "nobody", "priority=1"}).code, kRefused);
+}
+
+TEST_F(CommandsTest, ExplainPrintsReasonsAndCommands) {
+  store_.AddJob("4f0123456789", "sft", v1::Job::QUEUED);
+  EXPECT_EQ(Run({"explain", "sft"}).out,
+            "jobs/4f0123456789 is held until it is resumed\n  HELD: it was paused\n"
+            "  position in the queue: 3\n  `trainctl resume jobs/4f0123456789` lets it start\n");
+  EXPECT_THAT(Run({"explain", "sft", "-o", "json"}).out, HasSubstr("\"queue_position\": 3"));
+  EXPECT_EQ(Run({"explain", "nobody"}).code, kRefused);
 }
 
 TEST_F(CommandsTest, RmDeletesOnlyEndedJobs) {
@@ -374,7 +431,7 @@ TEST_F(CommandsTest, ExitsWithTwoForUsageErrorsAndZeroForHelp) {
   const RunResult help = Run({"--help"});
   EXPECT_EQ(help.code, kDone);
   EXPECT_THAT(help.out, HasSubstr("Exit codes"));
-  for (const char* later : {"explain", "estimate", "completion", "metrics"})
+  for (const char* later : {"estimate", "completion", "metrics"})
     EXPECT_THAT(help.out, Not(HasSubstr(later)));
 }
 

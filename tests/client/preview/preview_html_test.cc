@@ -82,6 +82,15 @@ TEST(PreviewHtmlTest, MarksWhereMaxLengthCuts) {
   EXPECT_THAT(Page({.items = {Item("ab", {1})}}), Not(HasSubstr("<i class=\"cut\"")));
 }
 
+TEST(PreviewHtmlTest, MarksWeights) {
+  PreviewItem item = Item("abc", {1, 2});
+  item.weights = {1, 1, 0.5};
+  EXPECT_THAT(Page({.items = {item}}),
+              HasSubstr("<mark><span title=\"token 98: “b”\">b</span></mark>"
+                        "<i class=\"weight\" data-weight=\"weight 0.5\"></i>"
+                        "<mark><span title=\"token 99: “c”\">c</span></mark>"));
+}
+
 TEST(PreviewHtmlTest, EscapesAllData) {
   PreviewItem item = Item("\"\n\t'&<x\x1b", {0});
   item.left_out = "<u>";
@@ -123,6 +132,32 @@ TEST(PreviewHtmlTest, CountsSkippedItemsSeparately) {
                               "training: too long</span></p>"));
   EXPECT_THAT(Page({.extent = "e", .items = {Item("a", {})}}),
               HasSubstr("<p>e: 1 token, 0 trained (0 %)</p>"));
+}
+
+TEST(PreviewHtmlTest, ShowsBothAnswersOfAPairAndCountsItOnce) {
+  PreviewItem chosen = Item("ab", {1}), rejected = Item("ac", {1});
+  chosen.example = rejected.example = 3;
+  chosen.answer = kChosenAnswer;
+  rejected.answer = kRejectedAnswer;
+  const std::string html = Page({.items = {chosen, rejected}});
+  const size_t first = html.find("<h2>example 3, chosen</h2>");
+  const size_t second = html.find("<h2>example 3, rejected</h2>");
+  ASSERT_NE(second, std::string::npos) << html;
+  EXPECT_LT(first, second);
+  const PreviewSummary sum = SumUp({chosen, rejected});
+  EXPECT_EQ(sum.trained_on, 1);
+  EXPECT_EQ(sum.counts.trained, 2) << "both answers are scored";
+  chosen.left_out = rejected.left_out = "too long";
+  EXPECT_EQ(SumUp({chosen, rejected}).left_out, 1);
+}
+
+TEST_F(PreviewTest, PageOfPairsNamesTheLossInsteadOfTheTargets) {
+  folder_.Write("job.yaml",
+                "model: {path: tiny}\npreference: {loss: ipo}\ndata: {train: a.jsonl}\n");
+  const RunResult result = Trainctl(folder_.path(), {"preview", "job.yaml", "--html", "page.html"});
+  EXPECT_EQ(result.code, kDone) << result.err;
+  EXPECT_THAT(Read("page.html"), HasSubstr("<dt>preference.loss</dt><dd>ipo</dd>"));
+  EXPECT_THAT(Read("page.html"), Not(HasSubstr("data.train_on")));
 }
 
 TEST(PreviewHtmlTest, GroupsDocumentsByPackedSequence) {

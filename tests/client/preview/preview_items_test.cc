@@ -49,6 +49,31 @@ TEST(PreviewItemsTest, SplitsAPackedSequenceIntoConversations) {
   EXPECT_FALSE((*items)[1].texts[0].special);
 }
 
+TEST(PreviewItemsTest, ReadsTheTwoAnswersOfAPair) {
+  const auto items = ReadExamples(
+      Lines("{\"index\":3,\"ids\":[1,2],\"labels\":[-100,2],\"tokens\":[\"p\",\"a\"],"
+            "\"left_out\":\"too long\",\"rejected\":{\"ids\":[1,3],\"labels\":[-100,3],"
+            "\"tokens\":[\"p\",\"b\"],\"cut_tokens\":4}}"));
+  ASSERT_TRUE(items.ok()) << items.status();
+  ASSERT_EQ(items->size(), 2u);
+  EXPECT_EQ(ItemTitle((*items)[0]), "example 3, chosen");
+  EXPECT_EQ(ItemTitle((*items)[1]), "example 3, rejected");
+  EXPECT_EQ((*items)[0].texts[1].text, "a");
+  EXPECT_EQ((*items)[1].texts[1].text, "b");
+  EXPECT_EQ((*items)[0].cut_tokens, 0);
+  EXPECT_EQ((*items)[1].cut_tokens, 4);
+  EXPECT_EQ((*items)[1].left_out, "too long");
+  EXPECT_FALSE(ReadExamples(Lines("{\"index\":3,\"ids\":[],\"labels\":[],\"tokens\":[],"
+                                  "\"rejected\":{\"ids\":[1],\"labels\":[]}}"))
+                   .ok());
+  const auto packed = ReadPackedRows(
+      Lines("{\"row\":2,\"index\":[9,9],\"pairs\":true,\"cu_seqlens\":[0,1,2],\"ids\":[5,6],"
+            "\"labels\":[5,6],\"tokens\":[\"a\",\"b\"]}"));
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  EXPECT_EQ(ItemTitle((*packed)[0]), "row 2, example 9, chosen");
+  EXPECT_EQ(ItemTitle((*packed)[1]), "row 2, example 9, rejected");
+}
+
 TEST(PreviewItemsTest, ReadsCuts) {
   const auto examples = ReadExamples(
       Lines("{\"index\":0,\"ids\":[1,2],\"labels\":[1,2],\"tokens\":[\"a\",\"b\"],\"cuts\":[1],"
@@ -65,6 +90,24 @@ TEST(PreviewItemsTest, ReadsCuts) {
   EXPECT_EQ((*items)[1].cut_tokens, 3);
   EXPECT_THAT(std::string(ReadPackedRows(Lines(row + std::string("[3]}"))).status().message()),
               HasSubstr("packed row 5 with lists that do not fit"));
+}
+
+TEST(PreviewItemsTest, ReadsWeights) {
+  const char* example =
+      "{\"index\":0,\"ids\":[1,2],\"labels\":[1,2],\"tokens\":[\"a\",\"b\"],\"weights\":";
+  const auto examples = ReadExamples(Lines(example + std::string("[1,0.5]}")));
+  ASSERT_TRUE(examples.ok()) << examples.status();
+  EXPECT_THAT((*examples)[0].weights, ElementsAre(1, 0.5));
+  for (const char* bad : {"[1]}", "[1,\"2\"]}", "0.5}"}) {
+    EXPECT_THAT(std::string(ReadExamples(Lines(example + std::string(bad))).status().message()),
+                HasSubstr("without one weight per token"));
+  }
+  const auto items = ReadPackedRows(
+      Lines("{\"row\":5,\"index\":[0,1],\"cu_seqlens\":[0,1,3],\"ids\":[1,2,3],\"labels\":[1,2,3],"
+            "\"tokens\":[\"a\",\"b\",\"c\"],\"weights\":[1,2,0.25]}"));
+  ASSERT_TRUE(items.ok()) << items.status();
+  EXPECT_THAT((*items)[0].weights, ElementsAre(1));
+  EXPECT_THAT((*items)[1].weights, ElementsAre(2, 0.25));
 }
 
 TEST(PreviewItemsTest, NamesWhatDoesNotFit) {

@@ -152,6 +152,17 @@ TEST(LiveViewTest, FitsEveryTerminalSize) {
   }
 }
 
+TEST(LiveViewTest, ShowsMarginAndAccuracyOfPairs) {
+  LiveState state = RunningState();
+  EXPECT_THAT(Render(state, {.columns = 120}), Not(HasSubstr("preference")));
+  v1::Event step = Step(431, 0.5);
+  step.mutable_metrics()->mutable_preference()->set_margin(1.25);
+  step.mutable_metrics()->mutable_preference()->set_accuracy(0.5);
+  state.Apply(step);
+  EXPECT_THAT(Render(state, {.columns = 120}),
+              HasSubstr("preference  margin 1.2500  accuracy 50 %"));
+}
+
 TEST(LiveViewTest, ShowsWholePartsOnASmallTerminal) {
   const std::string narrow = Render(RunningState(), {.columns = 32});
   EXPECT_THAT(narrow, HasSubstr("alpaca-sft   RUNNING\n"));

@@ -115,6 +115,9 @@ TEST(EventTextTest, PrintsTimeJobAttemptKindAndContent) {
   EXPECT_THAT(EventLine(event), HasSubstr("loss 1.9310  lr 0.02  tokens"));
   metrics.mutable_learning_rates()->insert({{"muon", 0.02}, {"adamw", 3e-4}});
   EXPECT_THAT(EventLine(event), HasSubstr("loss 1.9310  lr adamw 0.0003, muon 0.02  tokens"));
+  metrics.mutable_preference()->set_margin(-0.25);
+  metrics.mutable_preference()->set_accuracy(0.75);
+  EXPECT_THAT(EventLine(event), HasSubstr("loss 1.9310  margin -0.2500  accuracy 75 %  lr"));
 }
 
 TEST(EventTextTest, PrintsEachKindOnOneLineWithoutControlCharacters) {

@@ -54,15 +54,25 @@ class CheckpointTest : public ::testing::TestWithParam<std::pair<const char*, Pr
     }
   }
   std::unique_ptr<ParameterSet> Load(const std::string& folder) {
-    auto parameters = *ParameterSet::Create(config_, GetParam().second, testing::TestDevice());
+    return Load(folder, GetParam().second);
+  }
+  std::unique_ptr<ParameterSet> Load(const std::string& folder, Precision precision) {
+    auto parameters = *ParameterSet::Create(config_, precision, testing::TestDevice());
     const absl::Status loaded = parameters->Load(**HfFolder::Open(folder));
     EXPECT_TRUE(loaded.ok()) << loaded;
     return parameters;
   }
+  v1::JobConfig JobConfig() const {
+    v1::JobConfig config;
+    *config.mutable_optimizer() = optimizer_config_;
+    if (GetParam().second == Precision::kBf16Sr)
+      config.mutable_train()->set_precision(v1::TrainConfig::PRECISION_BF16_SR);
+    return config;
+  }
   absl::StatusOr<v1::Checkpoint> Write(int64_t step) {
     RunState state{.step = step, .total_steps = 100, .tokens = 100 * step};
     state.config.set_config_digest(kDigest);
-    *state.config.mutable_config()->mutable_optimizer() = optimizer_config_;
+    *state.config.mutable_config() = JobConfig();
     return WriteCheckpoint({.run_dir = folder_.path(),
                             .job = "jobs/x",
                             .attempt = 3,
@@ -104,6 +114,25 @@ TEST_P(CheckpointTest, RestoresBitForBit) {
   EXPECT_EQ(testing::StateTensors(*optimizer).size(), 2 * parameters->parameters().size());
 }
 
+// init_from with another train.precision: rounded to nearest-even, or exact.
+TEST_P(CheckpointTest, RestoresInAnotherPrecision) {
+  const auto written = Write(7);
+  ASSERT_TRUE(written.ok()) << written.status();
+  for (const Precision other : {Precision::kFp32, Precision::kBf16, Precision::kBf16Sr}) {
+    auto parameters = Load(written->path(), other);
+    const auto optimizer = testing::Build(testing::AdamWConfig(), *parameters);
+    const absl::Status read = ReadOptimizerFile(written->path(), *parameters, *optimizer);
+    ASSERT_TRUE(read.ok()) << read;
+    const at::ScalarType dtype = parameters->flat_master().scalar_type();
+    EXPECT_EQ(dtype, other == Precision::kBf16Sr ? at::kBFloat16 : at::kFloat);
+    EXPECT_TRUE(at::equal(parameters->flat_master(), parameters_->flat_master().to(dtype)));
+    EXPECT_TRUE(at::equal(parameters->flat_value(),
+                          parameters->flat_master().to(parameters->compute_dtype())));
+    EXPECT_TRUE(
+        testing::Equal(testing::StateTensors(*optimizer), testing::StateTensors(*optimizer_)));
+  }
+}
+
 // States of other dtypes and shapes than the parameter's, and parameters without a state.
 TEST_P(CheckpointTest, RestoresTheStateOfEachOptimizer) {
   int64_t step = 1;
@@ -122,9 +151,7 @@ TEST_P(CheckpointTest, RestoresTheStateOfEachOptimizer) {
     ASSERT_TRUE(read.ok()) << read;
     EXPECT_TRUE(
         testing::Equal(testing::StateTensors(*optimizer), testing::StateTensors(*optimizer_)));
-    v1::JobConfig config;
-    *config.mutable_optimizer() = optimizer_config_;
-    const CheckpointSize size = SizeOfCheckpoint(*parameters_, config, folder_ / "model");
+    const CheckpointSize size = SizeOfCheckpoint(*parameters_, JobConfig(), folder_ / "model");
     EXPECT_NEAR(static_cast<double>(size.checkpoint_bytes),
                 static_cast<double>(written->size_bytes()), 8 << 10);
     const auto other = testing::Build(testing::AdamWConfig(), *parameters);
@@ -255,9 +282,7 @@ TEST_P(CheckpointTest, ReportsNeededAndFreeSpace) {
 TEST_P(CheckpointTest, EstimatesTheBytesOfItsFiles) {
   const auto written = Write(7);
   ASSERT_TRUE(written.ok()) << written.status();
-  v1::JobConfig config;
-  *config.mutable_optimizer() = testing::AdamWConfig();
-  const CheckpointSize size = SizeOfCheckpoint(*parameters_, config, folder_ / "model");
+  const CheckpointSize size = SizeOfCheckpoint(*parameters_, JobConfig(), folder_ / "model");
   EXPECT_NEAR(static_cast<double>(size.checkpoint_bytes),
               static_cast<double>(written->size_bytes()), 8 << 10)
       << "the state of the run is estimated";
@@ -266,10 +291,13 @@ TEST_P(CheckpointTest, EstimatesTheBytesOfItsFiles) {
 INSTANTIATE_TEST_SUITE_P(
     Dtypes, CheckpointTest,
     ::testing::Values(std::pair{"fp32", Precision::kFp32}, std::pair{"bf16", Precision::kFp32},
-                      std::pair{"bf16", Precision::kBf16}, std::pair{"fp32", Precision::kBf16}),
+                      std::pair{"bf16", Precision::kBf16}, std::pair{"fp32", Precision::kBf16},
+                      std::pair{"bf16", Precision::kBf16Sr}, std::pair{"fp32", Precision::kBf16Sr}),
     [](const auto& info) {
-      return absl::StrCat(info.param.first,
-                          info.param.second == Precision::kFp32 ? "_in_fp32" : "_in_bf16");
+      const Precision precision = info.param.second;
+      return absl::StrCat(info.param.first, precision == Precision::kFp32   ? "_in_fp32"
+                                            : precision == Precision::kBf16 ? "_in_bf16"
+                                                                            : "_in_bf16_sr");
     });
 
 }  // namespace

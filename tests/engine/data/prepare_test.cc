@@ -257,5 +257,36 @@ TEST_F(PrepareTest, RefusesPlainTextWithoutEosToken) {
             "tokenizer_config.json names none; add it");
 }
 
+// A weight of 1 is none: the same fingerprint. Another one is part of the data.
+TEST_F(PrepareTest, WeightsOfMessagesReachTheMicrobatchAndTheFingerprint) {
+  const auto row = [](const std::string& weight) {
+    return R"({"messages": [{"role": "user", "content": "q", "weight": 7}, )"
+           R"({"role": "assistant", "content": "ab")" +
+           weight + "}]}\n" + Row("q", "c");
+  };
+  const PreparedData plain = *Prepare(Config(row(""))),
+                     one = *Prepare(Config(row(R"(, "weight": 1)"))),
+                     half = *Prepare(Config(row(R"(, "weight": 0.5)"))),
+                     third = *Prepare(Config(row(R"(, "weight": 0.75)")));
+  EXPECT_EQ(one.report.fingerprint(), plain.report.fingerprint());
+  EXPECT_NE(half.report.fingerprint(), plain.report.fingerprint());
+  EXPECT_NE(half.report.fingerprint(), third.report.fingerprint());
+  EXPECT_EQ(half.report.target_tokens(), plain.report.target_tokens());
+  EXPECT_TRUE(plain.store->Read(0)->weights.empty());
+  const TokenExample example = *half.store->Read(0);
+  ASSERT_EQ(example.weights.size(), example.ids.size());
+  for (size_t i = 0; i < example.ids.size(); ++i)
+    EXPECT_EQ(example.weights[i], example.labels[i] == kIgnoreIndex ? 1.0f : 0.5f) << i;
+  EXPECT_TRUE(half.store->Read(1)->weights.empty());
+}
+
+TEST_F(PrepareTest, NamesTheLineOfABadWeight) {
+  EXPECT_EQ(Fault(Config(Row("q", "a") + R"({"messages": [{"role": "user", "content": "q"}, )"
+                                         R"({"role": "assistant", "content": "a", "weight": -1}]})"
+                                         "\n")),
+            "train.jsonl:2: messages[1].weight is -1; it is a number from 0 (not trained) to 1000; "
+            "fix the record, or set data.bad_rows: skip");
+}
+
 }  // namespace
 }  // namespace trainerd::engine

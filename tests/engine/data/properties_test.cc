@@ -2,6 +2,7 @@
 // Properties of labels and rows over random conversations and lengths. A failure prints
 // the RC_PARAMS that repeat it.
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <numeric>
@@ -313,6 +314,67 @@ TEST_P(PackingPropertiesTest, TrainsEveryTokenOncePerEpochInSequencesThatFit) {
 INSTANTIATE_TEST_SUITE_P(Strategies, PackingPropertiesTest,
                          ::testing::Values(v1::DataConfig::PACKING_BFD,
                                            v1::DataConfig::PACKING_BFD_SPLIT,
+                                           v1::DataConfig::PACKING_NONE));
+
+// Pairs (preference) of random lengths, weights and splits: rows and validation set hold whole
+// pairs, in rows of at most twice max_length, and the plan is a function of the settings.
+class PairPropertiesTest : public ::testing::TestWithParam<v1::DataConfig::Packing> {};
+
+void CountWholePairs(const TokenStore& store, const PackedSequences& rows, int64_t row_tokens,
+                     std::vector<int>* times) {
+  RC_ASSERT(rows.empty() || rows.is_pairs());
+  for (int64_t row = 0; row < rows.size(); ++row) {
+    const Microbatch batch = *MakeMicrobatch(store, rows, {row});
+    RC_ASSERT(batch.is_pairs);
+    RC_ASSERT(batch.num_tokens() <= row_tokens);
+    const auto examples = rows.examples(row);
+    RC_ASSERT(!examples.empty() && examples.size() % 2 == 0);
+    for (size_t i = 0; i < examples.size(); i += 2) {
+      RC_ASSERT(examples[i] % 2 == 0);
+      RC_ASSERT(examples[i + 1] == examples[i] + 1);
+      ++(*times)[examples[i] / 2];
+    }
+  }
+}
+
+TEST_P(PairPropertiesTest, PairsAreWholeInEveryRow) {
+  EXPECT_TRUE(rc::check("pairs", [&] {
+    v1::JobConfig config = RandomPackingConfig(GetParam());
+    config.mutable_preference();
+    const double weight = *rc::gen::element(1.0, 1.0, 0.3, 2.0, 2.5);
+    config.mutable_data()->mutable_train(0)->set_weight(weight);
+    config.mutable_data()->set_validation_fraction(*rc::gen::element(0.0, 0.1, 0.5));
+    const int max_length = config.data().max_length();
+    std::vector<TokenExample> examples = RandomExamples(max_length);
+    if (examples.size() % 2 != 0) {
+      examples.push_back(examples.back());
+      ++examples.back().index;
+    }
+    const auto store = StoreOf(examples);
+    const Packed packed = PackExamples(config, *store);
+    const size_t pairs = examples.size() / 2;
+    std::vector<int> train(pairs, 0), validation(pairs, 0);
+    CountWholePairs(*store, packed.plan.train_sequences, 2 * max_length, &train);
+    CountWholePairs(*store, packed.plan.validation_rows, 2 * max_length, &validation);
+    for (size_t i = 0; i < pairs; ++i) {
+      RC_ASSERT(validation[i] <= 1);
+      RC_ASSERT(validation[i] == 0 || train[i] == 0);
+      RC_ASSERT(train[i] <= static_cast<int>(std::ceil(weight)));
+      if (weight >= 1 && validation[i] == 0) RC_ASSERT(train[i] >= static_cast<int>(weight));
+    }
+    for (int64_t row = 0; row < packed.plan.train_sequences.size(); ++row) {
+      RC_ASSERT(GetParam() != v1::DataConfig::PACKING_NONE ||
+                packed.plan.train_sequences.num_documents(row) == 2);
+    }
+    const Packed again = PackExamples(config, *store);
+    DataLoader loader(*store, packed.plan.train_sequences, LoaderOptions(config));
+    DataLoader second(*store, again.plan.train_sequences, LoaderOptions(config));
+    CheckEpoch(packed.plan.train_sequences, loader, second, 0);
+  }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Strategies, PairPropertiesTest,
+                         ::testing::Values(v1::DataConfig::PACKING_BFD,
                                            v1::DataConfig::PACKING_NONE));
 
 }  // namespace

@@ -118,5 +118,55 @@ TEST_F(QuickReportTest, FurtherCheckOfRecordsIsAnErrorWithTheLocation) {
   EXPECT_EQ(report.findings(0).message(), "it has an x");
 }
 
+TEST_F(QuickReportTest, ChecksPairsWherePreferenceIs) {
+  const std::string pair = R"({"prompt":"q","chosen":"a","rejected":"b"})"
+                           "\n";
+  v1::JobConfig config = Config(pair + pair);
+  config.mutable_preference();
+  v1::DataReport report = QuickReport(config);
+  EXPECT_EQ(report.findings_size(), 0);
+  EXPECT_EQ(report.examples(), 2) << "a pair is one example";
+  EXPECT_EQ(report.format(), "preference");
+  config = Config(pair + R"({"prompt":"q","chosen":"a"})"
+                         "\n");
+  config.mutable_preference();
+  report = QuickReport(config);
+  EXPECT_EQ(Errors(report), "NOT_A_PAIR ");
+  EXPECT_EQ(report.findings(0).first_places(0), folder_.path() + "/train.jsonl:2");
+  config.mutable_data()->set_bad_rows(v1::DataConfig::BAD_ROWS_SKIP);
+  EXPECT_EQ(Errors(QuickReport(config)), "");
+}
+
+// Whatever data.bad_rows is: the job and the file are of two kinds.
+TEST_F(QuickReportTest, TellsWhenJobAndFileAreOfTwoKinds) {
+  const std::string pair = R"({"prompt":"q","chosen":"a","rejected":"b"})"
+                           "\n";
+  const std::string chats[] = {Row("a", "b"), "{\"prompt\":\"q\",\"completion\":\"a\"}\n",
+                               "{\"text\":\"t\"}\n", "{\"instruction\":\"i\",\"output\":\"o\"}\n",
+                               "{\"conversations\":[{\"from\":\"human\",\"value\":\"q\"}]}\n"};
+  for (const auto bad_rows : {v1::DataConfig::BAD_ROWS_FAIL, v1::DataConfig::BAD_ROWS_SKIP}) {
+    for (const std::string& chat : chats) {
+      for (const std::string& rows : {chat, pair + chat}) {
+        v1::JobConfig config = Config(rows);
+        config.mutable_data()->set_bad_rows(bad_rows);
+        config.mutable_preference();
+        const v1::DataReport report = QuickReport(config);
+        EXPECT_EQ(Errors(report), "NOT_A_PAIR ") << rows;
+        EXPECT_EQ(report.findings(0).message().find("data.bad_rows"), std::string::npos)
+            << "which would not help";
+      }
+      for (const std::string& rows : {pair, chat + pair}) {
+        v1::JobConfig config = Config(rows);
+        config.mutable_data()->set_bad_rows(bad_rows);
+        EXPECT_EQ(Errors(QuickReport(config)), "UNEXPECTED_PAIR ") << rows;
+      }
+    }
+    v1::JobConfig config = Config(Row("a", "b"));
+    config.mutable_data()->set_validation(folder_.Write("val.jsonl", pair));
+    config.mutable_data()->set_bad_rows(bad_rows);
+    EXPECT_EQ(Errors(QuickReport(config)), "UNEXPECTED_PAIR ");
+  }
+}
+
 }  // namespace
 }  // namespace trainerd::engine

@@ -98,6 +98,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Case{.name = "Full", .dtype = "fp32"}, Case{.name = "Masters", .dtype = "bf16"},
         Case{.name = "Bf16Computation", .dtype = "bf16", .overrides = "train: {precision: bf16}"},
+        Case{.name = "PureBf16", .dtype = "bf16", .overrides = "train: {precision: bf16_sr}"},
         Case{.name = "Frozen",
              .dtype = "bf16",
              .overrides = "train: {freeze: [model.embed_tokens.*, \"*.self_attn.*\"]}"},

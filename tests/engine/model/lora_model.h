@@ -58,6 +58,21 @@ inline const std::vector<std::string> kLinear = {"q_proj",    "k_proj",  "v_proj
 
 inline const std::vector<std::vector<size_t>> kPacked = {{0, 1, 2}}, kNotPacked = {{0}, {1}, {2}};
 
+// make_lora_goldens.py, adapted().
+inline void SetAdapter(ParameterSet& parameters, const nlohmann::json& scales) {
+  for (Parameter& parameter : parameters.parameters()) {
+    if (!parameter.trains()) continue;
+    std::vector<float> values = golden::Weights(parameter.name, parameter.value.numel());
+    const bool is_embedding = absl::StrContains(parameter.name, ".lora_embedding_");
+    const bool is_a = parameter.role == WeightRole::kAdapterA;
+    const double scale =
+        scales[absl::StrCat(is_embedding ? "lora_embedding_" : "lora_", is_a ? "A" : "B")];
+    parameter.master.copy_(at::from_blob(values.data(), parameter.value.sizes(), at::kFloat));
+    parameter.master.mul_(scale);
+  }
+  parameters.PublishCompute();
+}
+
 struct AdaptedModel {
   // `model` has config, documents and targets.
   AdaptedModel(const nlohmann::json& model, const AdapterSpec& adapter, Precision precision,
@@ -71,20 +86,7 @@ struct AdaptedModel {
     EXPECT_TRUE(loaded.ok()) << loaded;
     decoder = std::make_unique<Decoder>(config, *parameters);
   }
-  // make_lora_goldens.py, adapted().
-  void SetAdapter(const nlohmann::json& scales) {
-    for (Parameter& parameter : parameters->parameters()) {
-      if (!parameter.trains()) continue;
-      std::vector<float> values = golden::Weights(parameter.name, parameter.value.numel());
-      const bool is_embedding = absl::StrContains(parameter.name, ".lora_embedding_");
-      const bool is_a = parameter.role == WeightRole::kAdapterA;
-      const double scale =
-          scales[absl::StrCat(is_embedding ? "lora_embedding_" : "lora_", is_a ? "A" : "B")];
-      parameter.master.copy_(at::from_blob(values.data(), parameter.value.sizes(), at::kFloat));
-      parameter.master.mul_(scale);
-    }
-    parameters->PublishCompute();
-  }
+  void SetAdapter(const nlohmann::json& scales) { testing::SetAdapter(*parameters, scales); }
   DeviceBatch Batch(const std::vector<size_t>& which) const {
     return ToDevice(golden::Pack(golden, which), TestDevice());
   }

@@ -33,6 +33,14 @@ TEST(LiveMonitorTest, PassesMeasuredValuesOnAndLeavesOthersAbsent) {
   EXPECT_FALSE(metrics.has_learning_rate());
   EXPECT_FALSE(metrics.has_memory_bytes());
   EXPECT_FALSE(metrics.has_memory_peak_bytes());
+  EXPECT_FALSE(metrics.has_preference());
+}
+
+TEST(LiveMonitorTest, PassesMeansOverPairsOn) {
+  LiveMonitor monitor({.total_steps = 10});
+  StepMeasurement measured = Step(3, 100, 0.5);
+  measured.preference.emplace().set_margin(0.5);
+  EXPECT_EQ(monitor.OnStep(measured).metrics.preference().margin(), 0.5);
 }
 
 TEST(LiveMonitorTest, AveragesTokensOverSecondsWithoutTheFirstStep) {

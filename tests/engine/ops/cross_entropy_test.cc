@@ -5,6 +5,7 @@
 #include "engine/ops/cross_entropy.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
@@ -182,6 +183,43 @@ INSTANTIATE_TEST_SUITE_P(Cases, LossGradientTest,
                                   std::get<1>(info.param) +
                                   (std::get<2>(info.param) == at::kFloat ? "_fp32" : "_bf16");
                          });
+
+// The losses that `weigh` gets are those of TargetLosses, and its weights act as given ones do.
+// Some are negative, as those of rejected answers.
+TEST(WeighTest, WeightsFollowFromTheLossesOfAllTargets) {
+  at::manual_seed(6);
+  const int64_t rows = 23, size = 8, vocabulary = 31;
+  const at::Tensor hidden = at::randn({rows, size}), matrix = at::randn({vocabulary, size}),
+                   targets = at::randint(vocabulary, {rows}, at::TensorOptions().dtype(at::kLong));
+  const auto weights = [](const at::Tensor& losses) { return losses - losses.mean(); };
+  for (const int64_t buffer : {int64_t{0}, 5 * vocabulary}) {
+    const LogitsOptions logits{.scale = 1.7, .soft_cap = 3.0};
+    const at::Tensor losses =
+        TargetLosses(hidden, targets, matrix, {.logits = logits, .buffer_elements = buffer});
+    const at::Tensor exact =
+        at::tanh(at::matmul(hidden.to(at::kDouble), matrix.to(at::kDouble).t()) * 1.7 / 3.0) * 3.0;
+    EXPECT_LE(Distance(losses.to(at::kDouble),
+                       -at::log_softmax(exact, 1).gather(1, targets.unsqueeze(1)).squeeze(1)),
+              1e-5);
+    const WeightAndGrad weighed{matrix, at::zeros(matrix.sizes())},
+        given{matrix, at::zeros(matrix.sizes())};
+    const LinearCrossEntropyResult actual = LinearCrossEntropy(hidden.clone().requires_grad_(true),
+                                                               targets, weighed,
+                                                               {.logits = logits,
+                                                                .weigh = weights,
+                                                                .gradient_scale = 0.25,
+                                                                .buffer_elements = buffer}),
+                                   expected = LinearCrossEntropy(
+                                       hidden.clone().requires_grad_(true), targets, given,
+                                       {.logits = logits,
+                                        .weights_R = weights(losses),
+                                        .gradient_scale = 0.25,
+                                        .buffer_elements = buffer});
+    EXPECT_NEAR(actual.loss_sum.item<double>(), expected.loss_sum.item<double>(), 1e-4);
+    EXPECT_TRUE(at::equal(actual.d_hidden_RD, expected.d_hidden_RD));
+    EXPECT_LE(Distance(weighed.grad, given.grad), 1e-5);
+  }
+}
 
 // torch does not standardize equal values, nor one value; neither do we.
 TEST(TokenWeightingTest, EqualMeasuresAreNotStandardized) {

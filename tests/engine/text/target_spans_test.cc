@@ -2,6 +2,8 @@
 // Expectations are written by hand from the conventions of the job file's data.train_on.
 #include "engine/text/target_spans.h"
 
+#include <sstream>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/engine/text/reference_python.h"
@@ -182,6 +184,42 @@ TEST(TargetSpansTest, RefusesWithAdviceWhatItCannotTell) {
   EXPECT_THAT(error("{% for m in messages %}{{ '<' + m.role + '>' + m.content + eos_token }}"
                     "{% endfor %}{% if add_generation_prompt %}[answer]{% endif %}"),
               HasSubstr("does not begin with the generation prompt"));
+}
+
+// "TEXT*WEIGHT" of each span.
+std::vector<std::string> Weighted(const std::string& source, const std::string& messages_text) {
+  const auto chat_template = ChatTemplate::FromSource(source, TestTokenizer());
+  EXPECT_TRUE(chat_template.ok()) << chat_template.status();
+  const Json messages = Json::parse(messages_text);
+  const auto rendered = (*chat_template)->Render(messages, {});
+  EXPECT_TRUE(rendered.ok()) << rendered.status();
+  std::vector<std::string> texts;
+  for (const WeightedSpan& s : MessageWeights(*rendered, messages)) {
+    std::ostringstream text;
+    text << rendered->text.substr(s.begin, s.end - s.begin) << "*" << s.weight;
+    texts.push_back(text.str());
+  }
+  return texts;
+}
+
+TEST(MessageWeightsTest, CoverAllBytesOfTheirMessages) {
+  constexpr char kLines[] = "{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}end";
+  EXPECT_THAT(Weighted(kLines, R"([
+    {"role": "user", "content": "Q1", "weight": 3}, {"role": "assistant", "content": "A1"},
+    {"role": "user", "content": "Q2", "weight": 1}, {"role": "user", "content": "Q3"},
+    {"role": "assistant", "content": "A2", "weight": 0.5},
+    {"role": "user", "content": "Q4", "weight": 0}])"),
+              ElementsAre("user: Q1;*3", "assistant: A2;*0.5"));
+  EXPECT_THAT(Weighted(kLines, kTurns), IsEmpty());
+}
+
+// What rounds to 0 in the loss is 0.
+TEST(MessageWeightsTest, WeightBelowFp32IsOff) {
+  constexpr char kTiny[] = R"([
+    {"role": "user", "content": "Q1"}, {"role": "assistant", "content": "A1", "weight": 1e-60},
+    {"role": "user", "content": "Q2"}, {"role": "assistant", "content": "A2", "weight": 1e-30}])";
+  EXPECT_THAT(Trained(ChatTemplate::ChatMlSource(), kTiny, TrainOn::kAssistant),
+              ElementsAre("A2<|im_end|>"));
 }
 
 }  // namespace

@@ -175,6 +175,9 @@ inline constexpr char kOddJob[] =
 inline constexpr char kThinkingJob[] =
     "data: {profile: emoji_think, chat_template: $DIR/thinking.jinja";
 
+// The keys of `preference` follow.
+inline constexpr char kPairJob[] = "data: {train: [{path: $DIR/pairs.jsonl}]}\npreference: {";
+
 inline constexpr char kWeighted[] = "train: {token_weighting: {}}";
 
 // data.findings: what becomes an error ends the run, and what is ignored is not in the report. By
@@ -243,6 +246,10 @@ inline std::vector<Case> DataCases() {
 
 inline std::vector<Case> LossCases() {
   return {
+      {"preference.loss", absl::StrCat(kPairJob, "}"), absl::StrCat(kPairJob, "loss: ipo}"),
+       kLosses},
+      {"preference.beta", absl::StrCat(kPairJob, "}"), absl::StrCat(kPairJob, "beta: 0.5}"),
+       kLosses},
       // It changes no number: its notice states the memory.
       {"train.activation_checkpointing", "", "train: {activation_checkpointing: selective}",
        kCheckpointing},
@@ -303,6 +310,7 @@ inline std::vector<Case> OptimizerCases() {
 inline std::vector<Case> TrainCases() {
   return {
       {"train.precision", "", "train: {precision: bf16}", kLosses},
+      {"train.precision", "train: {precision: bf16}", "train: {precision: bf16_sr}", kLosses},
       {"train.batch_size", "", "train: {batch_size: 3}", kStepTokens},
       {"train.gradient_accumulation", "", "train: {gradient_accumulation: 1}", kStepTokens},
       {"train.epochs", "", "train: {epochs: 1.5}", kStepTokens},

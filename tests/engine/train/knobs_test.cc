@@ -133,6 +133,12 @@ class KnobsTest : public ::testing::Test {
     testing::WriteText(folder / "bad.jsonl", rows + "{\"messages\": [}\n");
     testing::WriteConversations(folder / "other.jsonl", 12);
     testing::WriteConversations(folder / "validation.jsonl", 3);
+    std::string pairs;
+    for (int i = 0; i < 8; ++i) {
+      absl::StrAppend(&pairs, R"({"prompt": "Say )", i, R"(:", "chosen": " yes )", i,
+                      R"(", "rejected": " no"})", "\n");
+    }
+    testing::WriteText(folder / "pairs.jsonl", pairs);
     std::string big;
     for (int i = 0; i < 8000; ++i)
       big += Conversation({{absl::StrCat("Say number ", i), std::string(120, 'a' + i % 26)}});

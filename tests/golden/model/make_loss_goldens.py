@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Goldens of train.label_smoothing and train.token_weighting: 40 steps of loss and gradient norm.
+"""Goldens of the training loss: 40 steps of loss and gradient norm.
+
+Of train.label_smoothing, train.token_weighting and weights of messages.
 
 usage: make_loss_goldens.py [OUT_DIR]
 
@@ -9,6 +11,7 @@ Needs the virtual environment of tests/requirements-peers.txt (torch 2.11.0, tra
 Models, weights and documents are those of make_goldens.py. Label smoothing alone is LabelSmoother of
 transformers; the rest is a plain PyTorch loop. "microbatches" lists the documents of each
 microbatch: a normalized weighting takes its statistics over the target tokens of a microbatch.
+"weights" lists a factor for each token of each document, as its messages have them.
 """
 import json
 import os
@@ -27,6 +30,12 @@ TOGETHER, ALONE = [[0, 1, 2]], [[0], [1], [2]]
 def weighting(measure, normalize=True, min_weight=0.1, max_weight=10.0):
     return {"measure": measure, "normalize": normalize, "min_weight": min_weight,
             "max_weight": max_weight}
+
+
+def message_weights():
+    """Messages of 3 tokens."""
+    return [[(0.25, 1.0, 3.5)[(i // 3 + d) % 3] for i in range(len(ids))]
+            for d, (ids, _) in enumerate(DOCUMENTS)]
 
 
 # gemma2 caps the logits, granite scales them.
@@ -48,6 +57,14 @@ CASES = {
     "margin_cut": {"model": "granite", "token_weighting": weighting("margin", False)},
     "confidence_smoothing_capped": {"model": "gemma2", "label_smoothing": 0.1,
                                     "token_weighting": weighting("confidence")},
+    "weights": {"model": "qwen3", "weights": message_weights()},
+    "weights_smoothing_capped": {"model": "gemma2", "label_smoothing": 0.1,
+                                 "weights": message_weights()},
+    "weights_smoothing_entropy_cut": {"model": "llama_tied", "label_smoothing": 0.05,
+                                      "token_weighting": weighting("entropy", False, 0.5, 4.2),
+                                      "weights": message_weights()},
+    "weights_confidence": {"model": "granite", "token_weighting": weighting("confidence"),
+                           "weights": message_weights()},
 }
 
 
@@ -74,10 +91,11 @@ def token_weights(logits, targets, w):
     return w["min_weight"] + (w["max_weight"] - w["min_weight"]) * torch.sigmoid(s)
 
 
-def loss_of(model, documents, case):
+def loss_of(model, microbatch, case):
     """Share of one microbatch in the step's mean loss."""
+    documents = [DOCUMENTS[i] for i in microbatch]
     smoothing = case.get("label_smoothing", 0.0)
-    if "token_weighting" not in case:
+    if "token_weighting" not in case and "weights" not in case:
         smoother = LabelSmoother(epsilon=smoothing)
         return sum(smoother(model(input_ids=torch.tensor([ids])), torch.tensor([labels]),
                             shift_labels=True, num_items_in_batch=TARGETS)
@@ -90,7 +108,14 @@ def loss_of(model, documents, case):
     rows, targets = torch.cat(rows), torch.cat(targets)
     losses = torch.nn.functional.cross_entropy(rows, targets, reduction="none",
                                                label_smoothing=smoothing)
-    return (losses * token_weights(rows, targets, case["token_weighting"])).sum() / TARGETS
+    if "token_weighting" in case:
+        losses = losses * token_weights(rows, targets, case["token_weighting"])
+    if "weights" in case:
+        losses = losses * torch.tensor([weight for i in microbatch
+                                        for weight, label in zip(case["weights"][i][1:],
+                                                                 DOCUMENTS[i][1][1:])
+                                        if label != -100])
+    return losses.sum() / TARGETS
 
 
 def run(config_json, case):
@@ -104,7 +129,7 @@ def run(config_json, case):
         optimizer.zero_grad()
         total = 0.0
         for microbatch in case["microbatches"]:
-            loss = loss_of(model, [DOCUMENTS[i] for i in microbatch], case)
+            loss = loss_of(model, microbatch, case)
             loss.backward()
             total += loss.item()
         losses.append(total)

@@ -44,12 +44,18 @@ TEST_F(SubmitTest, EveryCommandRefusesNameOfCheckpointAndUnknownJob) {
     resume.set_name(name);
     v1::DeleteJobRequest remove;
     remove.set_name(name);
+    v1::UpdateJobRequest update;
+    update.mutable_job()->set_name(name);
+    update.mutable_update_mask()->add_paths("config.priority");
     v1::SubmitJobRequest submit = Request();
     submit.set_base(name.empty() ? "-" : name);
     return std::vector<absl::Status>{
-        jobs_->Pause(pause, kUnix).status(), jobs_->Resume(resume, kUnix).status(),
+        jobs_->Pause(pause, kUnix).status(),
+        jobs_->Resume(resume, kUnix).status(),
         jobs_->Stop(Stop(name, v1::StopRequest::FORCE), kUnix).status(),
-        jobs_->Delete(remove, kUnix).status(), Try(submit)};
+        jobs_->Delete(remove, kUnix).status(),
+        jobs_->Update(update, kUnix).status(),
+        Try(submit)};
   };
   for (const std::string& name :
        {std::string(), std::string("jobs/-"), std::string("-"), std::string("JOBS/") + id,
@@ -74,6 +80,70 @@ TEST_F(SubmitTest, EveryCommandRefusesNameOfCheckpointAndUnknownJob) {
   EXPECT_EQ(Load(*store_, id).job.state(), v1::Job::RUNNING);
   EXPECT_EQ(Load(*store_, id).job.desired_state(), v1::Job::DESIRED_RUN);
   EXPECT_TRUE(removed_.empty());
+}
+
+TEST_F(SubmitTest, DependencyIsAJobThatExists) {
+  const std::string name = Submit().name();
+  const auto on = [](const std::string& job) { return "depends_on: [{job: '" + job + "'}]"; };
+  for (const std::string& given : {name, JobId(name)}) {
+    const v1::Job job = Submit(on(given));
+    EXPECT_EQ(job.wait_reason(), v1::Job::DEPENDENCY);
+    EXPECT_EQ(job.config().depends_on(0).job(), name) << "written in full";
+    EXPECT_EQ(job.config().depends_on(0).condition(), v1::DependencyConfig::CONDITION_SUCCEEDED);
+  }
+  for (const std::string& other :
+       {std::string(), std::string("jobs/"), name + "/checkpoints/c", std::string("Jobs/a"),
+        std::string("jobs/-"), std::string("/folder")}) {
+    const absl::Status status = Try(Request(on(other)));
+    EXPECT_EQ(Reason(status), "INVALID_NAME") << other << status;
+    EXPECT_EQ(Fields(status), std::vector<std::string>{"depends_on[0].job"}) << other;
+  }
+  const absl::Status unknown = Try(Request(on("jobs/nosuch")));
+  EXPECT_TRUE(absl::IsNotFound(unknown)) << unknown;
+  EXPECT_EQ(Reason(unknown), "JOB_NOT_FOUND");
+  EXPECT_TRUE(absl::StrContains(unknown.message(), "depends_on[0].job: jobs/nosuch"));
+  // Among other faults it is one of them.
+  const absl::Status both = Try(Request(on("jobs/nosuch") + "\npriority: 101"));
+  EXPECT_EQ(Fields(both), (std::vector<std::string>{"priority", "depends_on"})) << both;
+  EXPECT_EQ(Fields(Try(Request("depends_on: [{condition: ended}]"))),
+            std::vector<std::string>{"depends_on[0].job"});
+  // A job cannot wait for itself: it does not exist yet.
+  v1::SubmitJobRequest self = Request(on("jobs/self"));
+  self.set_job_id("self");
+  EXPECT_EQ(Reason(Try(self)), "JOB_NOT_FOUND");
+}
+
+TEST_F(SubmitTest, DependsOnAtMostAHundredJobs) {
+  const std::string name = Submit().name();
+  v1::SubmitJobRequest request = Request();
+  for (int i = 0; i < 100; ++i) request.mutable_config()->add_depends_on()->set_job(name);
+  EXPECT_OK(Try(request));
+  request.mutable_config()->add_depends_on()->set_job(name);
+  EXPECT_EQ(Fields(Try(request)), std::vector<std::string>{"depends_on"});
+}
+
+TEST_F(SubmitTest, JobThatIsBeingDeletedIsNoDependency) {
+  const std::string name = Submit().name();
+  SetState(JobId(name), v1::Job::SUCCEEDED);
+  v1::DeleteJobRequest remove;
+  remove.set_name(name);
+  ASSERT_OK(jobs_->Delete(remove, kUnix).status());
+  EXPECT_EQ(Reason(Try(Request("depends_on: [{job: " + name + "}]"))), "JOB_NOT_FOUND");
+}
+
+// What is known before there is a checkpoint is checked at once.
+TEST_F(SubmitTest, RefusesStartFromDependencyOfAnotherForm) {
+  const std::string name = Submit().name();
+  const std::string from = "depends_on: [{job: " + name + "}]\ninit_from: {checkpoint: " + name;
+  EXPECT_EQ(Fields(Try(Request(from + "}\nlora: {}"))),
+            std::vector<std::string>{"init_from.checkpoint"});
+  EXPECT_EQ(Fields(Try(Request(from + "}\noptimizer: {type: sgd, momentum: 0.5}"))),
+            std::vector<std::string>{"init_from.state"});
+  const v1::Job job = Submit(from + "}");
+  EXPECT_EQ(job.base(), "");
+  EXPECT_EQ(job.wait_reason(), v1::Job::DEPENDENCY);
+  // Without depends_on, the checkpoint must exist.
+  EXPECT_EQ(Reason(Try(Request("init_from: {checkpoint: " + name + "}"))), "NOTHING_TO_RESUME");
 }
 
 TEST_F(SubmitTest, RefusesJobIdsOfOtherForms) {

@@ -49,6 +49,21 @@ TEST_F(DecimatorTest, MergesStepsWithinInterval) {
   EXPECT_EQ(events[0].seq(), 5);
 }
 
+TEST_F(DecimatorTest, KeepsTheMeansOverThePairsOfTheLastStep) {
+  Add(MetricsEvent("jobs/a", 1));
+  for (int step = 2; step <= 4; ++step) {
+    v1::Event event = MetricsEvent("jobs/a", step);
+    event.mutable_metrics()->mutable_preference()->set_margin(0.1 * step);
+    event.mutable_metrics()->mutable_preference()->set_accuracy(0.25 * step);
+    Add(event);
+  }
+  decimator_.FlushIfDue(clock_.Now() + absl::Seconds(1), &out_);
+  const std::vector<v1::Event> events = Take();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_DOUBLE_EQ(events[0].metrics().preference().margin(), 0.4);
+  EXPECT_DOUBLE_EQ(events[0].metrics().preference().accuracy(), 1.0);
+}
+
 TEST_F(DecimatorTest, PassesOtherEventsAfterEarlierMetrics) {
   Add(MetricsEvent("jobs/a", 1));
   Add(MetricsEvent("jobs/b", 7));

@@ -70,9 +70,12 @@ TEST_F(RowsTest, QueueIsFifoWithinPriority) {
 }
 
 TEST_F(RowsTest, OmitsHeldAndDelayedJobsFromQueue) {
-  for (const char* id : {"held", "later", "free"}) {
+  for (const char* id : {"held", "later", "free", "disk", "timed", "depends"}) {
     JobRecord record = AddJob(*store_, id, dir_ / id);
     ASSERT_OK(store_->Change([&](Transaction& t) {
+      if (record.job.name() == "jobs/disk") record.job.set_wait_reason(v1::Job::DISK);
+      if (record.job.name() == "jobs/timed") record.job.set_wait_reason(v1::Job::NOT_BEFORE);
+      if (record.job.name() == "jobs/depends") record.job.set_wait_reason(v1::Job::DEPENDENCY);
       if (record.job.name() == "jobs/held") record.job.set_wait_reason(v1::Job::HELD);
       if (record.job.name() == "jobs/later") {
         record.job.set_wait_reason(v1::Job::BACKOFF);

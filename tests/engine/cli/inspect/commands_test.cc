@@ -82,6 +82,35 @@ TEST_F(InspectTest, PreviewPrintsEachExampleInFileOrder) {
   EXPECT_EQ(lines[1]["left_out"], "no target");
 }
 
+TEST_F(InspectTest, PreviewPrintsWeightsOtherThanOne) {
+  const std::string job =
+      Job(Row("Hi", "Yo") + R"({"messages":[{"role":"user","content":"Hi"},)"
+                            R"({"role":"assistant","content":"Yo","weight":0.25}]})"
+                            "\n");
+  for (const bool packed : {false, true}) {
+    const Result result = Output([&](std::FILE* out) {
+      return RunPreview({.job_file = job, .limit = 10, .packed = packed}, out);
+    });
+    ASSERT_TRUE(result.status.ok()) << result.status;
+    for (const json& line : result.lines()) {
+      // The same tokens: the second conversation, or a sequence that holds it, has weights.
+      const std::vector<int64_t> labels = line["labels"];
+      if (!packed) {
+        EXPECT_EQ(line.contains("weights"), line["index"] == 1);
+      }
+      if (!line.contains("weights")) continue;
+      size_t weighted = 0;
+      for (size_t i = 0; i < labels.size(); ++i) {
+        if (line["weights"][i] == 1) continue;
+        ++weighted;
+        EXPECT_EQ(line["weights"][i], 0.25);
+        EXPECT_NE(labels[i], -100);
+      }
+      EXPECT_EQ(weighted, 3u);
+    }
+  }
+}
+
 TEST_F(InspectTest, PreviewMarksWhereMaxLengthCuts) {
   const std::string rows = Row("Hi", std::string(100, 'x')) + Row("a", "b");
   const auto preview = [&](const std::string& more, bool packed) {
@@ -112,6 +141,46 @@ TEST_F(InspectTest, PreviewMarksWhereMaxLengthCuts) {
     if (line.contains("cut_tokens")) marked += line["cut_tokens"][0].get<int64_t>();
   }
   EXPECT_EQ(marked, 123 - 64) << "the first piece is followed by the second";
+}
+
+TEST_F(InspectTest, PreviewShowsBothAnswersOfAPair) {
+  const std::string rows = R"({"prompt":"q","chosen":"yes","rejected":"no"})"
+                           "\n"
+                           R"({"prompt":"r","chosen":"s","rejected":"t"})"
+                           "\n";
+  const std::string job = Job(rows, "preference: {}\n");
+  std::vector<json> lines = Output([&](std::FILE* out) {
+                              return RunPreview({.job_file = job, .limit = 1, .json = true}, out);
+                            }).lines();
+  ASSERT_EQ(lines.size(), 1u) << "a pair is one example";
+  EXPECT_EQ(lines[0]["index"], 0);
+  EXPECT_EQ(lines[0]["text"], "qyes<|im_end|>");
+  EXPECT_EQ(lines[0]["labels"], json({-100, 'y', 'e', 's', kEnd}));
+  EXPECT_EQ(lines[0]["rejected"]["text"], "qno<|im_end|>");
+  EXPECT_EQ(lines[0]["rejected"]["labels"], json({-100, 'n', 'o', kEnd}));
+  lines = Output([&](std::FILE* out) {
+            return RunPreview({.job_file = job, .limit = 5, .packed = true}, out);
+          }).lines();
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["pairs"], true);
+  EXPECT_EQ(lines[0]["index"], json({0, 0, 1, 1}));
+  const Result text = Output([&](std::FILE* out) {
+    return RunPreview({.job_file = job, .limit = 1, .json = false}, out);
+  });
+  EXPECT_NE(text.text.find("example 0, chosen"), std::string::npos) << text.text;
+  EXPECT_NE(text.text.find("example 0, rejected"), std::string::npos) << text.text;
+}
+
+TEST_F(InspectTest, ValidateTellsThatThePairsNeedPreference) {
+  const std::string rows = "{\"prompt\":\"q\",\"chosen\":\"yes\",\"rejected\":\"no\"}\n";
+  for (const bool quick : {true, false}) {
+    json report = Validate({.job_file = Job(rows), .quick = quick});
+    ASSERT_EQ(report["findings"][0]["code"], "UNEXPECTED_PAIR") << report.dump();
+    report = Validate({.job_file = Job(Row("a", "b"), "preference: {}\n"), .quick = quick});
+    ASSERT_EQ(report["findings"][0]["code"], "NOT_A_PAIR") << report.dump();
+    report = Validate({.job_file = Job(rows, "preference: {}\n"), .quick = quick}, true);
+    EXPECT_EQ(report["examples"], 1);
+  }
 }
 
 TEST_F(InspectTest, PreviewStopsAtTheLimitAcrossFiles) {

@@ -151,5 +151,39 @@ TEST(DataLoaderTest, MicrobatchKeepsDocumentsApart) {
   EXPECT_EQ(batch.target_tokens, 3);
 }
 
+// Weights move with the labels, and a document without weights beside one with weights has 1.
+TEST(DataLoaderTest, WeightsBelongToTheNextToken) {
+  const auto store =
+      StoreOf({{.index = 0, .ids = {1, 2, 3}, .labels = {kIgnoreIndex, 2, 3}},
+               {.index = 1, .ids = {4, 5, 6}, .labels = {4, 5, 6}, .weights = {9, 0.5, 2}},
+               {.index = 2, .ids = {7, 8}, .labels = {kIgnoreIndex, 8}}});
+  const PackedSequences rows = OneDocumentRows(3);
+  const Microbatch all = *MakeMicrobatch(*store, rows, {0, 1, 2});
+  EXPECT_EQ(all.targets,
+            (std::vector<int32_t>{2, 3, kIgnoreIndex, 5, 6, kIgnoreIndex, 8, kIgnoreIndex}));
+  EXPECT_EQ(all.weights, (std::vector<float>{1, 1, 1, 0.5, 2, 1, 1, 1}));
+  EXPECT_TRUE(MakeMicrobatch(*store, rows, {0, 2})->weights.empty());
+  // A piece of a split conversation: its first token is no target.
+  PackedSequences pieces = OneDocumentRows(1);
+  pieces.Rename({1}, {1}, /*piece_tokens=*/1);
+  EXPECT_EQ(MakeMicrobatch(*store, pieces, {0})->weights, (std::vector<float>{1}));
+}
+
+TEST(DataLoaderTest, DigestCoversWeights) {
+  const auto digest = [](const Microbatch& batch) {
+    Xxh3Stream hash;
+    HashTokens(batch, &hash);
+    return hash.Digest();
+  };
+  Microbatch batch{.ids = {1, 2}, .labels = {kIgnoreIndex, 2}};
+  Xxh3Stream by_hand;
+  by_hand.Update(batch.ids.data(), 8);
+  by_hand.Update(batch.labels.data(), 8);
+  const std::string plain = digest(batch);
+  EXPECT_EQ(plain, by_hand.Digest());
+  batch.weights = {0.5, 1};
+  EXPECT_NE(digest(batch), plain);
+}
+
 }  // namespace
 }  // namespace trainerd::engine

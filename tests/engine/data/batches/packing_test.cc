@@ -134,5 +134,25 @@ TEST(PackingTest, OneDocumentRowsKeepOrder) {
   EXPECT_TRUE(OneDocumentRows(0).empty());
 }
 
+TEST(PackedSequencesTest, PairsReplaceDocuments) {
+  // Pairs of 6, 5, 4 and 3 tokens in rows of 9, named by their first example.
+  auto rows = PackBestFitDecreasing({6, 5, 4, 3}, 9);
+  ASSERT_TRUE(rows.ok());
+  EXPECT_FALSE(rows->is_pairs());
+  rows->RenameAsPairs({0, 2, 6, 10});
+  EXPECT_TRUE(rows->is_pairs());
+  ASSERT_EQ(rows->size(), 2);
+  EXPECT_EQ(rows->num_documents(), 8);
+  EXPECT_EQ(std::vector<uint32_t>(rows->examples(0).begin(), rows->examples(0).end()),
+            (std::vector<uint32_t>{0, 1, 10, 11}));
+  EXPECT_EQ(std::vector<uint32_t>(rows->examples(1).begin(), rows->examples(1).end()),
+            (std::vector<uint32_t>{2, 3, 6, 7}));
+  EXPECT_EQ(rows->document(1, 3).example, 7);
+  PackedSequences single = OneDocumentRows(2);
+  single.RenameAsPairs({4, 6});
+  EXPECT_EQ(single.num_documents(1), 2);
+  EXPECT_EQ(single.document(1, 1).example, 7);
+}
+
 }  // namespace
 }  // namespace trainerd::engine

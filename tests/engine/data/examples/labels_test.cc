@@ -109,5 +109,29 @@ TEST(LabelsTest, BothWaysOfCountingAgreeOnRandomSpans) {
   }
 }
 
+std::vector<float> Weigh(const Encoding& encoding, const std::vector<TextSpan>& spans,
+                         const std::vector<WeightedSpan>& weights, int64_t max_tokens = 1000) {
+  TokenExample example = Label(encoding, spans, max_tokens);
+  WeighTokens(encoding, spans, weights, &example);
+  return example.weights;
+}
+
+TEST(WeighTokensTest, TargetHasTheWeightOfItsFirstByteInASpan) {
+  const Encoding encoding = Tokens({{0, 2}, {2, 5}, {5, 6}, {6, 9}, {9, 10}, {10, 12}});
+  const std::vector<TextSpan> spans = {{4, 7}, {8, 12}};
+  // Token 1 begins before the span and has the weight of byte 4; token 3 that of byte 6; token 4
+  // none.
+  EXPECT_EQ(Weigh(encoding, spans, {{0, 4, 9.0f}, {4, 6, 2.0f}, {6, 9, 0.5f}, {11, 12, 7.0f}}),
+            (std::vector<float>{1, 2, 2, 0.5, 1, 1}));
+  EXPECT_EQ(Weigh(encoding, spans, {{9, 12, 3.0f}}), (std::vector<float>{1, 1, 1, 1, 3, 3}));
+}
+
+TEST(WeighTokensTest, NoWeightsWhereNoTargetHasOne) {
+  const Encoding encoding = Tokens({{0, 2}, {2, 5}, {5, 6}});
+  EXPECT_TRUE(Weigh(encoding, {{2, 6}}, {}).empty());
+  EXPECT_TRUE(Weigh(encoding, {{2, 6}}, {{0, 2, 4.0f}}).empty()) << "of a message that is read";
+  EXPECT_TRUE(Weigh(encoding, {{2, 6}}, {{5, 6, 4.0f}}, /*max_tokens=*/2).empty()) << "cut off";
+}
+
 }  // namespace
 }  // namespace trainerd::engine

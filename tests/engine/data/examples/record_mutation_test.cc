@@ -113,5 +113,62 @@ TEST(RowMutationTest, ADamagedRowIsAFaultOrHoldsTogether) {
   EXPECT_GT(rows, kRounds / 20);
 }
 
+TEST(RowMutationTest, ADamagedPairIsAFaultOrTwoExamplesThatHoldTogether) {
+  const TempDir folder;
+  v1::JobConfig config = BaseConfig(WriteByteTokenizer(folder, ""), "unused");
+  config.mutable_preference();
+  config.mutable_data()->set_max_length(60);
+  const TextPipeline text = *OpenTextPipeline(config);
+  const std::unique_ptr<ExamplePipeline> pipeline = *ExamplePipeline::Create(config, text);
+  ExamplePipeline::Scratch scratch;
+  const std::string seeds[] = {
+      R"({"prompt":[{"role":"system","content":"s"},{"role":"user","content":"q é"}],)"
+      R"("chosen":[{"role":"assistant","content":"a"}],"rejected":"b 😀"})",
+      R"({"chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],)"
+      R"("rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"b"}],)"
+      R"("prompt":"q"})",
+      R"({"prompt":"q é","chosen":"a\n","rejected":"b<|im_end|>"})",
+      R"({"chosen":"é is one","rejected":"é is two"})"};
+  std::mt19937 random(20261130);
+  int faults = 0, rows = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::string line = Damaged(seeds[random() % 4], &random);
+    std::vector<char> buffer(line.size() + kJsonPadding);
+    std::copy(line.begin(), line.end(), buffer.begin());
+    const TokenRow row =
+        pipeline->Process({.number = 1, .text = {buffer.data(), line.size()}},
+                          {.index = round, .format = SourceFormat::kPreference}, &scratch);
+    if (row.fault) {
+      ++faults;
+      EXPECT_FALSE(row.fault->code.empty() || row.fault->message.empty());
+      EXPECT_FALSE(row.rejected.has_value());
+      continue;
+    }
+    ++rows;
+    ASSERT_TRUE(row.rejected.has_value()) << line;
+    size_t shared = 0;
+    for (const TokenizedText* answer : {static_cast<const TokenizedText*>(&row), &*row.rejected}) {
+      const TokenExample& example = answer->example;
+      ASSERT_EQ(example.index, round);
+      ASSERT_EQ(example.ids.size(), example.labels.size());
+      ASSERT_LE(example.ids.size(), 60u);
+      // Nothing but the end is scored, from the same token on in both.
+      size_t begin = 0;
+      while (begin < example.ids.size() && example.labels[begin] == kIgnoreIndex) ++begin;
+      for (size_t i = begin; i < example.ids.size(); ++i) {
+        ASSERT_EQ(example.labels[i], example.ids[i]);
+      }
+      if (row.left_out != LeftOut::kNo) continue;
+      ASSERT_GT(answer->num_targets, 0) << line;
+      if (answer == &*row.rejected) {
+        ASSERT_EQ(begin, shared) << line;
+      }
+      shared = begin;
+    }
+  }
+  EXPECT_GT(faults, kRounds / 4);
+  EXPECT_GT(rows, kRounds / 20);
+}
+
 }  // namespace
 }  // namespace trainerd::engine

@@ -205,7 +205,7 @@ TEST(ConversationParserTest, NamesTheUsedKeyThatIsAnOddNumber) {
   EXPECT_EQ(message(WithMessages(R"({"role":"user","content":NaN})")),
             "BAD_SCHEMA 0 messages[0].content is NaN; it must be text or ");
   EXPECT_EQ(message(WithMessages(R"({"role":"user","content":"a","weight":Infinity})")),
-            "BAD_SCHEMA 0 messages[0].weight is Infinity; it is 0 (not tr");
+            "BAD_SCHEMA 0 messages[0].weight is Infinity; it is a number ");
   EXPECT_EQ(
       FaultOf(WithMessages(R"({"role":"user","content":"a","tool_calls":[{"function":)"
                            R"({"name":"f","arguments":{"x":[1,98765432109876543210]}}}]})")),
@@ -290,8 +290,18 @@ TEST(ConversationParserTest, RefusesContentThatCannotBeTrained) {
 }
 
 TEST(ConversationParserTest, RefusesSwitchesOfAWrongKind) {
-  EXPECT_EQ(FaultOf(WithMessages(R"({"role":"assistant","content":"a","weight":0.5})")),
-            "BAD_SCHEMA 0 messages[0].weight is 0.5; it is 0 (not trained) or 1");
+  for (const char* weight :
+       {"-0.5", "1000.5", "1000000000", "NaN", "-Infinity", "\"1\"", "true", "[1]"}) {
+    EXPECT_EQ(FaultOf(WithMessages(
+                  absl::StrCat(R"({"role":"assistant","content":"a","weight":)", weight, "}"))),
+              absl::StrCat("BAD_SCHEMA 0 messages[0].weight is ", weight,
+                           "; it is a number from 0 (not trained) to 1000"));
+  }
+  for (const char* weight : {"0", "0.5", "1", "2.5e-1", "1000", "null"}) {
+    EXPECT_EQ(FaultOf(WithMessages(
+                  absl::StrCat(R"({"role":"assistant","content":"a","weight":)", weight, "}"))),
+              "none");
+  }
   EXPECT_EQ(FaultOf(WithMessages(R"({"role":"assistant","content":"a","train":"no"})")),
             "BAD_SCHEMA 0 messages[0].train is \"no\"; it is true or false");
   EXPECT_EQ(FaultOf(WithMessages(R"({"role":"assistant","content":"a","weight":1,"train":true})")),

@@ -24,6 +24,10 @@ std::vector<TokenExample> RandomExamples(int32_t largest_id) {
     for (const int32_t id : example.ids) {
       example.labels.push_back(*rc::gen::arbitrary<bool>() ? id : kIgnoreIndex);
     }
+    if (*rc::gen::inRange(0, 3) == 0) {
+      for (size_t i = 0; i < example.ids.size(); ++i)
+        example.weights.push_back(static_cast<float>(*rc::gen::inRange(1, 9000)) / 64.0f);
+    }
     example.target_spans = *rc::gen::inRange(0, 9);
     example.span_tokens = *rc::gen::inRange(0, 9);
   }
@@ -71,6 +75,7 @@ TEST(TokenStoreTest, WhatIsWrittenComesBack) {
       const auto read = (*store)->Read(static_cast<int64_t>(i));
       RC_ASSERT(read.ok());
       RC_ASSERT(read->ids == fitting[i].ids && read->labels == fitting[i].labels);
+      RC_ASSERT(read->weights == fitting[i].weights);
       RC_ASSERT(read->index == fitting[i].index);
       RC_ASSERT(read->target_spans == fitting[i].target_spans);
       RC_ASSERT(read->span_tokens == fitting[i].span_tokens);
@@ -84,7 +89,8 @@ TEST(TokenStoreTest, WhatIsWrittenComesBack) {
 TEST(TokenStoreTest, EveryFlippedByteAndEveryTruncationIsFound) {
   const std::vector<TokenExample> examples = {
       {.index = 0, .ids = {1, 70000, 3}, .labels = {kIgnoreIndex, 70000, 3}},
-      {.index = 5, .ids = {9}, .labels = {kIgnoreIndex}}};
+      {.index = 5, .ids = {9}, .labels = {kIgnoreIndex}},
+      {.index = 6, .ids = {8, 9}, .labels = {kIgnoreIndex, 9}, .weights = {1, 0.5}}};
   const std::string whole = FileOf(examples, 3);
   ASSERT_TRUE(OpenBytes(whole).ok());
   for (size_t i = 0; i < whole.size(); ++i) {
@@ -96,6 +102,16 @@ TEST(TokenStoreTest, EveryFlippedByteAndEveryTruncationIsFound) {
   }
   EXPECT_FALSE(OpenBytes(whole + "x").ok());
   EXPECT_FALSE(OpenBytes(whole, std::string(kStoreKeyBytes, 'o')).ok()) << "another key";
+}
+
+TEST(TokenStoreTest, OnlyWeightedExamplesStoreWeights) {
+  const TokenExample plain{.ids = {1, 2, 3}, .labels = {kIgnoreIndex, 2, 3}};
+  TokenExample weighted = plain;
+  weighted.weights = {1, 0.5, 2};
+  const size_t size = FileOf({plain}, 2).size();
+  // 3 ids of 2 bytes, 3 bits, a record.
+  EXPECT_EQ(FileOf({plain, plain}, 2).size(), size + 3 * 2 + 1 + kRecordBytes);
+  EXPECT_EQ(FileOf({plain, weighted}, 2).size(), size + 3 * 2 + 1 + 3 * 4 + kRecordBytes);
 }
 
 // A file whose hash is right although it lies about where things are.

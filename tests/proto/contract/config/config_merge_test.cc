@@ -47,6 +47,19 @@ TEST(ConfigMergeTest, ReplacesListsAndKeepsTheRest) {
   EXPECT_FALSE(merged.has_output());
 }
 
+TEST(ConfigMergeTest, DoesNotTakeOverWhenTheOtherJobWasToStart) {
+  const v1::JobConfig base =
+      Resolved("suspended: true\nnot_before: 2026-12-01T22:00:00Z\ndepends_on: [{job: jobs/a}]\n");
+  ASSERT_TRUE(base.suspended() && base.has_not_before() && base.depends_on_size() == 1);
+  const v1::JobConfig merged = MergeJobConfig(base, Given("train: {seed: 9}"));
+  EXPECT_FALSE(merged.has_suspended());
+  EXPECT_FALSE(merged.has_not_before());
+  EXPECT_EQ(merged.depends_on_size(), 0);
+  const v1::JobConfig given = MergeJobConfig(base, Given("suspended: true"));
+  EXPECT_TRUE(given.suspended());
+  EXPECT_FALSE(given.has_not_before());
+}
+
 TEST(ConfigMergeTest, DropsKeysOfTheOtherOptimizer) {
   const v1::JobConfig merged =
       MergeJobConfig(Resolved("optimizer: {betas: [0.8, 0.9], eps: 1.0e-6, learning_rate: 1.0e-3}"),

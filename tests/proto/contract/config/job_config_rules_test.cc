@@ -200,6 +200,20 @@ TEST(ResolveJobConfigTest, RefusesKeysThatAnAdapterFolderHas) {
   }
 }
 
+TEST(ResolveJobConfigTest, RefusesLossesOfTokensWithPreference) {
+  const std::string reason =
+      ": does not apply with preference, whose loss compares whole answers; remove it";
+  EXPECT_EQ(FaultsWith("preference: {}\ntrain: {label_smoothing: 0.1}\n"),
+            "line 4: train.label_smoothing" + reason);
+  EXPECT_EQ(FaultsWith("preference: {}\ntrain: {token_weighting: {measure: entropy}}\n"),
+            "line 4: train.token_weighting" + reason);
+  EXPECT_EQ(FaultsWith("preference: {loss: ipo, beta: 0.5}\ntrain: {label_smoothing: 0}\n"), "");
+  const v1::JobConfig config =
+      Resolve(std::string(kMinimal) + "preference: {}\n").resolved.config();
+  EXPECT_EQ(config.preference().loss(), v1::PreferenceConfig::LOSS_SIGMOID);
+  EXPECT_EQ(config.preference().beta(), 0.1);
+}
+
 TEST(ResolveJobConfigTest, RefusesFreezeWithLora) {
   EXPECT_EQ(FaultsWith("lora: {r: 4}\ntrain: {freeze: [model.embed_tokens.*]}\n"),
             "line 4: train.freeze: does not apply with lora, where all weights of the model are "
@@ -223,6 +237,16 @@ TEST(ResolveJobConfigTest, RefusesQuantizationWithoutLora) {
   EXPECT_EQ(faults("lora: {adapter_path: /a}\n"), "");
   EXPECT_EQ(Resolve(kMinimal).resolved.config().model().quantization(),
             v1::ModelConfig::QUANTIZATION_NONE);
+}
+
+TEST(ResolveJobConfigTest, RefusesPureBf16WithLoraAndOnCuda) {
+  const std::string job = std::string(kMinimal) + "train: {precision: bf16_sr}\n";
+  EXPECT_EQ(Resolve(job).faults, "");
+  EXPECT_EQ(Resolve(job + "resources: {device: cpu}\n").faults, "");
+  EXPECT_THAT(Resolve(job + "lora: {}\n").faults,
+              HasSubstr("train.precision: bf16_sr saves memory only where the whole model trains"));
+  EXPECT_THAT(Resolve(job + "resources: {device: cuda:0}\n").faults,
+              HasSubstr("train.precision: bf16_sr computes on the CPU only; set resources.device"));
 }
 
 // The configuration of an existing job is resolved; a job that continues it changes the type alone.
@@ -285,6 +309,31 @@ TEST(ResolveJobConfigTest, NothingIsTooLongForBfdSplit) {
       "line 2: data.too_long: \"fail\" does not apply with data.packing: bfd_split, which lets "
       "long conversations continue in further rows; leave it out, or set packing: bfd");
   EXPECT_EQ(FaultsWithData("packing: bfd_split"), "");
+}
+
+TEST(ResolveJobConfigTest, RefusesDataKeysThatDoNotApplyToPairs) {
+  const auto faults = [](const std::string& keys) {
+    return Resolve("preference: {}\nmodel: {path: /m}\ndata: {train: [/a.jsonl]" + keys + "}\n")
+        .faults;
+  };
+  EXPECT_EQ(faults(""), "");
+  EXPECT_EQ(faults(", train_on: assistant, profile: none, packing: none, too_long: skip, "
+                   "system_prompt: s, validation_fraction: 0.1"),
+            "");
+  for (const char* train_on : {"last_assistant", "template", "all"}) {
+    EXPECT_EQ(faults(absl::StrCat(", train_on: ", train_on)),
+              absl::StrCat("line 3: data.train_on: \"", train_on,
+                           "\" does not apply with preference, where the answers alone count, as "
+                           "wholes; leave it out"));
+  }
+  for (const char* profile : {"emoji_think", "regime3"}) {
+    EXPECT_THAT(faults(absl::StrCat(", profile: ", profile)),
+                HasSubstr(absl::StrCat("line 3: data.profile: \"", profile,
+                                       "\" does not apply with preference")));
+  }
+  EXPECT_EQ(faults(", packing: bfd_split"),
+            "line 3: data.packing: \"bfd_split\" does not apply with preference, because an answer "
+            "cannot be compared in pieces; set packing: bfd or none");
 }
 
 TEST(ResolveJobConfigTest, FindingsAreNamedByTheirKeys) {

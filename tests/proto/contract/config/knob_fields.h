@@ -47,7 +47,7 @@ inline std::vector<KnobField> AllKnobFields(const google::protobuf::Descriptor& 
   return fields;
 }
 
-// Valid, with one source and every optional group.
+// Valid, with one source and every optional group but preference, which excludes others.
 inline v1::JobConfig CompleteConfig() {
   v1::JobConfig config;
   config.mutable_model()->set_path("/models/m");
@@ -58,6 +58,7 @@ inline v1::JobConfig CompleteConfig() {
   config.mutable_lora();
   config.mutable_output()->set_path("/models/out");
   config.mutable_init_from()->set_checkpoint("jobs/4f");
+  config.add_depends_on()->set_job("jobs/5b");
   // Required with optimizer.type: muon.
   config.mutable_optimizer()->set_learning_rate(2e-5);
   return config;
@@ -92,6 +93,8 @@ inline void MakeApply(const KnobField& knob, v1::JobConfig* config) {
     EXPECT_TRUE(SetScalar(key, condition.second, TextStyle::kPlain, message).ok());
   });
   if (knob.path == "optimizer.nesterov") config->mutable_optimizer()->set_momentum(0.25);
+  // An adapter cannot be in pure bf16.
+  if (knob.path == "train.precision") config->clear_lora();
   // An adapter to start from brings its own r, alpha and so on, whichever it is.
   if (knob.path == "lora.adapter_path") config->mutable_lora()->set_adapter_path("/adapters/a");
 }
@@ -125,6 +128,7 @@ inline std::vector<std::string> OtherValues(const google::protobuf::FieldDescrip
     return {"/c/step-00000001-a1", "jobs/5a/checkpoints/step-00000001-a1"};
   if (field.name() == "betas") return {"[0.5, 0.25]"};
   if (field.name() == "momentum") return {"0.5"};
+  if (IsTimestampField(field)) return {"2031-02-03T04:05:06Z"};
   if (field.name() == "freeze") return {"[model.embed_tokens.*]"};
   if (const std::vector<std::string> choices = ChoicesOf(field); !choices.empty()) {
     for (const std::string& choice : choices) {

@@ -77,6 +77,7 @@ TEST(KnobRulesTest, EveryDefaultParsesAndIsInRange) {
 
 TEST(KnobRulesTest, EveryScalarIsOptionalAndDefaultsFillIt) {
   v1::JobConfig config = CompleteConfig();
+  config.mutable_preference();
   ApplyDefaults(&config);
   const std::vector<std::string> paths = FieldPaths(config);
   for (const KnobField& knob : AllKnobFields(*v1::JobConfig::descriptor())) {

@@ -29,8 +29,8 @@ const std::vector<Job::DesiredState> kDesired = {Job::DESIRED_RUN, Job::DESIRED_
                                                  Job::DESIRED_STOP, Job::DESIRED_DISCARD,
                                                  Job::DESIRED_FORCE};
 const std::vector<Job::WaitReason> kWaits = {
-    Job::WAIT_REASON_UNSPECIFIED, Job::RESOURCES, Job::BACKOFF, Job::HELD, Job::PREEMPTED,
-    Job::EXECUTOR_UNREACHABLE,    Job::DISK};
+    Job::WAIT_REASON_UNSPECIFIED, Job::RESOURCES, Job::BACKOFF,    Job::HELD,      Job::PREEMPTED,
+    Job::EXECUTOR_UNREACHABLE,    Job::DISK,      Job::NOT_BEFORE, Job::DEPENDENCY};
 
 // What a cell of the table says. "same" = as it was.
 struct Cell {

@@ -59,5 +59,19 @@ TEST(PreviewTextTest, MarksWhereMaxLengthCuts) {
   EXPECT_EQ(CutText(1), "data.max_length cuts here: 1 more token");
 }
 
+TEST(PreviewTextTest, MarksWeightsOtherThanOne) {
+  const PreviewItem item{.ids = {5, 6, 7, 8},
+                         .labels = {-100, 6, 7, 8},
+                         .weights = {1, 1, 0.5, 2},
+                         .texts = {{.begin = 0, .end = 1, .text = "a"},
+                                   {.begin = 1, .end = 2, .text = "b"},
+                                   {.begin = 2, .end = 3, .text = "c"},
+                                   {.begin = 3, .end = 4, .text = "d"}}};
+  EXPECT_EQ(RenderPreview(item, /*color=*/false),
+            "--- example 0: 4 tokens, 3 trained (75 %)\n"
+            "a[[b]][weight 0.5][[c]][weight 2][[d]]\n");
+  EXPECT_EQ(WeightText(0.1f), "weight 0.1");
+}
+
 }  // namespace
 }  // namespace trainerd

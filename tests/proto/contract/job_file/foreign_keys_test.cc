@@ -87,6 +87,9 @@ TEST(ForeignKeysTest, NamesOurKeyAtEachLevel) {
   EXPECT_THAT(Faults("model: {load_in_4bit: true}"),
               HasSubstr("; write model.quantization (nf4, with lora)"));
   EXPECT_THAT(Faults("lora_r: 16"), HasSubstr("; write lora.r"));
+  EXPECT_THAT(Faults("dpo: {beta: 0.1}"), HasSubstr("; write preference (DPO on records "));
+  EXPECT_THAT(Faults("preference: {loss_type: ipo}"),
+              HasSubstr("; write preference.loss (sigmoid or ipo)"));
   EXPECT_THAT(Faults("adapter: lora"), HasSubstr("; write lora (for example lora: {r: 16, "));
 }
 
@@ -94,6 +97,7 @@ TEST(ForeignKeysTest, ReportsWhatDoesNotExist) {
   EXPECT_THAT(Faults("use_dora: true"), HasSubstr("this form of adapter does not exist"));
   EXPECT_THAT(Faults("model: {load_in_8bit: true}"),
               HasSubstr("model.quantization: nf4 is the only one, with lora"));
+  EXPECT_THAT(Faults("grpo: {}"), HasSubstr("reinforcement learning does not exist"));
   EXPECT_THAT(Faults("report_to: wandb"), HasSubstr("trainctl watch JOB"));
 }
 

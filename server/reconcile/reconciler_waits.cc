@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waits that end by themselves: for space, for a time, for other jobs, for a retry.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "proto/base/status_macros.h"
+#include "server/ledger/dependencies.h"
+#include "server/ledger/ledger.h"
+#include "server/ledger/transition.h"
+#include "server/reconcile/queue_changes.h"
+#include "server/reconcile/reconciler.h"
+#include "server/store/dependency_rows.h"
+#include "server/store/run_rows.h"
+#include "spdlog/spdlog.h"
+
+namespace trainerd::server {
+namespace {
+
+constexpr absl::Duration kSpaceEvery = absl::Seconds(10);
+constexpr int kSpaceJobs = 1'000;
+constexpr int kBackoffJobs = 64;
+// Jobs whose wait ends in one transaction, and such transactions in one round.
+constexpr int kReleasedJobs = 64;
+constexpr int kReleases = 16;
+
+void Log(const absl::Status& status, const std::string& job_id) {
+  if (!status.ok()) spdlog::error("job={} {}", job_id, std::string(status.message()));
+}
+
+}  // namespace
+
+void Reconciler::EndWaitsForSpace(absl::Time now) {
+  if (now < next_space_check_) return;
+  next_space_check_ = now + kSpaceEvery;
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read([](Connection& db) {
+    return ListWaiting(db, v1::Job::DISK, absl::InfiniteFuture(), kSpaceJobs);
+  });
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
+    const absl::StatusOr<std::vector<CheckpointRow>> rows = store_.Read(
+        [&](Connection& db) { return ListCheckpointRows(db, id, /*with_deleted=*/false); });
+    if (!rows.ok()) return Log(rows.status(), id);
+    // Without one, the start reports that they are lost.
+    const std::optional<v1::Checkpoint> last = ResumePoint(*rows);
+    if (last.has_value() && MissingSpace(*last).has_value()) continue;
+    Log(store_.Change([&](Transaction& t) {
+      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "there is space again");
+    }),
+        id);
+  }
+}
+
+void Reconciler::EndWaitsForJobs(absl::Time now) {
+  for (int i = 0; i < kReleases; ++i) {
+    const absl::StatusOr<std::optional<std::string>> news =
+        store_.Read([](Connection& db) { return FirstNote(db); });
+    if (!news.ok()) return Log(news.status(), "-");
+    if (!news->has_value()) return;
+    // Their device is checked like that of a job which was there at the start.
+    devices_checked_ = false;
+    const absl::Status woken =
+        store_.Change([](Transaction& t) { return WakeDependents(t).status(); });
+    if (!woken.ok()) return Log(woken, **news);
+  }
+  next_queue_check_ = now;
+}
+
+bool Reconciler::ResolveStart(const std::string& job_id) {
+  const absl::StatusOr<JobRecord> record =
+      store_.Read([&](Connection& db) { return LoadJob(db, job_id); });
+  if (!record.ok()) {
+    Log(record.status(), job_id);
+    return false;
+  }
+  const v1::JobConfig& config = record->job.config();
+  if (!StartsFromDependency(config) || !record->ledger.init_path().empty()) return true;
+  PreparedJob start{.job = record->job, .ledger = record->ledger, .notices = {}};
+  std::vector<ConfigViolation> violations;
+  absl::Status resolved =
+      ResolveCheckpoint(store_, config.init_from().checkpoint(), &start, &violations);
+  if (resolved.ok()) resolved = ViolationsToStatus(violations);
+  if (resolved.ok()) return StoreStart(job_id, start);
+  const bool is_verdict = absl::IsNotFound(resolved) || absl::IsFailedPrecondition(resolved) ||
+                          absl::IsInvalidArgument(resolved);
+  if (!is_verdict) {
+    ReportUnreadable(job_id, resolved);
+    return false;
+  }
+  v1::JobError error;
+  error.set_code("DEPENDENCY_FAILED");
+  error.set_cause(v1::JobError::DEPENDENCY);
+  error.set_message(absl::StrCat("init_from.checkpoint: ", std::string(resolved.message())));
+  Log(store_.Change([&](Transaction& t) {
+    return FailJob(t, job_id, error, "there is nothing to start from");
+  }),
+      job_id);
+  return false;
+}
+
+bool Reconciler::StoreStart(const std::string& job_id, const PreparedJob& start) {
+  const absl::Status stored = store_.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+    if (record.job.state() != v1::Job::QUEUED) return absl::AbortedError("it no longer waits");
+    record.job.set_base(start.ledger.init_name());
+    *record.job.mutable_alerts() = start.job.alerts();
+    *record.job.mutable_progress() = start.job.progress();
+    record.ledger.set_init_path(start.ledger.init_path());
+    record.ledger.set_init_name(start.ledger.init_name());
+    record.ledger.set_init_step(start.ledger.init_step());
+    record.ledger.set_init_tokens(start.ledger.init_tokens());
+    record.ledger.set_applied_step(start.ledger.applied_step());
+    RETURN_IF_ERROR(StoreJob(t.db(), &record));
+    for (const v1::Notice& notice : start.notices) {
+      v1::Event event;
+      event.set_job(record.job.name());
+      *event.mutable_notice() = notice;
+      RETURN_IF_ERROR(t.Append(std::move(event)));
+    }
+    return absl::OkStatus();
+  });
+  if (!stored.ok() && !absl::IsAborted(stored)) Log(stored, job_id);
+  return stored.ok();
+}
+
+void Reconciler::EndWaitsForTime(absl::Time now) {
+  for (int i = 0; i < kReleases; ++i) {
+    const absl::StatusOr<std::vector<std::string>> due = store_.Read([&](Connection& db) {
+      return ListWaiting(db, v1::Job::NOT_BEFORE, store_.Now(), kReleasedJobs);
+    });
+    if (!due.ok()) return Log(due.status(), "-");
+    if (due->empty()) break;
+    // Their device is checked like that of a job which was there at the start.
+    devices_checked_ = false;
+    const absl::Status released = store_.Change([&](Transaction& t) -> absl::Status {
+      for (const std::string& id : *due) {
+        RETURN_IF_ERROR(
+            ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "not_before has been reached"));
+      }
+      return absl::OkStatus();
+    });
+    if (!released.ok()) return Log(released, due->front());
+  }
+  const absl::StatusOr<std::optional<absl::Time>> next =
+      store_.Read([](Connection& db) { return EarliestStart(db); });
+  if (!next.ok()) return Log(next.status(), "-");
+  if (next->has_value())
+    next_queue_check_ = std::min(next_queue_check_, now + (**next - store_.Now()));
+}
+
+void Reconciler::ClearBackoff(absl::Time now) {
+  const absl::StatusOr<std::vector<std::string>> ids = store_.Read(
+      [&](Connection& db) { return ListWaiting(db, v1::Job::BACKOFF, now, kBackoffJobs); });
+  if (!ids.ok()) return Log(ids.status(), "-");
+  for (const std::string& id : *ids) {
+    Log(store_.Change([&](Transaction& t) {
+      return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "the retry delay has expired");
+    }),
+        id);
+  }
+}
+
+}  // namespace trainerd::server
