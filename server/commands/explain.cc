@@ -15,6 +15,7 @@
 #include "proto/contract/job/names.h"
 #include "server/commands/request.h"
 #include "server/ledger/queue_wait.h"
+#include "server/runs/device_table.h"
 
 namespace trainerd::server {
 namespace {
@@ -39,17 +40,18 @@ void AddAction(const std::string& message, const std::string& command, v1::Expla
   action.set_command(absl::StrCat("trainctl ", command));
 }
 
-// Whether the device can run a job with this value of resources.device.
-bool Serves(const v1::Device& device, const std::string& request, bool has_cuda) {
-  if (!device.unavailable().empty()) return false;
-  if (request != "auto") return request == device.name();
-  return absl::StartsWith(device.name(), "cuda") == has_cuda;
-}
-
-bool HasCuda(const ExplainInput& input) {
-  return std::any_of(input.devices.begin(), input.devices.end(), [](const auto& holder) {
-    return absl::StartsWith(holder.device.name(), "cuda") && holder.device.unavailable().empty();
-  });
+// The values of resources.device that the device can serve, if that of the job is among them.
+std::vector<std::string> RivalsOn(const v1::Device& device, const ExplainInput& input) {
+  if (!device.unavailable().empty()) return {};
+  std::vector<SchedulerDevice> devices;
+  for (const ExplainInput::Holder& holder : input.devices) {
+    devices.push_back(
+        {.name = holder.device.name(), .usable = holder.device.unavailable().empty()});
+  }
+  std::vector<std::string> served = RequestsServedBy(device.name(), devices);
+  const std::string& request = input.record.job.config().resources().device();
+  if (std::find(served.begin(), served.end(), request) == served.end()) return {};
+  return served;
 }
 
 // When the job that holds the device has ended, as it was when its last step ended.
@@ -62,13 +64,10 @@ std::optional<absl::Time> FreeAt(const ExplainInput::Holder& holder, absl::Time 
 
 // Values of resources.device that some device serves which also serves this job.
 std::set<std::string> Rivals(const ExplainInput& input) {
-  const std::string& request = input.record.job.config().resources().device();
-  const bool has_cuda = HasCuda(input);
-  std::set<std::string> rivals = {request};
+  std::set<std::string> rivals = {input.record.job.config().resources().device()};
   for (const ExplainInput::Holder& holder : input.devices) {
-    if (!Serves(holder.device, request, has_cuda)) continue;
-    rivals.insert(holder.device.name());
-    if (Serves(holder.device, "auto", has_cuda)) rivals.insert("auto");
+    const std::vector<std::string> served = RivalsOn(holder.device, input);
+    rivals.insert(served.begin(), served.end());
   }
   return rivals;
 }
@@ -76,10 +75,9 @@ std::set<std::string> Rivals(const ExplainInput& input) {
 void ExplainResources(const ExplainInput& input, v1::Explanation* out) {
   const Job& job = input.record.job;
   const std::string& request = job.config().resources().device();
-  const bool has_cuda = HasCuda(input);
   std::optional<absl::Time> first = absl::InfiniteFuture();
   for (const ExplainInput::Holder& holder : input.devices) {
-    if (!Serves(holder.device, request, has_cuda)) continue;
+    if (RivalsOn(holder.device, input).empty()) continue;
     const std::optional<absl::Time> free = FreeAt(holder, input.now);
     first = first && free ? std::optional(std::min(*first, *free)) : std::nullopt;
     if (holder.device.job().empty()) continue;

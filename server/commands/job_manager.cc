@@ -20,6 +20,7 @@
 #include "server/commands/request.h"
 #include "server/commands/update_job.h"
 #include "server/events/cursor.h"
+#include "server/ledger/base_checkpoint.h"
 #include "server/ledger/dependencies.h"
 #include "server/ledger/transition.h"
 #include "server/store/cut_message.h"
@@ -131,12 +132,7 @@ absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob&
                        .reason = suspended ? "submitted with suspended: true" : "submitted",
                        .actor = "user"},
                       &record));
-  for (const v1::Notice& notice : prepared.notices) {
-    v1::Event event;
-    event.set_job(record.job.name());
-    *event.mutable_notice() = notice;
-    RETURN_IF_ERROR(t.Append(std::move(event)));
-  }
+  RETURN_IF_ERROR(AppendNotices(t, record.job.name(), prepared.notices));
   record.job.set_cursor(FormatCursor(store_.database_id(), t.last_seq()));
   return std::move(record.job);
 }

@@ -118,6 +118,17 @@ void CheckOptimizer(const v1::OptimizerConfig& ours, const v1::OptimizerConfig& 
 
 }  // namespace
 
+absl::Status AppendNotices(Transaction& transaction, const std::string& name,
+                           const std::vector<v1::Notice>& notices) {
+  for (const v1::Notice& notice : notices) {
+    v1::Event event;
+    event.set_job(name);
+    *event.mutable_notice() = notice;
+    RETURN_IF_ERROR(transaction.Append(std::move(event)));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::Checkpoint> OpenBase(Store& store, const std::string& name,
                                         std::vector<v1::Notice>* notices) {
   const bool is_job = CheckpointId(name).empty();

@@ -27,6 +27,10 @@ struct PreparedJob {
   std::vector<v1::Notice> notices;
 };
 
+// Appends them as events of the job `name`.
+absl::Status AppendNotices(Transaction& transaction, const std::string& name,
+                           const std::vector<v1::Notice>& notices);
+
 // The checkpoint `name`, or the resume point of the job `name`, which passes the quick check (the
 // worker compares the hashes when it loads the checkpoint). A checkpoint that fails is marked
 // corrupt; if `name` is a job, an older checkpoint is used instead, with a notice. Errors: NotFound

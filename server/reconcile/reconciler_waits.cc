@@ -112,13 +112,7 @@ bool Reconciler::StoreStart(const std::string& job_id, const PreparedJob& start)
     record.ledger.set_init_tokens(start.ledger.init_tokens());
     record.ledger.set_applied_step(start.ledger.applied_step());
     RETURN_IF_ERROR(StoreJob(t.db(), &record));
-    for (const v1::Notice& notice : start.notices) {
-      v1::Event event;
-      event.set_job(record.job.name());
-      *event.mutable_notice() = notice;
-      RETURN_IF_ERROR(t.Append(std::move(event)));
-    }
-    return absl::OkStatus();
+    return AppendNotices(t, record.job.name(), start.notices);
   });
   if (!stored.ok() && !absl::IsAborted(stored)) Log(stored, job_id);
   return stored.ok();

@@ -4,24 +4,6 @@
 #include <algorithm>
 
 namespace trainerd::server {
-namespace {
-
-bool IsCuda(const std::string& device) { return device.rfind("cuda", 0) == 0; }
-
-bool HasUsableCuda(const std::vector<SchedulerDevice>& devices) {
-  return std::any_of(devices.begin(), devices.end(),
-                     [](const SchedulerDevice& d) { return d.usable && IsCuda(d.name); });
-}
-
-}  // namespace
-
-std::vector<std::string> RequestsServedBy(const std::string& device,
-                                          const std::vector<SchedulerDevice>& devices) {
-  std::vector<std::string> requests = {device};
-  if (IsCuda(device) == HasUsableCuda(devices)) requests.push_back("auto");
-  return requests;
-}
-
 std::vector<Assignment> Schedule(std::vector<QueueEntry> queue,
                                  std::vector<SchedulerDevice> devices) {
   std::sort(queue.begin(), queue.end(), [](const QueueEntry& a, const QueueEntry& b) {

@@ -16,11 +16,6 @@ struct Assignment {
   std::vector<std::string> devices;  // in rank order; one today
 };
 
-// Values of resources.device that `device` can serve: its own name, and "auto" if auto stands for
-// this kind of device (cuda if a cuda device is usable, otherwise cpu).
-std::vector<std::string> RequestsServedBy(const std::string& device,
-                                          const std::vector<SchedulerDevice>& devices);
-
 // `queue` may be in any order.
 std::vector<Assignment> Schedule(std::vector<QueueEntry> queue,
                                  std::vector<SchedulerDevice> devices);

@@ -1,9 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/runs/device_table.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace trainerd::server {
+namespace {
+
+bool IsCuda(const std::string& device) { return device.rfind("cuda", 0) == 0; }
+
+bool HasUsableCuda(const std::vector<SchedulerDevice>& devices) {
+  return std::any_of(devices.begin(), devices.end(),
+                     [](const SchedulerDevice& d) { return d.usable && IsCuda(d.name); });
+}
+
+}  // namespace
+
+std::vector<std::string> RequestsServedBy(const std::string& device,
+                                          const std::vector<SchedulerDevice>& devices) {
+  std::vector<std::string> requests = {device};
+  if (IsCuda(device) == HasUsableCuda(devices)) requests.push_back("auto");
+  return requests;
+}
 
 void DeviceTable::Set(std::vector<v1::Device> devices) {
   absl::MutexLock lock(&mutex_);

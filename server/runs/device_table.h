@@ -23,6 +23,11 @@ struct SchedulerDevice {
   bool busy = false;
 };
 
+// Values of resources.device that `device` can serve: its own name, and "auto" if auto stands for
+// this kind of device (cuda if a cuda device is usable, otherwise cpu).
+std::vector<std::string> RequestsServedBy(const std::string& device,
+                                          const std::vector<SchedulerDevice>& devices);
+
 // Thread-safety: all methods may be called from any thread.
 class DeviceTable {
  public:

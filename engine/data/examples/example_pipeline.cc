@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/data/examples/labels.h"
 #include "engine/data/profiles/python_text.h"
+#include "engine/data/source/preference_pair.h"
 #include "engine/text/template_messages.h"
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
@@ -135,13 +136,9 @@ TokenRow ExamplePipeline::Process(const JsonlLine& line, const RowOptions& optio
 
 void ExamplePipeline::AddSystemPrompt(Conversation* conversation) const {
   if (conversation->text) return;
-  RejectedAnswer& pair = *conversation->pair;
   const size_t before = conversation->messages.size();
   InsertSystemPrompt(config_.system_prompt(), &conversation->messages);
-  if (conversation->messages.size() == before) return;
-  pair.messages.insert(pair.messages.begin(), conversation->messages.front());
-  ++pair.prompt_size;
-  ++pair.added_messages;
+  RepeatAddedMessage(before, conversation);
 }
 
 std::optional<RecordError> ExamplePipeline::RenderMessages(Conversation& conversation,

@@ -208,13 +208,9 @@ std::optional<RecordError> ReadMessages(Value prompt_value, ordered_json chosen,
 
 // The key "system", in front of both conversations.
 std::optional<RecordError> AddSystemToBoth(ordered_json* row, Conversation* conversation) {
-  RejectedAnswer& pair = *conversation->pair;
   const size_t before = conversation->messages.size();
   if (auto fault = AddSystem(row, &conversation->messages)) return fault;
-  if (conversation->messages.size() == before) return std::nullopt;
-  pair.messages.insert(pair.messages.begin(), conversation->messages.front());
-  ++pair.prompt_size;
-  ++pair.added_messages;
+  RepeatAddedMessage(before, conversation);
   return std::nullopt;
 }
 
@@ -238,6 +234,14 @@ std::optional<RecordError> TakePair(ordered_json* row, Conversation* conversatio
     return fault;
   }
   return AddSystemToBoth(row, conversation);
+}
+
+void RepeatAddedMessage(size_t before, Conversation* conversation) {
+  if (conversation->messages.size() == before) return;
+  RejectedAnswer& pair = *conversation->pair;
+  pair.messages.insert(pair.messages.begin(), conversation->messages.front());
+  ++pair.prompt_size;
+  ++pair.added_messages;
 }
 
 std::string PairMessageName(const RejectedAnswer& pair, const char* answer, size_t index) {

@@ -13,6 +13,7 @@
 // of the messages that they begin with.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 
@@ -26,6 +27,10 @@ namespace trainerd::engine {
 // Fills in messages or text, and pair. *have_calls becomes true if a message has calls.
 std::optional<RecordError> TakePair(nlohmann::ordered_json* row, Conversation* conversation,
                                     bool* have_calls);
+
+// Puts the message that was added in front of the chosen conversation, which had `before` messages,
+// in front of the rejected one, too. Does nothing if none was added.
+void RepeatAddedMessage(size_t before, Conversation* conversation);
 
 // What message `index` of the chosen (or rejected) conversation is called in the record: prompt[0],
 // chosen[1] …

@@ -87,10 +87,21 @@ def adapted(config_json, keys):
 
 
 def loss_of(model, ids, labels):
-    out = model(input_ids=torch.tensor([ids])).logits[0]
+    out = model(input_ids=torch.tensor([ids])).logits[0].float()
     loss = torch.nn.functional.cross_entropy(out[:-1], torch.tensor(labels[1:]),
                                              ignore_index=-100, reduction="sum") / TARGETS
     return out, loss
+
+
+def accumulate(model, see=lambda logits: None):
+    """Adds the gradients of a step, document by document. Returns its loss."""
+    total = 0.0
+    for ids, labels in DOCUMENTS:
+        out, loss = loss_of(model, ids, labels)
+        loss.backward()
+        total += loss.item()
+        see(out)
+    return total
 
 
 def case(config_json, keys):
@@ -100,19 +111,17 @@ def case(config_json, keys):
     optimizer = torch.optim.AdamW(trained.values(), lr=LEARNING_RATE, betas=BETAS, eps=1e-8,
                                   weight_decay=WEIGHT_DECAY)
     losses, norms, logits, gradients = [], [], [], {}
+
+    def see(out):
+        if len(logits) < len(DOCUMENTS):
+            logits.append({"last": rounded(out[-1].tolist()[:24]),
+                           "row_sums": rounded(out.double().square().sum(1).tolist())})
+
     for step in range(STEPS):
         optimizer.zero_grad()
-        total = 0.0
-        for ids, labels in DOCUMENTS:
-            out, loss = loss_of(model, ids, labels)
-            loss.backward()
-            total += loss.item()
-            if step == 0:
-                logits.append({"last": rounded(out[-1].tolist()[:24]),
-                               "row_sums": rounded(out.double().square().sum(1).tolist())})
+        losses.append(accumulate(model, see))
         if step == 0:
             gradients = {n: trained[n].grad.double().norm().item() for n in names}
-        losses.append(total)
         norms.append(torch.nn.utils.clip_grad_norm_(trained.values(), MAX_GRAD_NORM).item())
         optimizer.step()
     tensors = {n: {"shape": list(trained[n].shape),

@@ -19,8 +19,8 @@ import peft
 import torch
 import transformers
 
-from make_goldens import DOCUMENTS, load_model, model_configs
-from make_lora_goldens import LINEAR, SCALES, adapted, loss_of, rounded
+from make_goldens import load_model, model_configs
+from make_lora_goldens import LINEAR, SCALES, accumulate, adapted, rounded
 
 STEPS, BETAS, WEIGHT_DECAY, MAX_GRAD_NORM = 40, (0.9, 0.99), 0.1, 1.0
 CASES = {
@@ -65,12 +65,7 @@ def run(config_json, case):
     to_bf16, losses, norms = torch.Tensor.bfloat16, [], []
     for _ in range(STEPS):
         optimizer.zero_grad()
-        total = 0.0
-        for ids, labels in DOCUMENTS:
-            _, loss = loss_of(model, ids, labels)
-            loss.backward()
-            total += loss.item()
-        losses.append(total)
+        losses.append(accumulate(model))
         norms.append(torch.nn.utils.clip_grad_norm_(trained.values(), MAX_GRAD_NORM).item())
         torch.Tensor.bfloat16 = lambda tensor: tensor.float().clone()
         optimizer.step()

@@ -24,7 +24,7 @@ import transformers
 
 from make_goldens import DOCUMENTS, TARGETS, load_model
 from make_lora_goldens import (BETAS, LEARNING_RATE, LINEAR, MAX_GRAD_NORM, SCALES, STEPS,
-                               WEIGHT_DECAY, rounded, with_adapter)
+                               WEIGHT_DECAY, accumulate, rounded, with_adapter)
 
 SIZES = {"hidden_size": 64, "intermediate_size": 192, "num_hidden_layers": 2, "vocab_size": 97,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
@@ -79,14 +79,7 @@ def case(config_json, keys, dtype):
     losses, norms = [], []
     for _ in range(STEPS):
         optimizer.zero_grad()
-        total = 0.0
-        for ids, labels in DOCUMENTS:
-            out = model(input_ids=torch.tensor([ids])).logits[0].float()
-            loss = torch.nn.functional.cross_entropy(out[:-1], torch.tensor(labels[1:]),
-                                                     ignore_index=-100, reduction="sum") / TARGETS
-            loss.backward()
-            total += loss.item()
-        losses.append(total)
+        losses.append(accumulate(model))
         norms.append(torch.nn.utils.clip_grad_norm_(trained.values(), MAX_GRAD_NORM).item())
         optimizer.step()
     change = {n: float(f"{(p.detach() - before[n]).double().norm():.9g}")
