@@ -2,7 +2,7 @@
 #include "client/foreign_commands.h"
 
 #include "absl/strings/str_split.h"
-#include "proto/contract/config/nearest_word.h"
+#include "proto/contract/config/advice/nearest_word.h"
 
 namespace trainerd::client {
 namespace {
@@ -16,7 +16,7 @@ struct Row {
 constexpr Row kTable[] = {
     {"list jobs ps queue squeue qstat overview history", "trainctl ls"},
     {"status describe show info inspect detail details job state sacct", "trainctl get JOB"},
-    {"top monitor follow events attach progress dashboard tui", "trainctl watch JOB"},
+    {"top monitor follow attach progress dashboard tui", "trainctl watch JOB"},
     {"tail log output stdout cat", "trainctl logs JOB -f"},
     {"run start train create launch add apply enqueue sbatch qsub finetune fine-tune sft new exec",
      "trainctl submit JOB.yaml"},
@@ -30,8 +30,9 @@ constexpr Row kTable[] = {
      "trainctl resume JOB for a paused job, trainctl submit --from JOB for one that has ended"},
     {"check verify lint test dry-run dryrun diagnose doctor", "trainctl validate JOB.yaml"},
     {"render tokenize sample samples data examples dataset", "trainctl preview JOB.yaml"},
-    {"checkpoint snapshots ckpt models artifacts", "trainctl checkpoints ls JOB"},
+    {"snapshots ckpt models artifacts", "trainctl checkpoints ls JOB"},
     {"keys reference docs options schema params", "trainctl config reference"},
+    {"download fetch", "trainctl checkpoints pull JOB"},
     {"export dump config-show", "trainctl get JOB -o yaml"},
     {"about ping health server daemon devices gpus nodes", "trainctl version"},
     {"serve up daemonize server-start", "trainerd, the daemon, which is a program of its own"},

@@ -46,8 +46,8 @@ fi
 packages=(g++ cmake ninja-build make pkg-config ccache mold git ca-certificates python3 python3-venv
   patchelf libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev
   libspdlog-dev libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev libsqlite3-dev libcli11-dev
-  libutf8proc-dev libssl-dev libxxhash-dev libzstd-dev zlib1g-dev libgtest-dev libgmock-dev
-  libbenchmark-dev librapidcheck-dev)
+  libutf8proc-dev libssl-dev libcurl4-openssl-dev libxxhash-dev libzstd-dev zlib1g-dev libgtest-dev
+  libgmock-dev libbenchmark-dev librapidcheck-dev)
 # The fuzz targets are built with clang (tests/fuzz.sh); a test checks the formatting.
 [ $tests = 0 ] || packages+=(clang-14 libclang-rt-14-dev clang-format-14)
 [ $browser = 0 ] || command -v chromium >/dev/null || packages+=(chromium-headless-shell)

@@ -30,7 +30,7 @@ if [ -z "$from" ]; then
   from=$root/build/portable
 fi
 from=$(cd "$from" && pwd) || die "--from: no such folder"
-for program in trainerd trainctl trainerd-shim trainerd-inspect trainerd-worker; do
+for program in trainerd trainctl trainerd-shim trainerd-notify trainerd-inspect trainerd-worker; do
   [ -x "$from/bin/$program" ] || die "$from/bin/$program is not built"
 done
 ! grep -q -e '-march=native' "$from/compile_commands.json" 2>/dev/null || die "$from was compiled for this CPU only (-march=native)"
@@ -44,7 +44,7 @@ to=$work/$name
 mkdir -p "$to"/{bin,lib,libexec,share/{jobs,demo,licenses},tests/{bin,gpu,golden}}
 
 # ---------------------------------------------------------------- files
-cp "$from"/bin/{trainerd,trainctl,trainerd-shim,trainerd-inspect} "$to/bin/"
+cp "$from"/bin/{trainerd,trainctl,trainerd-shim,trainerd-notify,trainerd-inspect} "$to/bin/"
 cp "$from/bin/trainerd-worker" "$to/libexec/"
 if [ -e "$from/bin/libtrainerd_cuda.so" ]; then
   cp "$from/bin/libtrainerd_cuda.so" "$to/libexec/"
@@ -60,7 +60,7 @@ cp "$root"/deploy/jobs/*.yaml "$to/share/jobs/"
 cp "$root"/deploy/demo/*.jsonl "$to/share/demo/"
 "$root/deploy/package/copy_clients.sh" "$to/share"
 cp "$root"/tests/gpu/{run.sh,*.py} "$to/tests/gpu/"
-cp -r "$root"/tests/golden/{model,tiny_model,tiny_tokenizer} "$to/tests/golden/"
+cp -r "$root"/tests/golden/{model,optim,adapter,training,tiny_model,tiny_tokenizer} "$to/tests/golden/"
 find "$to/tests" -name __pycache__ -prune -exec rm -r {} +
 if [ -x "$from/tests/engine_device_tests" ]; then
   cp "$from/tests/engine_device_tests" "$to/tests/bin/"
@@ -71,7 +71,7 @@ fi
 # ---------------------------------------------------------------- libraries
 from_glibc='^(linux-vdso|ld-linux-x86-64|libc|libm|libmvec|libdl|libpthread|librt|libresolv|libutil|libanl)\.so'
 from_torch='^(libtorch_cpu|libtorch_cuda|libc10|libc10_cuda)\.so$|^libcudart\.so\.13$'
-programs=("$to"/bin/{trainerd,trainctl,trainerd-shim,trainerd-inspect} "$to"/libexec/trainerd-worker "$to"/tests/bin/engine_device_tests)
+programs=("$to"/bin/{trainerd,trainctl,trainerd-shim,trainerd-notify,trainerd-inspect} "$to"/libexec/trainerd-worker "$to"/tests/bin/engine_device_tests)
 [ -e "$to/libexec/libtrainerd_cuda.so" ] && programs+=("$to/libexec/libtrainerd_cuda.so")
 for i in "${!programs[@]}"; do [ -e "${programs[$i]}" ] || unset "programs[$i]"; done
 needed() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }

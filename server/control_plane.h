@@ -12,14 +12,24 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "proto/base/heap_trimmer.h"
+#include "proto/base/process/heap_trimmer.h"
+#include "server/commands/checkpoint_manager.h"
+#include "server/commands/evaluations.h"
 #include "server/commands/job_manager.h"
 #include "server/events/event_log.h"
 #include "server/events/fan_out.h"
+#include "server/files/file_store.h"
 #include "server/ingest/activity.h"
 #include "server/ingest/ingester.h"
-#include "server/ledger/disk_worker.h"
+#include "server/ledger/disk/disk_worker.h"
+#include "server/ledger/downloads_in_use.h"
 #include "server/ledger/housekeeping.h"
+#include "server/local_files/inbox.h"
+#include "server/local_files/status_mirror.h"
+#include "server/metrics/compactor.h"
+#include "server/outbox/notifier.h"
+#include "server/outbox/notify_targets.h"
+#include "server/outbox/outbox.h"
 #include "server/reconcile/reconciler.h"
 #include "server/runs/device_table.h"
 #include "server/runs/device_watcher.h"
@@ -31,12 +41,18 @@ namespace trainerd::server {
 
 class ControlPlane {
  public:
+  struct Surroundings {
+    // AttemptSpec.output_umask.
+    std::optional<uint32_t> output_umask;
+    // Path of trainerd-notify.
+    std::string notify_program;
+  };
   // Opens the database of the state directory `config.state_dir`, whose lock the caller holds.
-  // `config` is resolved and names the programs; `output_umask`: AttemptSpec.output_umask. Errors:
-  // of Store::Open; Internal (inotify).
-  static absl::StatusOr<std::unique_ptr<ControlPlane>> Open(
-      const v1::ServerConfig& config, std::unique_ptr<Executor> executor,
-      std::optional<uint32_t> output_umask = std::nullopt);
+  // `config` is resolved and names the other programs. Errors: of NotifyTargets::Create and of
+  // Store::Open; Internal (inotify).
+  static absl::StatusOr<std::unique_ptr<ControlPlane>> Open(const v1::ServerConfig& config,
+                                                            std::unique_ptr<Executor> executor,
+                                                            Surroundings surroundings = {});
   ~ControlPlane();
 
   // Settles what an earlier daemon left, then starts the threads. Errors: of Reconciler::Recover.
@@ -45,7 +61,8 @@ class ControlPlane {
   // once the daemon serves, so that a daemon that cannot serve starts no job.
   void StartJobs();
   // Kills the children of SubmitJob(validate_only) and of the query of the devices, and ends the
-  // threads that act by themselves: the reconciler, the ingester and the disk worker. Running
+  // threads that act by themselves: the reconciler, the ingester, the disk worker and the notifier.
+  // Running
   // attempts continue under their shims. Other commands and watchers still work until the
   // destructor. Idempotent.
   void Stop();
@@ -53,23 +70,40 @@ class ControlPlane {
   Store& store() { return *store_; }
   FanOut& fan_out() { return *fan_out_; }
   JobManager& jobs() { return *jobs_; }
+  CheckpointManager& checkpoints() { return *checkpoints_; }
+  Evaluations& evaluations() { return *evaluations_; }
   DeviceTable& devices() { return devices_; }
+  FileStore& files() { return *files_; }
+  DownloadsInUse& downloads() { return downloads_; }
+  Outbox& outbox() { return *outbox_; }
 
  private:
-  ControlPlane(const v1::ServerConfig& config, std::unique_ptr<Executor> executor);
+  ControlPlane(const v1::ServerConfig& config, std::unique_ptr<Executor> executor,
+               Surroundings surroundings);
   absl::Status OpenStore();
-  void MakeParts(std::unique_ptr<SpoolWatcher> watcher, std::optional<uint32_t> output_umask);
+  void MakeParts(std::unique_ptr<SpoolWatcher> watcher);
+  void MakeEvaluations();
+  absl::Status MakeLocalFiles();
 
   const v1::ServerConfig config_;
+  const Surroundings surroundings_;
   const std::string runs_dir_;
+  NotifyTargets notify_targets_;
   std::atomic<bool> stopping_{false};
 
   // Destroyed in reverse order, so each part outlives the parts that use it. Exception: the
   // ingester pokes the reconciler, which is destroyed first. Stop ends the ingester's thread
   // before that.
   EventLog event_log_;
+  MetricCompactor compactor_;
+  // The store's writer calls these two until it is destroyed; Stop ends the thread of the second.
+  std::unique_ptr<Outbox> outbox_;
+  std::unique_ptr<StatusMirror> status_mirror_;
   std::unique_ptr<Store> store_;
+  std::unique_ptr<Notifier> notifier_;
   DeviceTable devices_;
+  DownloadsInUse downloads_;
+  std::unique_ptr<FileStore> files_;
   ActivityTable activity_;
   std::unique_ptr<FanOut> fan_out_;
   std::unique_ptr<DiskWorker> disk_;
@@ -78,6 +112,10 @@ class ControlPlane {
   std::unique_ptr<Ingester> ingester_;
   std::unique_ptr<Reconciler> reconciler_;
   std::unique_ptr<JobManager> jobs_;
+  std::unique_ptr<CheckpointManager> checkpoints_;
+  std::unique_ptr<Evaluations> evaluations_;
+  // Null where the settings have none.
+  std::unique_ptr<Inbox> inbox_;
   // Pokes the reconciler, so it is destroyed first. The reconciler requests queries from it; the
   // reconciler's thread has ended by then.
   std::unique_ptr<DeviceWatcher> device_watcher_;

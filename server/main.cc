@@ -22,7 +22,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job/state_dir.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 #include "server/server.h"
@@ -156,6 +156,8 @@ int Run(const Flags& flags) {
   sigaddset(&ending, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  // Of a lease that the inbox holds for a moment.
+  ::signal(SIGIO, SIG_IGN);
   RaiseFileLimit();
   ReturnFreedMemory();
 
@@ -166,7 +168,10 @@ int Run(const Flags& flags) {
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
 
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Start({.config = *config, .version = TRAINERD_VERSION, .output_umask = user_umask});
+      Server::Start({.config = *config,
+                     .version = TRAINERD_VERSION,
+                     .output_umask = user_umask,
+                     .notify_program = ProgramFolder() + "/trainerd-notify"});
   if (!server.ok()) return Fail(server.status());
   spdlog::info("serving address={} state_dir={} pid={}", absl::StrJoin((*server)->addresses(), ","),
                config->state_dir(), ::getpid());

@@ -14,8 +14,8 @@
 
 #include "absl/time/clock.h"
 #include "google/protobuf/stubs/logging.h"
+#include "proto/base/process/wake_up.h"
 #include "proto/base/status_macros.h"
-#include "proto/base/wake_up.h"
 #include "server/api/request_check.h"
 #include "server/runs/local_executor.h"
 #include "spdlog/spdlog.h"
@@ -81,11 +81,14 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   ASSIGN_OR_RETURN(server->acceptor_, Acceptor::Open(addresses, LimitsOf(MaxDescriptors())));
   ASSIGN_OR_RETURN(server->control_,
                    ControlPlane::Open(config, std::make_unique<LocalExecutor>(config.shim_path()),
-                                      server->options_.output_umask));
+                                      {.output_umask = server->options_.output_umask,
+                                       .notify_program = server->options_.notify_program}));
   RETURN_IF_ERROR(server->control_->Start());
   ControlPlane& control = *server->control_;
   server->services_ = std::make_unique<Services>(
-      Services::Parts{control.jobs(), control.store(), control.fan_out(), control.devices()},
+      Services::Parts{control.jobs(), control.checkpoints(), control.store(), control.fan_out(),
+                      control.evaluations(), control.devices(), control.files(),
+                      control.downloads(), [&control] { control.outbox().Wake(); }},
       Services::Info{.version = server->options_.version,
                      .state_dir = server->state_dir_->path(),
                      .addresses = server->acceptor_->Addresses(),

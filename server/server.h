@@ -38,6 +38,8 @@ class Server {
     std::string version;
     // The umask of the user who started the daemon: that of output.path.
     std::optional<uint32_t> output_umask = std::nullopt;
+    // Path of trainerd-notify, which starts with the first notification.
+    std::string notify_program = "";
     Keepalive keepalive = {};
   };
   // Starts everything; the health service reports SERVING when this returns. Errors:

@@ -3,7 +3,7 @@
 #include "proto/contract/job_file/config_reference.h"
 
 #include "client/commands/commands.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 
 namespace trainerd::client {
 

@@ -8,8 +8,18 @@
 #include "client/commands/common/context.h"
 #include "client/commands/common/errors.h"
 #include "client/commands/common/job_text.h"
+#include "client/view/format.h"
+#include "proto/base/time.h"
 
 namespace trainerd::client {
+
+// The value of --grace; empty: nothing is read. Errors: InvalidArgument.
+inline absl::Status ReadGrace(const std::string& text, google::protobuf::Duration* grace) {
+  if (text.empty()) return absl::OkStatus();
+  const absl::StatusOr<absl::Duration> span = ParseSpan(text);
+  if (span.ok()) *grace = ToProto(*span);
+  return span.status();
+}
 
 // Resolves JOB, runs `call(connection, jobs/ID)` and prints the job that it returns. Returns the
 // exit code.

@@ -77,6 +77,12 @@ void PrintJob(const v1::Job& job, const Context& context) {
   Line(context, "device", absl::StrJoin(job.devices(), ", "));
   if (job.attempt() > 0) Line(context, "attempt", absl::StrCat(job.attempt()));
   Line(context, "checkpoint", job.latest_checkpoint());
+  if (job.has_best_value()) {
+    Line(context, "best",
+         absl::StrCat(job.best_checkpoint(), " (", job.config().evaluation().best().metric(), " ",
+                      FormatNumber(job.best_value()), ")"));
+  }
+  if (job.checkpoint_pending()) Line(context, "", "a further checkpoint was requested");
   Line(context, "from", job.base());
   Line(context, "created", FormatTimestamp(job.create_time()));
   Line(context, "started", FormatTimestamp(job.start_time()));
@@ -86,6 +92,7 @@ void PrintJob(const v1::Job& job, const Context& context) {
   for (const auto& [key, value] : job.config().labels())
     labels.push_back(absl::StrCat(key, "=", value));
   Line(context, "labels", absl::StrJoin(labels, ", "));
+  Line(context, "owner", job.owner());
   Line(context, "model", job.config().model().path());
   if (job.state() == v1::Job::SUCCEEDED) {
     Line(context, "final model", FinalPath(job));

@@ -1,27 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl ls: the jobs, newest first.
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/commands/common/errors.h"
+#include "client/commands/common/job_pages.h"
 #include "client/commands/common/job_text.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
+#include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 namespace {
 
-constexpr int kPageSize = 500;
+// "2h" = so long ago; else a date or a time.
+absl::StatusOr<absl::Time> ParseSince(const std::string& text) {
+  const absl::StatusOr<absl::Duration> span = ParseSpan(text);
+  if (span.ok()) return absl::Now() - *span;
+  absl::Time time;
+  for (const char* format : {absl::RFC3339_full, "%Y-%m-%d", "%Y-%m-%d %H:%M:%S"}) {
+    if (absl::ParseTime(format, text, absl::LocalTimeZone(), &time, nullptr)) return time;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--since ", text,
+                   " is not a time; write a span (30m, 2h), a date (2026-12-01) or a time "
+                   "(2026-12-01T22:00:00Z)"));
+}
 
 absl::StatusOr<v1::ListJobsRequest> Filter(const LsOptions& options) {
   v1::ListJobsRequest request;
+  request.set_label_selector(
+      JoinSelectors(options.selector, options.group.empty() ? "" : GroupSelector(options.group)));
+  request.set_display_name(options.name);
+  request.set_order_by(options.order);
+  if (!options.since.empty()) {
+    ASSIGN_OR_RETURN(const absl::Time since, ParseSince(options.since));
+    *request.mutable_created_after() = ToProto(since);
+  }
   for (const std::string& text : options.states) {
     const absl::StatusOr<v1::Job::State> state = ParseState(text);
     if (!state.ok()) return state.status();
@@ -104,33 +124,24 @@ int RunLs(const LsOptions& options, const Context& context) {
   if (!request.ok()) return PrintError(request.status(), context);
   absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
   if (!connection.ok()) return PrintError(connection.status(), context);
-  v1::ListJobsResponse all;
-  do {
-    const int left = options.limit - all.jobs_size();
-    request->set_page_size(options.limit > 0 ? std::min(left, kPageSize) : kPageSize);
-    const absl::StatusOr<v1::ListJobsResponse> page =
-        (*connection)->Call<v1::ListJobsResponse>(*request);
-    if (!page.ok()) return PrintError(page.status(), context);
-    // The cursor of the first page: events during the other pages are repeated rather than missed.
-    if (all.cursor().empty()) all.set_cursor(page->cursor());
-    all.mutable_jobs()->MergeFrom(page->jobs());
-    request->set_page_token(page->next_page_token());
-  } while (!request->page_token().empty() &&
-           (options.limit == 0 || all.jobs_size() < options.limit));
+  const absl::StatusOr<v1::ListJobsResponse> all =
+      ListAllJobs(**connection, *request, options.limit);
+  if (!all.ok()) return PrintError(all.status(), context);
   if (IsForPeople(context.form)) {
-    if (all.jobs().empty() && context.talks()) {
+    if (all->jobs().empty() && context.talks()) {
+      const bool filtered = !options.states.empty() || !options.labels.empty() ||
+                            !request->label_selector().empty() || !options.name.empty() ||
+                            !options.since.empty();
       context.out() << "no jobs"
-                    << (options.states.empty() && options.labels.empty()
-                            ? "; submit one with `trainctl submit JOB.yaml`"
-                            : " match")
+                    << (filtered ? " match" : "; submit one with `trainctl submit JOB.yaml`")
                     << std::endl;
       return kDone;
     }
-    PrintTable(all, context);
+    PrintTable(*all, context);
   } else if (context.form == OutputForm::kJsonl) {
-    for (const v1::Job& job : all.jobs()) PrintMessage(job, context.form, context.out());
+    for (const v1::Job& job : all->jobs()) PrintMessage(job, context.form, context.out());
   } else {
-    PrintMessage(all, context.form, context.out());
+    PrintMessage(*all, context.form, context.out());
   }
   return kDone;
 }

@@ -7,6 +7,8 @@
 #include "client/commands/common/command_job.h"
 #include "client/commands/common/errors.h"
 #include "client/commands/common/job_text.h"
+#include "client/commands/common/job_uploads.h"
+#include "client/commands/submit_sweep.h"
 #include "client/net/job_names.h"
 #include "client/view/report_text.h"
 #include "proto/base/plain_text.h"
@@ -53,6 +55,10 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
         "submit needs a job file (trainctl submit JOB.yaml), or --from JOB to continue one",
         context);
   }
+  if (!options.sweeps.empty()) return RunSubmitSweep(options, context);
+  if (options.dry_run || !options.group.empty())
+    return PrintUsageError("--dry-run and --group are for a sweep (--sweep KEY=VALUE,VALUE)",
+                           context);
   const std::optional<JobFile> job = ReadJob(
       {.file = options.file, .sets = options.sets, .complete = options.from.empty()}, context);
   if (!job) return kUsage;
@@ -65,6 +71,10 @@ int RunSubmit(const SubmitOptions& options, const Context& context) {
     const absl::StatusOr<std::string> from = ResolveJobOrCheckpoint(**connection, options.from);
     if (!from.ok()) return PrintError(from.status(), context);
     request.set_base(*from);
+  }
+  if (options.upload) {
+    const absl::Status sent = SendFilesOf(**connection, context, request.mutable_config());
+    if (!sent.ok()) return PrintError(sent, context, &*job);
   }
   if (!options.no_validate) {
     request.set_validate_only(true);

@@ -16,8 +16,9 @@ constexpr char kReset[] = "null";
 constexpr char kLabel[] = "labels.";
 
 void AddPath(const std::string& key, v1::UpdateJobRequest* request) {
-  // A map is replaced as a whole.
-  const std::string path = absl::StrCat("config.", absl::StartsWith(key, kLabel) ? "labels" : key);
+  // A map and a list are replaced as a whole: evaluation.remote[0].name stands for the list.
+  const std::string whole = absl::StartsWith(key, kLabel) ? "labels" : key.substr(0, key.find('['));
+  const std::string path = absl::StrCat("config.", whole);
   for (const std::string& other : request->update_mask().paths()) {
     if (other == path) return;
   }

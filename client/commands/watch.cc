@@ -18,8 +18,8 @@ namespace trainerd::client {
 namespace {
 
 // `job`: the watched job as last seen; nullptr = unknown, or all jobs.
-int ReportInterrupted(const std::string& parent, const v1::Job* job, const WatchEnd& end,
-                      const Context& context) {
+int ReportInterrupted(const std::string& parent, const std::string& selector, const v1::Job* job,
+                      const WatchEnd& end, const Context& context) {
   const bool all = parent == kAllJobs;
   const std::string id = all ? "" : PlainText(JobId(parent));
   const std::string continues = job == nullptr ? "continues" : Continues(*job, absl::Now());
@@ -28,6 +28,7 @@ int ReportInterrupted(const std::string& parent, const v1::Job* job, const Watch
                         : absl::StrCat(PlainText(parent), " ", PlainText(continues)));
   if (job == nullptr || !IsTerminal(job->state())) {
     context.err() << "; continue watching with `trainctl watch" << (all ? "" : " ") << id;
+    if (!selector.empty()) context.err() << " --selector " << ShellWord(PlainText(selector));
     if (!end.cursor.empty()) context.err() << " --after " << PlainText(end.cursor);
     context.err() << "`";
     const bool stops = job != nullptr && job->state() == v1::Job::STOPPING;
@@ -37,8 +38,9 @@ int ReportInterrupted(const std::string& parent, const v1::Job* job, const Watch
   return kInterrupted;
 }
 
-int WatchParent(Connection& connection, const std::string& parent, const std::string& after,
-                const Context& context) {
+int WatchParent(Connection& connection, const std::string& parent,
+                const WatchCommandOptions& options, const Context& context) {
+  const std::string& after = options.after;
   const InterruptScope interrupt;
   const bool one_job = parent != kAllJobs;
   const std::unique_ptr<JobWatchSink> sink = MakeWatchSink(context, connection, parent, interrupt);
@@ -48,11 +50,15 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
     if (!job.ok()) return PrintError(job.status(), context);
     sink->OnSnapshot(*job);
   }
-  const WatchEnd end =
-      Watch(connection, {.parent = parent, .after = after, .until_terminal = one_job}, sink.get());
+  const WatchEnd end = Watch(connection,
+                             {.parent = parent,
+                              .after = after,
+                              .label_selector = options.selector,
+                              .until_terminal = one_job},
+                             sink.get());
   switch (end.kind) {
     case WatchEnd::Kind::kLeft:
-      return ReportInterrupted(parent, sink->job(), end, context);
+      return ReportInterrupted(parent, options.selector, sink->job(), end, context);
     case WatchEnd::Kind::kError:
       return PrintError(end.error, context);
     case WatchEnd::Kind::kEnded:
@@ -70,10 +76,12 @@ int WatchParent(Connection& connection, const std::string& parent, const std::st
 
 int WatchJob(Connection& connection, const std::string& name, const std::string& after,
              const Context& context) {
-  return WatchParent(connection, name, after, context);
+  return WatchParent(connection, name, {.job = name, .after = after}, context);
 }
 
 int RunWatch(const WatchCommandOptions& options, const Context& context) {
+  if (!options.job.empty() && !options.selector.empty())
+    return PrintUsageError("--selector is for watching all jobs; leave out the job", context);
   if (options.job.empty() &&
       (context.form == OutputForm::kJson || context.form == OutputForm::kYaml)) {
     return PrintUsageError(
@@ -89,7 +97,7 @@ int RunWatch(const WatchCommandOptions& options, const Context& context) {
     if (!name.ok()) return PrintError(name.status(), context);
     parent = *std::move(name);
   }
-  return WatchParent(**connection, parent, options.after, context);
+  return WatchParent(**connection, parent, options, context);
 }
 
 }  // namespace trainerd::client

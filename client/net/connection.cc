@@ -15,7 +15,9 @@
 #include "absl/time/clock.h"
 #include "client/net/status_details.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/api_services.h"
 #include "proto/contract/job/revision.h"
+#include "trainerd/v1/file.grpc.pb.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 
 namespace trainerd::client {
@@ -24,6 +26,8 @@ namespace {
 constexpr absl::Duration kCallDeadline = absl::Seconds(60);
 // The daemon's deadline for reading the data (ServerConfig.validate_timeout) is at most 1 h.
 constexpr absl::Duration kValidateDeadline = absl::Hours(1);
+// Reading a checkpoint back takes hours on a slow disk.
+constexpr absl::Duration kLongCallDeadline = absl::Hours(24);
 // How long to wait for other inspections to end.
 constexpr absl::Duration kInspectionPatience = absl::Minutes(2);
 constexpr absl::Duration kRepeatFor = absl::Seconds(5);
@@ -129,9 +133,7 @@ class GrpcStream final : public Stream<Message> {
 const std::string& MethodPath(const google::protobuf::Message& request) {
   static const auto* const paths = [] {
     auto* result = new std::map<const google::protobuf::Descriptor*, std::string>;
-    const google::protobuf::FileDescriptor* file = v1::GetJobRequest::descriptor()->file();
-    for (int i = 0; i < file->service_count(); ++i) {
-      const google::protobuf::ServiceDescriptor* service = file->service(i);
+    for (const google::protobuf::ServiceDescriptor* service : ApiServices()) {
       for (int k = 0; k < service->method_count(); ++k) {
         const google::protobuf::MethodDescriptor* method = service->method(k);
         (*result)[method->input_type()] =
@@ -152,12 +154,16 @@ struct Connection::Channel {
       : socket(std::move(socket_path)),
         unary(channel),
         trainer(v1::Trainer::NewStub(channel)),
-        runs(v1::Runs::NewStub(channel)) {}
+        runs(v1::Runs::NewStub(channel)),
+        checkpoints(v1::Checkpoints::NewStub(channel)),
+        files(v1::Files::NewStub(channel)) {}
 
   SocketPath socket;
   grpc::GenericStub unary;
   std::unique_ptr<v1::Trainer::Stub> trainer;
   std::unique_ptr<v1::Runs::Stub> runs;
+  std::unique_ptr<v1::Checkpoints::Stub> checkpoints;
+  std::unique_ptr<v1::Files::Stub> files;
 };
 
 Connection::Connection(Address address) : address_(std::move(address)) {}
@@ -265,6 +271,11 @@ absl::Status Connection::CallUnary(const google::protobuf::Message& request,
   return CallRepeatedly(request, kCallDeadline, response);
 }
 
+absl::Status Connection::CallUnaryForLong(const google::protobuf::Message& request,
+                                          google::protobuf::Message* response) {
+  return CallRepeatedly(request, kLongCallDeadline, response);
+}
+
 absl::StatusOr<v1::SubmitJobResponse> Connection::SubmitJob(const v1::SubmitJobRequest& request) {
   v1::SubmitJobResponse response;
   const absl::Time give_up = absl::Now() + kInspectionPatience;
@@ -296,6 +307,36 @@ std::unique_ptr<Stream<v1::LogChunk>> Connection::StreamLogs(const v1::StreamLog
       address_, [&](grpc::ClientContext* context, grpc::CompletionQueue* queue, void* tag) {
         return channel_->runs->AsyncStreamLogs(context, request, queue, tag);
       });
+}
+
+std::unique_ptr<Stream<v1::FileChunk>> Connection::DownloadCheckpoint(
+    const v1::DownloadCheckpointRequest& request) {
+  return std::make_unique<GrpcStream<v1::FileChunk>>(
+      address_, [&](grpc::ClientContext* context, grpc::CompletionQueue* queue, void* tag) {
+        return channel_->checkpoints->AsyncDownloadCheckpoint(context, request, queue, tag);
+      });
+}
+
+absl::StatusOr<v1::File> Connection::UploadFile(
+    const std::function<absl::StatusOr<bool>(v1::UploadFileRequest*)>& next) {
+  grpc::ClientContext context;
+  Authorize(address_, &context);
+  v1::File file;
+  const auto writer = channel_->files->UploadFile(&context, &file);
+  absl::Status status;
+  while (true) {
+    v1::UploadFileRequest message;
+    const absl::StatusOr<bool> more = next(&message);
+    status = more.status();
+    if (!status.ok()) context.TryCancel();
+    // A write fails once the daemon has answered.
+    if (!more.ok() || !*more || !writer->Write(message)) break;
+  }
+  if (status.ok()) writer->WritesDone();
+  const grpc::Status result = writer->Finish();
+  RETURN_IF_ERROR(status);
+  RETURN_IF_ERROR(FromGrpc(result));
+  return file;
 }
 
 std::string NewRequestId() {

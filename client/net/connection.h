@@ -3,6 +3,7 @@
 // payloads. The only files of the client that use gRPC. Thread-safety: one thread per connection.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/net/address.h"
+#include "trainerd/v1/file.pb.h"
 #include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::client {
@@ -53,6 +55,13 @@ class Connection {
     if (absl::Status status = CallUnary(request, &response); !status.ok()) return status;
     return response;
   }
+  // The same for calls that read or remove files, which takes long: waits up to 24 h.
+  template <typename Response>
+  absl::StatusOr<Response> CallForLong(const google::protobuf::Message& request) {
+    Response response;
+    if (absl::Status status = CallUnaryForLong(request, &response); !status.ok()) return status;
+    return response;
+  }
   // Waits up to 2 min while the daemon runs as many inspections as it may.
   absl::StatusOr<v1::SubmitJobResponse> SubmitJob(const v1::SubmitJobRequest& request);
   absl::StatusOr<v1::Job> GetJob(const std::string& name);
@@ -60,12 +69,21 @@ class Connection {
   std::unique_ptr<Stream<v1::StreamStatusResponse>> StreamStatus(
       const v1::StreamStatusRequest& request);
   std::unique_ptr<Stream<v1::LogChunk>> StreamLogs(const v1::StreamLogsRequest& request);
+  std::unique_ptr<Stream<v1::FileChunk>> DownloadCheckpoint(
+      const v1::DownloadCheckpointRequest& request);
+  // One UploadFile call. `next` fills in the next message and returns true, or false at the end; it
+  // is called until the daemon has answered. An error of `next` cancels the call. Errors: those of
+  // `next` and of the daemon.
+  absl::StatusOr<v1::File> UploadFile(
+      const std::function<absl::StatusOr<bool>(v1::UploadFileRequest*)>& next);
 
  private:
   struct Channel;
   explicit Connection(Address address);
   absl::Status CallUnary(const google::protobuf::Message& request,
                          google::protobuf::Message* response);
+  absl::Status CallUnaryForLong(const google::protobuf::Message& request,
+                                google::protobuf::Message* response);
   absl::Status CallRepeatedly(const google::protobuf::Message& request, absl::Duration deadline,
                               google::protobuf::Message* response);
   absl::Status CallOnce(const google::protobuf::Message& request, absl::Duration deadline,

@@ -71,6 +71,7 @@ class Watcher {
     request.set_until_terminal(options_.until_terminal);
     request.set_send_snapshot(cursor_.empty());
     request.set_after(cursor_);
+    request.set_label_selector(options_.label_selector);
     for (const std::string& type : options_.event_types) request.add_event_types(type);
     auto stream = connection_.StreamStatus(request);
     absl::Time last_message = absl::Now();

@@ -17,6 +17,8 @@ struct WatchOptions {
   std::string parent;
   // A cursor or "begin"; empty: a snapshot, then the events after it.
   std::string after;
+  // Only jobs that match; with jobs/- only.
+  std::string label_selector;
   // Names of Event.body fields; empty: all.
   std::vector<std::string> event_types;
   // Return when the job has ended.

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/view/environment.h"
-#include "proto/base/process.h"
+#include "proto/base/process/process.h"
 #include "proto/contract/job_file/job_file.h"
 
 namespace trainerd::client {

@@ -114,6 +114,10 @@ std::string WaitsFor(const v1::Job& job, absl::Time now) {
         if (condition.active()) return absl::StrCat("waits: ", condition.message());
       }
       return "waits until this machine can run it";
+    case v1::Job::QUOTA:
+      return "waits because as many jobs run as the daemon's quotas allow";
+    case v1::Job::PREEMPTED:
+      return "was sent back to the queue and waits for a free device";
     case v1::Job::DISK:
       for (const v1::Job::Condition& condition : job.conditions()) {
         if (condition.active() && condition.type() == "DiskLow")

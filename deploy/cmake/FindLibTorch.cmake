@@ -8,12 +8,13 @@ set(_torch ${LIBTORCH_ROOT}/torch)
 include(FindPackageHandleStandardArgs)
 find_library(LIBTORCH_CPU_LIBRARY torch_cpu PATHS ${_torch}/lib NO_DEFAULT_PATH)
 find_library(LIBTORCH_C10_LIBRARY c10 PATHS ${_torch}/lib NO_DEFAULT_PATH)
+find_library(LIBTORCH_GOMP_LIBRARY NAMES libgomp.so.1 PATHS ${_torch}/lib NO_DEFAULT_PATH)
 find_library(LIBTORCH_CUDA_LIBRARY torch_cuda PATHS ${_torch}/lib NO_DEFAULT_PATH)
 find_library(LIBTORCH_C10_CUDA_LIBRARY c10_cuda PATHS ${_torch}/lib NO_DEFAULT_PATH)
 string(CONCAT _missing "LibTorch ${TRAINERD_TORCH_VERSION} was not found in ${LIBTORCH_ROOT}: run "
   "deploy/install_dependencies.sh, or build with -DTRAINERD_ENGINE=OFF")
 find_package_handle_standard_args(LibTorch
-  REQUIRED_VARS LIBTORCH_CPU_LIBRARY LIBTORCH_C10_LIBRARY
+  REQUIRED_VARS LIBTORCH_CPU_LIBRARY LIBTORCH_C10_LIBRARY LIBTORCH_GOMP_LIBRARY
   FAIL_MESSAGE "${_missing}")
 if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
   add_library(LibTorch::headers INTERFACE IMPORTED)
@@ -29,8 +30,18 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
   else()
     set(_rpath "-Wl,-rpath,${_torch}/lib;")
   endif()
+  # mold 1.10 lets the read-only part of the data begin at LibTorch's thread-local byte, which can lie
+  # on the page before: one program in 256 would not start. Without that part, all do.
+  set(_relro "")
+  if(TRAINERD_MOLD)
+    set(_relro "-Wl,-z,norelro;")
+  endif()
   set(_rpath_link "-Wl,-rpath-link,${LIBTORCH_ROOT}/nvidia/cu13/lib;-Wl,--allow-shlib-undefined")
+  # at::parallel_for is an inline function: compiled without OpenMP, it runs on one thread. The
+  # runtime is LibTorch's own, so that both share one pool of threads.
   set_target_properties(LibTorch::cpu PROPERTIES
-    INTERFACE_LINK_LIBRARIES "LibTorch::headers;${LIBTORCH_CPU_LIBRARY};${LIBTORCH_C10_LIBRARY}"
-    INTERFACE_LINK_OPTIONS "${_rpath}${_rpath_link}")
+    INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:-fopenmp>"
+    INTERFACE_LINK_LIBRARIES
+      "LibTorch::headers;${LIBTORCH_CPU_LIBRARY};${LIBTORCH_C10_LIBRARY};${LIBTORCH_GOMP_LIBRARY}"
+    INTERFACE_LINK_OPTIONS "${_relro}${_rpath}${_rpath_link}")
 endif()

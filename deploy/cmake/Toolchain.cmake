@@ -68,6 +68,12 @@ pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(OPENSSL_CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+# For trainerd-notify. 7.85 names the allowed protocols as text.
+pkg_check_modules(LIBCURL IMPORTED_TARGET libcurl>=7.85)
+if(NOT LIBCURL_FOUND)
+  message(FATAL_ERROR "libcurl 7.85 or newer was not found (Debian: libcurl4-openssl-dev); run "
+    "deploy/install_dependencies.sh")
+endif()
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 
 set(GOOGLEAPIS_PROTO_DIR ${TRAINERD_CACHE}/googleapis-1.76.0 CACHE PATH

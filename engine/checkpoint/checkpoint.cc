@@ -14,8 +14,8 @@
 #include "engine/checkpoint/run_folder.h"
 #include "engine/core/job_error.h"
 #include "engine/model/adapter/peft_config.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/folder/adapter.h"
-#include "engine/model/folder/model_config.h"
 #include "engine/model/model_writer.h"
 #include "engine/model/stored_dtype.h"
 #include "proto/base/atomic_file.h"
@@ -29,8 +29,6 @@
 namespace trainerd::engine {
 namespace {
 
-// The state of the run beyond its estimate, and the file system's blocks.
-constexpr int64_t kMarginBytes = 64 << 10;
 constexpr char kJobConfigName[] = "job_config.yaml";
 
 // Adds the bytes needed and free to the error for a full disk.
@@ -113,7 +111,7 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
   const std::string final_path = absl::StrCat(folder, "/", id);
   const CheckpointSize size =
       SizeOfCheckpoint(parameters, state.config.config(), target.model_folder);
-  const int64_t needed = size.checkpoint_bytes + kMarginBytes;
+  const int64_t needed = size.checkpoint_bytes + kCheckpointMarginBytes;
   RETURN_IF_ERROR(CheckSpace(target.run_dir, needed));
   // An attempt that created checkpoints/ may have died before its name was durable.
   RETURN_IF_ERROR(MakeDirectories(folder));

@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/formats/json.h"
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/model_writer.h"
 #include "engine/model/parameters.h"
 #include "proto/base/atomic_file.h"

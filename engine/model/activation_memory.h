@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "engine/model/config/model_config.h"
 #include "engine/model/decoder.h"
-#include "engine/model/folder/model_config.h"
 #include "engine/model/parameters.h"
 
 namespace trainerd::engine {

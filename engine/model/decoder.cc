@@ -6,6 +6,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/index_select.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -16,11 +17,11 @@
 
 #include "engine/model/kv_cache.h"
 #include "engine/model/rope_frequencies.h"
-#include "engine/ops/embedding.h"
-#include "engine/ops/geglu.h"
-#include "engine/ops/linear.h"
-#include "engine/ops/residual.h"
-#include "engine/ops/swiglu.h"
+#include "engine/ops/layers/embedding.h"
+#include "engine/ops/layers/geglu.h"
+#include "engine/ops/layers/linear.h"
+#include "engine/ops/layers/residual.h"
+#include "engine/ops/layers/swiglu.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
@@ -136,7 +137,9 @@ Decoder::Layer Decoder::MakeLayer(int64_t index) {
   };
   Layer layer;
   layer.attention_norm = norm(Role::kAttentionNorm);
-  layer.qkv = linear(Role::kQuery, Role::kValue, Role::kQueryBias, Role::kValueBias);
+  layer.qkv = config_.names.joint_qkv != nullptr
+                  ? linear(Role::kQuery, Role::kQuery, Role::kQueryBias, Role::kQueryBias)
+                  : linear(Role::kQuery, Role::kValue, Role::kQueryBias, Role::kValueBias);
   layer.attention.shape = {.num_heads = config_.num_heads,
                            .num_kv_heads = config_.num_kv_heads,
                            .head_dim = config_.head_dim,
@@ -159,7 +162,9 @@ Decoder::Layer Decoder::MakeLayer(int64_t index) {
   layer.output = linear(Role::kOutput, Role::kOutput, Role::kOutputBias, Role::kOutputBias);
   layer.attention_output_norm = norm(Role::kAttentionOutputNorm);
   layer.mlp_norm = norm(Role::kMlpNorm);
-  layer.gate_up = linear(Role::kGate, Role::kUp, Role::kGateBias, Role::kUpBias);
+  layer.gate_up = config_.names.joint_gate_up != nullptr
+                      ? linear(Role::kGate, Role::kGate, Role::kGateBias, Role::kGateBias)
+                      : linear(Role::kGate, Role::kUp, Role::kGateBias, Role::kUpBias);
   layer.down = linear(Role::kDown, Role::kDown, Role::kDownBias, Role::kDownBias);
   layer.mlp_output_norm = norm(Role::kMlpOutputNorm);
   return layer;
@@ -177,6 +182,12 @@ at::Tensor Decoder::Branch(const at::Tensor& branch_TD, const WeightAndGrad& nor
           ? AddRmsNorm(branch_TD, at::Tensor(), WithOffset(norm), config_.rms_norm_eps).normed_TD
           : branch_TD;
   return Scale(branch, config_.block.residual_scale);
+}
+
+double Decoder::EmbeddingScale() const {
+  const double scale = config_.block.embedding_scale;
+  if (!config_.block.rounds_embedding_scale) return scale;
+  return at::scalar_tensor(scale, parameters_.compute_dtype()).item<double>();
 }
 
 AddNormed Decoder::AddBranch(const at::Tensor& x_TD, const at::Tensor& branch_TD,
@@ -261,13 +272,15 @@ at::Tensor Decoder::Hidden(const at::Tensor& ids, const at::Tensor& positions,
                            const at::Tensor& rows, const Attend& attend,
                            const DropoutRows& dropout) const {
   std::vector<RotaryTables> ropes;
-  for (const at::Tensor& frequencies : inverse_frequencies_)
-    ropes.push_back(MakeRotaryTables(frequencies, positions, parameters_.compute_dtype()));
+  for (size_t i = 0; i < ropes_.size(); ++i) {
+    ropes.push_back(MakeRotaryTables(inverse_frequencies_[i], ropes_[i].magnitude, positions,
+                                     parameters_.compute_dtype()));
+  }
   // `stream.normed_TD` is the input of the next matrix: each residual addition is fused with the
   // norm behind it.
-  AddNormed stream = AddBranch(
-      Scale(Embedding(ids, embedding_, embedding_adapter_), config_.block.embedding_scale),
-      at::Tensor(), layers_[0].attention_norm);
+  AddNormed stream =
+      AddBranch(Scale(Embedding(ids, embedding_, embedding_adapter_), EmbeddingScale()),
+                at::Tensor(), layers_[0].attention_norm);
   for (size_t index = 0; index < layers_.size(); ++index) {
     const Layer& layer = layers_[index];
     const bool last = index + 1 == layers_.size();

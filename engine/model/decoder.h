@@ -15,13 +15,13 @@
 #include <vector>
 
 #include "engine/data/batches/batch.h"
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/parameters.h"
 #include "engine/ops/autograd.h"
 #include "engine/ops/cross_entropy.h"
+#include "engine/ops/layers/rms_norm.h"
+#include "engine/ops/layers/rotary_attention.h"
 #include "engine/ops/op_table.h"
-#include "engine/ops/rms_norm.h"
-#include "engine/ops/rotary_attention.h"
 #include "engine/ops/weights.h"
 
 namespace trainerd::engine {
@@ -164,6 +164,7 @@ class Decoder {
                       const WeightAndGrad& next_norm) const;
   // The weight that the norm multiplies by. Its gradient is that of the stored weight.
   WeightAndGrad WithOffset(const WeightAndGrad& norm) const;
+  double EmbeddingScale() const;
   LogitsOptions LogitsShape() const;
 
   // What this call recomputes in its backward pass; without recording there is none.
@@ -172,7 +173,7 @@ class Decoder {
   ModelConfig config_;
   ParameterSet& parameters_;
   const DecoderOptions options_;
-  // One entry per distinct RopeSpec: fp32 [H / 2], on the device.
+  // One entry per distinct RopeSpec: fp32 [R / 2], R the rotated elements of a head, on the device.
   std::vector<RopeSpec> ropes_;
   std::vector<at::Tensor> inverse_frequencies_;
   std::vector<Layer> layers_;

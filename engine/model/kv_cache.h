@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/model/folder/model_config.h"
-#include "engine/ops/rotary_attention.h"
+#include "engine/model/config/model_config.h"
+#include "engine/ops/layers/rotary_attention.h"
 
 namespace trainerd::engine {
 

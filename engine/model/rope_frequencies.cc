@@ -5,6 +5,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/reciprocal.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 
 #include <cmath>
@@ -30,19 +31,26 @@ at::Tensor ScaleLlama3(const at::Tensor& frequencies, const Llama3RopeScaling& s
 }  // namespace
 
 at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim, at::Device device) {
+  const int64_t dim = rope.rotary_dim > 0 ? rope.rotary_dim : head_dim;
   const at::Tensor exponents =
-      at::arange(0, head_dim, 2, at::TensorOptions().dtype(at::kLong)).to(at::kFloat) / head_dim;
-  at::Tensor frequencies = at::reciprocal(at::pow(rope.theta, exponents));
+      at::arange(0, dim, 2, at::TensorOptions().dtype(at::kLong)).to(at::kFloat) / dim;
+  at::Tensor wavelengths = at::pow(rope.theta, exponents);
+  if (!rope.divisors.empty()) {
+    wavelengths = wavelengths * at::tensor(rope.divisors, at::kDouble).to(at::kFloat);
+  }
+  at::Tensor frequencies = at::reciprocal(wavelengths);
   if (rope.factor != 1.0) frequencies = frequencies / rope.factor;
   if (rope.llama3) frequencies = ScaleLlama3(frequencies, *rope.llama3);
   return frequencies.to(device);
 }
 
-RotaryTables MakeRotaryTables(const at::Tensor& inverse_frequencies, const at::Tensor& positions,
-                              at::ScalarType compute_dtype) {
+RotaryTables MakeRotaryTables(const at::Tensor& inverse_frequencies, double magnitude,
+                              const at::Tensor& positions, at::ScalarType compute_dtype) {
   const at::Tensor angles =
       positions.to(at::kFloat).unsqueeze(1) * inverse_frequencies.unsqueeze(0);
-  const auto rounded = [&](const at::Tensor& x) { return x.to(compute_dtype).to(at::kFloat); };
+  const auto rounded = [&](const at::Tensor& x) {
+    return (x * magnitude).to(compute_dtype).to(at::kFloat);
+  };
   return {rounded(angles.cos()), rounded(angles.sin())};
 }
 

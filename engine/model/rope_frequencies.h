@@ -5,16 +5,17 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "engine/model/folder/block_spec.h"
-#include "engine/ops/rotary_attention.h"
+#include "engine/model/config/block_spec.h"
+#include "engine/ops/layers/rotary_attention.h"
 
 namespace trainerd::engine {
 
-// fp32 [H / 2]: angle per position of each pair of elements of a head.
+// fp32 [R / 2], R the rotated elements of a head: angle per position of each pair of them.
 at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim, at::Device device);
 
-// cos and sin of positions (int64 [T]) × frequencies, rounded to `compute_dtype`, stored in fp32.
-RotaryTables MakeRotaryTables(const at::Tensor& inverse_frequencies, const at::Tensor& positions,
-                              at::ScalarType compute_dtype);
+// cos and sin of positions (int64 [T]) × frequencies, × `magnitude`, rounded to `compute_dtype` and
+// stored in fp32.
+RotaryTables MakeRotaryTables(const at::Tensor& inverse_frequencies, double magnitude,
+                              const at::Tensor& positions, at::ScalarType compute_dtype);
 
 }  // namespace trainerd::engine

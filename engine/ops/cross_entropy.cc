@@ -78,8 +78,7 @@ class LogitChunks {
       adapter_ = {.x = hidden, .dropout = options_.dropout};
       at::Tensor& row_keys = adapter_.dropout.row_keys_T;
       if (row_keys.defined()) row_keys = Rows(row_keys, index);
-      adapter_.u_TR = LowRankDown(hidden, options_.low_rank, adapter_.dropout);
-      AddLowRankUp(logits, adapter_.u_TR, options_.low_rank);
+      adapter_.u_TR = LowRankForward(hidden, logits, options_.low_rank, adapter_.dropout);
     }
     ToLogits(logits, options_.logits);
     return logits;
@@ -160,8 +159,7 @@ at::Tensor HeadLogits(const at::Tensor& hidden_RD, const at::Tensor& weight_VD,
   at::NoGradGuard no_grad;
   const at::Tensor hidden = Detached(hidden_RD);
   at::Tensor logits = MatMul(hidden, weight_VD.t());
-  if (!low_rank.terms.empty())
-    AddLowRankUp(logits, LowRankDown(hidden, low_rank, /*dropout=*/{}), low_rank);
+  if (!low_rank.terms.empty()) LowRankForward(hidden, logits, low_rank, /*dropout=*/{});
   ToLogits(logits, options);
   return logits;
 }

@@ -13,6 +13,7 @@
 
 #include "engine/ops/dynamic_code.h"
 #include "engine/ops/surprise.h"
+#include "engine/ops/weights.h"
 
 namespace trainerd::engine {
 
@@ -137,6 +138,14 @@ struct OpTable {
   // DropoutThreshold(probability), else 0 (lora/dropout_bits.h). row_keys int64 [T].
   at::Tensor (*dropout)(const at::Tensor& x_TD, const at::Tensor& row_keys_T, uint64_t key,
                         double probability);
+
+  // The terms of an adapter without dropout (lora/low_rank.h). u [T, R] = scale × x·Aᵀ of all
+  // terms; adds each term's u·Bᵀ to its columns of y. x [T, in], y [T, out] with any row stride.
+  at::Tensor (*low_rank_forward)(const at::Tensor& x, const at::Tensor& y,
+                                 const LowRankWeights& weights);
+  // Adds to the gradients of A and B, and the gradient of x to d_x unless that is undefined.
+  void (*low_rank_backward)(const LowRankWeights& weights, const at::Tensor& d_y,
+                            const at::Tensor& x, const at::Tensor& u_TR, const at::Tensor& d_x);
 
   // out += x for contiguous tensors of one shape, out in fp32, x in the compute dtype.
   void (*accumulate)(const at::Tensor& out, const at::Tensor& x);

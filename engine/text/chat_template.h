@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/text/tokenizer/text_span.h"
 #include "engine/text/tokenizer/tokenizer.h"
+#include "engine/text/unicode/text_span.h"
 #include "nlohmann/json.hpp"
 
 namespace trainerd::engine {

@@ -21,11 +21,11 @@
 #include "engine/data/prepare.h"
 #include "engine/data/source/sample_prompts.h"
 #include "engine/model/adapter/adapter_folder.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/decoder.h"
 #include "engine/model/folder/adapter.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
-#include "engine/model/folder/model_config.h"
 #include "engine/model/parameters.h"
 #include "engine/monitor/live_monitor.h"
 #include "engine/ops/preference.h"
@@ -100,6 +100,10 @@ struct AttemptContext {
   int64_t last_step = 0;
   double last_loss = 0;
   double train_seconds = 0;
+  // With evaluation.best: the best value of the job's checkpoints, and the step of the evaluation
+  // that improved it last.
+  std::optional<double> best_value;
+  int64_t best_step = 0;
 };
 
 // Cancelled if a pause, stop or discard is requested. Stages check it between their parts; RunJob

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "engine/data/examples/rendering.h"
+#include "engine/model/config/generation_config.h"
 #include "engine/model/folder/answer_probe.h"
-#include "engine/model/folder/generation_config.h"
 #include "engine/model/generate.h"
 #include "proto/base/status_macros.h"
 

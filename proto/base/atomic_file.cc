@@ -87,14 +87,6 @@ absl::StatusOr<Fd> OpenTemporary(const std::string& path, int mode, std::string*
                                                " names are taken; remove the old ", *temporary));
 }
 
-absl::Status WriteAndSync(Fd fd, std::string_view contents, const std::string& path) {
-  RETURN_IF_ERROR(WriteAll(fd.get(), contents, path));
-  if (fsync(fd.get()) != 0) return ErrnoStatus(errno, "fsync " + path);
-  // Some network file systems report write errors only on close.
-  if (close(fd.Release()) != 0 && errno != EINTR) return ErrnoStatus(errno, "close " + path);
-  return absl::OkStatus();
-}
-
 absl::Status RequireRegular(mode_t mode, const std::string& path) {
   const std::string kind = SpecialFileKind(mode);
   if (kind.empty()) return absl::OkStatus();
@@ -102,20 +94,34 @@ absl::Status RequireRegular(mode_t mode, const std::string& path) {
       absl::StrCat("open ", path, ": it is ", kind, ", not a regular file"));
 }
 
-absl::StatusOr<std::string> ReadToEnd(const Fd& fd, const std::string& path) {
-  std::string contents;
-  struct stat info;
-  // The size is only a hint: it is 0 for files in /proc.
-  if (fstat(fd.get(), &info) == 0 && info.st_size > 0)
-    contents.reserve(static_cast<size_t>(info.st_size) + 1);
-  char buffer[64 << 10];
-  while (true) {
-    const ssize_t got = read(fd.get(), buffer, sizeof(buffer));
-    if (got == 0) return contents;
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ErrnoStatus(errno, "read " + path);
-    contents.append(buffer, static_cast<size_t>(got));
+// Whether the file is to survive a power cut.
+enum class Durability { kDurable, kNone };
+
+absl::Status WriteAndClose(Fd fd, std::string_view contents, const std::string& path,
+                           Durability durability) {
+  RETURN_IF_ERROR(WriteAll(fd.get(), contents, path));
+  if (durability == Durability::kDurable && fsync(fd.get()) != 0)
+    return ErrnoStatus(errno, "fsync " + path);
+  // Some network file systems report write errors only on close.
+  if (close(fd.Release()) != 0 && errno != EINTR) return ErrnoStatus(errno, "close " + path);
+  return absl::OkStatus();
+}
+
+absl::Status Replace(const std::string& path, std::string_view contents, int mode,
+                     Durability durability) {
+  if (path.empty() || path.back() == '/')
+    return absl::InvalidArgumentError(
+        absl::StrCat("write: \"", path, "\" is not the path of a file"));
+  std::string temporary;
+  ASSIGN_OR_RETURN(Fd fd, OpenTemporary(path, mode, &temporary));
+  absl::Status status = WriteAndClose(std::move(fd), contents, path, durability);
+  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0)
+    status = ErrnoStatus(errno, "rename to " + path);
+  if (!status.ok()) {
+    unlink(temporary.c_str());
+    return status;
   }
+  return durability == Durability::kDurable ? FsyncPath(ParentOf(path)) : absl::OkStatus();
 }
 
 }  // namespace
@@ -142,19 +148,11 @@ absl::Status WriteAll(int fd, std::string_view contents, const std::string& path
 }
 
 absl::Status WriteFileAtomic(const std::string& path, std::string_view contents, int mode) {
-  if (path.empty() || path.back() == '/')
-    return absl::InvalidArgumentError(
-        absl::StrCat("write: \"", path, "\" is not the path of a file"));
-  std::string temporary;
-  ASSIGN_OR_RETURN(Fd fd, OpenTemporary(path, mode, &temporary));
-  absl::Status status = WriteAndSync(std::move(fd), contents, path);
-  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0)
-    status = ErrnoStatus(errno, "rename to " + path);
-  if (!status.ok()) {
-    unlink(temporary.c_str());
-    return status;
-  }
-  return FsyncPath(ParentOf(path));
+  return Replace(path, contents, mode, Durability::kDurable);
+}
+
+absl::Status ReplaceFile(const std::string& path, std::string_view contents, int mode) {
+  return Replace(path, contents, mode, Durability::kNone);
 }
 
 std::string SpecialFileKind(mode_t mode) {
@@ -175,6 +173,22 @@ absl::StatusOr<Fd> OpenRegularFile(const std::string& path) {
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "open " + path);
   RETURN_IF_ERROR(RequireRegular(info.st_mode, path));
   return fd;
+}
+
+absl::StatusOr<std::string> ReadToEnd(const Fd& fd, const std::string& path) {
+  std::string contents;
+  struct stat info;
+  // The size is only a hint: it is 0 for files in /proc.
+  if (fstat(fd.get(), &info) == 0 && info.st_size > 0)
+    contents.reserve(static_cast<size_t>(info.st_size) + 1);
+  char buffer[64 << 10];
+  while (true) {
+    const ssize_t got = read(fd.get(), buffer, sizeof(buffer));
+    if (got == 0) return contents;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return ErrnoStatus(errno, "read " + path);
+    contents.append(buffer, static_cast<size_t>(got));
+  }
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {

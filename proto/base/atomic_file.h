@@ -19,6 +19,9 @@ namespace trainerd {
 // ResourceExhausted for ENOSPC/EDQUOT, PermissionDenied for EACCES/EROFS. Thread-safe, also across
 // processes: the last rename wins.
 absl::Status WriteFileAtomic(const std::string& path, std::string_view contents, int mode = 0600);
+// As WriteFileAtomic, but not durable: after a power cut the file can have its old, its new or no
+// contents. For files that are written again and again.
+absl::Status ReplaceFile(const std::string& path, std::string_view contents, int mode = 0600);
 // Opens a regular file for reading, also behind links. Never waits, and never opens a pipe, a
 // device or a socket. Errors: NotFound; FailedPrecondition for what is not a regular file.
 absl::StatusOr<Fd> OpenRegularFile(const std::string& path);
@@ -26,6 +29,8 @@ absl::StatusOr<Fd> OpenRegularFile(const std::string& path);
 std::string SpecialFileKind(mode_t mode);
 // The contents of a regular file. Errors: those of OpenRegularFile.
 absl::StatusOr<std::string> ReadFile(const std::string& path);
+// What is left to read.
+absl::StatusOr<std::string> ReadToEnd(const Fd& fd, const std::string& path);
 // As ReadFile, but waits for a pipe or a device (/dev/stdin): for files that a user names on the
 // command line.
 absl::StatusOr<std::string> ReadStream(const std::string& path);

@@ -17,6 +17,10 @@ std::string CanonicalBytes(XXH128_hash_t hash) {
 
 XXH3_state_t* State(void* state) { return static_cast<XXH3_state_t*>(state); }
 
+EVP_MD_CTX* Context(void* context) { return static_cast<EVP_MD_CTX*>(context); }
+
+constexpr size_t kSha256Bytes = 32;
+
 }  // namespace
 
 Xxh3Stream::Xxh3Stream() : state_(XXH3_createState()) {
@@ -34,12 +38,29 @@ std::string Xxh3Stream::Digest() const {
   return CanonicalBytes(XXH3_128bits_digest(State(state_)));
 }
 
+Sha256Stream::Sha256Stream() : context_(EVP_MD_CTX_new()) {
+  TRAINERD_CHECK(context_ != nullptr);
+  TRAINERD_CHECK(EVP_DigestInit_ex(Context(context_), EVP_sha256(), nullptr) == 1);
+}
+
+Sha256Stream::~Sha256Stream() { EVP_MD_CTX_free(Context(context_)); }
+
+void Sha256Stream::Update(std::string_view data) {
+  TRAINERD_CHECK(EVP_DigestUpdate(Context(context_), data.data(), data.size()) == 1);
+}
+
+std::string Sha256Stream::Digest() {
+  unsigned char digest[kSha256Bytes];
+  TRAINERD_CHECK(EVP_DigestFinal_ex(Context(context_), digest, nullptr) == 1);
+  return std::string(reinterpret_cast<const char*>(digest), sizeof(digest));
+}
+
 std::string Xxh3(std::string_view data) {
   return CanonicalBytes(XXH3_128bits(data.data(), data.size()));
 }
 
 std::string Sha256(std::string_view data) {
-  unsigned char digest[32];
+  unsigned char digest[kSha256Bytes];
   unsigned int size = 0;
   TRAINERD_CHECK(EVP_Digest(data.data(), data.size(), digest, &size, EVP_sha256(), nullptr) == 1 &&
                  size == sizeof(digest));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// XXH3-128 (manifests, fingerprints) and SHA-256 (configuration digests), as bytes and as hex.
+// XXH3-128 (manifests, fingerprints) and SHA-256 (configuration digests, uploads), as bytes and as
+// hex.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +21,20 @@ class Xxh3Stream {
   std::string Digest() const;  // 16 bytes, canonical (big-endian)
  private:
   void* state_;
+};
+
+// Streaming SHA-256. Not thread-safe.
+class Sha256Stream {
+ public:
+  Sha256Stream();
+  ~Sha256Stream();
+  Sha256Stream(const Sha256Stream&) = delete;
+  Sha256Stream& operator=(const Sha256Stream&) = delete;
+  void Update(std::string_view data);
+  std::string Digest();  // 32 bytes; call it once, last
+
+ private:
+  void* context_;
 };
 
 std::string Xxh3(std::string_view data);    // 16 bytes

@@ -13,8 +13,8 @@
 #include "server/commands/request.h"
 #include "server/runs/log_reader.h"
 #include "server/store/errors.h"
-#include "server/store/job_rows.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/job_rows.h"
+#include "server/store/rows/run_rows.h"
 
 namespace trainerd::server {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "proto/base/wake_up.h"
+#include "proto/base/process/wake_up.h"
 #include "server/api/streams.h"
 #include "server/store/store.h"
 #include "trainerd/v1/trainer.pb.h"

@@ -5,6 +5,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,7 +13,11 @@
 #include "absl/time/time.h"
 #include "server/api/log_stream.h"
 #include "server/api/watch_stream.h"
+#include "server/commands/checkpoint_files.h"
+#include "server/commands/checkpoint_manager.h"
+#include "server/commands/evaluations.h"
 #include "server/commands/job_manager.h"
+#include "server/files/file_store.h"
 #include "server/runs/device_table.h"
 #include "server/store/store.h"
 
@@ -24,9 +29,15 @@ class Services {
   // All outlive the services.
   struct Parts {
     JobManager& jobs;
+    CheckpointManager& checkpoints;
     Store& store;
     FanOut& fan_out;
+    Evaluations& evaluations;
     const DeviceTable& devices;
+    FileStore& files;
+    DownloadsInUse& downloads;
+    // Wakes the notifier.
+    std::function<void()> notify;
   };
   struct Info {
     std::string version;

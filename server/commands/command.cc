@@ -14,7 +14,7 @@
 #include "server/commands/request.h"
 #include "server/events/cursor.h"
 #include "server/store/errors.h"
-#include "server/store/event_rows.h"
+#include "server/store/rows/event_rows.h"
 
 namespace trainerd::server {
 

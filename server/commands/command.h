@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "google/protobuf/message.h"
-#include "server/store/job_rows.h"
+#include "server/store/rows/job_rows.h"
 #include "server/store/store.h"
 #include "trainerd/v1/job.pb.h"
 

@@ -13,9 +13,10 @@
 #include "proto/contract/config/enum_words.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
+#include "server/commands/explain_queue.h"
 #include "server/commands/request.h"
+#include "server/ledger/queue_order.h"
 #include "server/ledger/queue_wait.h"
-#include "server/runs/device_table.h"
 
 namespace trainerd::server {
 namespace {
@@ -24,91 +25,6 @@ using Job = v1::Job;
 
 std::string TimeText(const google::protobuf::Timestamp& time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", FromProto(time), absl::UTCTimeZone());
-}
-
-void AddReason(const std::string& code, const std::string& message, const std::string& subject,
-               v1::Explanation* out) {
-  v1::Explanation::Reason& reason = *out->add_reasons();
-  reason.set_code(code);
-  reason.set_message(message);
-  reason.set_subject(subject);
-}
-
-void AddAction(const std::string& message, const std::string& command, v1::Explanation* out) {
-  v1::Explanation::Action& action = *out->add_actions();
-  action.set_message(message);
-  action.set_command(absl::StrCat("trainctl ", command));
-}
-
-// The values of resources.device that the device can serve, if that of the job is among them.
-std::vector<std::string> RivalsOn(const v1::Device& device, const ExplainInput& input) {
-  if (!device.unavailable().empty()) return {};
-  std::vector<SchedulerDevice> devices;
-  for (const ExplainInput::Holder& holder : input.devices) {
-    devices.push_back(
-        {.name = holder.device.name(), .usable = holder.device.unavailable().empty()});
-  }
-  std::vector<std::string> served = RequestsServedBy(device.name(), devices);
-  const std::string& request = input.record.job.config().resources().device();
-  if (std::find(served.begin(), served.end(), request) == served.end()) return {};
-  return served;
-}
-
-// When the job that holds the device has ended, as it was when its last step ended.
-std::optional<absl::Time> FreeAt(const ExplainInput::Holder& holder, absl::Time now) {
-  if (holder.device.job().empty()) return now;
-  if (!holder.progress.has_eta_seconds()) return std::nullopt;
-  return std::max(now, FromProto(holder.progress.last_step_time()) +
-                           absl::Seconds(holder.progress.eta_seconds()));
-}
-
-// Values of resources.device that some device serves which also serves this job.
-std::set<std::string> Rivals(const ExplainInput& input) {
-  std::set<std::string> rivals = {input.record.job.config().resources().device()};
-  for (const ExplainInput::Holder& holder : input.devices) {
-    const std::vector<std::string> served = RivalsOn(holder.device, input);
-    rivals.insert(served.begin(), served.end());
-  }
-  return rivals;
-}
-
-void ExplainResources(const ExplainInput& input, v1::Explanation* out) {
-  const Job& job = input.record.job;
-  const std::string& request = job.config().resources().device();
-  std::optional<absl::Time> first = absl::InfiniteFuture();
-  for (const ExplainInput::Holder& holder : input.devices) {
-    if (RivalsOn(holder.device, input).empty()) continue;
-    const std::optional<absl::Time> free = FreeAt(holder, input.now);
-    first = first && free ? std::optional(std::min(*first, *free)) : std::nullopt;
-    if (holder.device.job().empty()) continue;
-    AddReason("RESOURCES", absl::StrCat(holder.device.name(), " runs ", holder.device.job()),
-              holder.device.job(), out);
-    AddAction(absl::StrCat("frees ", holder.device.name(), " at a checkpoint"),
-              absl::StrCat("pause ", holder.device.job()), out);
-  }
-  if (input.devices.empty()) {
-    AddReason("RESOURCES", "the devices of this machine are not known yet", "", out);
-  } else if (out->reasons().empty()) {
-    AddReason("RESOURCES", "a device is free; the job starts in the next round", "", out);
-  }
-  if (input.jobs_before.has_value()) {
-    out->set_queue_position(static_cast<int32_t>(*input.jobs_before + 1));
-    if (*input.jobs_before == 0 && first && *first != absl::InfiniteFuture())
-      *out->mutable_estimated_start_time() = ToProto(*first);
-    if (*input.jobs_before > 0) {
-      AddReason(
-          "QUEUE",
-          absl::StrCat(Counted(*input.jobs_before, "job"), " of higher priority or earlier ",
-                       *input.jobs_before == 1 ? "submission comes" : "submission come", " first"),
-          "", out);
-      AddAction("moves it forward in the queue",
-                absl::StrCat("update ", job.name(),
-                             " priority=", std::min(job.config().priority() + 1, 100)),
-                out);
-    }
-  }
-  out->set_summary(absl::StrCat("waits for a free device", request == "auto" ? "" : ", ",
-                                request == "auto" ? "" : request));
 }
 
 void ExplainDependencies(const ExplainInput& input, v1::Explanation* out) {
@@ -157,7 +73,7 @@ void ExplainQueued(const ExplainInput& input, v1::Explanation* out) {
       out->set_summary("cannot start on this machine at present");
       return AddReason(code, "no job can start; the condition says why", "", out);
     default:
-      return ExplainResources(input, out);
+      return ExplainQueue(input, out);
   }
 }
 
@@ -173,14 +89,35 @@ void ExplainEnd(const Job& job, v1::Explanation* out) {
   }
 }
 
-void ExplainOther(const Job& job, v1::Explanation* out) {
+void ExplainEvaluationWait(const Job& job, v1::Explanation* out) {
+  out->set_summary("has trained to its end and awaits the evaluation of its final model");
+  AddAction("shows the evaluations", absl::StrCat("evaluations ", job.name()), out);
+  AddAction("ends the wait, as SUCCEEDED", absl::StrCat("stop ", job.name()), out);
+}
+
+void ExplainPausing(const JobRecord& record, v1::Explanation* out) {
+  if (record.job.desired_state() != Job::DESIRED_RUN)
+    return out->set_summary("ends its step and writes a checkpoint, then is PAUSED");
+  out->set_summary("ends its step and writes a checkpoint, then is queued again");
+  const std::string& by = record.ledger.preempted_by();
+  if (record.ledger.requeue_reason() == internal::REQUEUE_ATTEMPT_TIME) {
+    AddReason("PREEMPTED", "limits.max_attempt_time is over", "", out);
+  } else if (!by.empty()) {
+    AddReason("PREEMPTED", absl::StrCat(by, " has a higher priority and takes its device"), by,
+              out);
+  }
+}
+
+void ExplainOther(const JobRecord& record, v1::Explanation* out) {
+  const Job& job = record.job;
+  if (record.ledger.awaiting_evaluation()) return ExplainEvaluationWait(job, out);
   switch (job.state()) {
     case Job::STARTING:
       return out->set_summary("loads model and data");
     case Job::RUNNING:
       return out->set_summary(absl::StrCat("trains; the last step was ", job.progress().step()));
     case Job::PAUSING:
-      return out->set_summary("ends its step and writes a checkpoint, then is PAUSED");
+      return ExplainPausing(record, out);
     case Job::STOPPING:
       return out->set_summary("is being stopped");
     case Job::PAUSED:
@@ -201,19 +138,20 @@ v1::Explanation Explain(const ExplainInput& input) {
   if (job.state() == Job::QUEUED) {
     ExplainQueued(input, &out);
   } else {
-    ExplainOther(job, &out);
+    ExplainOther(input.record, &out);
   }
   for (const Job::Condition& condition : job.conditions()) {
     if (condition.active()) AddReason(condition.type(), condition.message(), "", &out);
   }
-  out.set_effective_priority(job.config().priority());
+  out.set_effective_priority(
+      EffectivePriority(input.record, input.steady_now, input.rules.scheduling.priority_aging));
   return out;
 }
 
 absl::StatusOr<v1::Explanation> ExplainJob(Store& store, std::vector<v1::Device> devices,
-                                           const std::string& name) {
+                                           const QueueRules& rules, const std::string& name) {
   ASSIGN_OR_RETURN(const std::string id, RequestedJob("name", name));
-  ExplainInput input{.now = store.Now()};
+  ExplainInput input{.rules = rules, .now = store.Now(), .steady_now = store.SteadyNow()};
   RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
     ASSIGN_OR_RETURN(input.record, LoadJob(db, id));
     const Job& job = input.record.job;
@@ -223,18 +161,14 @@ absl::StatusOr<v1::Explanation> ExplainJob(Store& store, std::vector<v1::Device>
     }
     for (v1::Device& device : devices) {
       ExplainInput::Holder holder{.device = std::move(device), .progress = {}};
-      if (const auto by = LoadJob(db, JobId(holder.device.job())); by.ok())
+      if (const auto by = LoadJob(db, JobId(holder.device.job())); by.ok()) {
         holder.progress = by->job.progress();
+        input.running.push_back(DescribeRunning(*by, rules.scheduling, input.steady_now));
+      }
       input.devices.push_back(std::move(holder));
     }
     if (job.state() != Job::QUEUED || !WaitsForDevice(job.wait_reason())) return absl::OkStatus();
-    input.jobs_before = 0;
-    for (const std::string& request : Rivals(input)) {
-      ASSIGN_OR_RETURN(const int64_t before,
-                       JobsBefore(db, request, input.record, store.SteadyNow()));
-      *input.jobs_before += before;
-    }
-    return absl::OkStatus();
+    return ReadQueueFor(db, &input);
   }));
   return Explain(input);
 }

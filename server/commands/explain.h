@@ -8,7 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "server/store/job_rows.h"
+#include "server/ledger/queue_rules.h"
+#include "server/store/rows/job_rows.h"
 #include "server/store/store.h"
 #include "trainerd/v1/trainer.pb.h"
 
@@ -21,13 +22,20 @@ struct ExplainInput {
   std::vector<v1::Job> pending;
   // Of a job that only a device keeps waiting: jobs of the queue that come first.
   std::optional<int64_t> jobs_before;
+  // The first of them, in the order of the queue.
+  std::vector<QueueEntry> candidates = {};
   // All devices, with the progress of the job that holds each.
   struct Holder {
     v1::Device device;
     v1::Progress progress;
   };
   std::vector<Holder> devices;
+  // The jobs that hold devices.
+  std::vector<RunningJob> running = {};
+  QueueRules rules = {};
   absl::Time now;
+  // Store::SteadyNow.
+  absl::Time steady_now;
 };
 
 // Pure.
@@ -35,6 +43,6 @@ v1::Explanation Explain(const ExplainInput& input);
 
 // Reads the input and explains. Errors: InvalidArgument and NotFound for the name.
 absl::StatusOr<v1::Explanation> ExplainJob(Store& store, std::vector<v1::Device> devices,
-                                           const std::string& name);
+                                           const QueueRules& rules, const std::string& name);
 
 }  // namespace trainerd::server

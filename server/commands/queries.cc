@@ -3,126 +3,67 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
-#include "proto/contract/job_file/yaml_to_proto.h"
+#include "server/commands/list_events.h"
+#include "server/commands/list_jobs.h"
+#include "server/commands/paging.h"
 #include "server/commands/request.h"
 #include "server/events/cursor.h"
-#include "server/ledger/checkpoint_scan.h"
+#include "server/ledger/disk/checkpoint_scan.h"
 #include "server/store/errors.h"
-#include "server/store/event_rows.h"
-#include "server/store/job_rows.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/event_rows.h"
+#include "server/store/rows/job_rows.h"
+#include "server/store/rows/label_rows.h"
+#include "server/store/rows/run_rows.h"
 
 namespace trainerd::server {
 namespace {
 
-constexpr int kDefaultPage = 100;
-constexpr int kMaxPage = 1000;
 // Jobs per message of a snapshot.
 constexpr int kSnapshotPage = 64;
 constexpr absl::Duration kMinBookmark = absl::Milliseconds(100);
 constexpr absl::Duration kMaxBookmark = absl::Hours(1);
 
-absl::StatusOr<int> PageSize(int requested) {
-  if (requested < 0 || requested > kMaxPage) {
-    return BadField("page_size", absl::StrCat(requested, " is not in 0..", kMaxPage));
-  }
-  return requested == 0 ? kDefaultPage : requested;
-}
-
-absl::StatusOr<int64_t> PageToken(const std::string& token) {
-  int64_t value = 0;
-  if (token.empty()) return value;
-  if (absl::SimpleAtoi(token, &value) && value > 0) return value;
-  return BadField(
-      "page_token",
-      absl::StrCat(Quoted(token), " is not a token of an earlier reply; use next_page_token"));
-}
-
-// What fits in a page: at most `elements`, and kMaxPageBytes or one element.
-class PageFill {
- public:
-  explicit PageFill(int elements) : left_(elements) {}
-
-  // Whether the page takes `element` too. False once, false ever after.
-  bool Takes(const google::protobuf::Message& element) {
-    const size_t size = element.ByteSizeLong() + kElementBytes;
-    refused_ |= left_ == 0 || (bytes_ > 0 && bytes_ + size > kMaxPageBytes);
-    if (refused_) return false;
-    bytes_ += size;
-    --left_;
-    return true;
-  }
-  bool full() const { return refused_ || left_ == 0; }
-
- private:
-  // At most tag and size of an element.
-  static constexpr size_t kElementBytes = 8;
-  int left_;
-  size_t bytes_ = 0;
-  bool refused_ = false;
-};
-
-bool HasLabels(const v1::Job& job, const v1::ListJobsRequest& request) {
-  return std::all_of(request.labels().begin(), request.labels().end(), [&](const auto& label) {
-    auto it = job.config().labels().find(label.first);
-    return it != job.config().labels().end() && it->second == label.second;
-  });
-}
-
-absl::StatusOr<uint64_t> TypeBits(const v1::StreamStatusRequest& request) {
-  uint64_t bits = 0;
-  const auto* descriptor = v1::Event::descriptor();
-  const auto* body = descriptor->FindOneofByName("body");
-  std::vector<std::string> names;
-  for (int i = 0; i < body->field_count(); ++i) names.push_back(body->field(i)->name());
-  for (const std::string& type : request.event_types()) {
-    if (std::find(names.begin(), names.end(), type) == names.end()) {
-      const std::string near = NearestWord(type, names);
-      return BadField("event_types",
-                      absl::StrCat(Quoted(type), " is not an event type; ",
-                                   near.empty() ? "use one of: " + absl::StrJoin(names, ", ")
-                                                : "did you mean \"" + near + "\"?"));
-    }
-    bits |= uint64_t{1} << descriptor->FindFieldByName(type)->number();
-  }
-  return bits;
-}
-
-// Names of all jobs that are not terminal.
-absl::StatusOr<std::set<std::string>> OpenJobs(Connection& db) {
+// Names of all matching jobs that are not terminal.
+absl::StatusOr<std::set<std::string>> OpenJobs(Connection& db, const LabelSelector* selector) {
   ASSIGN_OR_RETURN(std::vector<std::string> ids, UnfinishedJobs(db));
   std::set<std::string> names;
-  for (const std::string& id : ids) names.insert(JobName(id));
+  for (const std::string& id : ids) {
+    if (selector != nullptr) {
+      ASSIGN_OR_RETURN(const LabelHistory labels, ReadLabelHistory(db, id));
+      if (!selector->Matches(labels.current)) continue;
+    }
+    names.insert(JobName(id));
+  }
   return names;
 }
 
-// The snapshot of all jobs, in pages. The last message has snapshot_complete and the cursor.
+// The snapshot of all matching jobs, in pages. The last message has snapshot_complete and the
+// cursor.
 class AllJobsSnapshot {
  public:
-  AllJobsSnapshot(Store& store, std::string cursor) : store_(store), cursor_(std::move(cursor)) {}
+  AllJobsSnapshot(Store& store, std::string cursor, const LabelSelector* selector)
+      : store_(store), cursor_(std::move(cursor)) {
+    if (selector != nullptr) query_.filter.labels = *selector;
+  }
 
   absl::StatusOr<std::optional<std::string>> Next() {
     if (complete_) return std::optional<std::string>();
     ASSIGN_OR_RETURN(JobPage page, store_.Read([&](Connection& db) {
-      return ListJobRows(db, {.before_number = before_, .limit = kSnapshotPage});
+      return ReadJobPage(db, query_, kSnapshotPage, cursor_);
     }));
     v1::StreamStatusResponse response;
-    for (JobRecord& record : page.records) {
-      before_ = record.number;
-      record.job.set_cursor(cursor_);
-      *response.add_snapshot() = std::move(record.job);
-    }
+    query_.after = page.last;
+    for (v1::Job& job : page.jobs) *response.add_snapshot() = std::move(job);
     complete_ = !page.more;
     if (complete_) {
       response.set_snapshot_complete(true);
@@ -134,7 +75,7 @@ class AllJobsSnapshot {
  private:
   Store& store_;
   const std::string cursor_;
-  int64_t before_ = 0;
+  JobQuery query_;
   bool complete_ = false;
 };
 
@@ -157,7 +98,7 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
     ASSIGN_OR_RETURN(record, LoadJob(db, JobId(watch->filter.job)));
     if (!IsTerminal(record->job.state())) watch->open_jobs.insert(watch->filter.job);
   } else if (request.until_terminal()) {
-    ASSIGN_OR_RETURN(watch->open_jobs, OpenJobs(db));
+    ASSIGN_OR_RETURN(watch->open_jobs, OpenJobs(db, watch->filter.selector.get()));
   }
   if (request.send_snapshot()) {
     watch->start_seq = last;
@@ -168,7 +109,8 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
     } else {
       // Each page is read when it is sent, so a job of a later page may already include changes
       // whose events follow.
-      watch->snapshot = [snapshot = std::make_shared<AllJobsSnapshot>(store, cursor)] {
+      watch->snapshot = [snapshot = std::make_shared<AllJobsSnapshot>(
+                             store, cursor, watch->filter.selector.get())] {
         return snapshot->Next();
       };
     }
@@ -188,11 +130,22 @@ absl::Status FillWatch(Store& store, Connection& db, const v1::StreamStatusReque
   return absl::OkStatus();
 }
 
+absl::Status SetSelector(const v1::StreamStatusRequest& request, WatchFilter* filter) {
+  ASSIGN_OR_RETURN(LabelSelector selector, RequestedSelector(request.label_selector()));
+  if (selector.empty()) return absl::OkStatus();
+  if (!filter->job.empty())
+    return BadField("label_selector", "needs the parent jobs/-: one job needs no selector");
+  filter->selector = std::make_shared<const LabelSelector>(std::move(selector));
+  filter->selector_text = request.label_selector();
+  return absl::OkStatus();
+}
+
 // Sets `damage` if the files differ from the manifest now. The ledger is not changed: a checkpoint
 // is marked corrupt when something is to start from it.
 void AddDamage(const std::string& resume_point, v1::Checkpoint* checkpoint) {
   if (checkpoint->deleted() || !checkpoint->damage().empty()) return;
-  // Retention removes the folder before it marks the row. It never removes the resume point.
+  // On a full disk, retention removes the folder before it marks the row. It never removes the
+  // resume point.
   std::error_code error;
   if (checkpoint->name() != resume_point && !std::filesystem::exists(checkpoint->path(), error))
     return;
@@ -210,40 +163,6 @@ absl::StatusOr<v1::Job> GetJob(Store& store, const std::string& name) {
     ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
     record.job.set_cursor(FormatCursor(store.database_id(), last));
     return std::move(record.job);
-  });
-}
-
-absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRequest& request) {
-  RETURN_IF_ERROR(CheckRequest(request));
-  ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
-  ASSIGN_OR_RETURN(int64_t before, PageToken(request.page_token()));
-  JobQuery query{.limit = page};
-  for (int state : request.states()) query.states.push_back(static_cast<v1::Job::State>(state));
-  return store.Read([&](Connection& db) -> absl::StatusOr<v1::ListJobsResponse> {
-    v1::ListJobsResponse response;
-    ASSIGN_OR_RETURN(const int64_t last, LastSeq(db));
-    response.set_cursor(FormatCursor(store.database_id(), last));
-    PageFill fill(page);
-    bool more = true;
-    while (more && !fill.full()) {
-      query.before_number = before;
-      ASSIGN_OR_RETURN(JobPage jobs, ListJobRows(db, query));
-      more = jobs.more;
-      for (JobRecord& record : jobs.records) {
-        const int64_t number = record.number;
-        if (HasLabels(record.job, request)) {
-          record.job.set_cursor(response.cursor());
-          if (!fill.Takes(record.job)) {
-            more = true;
-            break;
-          }
-          *response.add_jobs() = std::move(record.job);
-        }
-        before = number;
-      }
-    }
-    if (more) response.set_next_page_token(absl::StrCat(before));
-    return response;
   });
 }
 
@@ -274,29 +193,36 @@ absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(
     Store& store, const v1::ListCheckpointsRequest& request) {
   ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(const int64_t before, PageToken(request.page_token()));
-  ASSIGN_OR_RETURN(const std::string id, RequestedJob("parent", request.parent()));
+  CheckpointQuery query{.with_deleted = request.show_deleted(), .before_number = before};
+  if (request.parent() != kAllJobs) {
+    ASSIGN_OR_RETURN(query.job_id, RequestedJob("parent", request.parent()));
+  }
+  // One more, to know whether a page follows.
+  query.limit = page + 1;
   v1::ListCheckpointsResponse response;
-  std::string resume_point;
+  std::map<std::string, std::string> resume_points;  // by job
   RETURN_IF_ERROR(store.Read([&](Connection& db) -> absl::Status {
-    ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, id));
-    resume_point = record.job.latest_checkpoint();
-    ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
-                     ListCheckpointRows(db, id, request.show_deleted()));
+    if (!query.job_id.empty()) RETURN_IF_ERROR(LoadJob(db, query.job_id).status());
+    ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows, ListCheckpointRows(db, query));
     int64_t last = 0;
     PageFill fill(page);
     for (CheckpointRow& row : rows) {
-      if (before > 0 && row.number >= before) continue;
       if (!fill.Takes(row.checkpoint)) {
         response.set_next_page_token(absl::StrCat(last));
         break;
       }
       last = row.number;
+      const std::string job_id = JobId(row.checkpoint.name());
+      if (!resume_points.contains(job_id)) {
+        ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, job_id));
+        resume_points[job_id] = record.job.latest_checkpoint();
+      }
       *response.add_checkpoints() = std::move(row.checkpoint);
     }
     return absl::OkStatus();
   }));
   for (v1::Checkpoint& checkpoint : *response.mutable_checkpoints())
-    AddDamage(resume_point, &checkpoint);
+    AddDamage(resume_points[JobId(checkpoint.name())], &checkpoint);
   return response;
 }
 
@@ -307,7 +233,8 @@ absl::StatusOr<WatchOptions> MakeWatch(Store& store, const v1::StreamStatusReque
     ASSIGN_OR_RETURN(const std::string id, RequestedJob("parent", request.parent()));
     watch.filter.job = JobName(id);
   }
-  ASSIGN_OR_RETURN(watch.filter.types, TypeBits(request));
+  RETURN_IF_ERROR(SetSelector(request, &watch.filter));
+  ASSIGN_OR_RETURN(watch.filter.types, EventTypeBits(request.event_types()));
   watch.until_terminal = request.until_terminal();
   if (request.has_min_metrics_interval()) {
     watch.min_metrics_interval = FromProto(request.min_metrics_interval());

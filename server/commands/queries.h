@@ -16,7 +16,6 @@
 namespace trainerd::server {
 
 absl::StatusOr<v1::Job> GetJob(Store& store, const std::string& name);
-absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRequest& request);
 absl::StatusOr<v1::ListAttemptsResponse> ListAttempts(Store& store,
                                                       const v1::ListAttemptsRequest& request);
 absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(

@@ -22,15 +22,23 @@ constexpr size_t kMaxRequestIdBytes = 128;
 constexpr int kMaxEntries = 1000;
 constexpr int kMaxLabels = 64;
 
+// Those of selectors and of ReportEvaluation are longer.
+size_t MaxBytes(const std::string& name) {
+  if (name == "error" || name == "label_selector") return 4 * kMaxTextBytes;
+  return name == "artifacts" ? 2 * kMaxTextBytes : kMaxTextBytes;
+}
+
 absl::Status TooLong(const std::string& field, const std::string& text, size_t limit) {
   return BadField(field, absl::StrCat("has ", text.size(), " bytes; the limit is ", limit));
 }
 
-absl::Status CheckText(const std::string& field, const std::string& text) {
-  if (field == "request_id") return CheckRequestId(text);
-  if (text.size() > kMaxTextBytes) return TooLong(field, text, kMaxTextBytes);
-  // The only text of these requests that others are shown.
-  if (field != "reason" || !HasControlCharacter(text)) return absl::OkStatus();
+// `name` is that of the field, which can be an element of it.
+absl::Status CheckText(const std::string& name, const std::string& field, const std::string& text) {
+  if (name == "request_id") return CheckRequestId(text);
+  if (text.size() > MaxBytes(name)) return TooLong(field, text, MaxBytes(name));
+  // The only texts of these requests that others are shown as they are.
+  if ((name != "reason" && name != "evaluator") || !HasControlCharacter(text))
+    return absl::OkStatus();
   return BadField(field, absl::StrCat(Quoted(text),
                                       " holds a control character, a line separator or a "
                                       "direction control; send plain text"));
@@ -39,7 +47,7 @@ absl::Status CheckText(const std::string& field, const std::string& text) {
 // These have rules of their own: RequestedJob, RequestedJobOrCheckpoint and PrepareJob.
 bool IsName(const std::string& field) {
   static const std::set<std::string>& names =
-      *new std::set<std::string>{"name", "parent", "base", "job_id"};
+      *new std::set<std::string>{"name", "parent", "base", "job_id", "from_checkpoint", "model"};
   return names.count(field) > 0;
 }
 
@@ -48,7 +56,7 @@ absl::Status CheckField(const google::protobuf::Message& request, const FieldDes
   const std::string name(field.name());
   const bool is_text = field.cpp_type() == FieldDescriptor::CPPTYPE_STRING;
   if (!field.is_repeated())
-    return is_text && !IsName(name) ? CheckText(name, reflection.GetString(request, &field))
+    return is_text && !IsName(name) ? CheckText(name, name, reflection.GetString(request, &field))
                                     : absl::OkStatus();
   const int size = reflection.FieldSize(request, &field);
   const int limit = name == "labels" ? kMaxLabels : kMaxEntries;
@@ -59,7 +67,7 @@ absl::Status CheckField(const google::protobuf::Message& request, const FieldDes
     if (field.is_map()) {
       RETURN_IF_ERROR(CheckRequest(reflection.GetRepeatedMessage(request, &field, i)));
     } else if (is_text) {
-      RETURN_IF_ERROR(CheckText(absl::StrCat(name, "[", i, "]"),
+      RETURN_IF_ERROR(CheckText(name, absl::StrCat(name, "[", i, "]"),
                                 reflection.GetRepeatedString(request, &field, i)));
     }
   }
@@ -86,6 +94,12 @@ absl::StatusOr<ResourceName> RequestedJobOrCheckpoint(const std::string& field,
   if (parts.has_value()) return *std::move(parts);
   return InvalidName(field, name,
                      "a job or a checkpoint; use jobs/ID or jobs/ID/checkpoints/CHECKPOINT");
+}
+
+absl::Status RequestedCheckpoint(const std::string& field, const std::string& name) {
+  const std::optional<ResourceName> parts = ParseJobOrCheckpointName(name);
+  if (parts.has_value() && !parts->checkpoint_id.empty()) return absl::OkStatus();
+  return InvalidName(field, name, "a checkpoint; use jobs/ID/checkpoints/CHECKPOINT");
 }
 
 absl::Status CheckRequestId(const std::string& request_id) {

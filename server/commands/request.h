@@ -23,6 +23,9 @@ absl::StatusOr<std::string> RequestedJob(const std::string& field, const std::st
 absl::StatusOr<ResourceName> RequestedJobOrCheckpoint(const std::string& field,
                                                       const std::string& name);
 
+// The name of a checkpoint in full. Errors: as RequestedJob.
+absl::Status RequestedCheckpoint(const std::string& field, const std::string& name);
+
 // Errors: InvalidArgument when the request_id is too long.
 absl::Status CheckRequestId(const std::string& request_id);
 

@@ -13,15 +13,16 @@
 #include "google/protobuf/util/message_differencer.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
-#include "proto/contract/config/config_limits.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/field_text.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/config_limits.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "server/ledger/queue_wait.h"
 #include "server/ledger/transition.h"
 #include "server/store/errors.h"
+#include "server/store/rows/label_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -103,7 +104,9 @@ void UpdateGiven(const std::string& path, const v1::Job& from, v1::Job* job) {
   const std::string key = KeyOf(path);
   std::vector<std::string> given;
   for (const std::string& other : job->given()) {
-    if (other != key && !absl::StartsWith(other, key + ".")) given.push_back(other);
+    const bool replaced =
+        other == key || absl::StartsWith(other, key + ".") || absl::StartsWith(other, key + "[");
+    if (!replaced) given.push_back(other);
   }
   v1::Job only;
   CopyField(path, from, &only);
@@ -111,10 +114,11 @@ void UpdateGiven(const std::string& path, const v1::Job& from, v1::Job* job) {
   job->mutable_given()->Assign(given.begin(), given.end());
 }
 
-// A pause or stop in progress follows a shorter grace; nothing extends it (SetDeadlines).
+// A pause or stop in progress that gave no grace of its own follows a shorter one; nothing extends
+// it (SetDeadlines).
 void ShortenEnd(JobRecord* record) {
   internal::JobLedger& ledger = record->ledger;
-  if (!ledger.has_end_deadline() || record->job.desired_state() == v1::Job::DESIRED_FORCE) return;
+  if (!ledger.has_end_deadline() || ledger.has_end_grace()) return;
   const absl::Duration grace = FromProto(record->job.config().limits().stop_grace());
   *ledger.mutable_end_deadline() = ToProto(
       std::min(FromProto(ledger.end_deadline()), FromProto(ledger.end_requested()) + grace));
@@ -185,6 +189,7 @@ absl::StatusOr<std::vector<std::string>> ApplyUpdate(Transaction& transaction,
                            {{"state", StateName(job.state())}, {"command", "UpdateJob"}});
   }
   ASSIGN_OR_RETURN(const v1::Job updated, Updated(request, job, transaction.now()));
+  const LabelMap labels = job.config().labels();
   std::vector<std::string> changed;
   for (const std::string& path : paths) {
     if (IsSame(path, job, updated)) continue;
@@ -202,7 +207,13 @@ absl::StatusOr<std::vector<std::string>> ApplyUpdate(Transaction& transaction,
   event.mutable_job_updated()->mutable_update_mask()->mutable_paths()->Assign(changed.begin(),
                                                                               changed.end());
   event.mutable_job_updated()->set_actor("user");
-  RETURN_IF_ERROR(transaction.Append(std::move(event)));
+  const bool relabelled = std::count(changed.begin(), changed.end(), "config.labels") > 0;
+  const int flags = IsTerminal(job.state()) ? kLabelsChanged : kLabelsChanged | kJobOpen;
+  RETURN_IF_ERROR(transaction.Append(std::move(event), relabelled ? flags : 0));
+  if (relabelled) {
+    RETURN_IF_ERROR(ChangeLabels(transaction.db(), JobId(job.name()), transaction.last_seq(),
+                                 labels, job.config().labels()));
+  }
   RETURN_IF_ERROR(MoveWait(transaction, record));
   return changed;
 }

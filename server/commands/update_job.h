@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/store/job_rows.h"
+#include "server/store/rows/job_rows.h"
 #include "server/store/writer.h"
 #include "trainerd/v1/trainer.pb.h"
 

@@ -2,6 +2,9 @@
 #include "server/events/batch.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
 
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/wire_format_lite.h"
@@ -32,24 +35,26 @@ void AppendEvent(const std::string& event, std::string* out) {
 }
 
 // Adds the change in [begin, end) to the scan. False: the change does not fit.
-bool AddChange(const WatchFilter& filter, const EventPtr* begin, const EventPtr* end,
-               int64_t* bytes, Scan* scan) {
+bool AddChange(const WatchFilter& filter, const JobLabels& labels, const EventPtr* begin,
+               const EventPtr* end, int64_t* bytes, Scan* scan) {
   int64_t change_bytes = 0;
-  int matched = 0;
+  std::vector<EventPtr> matched, job_flags;
   for (const EventPtr* it = begin; it != end; ++it) {
-    if (!filter.Matches(**it)) continue;
-    ++matched;
+    const JobLabels::Match match = filter.MatchesJob(labels, **it);
+    scan->needs_labels |= match == JobLabels::Match::kUnknown;
+    if (match != JobLabels::Match::kYes) continue;
+    if ((*it)->flags != 0) job_flags.push_back(*it);
+    if (!filter.MatchesType(**it)) continue;
+    matched.push_back(*it);
     change_bytes += static_cast<int64_t>((*it)->bytes->size());
   }
-  const int have = static_cast<int>(scan->events.size());
-  const bool fits = have + matched <= kMaxBatchEvents && *bytes + change_bytes <= kMaxBatchBytes;
-  if (have > 0 && matched > 0 && !fits) return false;
-  for (const EventPtr* it = begin; it != end; ++it) {
-    if (filter.Matches(**it)) scan->events.push_back(*it);
-    if ((*it)->flags != 0 && (filter.job.empty() || filter.job == (*it)->job)) {
-      scan->job_flags.push_back(*it);
-    }
-  }
+  if (scan->needs_labels) return false;
+  const size_t have = scan->events.size();
+  const bool fits =
+      have + matched.size() <= kMaxBatchEvents && *bytes + change_bytes <= kMaxBatchBytes;
+  if (have > 0 && !matched.empty() && !fits) return false;
+  std::move(matched.begin(), matched.end(), std::back_inserter(scan->events));
+  std::move(job_flags.begin(), job_flags.end(), std::back_inserter(scan->job_flags));
   *bytes += change_bytes;
   scan->through = (*(end - 1))->seq;
   return true;
@@ -57,17 +62,28 @@ bool AddChange(const WatchFilter& filter, const EventPtr* begin, const EventPtr*
 
 // Adds whole changes of the slice to the scan. True: the batch is still empty and the log may have
 // more.
-bool AddSlice(const WatchFilter& filter, const EventSlice& slice, int64_t* bytes, Scan* scan) {
+bool AddSlice(const WatchFilter& filter, const JobLabels& labels, const EventSlice& slice,
+              int64_t* bytes, Scan* scan) {
   const std::vector<EventPtr>& events = slice.events;
   for (size_t begin = 0; begin < events.size();) {
     size_t end = begin + 1;
     while (end < events.size() && events[end]->change == events[begin]->change) ++end;
-    if (!AddChange(filter, &events[begin], events.data() + end, bytes, scan)) return false;
+    if (!AddChange(filter, labels, &events[begin], events.data() + end, bytes, scan)) return false;
     begin = end;
   }
   const bool moved = slice.through > scan->through || !events.empty();
   scan->through = slice.through;
   return moved && scan->events.empty();
+}
+
+// Reads what AddSlice will need.
+absl::Status LoadLabels(const WatchFilter& filter, const EventSlice& slice, JobLabels* labels) {
+  if (filter.selector == nullptr) return absl::OkStatus();
+  std::set<std::string> jobs;
+  for (const EventPtr& event : slice.events) {
+    if (filter.MatchesJob(*labels, *event) == JobLabels::Match::kUnknown) jobs.insert(event->job);
+  }
+  return labels->Load({jobs.begin(), jobs.end()});
 }
 
 }  // namespace
@@ -78,8 +94,9 @@ std::optional<Scan> ScanRecent(const EventLog& log, const WatchFilter& filter, i
   for (int read = 0; read < kMaxReads; ++read) {
     std::optional<EventSlice> slice = log.ReadRecent(scan.through, kReadRecentEvents);
     if (!slice.has_value() && read == 0) return std::nullopt;
-    if (!slice.has_value() || !AddSlice(filter, *slice, &bytes, &scan)) break;
+    if (!slice.has_value() || !AddSlice(filter, log.labels(), *slice, &bytes, &scan)) break;
   }
+  if (scan.needs_labels && scan.through == after) return std::nullopt;
   return scan;
 }
 
@@ -88,7 +105,8 @@ absl::StatusOr<Scan> ScanLog(const EventLog& log, const WatchFilter& filter, int
   int64_t bytes = 0;
   for (int read = 0; read < kMaxReads; ++read) {
     ASSIGN_OR_RETURN(const EventSlice slice, log.Read(filter.job, scan.through, kReadOldEvents));
-    if (!AddSlice(filter, slice, &bytes, &scan)) break;
+    RETURN_IF_ERROR(LoadLabels(filter, slice, &log.labels()));
+    if (!AddSlice(filter, log.labels(), slice, &bytes, &scan)) break;
   }
   return scan;
 }

@@ -22,8 +22,16 @@ struct WatchFilter {
   std::string job;
   // Bit n = field n of Event.body; 0 = all types.
   uint64_t types = 0;
-  bool Matches(const EventRecord& record) const {
-    return (job.empty() || job == record.job) && (types == 0 || (types >> record.type & 1) != 0);
+  // Null = all jobs. Of equal texts one is enough.
+  std::shared_ptr<const LabelSelector> selector;
+  std::string selector_text;
+
+  bool MatchesType(const EventRecord& record) const {
+    return types == 0 || (types >> record.type & 1) != 0;
+  }
+  JobLabels::Match MatchesJob(const JobLabels& labels, const EventRecord& record) const {
+    if (!job.empty() && job != record.job) return JobLabels::Match::kNo;
+    return selector == nullptr ? JobLabels::Match::kYes : labels.Matches(*selector, record);
   }
 };
 
@@ -37,11 +45,13 @@ struct Scan {
   int64_t through = 0;
   // Events with flags of the filter's jobs, of any type.
   std::vector<EventPtr> job_flags;
+  // The scan ended before an event of a job whose labels are not known.
+  bool needs_labels = false;
 };
 
 // Scans the events in memory after `after` until the batch is full or the log ends. Never splits a
-// change: a change that does not fit goes into the next batch. nullopt: the events after `after`
-// are no longer in memory.
+// change: a change that does not fit goes into the next batch. nullopt: the events after `after`,
+// or the labels of their jobs, are not in memory.
 std::optional<Scan> ScanRecent(const EventLog& log, const WatchFilter& filter, int64_t after);
 // As ScanRecent, but reads the database where necessary. May block.
 absl::StatusOr<Scan> ScanLog(const EventLog& log, const WatchFilter& filter, int64_t after);

@@ -16,6 +16,8 @@ void EventLog::Start(int64_t last_seq, ReadOld read_old) {
 }
 
 void EventLog::Publish(const std::vector<EventRecord>& records) {
+  // A watcher that sees such an event finds that the labels before it no longer hold.
+  for (const EventRecord& record : records) labels_.Note(record);
   {
     absl::MutexLock lock(&mutex_);
     for (const EventRecord& record : records) {

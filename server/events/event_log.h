@@ -15,7 +15,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "server/store/event_record.h"
+#include "server/events/job_labels.h"
+#include "server/store/rows/event_record.h"
 
 namespace trainerd::server {
 
@@ -50,6 +51,9 @@ class EventLog {
   // publication.
   void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
 
+  // Labels of the jobs of the log.
+  JobLabels& labels() const { return labels_; }
+
   // Events of committed changes, in order.
   void Publish(const std::vector<EventRecord>& records);
   int64_t last_seq() const;
@@ -69,6 +73,7 @@ class EventLog {
   void Evict() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Limits limits_;
+  mutable JobLabels labels_;
   std::function<void()> wake_ = [] {};
   ReadOld read_old_;
 

@@ -19,9 +19,9 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "proto/base/thread_pool.h"
+#include "proto/base/process/thread_pool.h"
+#include "proto/base/process/wake_up.h"
 #include "proto/base/time.h"
-#include "proto/base/wake_up.h"
 #include "server/events/event_log.h"
 #include "server/events/watch.h"
 

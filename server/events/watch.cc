@@ -97,12 +97,12 @@ std::optional<Bytes> Watch::TakeRecent(const EventLog& log, BatchCache* cache, a
   if (decimator_.has_value()) {
     const std::optional<Scan> scan = ScanRecent(log, options_.filter, position_);
     if (!scan.has_value()) return std::nullopt;
-    Count(*scan);
+    Count(log, *scan);
     return Decimate(log, *scan, now);
   }
   const std::shared_ptr<const BatchCache::Entry> entry = ScanShared(log, cache);
   if (entry == nullptr) return std::nullopt;
-  Count(entry->scan);
+  Count(log, entry->scan);
   position_ = sent_position_ = entry->scan.through;
   return entry->bytes;
 }
@@ -110,7 +110,7 @@ std::optional<Bytes> Watch::TakeRecent(const EventLog& log, BatchCache* cache, a
 absl::StatusOr<Bytes> Watch::TakeHistory(const EventLog& log, absl::Time now) {
   MergeIfSlow(log);
   ASSIGN_OR_RETURN(const Scan scan, ScanLog(log, options_.filter, position_));
-  Count(scan);
+  Count(log, scan);
   if (decimator_.has_value()) return Decimate(log, scan, now);
   position_ = sent_position_ = scan.through;
   if (scan.events.empty()) return Bytes();
@@ -127,7 +127,8 @@ void Watch::MergeIfSlow(const EventLog& log) {
 
 std::shared_ptr<const BatchCache::Entry> Watch::ScanShared(const EventLog& log,
                                                            BatchCache* cache) const {
-  const BatchCache::Key key{position_, {options_.filter.job, options_.filter.types}};
+  const WatchFilter& filter = options_.filter;
+  const BatchCache::Key key{position_, filter.job, filter.types, filter.selector_text};
   auto it = cache->entries.find(key);
   if (it != cache->entries.end()) return it->second;
   std::optional<Scan> scan = ScanRecent(log, options_.filter, position_);
@@ -165,7 +166,15 @@ Bytes Watch::Decimate(const EventLog& log, const Scan& scan, absl::Time now) {
   return MakeBatch(out, Cursor(sent_position_), log.last_seq() - sent_position_);
 }
 
-void Watch::Count(const Scan& scan) {
+void Watch::CountRelabelled(const EventLog& log, const EventRecord& event) {
+  if (options_.filter.selector == nullptr) return;
+  const bool matches =
+      log.labels().MatchesAfter(*options_.filter.selector, event) == JobLabels::Match::kYes;
+  if (!matches) options_.open_jobs.erase(event.job);
+  if (matches && (event.flags & kJobOpen) != 0) options_.open_jobs.insert(event.job);
+}
+
+void Watch::Count(const EventLog& log, const Scan& scan) {
   for (const EventPtr& event : scan.job_flags) {
     if (event->flags & kJobDeleted) {
       options_.open_jobs.erase(event->job);
@@ -174,6 +183,7 @@ void Watch::Count(const Scan& scan) {
     if (event->seq <= options_.counted_seq) continue;
     if (event->flags & kJobCreated) options_.open_jobs.insert(event->job);
     if (event->flags & kJobEnded) options_.open_jobs.erase(event->job);
+    if (event->flags & kLabelsChanged) CountRelabelled(log, *event);
   }
 }
 

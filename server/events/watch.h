@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -48,7 +49,8 @@ class BatchCache {
     // Null when the scan matched nothing.
     Bytes bytes;
   };
-  using Key = std::pair<int64_t, std::pair<std::string, uint64_t>>;
+  // Position, job, types, label selector.
+  using Key = std::tuple<int64_t, std::string, uint64_t, std::string>;
   std::map<Key, std::shared_ptr<const Entry>> entries;
 };
 
@@ -79,11 +81,13 @@ class Watch {
   std::optional<Bytes> TakeRecent(const EventLog& log, BatchCache* cache, absl::Time now);
   absl::StatusOr<Bytes> TakeHistory(const EventLog& log, absl::Time now);
   absl::StatusOr<Bytes> TakeSnapshot();
-  // Null: the events are no longer in memory.
+  // Null: the events, or the labels of their jobs, are not in memory.
   std::shared_ptr<const BatchCache::Entry> ScanShared(const EventLog& log, BatchCache* cache) const;
   void MergeIfSlow(const EventLog& log);
   Bytes Decimate(const EventLog& log, const Scan& scan, absl::Time now);
-  void Count(const Scan& scan);
+  void Count(const EventLog& log, const Scan& scan);
+  // An event that changed the labels of a job.
+  void CountRelabelled(const EventLog& log, const EventRecord& event);
   // nullopt: the stream continues.
   std::optional<absl::Status> EndOf(absl::Time now) const;
   bool AllEnded() const;

@@ -7,12 +7,19 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/job_state.h"
+#include "proto/contract/job/metric_values.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/job/progress.h"
+#include "server/ledger/checkpoints/checkpoint_request.h"
+#include "server/ledger/checkpoints/measurements.h"
+#include "server/ledger/evaluations/evaluations.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
+#include "server/ledger/usage.h"
+#include "server/store/rows/usage_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -46,6 +53,7 @@ class Intake {
     event.set_job(batch_.job);
     event.set_attempt(batch_.attempt);
     ApplyToProgress(event, record_.job.mutable_progress());
+    CountEvent(event, &record_);
     switch (event.body_case()) {
       case v1::Event::kMetrics:
         RETURN_IF_ERROR(transaction_.Append(event));
@@ -55,6 +63,9 @@ class Intake {
         return TakeStage(event);
       case v1::Event::kCheckpoint:
         return TakeCheckpoint(std::move(event));
+      case v1::Event::kEval:
+        RETURN_IF_ERROR(transaction_.Append(event));
+        return TakeEval(event);
       case v1::Event::kAlert:
         RETURN_IF_ERROR(transaction_.Append(event));
         return TakeAlert(event.alert());
@@ -63,22 +74,32 @@ class Intake {
         return TakeNotice(event.notice());
       case v1::Event::kStateChanged:
       case v1::Event::kAttemptEvent:
-      case v1::Event::kConditionChanged:
         // Only the daemon makes these; a worker of another version may send one.
         return absl::OkStatus();
+      case v1::Event::kConditionChanged:
+        return TakeCondition(event.condition_changed().condition());
       default:
         return transaction_.Append(std::move(event));
     }
   }
 
   absl::Status Finish() {
-    const std::string id = JobId(batch_.job);
     RETURN_IF_ERROR(StoreAttempt(transaction_.db(), attempt_));
+    RETURN_IF_ERROR(CountDay());
     if (row_changed_) return StoreJob(transaction_.db(), &record_);
-    return StoreProgress(transaction_.db(), id, record_.job.progress());
+    return StoreProgress(transaction_.db(), &record_);
   }
 
  private:
+  // The usage of a day is kept when the next one begins.
+  absl::Status CountDay() {
+    CountDeviceTime(transaction_.steady_now(), &record_);
+    const int64_t today = UsageDay(transaction_.now());
+    const int64_t day = record_.usage.day();
+    record_.usage.set_day(today);
+    return day == 0 || day == today ? absl::OkStatus() : KeepUsage(transaction_, day, &record_);
+  }
+
   absl::Status SetCondition(ConditionUpdate update) {
     ASSIGN_OR_RETURN(const bool changed, ApplyCondition(transaction_, update, &record_));
     row_changed_ |= changed;
@@ -116,6 +137,19 @@ class Intake {
     return absl::OkStatus();
   }
 
+  // An evaluation precedes the checkpoint of its step, which then takes it over. One that a pause
+  // interrupted follows its checkpoint.
+  absl::Status TakeEval(const v1::Event& event) {
+    ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
+                     FindCheckpointOfStep(transaction_.db(), JobId(batch_.job), MetricStep(event)));
+    if (!row.has_value()) return absl::OkStatus();
+    row_changed_ = true;
+    const std::string best = record_.job.best_checkpoint();
+    RETURN_IF_ERROR(RecordMeasurements(transaction_, MeasurementsOf(event),
+                                       std::move(row->checkpoint), &record_));
+    return TriggerIfBestChanged(transaction_, record_, best);
+  }
+
   absl::Status TakeStage(const v1::Event& event) {
     const v1::StageEvent& stage = event.stage();
     if (stage.finished()) return absl::OkStatus();
@@ -126,12 +160,15 @@ class Intake {
     if (stage.stage() != "Train" || record_.job.state() != v1::Job::STARTING)
       return absl::OkStatus();
     row_changed_ = true;
-    return ApplyTransition(transaction_,
-                           {.to = v1::Job::RUNNING,
-                            .desired_state = record_.job.desired_state(),
-                            .reason = "training began",
-                            .actor = "worker"},
-                           &record_);
+    RETURN_IF_ERROR(ApplyTransition(transaction_,
+                                    {.to = v1::Job::RUNNING,
+                                     .desired_state = record_.job.desired_state(),
+                                     .reason = "training began",
+                                     .actor = "worker"},
+                                    &record_));
+    return TriggerEvaluations(
+        transaction_, record_, StartModel(record_.job),
+        {.kind = TriggerPoint::Kind::kStart, .step = record_.ledger.init_step()});
   }
 
   absl::Status TakeCheckpoint(v1::Event event) {
@@ -154,16 +191,27 @@ class Intake {
       row->checkpoint.set_verified(true);
       row->checkpoint.clear_damage();
       *checkpoint = row->checkpoint;
+    } else {
+      if (row) KeepUserFields(row->checkpoint, checkpoint);
+      RETURN_IF_ERROR(CompleteCheckpoint(transaction_, checkpoint, &record_));
     }
     // Workers before API revision 2 do not report the number.
     if (checkpoint->tokens() == 0) checkpoint->set_tokens(record_.job.progress().tokens());
     RETURN_IF_ERROR(StoreCheckpoint(transaction_.db(), *checkpoint));
     const int64_t step = checkpoint->step();
+    const std::string name = checkpoint->name();
     RETURN_IF_ERROR(transaction_.Append(std::move(event)));
+    if (published) {
+      RETURN_IF_ERROR(TriggerEvaluations(transaction_, record_, name,
+                                         {.kind = TriggerPoint::Kind::kPublished, .step = step}));
+    }
     row_changed_ = true;
+    const std::string best = record_.job.best_checkpoint();
     RETURN_IF_ERROR(UpdateResumePoint(transaction_, &record_).status());
+    RETURN_IF_ERROR(TriggerIfBestChanged(transaction_, record_, best));
     if (!verified) return absl::OkStatus();
     newest_verified_step_ = std::max(newest_verified_step_, step);
+    *record_.ledger.mutable_verified_since() = ToProto(transaction_.steady_now());
     return SetCondition({.type = "CheckpointStale", .active = false, .reason = "VERIFIED"});
   }
 
@@ -174,6 +222,18 @@ class Intake {
     record_.ledger.set_loss_spike_step(alert.active() ? std::max<int64_t>(1, alert.step()) : 0);
     if (alert.active()) return absl::OkStatus();
     return SetCondition({.type = "Diverging", .active = false, .reason = "LOSS_SPIKE_CLEARED"});
+  }
+
+  // The worker waits for space, or no longer does. All other conditions are the daemon's.
+  absl::Status TakeCondition(const v1::Job::Condition& condition) {
+    if (condition.type() != "DiskLow") return absl::OkStatus();
+    const bool begins = condition.active() && condition.reason() == kWaitingReason;
+    if (!begins && !WaitsForCheckpointSpace(record_.job)) return absl::OkStatus();
+    return SetCondition({.type = "DiskLow",
+                         .active = condition.active(),
+                         .replaces_reason = true,
+                         .reason = condition.reason(),
+                         .message = condition.message()});
   }
 
   absl::Status TakeNotice(const v1::Notice& notice) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "server/store/writer.h"
 #include "trainerd/v1/event.pb.h"
 

@@ -171,6 +171,8 @@ absl::Status Ingester::TakeBatch(const Source& source, SpoolBatch batch) {
       activity_.Step(source.attempt.job, absl::Seconds(event.metrics().step_seconds()),
                      store_.SteadyNow());
     }
+    // Time without space is no time without a step.
+    if (event.has_condition_changed()) activity_.Start(source.attempt.job, store_.SteadyNow());
   }
   RETURN_IF_ERROR(store_.Change([&](Transaction& t) { return IngestEvents(t, ingest); }));
   if (checkpoint) hooks_.poke(source.attempt.job);

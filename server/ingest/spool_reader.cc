@@ -52,6 +52,11 @@ enum class SegmentEnd {
   kCorrupt,
 };
 
+bool EndsAtCheckpoint(const SpoolBatch& batch) {
+  return !batch.events.empty() &&
+         batch.events.back().checkpoint().kind() == v1::CheckpointEvent::PUBLISHED;
+}
+
 // Appends the complete frames at the start of `buffer` to the batch. kClean: every byte belongs to
 // a frame.
 SegmentEnd TakeFrames(const std::string& buffer, int max_events, int64_t* bytes_left,
@@ -59,7 +64,7 @@ SegmentEnd TakeFrames(const std::string& buffer, int max_events, int64_t* bytes_
   size_t position = 0;
   while (position < buffer.size()) {
     const bool enough = static_cast<int>(batch->events.size()) >= max_events ||
-                        (*bytes_left <= 0 && !batch->events.empty());
+                        (*bytes_left <= 0 && !batch->events.empty()) || EndsAtCheckpoint(*batch);
     if (enough) return SegmentEnd::kMore;
     const SpoolFrame frame = ReadSpoolFrame(buffer, position);
     if (frame.kind == SpoolFrame::Kind::kIncomplete) return SegmentEnd::kIncomplete;

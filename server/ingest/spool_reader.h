@@ -34,8 +34,9 @@ struct SpoolBatch {
   std::optional<std::string> corruption;
 };
 
-// Reads at most `max_events` events and about `max_bytes` (at least one event). Without a spool the
-// batch is empty and at its end. Errors: of reading files; DataLoss when the segment of `from` does
+// Reads at most `max_events` events and about `max_bytes` (at least one event), and no further than
+// the publication of a checkpoint, which adds events of its own. Without a spool the batch is empty
+// and at its end. Errors: of reading files; DataLoss when the segment of `from` does
 // not exist and a later one does.
 absl::StatusOr<SpoolBatch> ReadSpool(const std::string& attempt_dir, SpoolPosition from,
                                      int max_events, int64_t max_bytes);

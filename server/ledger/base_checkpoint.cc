@@ -11,12 +11,13 @@
 #include "proto/contract/config/enum_words.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
-#include "proto/contract/job/start_form.h"
-#include "server/ledger/checkpoint_scan.h"
+#include "proto/contract/job/plan/start_form.h"
+#include "server/ledger/checkpoints/load_checkpoint.h"
+#include "server/ledger/disk/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
 #include "server/store/errors.h"
-#include "server/store/job_rows.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/job_rows.h"
+#include "server/store/rows/run_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -33,10 +34,6 @@ absl::StatusOr<std::vector<v1::Checkpoint>> DamagedBeyond(Connection& db, const 
       damaged.push_back(std::move(row.checkpoint));
   }
   return damaged;
-}
-
-std::string DamageText(const v1::Checkpoint& checkpoint) {
-  return absl::StrCat(checkpoint.name(), " is damaged (", checkpoint.damage(), ")");
 }
 
 absl::StatusOr<v1::Checkpoint> FindResumePoint(Connection& db, const v1::Job& job) {
@@ -56,29 +53,12 @@ absl::StatusOr<v1::Checkpoint> FindResumePoint(Connection& db, const v1::Job& jo
 
 // The checkpoint `name`, or the resume point of the job `name`.
 absl::StatusOr<v1::Checkpoint> FindBase(Connection& db, const std::string& name) {
-  const std::string job_id = JobId(name);
-  ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, job_id));
-  const std::string id = CheckpointId(name);
-  if (id.empty()) return FindResumePoint(db, record.job);
-  ASSIGN_OR_RETURN(std::optional<CheckpointRow> row, FindCheckpoint(db, job_id, id));
-  if (!row) {
-    return ErrorWithReason(absl::StatusCode::kNotFound, "CHECKPOINT_NOT_FOUND",
-                           absl::StrCat(name, " does not exist; `trainctl checkpoints ls ", job_id,
-                                        "` lists the checkpoints of the job"));
+  if (CheckpointId(name).empty()) {
+    ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(name)));
+    return FindResumePoint(db, record.job);
   }
-  if (row->checkpoint.deleted()) {
-    return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "CHECKPOINT_DELETED",
-                           absl::StrCat(name, " was deleted; `trainctl checkpoints ls ", job_id,
-                                        "` lists the checkpoints that are left"));
-  }
-  if (!row->checkpoint.verified()) {
-    return ErrorWithReason(
-        absl::StatusCode::kFailedPrecondition, "CHECKPOINT_NOT_VERIFIED",
-        row->checkpoint.damage().empty()
-            ? absl::StrCat(name, " is not verified; use a verified checkpoint")
-            : absl::StrCat(DamageText(row->checkpoint), "; use a verified checkpoint"));
-  }
-  return row->checkpoint;
+  ASSIGN_OR_RETURN(CheckpointRow row, LoadVerifiedCheckpoint(db, name));
+  return std::move(row.checkpoint);
 }
 
 // For a job as base: names the newer checkpoint that cannot be used.

@@ -25,6 +25,8 @@ struct PreparedJob {
   // What the user must know before the job starts. They become findings of validate_only, or events
   // of the job.
   std::vector<v1::Notice> notices;
+  // SHA-256 of the uploads that it names.
+  std::vector<std::string> uploads = {};
 };
 
 // Appends them as events of the job `name`.

@@ -12,8 +12,8 @@
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "server/ledger/transition.h"
-#include "server/store/dependency_rows.h"
 #include "server/store/errors.h"
+#include "server/store/rows/dependency_rows.h"
 
 namespace trainerd::server {
 namespace {

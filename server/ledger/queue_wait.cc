@@ -18,7 +18,7 @@ bool MayStart(v1::Job::WaitReason reason) {
 }
 
 bool WaitsForDevice(v1::Job::WaitReason reason) {
-  return reason == v1::Job::RESOURCES || reason == v1::Job::PREEMPTED;
+  return reason == v1::Job::RESOURCES || reason == v1::Job::PREEMPTED || reason == v1::Job::QUOTA;
 }
 
 }  // namespace trainerd::server

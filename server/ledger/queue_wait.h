@@ -3,7 +3,7 @@
 #pragma once
 
 #include "absl/time/time.h"
-#include "server/store/job_rows.h"
+#include "server/store/rows/job_rows.h"
 #include "trainerd/v1/job.pb.h"
 
 namespace trainerd::server {
@@ -13,11 +13,12 @@ namespace trainerd::server {
 // time of day. Pure.
 v1::Job::WaitReason NextWait(const JobRecord& record, absl::Time now);
 
-// Whether only a device is missing: the job waits for one, or lost the one that it had.
+// Whether only a device is missing: the job waits for one, lost the one that it had, or must not
+// have one yet because of a quota.
 bool WaitsForDevice(v1::Job::WaitReason reason);
 
 // Whether a job with this reason may start as soon as a device is free and its delay is over. The
-// queue (store/job_rows.h) leaves out the others.
+// queue (store/rows/job_rows.h) leaves out the others.
 bool MayStart(v1::Job::WaitReason reason);
 
 }  // namespace trainerd::server

@@ -8,8 +8,11 @@
 #include "proto/base/time.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/job_state.h"
+#include "server/ledger/checkpoints/checkpoint_request.h"
 #include "server/ledger/dependencies.h"
 #include "server/ledger/queue_wait.h"
+#include "server/ledger/usage.h"
+#include "server/store/rows/usage_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -49,6 +52,7 @@ void SetTimes(const Transition& transition, const Transaction& transaction, JobR
     job.clear_devices();
     ledger.clear_end_deadline();
     ledger.clear_end_requested();
+    ledger.clear_end_grace();
   }
 }
 
@@ -86,7 +90,16 @@ absl::Status ApplyTransition(Transaction& transaction, Transition transition, Jo
   if (job.state() == v1::Job::STATE_UNSPECIFIED) flags |= kJobCreated;
   if (IsTerminal(transition.to)) flags |= kJobEnded;
 
+  // The order of submission is that of the first events.
+  if (job.state() == v1::Job::STATE_UNSPECIFIED)
+    record->ledger.set_queue_order(transaction.last_seq() + 1);
   SetTimes(transition, transaction, record);
+  CountWait(transition.to, transition.wait_reason, transaction.steady_now(), record);
+  // While an attempt is open, its usage is kept when it ends.
+  if (!IsActive(transition.to))
+    RETURN_IF_ERROR(KeepUsage(transaction, UsageDay(transaction.now()), record));
+  if (IsTerminal(transition.to) || transition.desired_state >= v1::Job::DESIRED_DISCARD)
+    DropCheckpointRequest(record);
   if (IsTerminal(transition.to)) RETURN_IF_ERROR(DropDependencies(transaction, record));
   job.set_state(transition.to);
   job.set_desired_state(transition.desired_state);
@@ -104,8 +117,11 @@ absl::StatusOr<bool> ApplyCondition(Transaction& transaction, const ConditionUpd
   auto* conditions = record->job.mutable_conditions();
   auto it = std::find_if(conditions->begin(), conditions->end(),
                          [&](const auto& c) { return c.type() == update.type; });
-  if (it == conditions->end() ? !update.active : it->active() == update.active) return false;
-  if (it == conditions->end()) {
+  const bool is_new = it == conditions->end();
+  const bool has_other_reason =
+      !is_new && update.active && update.replaces_reason && it->reason() != update.reason;
+  if (is_new ? !update.active : it->active() == update.active && !has_other_reason) return false;
+  if (is_new) {
     conditions->Add();
     it = conditions->end() - 1;
     it->set_type(update.type);
@@ -120,6 +136,14 @@ absl::StatusOr<bool> ApplyCondition(Transaction& transaction, const ConditionUpd
   *event.mutable_condition_changed()->mutable_condition() = *it;
   RETURN_IF_ERROR(transaction.Append(std::move(event)));
   return true;
+}
+
+bool WaitsForCheckpointSpace(const v1::Job& job) {
+  for (const v1::Job::Condition& condition : job.conditions()) {
+    if (condition.type() == "DiskLow")
+      return condition.active() && condition.reason() == kWaitingReason;
+  }
+  return false;
 }
 
 bool IsConditionActive(const v1::Job& job, const std::string& type) {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "server/store/job_rows.h"
+#include "server/store/rows/job_rows.h"
 #include "server/store/writer.h"
 #include "trainerd/v1/job.pb.h"
 
@@ -34,11 +34,17 @@ absl::Status ApplyTransition(Transaction& transaction, Transition transition, Jo
 struct ConditionUpdate {
   std::string type;
   bool active = false;
+  // Another reason of an active condition is a change too.
+  bool replaces_reason = false;
   std::string reason;
   std::string message;
 };
 absl::StatusOr<bool> ApplyCondition(Transaction& transaction, const ConditionUpdate& update,
                                     JobRecord* record);
 bool IsConditionActive(const v1::Job& job, const std::string& type);
+// DiskLow is active because the worker waits for space.
+bool WaitsForCheckpointSpace(const v1::Job& job);
+// The reason of DiskLow then.
+inline constexpr char kWaitingReason[] = "WAITING";
 
 }  // namespace trainerd::server

@@ -10,13 +10,17 @@
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
+#include "proto/contract/config/config_paths.h"
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
+#include "server/files/file_store.h"
+#include "server/ledger/evaluations/evaluations.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/queue_wait.h"
 #include "server/ledger/transition.h"
+#include "server/ledger/usage.h"
 #include "server/reconcile/attempt_end.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -39,6 +43,8 @@ absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunSc
   std::sort(scan.found.begin(), scan.found.end(), [](const auto& a, const auto& b) {
     return a.checkpoint.manifest.step < b.checkpoint.manifest.step;
   });
+  // Each can trigger as many evaluations as there are entries.
+  const int max_adopted = kMaxAdopted / (1 + record->job.config().evaluation().remote_size());
   int adopted = 0;
   for (const RunScan::Found& found : scan.found) {
     // The manifest of a folder that was copied from another job names that job.
@@ -46,7 +52,7 @@ absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunSc
     ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
                      FindCheckpoint(transaction.db(), job_id, found.checkpoint.id));
     if (row && (row->checkpoint.verified() || row->checkpoint.deleted())) continue;
-    if (++adopted > kMaxAdopted) break;
+    if (++adopted > max_adopted) break;
     if (row) {
       row->checkpoint.set_verified(true);
       row->checkpoint.clear_damage();
@@ -59,8 +65,13 @@ absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunSc
                      ListCheckpointRows(transaction.db(), job_id, /*with_deleted=*/true));
     checkpoint.set_verified(true);
     checkpoint.set_superseded(!IsOnLineage(rows, checkpoint.parent()));
+    RETURN_IF_ERROR(CompleteCheckpoint(transaction, &checkpoint, record));
     RETURN_IF_ERROR(RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::ADOPTED,
                                      "found on disk after its attempt had ended"));
+    if (checkpoint.superseded()) continue;
+    RETURN_IF_ERROR(
+        TriggerEvaluations(transaction, *record, checkpoint.name(),
+                           {.kind = TriggerPoint::Kind::kPublished, .step = checkpoint.step()}));
   }
   return absl::OkStatus();
 }
@@ -121,6 +132,14 @@ void FillFromExitRecords(const Observation& observation, const AttemptVerdict& v
   }
 }
 
+// The worker has paused; the daemon knows that the job returns to the queue.
+void MarkRequeued(const EndOutcome& outcome, v1::Attempt* attempt) {
+  if (outcome.wait_reason != v1::Job::PREEMPTED && !outcome.slice_over) return;
+  if (attempt->end() == v1::Attempt::PAUSED_OK) attempt->set_end(v1::Attempt::PREEMPTED_OK);
+  if (!attempt->has_error() && outcome.error.has_value())
+    *attempt->mutable_error() = *outcome.error;
+}
+
 // Step of the job without its open attempt: that of the resume point, or of its start.
 int64_t BaseStep(const JobRecord& record, const std::optional<v1::Checkpoint>& point) {
   return point ? point->step() : record.ledger.init_step();
@@ -142,6 +161,11 @@ absl::Status EndConditions(Transaction& transaction, const AttemptVerdict& verdi
     RETURN_IF_ERROR(
         ApplyCondition(transaction, {.type = type, .reason = "ATTEMPT_ENDED"}, record).status());
   }
+  if (WaitsForCheckpointSpace(record->job)) {
+    RETURN_IF_ERROR(
+        ApplyCondition(transaction, {.type = "DiskLow", .reason = "ATTEMPT_ENDED"}, record)
+            .status());
+  }
   // Degraded with another reason stays.
   for (const v1::Job::Condition& condition : record->job.conditions()) {
     if (condition.type() != "Degraded" || condition.reason() != kUnreadableReason) continue;
@@ -161,7 +185,33 @@ absl::Status EndConditions(Transaction& transaction, const AttemptVerdict& verdi
   return absl::OkStatus();
 }
 
+// What the checkpoints that exist at the end of an attempt decide: the best one, its evaluations,
+// the RequestCheckpoint calls, and the resume point, which is returned.
+absl::StatusOr<std::optional<v1::Checkpoint>> TakeCheckpoints(Transaction& transaction,
+                                                              JobRecord* record) {
+  const std::string best = record->job.best_checkpoint();
+  ASSIGN_OR_RETURN(std::optional<v1::Checkpoint> point, UpdateResumePoint(transaction, record));
+  RETURN_IF_ERROR(TriggerIfBestChanged(transaction, *record, best));
+  RETURN_IF_ERROR(FulfillByResumePoint(transaction, record));
+  return point;
+}
+
+// Triggers the evaluations of the final model, which is verified. Whether the job waits for one: a
+// stop in progress does not.
+absl::StatusOr<bool> AwaitsEvaluation(Transaction& transaction, const JobRecord& record) {
+  if (record.job.config().evaluation().remote().empty()) return false;
+  RETURN_IF_ERROR(
+      TriggerEvaluations(transaction, record, FinalName(record.job.name()),
+                         {.kind = TriggerPoint::Kind::kEnd, .step = record.ledger.applied_step()}));
+  if (record.job.state() == v1::Job::STOPPING) return false;
+  return HasOpenRequired(transaction.db(), JobId(record.job.name()));
+}
+
 absl::Status MoveOn(Transaction& transaction, const EndOutcome& outcome, JobRecord* record) {
+  if (outcome.state == v1::Job::SUCCEEDED) {
+    ASSIGN_OR_RETURN(const bool awaits, AwaitsEvaluation(transaction, *record));
+    if (awaits) return BeginEvaluationWait(transaction, record);
+  }
   Transition step{
       .desired_state = outcome.desired_state, .reason = outcome.reason, .actor = "reconciler"};
   if (outcome.through_running) {
@@ -179,12 +229,10 @@ absl::Status MoveOn(Transaction& transaction, const EndOutcome& outcome, JobReco
   return ApplyTransition(transaction, step, record);
 }
 
-std::string StepsLost(const v1::Attempt& attempt, int64_t base_step) {
-  const int64_t lost = attempt.last_step() - base_step;
-  const bool clean = attempt.end() == v1::Attempt::COMPLETED;
-  return clean || attempt.last_step() == 0 || lost <= 0
-             ? ""
-             : absl::StrCat("; ", Counted(lost, "step"), lost == 1 ? " is lost" : " are lost");
+// Steps of the attempt that no checkpoint holds.
+int64_t LostSteps(const v1::Attempt& attempt, int64_t base_step) {
+  if (attempt.end() == v1::Attempt::COMPLETED || attempt.last_step() == 0) return 0;
+  return std::max<int64_t>(0, attempt.last_step() - base_step);
 }
 
 }  // namespace
@@ -197,6 +245,11 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
   spec.set_attempt(job.attempt());
   spec.set_run_dir(job.run_dir());
   *spec.mutable_config()->mutable_config() = job.config();
+  if (!defaults.files_dir.empty()) {
+    ReplaceUploads(spec.mutable_config()->mutable_config(), [&](const UploadPath& upload) {
+      return UploadLocation(defaults.files_dir, upload);
+    });
+  }
   *spec.mutable_config()->mutable_given() = job.given();
   spec.mutable_config()->set_config_digest(job.config_digest());
   *spec.mutable_devices() = job.devices();
@@ -208,6 +261,7 @@ internal::AttemptSpec MakeSpec(const JobRecord& record, const std::optional<v1::
     spec.set_init_path(record.ledger.init_path());
   }
   spec.set_worker_path(defaults.worker_path);
+  if (job.has_best_value()) spec.set_best_value(job.best_value());
   if (defaults.output_umask) spec.set_output_umask(*defaults.output_umask);
   return spec;
 }
@@ -222,8 +276,11 @@ bool LimitDeadlines(absl::Time now, absl::Duration longest_retry, JobRecord* rec
   };
   if (ledger.has_running_since()) limit(ledger.mutable_running_since(), now);
   if (ledger.has_end_requested()) limit(ledger.mutable_end_requested(), now);
+  if (ledger.has_attempt_since()) limit(ledger.mutable_attempt_since(), now);
+  if (ledger.has_verified_since()) limit(ledger.mutable_verified_since(), now);
   if (ledger.has_end_deadline()) {
-    const absl::Duration grace = FromProto(record->job.config().limits().stop_grace());
+    const absl::Duration grace = FromProto(
+        ledger.has_end_grace() ? ledger.end_grace() : record->job.config().limits().stop_grace());
     limit(ledger.mutable_end_deadline(), now + grace);
   }
   // A row of an earlier version has the time of the system's clock.
@@ -276,8 +333,17 @@ absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemp
   if (job.state() != v1::Job::QUEUED || !MayStart(job.wait_reason()) || job.deleting()) {
     return absl::AbortedError(absl::StrCat(job.name(), " no longer waits for a device"));
   }
-  const int64_t resume_step = request.resume ? request.resume->step() : 0;
-  RETURN_IF_ERROR(SupersedeBeyond(transaction, request.job_id, resume_step));
+  if (record.ledger.resume_from() != request.resume_from)
+    return absl::AbortedError(absl::StrCat(job.name(), " shall resume from another checkpoint"));
+  if (!request.resume_from.empty() && request.resume) {
+    RETURN_IF_ERROR(MakeLineage(transaction, *request.resume));
+    // Progress is counted from there.
+    record.ledger.set_best_verified_step(request.resume->step());
+  } else {
+    const int64_t resume_step = request.resume ? request.resume->step() : 0;
+    RETURN_IF_ERROR(SupersedeBeyond(transaction, request.job_id, resume_step));
+  }
+  record.ledger.clear_resume_from();
   job.set_attempt(job.attempt() + 1);
   job.mutable_devices()->Assign(request.devices.begin(), request.devices.end());
   job.set_latest_checkpoint(request.resume ? request.resume->name() : "");
@@ -289,6 +355,11 @@ absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemp
   record.ledger.set_resume_name(request.resume ? request.resume->name() : "");
   record.ledger.set_save_final_begun(false);
   record.ledger.set_loss_spike_step(0);
+  record.ledger.clear_requeue_reason();
+  record.ledger.clear_preempted_by();
+  *record.ledger.mutable_attempt_since() = ToProto(transaction.steady_now());
+  record.ledger.clear_verified_since();
+  BeginAttemptUsage(transaction.steady_now(), &record);
 
   // Ends what was reported about the previous attempt, or about why none could start.
   RETURN_IF_ERROR(
@@ -332,7 +403,7 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
     }
   }
   ASSIGN_OR_RETURN(const std::optional<v1::Checkpoint> point,
-                   UpdateResumePoint(transaction, &record));
+                   TakeCheckpoints(transaction, &record));
   internal::JobLedger& ledger = record.ledger;
   const int64_t best = point ? point->step() : 0;
   const int64_t base_step = BaseStep(record, point);
@@ -346,12 +417,20 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
                  .retries = ledger.retries(),
                  .max_failures = record.job.config().retry().max_failures_without_progress(),
                  .limit_reached = ledger.limit_reached(),
+                 .requeue = ledger.requeue_reason(),
                  .applied_step = AppliedStep(observation, base_step),
                  .final_status = request.scan->final_status,
                  .attempt = request.attempt});
 
   FillFromExitRecords(observation, verdict, transaction.now(), &attempt);
-  outcome.reason += StepsLost(attempt, base_step);
+  MarkRequeued(outcome, &attempt);
+  const int64_t lost = LostSteps(attempt, base_step);
+  if (lost > 0) {
+    absl::StrAppend(&outcome.reason, "; ", Counted(lost, "step"), lost == 1 ? " is" : " are",
+                    " lost");
+  }
+  EndAttemptUsage(transaction.steady_now(), request.boot_changed, lost, &record);
+  if (outcome.slice_over) ledger.set_queue_order(transaction.last_seq() + 1);
   RETURN_IF_ERROR(StoreAttempt(transaction.db(), attempt));
   RETURN_IF_ERROR(AppendAttempt(transaction, attempt));
   RETURN_IF_ERROR(EndConditions(transaction, verdict, &record));
@@ -362,6 +441,8 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   ledger.set_applied_step(AppliedStep(observation, base_step));
   ledger.clear_resume_name();
   ledger.set_save_final_begun(false);
+  ledger.clear_attempt_since();
+  ledger.clear_verified_since();
   if (outcome.wait_reason == v1::Job::BACKOFF) {
     const absl::Duration delay =
         BackoffDelay(request.backoff, ledger.retries(), request.unit_random);

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/ledger/run_scan.h"
+#include "server/ledger/disk/run_scan.h"
 #include "server/reconcile/retry_policy.h"
 #include "server/runs/executor.h"
-#include "server/store/job_rows.h"
+#include "server/store/rows/job_rows.h"
 #include "server/store/writer.h"
 #include "trainerd/internal/worker.pb.h"
 #include "trainerd/v1/checkpoint.pb.h"
@@ -22,6 +22,8 @@ namespace trainerd::server {
 struct LaunchDefaults {
   std::string worker_path;
   int cpu_threads = 0;
+  // FileStore::Options::dir; empty = there are no uploads.
+  std::string files_dir = "";
   // AttemptSpec.output_umask.
   std::optional<uint32_t> output_umask = std::nullopt;
 };
@@ -37,9 +39,11 @@ struct OpenAttemptRequest {
   std::vector<std::string> devices;
   // The resume point; nullopt: start from the beginning.
   std::optional<v1::Checkpoint> resume;
+  // JobLedger.resume_from when `resume` was chosen.
+  std::string resume_from = "";
 };
 // Moves a queued job to STARTING with a new attempt. Errors: Aborted when a command has removed the
-// job from the queue.
+// job from the queue, or changed what it shall resume from.
 absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemptRequest& request);
 
 struct CloseAttemptRequest {

@@ -65,6 +65,48 @@ AttemptVerdict JudgeByWorker(const internal::WorkerExitRecord& record, int attem
   return verdict;
 }
 
+EndOutcome Requeue(const EndInput& input, Job::WaitReason wait, std::string reason) {
+  return {.state = Job::QUEUED,
+          .desired_state = Job::DESIRED_RUN,
+          .wait_reason = wait,
+          .error = input.verdict.error,
+          .reason = std::move(reason)};
+}
+
+EndOutcome Fail(const EndInput& input, v1::JobError error, std::string reason) {
+  return {.state = Job::FAILED,
+          .desired_state = input.desired_state,
+          .error = std::move(error),
+          .reason = std::move(reason)};
+}
+
+// The daemon ended the attempt to use its device for another job. A time slice that was too short
+// for a checkpoint is a failure: without it the job would start over for ever.
+EndOutcome EndRequeued(const EndInput& input) {
+  const bool slice = input.requeue == internal::REQUEUE_ATTEMPT_TIME;
+  EndOutcome out =
+      Requeue(input, Job::PREEMPTED, slice ? "limits.max_attempt_time is over" : "preempted");
+  out.slice_over = slice;
+  // A restart of the machine is nobody's failure.
+  const bool lost = input.verdict.end == Attempt::LOST && !input.verdict.counts;
+  if (!slice || input.advanced || lost) return out;
+  const int failures = input.failures_without_progress + 1;
+  v1::JobError error = MakeError(
+      "ATTEMPT_TIME_LIMIT", v1::JobError::LIMIT, true,
+      "limits.max_attempt_time ended the attempt before it had a newer verified checkpoint; raise "
+      "the limit (`trainctl update JOB limits.max_attempt_time=…`)",
+      input.attempt);
+  if (failures >= input.max_failures) {
+    out = Fail(input, std::move(error),
+               absl::StrCat(failures, " failures in a row without a newer verified checkpoint"));
+  } else {
+    out.error = std::move(error);
+  }
+  out.slice_over = true;
+  out.failures_without_progress = failures;
+  return out;
+}
+
 // Outcome of a pause, a resume while pausing, or a stop, when the attempt has ended without
 // finishing the job.
 EndOutcome EndAsRequested(const EndInput& input) {
@@ -73,6 +115,7 @@ EndOutcome EndAsRequested(const EndInput& input) {
   out.error = input.verdict.error;
   if (input.state == Job::PAUSING) {
     const bool run = input.desired_state == Job::DESIRED_RUN;
+    if (run && input.requeue != internal::REQUEUE_REASON_UNSPECIFIED) return EndRequeued(input);
     if (saved) {
       out.state = run ? Job::QUEUED : Job::PAUSED;
       out.through_paused = run;
@@ -89,21 +132,6 @@ EndOutcome EndAsRequested(const EndInput& input) {
                                  : "stopped before there was a checkpoint")
                         : "discarded on request";
   return out;
-}
-
-EndOutcome Requeue(const EndInput& input, Job::WaitReason wait, std::string reason) {
-  return {.state = Job::QUEUED,
-          .desired_state = Job::DESIRED_RUN,
-          .wait_reason = wait,
-          .error = input.verdict.error,
-          .reason = std::move(reason)};
-}
-
-EndOutcome Fail(const EndInput& input, v1::JobError error, std::string reason) {
-  return {.state = Job::FAILED,
-          .desired_state = input.desired_state,
-          .error = std::move(error),
-          .reason = std::move(reason)};
 }
 
 EndOutcome RetryOrFail(const EndInput& input, v1::JobError error) {
@@ -162,8 +190,7 @@ EndOutcome EndRunning(const EndInput& input) {
     EndOutcome out = Requeue(input, Job::BACKOFF,
                              absl::StrCat("retry, not counted as a failure: ", error.code()));
     out.error = std::move(error);
-    out.failures_without_progress = input.failures_without_progress;
-    out.retries = input.retries + 1;
+    out.retries = input.advanced ? 1 : input.retries + 1;
     return out;
   }
   return RetryOrFail(input, std::move(error));

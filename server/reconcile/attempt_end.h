@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "server/runs/executor.h"
+#include "trainerd/internal/store.pb.h"
 #include "trainerd/v1/job.pb.h"
 
 namespace trainerd::server {
@@ -34,6 +35,8 @@ struct EndInput {
   int retries = 0;
   int max_failures = 3;
   bool limit_reached = false;
+  // Why the daemon ended the attempt, if it returns the job to the queue.
+  internal::RequeueReason requeue = internal::REQUEUE_REASON_UNSPECIFIED;
   // Last step of the job's lineage; 0: nothing was trained.
   int64_t applied_step = 0;
   // After COMPLETED: the result of reading final/ and output.path back.
@@ -50,6 +53,8 @@ struct EndOutcome {
   // Failure budget and back-off after this end.
   std::optional<int> failures_without_progress;
   std::optional<int> retries;
+  // limits.max_attempt_time ended the attempt: a queued job is behind those of equal priority.
+  bool slice_over = false;
   // Intermediate states, each with its event.
   bool through_running = false;
   bool through_paused = false;

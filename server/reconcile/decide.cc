@@ -32,7 +32,12 @@ internal::RequestedAction RequestedActionFor(const DecideInput& input) {
 
 void DecideSignal(const DecideInput& input, Decision* decision) {
   const internal::RequestedAction action = RequestedActionFor(input);
-  if (action == internal::REQUESTED_ACTION_UNSPECIFIED) return;
+  if (action == internal::REQUESTED_ACTION_UNSPECIFIED) {
+    // Once, because the worker writes one for each: a pause or stop writes its own.
+    if (input.state == Job::RUNNING && input.checkpoint_request > input.checkpoint_delivered)
+      decision->signal = internal::CHECKPOINT;
+    return;
+  }
   const bool delivered = input.signalled == action && input.now < input.signalled_at + kSignalAgain;
   if (delivered) return;
   decision->signal = action;
@@ -64,6 +69,8 @@ Decision Decide(const DecideInput& input) {
     case Observation::Kind::kRunning:
       decision.stalled = input.stalled && input.state == Job::RUNNING;
       decision.stop_for_limit = input.run_time_exceeded && input.state == Job::RUNNING;
+      decision.end_time_slice = input.attempt_time_exceeded && !decision.stop_for_limit &&
+                                (input.state == Job::STARTING || input.state == Job::RUNNING);
       DecideSignal(input, &decision);
       break;
     case Observation::Kind::kUnknown:

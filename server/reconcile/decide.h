@@ -4,6 +4,7 @@
 // each part of it can be repeated.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include "absl/time/time.h"
@@ -30,10 +31,15 @@ struct DecideInput {
   absl::Time unknown_since = absl::InfiniteFuture();
   absl::Duration stop_grace = absl::Seconds(300);
   bool run_time_exceeded = false;
+  bool attempt_time_exceeded = false;
   bool stalled = false;
   // The newest action that this daemon has delivered.
   internal::RequestedAction signalled = internal::REQUESTED_ACTION_UNSPECIFIED;
   absl::Time signalled_at = absl::InfinitePast();
+  // Number of the pending RequestCheckpoint calls (0: none), and of the newest ones that this
+  // daemon has delivered.
+  int64_t checkpoint_request = 0;
+  int64_t checkpoint_delivered = 0;
   // By this daemon.
   int launches = 0;
 };
@@ -48,6 +54,8 @@ struct Decision {
   bool kill_by_identity = false;
   // Record a graceful stop because of limits.max_run_time.
   bool stop_for_limit = false;
+  // End the attempt because of limits.max_attempt_time; the job returns to the queue.
+  bool end_time_slice = false;
   // The worker has exited, so its spool is complete.
   bool begin_ending = false;
   // Conditions of the job.

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "proto/base/status_macros.h"
-#include "server/store/job_rows.h"
+#include "server/store/rows/job_rows.h"
 
 namespace trainerd::server {
 

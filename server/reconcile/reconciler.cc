@@ -13,9 +13,10 @@
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/process_id.h"
+#include "server/ledger/evaluations/evaluations.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::server {
@@ -121,6 +122,9 @@ absl::Status Reconciler::Recover() {
 // changed. No wait becomes longer than it was at first.
 absl::Status Reconciler::LimitWaits() {
   const absl::Time now = options_.clock();
+  const absl::Status evaluations =
+      store_.Change([&](Transaction& t) { return LimitEvaluationTimes(t.db(), now, kMaxLease); });
+  if (!evaluations.ok()) spdlog::warn("evaluations: {}", std::string(evaluations.message()));
   ASSIGN_OR_RETURN(const std::vector<std::string> ids,
                    store_.Read([](Connection& db) { return JobsWithDeadlines(db); }));
   for (const std::string& id : ids) {
@@ -173,6 +177,7 @@ absl::Time Reconciler::Step() {
     StepAttempt(current->first, current->second, pokes.count(current->first) > 0, now);
   }
   StepQueue(now);
+  next = std::min(next, EndEvaluations(now));
   if (now >= next_expiry_) {
     next_expiry_ = now + kExpireEvery;
     housekeeping_.Expire();

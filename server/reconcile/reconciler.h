@@ -19,16 +19,17 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "proto/base/directory.h"
-#include "proto/base/thread_pool.h"
-#include "proto/base/wake_up.h"
+#include "proto/base/process/thread_pool.h"
+#include "proto/base/process/wake_up.h"
 #include "server/ingest/activity.h"
 #include "server/ingest/ingester.h"
 #include "server/ledger/base_checkpoint.h"
-#include "server/ledger/disk_worker.h"
+#include "server/ledger/disk/disk_worker.h"
 #include "server/ledger/housekeeping.h"
 #include "server/reconcile/attempt_changes.h"
 #include "server/reconcile/decide.h"
 #include "server/reconcile/retry_policy.h"
+#include "server/reconcile/scheduler.h"
 #include "server/reconcile/tracked_attempt.h"
 #include "server/runs/attempt_probe.h"
 #include "server/runs/device_table.h"
@@ -44,6 +45,7 @@ class Reconciler {
     std::string shim_path;
     std::string runs_dir;
     BackoffOptions backoff;
+    QueueRules rules = {};
     // Store::SteadyNow.
     std::function<absl::Time()> clock;
     std::string boot_id;
@@ -100,6 +102,7 @@ class Reconciler {
   DecideInput InputFor(const JobRecord& record, const Running& running, absl::Time now) const;
   void ShowConditions(const JobRecord& record, const Decision& decision);
   void StopForLimit(const std::string& job_id);
+  void EndTimeSliceOf(const std::string& job_id);
   void Kill(const AttemptRef& ref, Running& running, absl::Time now);
   void Relaunch(const JobRecord& record, TrackedAttempt& attempt);
   void StepScanning(const JobRecord& record, TrackedAttempt& attempt, absl::Time now);
@@ -109,8 +112,14 @@ class Reconciler {
   void Forget(const std::string& job_id, const AttemptRef& ref);
   bool IsFromOtherBoot(const Observation& observation) const;
 
-  // reconciler_queue.cc: queued jobs.
+  // reconciler_schedule.cc: which job gets which device.
   void StepQueue(absl::Time now);
+  absl::Status ReadQueue(Connection& db, ScheduleInput* input);
+  void PreemptFor(const Preemption& preemption);
+  // Gives the first jobs that a quota keeps waiting this reason, and takes it from the others.
+  void ShowQuotas(const SchedulePlan& plan);
+
+  // reconciler_queue.cc: queued jobs.
   bool CheckPrograms(absl::Time now);
   void MarkUnreachable(const std::string& why);
   void ClearUnreachable();
@@ -126,11 +135,15 @@ class Reconciler {
     std::optional<v1::Checkpoint> point;
     // The job has checkpoints, and none of them can be resumed from.
     bool lost = false;
+    // The checkpoint that Resume named; empty: none. Without a `point` it cannot be resumed from.
+    std::string resume_from = "";
     // Not OK: a checkpoint cannot be read at present, so nothing is decided.
     absl::Status unreadable;
   };
   // Errors: of the database.
   absl::StatusOr<ResumeChoice> ChooseResumePoint(const std::string& job_id);
+  // Holds a job that cannot resume from the checkpoint that Resume named.
+  void HoldWithoutStart(const std::string& job_id, const std::string& resume_from);
   void ReportFallback(const std::string& job_id, const std::vector<std::string>& devices);
   void ClearBackoff(absl::Time now);
   // Carries the news about jobs that ended or got a checkpoint to those that wait for them.
@@ -144,6 +157,9 @@ class Reconciler {
   bool WaitsForSpace(const std::string& job_id, const v1::Checkpoint& checkpoint);
   // Returns jobs for which there is space now to the queue.
   void EndWaitsForSpace(absl::Time now);
+  // Ends evaluations whose deadline has passed, and so the wait of jobs that required them. Returns
+  // when to check again.
+  absl::Time EndEvaluations(absl::Time now);
 
   const Options options_;
   Store& store_;
@@ -158,6 +174,9 @@ class Reconciler {
   std::map<std::string, TrackedAttempt> attempts_;  // by job id
   absl::BitGen random_;
   bool devices_checked_ = false;
+  // No job has the wait reason QUOTA, unless there are quotas. False at first: an earlier daemon
+  // may have had others.
+  bool quota_marks_cleared_ = false;
   // Why no job can start. Not empty at first, so that the marks of an earlier daemon are cleared.
   std::string unreachable_why_ = "the daemon has just started";
   // Jobs whose unreadable checkpoints were reported.
@@ -166,6 +185,7 @@ class Reconciler {
   absl::Time next_expiry_ = absl::InfinitePast();
   absl::Time next_retry_ = absl::InfinitePast();  // of housekeeping
   absl::Time next_space_check_ = absl::InfinitePast();
+  absl::Time next_evaluation_check_ = absl::InfinitePast();
 
   absl::Mutex mutex_;
   std::set<std::string> pokes_ ABSL_GUARDED_BY(mutex_);

@@ -11,7 +11,8 @@
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/reconciler.h"
-#include "server/store/run_rows.h"
+#include "server/reconcile/requeue.h"
+#include "server/store/rows/run_rows.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::server {
@@ -79,11 +80,19 @@ void Reconciler::StepRunning(const JobRecord& record, TrackedAttempt& attempt, b
   Running& running = *attempt.In<Running>();
   Observe(attempt.ref(), running, poked, now);
   if (!running.observation.has_value()) return;
-  const Decision decision = Decide(InputFor(record, running, now));
+  const DecideInput input = InputFor(record, running, now);
+  const Decision decision = Decide(input);
   ShowConditions(record, decision);
   if (decision.relaunch) return Relaunch(record, attempt);
   if (decision.stop_for_limit) StopForLimit(JobId(record.job.name()));
-  if (decision.signal.has_value()) {
+  if (decision.end_time_slice) EndTimeSliceOf(JobId(record.job.name()));
+  if (decision.signal == internal::CHECKPOINT) {
+    // Until the result is known, nothing is delivered again.
+    if (std::exchange(running.checkpoint_in_delivery, input.checkpoint_request) !=
+        input.checkpoint_request) {
+      running.probe->RequestDelivery(internal::CHECKPOINT, absl::ZeroDuration());
+    }
+  } else if (decision.signal.has_value()) {
     running.probe->RequestDelivery(*decision.signal, decision.signal_grace);
   }
   if (decision.kill_by_identity) Kill(attempt.ref(), running, now);
@@ -134,10 +143,16 @@ DecideInput Reconciler::InputFor(const JobRecord& record, const Running& running
         absl::Seconds(ledger.run_seconds()) + (now - FromProto(ledger.running_since()));
     input.run_time_exceeded = ran > limit;
   }
-  input.stalled = activity_.IsStalled(job.name(), now);
+  const absl::Duration slice = FromProto(job.config().limits().max_attempt_time());
+  input.attempt_time_exceeded = slice > absl::ZeroDuration() && ledger.has_attempt_since() &&
+                                now - FromProto(ledger.attempt_since()) > slice;
+  // A worker that waits for space makes no steps.
+  input.stalled = activity_.IsStalled(job.name(), now) && !WaitsForCheckpointSpace(job);
   input.signalled = running.delivered;
   input.signalled_at = running.delivered_at;
   input.launches = running.launches;
+  if (ledger.has_checkpoint_request()) input.checkpoint_request = ledger.checkpoint_requests();
+  input.checkpoint_delivered = running.checkpoint_delivered;
   return input;
 }
 
@@ -193,6 +208,17 @@ void Reconciler::StopForLimit(const std::string& job_id) {
   // A transition that cannot be stored (a full disk) is repeated in the next round, not at once.
   if (!stopped.ok()) return spdlog::error("job={} {}", job_id, std::string(stopped.message()));
   Poke(job_id);
+}
+
+void Reconciler::EndTimeSliceOf(const std::string& job_id) {
+  bool ends = false;
+  const absl::Status stored = store_.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(ends, EndTimeSlice(t, job_id));
+    return absl::OkStatus();
+  });
+  // Repeated in the next round.
+  if (!stored.ok()) return spdlog::error("job={} {}", job_id, std::string(stored.message()));
+  if (ends) Poke(job_id);
 }
 
 void Reconciler::Kill(const AttemptRef& ref, Running& running, absl::Time now) {

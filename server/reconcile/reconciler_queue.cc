@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Queued jobs: which job gets a device, from which checkpoint it resumes, and why the others cannot
-// start. Waits that end by themselves are in reconciler_waits.cc.
+// Queued jobs: from which checkpoint a job resumes, its start, and why others cannot start. Which
+// job is next is in reconciler_schedule.cc, waits that end by themselves in reconciler_waits.cc.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -10,20 +10,19 @@
 #include "absl/strings/str_join.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
-#include "server/ledger/checkpoint_scan.h"
+#include "server/ledger/base_checkpoint.h"
+#include "server/ledger/disk/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/queue_changes.h"
 #include "server/reconcile/reconciler.h"
-#include "server/reconcile/scheduler.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::server {
 namespace {
 
 constexpr absl::Duration kProgramsEvery = absl::Seconds(5);
-constexpr absl::Duration kQueueEvery = absl::Seconds(1);
 // Free space that a job needs to start, in units of its last checkpoint.
 constexpr double kSpaceFactor = 1.2;
 // Number of jobs at the head of the queue that are marked with the reason why no job starts.
@@ -45,35 +44,15 @@ void Log(const absl::Status& status, const std::string& job_id) {
   if (!status.ok()) spdlog::error("job={} {}", job_id, std::string(status.message()));
 }
 
-}  // namespace
-
-void Reconciler::StepQueue(absl::Time now) {
-  next_queue_check_ = now + kQueueEvery;
-  EndWaitsForJobs(now);
-  EndWaitsForTime(now);
-  if (!CheckPrograms(now)) return;
-  if (!devices_checked_) FailUnknownDevices();
-  EndWaitsForSpace(now);
-  const std::vector<SchedulerDevice> devices = devices_.ForScheduler();
-  std::vector<QueueEntry> queue;
-  std::set<std::string> requested;
-  absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
-    for (const SchedulerDevice& device : devices) {
-      if (device.busy || !device.usable) continue;
-      for (const std::string& request : RequestsServedBy(device.name, devices)) {
-        if (!requested.insert(request).second) continue;
-        ASSIGN_OR_RETURN(std::vector<QueueEntry> entries,
-                         ListQueue(db, request, now, static_cast<int>(devices.size())));
-        queue.insert(queue.end(), entries.begin(), entries.end());
-      }
-    }
-    return absl::OkStatus();
-  });
-  Log(read, "-");
-  const std::vector<Assignment> assignments = Schedule(std::move(queue), devices);
-  for (const Assignment& a : assignments) StartJob(a.job_id, a.devices);
-  ClearBackoff(now);
+std::optional<v1::Checkpoint> FindVerified(const std::vector<CheckpointRow>& rows,
+                                           const std::string& name) {
+  for (const CheckpointRow& row : rows) {
+    if (row.checkpoint.name() == name && row.checkpoint.verified()) return row.checkpoint;
+  }
+  return std::nullopt;
 }
+
+}  // namespace
 
 bool Reconciler::CheckPrograms(absl::Time now) {
   std::string why = devices_.problem();
@@ -135,8 +114,9 @@ void Reconciler::FailUnknownDevices() {
     ASSIGN_OR_RETURN(requested, QueuedDevices(db));
     for (const std::string& device : requested) {
       if (device == "auto" || devices_.Find(device).has_value()) continue;
-      ASSIGN_OR_RETURN(std::vector<QueueEntry> entries,
-                       ListQueue(db, device, absl::InfiniteFuture(), kFailedJobs));
+      ASSIGN_OR_RETURN(
+          std::vector<QueueEntry> entries,
+          ListQueue(db, {.device = device, .now = absl::InfiniteFuture()}, kFailedJobs));
       for (const QueueEntry& entry : entries) failed.emplace_back(entry.id, device);
     }
     return absl::OkStatus();
@@ -154,20 +134,27 @@ void Reconciler::FailUnknownDevices() {
 
 absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std::string& job_id) {
   while (true) {
-    ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows, store_.Read([&](Connection& db) {
-      return ListCheckpointRows(db, job_id, /*with_deleted=*/false);
+    std::string resume_from;
+    std::vector<CheckpointRow> rows;
+    RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
+      ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, job_id));
+      resume_from = record.ledger.resume_from();
+      ASSIGN_OR_RETURN(rows, ListCheckpointRows(db, job_id, /*with_deleted=*/false));
+      return absl::OkStatus();
     }));
-    std::optional<v1::Checkpoint> point = ResumePoint(rows);
+    std::optional<v1::Checkpoint> point =
+        resume_from.empty() ? ResumePoint(rows) : FindVerified(rows, resume_from);
     if (!point.has_value()) {
       // Derived from the rows, not from this loop: a daemon that died in its middle must not start
       // the job from the beginning.
       const bool had_one = std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) {
         return !row.checkpoint.superseded();
       });
-      return ResumeChoice{.lost = had_one};
+      return ResumeChoice{.lost = had_one, .resume_from = std::move(resume_from)};
     }
     absl::Status good = QuickCheckCheckpoint(*point);
-    if (good.ok()) return ResumeChoice{.point = std::move(point)};
+    if (good.ok())
+      return ResumeChoice{.point = std::move(point), .resume_from = std::move(resume_from)};
     // Only a conclusive read error marks a checkpoint corrupt. After any other one (no descriptors,
     // an I/O error, a newer format) the job waits.
     if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) {
@@ -176,14 +163,41 @@ absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std
     spdlog::error("job={} checkpoint {} cannot be resumed from: {}", job_id, point->name(),
                   std::string(good.message()));
     RETURN_IF_ERROR(store_.Change(
-        [&](Transaction& t) { return MarkCorrupt(t, *point, std::string(good.message())); }));
+        [&](Transaction& t) { return MarkCorruptInJob(t, *point, std::string(good.message())); }));
   }
+}
+
+void Reconciler::HoldWithoutStart(const std::string& job_id, const std::string& resume_from) {
+  Log(store_.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(JobRecord record, LoadJob(t.db(), job_id));
+    if (record.job.state() != v1::Job::QUEUED || record.ledger.resume_from() != resume_from)
+      return absl::OkStatus();
+    record.ledger.clear_resume_from();
+    v1::Notice notice;
+    notice.set_level(v1::Notice::ERROR);
+    notice.set_code("CHECKPOINT_DAMAGED");
+    notice.set_message(absl::StrCat(
+        "the job cannot resume from ", resume_from,
+        ", which is damaged, and is held; `trainctl resume ", job_id,
+        "` resumes from its newest verified checkpoint, --from-checkpoint from another"));
+    RETURN_IF_ERROR(AppendNotices(t, record.job.name(), {notice}));
+    return ApplyTransition(t,
+                           {.to = v1::Job::QUEUED,
+                            .desired_state = v1::Job::DESIRED_PAUSE,
+                            .wait_reason = v1::Job::HELD,
+                            .reason = absl::StrCat(resume_from, " is damaged"),
+                            .actor = "scheduler"},
+                           &record);
+  }),
+      job_id);
 }
 
 void Reconciler::StartJob(const std::string& job_id, const std::vector<std::string>& devices) {
   absl::StatusOr<ResumeChoice> choice = ChooseResumePoint(job_id);
   if (!choice.ok()) return Log(choice.status(), job_id);
   if (!choice->unreadable.ok()) return ReportUnreadable(job_id, choice->unreadable);
+  if (!choice->resume_from.empty() && !choice->point.has_value())
+    return HoldWithoutStart(job_id, choice->resume_from);
   if (!choice->point.has_value() && !choice->lost && !ResolveStart(job_id)) return;
   unreadable_.erase(job_id);
   if (choice->lost) {
@@ -202,8 +216,10 @@ void Reconciler::StartJob(const std::string& job_id, const std::vector<std::stri
   if (resume.has_value() && WaitsForSpace(job_id, *resume)) return;
   JobRecord record;
   absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
-    ASSIGN_OR_RETURN(record,
-                     OpenAttempt(t, {.job_id = job_id, .devices = devices, .resume = resume}));
+    ASSIGN_OR_RETURN(record, OpenAttempt(t, {.job_id = job_id,
+                                             .devices = devices,
+                                             .resume = resume,
+                                             .resume_from = choice->resume_from}));
     return absl::OkStatus();
   });
   if (absl::IsAborted(opened)) return;

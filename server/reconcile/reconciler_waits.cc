@@ -6,13 +6,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 #include "server/ledger/dependencies.h"
+#include "server/ledger/evaluations/evaluations.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
 #include "server/reconcile/queue_changes.h"
 #include "server/reconcile/reconciler.h"
-#include "server/store/dependency_rows.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/dependency_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::server {
@@ -24,6 +26,8 @@ constexpr int kBackoffJobs = 64;
 // Jobs whose wait ends in one transaction, and such transactions in one round.
 constexpr int kReleasedJobs = 64;
 constexpr int kReleases = 16;
+constexpr absl::Duration kEvaluationsEvery = absl::Seconds(5);
+constexpr int kExpiredEvaluations = 64;
 
 void Log(const absl::Status& status, const std::string& job_id) {
   if (!status.ok()) spdlog::error("job={} {}", job_id, std::string(status.message()));
@@ -153,6 +157,26 @@ void Reconciler::ClearBackoff(absl::Time now) {
     }),
         id);
   }
+}
+
+absl::Time Reconciler::EndEvaluations(absl::Time now) {
+  if (now < next_evaluation_check_) return next_evaluation_check_;
+  next_evaluation_check_ = now + kEvaluationsEvery;
+  const absl::StatusOr<std::optional<absl::Time>> first =
+      store_.Read([](Connection& db) { return NextDeadline(db); });
+  if (!first.ok()) Log(first.status(), "-");
+  if (!first.ok() || !first->has_value()) return next_evaluation_check_;
+  if (**first > now) return next_evaluation_check_ = std::min(next_evaluation_check_, **first);
+  std::vector<std::string> models;
+  const absl::Status ended = store_.Change([&](Transaction& t) -> absl::Status {
+    ASSIGN_OR_RETURN(models, ExpireEvaluations(t, kExpiredEvaluations));
+    return absl::OkStatus();
+  });
+  Log(ended, "-");
+  if (!ended.ok()) return next_evaluation_check_;
+  for (const std::string& model : models) housekeeping_.Retain(JobId(model));
+  if (static_cast<int>(models.size()) == kExpiredEvaluations) next_evaluation_check_ = now;
+  return next_evaluation_check_;
 }
 
 }  // namespace trainerd::server

@@ -39,9 +39,15 @@ bool Running::Record(Observation newest, absl::Time now) {
 }
 
 bool Running::Record(const AttemptProbe::Delivery& delivery, absl::Time now) {
+  const bool is_checkpoint = delivery.action == internal::CHECKPOINT;
   if (!delivery.status.ok()) {
+    if (is_checkpoint) checkpoint_in_delivery = 0;
     const std::string error(delivery.status.message());
     return std::exchange(delivery_error, error) != error;
+  }
+  if (is_checkpoint) {
+    checkpoint_delivered = checkpoint_in_delivery;
+    return false;
   }
   delivered = delivery.action;
   delivered_at = now;

@@ -11,6 +11,7 @@
 // open attempt at Running and observes the same end again. No I/O.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,7 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/ledger/run_scan.h"
+#include "server/ledger/disk/run_scan.h"
 #include "server/runs/attempt_probe.h"
 #include "server/runs/executor.h"
 
@@ -42,9 +43,13 @@ struct Running {
   absl::Time observation_requested_at = absl::InfinitePast();
   // Since when every observation was kUnknown.
   absl::Time unknown_since = absl::InfiniteFuture();
-  // The newest action that the shim has received.
+  // The newest action that the shim has received, CHECKPOINT excepted.
   internal::RequestedAction delivered = internal::REQUESTED_ACTION_UNSPECIFIED;
   absl::Time delivered_at = absl::InfinitePast();
+  // Number of the RequestCheckpoint calls whose delivery was requested last (0: none, or it
+  // failed), and of those that the shim has received.
+  int64_t checkpoint_in_delivery = 0;
+  int64_t checkpoint_delivered = 0;
   std::string delivery_error;
   absl::Time killed_at = absl::InfinitePast();
   // By this daemon.

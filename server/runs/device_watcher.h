@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "proto/base/wake_up.h"
+#include "proto/base/process/wake_up.h"
 #include "server/runs/device_table.h"
 #include "trainerd/v1/trainer.pb.h"
 

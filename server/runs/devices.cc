@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "proto/base/process.h"
+#include "proto/base/process/process.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/json_output.h"
 

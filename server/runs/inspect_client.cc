@@ -3,7 +3,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "proto/base/process.h"
+#include "proto/base/process/process.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/utf8.h"
 #include "proto/contract/config/json_output.h"

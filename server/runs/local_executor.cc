@@ -18,7 +18,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/fd.h"
-#include "proto/base/process.h"
+#include "proto/base/process/process.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/job_file/yaml_to_proto.h"

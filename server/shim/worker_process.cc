@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "proto/base/atomic_file.h"
-#include "proto/base/process.h"
+#include "proto/base/process/process.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/process_id.h"
 

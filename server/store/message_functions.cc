@@ -10,8 +10,11 @@
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 #include "google/protobuf/unknown_field_set.h"
+#include "google/protobuf/util/json_util.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/job/field_upgrade.h"
+#include "server/store/daemon_user.h"
 #include "trainerd/internal/store.pb.h"
 #include "trainerd/v1/checkpoint.pb.h"
 
@@ -100,12 +103,67 @@ void LedgerWithoutTokens(sqlite3_context* context, int, sqlite3_value** argument
   Answer(context, status, ledger);
 }
 
+void AnswerText(sqlite3_context* context, const absl::Status& status, const std::string& text) {
+  const std::string answer = status.ok() ? text : std::string(status.message());
+  const int size = static_cast<int>(answer.size());
+  if (!status.ok()) return sqlite3_result_error(context, answer.c_str(), size);
+  sqlite3_result_text(context, answer.c_str(), size, SQLITE_TRANSIENT);
+}
+
+void JobConfigName(sqlite3_context* context, int, sqlite3_value** arguments) {
+  v1::Job job;
+  const absl::Status status = Parse(Bytes(arguments[0]), &job);
+  AnswerText(context, status, job.config().name());
+}
+
+void JobCreateTime(sqlite3_context* context, int, sqlite3_value** arguments) {
+  v1::Job job;
+  const absl::Status status = Parse(Bytes(arguments[0]), &job);
+  if (!status.ok()) return AnswerText(context, status, "");
+  sqlite3_result_int64(
+      context, job.has_create_time() ? absl::ToUnixMicros(FromProto(job.create_time())) : 0);
+}
+
+void LabelsJson(sqlite3_context* context, int, sqlite3_value** arguments) {
+  v1::Job job;
+  absl::Status status = Parse(Bytes(arguments[0]), &job);
+  v1::JobConfig config;
+  config.mutable_labels()->swap(*job.mutable_config()->mutable_labels());
+  std::string json;
+  if (status.ok() && !config.labels().empty()) {
+    status = google::protobuf::util::MessageToJsonString(config, &json).ok()
+                 ? absl::OkStatus()
+                 : absl::DataLossError("labels of a stored job have no JSON");
+    // {"labels":{…}}
+    json = json.substr(json.find('{', 1));
+    json.pop_back();
+  }
+  AnswerText(context, status, json.empty() ? "{}" : json);
+}
+
+void OwnedByDaemon(sqlite3_context* context, int, sqlite3_value** arguments) {
+  v1::Job job;
+  const absl::Status status = Parse(Bytes(arguments[0]), &job);
+  job.set_owner(DaemonUser());
+  Answer(context, status, job);
+}
+
+void DaemonUserName(sqlite3_context* context, int, sqlite3_value**) {
+  const std::string& user = DaemonUser();
+  sqlite3_result_text(context, user.c_str(), static_cast<int>(user.size()), SQLITE_STATIC);
+}
+
 }  // namespace
 
 absl::Status AddMessageFunctions(Connection& db) {
   RETURN_IF_ERROR(db.AddFunction("upgraded", 2, Upgraded));
   RETURN_IF_ERROR(db.AddFunction("checkpoint_with_tokens", 3, CheckpointWithTokens));
-  return db.AddFunction("ledger_without_tokens", 1, LedgerWithoutTokens);
+  RETURN_IF_ERROR(db.AddFunction("ledger_without_tokens", 1, LedgerWithoutTokens));
+  RETURN_IF_ERROR(db.AddFunction("job_name", 1, JobConfigName));
+  RETURN_IF_ERROR(db.AddFunction("job_create_time", 1, JobCreateTime));
+  RETURN_IF_ERROR(db.AddFunction("labels_json", 1, LabelsJson));
+  RETURN_IF_ERROR(db.AddFunction("owned_by_daemon", 1, OwnedByDaemon));
+  return db.AddFunction("daemon_user", 0, DaemonUserName);
 }
 
 }  // namespace trainerd::server

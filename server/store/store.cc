@@ -5,7 +5,7 @@
 
 #include "proto/base/status_macros.h"
 #include "proto/contract/run_dir/process_id.h"
-#include "server/store/event_rows.h"
+#include "server/store/rows/event_rows.h"
 #include "server/store/schema.h"
 #include "server/store/steady_clock.h"
 
@@ -31,7 +31,9 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(Options options) {
   }
   store->clock_ = std::move(options.clock);
   store->writer_ = std::make_unique<Writer>(
-      std::move(db), last_seq + 1, std::move(options.listener),
+      std::move(db), last_seq + 1,
+      Writer::Hooks{.listener = std::move(options.listener),
+                    .before_end = std::move(options.before_end)},
       Writer::Clocks{.system = store->clock_, .steady = store->steady_clock_});
   return store;
 }

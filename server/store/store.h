@@ -26,6 +26,8 @@ class Store {
     // For tests.
     std::string vfs;
     Writer::Listener listener = [](const std::vector<EventRecord>&) {};
+    // Null = nothing.
+    Writer::BeforeEnd before_end;
     Writer::Clock clock = [] { return absl::Now(); };
     // For tests. Empty: SteadyClock.
     Writer::Clock steady_clock;

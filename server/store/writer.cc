@@ -8,7 +8,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "server/store/cut_message.h"
-#include "server/store/event_rows.h"
+#include "server/store/rows/event_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -38,9 +38,9 @@ absl::Status Transaction::Append(v1::Event event, int flags) {
   return absl::OkStatus();
 }
 
-Writer::Writer(std::unique_ptr<Connection> db, int64_t next_seq, Listener listener, Clocks clocks)
+Writer::Writer(std::unique_ptr<Connection> db, int64_t next_seq, Hooks hooks, Clocks clocks)
     : db_(std::move(db)),
-      listener_(std::move(listener)),
+      hooks_(std::move(hooks)),
       clocks_(std::move(clocks)),
       next_seq_(next_seq),
       thread_([this] { Loop(); }) {}
@@ -105,7 +105,7 @@ void Writer::Commit(std::deque<Item>& group) {
   if (status.ok()) status = Query(*db_, "COMMIT").Run();
   if (!status.ok() && db_->in_transaction()) db_->Execute("ROLLBACK").IgnoreError();
   if (status.ok()) {
-    if (!events.empty()) listener_(events);
+    if (!events.empty()) hooks_.listener(events);
   } else {
     next_seq_ = first_seq;
   }
@@ -119,6 +119,8 @@ absl::Status Writer::RunInSavepoint(Item& item, std::vector<EventRecord>* events
   Transaction transaction(*db_, next_seq_,
                           {.now = clocks_.system(), .steady_now = clocks_.steady()});
   absl::Status status = item.change(transaction);
+  if (status.ok() && hooks_.before_end && !transaction.events_.empty())
+    status = hooks_.before_end(transaction, transaction.events_);
   if (status.ok()) status = Query(*db_, "RELEASE change").Run();
   if (!status.ok()) {
     *undone = db_->in_transaction() && db_->Execute("ROLLBACK TO change; RELEASE change").ok();

@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "server/store/event_record.h"
+#include "server/store/rows/event_record.h"
 #include "server/store/sqlite.h"
 #include "trainerd/v1/event.pb.h"
 
@@ -62,6 +62,9 @@ class Writer {
   using Done = std::function<void(const absl::Status&)>;
   // Called on the writer's thread after each commit, in order, with the events of all its changes.
   using Listener = std::function<void(const std::vector<EventRecord>&)>;
+  // Called at the end of each change that has events, in its transaction, with these events. Must
+  // not append further ones. Its error is that of the change.
+  using BeforeEnd = std::function<absl::Status(Transaction&, const std::vector<EventRecord>&)>;
   using Clock = std::function<absl::Time()>;
   struct Clocks {
     // Transaction::now and Transaction::steady_now.
@@ -69,8 +72,14 @@ class Writer {
     Clock steady;
   };
 
+  struct Hooks {
+    Listener listener;
+    // Null = nothing.
+    BeforeEnd before_end;
+  };
+
   // `next_seq` is the sequence number of the next event.
-  Writer(std::unique_ptr<Connection> db, int64_t next_seq, Listener listener, Clocks clocks);
+  Writer(std::unique_ptr<Connection> db, int64_t next_seq, Hooks hooks, Clocks clocks);
   // Commits the queued changes, then ends the thread.
   ~Writer();
 
@@ -96,7 +105,7 @@ class Writer {
   absl::Status RunInSavepoint(Item& item, std::vector<EventRecord>* events, bool* undone);
 
   const std::unique_ptr<Connection> db_;
-  const Listener listener_;
+  const Hooks hooks_;
   const Clocks clocks_;
   // Writer's thread only.
   int64_t next_seq_;

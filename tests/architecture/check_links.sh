@@ -13,9 +13,13 @@ must_not_link() { # PROGRAM PATTERN WHAT
   hits=$(ldd "$bin/$1" | grep -E "$2")
   [ -z "$hits" ] || fail "$1 links $3: $hits"
 }
-for program in trainerd trainerd-shim trainctl trainerd-inspect; do
+for program in trainerd trainerd-shim trainctl trainerd-inspect trainerd-notify; do
   must_not_link $program 'libtorch|libc10|libcuda' LibTorch
 done
+for program in trainerd trainerd-shim trainctl trainerd-inspect trainerd-worker; do
+  must_not_link $program 'libcurl' libcurl
+done
+must_not_link trainerd-notify 'libgrpc|libspdlog|libsqlite' "more than it needs"
 must_not_link trainerd-shim 'libgrpc|libspdlog|libsqlite' "more than it needs"
 must_not_link trainerd-worker 'libgrpc' gRPC
 must_not_link trainerd-inspect 'libgrpc' gRPC

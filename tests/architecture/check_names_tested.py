@@ -6,7 +6,7 @@
     check_names_tested.py ROOT --self-test  check that a missing name is found
 
 - A test of tests/engine/ops calls each entry of the op table (engine/ops/op_table.h) and each function of
-  engine/ops/*.h.
+  engine/ops/*.h and engine/ops/layers/*.h.
 - Each filter, test, function and method in the tables of engine/text/jinja has cases of its own in
   tests/golden/text/jinja_names.json, and each case uses the name.
 """
@@ -62,7 +62,9 @@ def uses(text, name, after=r"(?!\w)"):
 
 def ops_of(root):
     """The names that tests must call, with the header of each."""
-    for path in sorted(glob.glob(os.path.join(root, "engine/ops/*.h"))):
+    folders = ("engine/ops/", "engine/ops/layers/")
+    headers = [path for folder in folders for path in glob.glob(os.path.join(root, folder + "*.h"))]
+    for path in sorted(headers):
         text = read(path)
         where = os.path.relpath(path, root)
         for name in ENTRY.findall(text) + FUNCTION.findall(text):

@@ -36,7 +36,7 @@ CPP_RULES = [
      re.compile(r"^\s*(\}\s*)?(catch\s*\(|try\s*\{)"), MAY_CATCH),
     ("std::stoi and its relatives throw on bad input",
      re.compile(r"\bstd::sto(i|l|ll|ul|ull|f|d|ld)\b"), None),
-    ("timed waits of absl follow the system's clock: use proto/base/wake_up.h",
+    ("timed waits of absl follow the system's clock: use proto/base/process/wake_up.h",
      re.compile(r"\b(Await|LockWhen|Wait|WaitForNotification)With(Timeout|Deadline)\b"), None),
     ("torch/torch.h costs 20 s per file", re.compile(r"#include <torch/torch\.h>"), None),
 ]

@@ -9,8 +9,8 @@ if ! command -v clang++-14 >/dev/null; then
   exit 77
 fi
 cmake --preset clang >/dev/null
-libraries=(trainerd_contract trainerd_shim_lib trainerd_server trainerd_client
-  trainerd_inspect_lib trainerd_engine_monitor)
+libraries=(trainerd_contract trainerd_shim_lib trainerd_notify_lib trainerd_server
+  trainerd_client trainerd_inspect_lib trainerd_engine_monitor)
 log=build/clang/build.log
 if ! nice -n 10 ninja -C build/clang -j "$(nproc)" -k 0 "${libraries[@]}" >"$log" 2>&1; then
   grep -E -A3 'warning:|error:' "$log" | head -80 >&2 || tail -40 "$log" >&2

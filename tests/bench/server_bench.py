@@ -10,6 +10,7 @@ import json
 import os
 import select
 import sqlite3
+import struct
 import subprocess
 import time
 
@@ -130,6 +131,84 @@ def add_history(world, job, count):
                        ((last + n, last + n, job.removeprefix("jobs/"), *row) for n in range(1, count + 1)))
 
 
+def add_ended_jobs(world, job, count):
+    """Adds `count` copies of this ended job to the database, with their rows in all tables (of the events those of its states); names differ, every tenth
+    has the label rare=x. The daemon must not run."""
+    keys = {"jobs": ("id", "TRUE"), "job_labels": ("number", "TRUE"), "events": ("job", "type = 10")}
+    job = job.removeprefix("jobs/")
+    with sqlite3.connect(os.path.join(world.state_dir, "trainerd.db")) as db:
+        db.row_factory = sqlite3.Row
+        columns = {table: [row["name"] for row in db.execute(f"PRAGMA table_info({table})")]
+                   for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()}
+        number = db.execute("SELECT number FROM jobs WHERE id = ?", (job,)).fetchone()["number"]
+        seq = db.execute("SELECT max(seq) AS last FROM events").fetchone()["last"]
+        last = db.execute("SELECT max(number) AS last FROM jobs").fetchone()["last"]
+        templates = []
+        for table in columns:
+            key, condition = keys.get(table, ("job", "TRUE"))
+            if key in columns[table]:
+                of_job = db.execute(f"SELECT * FROM {table} WHERE {key} = ? AND {condition}", (number if key == "number" else job,))
+                templates += [(table, row) for row in of_job]
+        templates.sort(key=lambda template: template[0] != "jobs")
+        rows = {table: [] for table, _ in templates}
+
+        def insert():
+            for table, values in rows.items():
+                db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns[table]))})", values)
+                values.clear()
+
+        for n in range(1, count + 1):
+            name = f"{n:012x}"
+            for table, row in templates:
+                values = dict(row)
+                for column, value in values.items():
+                    if isinstance(value, str):
+                        values[column] = value.replace(job, name)
+                    elif isinstance(value, bytes):
+                        values[column] = value.replace(job.encode(), name.encode())
+                if table in ("jobs", "job_labels"):
+                    values["number"] = last + n
+                elif "number" in values and table != "attempts":
+                    values["number"] = None
+                if table == "events":
+                    seq += 1
+                    values["seq"] = values["change"] = seq
+                if table == "job_labels" and values["key"] == "rare" and n % 10:
+                    values["value"] = "y"
+                rows[table].append(tuple(values[column] for column in columns[table]))
+            if n % 5_000 == 0:
+                insert()
+        insert()
+
+
+@with_world
+def bench_pages(world, sizes):
+    """Lists of 10,000 queued and 100,000 ended jobs, and a restart with them. Goal: p99 of a page at most 20 ms, with a label filter too; start below 1 s."""
+    ended = world.submit(fake_jobs.write_job(world.root, name="ended", steps=5, every=0), "--set", "labels.rare=x")
+    world.wait_state(ended, "SUCCEEDED")
+    world.stop_daemon()
+    add_ended_jobs(world, ended, sizes["ended"])
+    world.start()
+    running_job(world, step_ms=1000)
+    server_load("submit", "--socket", socket_of(world), "--model", os.path.join(world.root, "model"), "--data",
+                os.path.join(world.root, "data.jsonl"), "--names", os.path.join(world.root, "names"), "--threads", 8, "--count", sizes["queued"])
+    world.kill_daemon()
+    begin = time.monotonic()
+    world.start()
+    restart = time.monotonic() - begin
+    pages = server_load("pages", "--socket", socket_of(world), "--count", sizes["pages"])
+    labelled = server_load("pages", "--socket", socket_of(world), "--selector", "rare=x", "--count", sizes["pages"])
+    bench.emit("pages", queued=sizes["queued"], ended=sizes["ended"], restart_ms=round(1e3 * restart), **pages,
+               labelled_jobs=labelled["jobs"], labelled_p99_ms=labelled["p99_ms"], rss_mb=resident_mb(world.daemon.pid),
+               goal="p99_ms <= 20, labelled_p99_ms <= 20, restart_ms <= 1000")
+    lists = {"every job has the label": ["--selector", "rare"], "not the rare value": ["--selector", "rare != x"],
+             "no job has it": ["--selector", "rare = none"], "running": ["--state", "RUNNING"], "ended": ["--state", "SUCCEEDED"],
+             "by priority": ["--order", "priority desc"], "by name": ["--order", "display_name"], "queue": ["--order", "queue"]}
+    for what, arguments in lists.items():
+        result = server_load("pages", "--socket", socket_of(world), "--count", sizes["lists"], *arguments)
+        bench.emit("list", what=what, **result, goal="p99_ms <= 20")
+
+
 @with_world
 def bench_replay(world, sizes):
     """200 live watchers of a job with 100 steps per second, while 20 others replay 1 million old events of another job. Goal: p99 at most 50 ms, no gap."""
@@ -142,6 +221,57 @@ def bench_replay(world, sizes):
     result = server_load("replay", "--socket", socket_of(world), "--job", job, "--history", old, "--watchers", sizes["watchers"],
                          "--replayers", sizes["replayers"], "--seconds", sizes["replay_seconds"])
     bench.emit("replay", history=sizes["history"], **result, goal="p99_ms <= 50, no gap")
+
+
+def varint(number):
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes(out) + bytes([number])
+
+
+def metrics_event(job, step):
+    """A serialized v1.Event with the metrics of a step."""
+    def field(number, data):
+        return varint(number << 3 | 2) + varint(len(data)) + data
+
+    def number(field_number, value):
+        return varint(field_number << 3 | 1) + struct.pack("<d", value)
+    metrics = b"".join((b"\x08", varint(step), number(2, step / 1e5), number(3, 2 + 1 / step), number(4, 0.5 + step % 7), number(5, 1e-4),
+                        b"\x30", varint(4096), b"\x38", varint(4000), number(8, 1000 + step % 13), number(9, 4.1 + step % 3)))
+    return field(2, job.encode()) + b"\x18\x01" + field(4, b"\x08" + varint(1_800_000_000 + step)) + field(11, metrics)
+
+
+@with_world
+def bench_metrics(world, sizes):
+    """2,000 points of four metrics of a job of 1 million steps. Goal: at most 50 ms. And how long the daemon takes to make columns of its events."""
+    job = world.submit(fake_jobs.write_job(world.root, name="long", steps=5, every=0))
+    world.wait_state(job, "SUCCEEDED")
+    world.stop_daemon()
+    key = job.removeprefix("jobs/")
+    path = os.path.join(world.state_dir, "trainerd.db")
+    with sqlite3.connect(path) as db:
+        last, steps = db.execute("SELECT max(seq) FROM events").fetchone()[0], sizes["history"]
+        db.execute("DELETE FROM metric_jobs")
+        db.execute("DELETE FROM metric_chunks")
+        db.execute("DELETE FROM events WHERE job = ? AND type = 11", (key,))
+        db.executemany("INSERT INTO events VALUES (?, ?, ?, 11, 0, ?)",
+                       ((last + step, last + step, key, metrics_event(job, step)) for step in range(1, steps + 1)))
+    begin = time.monotonic()
+    world.start()
+
+    def complete():
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            return db.execute("SELECT count(*) FROM metric_jobs WHERE complete = 1").fetchone()[0] > 0
+    harness.wait_for(complete, "the columns of the job", 600)
+    seconds = time.monotonic() - begin
+    result = server_load("metrics", "--socket", socket_of(world), "--job", job, "--count", sizes["queries"])
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        event_bytes = db.execute("SELECT sum(length(event)) FROM events WHERE job = ?", (key,)).fetchone()[0]
+        column_bytes = db.execute("SELECT sum(length(coarse) + length(medium) + length(fine)) FROM metric_chunks").fetchone()[0]
+    bench.emit("metrics", steps=steps, **result, compaction_s=round(seconds, 1), column_bytes_per_step=round(column_bytes / steps, 1),
+               event_bytes_per_step=round(event_bytes / steps, 1), goal="p99_ms <= 50")
 
 
 @with_world
@@ -204,12 +334,12 @@ def bench_pause_real(sizes):
         world.close()
 
 
-BENCHES = {"start": bench_start, "submit": bench_submit, "watch_latency": bench_watch_latency, "watchers": bench_watchers, "replay": bench_replay,
-           "idle_watchers": bench_idle_watchers, "pause": bench_pause, "pause_real": bench_pause_real}
+BENCHES = {"start": bench_start, "submit": bench_submit, "watch_latency": bench_watch_latency, "watchers": bench_watchers, "replay": bench_replay, "pages": bench_pages,
+           "idle_watchers": bench_idle_watchers, "metrics": bench_metrics, "pause": bench_pause, "pause_real": bench_pause_real}
 FULL = {"starts": 10, "submits": 4000, "lines": 1000, "watchers": 200, "seconds": 10, "pauses": 3, "real_model": True,
-        "history": 10**6, "replayers": 20, "replay_seconds": 60}
+        "history": 10**6, "replayers": 20, "replay_seconds": 60, "queued": 10_000, "ended": 100_000, "pages": 2200, "lists": 300, "queries": 50}
 SMOKE = {"starts": 2, "submits": 50, "lines": 40, "watchers": 10, "seconds": 1, "pauses": 1, "real_model": False,
-         "history": 20_000, "replayers": 3, "replay_seconds": 10}
+         "history": 20_000, "replayers": 3, "replay_seconds": 10, "queued": 50, "ended": 300, "pages": 20, "lists": 10, "queries": 3}
 
 
 def main():

@@ -8,6 +8,10 @@
 //                     [--count 4000]
 // server_load count   --socket PATH --names FILE
 //   how many of the acknowledged jobs the daemon still has
+// server_load pages   --socket PATH [--selector TEXT] [--state RUNNING] [--order TEXT]
+//                     [--count 4000]
+//   walks through the pages of ListJobs, from the first to the last job and again
+// server_load metrics --socket PATH --job jobs/ID [--points 2000] [--count 50]
 // server_load watch   --socket PATH --job jobs/ID [--watchers 200] [--seconds 10]
 // server_load replay  --socket PATH --job jobs/ID --history jobs/ID [--watchers 200]
 //                     [--replayers 20] [--seconds 60]
@@ -48,13 +52,16 @@ namespace trainerd::bench {
 namespace {
 
 constexpr int kPageSize = 1000;
+// The default of the API.
+constexpr int kListedPageSize = 100;
 constexpr double kStartPatienceSeconds = 30;
 constexpr auto kPoll = std::chrono::microseconds(200);
 constexpr auto kIdleTime = std::chrono::seconds(2);
 
 struct Flags {
   std::string command, socket, program, state_dir, model, data, names, job, history;
-  int threads = 8, count = 0, watchers = 200, replayers = 20, pid = 0;
+  std::string selector, state, order;
+  int threads = 8, count = 0, watchers = 200, replayers = 20, pid = 0, points = 2000;
   double seconds = 10;
 };
 
@@ -246,6 +253,62 @@ int Count(const Flags& flags) {
   for (std::string name; std::getline(names, name); ++acknowledged) found += present.count(name);
   std::printf("{\"acknowledged\":%zu,\"found\":%zu}\n", acknowledged, found);
   return acknowledged == found ? 0 : 1;
+}
+
+// ---------------------------------------------------------------- pages, metrics
+void PrintLatencies(std::vector<double>& seconds, const std::string& more) {
+  std::printf("{\"calls\":%zu,%s\"p50_ms\":%.2f,\"p99_ms\":%.2f,\"max_ms\":%.2f}\n", seconds.size(),
+              more.c_str(), 1e3 * Percentile(seconds, 0.5), 1e3 * Percentile(seconds, 0.99),
+              1e3 * Percentile(seconds, 1));
+}
+
+int Pages(const Flags& flags) {
+  const auto stub = v1::Trainer::NewStub(Connect(flags.socket));
+  v1::ListJobsRequest request;
+  request.set_page_size(kListedPageSize);
+  request.set_label_selector(flags.selector);
+  request.set_order_by(flags.order);
+  v1::Job::State state = v1::Job::STATE_UNSPECIFIED;
+  if (!flags.state.empty() && v1::Job::State_Parse(flags.state, &state)) request.add_states(state);
+  std::vector<double> seconds;
+  size_t jobs = 0, round = 0;
+  while (static_cast<int>(seconds.size()) < flags.count) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    v1::ListJobsResponse response;
+    const double begin = Now();
+    const grpc::Status status = stub->ListJobs(&context, request, &response);
+    seconds.push_back(Now() - begin);
+    if (!status.ok()) Die("ListJobs: " + status.error_message());
+    round += response.jobs_size();
+    request.set_page_token(response.next_page_token());
+    if (!request.page_token().empty()) continue;
+    jobs = std::max(jobs, round);
+    round = 0;
+  }
+  PrintLatencies(seconds, absl::StrCat("\"jobs\":", std::max(jobs, round), ","));
+  return 0;
+}
+
+int Metrics(const Flags& flags) {
+  const auto stub = v1::Runs::NewStub(Connect(flags.socket));
+  v1::QueryMetricsRequest request;
+  request.set_name(flags.job);
+  request.set_max_points(flags.points);
+  std::vector<double> seconds;
+  v1::QueryMetricsResponse response;
+  for (int i = 0; i < flags.count; ++i) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    const double begin = Now();
+    const grpc::Status status = stub->QueryMetrics(&context, request, &response);
+    seconds.push_back(Now() - begin);
+    if (!status.ok()) Die("QueryMetrics: " + status.error_message());
+  }
+  const int points = response.series().empty() ? 0 : response.series(0).steps_size();
+  PrintLatencies(seconds, absl::StrCat("\"metrics\":", response.series_size(), ",\"points\":",
+                                       points, ",\"bucket_steps\":", response.bucket_steps(), ","));
+  return 0;
 }
 
 // ---------------------------------------------------------------- watch, replay, idle
@@ -457,6 +520,14 @@ bool Parse(int argc, char** argv, Flags& flags) {
       flags.job = value;
     else if (name == "--history")
       flags.history = value;
+    else if (name == "--selector")
+      flags.selector = value;
+    else if (name == "--state")
+      flags.state = value;
+    else if (name == "--order")
+      flags.order = value;
+    else if (name == "--points")
+      flags.points = std::atoi(value);
     else if (name == "--replayers")
       flags.replayers = std::atoi(value);
     else if (name == "--threads")
@@ -481,6 +552,8 @@ int Main(int argc, char** argv) {
   if (parsed && flags.command == "start") return Start(flags);
   if (parsed && flags.command == "submit") return Submit(flags);
   if (parsed && flags.command == "count") return Count(flags);
+  if (parsed && flags.command == "metrics") return Metrics(flags);
+  if (parsed && flags.command == "pages") return Pages(flags);
   if (parsed && flags.command == "watch") return Watch(flags);
   if (parsed && flags.command == "replay") return Replay(flags);
   if (parsed && flags.command == "idle") return Idle(flags);

@@ -55,12 +55,16 @@ class BenchSmokeTest(unittest.TestCase):
 
     def test_server(self):
         found = script("server_bench.py", "--smoke")
-        self.assertEqual(set(found), {"start", "submit", "watch_latency", "watchers", "replay", "idle_watchers", "pause"})
+        self.assertEqual(set(found), {"start", "submit", "watch_latency", "watchers", "replay", "pages", "idle_watchers", "list", "metrics", "pause"})
+        self.assertEqual(found["pages"]["jobs"], 50 + 300 + 2)
+        self.assertLessEqual(found["pages"]["labelled_jobs"], found["pages"]["jobs"])
         self.assertEqual(found["submit"]["found_after_kill"], found["submit"]["acknowledged"])
         self.assertEqual(found["watchers"]["gaps"], 0)
         self.assertEqual(found["replay"]["gaps"], 0)
         self.assertEqual(found["replay"]["completed"], found["replay"]["replayers"])
         self.assertGreater(found["watch_latency"]["lines"], 0)
+        self.assertGreater(found["list"]["jobs"], 0)
+        self.assertGreater(found["metrics"]["points"], 1000)
 
     def test_pause_of_the_real_worker(self):
         needs_engine()

@@ -7,6 +7,7 @@
 #include <grpcpp/grpcpp.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -48,11 +49,28 @@ class FakeTrainer final : public v1::Trainer::Service {
   }
   grpc::Status Pause(grpc::ServerContext*, const v1::PauseRequest* request,
                      v1::Job* response) override {
+    {
+      const std::lock_guard lock(store_->mutex);
+      store_->pauses.push_back(*request);
+    }
     return Set(request->name(), v1::Job::PAUSING, v1::Job::DESIRED_PAUSE, response);
   }
   grpc::Status Resume(grpc::ServerContext*, const v1::ResumeRequest* request,
                       v1::Job* response) override {
+    {
+      const std::lock_guard lock(store_->mutex);
+      store_->resumes.push_back(*request);
+    }
     return Set(request->name(), v1::Job::QUEUED, v1::Job::DESIRED_RUN, response);
+  }
+  grpc::Status RequestCheckpoint(grpc::ServerContext*, const v1::RequestCheckpointRequest* request,
+                                 v1::Job* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->checkpoint_requests.push_back(*request);
+    response->set_name(request->name());
+    response->set_state(v1::Job::RUNNING);
+    response->set_checkpoint_pending(true);
+    return grpc::Status::OK;
   }
   grpc::Status Stop(grpc::ServerContext*, const v1::StopRequest* request,
                     v1::Job* response) override {
@@ -94,10 +112,14 @@ class FakeTrainer final : public v1::Trainer::Service {
   grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest* request,
                         v1::ListJobsResponse* response) override {
     const std::lock_guard lock(store_->mutex);
+    store_->lists.push_back(*request);
     size_t at = request->page_token().empty() ? 0 : std::stoul(request->page_token());
     // Pages of two, whatever the request: a client must follow the tokens.
-    for (int i = 0; i < std::min(2, request->page_size()) && at < store_->jobs.size(); ++i)
-      *response->add_jobs() = store_->jobs[at++];
+    const int limit = std::min(2, request->page_size());
+    for (; response->jobs_size() < limit && at < store_->jobs.size(); ++at) {
+      if (store_->jobs[at].base().starts_with(request->base()))
+        *response->add_jobs() = store_->jobs[at];
+    }
     if (at < store_->jobs.size()) response->set_next_page_token(std::to_string(at));
     return grpc::Status::OK;
   }
@@ -217,6 +239,29 @@ class FakeRuns final : public v1::Runs::Service {
     writer->Write(chunk);
     return breaks ? grpc::Status(grpc::UNAVAILABLE, "Socket closed") : grpc::Status::OK;
   }
+  grpc::Status ListEvents(grpc::ServerContext*, const v1::ListEventsRequest* request,
+                          v1::ListEventsResponse* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->event_lists.push_back(*request);
+    size_t at = request->page_token().empty() ? 0 : std::stoul(request->page_token());
+    for (int i = 0; i < std::min(2, request->page_size()) && at < store_->events.size(); ++i)
+      *response->add_events() = store_->events[at++];
+    if (at < store_->events.size()) response->set_next_page_token(std::to_string(at));
+    response->set_cursor("c" + std::to_string(at));
+    return grpc::Status::OK;
+  }
+  grpc::Status QueryMetrics(grpc::ServerContext*, const v1::QueryMetricsRequest* request,
+                            v1::QueryMetricsResponse* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->metric_queries.push_back(*request);
+    response->set_bucket_steps(store_->bucket_steps);
+    for (const v1::MetricSeries& series : store_->metrics[request->name()]) {
+      const auto& names = request->metrics();
+      if (names.empty() || std::find(names.begin(), names.end(), series.metric()) != names.end())
+        *response->add_series() = series;
+    }
+    return grpc::Status::OK;
+  }
   grpc::Status ListAttempts(grpc::ServerContext*, const v1::ListAttemptsRequest* request,
                             v1::ListAttemptsResponse* response) override {
     v1::Attempt& attempt = *response->add_attempts();
@@ -245,6 +290,41 @@ class FakeCheckpoints final : public v1::Checkpoints::Service {
     }
     return grpc::Status::OK;
   }
+  grpc::Status UpdateCheckpoint(grpc::ServerContext*, const v1::UpdateCheckpointRequest* request,
+                                v1::Checkpoint* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->checkpoint_updates.push_back(*request);
+    *response = request->checkpoint();
+    response->set_verified(true);
+    response->set_has_optimizer(true);
+    return grpc::Status::OK;
+  }
+  grpc::Status VerifyCheckpoint(grpc::ServerContext*, const v1::VerifyCheckpointRequest* request,
+                                v1::Checkpoint* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->verifications.push_back(*request);
+    if (request->name().find("bad") != std::string::npos)
+      return Refuse(grpc::DATA_LOSS, request->name() + " is damaged", "CHECKPOINT_DAMAGED");
+    response->set_name(request->name());
+    response->set_verified(true);
+    return grpc::Status::OK;
+  }
+  grpc::Status CollectGarbage(grpc::ServerContext*, const v1::CollectGarbageRequest* request,
+                              v1::CollectGarbageResponse* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->collections.push_back(*request);
+    auto& removed = *response->add_removed();
+    removed.set_name("jobs/a/checkpoints/old");
+    removed.set_bytes(2048);
+    removed.set_reason("EXPIRED");
+    auto& kept = *response->add_kept();
+    kept.set_name("jobs/a/checkpoints/new");
+    kept.set_bytes(1024);
+    kept.set_reason("NEWEST");
+    response->set_removed_bytes(2048);
+    response->set_kept_bytes(1024);
+    return grpc::Status::OK;
+  }
 
  private:
   FakeStore* const store_;
@@ -268,6 +348,40 @@ class FakeAdmin final : public v1::Admin::Service {
     v1::Device& device = *response->add_devices();
     device.set_name("cpu");
     device.set_model("test");
+    return grpc::Status::OK;
+  }
+  grpc::Status ListNotifications(grpc::ServerContext*, const v1::ListNotificationsRequest* request,
+                                 v1::ListNotificationsResponse* response) override {
+    const std::lock_guard lock(store_->mutex);
+    for (const v1::Notification& notification : store_->notifications) {
+      const auto& states = request->states();
+      if (states.empty() ||
+          std::find(states.begin(), states.end(), notification.state()) != states.end())
+        *response->add_notifications() = notification;
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status RetryNotification(grpc::ServerContext*, const v1::RetryNotificationRequest* request,
+                                 v1::Notification* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->notification_retries.push_back(*request);
+    for (const v1::Notification& notification : store_->notifications) {
+      if (notification.name() != request->name()) continue;
+      if (notification.state() != v1::Notification::DEAD)
+        return {grpc::FAILED_PRECONDITION, "only a DEAD one can be delivered again"};
+      *response = notification;
+      response->set_state(v1::Notification::PENDING);
+      return grpc::Status::OK;
+    }
+    return {grpc::NOT_FOUND, "there is no such notification"};
+  }
+  grpc::Status QueryUsage(grpc::ServerContext*, const v1::QueryUsageRequest* request,
+                          v1::QueryUsageResponse* response) override {
+    const std::lock_guard lock(store_->mutex);
+    store_->usage_requests.push_back(*request);
+    if (request->group_by() == "job")
+      return Refuse(grpc::INVALID_ARGUMENT, "group_by: \"job\" is not owner, day or label:KEY", "");
+    *response = store_->usage;
     return grpc::Status::OK;
   }
 

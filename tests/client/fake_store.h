@@ -41,11 +41,27 @@ struct FakeStore {
   std::vector<v1::Event> events;  // seq = index + 1
   std::string log;
   std::vector<v1::Checkpoint> checkpoints;
+  std::vector<v1::Notification> notifications;
+  std::vector<v1::RetryNotificationRequest> notification_retries;
   std::vector<v1::SubmitJobRequest> submits;
   std::vector<v1::StreamStatusRequest> streams;
   std::vector<v1::StreamLogsRequest> log_reads;
+  std::vector<v1::PauseRequest> pauses;
   std::vector<v1::StopRequest> stops;
+  std::vector<v1::QueryUsageRequest> usage_requests;
+  v1::QueryUsageResponse usage;
   std::vector<v1::UpdateJobRequest> updates;
+  std::vector<v1::ListJobsRequest> lists;
+  std::vector<v1::ListEventsRequest> event_lists;
+  std::vector<v1::QueryMetricsRequest> metric_queries;
+  // By name of the job.
+  std::map<std::string, std::vector<v1::MetricSeries>> metrics;
+  int64_t bucket_steps = 1;
+  std::vector<v1::ResumeRequest> resumes;
+  std::vector<v1::RequestCheckpointRequest> checkpoint_requests;
+  std::vector<v1::UpdateCheckpointRequest> checkpoint_updates;
+  std::vector<v1::VerifyCheckpointRequest> verifications;
+  std::vector<v1::CollectGarbageRequest> collections;
   std::string authorization;
   // If not empty, any other authorization is refused.
   std::string accepted_authorization;

@@ -9,6 +9,7 @@
 //   ends with a JobError (retryable if fake.fail_retryable is "1"), in the first
 //   fake.crash_attempts attempts fake.hang_at STEP: stops stepping and obeying, ignores SIGTERM
 //   fake.rise_at STEP: from that step on losses are 3 nats higher
+//   fake.evals STEP:LOSS,…: evaluates at these steps, with these validation losses
 #include <signal.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -99,6 +101,8 @@ class FakeWorker {
   void Emit(v1::Event event, bool droppable = false);
   void Stage(const std::string& stage, bool finished);
   void EmitStep(double loss);
+  // Evaluates if the labels request it at this step. Whether that calls for a checkpoint.
+  bool Evaluate();
   absl::Status Prepare();
   absl::Status Checkpoint();
   absl::Status SaveFinal();
@@ -117,6 +121,7 @@ class FakeWorker {
   WorkerExitRecord record_;
   std::string parent_;
   int64_t checkpointed_step_ = 0;
+  std::optional<double> best_value_;
 };
 
 void FakeWorker::Emit(v1::Event event, bool droppable) {
@@ -189,6 +194,30 @@ void FakeWorker::EmitStep(double loss) {
   const int64_t extra = Number("fake.log_bytes", 0);
   if (extra > 0) std::printf("%s\n", std::string(static_cast<size_t>(extra), 'x').c_str());
   std::fflush(stdout);
+}
+
+bool FakeWorker::Evaluate() {
+  const auto& labels = spec_.config().config().labels();
+  const auto found = labels.find("fake.evals");
+  if (found == labels.end()) return false;
+  for (absl::string_view entry : absl::StrSplit(found->second, ',')) {
+    const std::pair<std::string, std::string> parts = absl::StrSplit(entry, ':');
+    double loss = 0;
+    if (parts.first != absl::StrCat(model_.step()) || !absl::SimpleAtod(parts.second, &loss))
+      continue;
+    v1::Event event;
+    event.mutable_eval()->set_step(model_.step());
+    event.mutable_eval()->set_set("validation");
+    event.mutable_eval()->set_loss(loss);
+    Emit(event);
+    const v1::EvaluationConfig& config = spec_.config().config().evaluation();
+    if (!config.has_best() || config.best().metric() != "eval.validation.loss") return false;
+    const bool largest = config.best().mode() == v1::BestConfig::MODE_MAX;
+    const bool better = !best_value_ || (largest ? loss > *best_value_ : loss < *best_value_);
+    if (better) best_value_ = loss;
+    return better;
+  }
+  return false;
 }
 
 absl::Status FakeWorker::Checkpoint() {
@@ -312,6 +341,7 @@ absl::StatusOr<bool> FakeWorker::Obey() {
 
 absl::Status FakeWorker::Train() {
   Stage("Train", false);
+  if (spec_.has_best_value()) best_value_ = spec_.best_value();
   const absl::Duration pace = absl::Milliseconds(Number("fake.step_ms", 5));
   const int64_t every = spec_.config().config().checkpoint().every_steps();
   while (model_.step() < steps_) {
@@ -323,7 +353,8 @@ absl::Status FakeWorker::Train() {
     record_.set_last_step(model_.step());
     EmitStep(loss);
     RETURN_IF_ERROR(Misbehave());
-    if (every > 0 && model_.step() % every == 0) RETURN_IF_ERROR(Checkpoint());
+    const bool is_best = Evaluate();
+    if (is_best || (every > 0 && model_.step() % every == 0)) RETURN_IF_ERROR(Checkpoint());
     Hold();
     if (g_checkpoint_requests.exchange(0) > 0) RETURN_IF_ERROR(Checkpoint());
   }

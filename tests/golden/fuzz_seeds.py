@@ -22,10 +22,12 @@ def small_tokenizer(path):
     model["merges"] = model["merges"][:KEPT_MERGES]
     parts = [merge.split(" ") if isinstance(merge, str) else merge for merge in model["merges"]]
     needed = {"".join(pair) for pair in parts} | {token for pair in parts for token in pair}
-    kept = [token for token in model["vocab"] if len(token) == 1 or token in needed or token == model.get("unk_token")]
+    kept = [token for token in model["vocab"]
+            if len(token) == 1 or token in needed or token == model.get("unk_token") or token.startswith("<0x")]
     model["vocab"] = {token: number for number, token in enumerate(kept)}
-    for number, token in enumerate(file["added_tokens"]):
-        token["id"] = len(kept) + number
+    ids = dict(model["vocab"])
+    for token in file["added_tokens"]:
+        token["id"] = ids.setdefault(token["content"], len(ids))
     if file.get("post_processor"):
         file["post_processor"] = None
     return json.dumps(file, ensure_ascii=False, separators=(",", ":")).encode()

@@ -91,7 +91,8 @@ expect "--parts: x is unknown" "${run[@]}" --parts x
 # ---------------------------------------------------------------- a client from its protos
 TRAINERD_PACKAGE_SHARE="$package/share" TRAINERD_BIN_DIR="$build/bin" \
   TRAINERD_FAKE_WORKER="$build/tests/fake_worker" PYTHONDONTWRITEBYTECODE=1 \
-  python3 "$root/tests/integration/python_client_test.py" >"$work/client.log" 2>&1 ||
+  PYTHONPATH="$root/tests/integration" \
+  python3 "$root/tests/integration/jobs/python_client_test.py" >"$work/client.log" 2>&1 ||
   fail "the Python client of the package: $(tail -20 "$work/client.log")"
 
 [ $failed = 0 ] &&

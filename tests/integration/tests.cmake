@@ -9,14 +9,20 @@ set_target_properties(shifted_clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_
 # It starts the real shim with the fake worker.
 add_dependencies(server_runs_local_executor_test trainerd-shim fake_worker)
 
+# It starts the real trainerd-notify.
+add_dependencies(server_outbox_notifier_test trainerd-notify)
+
 add_dependencies(server_api_large_requests_test trainerd)
 
-# One ctest a Python file: standard library and the built programs.
+# One ctest a Python file: standard library, the built programs and the modules of this folder. A new file needs no change here.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
-foreach(name live_restore commands bad_surroundings job_end daemon_full_disk knobs exact_resume out_of_memory preview_digest preview_html token_cache real_full_disk fake_gpu stop_token python_client system_clock hostile_clients disk_use job_waits update_job advice methods lora_peft)
-  add_test(NAME integration_${name} COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/${name}_test.py)
+file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.py ${CMAKE_CURRENT_LIST_DIR}/*/*_test.py)
+foreach(file ${files})
+  get_filename_component(stem ${file} NAME_WE)
+  string(REGEX REPLACE "_test$" "" name ${stem})
+  add_test(NAME integration_${name} COMMAND Python3::Interpreter ${file})
   set_tests_properties(integration_${name} PROPERTIES LABELS integration TIMEOUT 600
-    ENVIRONMENT "TRAINERD_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TRAINERD_FAKE_WORKER=$<TARGET_FILE:fake_worker>;PYTHONDONTWRITEBYTECODE=1")
+    ENVIRONMENT "TRAINERD_BIN_DIR=${CMAKE_BINARY_DIR}/bin;TRAINERD_FAKE_WORKER=$<TARGET_FILE:fake_worker>;PYTHONPATH=${CMAKE_CURRENT_LIST_DIR};PYTHONDONTWRITEBYTECODE=1;OMP_WAIT_POLICY=passive")
 endforeach()
 
 # Two minutes of the soak that tests/soak.sh runs for 30.

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <atomic>
+#include <climits>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -15,12 +16,13 @@
 #include "google/protobuf/text_format.h"
 #include "gtest/gtest.h"
 #include "proto/base/time.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 #include "server/ledger/transition.h"
-#include "server/store/event_rows.h"
-#include "server/store/job_rows.h"
+#include "server/metrics/compaction.h"
+#include "server/store/rows/event_rows.h"
+#include "server/store/rows/job_rows.h"
 #include "server/store/store.h"
 #include "tests/temp_dir.h"
 
@@ -115,6 +117,21 @@ inline JobRecord Load(Store& store, const std::string& id) {
   });
   EXPECT_TRUE(read.ok()) << read;
   return record;
+}
+
+// Keeps the metrics of every job as columns, as the daemon does in the background.
+inline void CompactAllMetrics(Store& store) {
+  std::vector<int64_t> jobs;
+  EXPECT_OK(store.Read([&](Connection& db) -> absl::Status {
+    const auto found = ListIncompleteMetrics(db, 0, INT_MAX);
+    if (found.ok()) jobs = found->job_numbers;
+    return found.status();
+  }));
+  while (!jobs.empty()) {
+    const auto more = CompactMetrics(store, jobs);
+    EXPECT_OK(more.status());
+    jobs = more.ok() ? *more : std::vector<int64_t>();
+  }
 }
 
 template <typename Message>

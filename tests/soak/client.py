@@ -11,7 +11,7 @@ import time
 
 import grpc
 
-from trainerd.v1 import job_config_pb2, job_pb2, trainer_pb2, trainer_pb2_grpc
+from trainerd.v1 import checkpoint_pb2, job_config_pb2, job_pb2, trainer_pb2, trainer_pb2_grpc
 
 Code = grpc.StatusCode
 # What a command may answer while others change the same jobs, the daemon is killed and the disk is full.
@@ -40,6 +40,7 @@ class SoakClient(threading.Thread):
         self.checkpoints = trainer_pb2_grpc.CheckpointsStub(self.last_channel)
         commands = [self.submit] * 3 + [self.pause, self.resume] * 3 + [self.stop, self.stop, self.delete, self.delete, self.delete]
         commands += [self.list, self.get, self.watch, self.logs, self.wait, self.history, self.nonsense]
+        commands += [self.checkpoint, self.change_checkpoint, self.verify, self.resume_from, self.collect]
         while True:
             command = self.random.choice(commands)
             begin = time.monotonic()
@@ -91,6 +92,32 @@ class SoakClient(threading.Thread):
 
     def resume(self):
         self.trainer.Resume(trainer_pb2.ResumeRequest(name=self.name()), timeout=CALL_SECONDS)
+
+    def checkpoint(self):
+        self.trainer.RequestCheckpoint(trainer_pb2.RequestCheckpointRequest(name=self.name(), labels={"soak": self.text(256)}, pin=self.random.random() < 0.2),
+                                       timeout=CALL_SECONDS)
+
+    def any_checkpoint(self):
+        parent = self.random.choice(["jobs/-", self.name()])
+        listed = self.checkpoints.ListCheckpoints(trainer_pb2.ListCheckpointsRequest(parent=parent), timeout=CALL_SECONDS).checkpoints
+        return self.random.choice(listed) if listed else checkpoint_pb2.Checkpoint(name="jobs/none/checkpoints/none")
+
+    def change_checkpoint(self):
+        request = trainer_pb2.UpdateCheckpointRequest(checkpoint={"name": self.any_checkpoint().name, "labels": {"soak": self.text(256)}, "pinned": self.random.random() < 0.3})
+        request.checkpoint.expire_time.seconds = int(time.time()) + self.random.choice([-1, 60])
+        request.update_mask.paths.extend(self.random.choice([["labels"], ["pinned"], ["expire_time"], ["labels", "pinned", "expire_time"]]))
+        self.checkpoints.UpdateCheckpoint(request, timeout=CALL_SECONDS)
+
+    def verify(self):
+        self.checkpoints.VerifyCheckpoint(trainer_pb2.VerifyCheckpointRequest(name=self.any_checkpoint().name), timeout=CALL_SECONDS)
+
+    def resume_from(self):
+        checkpoint = self.any_checkpoint()
+        self.trainer.Resume(trainer_pb2.ResumeRequest(name=checkpoint.job or "jobs/none", from_checkpoint=checkpoint.name), timeout=CALL_SECONDS)
+
+    def collect(self):
+        parent = self.random.choice(["jobs/-", self.name()])
+        self.checkpoints.CollectGarbage(trainer_pb2.CollectGarbageRequest(parent=parent, dry_run=self.random.random() < 0.5), timeout=CALL_SECONDS)
 
     def stop(self):
         mode = self.random.choice([trainer_pb2.StopRequest.GRACEFUL, trainer_pb2.StopRequest.DISCARD, trainer_pb2.StopRequest.FORCE])

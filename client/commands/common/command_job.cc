@@ -3,9 +3,11 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "client/commands/common/errors.h"
 #include "client/net/job_names.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/names.h"
 
 namespace trainerd::client {
 
@@ -30,6 +32,26 @@ absl::StatusOr<FoundJob> FindJob(const std::string& text, const Context& context
   FoundJob found;
   ASSIGN_OR_RETURN(found.connection, context.Connect());
   ASSIGN_OR_RETURN(found.name, ResolveJobName(*found.connection, text));
+  return found;
+}
+
+absl::StatusOr<FoundJob> FindJobOrAll(const std::string& text, const Context& context) {
+  if (!text.empty()) return FindJob(text, context);
+  FoundJob found{.connection = nullptr, .name = kAllJobs};
+  ASSIGN_OR_RETURN(found.connection, context.Connect());
+  return found;
+}
+
+absl::StatusOr<FoundJob> FindCheckpoint(const std::string& text, const Context& context) {
+  if (CheckpointId(text).empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", text,
+                     "\" is not a checkpoint; write JOB/checkpoints/ID, as `trainctl "
+                     "checkpoints ls` lists them"));
+  }
+  FoundJob found;
+  ASSIGN_OR_RETURN(found.connection, context.Connect());
+  ASSIGN_OR_RETURN(found.name, ResolveJobOrCheckpoint(*found.connection, text));
   return found;
 }
 

@@ -30,5 +30,9 @@ struct FoundJob {
 };
 // Errors: those of Context::Connect and ResolveJobName.
 absl::StatusOr<FoundJob> FindJob(const std::string& text, const Context& context);
+// The same; an empty text stands for all jobs (jobs/-).
+absl::StatusOr<FoundJob> FindJobOrAll(const std::string& text, const Context& context);
+// The name of a checkpoint, JOB/checkpoints/ID. Errors: also InvalidArgument.
+absl::StatusOr<FoundJob> FindCheckpoint(const std::string& text, const Context& context);
 
 }  // namespace trainerd::client

@@ -13,9 +13,22 @@
 
 namespace trainerd::engine {
 
-// Parts that cover the tokens, in order. `token_bytes` holds the bytes of each token. The texts of
-// the parts, joined, are the text of all tokens.
-std::vector<TokenText> SplitIntoTexts(absl::Span<const std::string> token_bytes);
+// Parts that cover the tokens, in order. The texts of the parts, joined, are the text of all
+// tokens. `stream` has the functions of DecodeStream, for this kind of token.
+template <typename Token, typename Stream>
+std::vector<TokenText> SplitStream(absl::Span<const Token> tokens, Stream stream) {
+  std::vector<TokenText> texts;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    std::string earlier, text;
+    const bool continues = stream.Append(tokens[i], &earlier, &text);
+    if (!texts.empty()) texts.back().text += earlier;
+    if (texts.empty() || !continues) texts.push_back({.begin = i});
+    texts.back().end = i + 1;
+    texts.back().text += text;
+  }
+  if (!texts.empty()) stream.Finish(&texts.back().text);
+  return texts;
+}
 
 // The same for token ids; marks the special tokens.
 std::vector<TokenText> SplitIntoTexts(absl::Span<const int32_t> ids, const Tokenizer& tokenizer);

@@ -12,7 +12,7 @@
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/format.h"
 #include "proto/base/hash.h"
-#include "proto/contract/config/nearest_word.h"
+#include "proto/contract/config/advice/nearest_word.h"
 
 #pragma GCC diagnostic error "-Wswitch"
 

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "engine/data/source/conversation.h"
-#include "engine/data/source/file_kind.h"
+#include "engine/data/source/files/file_kind.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {

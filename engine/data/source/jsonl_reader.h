@@ -13,8 +13,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "engine/data/source/byte_source.h"
-#include "engine/data/source/json_array_scanner.h"
+#include "engine/data/source/files/byte_source.h"
+#include "engine/data/source/files/json_array_scanner.h"
 #include "engine/data/source/record_error.h"
 
 namespace trainerd::engine {

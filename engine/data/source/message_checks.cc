@@ -12,7 +12,7 @@
 #include "engine/data/source/source_format.h"
 #include "engine/data/source/tool_forms.h"
 #include "engine/formats/json.h"
-#include "proto/contract/config/nearest_word.h"
+#include "proto/contract/config/advice/nearest_word.h"
 
 namespace trainerd::engine {
 namespace {

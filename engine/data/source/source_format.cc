@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/data/source/tool_forms.h"
 #include "engine/formats/json.h"
-#include "proto/contract/config/nearest_word.h"
+#include "proto/contract/config/advice/nearest_word.h"
 
 namespace trainerd::engine {
 namespace {

@@ -13,9 +13,9 @@
 #include "absl/status/statusor.h"
 #include "engine/formats/safetensors.h"
 #include "engine/model/adapter/peft_config.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/folder/adapter.h"
 #include "engine/model/folder/hf_folder.h"
-#include "engine/model/folder/model_config.h"
 
 namespace trainerd::engine {
 

@@ -9,7 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "engine/formats/json.h"
-#include "engine/model/folder/config_reader.h"
+#include "engine/model/config/config_reader.h"
 #include "proto/base/status_macros.h"
 
 namespace trainerd::engine {

@@ -6,9 +6,13 @@
 
 // One line per family, sorted: the function of families/NAME.cc that returns it.
 #define TRAINERD_FAMILIES(FAMILY) \
+  FAMILY(Gemma2)                  \
+  FAMILY(Gemma3)                  \
+  FAMILY(Granite)                 \
   FAMILY(Llama)                   \
   FAMILY(Mistral)                 \
   FAMILY(Olmo2)                   \
+  FAMILY(Phi3)                    \
   FAMILY(Qwen2)                   \
   FAMILY(Qwen3)                   \
   FAMILY(SmolLm3)

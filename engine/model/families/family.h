@@ -10,8 +10,8 @@
 #include <optional>
 #include <string_view>
 
-#include "engine/model/folder/config_reader.h"
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/config_reader.h"
+#include "engine/model/config/model_config.h"
 
 namespace trainerd::engine {
 
@@ -25,6 +25,9 @@ struct ConfigDefaults {
   double rms_norm_eps = 1e-6;
   double rope_theta = 10000.0;
   bool tie_word_embeddings = false;
+  // The key that names the activation function, and its value.
+  const char* activation_key = "hidden_act";
+  const char* activation = "silu";
 };
 
 struct Family {

@@ -13,7 +13,7 @@
 #include "absl/strings/strip.h"
 #include "engine/model/folder/freeze.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/config/nearest_word.h"
+#include "proto/contract/config/advice/nearest_word.h"
 
 namespace trainerd::engine {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/folder/weight_spec.h"
 #include "trainerd/v1/job_config.pb.h"
 

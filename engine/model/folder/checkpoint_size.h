@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "engine/formats/safetensors.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/folder/adapter.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
-#include "engine/model/folder/model_config.h"
 #include "engine/model/folder/weight_spec.h"
 #include "trainerd/v1/job_config.pb.h"
 

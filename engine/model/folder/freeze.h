@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 
 namespace trainerd::engine {
 

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "engine/formats/safetensors.h"
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 
 namespace trainerd::engine {
 

@@ -20,8 +20,8 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/config/advice/model_path.h"
 #include "proto/contract/config/config_choices.h"
-#include "proto/contract/config/model_path.h"
 
 namespace trainerd::engine {
 namespace {

@@ -12,11 +12,11 @@
 #include "absl/status/status.h"
 #include "engine/data/source/text_pipeline.h"
 #include "engine/model/adapter/adapter_folder.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/folder/adapter.h"
 #include "engine/model/folder/answer_probe.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
-#include "engine/model/folder/model_config.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::engine {

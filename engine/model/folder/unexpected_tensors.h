@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 
 namespace trainerd::engine {
 

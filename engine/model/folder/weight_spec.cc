@@ -33,19 +33,30 @@ class LayerWeights {
   std::vector<WeightSpec>& out_;
 };
 
+void AddQkv(const ModelConfig& c, LayerWeights& layer) {
+  const WeightNames& names = c.names;
+  const bool bias = c.block.qkv_bias;
+  if (names.joint_qkv != nullptr) {
+    const int64_t size = c.q_size() + 2 * c.kv_size();
+    layer.Matrix(WeightRole::kQuery, names.joint_qkv, size, c.hidden_size);
+    if (bias) layer.Bias(WeightRole::kQueryBias, names.joint_qkv, size);
+    return;
+  }
+  layer.Matrix(WeightRole::kQuery, names.query, c.q_size(), c.hidden_size);
+  layer.Matrix(WeightRole::kKey, names.key, c.kv_size(), c.hidden_size);
+  layer.Matrix(WeightRole::kValue, names.value, c.kv_size(), c.hidden_size);
+  if (!bias) return;
+  layer.Bias(WeightRole::kQueryBias, names.query, c.q_size());
+  layer.Bias(WeightRole::kKeyBias, names.key, c.kv_size());
+  layer.Bias(WeightRole::kValueBias, names.value, c.kv_size());
+}
+
 void AddAttention(const ModelConfig& c, LayerWeights& layer) {
   const BlockSpec& block = c.block;
   const WeightNames& names = c.names;
   if (block.norm_placement != NormPlacement::kPost)
     layer.Norm(WeightRole::kAttentionNorm, names.attention_norm, c.hidden_size);
-  layer.Matrix(WeightRole::kQuery, names.query, c.q_size(), c.hidden_size);
-  layer.Matrix(WeightRole::kKey, names.key, c.kv_size(), c.hidden_size);
-  layer.Matrix(WeightRole::kValue, names.value, c.kv_size(), c.hidden_size);
-  if (block.qkv_bias) {
-    layer.Bias(WeightRole::kQueryBias, names.query, c.q_size());
-    layer.Bias(WeightRole::kKeyBias, names.key, c.kv_size());
-    layer.Bias(WeightRole::kValueBias, names.value, c.kv_size());
-  }
+  AddQkv(c, layer);
   if (block.qk_norm != QkNorm::kNone) {
     const bool per_head = block.qk_norm == QkNorm::kPerHead;
     layer.Norm(WeightRole::kQueryNorm, names.query_norm, per_head ? c.head_dim : c.q_size());
@@ -57,17 +68,28 @@ void AddAttention(const ModelConfig& c, LayerWeights& layer) {
     layer.Norm(WeightRole::kAttentionOutputNorm, names.attention_output_norm, c.hidden_size);
 }
 
+void AddGateUp(const ModelConfig& c, LayerWeights& layer) {
+  const WeightNames& names = c.names;
+  const bool bias = c.block.mlp_bias;
+  if (names.joint_gate_up != nullptr) {
+    const int64_t size = 2 * c.intermediate_size;
+    layer.Matrix(WeightRole::kGate, names.joint_gate_up, size, c.hidden_size);
+    if (bias) layer.Bias(WeightRole::kGateBias, names.joint_gate_up, size);
+    return;
+  }
+  layer.Matrix(WeightRole::kGate, names.gate, c.intermediate_size, c.hidden_size);
+  layer.Matrix(WeightRole::kUp, names.up, c.intermediate_size, c.hidden_size);
+  if (!bias) return;
+  layer.Bias(WeightRole::kGateBias, names.gate, c.intermediate_size);
+  layer.Bias(WeightRole::kUpBias, names.up, c.intermediate_size);
+}
+
 void AddMlp(const ModelConfig& c, LayerWeights& layer) {
   const BlockSpec& block = c.block;
   const WeightNames& names = c.names;
   if (block.norm_placement != NormPlacement::kPost)
     layer.Norm(WeightRole::kMlpNorm, names.mlp_norm, c.hidden_size);
-  layer.Matrix(WeightRole::kGate, names.gate, c.intermediate_size, c.hidden_size);
-  layer.Matrix(WeightRole::kUp, names.up, c.intermediate_size, c.hidden_size);
-  if (block.mlp_bias) {
-    layer.Bias(WeightRole::kGateBias, names.gate, c.intermediate_size);
-    layer.Bias(WeightRole::kUpBias, names.up, c.intermediate_size);
-  }
+  AddGateUp(c, layer);
   layer.Matrix(WeightRole::kDown, names.down, c.hidden_size, c.intermediate_size);
   if (block.mlp_bias) layer.Bias(WeightRole::kDownBias, names.down, c.hidden_size);
   if (block.norm_placement != NormPlacement::kPre)

@@ -6,12 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 
 namespace trainerd::engine {
 
 // What a weight is to the decoder. The order is the order in the flat parameter buffer: query, key
-// and value (and gate and up) are adjacent, so that each group is one matrix.
+// and value (and gate and up) are adjacent, so that each group is one matrix. Where it is one
+// matrix in the file, it has the first role.
 enum class WeightRole {
   kEmbedding,
   // Norms in front of attention and MLP.

@@ -75,8 +75,10 @@ void RunTasks(const Tensors& tensors, const Documents& documents, const Attentio
   const int64_t per_thread = scratch_size(spans.front().length, shape.head_dim);
   const at::Tensor scratch =
       at::empty({at::get_num_threads(), per_thread}, at::TensorOptions().dtype(at::kFloat));
+  int64_t pairs = 0;
+  for (const Span& span : spans) pairs += span.length * span.length;
   ParallelTasks(static_cast<int64_t>(spans.size()) * shape.num_kv_heads,
-                [&](int64_t task, int64_t thread) {
+                pairs * shape.num_heads * shape.head_dim, [&](int64_t task, int64_t thread) {
                   const Span& span = spans[static_cast<size_t>(task / shape.num_kv_heads)];
                   kernel(MakeTask<T>(tensors, shape, span, task % shape.num_kv_heads),
                          Data<float>(scratch) + thread * per_thread);

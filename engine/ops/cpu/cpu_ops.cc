@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "engine/ops/cpu/cpu_attention.h"
+#include "engine/ops/cpu/cpu_low_rank.h"
 #include "engine/ops/cpu/cpu_nf4.h"
 #include "engine/ops/cpu/parallel.h"
 #include "engine/ops/cpu/typed.h"
@@ -380,6 +381,8 @@ const OpTable& CpuOps() {
       .embedding_backward = cpu::EmbeddingBackward,
       .add_column_sums = cpu::AddColumnSums,
       .dropout = cpu::Dropout,
+      .low_rank_forward = cpu::LowRankForward,
+      .low_rank_backward = cpu::LowRankBackward,
       .accumulate = cpu::Accumulate,
       .adamw = cpu::AdamW,
       .adamw_8bit = cpu::AdamW8bit,

@@ -118,11 +118,23 @@ struct TypedKernels {
                      const AdamWScalars& scalars);
 };
 
+// A matrix whose element (i, k) is at data[i × row + k × column].
+struct Strided {
+  const float* data;
+  int64_t row, column;
+};
+
 struct Kernels {
   CpuLevel level;
   TypedKernels<float> f32;
   TypedKernels<BFloat> bf16;
   double (*sum_of_squares)(const float* x, int64_t count);
+  // Floats in a vector.
+  int64_t width;
+  // C [rows, columns] (+)= A [rows, depth]·B [depth, columns]; columns a multiple of `width`. An
+  // element is the same sum in the same order wherever its row lies.
+  void (*small_gemm)(int64_t rows, int64_t columns, int64_t depth, Strided a, const float* b,
+                     int64_t ldb, float* c, int64_t ldc, bool accumulate);
 };
 
 const Kernels& BaselineKernels();

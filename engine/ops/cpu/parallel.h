@@ -25,10 +25,12 @@ struct RowBlocks {
 };
 
 // Runs body(task, thread) for every task, each once, in any order and on any thread; tasks that
-// cost most come first.
+// cost most come first. `multiplications`: of all tasks together; a thread gets a million at least,
+// because less is done sooner than the thread starts.
 template <typename Body>
-void ParallelTasks(int64_t tasks, const Body& body) {
-  const int64_t workers = std::min<int64_t>(at::get_num_threads(), tasks);
+void ParallelTasks(int64_t tasks, int64_t multiplications, const Body& body) {
+  const int64_t workers =
+      std::clamp<int64_t>(std::min(tasks, multiplications >> 20), 1, at::get_num_threads());
   std::atomic<int64_t> next{0};
   at::parallel_for(0, workers, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t worker = begin; worker < end; ++worker) {

@@ -12,12 +12,10 @@
 
 namespace trainerd::engine {
 
-// scale × dropout(x)·Aᵀ of every term. Shapes: x [T, in] → u [T, R]. The backward needs it.
-at::Tensor LowRankDown(const at::Tensor& x, const LowRankWeights& weights,
-                       const DropoutRows& dropout);
-
-// Adds each term's u·Bᵀ to its columns of y [T, out].
-void AddLowRankUp(const at::Tensor& y, const at::Tensor& u_TR, const LowRankWeights& weights);
+// u = scale × dropout(x)·Aᵀ of every term; adds each term's u·Bᵀ to its columns of y. Shapes:
+// x [T, in], y [T, out] → u [T, R]. The backward needs u.
+at::Tensor LowRankForward(const at::Tensor& x, const at::Tensor& y, const LowRankWeights& weights,
+                          const DropoutRows& dropout);
 
 struct LowRankInputs {
   // What the forward had.

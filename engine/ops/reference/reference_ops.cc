@@ -19,6 +19,7 @@
 #include <cmath>
 
 #include "engine/ops/lora/dropout_bits.h"
+#include "engine/ops/lora/low_rank_products.h"
 
 namespace trainerd::engine {
 namespace {
@@ -301,6 +302,8 @@ const OpTable& ReferenceOps() {
       .embedding_backward = EmbeddingBackward,
       .add_column_sums = AddColumnSums,
       .dropout = Dropout,
+      .low_rank_forward = LowRankForwardProducts,
+      .low_rank_backward = LowRankBackwardProducts,
       .accumulate = Accumulate,
       .adamw = reference::AdamW,
       .adamw_8bit = reference::AdamW8bit,

@@ -5,13 +5,14 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/synchronization/mutex.h"
-#include "engine/text/tokenizer/added_tokens.h"
 #include "engine/text/tokenizer/config_tokens.h"
+#include "engine/text/tokenizer/steps/text_encoder.h"
 #include "engine/text/tokenizer/tokenizer_config.h"
 #include "engine/text/tokenizer/tokenizer_file.h"
-#include "engine/text/unicode/nfc.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/utf8.h"
@@ -19,37 +20,26 @@
 namespace trainerd::engine {
 namespace {
 
-// The work space of one call of Encode; kept for the next call, because the word cache is warm.
-struct Scratch {
-  Bpe::Scratch bpe;
-  TokenSink sink;
-  std::vector<TextPiece> raw_pieces, normalized_pieces;
-  NormalizedText normalized;
-  std::vector<uint32_t> outer_ends, word_ends;
-  std::string prefixed;
-};
-
 // Unused scratch spaces that are kept: one for each thread that usually encodes.
 constexpr size_t kMaxIdleScratch = 16;
 
-// The bytes of `normalized` that came from a byte of `plain`, spans of the text in which the
-// normalized piece begins at `offset`.
-std::vector<TextSpan> PlainOf(const NormalizedText& normalized, uint32_t offset,
-                              absl::Span<const TextSpan> plain) {
-  std::vector<TextSpan> spans;
-  for (uint32_t i = 0; i < normalized.text.size(); ++i) {
-    const uint32_t begin = offset + normalized.source_begin[i];
-    const uint32_t end = offset + normalized.source_end[i];
-    const auto* span = std::upper_bound(plain.begin(), plain.end(), begin,
-                                        [](uint32_t at, const TextSpan& s) { return at < s.end; });
-    if (span == plain.end() || span->begin >= end) continue;
-    if (!spans.empty() && spans.back().end == i) {
-      spans.back().end = i + 1;
-    } else {
-      spans.push_back({i, i + 1});
+// The bytes that no token spells.
+std::vector<uint8_t> UnspellableBytes(const Bpe::Options& bpe, const Vocabulary& vocabulary) {
+  std::vector<uint8_t> bytes;
+  // The unknown token stands for any character.
+  if (!vocabulary.byte_level() && bpe.unk != Bpe::kNoToken) return bytes;
+  const auto is_character = [&](int byte) {
+    if (vocabulary.byte_level() || byte >= 0x80) return false;
+    const bool is_space = byte == ' ' && !vocabulary.space_symbol().empty();
+    const std::string spelling(1, static_cast<char>(byte));
+    return vocabulary.IdOf(is_space ? vocabulary.space_symbol() : spelling) >= 0;
+  };
+  for (int byte = 0; byte < 256; ++byte) {
+    if (bpe.byte_ids[static_cast<size_t>(byte)] == Bpe::kNoToken && !is_character(byte)) {
+      bytes.push_back(static_cast<uint8_t>(byte));
     }
   }
-  return spans;
+  return bytes;
 }
 
 }  // namespace
@@ -57,34 +47,32 @@ std::vector<TextSpan> PlainOf(const NormalizedText& normalized, uint32_t offset,
 struct Tokenizer::Impl {
   // Constant after Load.
   Vocabulary vocabulary;
-  std::unique_ptr<Bpe> bpe;
-  bool nfc = false;
-  PreTokenizer pre_tokenizer;
+  std::unique_ptr<TextEncoder> encoder;
+  TokenDecoder decoder;
+  // Of added tokens that are looked for in the normalized text: how they are spelled there, which
+  // is what the reference decodes them to.
+  absl::flat_hash_map<int32_t, std::string> normalized_spellings;
   std::vector<AddedToken> added_tokens;
   std::vector<bool> special;  // by id
   std::vector<int32_t> prefix, suffix;
-  std::unique_ptr<AddedTokenMatcher> raw_tokens, normalized_tokens;
   std::optional<int32_t> bos, eos, pad, unk;
   std::vector<std::pair<std::string, std::string>> named_tokens;
   std::vector<NamedTemplate> chat_templates;
   std::vector<uint8_t> unspellable;
 
   absl::Mutex mutex;
-  std::vector<std::unique_ptr<Scratch>> idle ABSL_GUARDED_BY(mutex);
+  std::vector<std::unique_ptr<TextEncoder::Scratch>> idle ABSL_GUARDED_BY(mutex);
 
   void MarkSpecial(int32_t id);
   void SetNamedTokens(const TokenizerConfig& config);
-  void BuildMatchers();
+  void BuildEncoder(const EncoderSteps& steps, Bpe::Options bpe);
+  void SetNormalizedSpelling(int32_t id, std::string_view normalized, std::string_view symbol);
 
-  std::unique_ptr<Scratch> TakeScratch();
-  void GiveBack(std::unique_ptr<Scratch> scratch);
+  std::unique_ptr<TextEncoder::Scratch> TakeScratch();
+  void GiveBack(std::unique_ptr<TextEncoder::Scratch> scratch);
 
-  // `plain`: see EncodeWithPlainText.
-  void EncodeAll(std::string_view text, absl::Span<const TextSpan> plain, Scratch* scratch) const;
-  void EncodePiece(std::string_view text, uint32_t begin, uint32_t end,
-                   absl::Span<const TextSpan> plain, Scratch* scratch) const;
-  void EncodeWords(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
-  void EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end, Scratch* scratch) const;
+  // What Decode makes text of.
+  std::string_view DecodedAs(int32_t id) const;
 };
 
 void Tokenizer::Impl::MarkSpecial(int32_t id) {
@@ -105,8 +93,18 @@ void Tokenizer::Impl::SetNamedTokens(const TokenizerConfig& config) {
   }
 }
 
-void Tokenizer::Impl::BuildMatchers() {
-  std::vector<AddedTokenMatcher::Pattern> raw, normalized;
+// `normalized`: with a space for each space symbol.
+void Tokenizer::Impl::SetNormalizedSpelling(int32_t id, std::string_view normalized,
+                                            std::string_view symbol) {
+  if (decoder.byte_level()) return vocabulary.SetMeaning(id, normalized);
+  std::string& spelling = normalized_spellings[id];
+  spelling = normalized;
+  if (!symbol.empty()) absl::StrReplaceAll({{" ", std::string(symbol)}}, &spelling);
+}
+
+void Tokenizer::Impl::BuildEncoder(const EncoderSteps& steps, Bpe::Options bpe) {
+  const Normalizer& normalizer = steps.normalizer;
+  TextEncoder::AddedTokens patterns;
   std::vector<std::unique_ptr<NormalizedText>> contents;
   // Special tokens first: of two tokens with one content the first counts.
   for (const bool are_special : {true, false}) {
@@ -114,125 +112,40 @@ void Tokenizer::Impl::BuildMatchers() {
       if (t.special != are_special) continue;
       if (t.special) MarkSpecial(t.id);
       std::string_view content = t.content;
-      if (t.normalized && nfc) {
+      if (t.normalized && !normalizer.empty()) {
         contents.push_back(std::make_unique<NormalizedText>());
-        NormalizeNfc(content, contents.back().get());
+        normalizer.Normalize(content, contents.back().get());
         content = contents.back()->text;
-        vocabulary.SetMeaning(t.id, content);  // the reference decodes to the normalized text
+        SetNormalizedSpelling(t.id, content, normalizer.space_symbol());
       }
-      (t.normalized ? normalized : raw)
+      (t.normalized ? patterns.normalized : patterns.raw)
           .push_back({content, t.id, t.special, t.lstrip, t.rstrip, t.single_word});
     }
   }
-  raw_tokens = std::make_unique<AddedTokenMatcher>(raw);
-  normalized_tokens = std::make_unique<AddedTokenMatcher>(normalized);
+  encoder = std::make_unique<TextEncoder>(steps, patterns, std::move(bpe));
 }
 
-std::unique_ptr<Scratch> Tokenizer::Impl::TakeScratch() {
+std::unique_ptr<TextEncoder::Scratch> Tokenizer::Impl::TakeScratch() {
   {
     absl::MutexLock lock(&mutex);
     if (!idle.empty()) {
-      std::unique_ptr<Scratch> scratch = std::move(idle.back());
+      std::unique_ptr<TextEncoder::Scratch> scratch = std::move(idle.back());
       idle.pop_back();
       return scratch;
     }
   }
-  return std::make_unique<Scratch>();
+  return std::make_unique<TextEncoder::Scratch>();
 }
 
-void Tokenizer::Impl::GiveBack(std::unique_ptr<Scratch> scratch) {
+void Tokenizer::Impl::GiveBack(std::unique_ptr<TextEncoder::Scratch> scratch) {
   absl::MutexLock lock(&mutex);
   if (idle.size() < kMaxIdleScratch) idle.push_back(std::move(scratch));
 }
 
-void Tokenizer::Impl::EncodeAll(std::string_view text, absl::Span<const TextSpan> plain,
-                                Scratch* scratch) const {
-  const auto size = static_cast<uint32_t>(text.size());
-  scratch->raw_pieces.clear();
-  raw_tokens->Split(text, 0, size, plain, &scratch->raw_pieces);
-  for (const TextPiece& piece : scratch->raw_pieces) {
-    if (piece.id >= 0) {
-      scratch->sink.Push(piece.id, piece.begin, piece.end);
-      continue;
-    }
-    const std::string_view raw = text.substr(piece.begin, piece.end - piece.begin);
-    if (!nfc || !NeedsNfc(raw)) {
-      EncodePiece(text, piece.begin, piece.end, plain, scratch);
-      continue;
-    }
-    NormalizedText& n = scratch->normalized;
-    NormalizeNfc(raw, &n);
-    TokenSink& sink = scratch->sink;
-    const size_t first = sink.ids.size();
-    std::vector<TextSpan> normalized_plain;
-    if (!plain.empty() && !normalized_tokens->empty()) {
-      normalized_plain = PlainOf(n, piece.begin, plain);
-    }
-    EncodePiece(n.text, 0, static_cast<uint32_t>(n.text.size()), normalized_plain, scratch);
-    for (size_t i = first; i < sink.ids.size(); ++i) {
-      if (sink.begin[i] == sink.end[i]) {  // a space that was put in front covers no byte
-        const uint32_t at = sink.begin[i];
-        sink.begin[i] = sink.end[i] =
-            at < n.text.size() ? piece.begin + n.source_begin[at] : piece.end;
-        continue;
-      }
-      const uint32_t last = sink.end[i] - 1;
-      sink.begin[i] = piece.begin + n.source_begin[sink.begin[i]];
-      sink.end[i] = piece.begin + n.source_end[last];
-    }
-  }
-}
-
-void Tokenizer::Impl::EncodePiece(std::string_view text, uint32_t begin, uint32_t end,
-                                  absl::Span<const TextSpan> plain, Scratch* scratch) const {
-  if (normalized_tokens->empty()) {
-    EncodeWords(text, begin, end, scratch);
-    return;
-  }
-  scratch->normalized_pieces.clear();
-  normalized_tokens->Split(text, begin, end, plain, &scratch->normalized_pieces);
-  for (const TextPiece& piece : scratch->normalized_pieces) {
-    if (piece.id >= 0) {
-      scratch->sink.Push(piece.id, piece.begin, piece.end);
-    } else {
-      EncodeWords(text, piece.begin, piece.end, scratch);
-    }
-  }
-}
-
-void Tokenizer::Impl::EncodeWords(std::string_view text, uint32_t begin, uint32_t end,
-                                  Scratch* scratch) const {
-  const std::string_view piece = text.substr(begin, end - begin);
-  if (pre_tokenizer.prefix_space_step().has_value()) {
-    scratch->outer_ends.clear();
-    pre_tokenizer.Split(piece, 0, *pre_tokenizer.prefix_space_step(), begin, &scratch->outer_ends);
-    for (const uint32_t outer_end : scratch->outer_ends) {
-      EncodePrefixed(text, begin, outer_end, scratch);
-      begin = outer_end;
-    }
-    return;
-  }
-  scratch->word_ends.clear();
-  pre_tokenizer.Split(piece, 0, pre_tokenizer.num_steps(), begin, &scratch->word_ends);
-  bpe->EncodeWords(text, begin, scratch->word_ends, &scratch->bpe, &scratch->sink);
-}
-
-void Tokenizer::Impl::EncodePrefixed(std::string_view text, uint32_t begin, uint32_t end,
-                                     Scratch* scratch) const {
-  const size_t first_step = *pre_tokenizer.prefix_space_step();
-  const uint32_t added = text[begin] == ' ' ? 0 : 1;
-  std::string& piece = scratch->prefixed;
-  piece.assign(added, ' ');
-  piece.append(text.substr(begin, end - begin));
-  scratch->word_ends.clear();
-  pre_tokenizer.Split(piece, first_step, pre_tokenizer.num_steps(), 0, &scratch->word_ends);
-  TokenSink& sink = scratch->sink;
-  const size_t first = sink.ids.size();
-  bpe->EncodeWords(piece, 0, scratch->word_ends, &scratch->bpe, &sink);
-  for (size_t i = first; i < sink.ids.size(); ++i) {
-    sink.begin[i] = begin + std::max(sink.begin[i], added) - added;
-    sink.end[i] = begin + std::max(sink.end[i], added) - added;
-  }
+std::string_view Tokenizer::Impl::DecodedAs(int32_t id) const {
+  if (decoder.byte_level()) return vocabulary.Bytes(id);
+  const auto normalized = normalized_spellings.find(id);
+  return normalized != normalized_spellings.end() ? normalized->second : vocabulary.Spelling(id);
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -244,17 +157,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& fo
   if (!parsed.ok()) return Annotate(parsed.status(), folder);
   auto impl = std::make_unique<Impl>();
   impl->vocabulary = std::move(parsed->vocabulary);
-  impl->nfc = parsed->nfc;
-  impl->pre_tokenizer = std::move(parsed->pre_tokenizer);
+  impl->decoder = std::move(parsed->decoder);
   impl->added_tokens = std::move(parsed->added_tokens);
   impl->prefix = std::move(parsed->prefix);
   impl->suffix = std::move(parsed->suffix);
-  for (int byte = 0; byte < 256; ++byte) {
-    if (parsed->bpe.byte_ids[static_cast<size_t>(byte)] == Bpe::kNoToken) {
-      impl->unspellable.push_back(static_cast<uint8_t>(byte));
-    }
-  }
-  impl->bpe = std::make_unique<Bpe>(std::move(parsed->bpe));
+  impl->unspellable = UnspellableBytes(parsed->bpe, impl->vocabulary);
 
   ASSIGN_OR_RETURN(TokenizerConfig config, ReadTokenizerConfig(folder));
   impl->chat_templates = std::move(config.chat_templates);
@@ -262,7 +169,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& fo
   if (const auto status = tokens.Add(config); !status.ok()) return Annotate(status, folder);
   for (const int32_t id : tokens.once_special()) impl->MarkSpecial(id);
   impl->SetNamedTokens(config);
-  impl->BuildMatchers();
+  impl->BuildEncoder(parsed->steps, std::move(parsed->bpe));
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(impl)));
 }
 
@@ -285,7 +192,7 @@ absl::Status Tokenizer::Encode(std::string_view text, absl::Span<const TextSpan>
   if (const size_t at = FindInvalidUtf8(text); at != std::string_view::npos) {
     return absl::InvalidArgumentError(absl::StrCat("text is not valid UTF-8 at byte ", at));
   }
-  std::unique_ptr<Scratch> scratch = impl_->TakeScratch();
+  std::unique_ptr<TextEncoder::Scratch> scratch = impl_->TakeScratch();
   TokenSink& sink = scratch->sink;
   // The caller's vectors are filled in place.
   out->clear();
@@ -295,7 +202,7 @@ absl::Status Tokenizer::Encode(std::string_view text, absl::Span<const TextSpan>
   if (add_special_tokens) {
     for (const int32_t id : impl_->prefix) sink.Push(id, 0, 0);
   }
-  impl_->EncodeAll(text, plain, scratch.get());
+  impl_->encoder->Encode(text, plain, scratch.get());
   if (add_special_tokens) {
     const auto end = static_cast<uint32_t>(text.size());
     for (const int32_t id : impl_->suffix) sink.Push(id, end, end);
@@ -307,19 +214,24 @@ absl::Status Tokenizer::Encode(std::string_view text, absl::Span<const TextSpan>
   return absl::OkStatus();
 }
 
-std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special_tokens) const {
-  std::string bytes;
-  for (const int32_t id : ids) {
-    if (skip_special_tokens && IsSpecial(id)) continue;
-    bytes.append(impl_->vocabulary.Bytes(id));
-  }
-  std::string text;
-  AppendLossyUtf8(bytes, &text);
-  return text;
+DecodeStream::DecodeStream(const Tokenizer& tokenizer)
+    : tokenizer_(tokenizer), stream_(tokenizer.impl_->decoder) {}
+
+bool DecodeStream::Append(int32_t id, std::string* earlier, std::string* text) {
+  if (!tokenizer_.impl_->vocabulary.Has(id)) return stream_.IsOpen();
+  return stream_.Append(tokenizer_.impl_->DecodedAs(id), earlier, text);
 }
 
-void Tokenizer::AppendTokenBytes(int32_t id, std::string* out) const {
-  out->append(impl_->vocabulary.Bytes(id));
+void DecodeStream::Finish(std::string* text) { stream_.Finish(text); }
+
+std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special_tokens) const {
+  DecodeStream stream(*this);
+  std::string text;
+  for (const int32_t id : ids) {
+    if (!skip_special_tokens || !IsSpecial(id)) stream.Append(id, &text, &text);
+  }
+  stream.Finish(&text);
+  return text;
 }
 
 int64_t Tokenizer::vocab_size() const { return impl_->vocabulary.size(); }

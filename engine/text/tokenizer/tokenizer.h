@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The byte-level BPE tokenizer of a Hugging Face model folder (tokenizer.json): text to token ids
-// and back, exactly as PyPI `tokenizers` does it, at native speed. A feature that this code does
-// not support is an error that names the JSON path, never a silent difference. The folder's chat
-// template is only returned here; chat_template.h renders it.
+// The BPE tokenizer of a Hugging Face model folder (tokenizer.json), byte-level or SentencePiece-
+// style: text to token ids and back, exactly as PyPI `tokenizers` does it, at native speed. A
+// feature that this code does not support is an error that names the JSON path, never a silent
+// difference. The folder's chat template is only returned here; chat_template.h renders it.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "engine/text/tokenizer/text_span.h"
+#include "engine/text/tokenizer/steps/token_decoder.h"
+#include "engine/text/unicode/text_span.h"
 
 namespace trainerd::engine {
 
@@ -78,11 +79,8 @@ class Tokenizer {
                                    Encoding* out, bool add_special_tokens = false) const;
 
   // Text of the tokens; ids outside the vocabulary give nothing. Bytes that are not UTF-8 become
-  // U+FFFD, as in PyPI tokenizers.
+  // U+FFFD, as in PyPI tokenizers. DecodeStream decodes token by token.
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special_tokens = false) const;
-
-  // Appends the raw bytes of one token, which may be part of a character.
-  void AppendTokenBytes(int32_t id, std::string* out) const;
 
   int64_t vocab_size() const;  // highest id + 1
   std::optional<int32_t> eos_id() const;
@@ -113,11 +111,27 @@ class Tokenizer {
   std::string UnspellableExample() const;
 
  private:
+  friend class DecodeStream;
   struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   absl::Status Encode(std::string_view text, absl::Span<const TextSpan> plain,
                       bool add_special_tokens, Encoding* out) const;
   std::unique_ptr<Impl> impl_;
+};
+
+// Decodes token by token. All texts, joined, are what Tokenizer::Decode gives; none ends within a
+// character. The tokenizer must outlive the stream.
+class DecodeStream {
+ public:
+  explicit DecodeStream(const Tokenizer& tokenizer);
+
+  // As TokenDecoder::Stream::Append.
+  bool Append(int32_t id, std::string* earlier, std::string* text);
+  void Finish(std::string* text);
+
+ private:
+  const Tokenizer& tokenizer_;
+  TokenDecoder::Stream stream_;
 };
 
 }  // namespace trainerd::engine

@@ -28,76 +28,6 @@ using tokenizer_json::Unsupported;
 
 constexpr int kMaxNesting = 16;  // Sequence within Sequence …
 
-absl::Status ParseNormalizer(const element& e, const std::string& path, int depth,
-                             TokenizerFile* file) {
-  if (e.is_null()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const object o, ObjectAt(e, path));
-  const std::string_view type = StringOr(o, "type", "");
-  if (type == "NFC") {
-    file->nfc = true;
-    return absl::OkStatus();
-  }
-  array list;
-  if (type != "Sequence" || depth > kMaxNesting) return Unsupported(path + ".type", type);
-  if (o["normalizers"].get(list) != simdjson::SUCCESS) {
-    return Malformed(path + ".normalizers", "expected a list");
-  }
-  size_t index = 0;
-  for (const element item : list) {
-    RETURN_IF_ERROR(
-        ParseNormalizer(item, absl::StrCat(path, ".normalizers[", index++, "]"), depth + 1, file));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ParseSplit(const object& o, const std::string& path, PreTokenizer* out) {
-  std::string_view regex;
-  object pattern;
-  if (o["pattern"].get(pattern) != simdjson::SUCCESS ||
-      pattern["Regex"].get(regex) != simdjson::SUCCESS) {
-    return Unsupported(path + ".pattern", "a pattern that is not a regular expression");
-  }
-  const PieceScanner scanner = ScannerOfRegex(regex);
-  if (scanner == nullptr) return Unsupported(path + ".pattern.Regex", regex);
-  const std::string_view behavior = StringOr(o, "behavior", "");
-  const bool invert = BoolOr(o, "invert", false);
-  if (!(behavior == "Isolated" || (behavior == "Removed" && invert))) {
-    return Unsupported(path + ".behavior", behavior);
-  }
-  out->AddStep(scanner);
-  return absl::OkStatus();
-}
-
-// *byte_level is set by the ByteLevel step, which must be the last.
-absl::Status ParsePreTokenizer(const element& e, const std::string& path, int depth,
-                               bool* byte_level, PreTokenizer* out) {
-  ASSIGN_OR_RETURN(const object o, ObjectAt(e, path));
-  const std::string_view type = StringOr(o, "type", "");
-  if (*byte_level) return Unsupported(path, "a step after ByteLevel");
-  if (type == "Split") return ParseSplit(o, path, out);
-  if (type == "Digits") {
-    out->AddStep(DigitsScanner(BoolOr(o, "individual_digits", false)));
-    return absl::OkStatus();
-  }
-  if (type == "ByteLevel") {
-    if (BoolOr(o, "add_prefix_space", true)) out->PrefixSpaceHere();
-    if (BoolOr(o, "use_regex", true)) out->AddStep(Gpt2Scanner());
-    *byte_level = true;
-    return absl::OkStatus();
-  }
-  array list;
-  if (type != "Sequence" || depth > kMaxNesting) return Unsupported(path + ".type", type);
-  if (o["pretokenizers"].get(list) != simdjson::SUCCESS) {
-    return Malformed(path + ".pretokenizers", "expected a list");
-  }
-  size_t index = 0;
-  for (const element item : list) {
-    RETURN_IF_ERROR(ParsePreTokenizer(item, absl::StrCat(path, ".pretokenizers[", index++, "]"),
-                                      depth + 1, byte_level, out));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status ParseAddedTokens(const element& root, TokenizerFile* file) {
   array list;
   file->model_tokens = file->vocabulary.num_tokens();
@@ -210,21 +140,6 @@ absl::Status ParsePostProcessor(const element& e, const std::string& path, int d
   return absl::OkStatus();
 }
 
-absl::Status CheckDecoder(const element& root) {
-  element e;
-  if (root["decoder"].get(e) != simdjson::SUCCESS || e.is_null()) {
-    return Unsupported("$.decoder", "no decoder");
-  }
-  ASSIGN_OR_RETURN(const object o, ObjectAt(e, "$.decoder"));
-  std::string_view type = StringOr(o, "type", "");
-  array list;
-  if (type == "Sequence" && o["decoders"].get(list) == simdjson::SUCCESS && list.size() == 1) {
-    object only;
-    if (list.at(0).get(only) == simdjson::SUCCESS) type = StringOr(only, "type", "");
-  }
-  return type == "ByteLevel" ? absl::OkStatus() : Unsupported("$.decoder.type", type);
-}
-
 }  // namespace
 
 int32_t NextAddedId(int64_t model_tokens, const std::vector<AddedToken>& added) {
@@ -251,19 +166,16 @@ absl::StatusOr<TokenizerFile> ParseTokenizerFile(std::string_view json) {
   }
   if (!root.is_object()) return Malformed("$", "expected an object");
   TokenizerFile file;
+  ASSIGN_OR_RETURN(file.steps, ParseEncoderSteps(root));
+  if (!file.steps.byte_level) {
+    const std::string_view replaced = file.steps.normalizer.space_symbol();
+    file.vocabulary = Vocabulary::OfCharacters(
+        replaced.empty() ? file.steps.pre_tokenizer.space_symbol() : replaced);
+  }
   RETURN_IF_ERROR(ParseTokenizerModel(root, &file.vocabulary, &file.bpe));
-  element part;
-  if (root["normalizer"].get(part) == simdjson::SUCCESS) {
-    RETURN_IF_ERROR(ParseNormalizer(part, "$.normalizer", 0, &file));
-  }
-  bool byte_level = false;
-  if (root["pre_tokenizer"].get(part) == simdjson::SUCCESS && !part.is_null()) {
-    RETURN_IF_ERROR(
-        ParsePreTokenizer(part, "$.pre_tokenizer", 0, &byte_level, &file.pre_tokenizer));
-  }
-  if (!byte_level) return Unsupported("$.pre_tokenizer", "text that is not made byte-level");
-  RETURN_IF_ERROR(CheckDecoder(root));
+  ASSIGN_OR_RETURN(file.decoder, ParseDecoder(root, file.steps.byte_level));
   RETURN_IF_ERROR(ParseAddedTokens(root, &file));
+  element part;
   if (root["post_processor"].get(part) == simdjson::SUCCESS) {
     RETURN_IF_ERROR(ParsePostProcessor(part, "$.post_processor", 0, &file));
   }

@@ -10,8 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "engine/text/tokenizer/bpe/bpe.h"
-#include "engine/text/tokenizer/bpe/pre_tokenizer.h"
 #include "engine/text/tokenizer/tokenizer.h"
+#include "engine/text/tokenizer/tokenizer_steps.h"
 #include "engine/text/tokenizer/vocabulary.h"
 
 namespace trainerd::engine {
@@ -19,8 +19,8 @@ namespace trainerd::engine {
 struct TokenizerFile {
   Vocabulary vocabulary;
   Bpe::Options bpe;
-  bool nfc = false;
-  PreTokenizer pre_tokenizer;
+  EncoderSteps steps;
+  TokenDecoder decoder;
   std::vector<AddedToken> added_tokens;
   int64_t model_tokens = 0;             // of `vocabulary`, without the added ones
   std::vector<int32_t> prefix, suffix;  // what the post-processor puts around a text

@@ -16,7 +16,8 @@ absl::Status Unsupported(const std::string& path, std::string_view what) {
   return absl::UnimplementedError(absl::StrCat(
       "tokenizer.json ", path, ": ", absl::string_view(what.data(), what.size()),
       " is not supported; supported are byte-level BPE tokenizers (Qwen 2 to 3, Llama 3, GPT-2, "
-      "SmolLM2, Mistral Nemo)"));
+      "SmolLM2, Mistral Nemo) and SentencePiece-style BPE tokenizers (Llama 2, Mistral 7B, Phi-3, "
+      "Gemma)"));
 }
 
 bool IsNull(const object& o, std::string_view key) {

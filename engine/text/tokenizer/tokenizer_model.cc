@@ -7,8 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "engine/text/tokenizer/bpe/byte_level.h"
+#include "engine/text/tokenizer/steps/normalizer.h"
 #include "engine/text/tokenizer/tokenizer_json.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
@@ -125,6 +128,43 @@ absl::Status ParseMerges(const object& model, const Vocabulary& vocabulary,
   return absl::OkStatus();
 }
 
+// The token of each byte: a byte-level symbol, or "<0x0A>" with `byte_fallback`.
+std::vector<int32_t> ByteIds(const Vocabulary& vocabulary, bool byte_fallback) {
+  std::vector<int32_t> ids(256, Bpe::kNoToken);
+  for (int byte = 0; byte < 256; ++byte) {
+    std::string symbol;
+    if (vocabulary.byte_level()) {
+      AppendUtf8(ByteSymbol(static_cast<uint8_t>(byte)), &symbol);
+    } else if (byte_fallback) {
+      symbol = absl::StrFormat("<0x%02X>", byte);
+    }
+    if (!symbol.empty()) ids[static_cast<size_t>(byte)] = vocabulary.IdOf(symbol);
+  }
+  return ids;
+}
+
+Characters::Options CharactersOf(const Vocabulary& vocabulary, const Bpe::Options& bpe) {
+  Characters::Options options{.unk = bpe.unk,
+                              .fuse_unk = bpe.fuse_unk,
+                              .space_symbol = std::string(vocabulary.space_symbol())};
+  std::copy_n(bpe.byte_ids.begin(), options.byte_ids.size(), options.byte_ids.begin());
+  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+    const std::string_view bytes = bpe.token_bytes[static_cast<size_t>(id)];
+    if (!IsOneCharacter(bytes)) continue;
+    int size;
+    options.ids.emplace_back(DecodeUtf8(bytes.data(), &size), id);
+  }
+  absl::flat_hash_set<int32_t> not_characters(bpe.byte_ids.begin(), bpe.byte_ids.end());
+  not_characters.insert(bpe.unk);
+  not_characters.erase(Bpe::kNoToken);
+  for (const Bpe::Merge& merge : bpe.merges) {
+    options.whole_words |=
+        not_characters.contains(merge.left) || not_characters.contains(merge.right);
+    options.merged.push_back(bpe.token_bytes[static_cast<size_t>(merge.merged)]);
+  }
+  return options;
+}
+
 }  // namespace
 
 absl::Status ParseTokenizerModel(const element& root, Vocabulary* vocabulary, Bpe::Options* bpe) {
@@ -144,8 +184,9 @@ absl::Status ParseTokenizerModel(const element& root, Vocabulary* vocabulary, Bp
       return Unsupported(absl::StrCat("$.model.", key), "a marker around sub-words");
     }
   }
-  if (BoolOr(model, "byte_fallback", false)) {
-    return Unsupported("$.model.byte_fallback", "SentencePiece-style byte fallback");
+  const bool byte_fallback = BoolOr(model, "byte_fallback", false);
+  if (byte_fallback && vocabulary->byte_level()) {
+    return Unsupported("$.model.byte_fallback", "byte fallback of byte-level text");
   }
   RETURN_IF_ERROR(ParseVocabulary(model, vocabulary));
   RETURN_IF_ERROR(ParseMerges(model, *vocabulary, &bpe->merges));
@@ -154,12 +195,6 @@ absl::Status ParseTokenizerModel(const element& root, Vocabulary* vocabulary, Bp
   for (int32_t id = 0; id < v.size(); ++id) {
     if (v.SpellsBytes(id)) bpe->token_bytes[static_cast<size_t>(id)] = v.Bytes(id);
   }
-  bpe->byte_ids.resize(256, Bpe::kNoToken);
-  for (int byte = 0; byte < 256; ++byte) {
-    std::string symbol;
-    AppendUtf8(ByteSymbol(static_cast<uint8_t>(byte)), &symbol);
-    bpe->byte_ids[static_cast<size_t>(byte)] = vocabulary->IdOf(symbol);
-  }
   if (!IsNull(model, "unk_token")) {
     bpe->unk = vocabulary->IdOf(StringOr(model, "unk_token", ""));
     if (bpe->unk < 0 && !StringOr(model, "unk_token", "").empty()) {
@@ -167,6 +202,8 @@ absl::Status ParseTokenizerModel(const element& root, Vocabulary* vocabulary, Bp
     }
   }
   bpe->fuse_unk = BoolOr(model, "fuse_unk", false);
+  bpe->byte_ids = ByteIds(v, byte_fallback);
+  if (!v.byte_level()) bpe->characters = CharactersOf(v, *bpe);
   bpe->ignore_merges = BoolOr(model, "ignore_merges", false);
   if (bpe->ignore_merges) {
     bpe->whole_words.reserve(static_cast<size_t>(v.size()));

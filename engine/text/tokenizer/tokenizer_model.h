@@ -9,7 +9,8 @@
 
 namespace trainerd::engine {
 
-// Fills both from `root`["model"]. `bpe` holds views into `vocabulary`.
+// Fills both from `root`["model"]. `vocabulary` is empty, and knows whether words are made of bytes
+// or of characters. `bpe` holds views into it.
 // Errors: as ParseTokenizerFile (tokenizer_file.h).
 absl::Status ParseTokenizerModel(const simdjson::dom::element& root, Vocabulary* vocabulary,
                                  Bpe::Options* bpe);

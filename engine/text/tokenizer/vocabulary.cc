@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "engine/text/tokenizer/bpe/byte_level.h"
 
 namespace trainerd::engine {
@@ -13,6 +15,13 @@ namespace {
 constexpr size_t kBlockBytes = size_t{1} << 18;
 
 }  // namespace
+
+Vocabulary Vocabulary::OfCharacters(std::string_view space_symbol) {
+  Vocabulary vocabulary;
+  vocabulary.byte_level_ = false;
+  vocabulary.space_symbol_ = space_symbol;
+  return vocabulary;
+}
 
 void Vocabulary::Reserve(size_t tokens) {
   entries_.reserve(tokens);
@@ -33,10 +42,9 @@ std::string_view Vocabulary::Store(std::string_view bytes) {
 }
 
 bool Vocabulary::Add(std::string_view spelling, int32_t id) {
-  if (id >= 0 && id < size() && entries_[static_cast<size_t>(id)].spelling.data() != nullptr) {
-    return false;
-  }
+  if (Has(id)) return false;
   Entry entry;
+  entry.is_used = true;
   entry.spelling = Store(spelling);
   if (!ids_.emplace(absl::string_view(entry.spelling.data(), entry.spelling.size()), id).second) {
     return false;
@@ -47,10 +55,19 @@ bool Vocabulary::Add(std::string_view spelling, int32_t id) {
   return true;
 }
 
+bool Vocabulary::AppendMeaning(std::string_view spelling, std::string* bytes) const {
+  if (byte_level_) return AppendSpelledBytes(spelling, bytes);
+  if (!space_symbol_.empty() && spelling.find(' ') != std::string_view::npos) return false;
+  const absl::string_view text(spelling.data(), spelling.size());
+  absl::StrAppend(bytes, space_symbol_.empty() ? std::string(text)
+                                               : absl::StrReplaceAll(text, {{space_symbol_, " "}}));
+  return true;
+}
+
 void Vocabulary::SetMeaning(int32_t id, std::string_view spelling) {
   Entry& entry = entries_[static_cast<size_t>(id)];
   std::string bytes;
-  entry.spells_bytes = AppendSpelledBytes(spelling, &bytes);
+  entry.spells_bytes = AppendMeaning(spelling, &bytes);
   if (!entry.spells_bytes) bytes = spelling;
   // Plain ASCII spells itself: no second copy.
   entry.bytes = bytes != entry.spelling ? Store(bytes) : entry.spelling;

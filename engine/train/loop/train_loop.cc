@@ -2,6 +2,7 @@
 #include "engine/train/loop/train_loop.h"
 
 #include <chrono>
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "engine/train/loop/checkpointing.h"
 #include "engine/train/loop/evaluation.h"
 #include "engine/train/loop/samples.h"
+#include "engine/train/loop/space_wait.h"
 #include "engine/train/loop/train_step.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
@@ -47,6 +49,20 @@ void EmitAlerts(AttemptContext& context, const std::vector<v1::Alert>& alerts) {
   }
 }
 
+// Whether the evaluation at the current step is better than all before it. No checkpoint can hold
+// step 0.
+void NoteBest(AttemptContext& context, const std::string& metric, double value) {
+  const v1::EvaluationConfig& config = context.config.evaluation();
+  const bool counts = config.has_best() && config.best().metric() == metric &&
+                      std::isfinite(value) && context.state.step > 0;
+  if (!counts) return;
+  const bool largest = config.best().mode() == v1::BestConfig::MODE_MAX;
+  const double best = context.best_value.value_or(value);
+  if (context.best_value.has_value() && (largest ? value <= best : value >= best)) return;
+  context.best_value = value;
+  context.best_step = context.state.step;
+}
+
 absl::Status Evaluate(AttemptContext& context) {
   const Clock::time_point begin = Clock::now();
   ASSIGN_OR_RETURN(const ValidationLoss result,
@@ -62,6 +78,7 @@ absl::Status Evaluate(AttemptContext& context) {
   body.set_target_tokens(result.target_tokens);
   body.set_seconds(SecondsSince(begin));
   context.events.Emit(std::move(event));
+  NoteBest(context, "eval.validation.loss", result.loss);
   EmitAlerts(context, context.monitor->OnEvaluation(context.state.step, result.loss));
   return absl::OkStatus();
 }
@@ -145,27 +162,32 @@ absl::Status NextStep(AttemptContext& context) {
   return absl::OkStatus();
 }
 
-bool IsCheckpointDue(AttemptContext& context) {
-  // Taken only if it can be served: before the first step there is nothing to write.
-  const bool requested = context.state.step > 0 && context.control.TakeCheckpointRequest();
-  return requested || OnInterval(context.state.step, context.config.checkpoint().every_steps()) ||
-         context.state.step >= context.state.total_steps;
-}
-
 bool IsSaved(const AttemptContext& context) {
   return context.state.step == 0 || (context.last_checkpoint.has_value() &&
                                      context.last_checkpoint->step() == context.state.step);
 }
 
+bool IsCheckpointDue(AttemptContext& context) {
+  // Taken only if it can be served: otherwise at the next step.
+  const bool requested = !IsSaved(context) && context.control.TakeCheckpointRequest();
+  const int64_t step = context.state.step;
+  return requested || OnInterval(step, context.config.checkpoint().every_steps()) ||
+         (step > 0 && step == context.best_step) || step >= context.state.total_steps;
+}
+
 }  // namespace
 
 absl::Status TrainLoop(AttemptContext& context) {
+  if (context.spec.has_best_value()) context.best_value = context.spec.best_value();
   while (true) {
     RETURN_IF_ERROR(CheckDiscard(context.control));
     RETURN_IF_ERROR(Observe(context));
     RETURN_IF_ERROR(CheckDiscard(context.control));
-    if (IsCheckpointDue(context) || context.control.stop_mode() != StopMode::kNone)
+    if (IsCheckpointDue(context) || context.control.stop_mode() != StopMode::kNone) {
+      if (!IsSaved(context)) WaitForSpace(context);
+      RETURN_IF_ERROR(CheckDiscard(context.control));
       RETURN_IF_ERROR(SaveCheckpoint(context));
+    }
     if (context.control.stop_mode() != StopMode::kNone) {
       if (IsSaved(context)) return CheckStopRequested(context.control);
       continue;  // requested after the check above: save first

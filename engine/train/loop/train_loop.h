@@ -3,8 +3,9 @@
 // and checkpoints between them.
 //
 // At each step boundary, in this order: validation and samples if due → checkpoint (interval,
-// request, pause, stop, end) → return if a stop is requested → next step. A pause or stop
-// interrupts a running validation. The checkpoint records that, and the resumed job runs it first.
+// request, best, pause, stop, end), which waits for space → return if a stop is requested → next
+// step. A pause or stop interrupts a running validation. The checkpoint records that, and the
+// resumed job runs it first.
 #pragma once
 
 #include "absl/status/status.h"

@@ -4,8 +4,8 @@
 #include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/job/checkpoint_count.h"
-#include "proto/contract/job/disk_use.h"
+#include "proto/contract/job/plan/checkpoint_count.h"
+#include "proto/contract/job/plan/disk_use.h"
 
 namespace trainerd::engine {
 namespace {

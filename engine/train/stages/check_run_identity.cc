@@ -17,7 +17,7 @@
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"
 #include "proto/contract/config/config_digest.h"
-#include "proto/contract/job/start_form.h"
+#include "proto/contract/job/plan/start_form.h"
 #include "proto/contract/run_dir/found_checkpoint.h"
 #include "proto/contract/run_dir/output_path.h"
 #include "proto/contract/run_dir/read_error.h"

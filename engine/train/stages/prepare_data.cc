@@ -10,7 +10,7 @@
 #include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/job/steps_left.h"
+#include "proto/contract/job/plan/steps_left.h"
 
 namespace trainerd::engine {
 namespace {

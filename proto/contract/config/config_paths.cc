@@ -48,15 +48,6 @@ void AddPaths(const Message& message, const std::string& section, std::vector<st
   }
 }
 
-std::string Absolute(const std::string& folder, const std::string& home, const std::string& path) {
-  const bool is_at_home = !home.empty() && absl::StartsWith(path, "~/");
-  const std::filesystem::path joined = is_at_home ? std::filesystem::path(home) / path.substr(2)
-                                                  : std::filesystem::path(folder) / path;
-  std::string absolute = joined.lexically_normal().string();
-  while (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
-  return absolute;
-}
-
 bool IsPath(const FieldDescriptor& field, const std::string& value) {
   const v1::Knob& knob = KnobOf(field);
   if (value.empty()) return false;
@@ -96,10 +87,17 @@ void VisitPaths(const Message& message,
   });
 }
 
+// Whether the value is an upload, and the field can be one.
+bool IsUpload(const FieldDescriptor& field, const std::string& value) {
+  return KnobOf(field).upload() && ParseUploadPath(value).has_value();
+}
+
 // Replaces each path of `message` by what `change` returns for it.
-void ChangePaths(Message* message, const std::function<std::string(const std::string&)>& change) {
+void ChangePaths(
+    Message* message,
+    const std::function<std::string(const FieldDescriptor&, const std::string&)>& change) {
   VisitPaths(*message, [&](const TextPlace& place, const std::string& value) {
-    std::string changed = change(value);
+    std::string changed = change(place.field, value);
     if (changed == value) return;
     // The walk does not change the message, but this is one of its groups.
     Message* group = const_cast<Message*>(&place.group);
@@ -161,13 +159,39 @@ void ForEachPath(const Message& message, const PathVisitor& visit) {
   });
 }
 
+std::string AbsolutePath(const std::string& folder, const std::string& path,
+                         const std::string& home) {
+  const bool is_at_home = !home.empty() && absl::StartsWith(path, "~/");
+  const std::filesystem::path joined = is_at_home ? std::filesystem::path(home) / path.substr(2)
+                                                  : std::filesystem::path(folder) / path;
+  std::string absolute = joined.lexically_normal().string();
+  while (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
+  return absolute;
+}
+
 void MakePathsAbsolute(const std::string& folder, Message* message, const std::string& home) {
-  ChangePaths(message, [&](const std::string& value) { return Absolute(folder, home, value); });
+  ChangePaths(message, [&](const FieldDescriptor& field, const std::string& value) {
+    return IsUpload(field, value) ? value : AbsolutePath(folder, value, home);
+  });
+}
+
+void ReplaceUploads(Message* message,
+                    const std::function<std::string(const UploadPath& upload)>& change) {
+  ChangePaths(message, [&](const FieldDescriptor& field, const std::string& value) {
+    return IsUpload(field, value) ? change(*ParseUploadPath(value)) : value;
+  });
+}
+
+void ReplaceFiles(Message* message,
+                  const std::function<std::string(const std::string& path)>& change) {
+  ChangePaths(message, [&](const FieldDescriptor& field, const std::string& value) {
+    return KnobOf(field).upload() && !IsUpload(field, value) ? change(value) : value;
+  });
 }
 
 void NormalizeAbsolutePaths(Message* message) {
-  ChangePaths(message, [](const std::string& value) {
-    return absl::StartsWith(value, "/") ? Absolute("/", "", value) : value;
+  ChangePaths(message, [](const FieldDescriptor&, const std::string& value) {
+    return absl::StartsWith(value, "/") ? AbsolutePath("/", value) : value;
   });
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "google/protobuf/message.h"
+#include "proto/contract/config/upload_path.h"
 #include "trainerd/v1/knob.pb.h"
 
 namespace trainerd {
@@ -56,11 +57,25 @@ void ForEachText(const google::protobuf::Message& message,
 using PathVisitor = std::function<void(const std::string& field, const std::string& value)>;
 void ForEachPath(const google::protobuf::Message& message, const PathVisitor& visit);
 
+// `path` against `folder`, with . and .. resolved and no slash at the end. A leading ~/ is `home`,
+// unless that is "".
+std::string AbsolutePath(const std::string& folder, const std::string& path,
+                         const std::string& home = "");
+
 // Makes fields with knob.path absolute against `folder` (words of knob.choices stay;
-// init_from.checkpoint when it begins with ./ or ../ or ~/ or /), with . and .. resolved and no
-// slash at the end. A leading ~/ is `home`, unless that is "".
+// init_from.checkpoint when it begins with ./ or ../ or ~/ or /; uploads stay where knob.upload
+// allows them), as AbsolutePath does.
 void MakePathsAbsolute(const std::string& folder, google::protobuf::Message* message,
                        const std::string& home = "");
+
+// Replaces each upload (upload_path.h), where knob.upload allows one, by what `change` returns for
+// it.
+void ReplaceUploads(google::protobuf::Message* message,
+                    const std::function<std::string(const UploadPath& upload)>& change);
+
+// Replaces each path that could be an upload, but is none, by what `change` returns for it.
+void ReplaceFiles(google::protobuf::Message* message,
+                  const std::function<std::string(const std::string& path)>& change);
 
 // Gives the paths that begin with / the form that MakePathsAbsolute gives them. Relative paths
 // stay: only their sender knows the folder that they begin at.

@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "proto/contract/config/advice/nearest_word.h"
 #include "proto/contract/config/config_violation.h"
-#include "proto/contract/config/nearest_word.h"
 #include "trainerd/v1/job_config.pb.h"
 #include "trainerd/v1/server_config.pb.h"
 

@@ -19,6 +19,7 @@
 #include "proto/base/utf8.h"
 #include "proto/contract/config/config_violation.h"
 #include "proto/contract/config/enum_words.h"
+#include "trainerd/v1/knob.pb.h"
 
 namespace trainerd {
 namespace {
@@ -36,6 +37,10 @@ constexpr char kHexDigits[] = "0123456789abcdefABCDEF";
 bool IsDuration(const FieldDescriptor& field) {
   return field.message_type() != nullptr &&
          field.message_type()->full_name() == "google.protobuf.Duration";
+}
+
+bool IsBytes(const FieldDescriptor& field) {
+  return field.options().GetExtension(v1::knob).unit() == "bytes";
 }
 
 absl::Status Wrong(const std::string& text, absl::string_view expected) {
@@ -63,6 +68,31 @@ absl::Status ParseWhole(const std::string& text, Int* value) {
         absl::StrCat(Quoted(text), " does not fit a whole number of ", sizeof(Int) * 8, " bits"));
   *value = static_cast<Int>(number);
   return absl::OkStatus();
+}
+
+// A number of bytes: also with a decimal (200GB) or binary unit (1.5TiB).
+absl::Status ParseBytes(const std::string& text, int64_t* value) {
+  constexpr double kMaxBytes = 9.2e18;
+  const struct {
+    absl::string_view name;
+    double bytes;
+  } units[] = {{"kB", 1e3},     {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},
+               {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+  for (const auto& unit : units) {
+    absl::string_view number_text = text;
+    if (!absl::ConsumeSuffix(&number_text, unit.name)) continue;
+    double number = 0;
+    if (!ParseDecimal(std::string(absl::StripTrailingAsciiWhitespace(number_text)), &number)) break;
+    const double bytes = std::round(number * unit.bytes);
+    if (std::fabs(bytes) > kMaxBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(Quoted(text), " does not fit a whole number of 64 bits"));
+    }
+    *value = static_cast<int64_t>(bytes);
+    return absl::OkStatus();
+  }
+  if (ParseWhole(text, value).ok()) return absl::OkStatus();
+  return Wrong(text, "a number of bytes; write for example 1000000, 200GB or 1.5TiB");
 }
 
 absl::Status ParseDuration(const std::string& text, google::protobuf::Duration* duration) {
@@ -203,6 +233,7 @@ absl::Status SetScalar(const FieldDescriptor& field, const std::string& text, Te
     case FieldDescriptor::CPPTYPE_INT32:
       TRAINERD_SET_NUMBER(int32_t, Int32, ParseWhole)
     case FieldDescriptor::CPPTYPE_INT64:
+      if (IsBytes(field)) TRAINERD_SET_NUMBER(int64_t, Int64, ParseBytes)
       TRAINERD_SET_NUMBER(int64_t, Int64, ParseWhole)
     case FieldDescriptor::CPPTYPE_UINT32:
       TRAINERD_SET_NUMBER(uint32_t, UInt32, ParseWhole)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/contract/job/event_text.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -140,6 +141,29 @@ std::string Describe(const v1::Alert& alert) {
   return text;
 }
 
+std::string MetricText(const v1::Measurement& metric) {
+  std::string text = absl::StrCat(metric.name(), " ", FormatNumber(metric.value()));
+  if (metric.has_standard_error())
+    absl::StrAppend(&text, " ± ", FormatNumber(metric.standard_error()));
+  return text;
+}
+
+std::string Describe(const v1::Evaluation& evaluation) {
+  constexpr int kShownMetrics = 4;
+  std::vector<std::string> parts = {absl::StrCat(v1::Evaluation::State_Name(evaluation.state()),
+                                                 "  ", EvaluationId(evaluation.name())),
+                                    absl::StrCat("step ", evaluation.step()),
+                                    absl::StrCat("suite ", evaluation.suite())};
+  if (evaluation.state() == v1::Evaluation::LEASED)
+    parts.push_back(absl::StrCat("by ", evaluation.evaluator()));
+  for (int i = 0; i < std::min(evaluation.metrics_size(), kShownMetrics); ++i)
+    parts.push_back(MetricText(evaluation.metrics(i)));
+  if (evaluation.metrics_size() > kShownMetrics)
+    parts.push_back(absl::StrCat("and ", evaluation.metrics_size() - kShownMetrics, " more"));
+  if (!evaluation.error().empty()) parts.push_back(evaluation.error());
+  return absl::StrJoin(parts, "  ");
+}
+
 std::string Describe(const v1::DataReport& report) {
   std::string text = absl::StrCat("trains on ", FormatCount(report.trained_examples()), " of ",
                                   Counted(report.examples(), "example"));
@@ -230,6 +254,8 @@ std::string EventSummary(const v1::Event& event) {
       return Describe(event.masking_report());
     case v1::Event::kRunSummary:
       return Describe(event.run_summary());
+    case v1::Event::kRemoteEval:
+      return Describe(event.remote_eval().evaluation());
     case v1::Event::kJobUpdated:
       return absl::StrCat("changed ",
                           absl::StrJoin(event.job_updated().update_mask().paths(), ", "));

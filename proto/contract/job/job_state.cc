@@ -53,7 +53,7 @@ absl::StatusOr<CommandEffect> ApplyPause(const CommandInput& input) {
     case Job::STARTING:
       return Become(input, Job::PAUSING, Job::DESIRED_PAUSE, Job::WAIT_REASON_UNSPECIFIED);
     case Job::RUNNING:
-      if (input.save_final_begun) return Unchanged(input);
+      if (input.save_final_begun || input.awaiting_evaluation) return Unchanged(input);
       return Become(input, Job::PAUSING, Job::DESIRED_PAUSE, Job::WAIT_REASON_UNSPECIFIED);
     case Job::PAUSING:
     case Job::PAUSED:
@@ -132,6 +132,8 @@ absl::StatusOr<CommandEffect> ApplyStop(JobCommand command, const CommandInput& 
                     graceful && input.has_verified_checkpoint ? Job::STOPPED : Job::CANCELLED,
                     desired, none);
     case Job::RUNNING:
+      if (input.awaiting_evaluation)
+        return Become(input, graceful ? Job::SUCCEEDED : Job::CANCELLED, desired, none);
       if (graceful && input.save_final_begun) return Unchanged(input);
       return Become(input, Job::STOPPING, desired, none);
     case Job::STARTING:
@@ -213,12 +215,13 @@ bool IsTransitionAllowed(Job::State from, Job::State to) {
       return to == Job::RUNNING || to == Job::PAUSING || to == Job::STOPPING || to == Job::QUEUED ||
              to == Job::FAILED;
     case Job::RUNNING:
+      // CANCELLED: discarded while its final model awaited an evaluation.
       return to == Job::SUCCEEDED || to == Job::PAUSING || to == Job::STOPPING ||
-             to == Job::QUEUED || to == Job::FAILED;
+             to == Job::QUEUED || to == Job::FAILED || to == Job::CANCELLED;
     case Job::PAUSING:
-      // SUCCEEDED: SaveFinal had begun when the pause arrived. QUEUED: HELD, because there is
-      // nothing to resume from.
-      return to == Job::PAUSED || to == Job::QUEUED || to == Job::STOPPING ||
+      // SUCCEEDED: SaveFinal had begun when the pause arrived; RUNNING: and the final model awaits
+      // its evaluation. QUEUED: HELD, because there is nothing to resume from.
+      return to == Job::PAUSED || to == Job::RUNNING || to == Job::QUEUED || to == Job::STOPPING ||
              to == Job::SUCCEEDED || to == Job::FAILED;
     case Job::PAUSED:
       return to == Job::QUEUED || to == Job::STOPPED || to == Job::CANCELLED;

@@ -35,6 +35,8 @@ struct CommandInput {
   bool has_verified_checkpoint = false;
   // Pause and graceful Stop let the job finish.
   bool save_final_begun = false;
+  // RUNNING without an attempt: the final model awaits its evaluation. A stop ends the job at once.
+  bool awaiting_evaluation = false;
 };
 // Errors: FailedPrecondition naming command and state ("Pause is refused while the job is STOPPING:
 // …"), with what to do instead.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resource names of the API: jobs/{job_id} and jobs/{job_id}/checkpoints/{checkpoint_id}. The head
-// of trainer.proto has their form. Names of a request go through ParseJobName or
-// ParseJobOrCheckpointName; the other functions are for names that a daemon has stored.
+// Resource names of the API: jobs/JOB, jobs/JOB/checkpoints/CHECKPOINT and so on. The head of
+// trainer.proto has their form. Names of a request go through one of the Parse functions; the other
+// functions are for names that a daemon has stored.
 #pragma once
 
 #include <optional>
@@ -25,11 +25,24 @@ struct ResourceName {
 // What ParseJobName takes, or "jobs/ID/checkpoints/X".
 std::optional<ResourceName> ParseJobOrCheckpointName(std::string_view name);
 
+// A model that can be evaluated: "jobs/ID/checkpoints/X", "jobs/ID/final" or "jobs/ID/start".
+std::optional<std::string> ParseModelName(std::string_view name);
+// "jobs/ID/evaluations/X".
+std::optional<std::string> ParseEvaluationName(std::string_view name);
+
 // "jobs/ID" or "ID" → "ID"; "jobs/ID/checkpoints/X" → "ID".
 std::string JobId(std::string_view name);
 std::string JobName(std::string_view id);
 // "jobs/ID/checkpoints/X" → "X"; "" if the name has no such part.
 std::string CheckpointId(std::string_view name);
 std::string CheckpointName(std::string_view job_name, std::string_view checkpoint_id);
+// "jobs/ID/evaluations/X" → "X"; "" if the name has no such part.
+std::string EvaluationId(std::string_view name);
+std::string EvaluationName(std::string_view job_name, std::string_view evaluation_id);
+// "jobs/ID/final" and "jobs/ID/start".
+std::string FinalName(std::string_view job_name);
+std::string StartName(std::string_view job_name);
+bool IsFinalName(std::string_view name);
+bool IsStartName(std::string_view name);
 
 }  // namespace trainerd

@@ -15,7 +15,16 @@ namespace trainerd {
 //      Checkpoint.adapter
 //   6  the keys suspended, not_before and depends_on of the job file, Job.WaitReason NOT_BEFORE and
 //      DEPENDENCY; UpdateJob, Event.job_updated, ExplainJob
-inline constexpr int kApiRevision = 6;
+//   7  filters and order of ListJobs, StreamStatusRequest.label_selector, ListEvents, QueryMetrics;
+//      notify of the job file, ListNotifications, RetryNotification; DownloadCheckpoint, Files;
+//      Checkpoint.metrics, labels, pinned, expire_time, best and etag, Job.best_checkpoint;
+//      evaluation.best and checkpoint.{keep_every_steps, keep_best, max_bytes, ttl};
+//      RequestCheckpoint, UpdateCheckpoint, VerifyCheckpoint, CollectGarbage,
+//      ResumeRequest.from_checkpoint;
+//      service Evaluations, evaluation.remote of the job file, Event.remote_eval;
+//      Job.owner, Job.usage, QueryUsage, quotas and scheduling of trainerd.yaml, Job.WaitReason
+//      QUOTA, limits.max_attempt_time, PauseRequest.grace, StopRequest.grace
+inline constexpr int kApiRevision = 7;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work
 // with the shims of the two releases before it.

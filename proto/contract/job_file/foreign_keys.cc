@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "proto/contract/config/nearest_word.h"
+#include "proto/contract/config/advice/nearest_word.h"
 
 namespace trainerd {
 namespace {

@@ -10,7 +10,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_paths.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 
 namespace trainerd {
@@ -94,16 +94,22 @@ std::string JobFileAdvice(const fs::path& path) {
                            : "check the path; relative paths start in the current folder";
 }
 
+absl::StatusOr<std::string> ReadContents(const std::string& path) {
+  absl::StatusOr<std::string> text = ReadStream(path);
+  if (text.ok()) return text;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "cannot read the job file: ", text.status().message(), "; ", JobFileAdvice(path)));
+}
+
 // Reads the file into `job`. False: nothing in it could be read, so its values are unknown.
-absl::StatusOr<bool> ReadFileInto(const fs::path& path, JobFile* job) {
+absl::StatusOr<bool> ReadFileInto(const fs::path& path, const JobFileOptions& options,
+                                  JobFile* job) {
   job->absolute_path = path.lexically_normal().string();
-  absl::StatusOr<std::string> text = ReadStream(job->absolute_path);
-  if (!text.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot read the job file: ", text.status().message(), "; ",
-                     JobFileAdvice(job->absolute_path)));
+  std::string text = options.contents.value_or("");
+  if (!options.contents.has_value()) {
+    ASSIGN_OR_RETURN(text, ReadContents(job->absolute_path));
   }
-  YamlResult result = YamlToMessage(*text, &job->config);
+  YamlResult result = YamlToMessage(text, &job->config);
   job->lines = std::move(result.lines);
   job->violations = std::move(result.violations);
   for (const ConfigViolation& violation : job->violations) {
@@ -119,7 +125,8 @@ absl::StatusOr<JobFile> ReadJobFile(const JobFileOptions& options) {
   ASSIGN_OR_RETURN(std::string folder, AbsoluteFolder(options.working_dir));
   std::string name = kDefaultName;
   if (!options.path.empty()) {
-    ASSIGN_OR_RETURN(const bool readable, ReadFileInto(fs::path(folder) / options.path, &job));
+    ASSIGN_OR_RETURN(const bool readable,
+                     ReadFileInto(fs::path(folder) / options.path, options, &job));
     if (!readable) return job;
     const fs::path path(job.absolute_path);
     folder = path.parent_path().string();

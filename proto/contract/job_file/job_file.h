@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ namespace trainerd {
 struct JobFileOptions {
   // "" = no file: the job is what `sets` set.
   std::string path;
+  // What the file holds; absent = it is read from `path`.
+  std::optional<std::string> contents;
   // "dotted.path=value", applied in order on top of the file.
   std::vector<std::string> sets;
   // Relative paths, if there is no file, and a relative `path` start here; "" = the current working

@@ -7,10 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "proto/contract/config/advice/nearest_word.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/config_violation.h"
 #include "proto/contract/config/field_text.h"
-#include "proto/contract/config/nearest_word.h"
 #include "proto/contract/job_file/foreign_keys.h"
 #include "trainerd/v1/job_config.pb.h"
 

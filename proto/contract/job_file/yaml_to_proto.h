@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "google/protobuf/message.h"
+#include "proto/contract/config/advice/nearest_word.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/config_violation.h"
-#include "proto/contract/config/nearest_word.h"
 #include "proto/contract/job_file/message_to_yaml.h"
 
 namespace trainerd {

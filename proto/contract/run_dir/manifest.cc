@@ -138,7 +138,7 @@ absl::Status CheckValues(const Manifest& manifest) {
 }
 
 absl::Status VerifyFile(const std::string& path, const ManifestFile& expected,
-                        std::vector<char>* buffer) {
+                        const std::function<bool()>& is_cancelled, std::vector<char>* buffer) {
   const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!file.is_open() && errno == ENOENT) {
     return absl::DataLossError(absl::StrCat(path, " is missing"));
@@ -154,6 +154,8 @@ absl::Status VerifyFile(const std::string& path, const ManifestFile& expected,
   }
   Xxh3Stream hash;
   while (true) {
+    if (is_cancelled && is_cancelled())
+      return absl::CancelledError("the caller no longer waits for the verification");
     const ssize_t got = read(file.get(), buffer->data(), buffer->size());
     if (got == 0) break;
     if (got < 0 && errno == EINTR) continue;
@@ -264,12 +266,13 @@ absl::StatusOr<Manifest> ReadManifest(const std::string& folder) {
   return manifest;
 }
 
-absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest) {
+absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest,
+                          const std::function<bool()>& is_cancelled) {
   std::vector<char> buffer(kReadBytes);
   for (const auto& [name, file] : manifest.files) {
     if (!IsFileName(name))
       return Bad(absl::StrCat("\"", name, "\" is not the name of a file of the folder"));
-    RETURN_IF_ERROR(VerifyFile(absl::StrCat(folder, "/", name), file, &buffer));
+    RETURN_IF_ERROR(VerifyFile(absl::StrCat(folder, "/", name), file, is_cancelled, &buffer));
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -45,8 +46,10 @@ std::string ManifestToJson(const Manifest& manifest);
 absl::StatusOr<Manifest> ParseManifest(const std::string& json);
 // Reads the manifest of a folder. Errors: NotFound; DataLoss; FailedPrecondition if it is newer.
 absl::StatusOr<Manifest> ReadManifest(const std::string& folder);
-// Reads every file and compares size and hash. Errors: DataLoss with the file and the difference.
-absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest);
+// Reads every file and compares size and hash. `is_cancelled` (null = never) is called for each
+// MiB. Errors: DataLoss with the file and the difference; Cancelled.
+absl::Status VerifyFolder(const std::string& folder, const Manifest& manifest,
+                          const std::function<bool()>& is_cancelled = nullptr);
 // Paths of the manifest and of its files; only that of the manifest if it cannot be read.
 std::vector<std::string> ManifestPaths(const std::string& folder);
 // 16 bytes: XXH3-128 of the manifest file's bytes.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page as text: its parts are looked for as the header states them. A browser reads one in
-// tests/integration/preview_html_test.py.
+// tests/integration/data/preview_html_test.py.
 #include "client/preview/preview_html.h"
 
 #include <gmock/gmock.h>

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 #include "tests/engine/train/tiny_run.h"
 
 namespace trainerd::engine {

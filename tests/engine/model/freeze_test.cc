@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Frozen parameters against transformers 5.23.0 with requires_grad_(False) and torch 2.11.0's AdamW
-// with clipping (tests/golden/model/freeze.json); what a frozen parameter does not have; where the
-// backward pass stops.
+// with clipping (tests/golden/training/freeze.json); what a frozen parameter does not have; where
+// the backward pass stops.
 #include "engine/model/folder/freeze.h"
 
 #include <ATen/TensorOperators.h>
@@ -101,7 +101,7 @@ struct FrozenModel {
 class FreezeTest : public ::testing::TestWithParam<std::tuple<const char*, Precision>> {};
 
 TEST_P(FreezeTest, TrainsAsTransformersWithoutRequiresGrad) {
-  const nlohmann::json file = golden::Read("freeze");
+  const nlohmann::json file = golden::File("training/freeze");
   const nlohmann::json& c = file["cases"][std::get<0>(GetParam())];
   const Precision precision = std::get<1>(GetParam());
   const bool is_fp32 = precision == Precision::kFp32;
@@ -146,7 +146,7 @@ TEST_P(FreezeTest, TrainsAsTransformersWithoutRequiresGrad) {
 }
 
 TEST_P(FreezeTest, FrozenParametersHaveNoMasterGradientOrState) {
-  const nlohmann::json c = golden::Read("freeze")["cases"][std::get<0>(GetParam())];
+  const nlohmann::json c = golden::File("training/freeze")["cases"][std::get<0>(GetParam())];
   const FrozenModel model(c["model"], c["freeze"].get<std::vector<std::string>>(),
                           std::get<1>(GetParam()));
   const std::unique_ptr<Optimizer> optimizer =

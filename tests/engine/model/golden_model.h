@@ -18,8 +18,8 @@
 
 #include "engine/data/batches/batch.h"
 #include "engine/formats/safetensors.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/folder/hf_folder.h"
-#include "engine/model/folder/model_config.h"
 #include "engine/model/folder/weight_spec.h"
 #include "engine/model/parameters.h"
 #include "tests/engine/test_device.h"
@@ -27,10 +27,14 @@
 
 namespace trainerd::engine::golden {
 
-inline nlohmann::json Read(const std::string& name) {
-  std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/model/" + name + ".json");
+// tests/golden/PATH.json, as in "optim/adamw".
+inline nlohmann::json File(const std::string& path) {
+  std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/" + path + ".json");
   return nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
 }
+
+// The golden of a tiny model.
+inline nlohmann::json Read(const std::string& name) { return File("model/" + name); }
 
 inline uint32_t Hash32(uint32_t x) {
   x ^= x >> 16;
@@ -60,43 +64,8 @@ inline int64_t Count(const std::vector<int64_t>& shape) {
   return count;
 }
 
-// Gemma 2 and Granite are not supported as families. Their goldens prove the fields of BlockSpec
-// that no supported family sets: the sizes are read as Llama's, the rest is set here.
-inline ModelConfig BlockProof(nlohmann::json json) {
-  const std::string type = json["model_type"];
-  json.update({{"model_type", "llama"}, {"architectures", nlohmann::json::array()}});
-  absl::StatusOr<ModelConfig> config = ParseModelConfig(json.dump(), type);
-  EXPECT_TRUE(config.ok()) << config.status();
-  if (!config.ok()) return {};
-  BlockSpec& block = config->block;
-  if (type == "granite") {
-    block.embedding_scale = json["embedding_multiplier"];
-    block.attention_scale = json["attention_multiplier"].get<double>();
-    block.residual_scale = json["residual_multiplier"];
-    block.logits_scale = 1.0 / json["logits_scaling"].get<double>();
-    return *config;
-  }
-  block.norm_placement = NormPlacement::kSandwich;
-  block.norm_offset = 1.0;
-  block.activation = Activation::kGeluTanh;
-  block.attention_soft_cap = json["attn_logit_softcapping"].get<double>();
-  block.logits_soft_cap = json["final_logit_softcapping"].get<double>();
-  block.embedding_scale = std::sqrt(static_cast<double>(config->hidden_size));
-  block.attention_scale = 1.0 / std::sqrt(json["query_pre_attn_scalar"].get<double>());
-  for (size_t i = 0; i < block.layers.size(); ++i) {
-    if (json["layer_types"][i] == "sliding_attention")
-      block.layers[i].window = json["sliding_window"];
-  }
-  config->names.attention_output_norm = "post_attention_layernorm";
-  config->names.mlp_norm = "pre_feedforward_layernorm";
-  config->names.mlp_output_norm = "post_feedforward_layernorm";
-  return *config;
-}
-
 inline ModelConfig Config(const nlohmann::json& golden) {
-  const nlohmann::json& json = golden["config"];
-  if (json["model_type"] == "gemma2" || json["model_type"] == "granite") return BlockProof(json);
-  absl::StatusOr<ModelConfig> config = ParseModelConfig(json.dump(), "golden");
+  absl::StatusOr<ModelConfig> config = ParseModelConfig(golden["config"].dump(), "golden");
   EXPECT_TRUE(config.ok()) << config.status();
   return config.ok() ? *config : ModelConfig{};
 }

@@ -40,7 +40,7 @@ class LoraDropoutTest : public ::testing::Test {
     AdapterSpec adapter = Adapter(golden::Config(golden::Read(name)), names, 4, 8.0);
     adapter.dropout = dropout;
     auto model = std::make_unique<AdaptedModel>(golden::Read(name), adapter, precision);
-    model->SetAdapter(golden::Read("lora")["scales"]);
+    model->SetAdapter(golden::File("adapter/lora")["scales"]);
     return model;
   }
   struct Result {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training an adapter against peft 0.21.2 with torch 2.11.0's AdamW and clipping
-// (tests/golden/model/lora.json, make_lora_goldens.py); what else must hold of an adapter: layout,
-// initialization, independence of accumulation, threads and neighbors, where the backward stops.
+// (tests/golden/adapter/lora.json, make_lora_goldens.py); what else must hold of an adapter:
+// layout, initialization, independence of accumulation, threads and neighbors, where the backward
+// stops.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
@@ -50,7 +51,7 @@ class LoraTest : public ::testing::TestWithParam<AdapterCase> {
  protected:
   bool is_fp32() const { return GetParam().precision == Precision::kFp32; }
 
-  const nlohmann::json file_ = golden::Read("lora");
+  const nlohmann::json file_ = golden::File("adapter/lora");
   const nlohmann::json case_ = file_["cases"][GetParam().name];
 };
 
@@ -131,7 +132,7 @@ TEST_P(LoraTest, TrainsAsPeft) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, LoraTest,
-                         ::testing::ValuesIn(testing::AdapterCases(golden::Read("lora"))),
+                         ::testing::ValuesIn(testing::AdapterCases(golden::File("adapter/lora"))),
                          testing::CaseName);
 
 TEST(LoraParametersTest, JoinsTheMatricesThatAreMultipliedTogether) {
@@ -233,7 +234,7 @@ TEST(LoraDecoderTest, NewAdapterChangesNoLogit) {
 
 // Generation goes through the cache and the head's logits.
 TEST(LoraDecoderTest, GeneratesTheTokensOfTheFullForward) {
-  const nlohmann::json file = golden::Read("lora");
+  const nlohmann::json file = golden::File("adapter/lora");
   for (const char* name : {"all_linear", "head_and_embedding", "head_and_embedding_tied"}) {
     AdaptedModel model = ModelOf(file["cases"][name], Precision::kFp32);
     model.SetAdapter(file["scales"]);
@@ -253,7 +254,7 @@ TEST(LoraDecoderTest, GeneratesTheTokensOfTheFullForward) {
 }
 
 TEST(LoraDecoderTest, ThreadsChangeGradientsByRoundingOnly) {
-  const nlohmann::json file = golden::Read("lora");
+  const nlohmann::json file = golden::File("adapter/lora");
   AdaptedModel model = ModelOf(file["cases"]["head_and_embedding"], Precision::kFp32);
   model.SetAdapter(file["scales"]);
   at::set_num_threads(1);
@@ -265,7 +266,7 @@ TEST(LoraDecoderTest, ThreadsChangeGradientsByRoundingOnly) {
 }
 
 TEST(LoraDecoderTest, DocumentsDoNotSeeEachOther) {
-  const nlohmann::json file = golden::Read("lora");
+  const nlohmann::json file = golden::File("adapter/lora");
   for (const char* name : {"all_linear_qwen3", "head_and_embedding"}) {
     AdaptedModel model = ModelOf(file["cases"][name], Precision::kFp32);
     model.SetAdapter(file["scales"]);

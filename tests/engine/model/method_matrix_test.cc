@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What holds of every method, in one table. 40 steps of loss and gradient norm, packed and not,
-// against torch, transformers and peft (tests/golden/model/make_method_goldens.py), where none of
-// training_loss_test, lora_test, qlora_test, muon_test and adamw_8bit_test compares them. And what
-// needs no reference: a step in one or more microbatches, the order of documents, their neighbors,
-// and threads.
+// against torch, transformers and peft (tests/golden/training/make_method_goldens.py), where none
+// of training_loss_test, lora_test, qlora_test, muon_test and adamw_8bit_test compares them. And
+// what needs no reference: a step in one or more microbatches, the order of documents, their
+// neighbors, and threads.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
@@ -69,7 +69,8 @@ struct Model {
                               method.lora.empty() ? nullptr : &adapter, method.quantization);
     const absl::Status loaded = parameters->Load(**HfFolder::Open(folder.path()));
     EXPECT_TRUE(loaded.ok()) << loaded;
-    if (!method.lora.empty()) testing::SetAdapter(*parameters, golden::Read("methods")["scales"]);
+    if (!method.lora.empty())
+      testing::SetAdapter(*parameters, golden::File("training/methods")["scales"]);
     decoder = std::make_unique<Decoder>(config, *parameters, method.options);
   }
   Microbatch Batch(const std::vector<size_t>& documents) const {
@@ -110,7 +111,7 @@ struct GoldenCase {
 
 std::vector<GoldenCase> GoldenCases() {
   std::vector<GoldenCase> cases;
-  const nlohmann::json file = golden::Read("methods");
+  const nlohmann::json file = golden::File("training/methods");
   for (const auto& [name, c] : file["cases"].items()) {
     for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kBf16Sr}) {
       if (precision == Precision::kBf16Sr && c.contains("lora")) continue;
@@ -147,7 +148,7 @@ class MethodGoldenTest : public ::testing::TestWithParam<GoldenCase> {
 // bf16 rounds every activation to 8 bits (2^-9 relative each), bf16_sr also the weights, which
 // moves single gradient norms by more than a tenth; the reference rounds none.
 TEST_P(MethodGoldenTest, FortyStepsEqualTheReference) {
-  const nlohmann::json file = golden::Read("methods");
+  const nlohmann::json file = golden::File("training/methods");
   const nlohmann::json& c = file["cases"][GetParam().name];
   Method method{.name = GetParam().name.c_str(),
                 .freeze = c["freeze"].get<std::vector<std::string>>()};

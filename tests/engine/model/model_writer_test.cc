@@ -44,7 +44,7 @@ at::Tensor Merged(const Adapted& adapted, const at::Tensor& weight, const Adapte
 }
 
 TEST(ModelWriterTest, MergesAsPeftDoes) {
-  const nlohmann::json golden = golden::Read("adapters");
+  const nlohmann::json golden = golden::File("adapter/adapters");
   int num_compared = 0;
   for (const auto& [name, item] : golden["cases"].items()) {
     SCOPED_TRACE(name);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Preference tuning over 40 steps of AdamW with clipping against TRL 1.16.0's DPOTrainer
-// (tests/golden/model/preference.json, make_preference_goldens.py): loss, gradient norm and
+// (tests/golden/training/preference.json, make_preference_goldens.py): loss, gradient norm and
 // metrics. What else must hold: independence of accumulation, of the order of the pairs and of
 // neighbors; the model without its adapter; activation checkpointing; the gradient against
 // differences.
@@ -128,7 +128,7 @@ class PreferenceTest : public ::testing::TestWithParam<std::tuple<std::string, P
   void SetUp() override { at::set_num_threads(1); }
   bool is_fp32() const { return std::get<1>(GetParam()) == Precision::kFp32; }
 
-  const nlohmann::json file_ = golden::Read("preference");
+  const nlohmann::json file_ = golden::File("training/preference");
   const nlohmann::json case_ = file_["cases"][std::get<0>(GetParam())];
 };
 
@@ -176,7 +176,7 @@ TEST_P(PreferenceTest, FortyStepsEqualTrl) {
 
 std::vector<std::string> CaseNames() {
   std::vector<std::string> names;
-  const nlohmann::json file = golden::Read("preference");
+  const nlohmann::json file = golden::File("training/preference");
   for (const auto& [name, unused] : file["cases"].items()) names.push_back(name);
   return names;
 }
@@ -194,7 +194,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, PreferenceTest,
 
 class PairsTest : public ::testing::TestWithParam<std::string> {
  protected:
-  const nlohmann::json file_ = golden::Read("preference");
+  const nlohmann::json file_ = golden::File("training/preference");
   const nlohmann::json case_ = file_["cases"][GetParam()];
 };
 
@@ -270,7 +270,8 @@ INSTANTIATE_TEST_SUITE_P(Cases, PairsTest, ::testing::ValuesIn(CaseNames()),
                          [](const auto& info) { return info.param; });
 
 TEST(ReferenceDecoderTest, IsTheModelWithoutItsAdapter) {
-  const nlohmann::json file = golden::Read("preference"), lora = golden::Read("lora");
+  const nlohmann::json file = golden::File("training/preference"),
+                       lora = golden::File("adapter/lora");
   // Embedding and head have adapters, too.
   const nlohmann::json c = lora["cases"]["head_and_embedding_tied"];
   testing::AdaptedModel model(golden::Read(c["model"]),
@@ -288,7 +289,7 @@ TEST(ReferenceDecoderTest, IsTheModelWithoutItsAdapter) {
 }
 
 TEST(PairsWithoutTargetsTest, HaveTheLossOfEqualAnswersAndNoGradient) {
-  const nlohmann::json file = golden::Read("preference");
+  const nlohmann::json file = golden::File("training/preference");
   PairModel model(file, file["cases"]["sigmoid"], Precision::kFp32);
   Microbatch batch = BatchOf(file, {0});
   std::fill(batch.targets.begin(), batch.targets.end(), kIgnoreIndex);

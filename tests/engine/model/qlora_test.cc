@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Training an adapter over a model in NF4 against transformers 5.23.0 with bitsandbytes 0.50.2
-// (Linear4bit on the CPU) and peft 0.21.2 (tests/golden/model/qlora.json, make_qlora_goldens.py);
+// (Linear4bit on the CPU) and peft 0.21.2 (tests/golden/adapter/qlora.json, make_qlora_goldens.py);
 // what is quantized; memory; resume; merged weights.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -18,7 +18,7 @@
 
 #include "engine/model/generate.h"
 #include "engine/model/model_writer.h"
-#include "engine/ops/linear.h"
+#include "engine/ops/layers/linear.h"
 #include "engine/optim/global_norm.h"
 #include "tests/engine/model/lora_model.h"
 #include "tests/engine/optim/optimizers.h"
@@ -34,7 +34,7 @@ using testing::kPacked;
 using testing::TestDevice;
 
 const nlohmann::json& File() {
-  static const nlohmann::json file = golden::Read("qlora");
+  static const nlohmann::json file = golden::File("adapter/qlora");
   return file;
 }
 

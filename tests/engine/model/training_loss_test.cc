@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // train.label_smoothing, train.token_weighting and weights of messages over 40 steps of AdamW with
 // clipping: loss and gradient norm against transformers' LabelSmoother and a plain PyTorch loop in
-// fp32 (tests/golden/model/make_loss_goldens.py).
+// fp32 (tests/golden/training/make_loss_goldens.py).
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros_like.h>
@@ -100,7 +100,7 @@ class TrainingLossTest : public ::testing::TestWithParam<std::tuple<std::string,
 };
 
 TEST_P(TrainingLossTest, FortyStepsEqualTheReference) {
-  const nlohmann::json file = golden::Read("losses");
+  const nlohmann::json file = golden::File("training/losses");
   const nlohmann::json& c = file["cases"][std::get<0>(GetParam())];
   const bool is_fp32 = std::get<1>(GetParam()) == Precision::kFp32;
   std::vector<Microbatches> all = {c["microbatches"].get<Microbatches>()};
@@ -124,7 +124,7 @@ TEST_P(TrainingLossTest, FortyStepsEqualTheReference) {
 // of the others, so only fp32 can agree.
 std::vector<std::tuple<std::string, Precision>> Cases() {
   std::vector<std::tuple<std::string, Precision>> cases;
-  const nlohmann::json file = golden::Read("losses");
+  const nlohmann::json file = golden::File("training/losses");
   for (const auto& [name, unused] : file["cases"].items()) {
     cases.emplace_back(name, Precision::kFp32);
     if (name == "margin") continue;

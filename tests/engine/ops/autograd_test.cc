@@ -18,10 +18,10 @@
 #include <gtest/gtest.h>
 
 #include "engine/ops/cross_entropy.h"
-#include "engine/ops/embedding.h"
-#include "engine/ops/linear.h"
-#include "engine/ops/rms_norm.h"
-#include "engine/ops/swiglu.h"
+#include "engine/ops/layers/embedding.h"
+#include "engine/ops/layers/linear.h"
+#include "engine/ops/layers/rms_norm.h"
+#include "engine/ops/layers/swiglu.h"
 
 namespace trainerd::engine {
 namespace {

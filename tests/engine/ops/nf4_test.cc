@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantization and dequantization against bitsandbytes 0.50.2 on the CPU
-// (tests/golden/model/nf4.json, from make_nf4_goldens.py), bit for bit; and their properties.
+// (tests/golden/adapter/nf4.json, from make_nf4_goldens.py), bit for bit; and their properties.
 #include "engine/ops/nf4.h"
 
 #include <ATen/Parallel.h>
@@ -29,7 +29,7 @@ namespace {
 
 const nlohmann::json& Golden() {
   static const nlohmann::json golden = [] {
-    std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/model/nf4.json");
+    std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/adapter/nf4.json");
     return nlohmann::json::parse(file);
   }();
   return golden;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Updates, quantized state and 40 steps of training against bitsandbytes.optim.AdamW8bit 0.50.2 on
-// the CPU (tests/golden/model/adamw_8bit.json); resume; threads; memory.
+// the CPU (tests/golden/optim/adamw_8bit.json); resume; threads; memory.
 #include <ATen/Parallel.h>
 
 #include "absl/strings/escaping.h"
@@ -13,7 +13,7 @@ namespace {
 using testing::GoldenModel;
 
 const nlohmann::json& File() {
-  static const auto* const file = new nlohmann::json(golden::Read("adamw_8bit"));
+  static const auto* const file = new nlohmann::json(golden::File("optim/adamw_8bit"));
   return *file;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Three updates against torch.optim.AdamW 2.11.0 (tests/golden/model/adamw.json), on a parameter
+// Three updates against torch.optim.AdamW 2.11.0 (tests/golden/optim/adamw.json), on a parameter
 // set of a real model; decay by group of parameter.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
@@ -19,7 +19,7 @@ at::Tensor Values(const std::string& name, int64_t count) {
 }
 
 TEST_P(AdamWTest, EqualsTorch) {
-  const nlohmann::json golden = golden::Read("adamw");
+  const nlohmann::json golden = golden::File("optim/adamw");
   auto parameters = ParameterSet::Create(golden::Config(golden::Read("llama_tied")), GetParam(),
                                          testing::TestDevice());
   ASSERT_TRUE(parameters.ok());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the tests of muon and adamw_8bit share: the model of their goldens
-// (tests/golden/model/make_optimizer_goldens.py), updates with its made-up gradients, and training
+// (tests/golden/optim/make_optimizer_goldens.py), updates with its made-up gradients, and training
 // over its documents.
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every rate of short runs against transformers 5.23.0's schedules
-// (tests/golden/model/schedules.json).
+// (tests/golden/optim/schedules.json).
 #include "engine/optim/lr_schedule.h"
 
 #include <set>
@@ -15,7 +15,7 @@ namespace trainerd::engine {
 namespace {
 
 TEST(LrScheduleTest, EqualsTransformers) {
-  const nlohmann::json cases = golden::Read("schedules");
+  const nlohmann::json cases = golden::File("optim/schedules");
   ASSERT_EQ(cases.size(), 48u);
   std::set<std::string> types;
   for (const auto& c : cases) {

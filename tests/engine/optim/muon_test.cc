@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Updates and 40 steps of training against torch.optim.Muon and AdamW 2.11.0
-// (tests/golden/model/muon.json); which parameters have which state; resume; threads.
+// (tests/golden/optim/muon.json); which parameters have which state; resume; threads.
 #include <ATen/Parallel.h>
 
 #include <set>
@@ -13,7 +13,7 @@ namespace {
 using testing::GoldenModel;
 
 const nlohmann::json& File() {
-  static const auto* const file = new nlohmann::json(golden::Read("muon"));
+  static const auto* const file = new nlohmann::json(golden::File("optim/muon"));
   return *file;
 }
 

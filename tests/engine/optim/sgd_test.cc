@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Three updates against torch.optim.SGD 2.11.0 (tests/golden/model/sgd.json) without momentum, with
+// Three updates against torch.optim.SGD 2.11.0 (tests/golden/optim/sgd.json) without momentum, with
 // momentum and with Nesterov momentum.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
@@ -25,7 +25,7 @@ void ExpectNear(const at::Tensor& tensor, const nlohmann::json& expected, const 
 }
 
 TEST_P(SgdTest, EqualsTorch) {
-  const nlohmann::json golden = golden::Read("sgd");
+  const nlohmann::json golden = golden::File("optim/sgd");
   ASSERT_EQ(golden["cases"].size(), 3u);
   for (const nlohmann::json& c : golden["cases"]) {
     auto set = ParameterSet::Create(golden::Config(golden::Read("llama_tied")), GetParam(),

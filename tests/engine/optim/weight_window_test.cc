@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // train.precision: bf16_sr: stochastic rounding of the weights, the memory of a parameter, and
 // every optimizer. Updates are compared with torch.optim.AdamW and the same random bits
-// (tests/golden/model/make_rounding_goldens.py).
+// (tests/golden/optim/make_rounding_goldens.py).
 #include "engine/optim/weight_window.h"
 
 #include <ATen/Parallel.h>
@@ -99,7 +99,7 @@ TEST(StochasticRoundingTest, DependsOnSeedStepAndElementAlone) {
 }
 
 TEST(PureBf16Test, EqualsTorchWithTheSameRandomBits) {
-  const nlohmann::json golden = golden::Read("rounding");
+  const nlohmann::json golden = golden::File("optim/rounding");
   const auto parameters = Create(Precision::kBf16Sr, "llama_tied");
   const Parameter& embedding = *parameters->Find("model.embed_tokens.weight");
   ASSERT_EQ(embedding.offset, 0);

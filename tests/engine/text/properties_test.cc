@@ -37,17 +37,16 @@ const Tokenizer& TestTokenizer(const std::string& family) {
 
 // The text of `ids`, token by token; no piece may end within a character.
 std::string Streamed(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
-  std::string pending, text;
+  DecodeStream stream(tokenizer);
+  std::string text;
   for (const int32_t id : ids) {
-    tokenizer.AppendTokenBytes(id, &pending);
-    std::string piece;
-    size_t held = 0;
-    AppendLossyUtf8(pending, &piece, &held);
-    pending.erase(0, pending.size() - held);
+    std::string earlier, piece;
+    stream.Append(id, &earlier, &piece);
+    RC_ASSERT(FindInvalidUtf8(earlier) == std::string::npos);
     RC_ASSERT(FindInvalidUtf8(piece) == std::string::npos);
-    text += piece;
+    text += earlier + piece;
   }
-  AppendLossyUtf8(pending, &text);
+  stream.Finish(&text);
   return text;
 }
 

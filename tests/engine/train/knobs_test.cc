@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every key of the job file, changed alone, changes a result. The keys come from the message
 // itself: a new key without a case here (or, for what the daemon does, in
-// tests/integration/knobs_test.py) fails.
+// tests/integration/jobs/knobs_test.py) fails.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -45,7 +45,8 @@ bool HasOneWordAlone(const google::protobuf::FieldDescriptor& field) {
 // Keys that the daemon acts on: the test of the running daemon walks the same file, key by key.
 std::set<std::string> KeysOfTheDaemon() {
   std::set<std::string> keys;
-  const std::string text = ReadText(TRAINERD_SOURCE_DIR + "/tests/integration/daemon_knobs.txt");
+  const std::string text =
+      ReadText(TRAINERD_SOURCE_DIR + "/tests/integration/jobs/daemon_knobs.txt");
   for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipWhitespace())) {
     if (line.front() != '#') keys.insert(std::string(line));
   }

@@ -27,7 +27,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/hash.h"
 #include "proto/contract/config/config_violation.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "tests/engine/test_device.h"

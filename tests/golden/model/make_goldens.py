@@ -4,12 +4,15 @@
 
 They come from the reference implementations, torch and transformers.
 
-usage: make_goldens.py [OUT_DIR] [NAME...]
+usage: make_goldens.py [OUT_DIR] [FOLDER/NAME...]
+
+OUT_DIR has the folders model, optim and training; it is tests/golden unless given.
 
 Needs the virtual environment of tests/requirements-peers.txt (torch 2.11.0, transformers 5.23.0).
 
-A file NAME.json with a "config" (a config.json of transformers) is a tiny model: the script keeps
-the config and computes everything else. To add a model, write a file that holds only its config.
+A file NAME.json in this folder with a "config" (a config.json of transformers) is a tiny model: the
+script keeps the config and computes everything else. To add a model, write a file that holds only
+its config.
 
 Weights are not stored: weight i of tensor NAME is an exact function of (NAME, i), see weights()
 here and tests/engine/model/golden_model.h. Documents are run one by one, so the goldens hold what
@@ -29,8 +32,10 @@ from transformers import (get_constant_schedule_with_warmup, get_cosine_schedule
                           get_linear_schedule_with_warmup,
                           get_polynomial_decay_schedule_with_warmup, get_wsd_schedule)
 
-TRAINING_STEPS = 4
-TRAINING_LEARNING_RATE = 0.05
+TRAINING_STEPS = 40
+# Small enough that 40 steps do not multiply differences in the last bit.
+TRAINING_LEARNING_RATE = 0.005
+SMALLER_LEARNING_RATE = {"gemma3_text": 0.001}
 
 
 def hash32(x):
@@ -92,10 +97,10 @@ def forward_backward(model):
     return total, logits
 
 
-def training_losses(model):
+def training_losses(model, learning_rate):
     """Mean loss before each step of plain SGD."""
     losses = []
-    optimizer = torch.optim.SGD(model.parameters(), lr=TRAINING_LEARNING_RATE)
+    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
     for _ in range(TRAINING_STEPS):
         optimizer.zero_grad()
         losses.append(forward_backward(model)[0] / TARGETS)
@@ -108,6 +113,7 @@ def decoder_golden(config_json):
     total, logits = forward_backward(model)
     gradients = {n: {"norm": p.grad.double().norm().item(), "first": p.grad.flatten()[:4].tolist()}
                  for n, p in model.named_parameters()}
+    rate = SMALLER_LEARNING_RATE.get(config_json["model_type"], TRAINING_LEARNING_RATE)
     prompt = DOCUMENTS[0][0][:6]
     mask = torch.ones(1, 6, dtype=torch.long)
     generated = model.generate(torch.tensor([prompt]), attention_mask=mask, do_sample=False,
@@ -115,8 +121,7 @@ def decoder_golden(config_json):
     return {"config": config_json, "documents": [{"ids": i, "labels": l} for i, l in DOCUMENTS],
             "targets": TARGETS, "loss_sum": total, "logits": logits, "gradients": gradients,
             "prompt": prompt, "generated": generated[0, 6:].tolist(),
-            "training": {"learning_rate": TRAINING_LEARNING_RATE,
-                         "losses": training_losses(model)}}
+            "training": {"learning_rate": rate, "losses": training_losses(model, rate)}}
 
 
 def adamw_golden():
@@ -270,10 +275,11 @@ def schedule_golden():
     return cases
 
 
-def model_configs(folder):
-    """NAME → config of every model in the folder."""
+def model_configs():
+    """NAME → config of every model in this folder."""
     configs = {}
-    for path in sorted(glob.glob(os.path.join(folder, "*.json"))):
+    here = os.path.dirname(os.path.abspath(__file__))
+    for path in sorted(glob.glob(os.path.join(here, "*.json"))):
         with open(path) as f:
             golden = json.load(f)
         if isinstance(golden, dict) and "config" in golden:
@@ -282,14 +288,15 @@ def model_configs(folder):
 
 
 def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    out = sys.argv[1] if len(sys.argv) > 1 else here
+    golden = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    out = sys.argv[1] if len(sys.argv) > 1 else golden
     torch.set_num_threads(1)
-    configs = model_configs(here)
-    makers = {name: lambda config=config: decoder_golden(config)
+    configs = model_configs()
+    makers = {"model/" + name: lambda config=config: decoder_golden(config)
               for name, config in configs.items()}
-    makers.update(adamw=adamw_golden, sgd=sgd_golden, freeze=lambda: freeze_golden(configs),
-                  schedules=schedule_golden)
+    makers.update({"optim/adamw": adamw_golden, "optim/sgd": sgd_golden,
+                   "optim/schedules": schedule_golden,
+                   "training/freeze": lambda: freeze_golden(configs)})
     for name in sys.argv[2:] or makers:
         with open(os.path.join(out, name + ".json"), "w") as f:
             json.dump(makers[name](), f)

@@ -22,7 +22,9 @@ SIZES = {"vocab_size": 32, "hidden_size": 16, "intermediate_size": 16, "num_hidd
          "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8,
          "max_position_embeddings": 64, "pad_token_id": None, "bos_token_id": None,
          "eos_token_id": None}
-NAMES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "olmo2": "Olmo2ForCausalLM",
+NAMES = {"gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM",
+         "granite": "GraniteForCausalLM", "llama": "LlamaForCausalLM",
+         "mistral": "MistralForCausalLM", "olmo2": "Olmo2ForCausalLM", "phi3": "Phi3ForCausalLM",
          "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "smollm3": "SmolLM3ForCausalLM"}
 FULL, SLIDING = "full_attention", "sliding_attention"
 VARIANTS = [
@@ -44,6 +46,8 @@ VARIANTS = [
     {"sliding_window": 4, "layer_types": [FULL, FULL, FULL]},
     {"use_sliding_window": True, "sliding_window": 4, "layer_types": [SLIDING, FULL]},
     {"use_sliding_window": True, "sliding_window": None, "layer_types": [SLIDING, FULL, FULL]},
+    {"sliding_window": 4, "sliding_window_pattern": 2},
+    {"sliding_window": 4, "sliding_window_pattern": 3},
 ]
 
 

@@ -3,10 +3,11 @@
 """Writes tokenizers/NAME/{tokenizer.json,tokenizer_config.json,cases.json}: small tokenizers of the
 families that we claim, trained here, and what PyPI tokenizers 0.23.3 does with generated texts.
 
-usage: make_tokenizer_goldens.py            (from any folder; needs tokenizers==0.23.3)
+usage: make_tokenizer_goldens.py [NAME…]    (from any folder; needs tokenizers==0.23.3)
 """
 import json
 import pathlib
+import sys
 
 import tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
@@ -127,7 +128,106 @@ def make(name):
         separators=(",", ":")))
 
 
+SPACE = "\u2581"
+LEGACY = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+
+
+def spaces_back(strip):
+    steps = [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
+    return decoders.Sequence(steps + [decoders.Strip(" ", 1, 0)] * strip)
+
+
+def special(*contents, **flags):
+    return [AddedToken(c, special=True, normalized=False, **flags) for c in contents]
+
+
+# SentencePiece-style. name: (normalizer, pre-tokenizer, decoder, added tokens, post-processor)
+SENTENCE_PIECE = {
+    # Llama 2, TinyLlama, Mistral 7B v0.1. In old files the control tokens are normalized.
+    "llama2": (LEGACY, None, spaces_back(1),
+               special("<unk>", "<s>") + [AddedToken("</s>", special=True, normalized=True)], "<s> $A"),
+    # Mistral 7B v0.3 and Llama 2 in the newer form
+    "mistral": (None, pre_tokenizers.Metaspace(SPACE, "first", False), spaces_back(1),
+                special("<unk>", "<s>", "</s>", "[INST]", "[/INST]"), "<s> $A"),
+    "phi3": (LEGACY, None, spaces_back(1),
+             special("<unk>", "<s>") + special("</s>", "<|end|>", "<|assistant|>", rstrip=True)
+             + [AddedToken("<fim>", special=False, normalized=True, lstrip=True, rstrip=True)], "$A"),
+    # The runs of white space are added tokens.
+    "gemma": (normalizers.Replace(" ", SPACE),
+              pre_tokenizers.Split(" ", "merged_with_previous"), spaces_back(0),
+              special("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
+              + [AddedToken(c, special=False, normalized=False)
+                 for c in ("\n\n", "\n\n\n", SPACE * 2, "\t\t", "<b>")], "<bos> $A"),
+}
+
+
+def all_splits(pieces):
+    """The merges that transformers derives from the pieces of a SentencePiece model: each way to
+    make a piece of two others, in the order of the pieces."""
+    known = {p: i for i, p in enumerate(pieces)}
+    merges = []
+    for piece in pieces:
+        splits = [(piece[:i], piece[i:]) for i in range(1, len(piece))]
+        merges += sorted((s for s in splits if s[0] in known and s[1] in known),
+                         key=lambda s: (known[s[0]], known[s[1]]))
+    return merges
+
+
+def make_sentence_piece(name):
+    normalizer, pre_tokenizer, decoder, added, template = SENTENCE_PIECE[name]
+    trained = Tokenizer(models.BPE())
+    # Only Mistral's pieces cross spaces here.
+    trained.pre_tokenizer = pre_tokenizers.Metaspace(SPACE, "always", name != "mistral")
+    trainer = trainers.BpeTrainer(vocab_size=560, show_progress=False, limit_alphabet=160)
+    trained.train_from_iterator(training_text(), trainer)
+    model = json.loads(trained.to_str())["model"]
+    # As in SentencePiece, white space other than spaces has no pieces of its own (but Gemma's).
+    pieces = [p for p in model["vocab"] if name == "gemma" or not set(p) & set("\n\r\t")]
+    control = [t.content for t in added if t.special and t.content[0] == "<" and t.content[1] != "|"]
+    vocabulary = control + [f"<0x{b:02X}>" for b in range(256)] + pieces
+    assert len(set(vocabulary)) == len(vocabulary)
+    merges = (all_splits(pieces) if name != "mistral" else
+              [tuple(m) for m in model["merges"] if "".join(m) in pieces and set(m) <= set(pieces)])
+    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(vocabulary)}, merges,
+                                     unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    if pre_tokenizer is not None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.decoder = decoder
+    for token in added:
+        (tokenizer.add_special_tokens if token.special else tokenizer.add_tokens)([token])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        template, special_tokens=[(t, tokenizer.token_to_id(t)) for t in control])
+    folder = HERE / "tokenizers" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":"))
+    (folder / "tokenizer.json").write_text(text)
+    end = "<eos>" if name == "gemma" else "</s>"
+    (folder / "tokenizer_config.json").write_text(json.dumps(
+        {"bos_token": "<bos>" if name == "gemma" else "<s>", "eos_token": end, "unk_token": "<unk>"}))
+    reference = Tokenizer.from_str(text)
+    names = [t.content for t in added] + [SPACE, SPACE * 2, "<0x0A>", "a" + SPACE + " b"]
+    texts = list(generate(45, 1, names, max_pieces=7))
+    texts += [t for t in extremes(120) if len(t) <= 120]
+    texts += [" ", "  a", "a ", "<s> a</s>b <s>", "x<fim> y", "[INST] a [/INST] b</s>", "a\n\nb\n"]
+    cases = []
+    for t in texts:
+        encoding = reference.encode(t, add_special_tokens=False)
+        case = {"text": t, "ids": encoding.ids, "offsets": [i for o in encoding.offsets for i in o],
+                "decoded": reference.decode(encoding.ids, skip_special_tokens=False)}
+        skipped = reference.decode(encoding.ids, skip_special_tokens=True)
+        if skipped != case["decoded"]:
+            case["decoded_plain"] = skipped
+        if len(cases) < 3:
+            case["ids_with_specials"] = reference.encode(t, add_special_tokens=True).ids
+        cases.append(case)
+    (folder / "cases.json").write_text(json.dumps(
+        {"source": f"tokenizers {PINNED}", "cases": cases}, ensure_ascii=False,
+        separators=(",", ":")))
+
+
 if __name__ == "__main__":
     assert tokenizers.__version__ == PINNED, f"needs tokenizers {PINNED}"
-    for family in FAMILIES:
-        make(family)
+    for family in sys.argv[1:] or [*FAMILIES, *SENTENCE_PIECE]:
+        (make if family in FAMILIES else make_sentence_piece)(family)

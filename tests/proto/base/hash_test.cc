@@ -30,6 +30,12 @@ TEST(HashTest, StreamsAnyPiecesToSameHash) {
   Xxh3Stream empty;
   empty.Update(nullptr, 0);
   EXPECT_EQ(empty.Digest(), Xxh3(""));
+  for (const size_t piece : {1u, 63u, 64u, 65u, 5000u}) {
+    Sha256Stream stream;
+    for (size_t at = 0; at < data.size(); at += piece) stream.Update(data.substr(at, piece));
+    EXPECT_EQ(stream.Digest(), Sha256(data)) << piece;
+  }
+  EXPECT_EQ(Sha256Stream().Digest(), Sha256(""));
 }
 
 TEST(HashTest, PrintsTwoLowerCaseDigitsPerByte) {

@@ -15,7 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "proto/contract/config/config_limits.h"
+#include "proto/contract/config/rules/config_limits.h"
 #include "tests/paths.h"
 #include "tests/server/test_env.h"
 #include "trainerd/v1/trainer.grpc.pb.h"

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "proto/contract/run_dir/attempt_files.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "tests/server/test_env.h"
 #include "trainerd/v1/trainer.grpc.pb.h"
 

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/descriptor.h"
+#include "proto/contract/job/api_services.h"
 #include "tests/server/api/api_fixture.h"
 
 namespace trainerd::server {
@@ -44,10 +45,8 @@ class RequestCheckTest : public ApiTest {
   }
   static std::vector<const google::protobuf::MethodDescriptor*> Methods() {
     std::vector<const google::protobuf::MethodDescriptor*> methods;
-    const auto* file = v1::GetJobRequest::descriptor()->file();
-    for (int i = 0; i < file->service_count(); ++i) {
-      for (int k = 0; k < file->service(i)->method_count(); ++k)
-        methods.push_back(file->service(i)->method(k));
+    for (const google::protobuf::ServiceDescriptor* service : ApiServices()) {
+      for (int k = 0; k < service->method_count(); ++k) methods.push_back(service->method(k));
     }
     return methods;
   }

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "proto/contract/job/job_state.h"
+#include "server/store/daemon_user.h"
 #include "tests/server/commands/job_manager_fixture.h"
 
 namespace trainerd::server {
@@ -53,10 +54,7 @@ TEST_F(ExplainTest, EveryWaitHasItsReasonFirst) {
     ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
     const v1::Explanation why = Why(name);
     ASSERT_GT(why.reasons_size(), 0) << number;
-    const std::string expected = number == Job::PREEMPTED
-                                     ? "RESOURCES"
-                                     : Job::WaitReason_Name(static_cast<Job::WaitReason>(number));
-    EXPECT_EQ(why.reasons(0).code(), expected);
+    EXPECT_EQ(why.reasons(0).code(), Job::WaitReason_Name(static_cast<Job::WaitReason>(number)));
     EXPECT_NE(why.summary(), "");
   }
 }
@@ -109,14 +107,102 @@ TEST_F(ExplainTest, NextJobStartsWhenTheHolderEnds) {
   const std::string holder = Submit().name();
   OneCpu(holder);
   SetState(JobId(holder), Job::RUNNING);
-  v1::Progress progress;
-  progress.set_eta_seconds(90);
-  *progress.mutable_last_step_time() = ToProto(clock_.Now() - absl::Seconds(30));
-  ASSERT_OK(store_->Change(
-      [&](Transaction& t) { return StoreProgress(t.db(), JobId(holder), progress); }));
+  JobRecord record = Load(*store_, JobId(holder));
+  record.job.mutable_progress()->set_eta_seconds(90);
+  *record.job.mutable_progress()->mutable_last_step_time() =
+      ToProto(clock_.Now() - absl::Seconds(30));
+  ASSERT_OK(store_->Change([&](Transaction& t) { return StoreProgress(t.db(), &record); }));
   const v1::Explanation why = Why(Submit().name());
   EXPECT_EQ(why.queue_position(), 1);
   EXPECT_EQ(FromProto(why.estimated_start_time()), clock_.Now() + absl::Seconds(60));
+}
+
+TEST_F(ExplainTest, NamesTheJobsThatComeFirst) {
+  OneCpu("jobs/other");
+  const std::string low = Submit("priority: -1").name();
+  std::vector<std::string> others;
+  for (int i = 0; i < 7; ++i) others.push_back(Submit().name());
+  const std::string high = Submit("priority: 5").name();
+  const v1::Explanation why = Why(low);
+  EXPECT_EQ(why.queue_position(), 9);
+  std::vector<std::string> named;
+  for (const auto& reason : why.reasons()) {
+    if (reason.code() == "QUEUE" && !reason.subject().empty()) named.push_back(reason.subject());
+  }
+  EXPECT_EQ(named, (std::vector<std::string>{high, others[0], others[1], others[2], others[3]}));
+  EXPECT_EQ(Why(high).queue_position(), 1);
+  const v1::Explanation third = Why(others[1]);
+  EXPECT_EQ(third.queue_position(), 3);
+  EXPECT_EQ(third.reasons(third.reasons_size() - 1).subject(), others[0]) << "nobody behind it";
+}
+
+TEST_F(ExplainTest, AgeCountsForPositionAndPriority) {
+  rules_.scheduling.priority_aging = absl::Hours(1);
+  Open();
+  OneCpu("jobs/other");
+  const std::string old = Submit("priority: 1").name();
+  clock_.Advance(absl::Hours(5));
+  const std::string young = Submit("priority: 3").name();
+  EXPECT_EQ(Why(old).effective_priority(), 6);
+  EXPECT_EQ(Why(old).queue_position(), 1);
+  EXPECT_EQ(Why(young).effective_priority(), 3);
+  EXPECT_EQ(Why(young).queue_position(), 2);
+  EXPECT_TRUE(absl::StrContains(Why(young).DebugString(), "priority 6 (1 and its age)"));
+}
+
+TEST_F(ExplainTest, QuotaNamesItsKeyAndTheOwner) {
+  const std::string holder = Submit().name();
+  SetState(JobId(holder), Job::RUNNING);
+  const std::string name = Submit().name();
+  rules_.quotas.max_running_jobs_per_owner = 1;
+  Open();
+  OneCpu(holder);
+  const v1::Explanation why = Why(name);
+  EXPECT_EQ(why.summary(), "waits until the quotas allow it to run");
+  EXPECT_EQ(why.reasons(0).code(), "QUOTA");
+  EXPECT_EQ(why.reasons(0).subject(), DaemonUser());
+  EXPECT_TRUE(absl::StrContains(why.reasons(0).message(), "quotas.max_running_jobs_per_owner"));
+  EXPECT_TRUE(absl::StrContains(Commands(why), "trainctl pause " + holder));
+  rules_.quotas = {.max_running_jobs = 1};
+  Open();
+  OneCpu(holder);
+  EXPECT_TRUE(absl::StrContains(Why(name).reasons(0).message(), "quotas.max_running_jobs)"));
+  rules_.quotas = {.max_running_jobs = 2};
+  Open();
+  OneCpu(holder);
+  EXPECT_EQ(Why(name).reasons(0).code(), "RESOURCES");
+}
+
+TEST_F(ExplainTest, PreemptionNamesWhoTookTheDevice) {
+  const std::string name = Submit().name();
+  JobRecord record = Load(*store_, JobId(name));
+  record.job.set_state(Job::PAUSING);
+  record.job.set_desired_state(Job::DESIRED_RUN);
+  record.ledger.set_requeue_reason(internal::REQUEUE_PREEMPTED);
+  record.ledger.set_preempted_by("jobs/big");
+  ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+  EXPECT_TRUE(absl::StrContains(Why(name).summary(), "then is queued again"));
+  EXPECT_EQ(Why(name).reasons(0).subject(), "jobs/big");
+  record.job.set_state(Job::QUEUED);
+  record.job.set_wait_reason(Job::PREEMPTED);
+  ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+  EXPECT_EQ(Why(name).reasons(0).subject(), "jobs/big");
+  record.ledger.set_requeue_reason(internal::REQUEUE_ATTEMPT_TIME);
+  ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+  EXPECT_TRUE(absl::StrContains(Why(name).reasons(0).message(), "limits.max_attempt_time"));
+}
+
+TEST_F(ExplainTest, PreemptionThatWillComeIsForetold) {
+  const std::string holder = Submit().name();
+  SetState(JobId(holder), Job::RUNNING);
+  const std::string name = Submit("priority: 1").name();
+  EXPECT_FALSE(absl::StrContains(Why(name).DebugString(), "preempted"));
+  rules_.scheduling.preemption = true;
+  Open();
+  OneCpu(holder);
+  EXPECT_TRUE(absl::StrContains(Why(name).reasons(0).message(), "once it has run for 10m"))
+      << Why(name).DebugString();
+  EXPECT_FALSE(absl::StrContains(Why(Submit().name()).reasons(0).message(), "preempted"));
 }
 
 TEST_F(ExplainTest, ActiveConditionsFollow) {

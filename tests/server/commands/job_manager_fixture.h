@@ -9,7 +9,7 @@
 #include "proto/base/hash.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "server/commands/job_manager.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {
@@ -34,6 +34,8 @@ class JobManagerTest : public ::testing::Test {
         JobManager::Options{.runs_dir = dir_ / "state/runs",
                             .paths = PathPolicy(paths_),
                             .max_queued_jobs = max_queued,
+                            .max_queued_jobs_per_owner = max_queued_per_owner_,
+                            .rules = rules_,
                             .clock = clock_.Function(),
                             .poke = [this](const std::string& job) { poked_.push_back(job); },
                             .remove = [this](const std::string& id) { removed_.push_back(id); }},
@@ -123,6 +125,8 @@ class JobManagerTest : public ::testing::Test {
   DeviceTable devices_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<JobManager> jobs_;
+  int64_t max_queued_per_owner_ = 0;
+  QueueRules rules_;
   std::vector<std::string> poked_, removed_;
 };
 

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/names.h"
+#include "server/store/daemon_user.h"
 #include "tests/io_faults.h"
 #include "tests/server/commands/job_manager_fixture.h"
 
@@ -107,6 +108,78 @@ TEST_F(JobManagerTest, RefusesSubmitToFullQueueWithRetryDelay) {
   EXPECT_TRUE(full.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
   ASSERT_OK(jobs_->Stop(Stop(second), "unix:").status());
   EXPECT_OK(jobs_->Submit(Request(), "unix:").status());
+}
+
+TEST_F(JobManagerTest, RefusesSubmitBeyondTheOwnersQuota) {
+  max_queued_per_owner_ = 2;
+  Open();
+  const v1::Job first = Submit();
+  EXPECT_EQ(first.owner(), DaemonUser());
+  const std::string second = Submit("suspended: true").name();
+  for (int i = 0; i < 3; ++i) {
+    const absl::Status full = jobs_->Submit(Request(), "unix:").status();
+    EXPECT_TRUE(absl::IsResourceExhausted(full)) << full;
+    EXPECT_EQ(Reason(full), "QUOTA");
+    EXPECT_TRUE(full.GetPayload("type.googleapis.com/google.rpc.RetryInfo").has_value());
+  }
+  Open();  // The next daemon counts them, too.
+  EXPECT_EQ(Reason(jobs_->Submit(Request(), "unix:").status()), "QUOTA");
+  ASSERT_OK(jobs_->Stop(Stop(second), "unix:").status());
+  EXPECT_OK(jobs_->Submit(Request(), "unix:").status());
+  EXPECT_EQ(Reason(jobs_->Submit(Request(), "unix:").status()), "QUOTA");
+  // Another owner has jobs of its own.
+  ASSERT_OK(store_->Change(
+      [&](Transaction& t) { return t.db().Execute("UPDATE jobs SET owner = 'someone else'"); }));
+  EXPECT_OK(jobs_->Submit(Request(), "unix:").status());
+}
+
+TEST_F(JobManagerTest, OwnerStaysWhateverTheJobDoes) {
+  const std::string name = Submit().name();
+  ASSERT_OK(jobs_->Pause(Pause(name), "unix:").status());
+  ASSERT_OK(jobs_->Stop(Stop(name), "unix:").status());
+  EXPECT_EQ(Load(*store_, JobId(name)).job.owner(), DaemonUser());
+}
+
+TEST_F(JobManagerTest, CommandCanGiveItsGrace) {
+  const auto deadline = [&](const std::string& name) {
+    return FromProto(Load(*store_, JobId(name)).ledger.end_deadline()) - clock_.Now();
+  };
+  const auto with_grace = [](auto request, int64_t seconds) {
+    request.mutable_grace()->set_seconds(seconds);
+    return request;
+  };
+  const std::string name = Submit("limits: {stop_grace: 100s}").name();
+  SetState(JobId(name), v1::Job::RUNNING);
+  ASSERT_OK(jobs_->Pause(with_grace(Pause(name), 3600), "unix:").status());
+  EXPECT_EQ(deadline(name), absl::Seconds(3600)) << "instead of limits.stop_grace";
+  ASSERT_OK(jobs_->Pause(with_grace(Pause(name), 7200), "unix:").status());
+  EXPECT_EQ(deadline(name), absl::Seconds(3600)) << "never later";
+  const size_t events = recorder_.Events().size();
+  ASSERT_OK(jobs_->Pause(with_grace(Pause(name), 60), "unix:").status());
+  EXPECT_EQ(deadline(name), absl::Seconds(60)) << "the same command with less patience";
+  EXPECT_EQ(recorder_.Events().size(), events) << "no state has changed";
+  ASSERT_OK(jobs_->Stop(with_grace(Stop(name), 500), "unix:").status());
+  EXPECT_EQ(deadline(name), absl::Seconds(60));
+  ASSERT_OK(jobs_->Stop(with_grace(Stop(name), 0), "unix:").status());
+  EXPECT_EQ(deadline(name), absl::ZeroDuration());
+  const std::string forced = Submit().name();
+  SetState(JobId(forced), v1::Job::RUNNING);
+  ASSERT_OK(jobs_->Stop(with_grace(Stop(forced, v1::StopRequest::FORCE), 500), "unix:").status());
+  EXPECT_EQ(deadline(forced), absl::Seconds(2)) << "force ignores it";
+}
+
+TEST_F(JobManagerTest, RefusesAGraceOutOfItsRange) {
+  const std::string name = Submit().name();
+  for (const char* grace : {"seconds: -1", "seconds: 86401", "nanos: -5", "nanos: 2000000000",
+                            "seconds: 9223372036854775807"}) {
+    v1::PauseRequest pause = Pause(name);
+    *pause.mutable_grace() = FromText<google::protobuf::Duration>(grace);
+    const absl::Status refused = jobs_->Pause(pause, "unix:").status();
+    EXPECT_TRUE(absl::IsInvalidArgument(refused)) << grace << " " << refused;
+    v1::StopRequest stop = Stop(name);
+    *stop.mutable_grace() = pause.grace();
+    EXPECT_TRUE(absl::IsInvalidArgument(jobs_->Stop(stop, "unix:").status())) << grace;
+  }
 }
 
 TEST_F(JobManagerTest, RecordsCommandsWithTheirEvent) {

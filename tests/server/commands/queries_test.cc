@@ -11,8 +11,9 @@
 #include "proto/base/hash.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/run_dir/manifest.h"
+#include "server/commands/list_jobs.h"
 #include "server/events/cursor.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {
@@ -203,6 +204,7 @@ TEST_F(QueriesTest, RefusesCursorBeforeExpiredMetricsButNotBegin) {
   }));
   End("j0");
   clock_.Advance(absl::Hours(1));
+  CompactAllMetrics(*store_);
   ASSERT_OK(store_->Change(
       [&](Transaction& t) { return PruneEvents(t.db(), clock_.Now(), 10).status(); }));
   const std::string id = store_->database_id();
@@ -212,6 +214,29 @@ TEST_F(QueriesTest, RefusesCursorBeforeExpiredMetricsButNotBegin) {
     EXPECT_OK(Watch(absl::StrCat(watch, id, "-2'")));
     EXPECT_OK(Watch(absl::StrCat(watch, "begin'")));
   }
+}
+
+TEST_F(QueriesTest, WatchWithSelectorCountsAndShowsMatchingJobsAlone) {
+  Add(6);
+  End("j2");
+  auto watch = MakeWatch(
+      *store_, FromText<v1::StreamStatusRequest>("parent: 'jobs/-' label_selector: 'parity != odd' "
+                                                 "send_snapshot: true until_terminal: true"));
+  ASSERT_OK(watch.status());
+  EXPECT_EQ(watch->open_jobs, (std::set<std::string>{"jobs/j0", "jobs/j4"}));
+  std::string names;
+  while (true) {
+    const auto message = watch->snapshot();
+    ASSERT_OK(message.status());
+    if (!message->has_value()) break;
+    v1::StreamStatusResponse response;
+    ASSERT_TRUE(response.ParseFromString(**message));
+    for (const v1::Job& job : response.snapshot()) names += JobId(job.name()) + " ";
+  }
+  EXPECT_EQ(names, "j4 j2 j0 ");
+  EXPECT_TRUE(absl::IsInvalidArgument(Watch("parent: 'jobs/j0' label_selector: 'parity'")));
+  EXPECT_TRUE(absl::IsInvalidArgument(Watch("parent: 'jobs/-' label_selector: 'parity ='")));
+  EXPECT_OK(Watch("parent: 'jobs/j0' label_selector: ''"));
 }
 
 // A default client receives at most 4 MiB; the head of trainer.proto states 1 MiB or one element.
@@ -351,6 +376,7 @@ TEST_F(QueriesTest, CursorExpiresOnlyForTypesOfWhichEventsWereLost) {
   End("j0");
   clock_.Advance(absl::Hours(1));
   // The metrics of j0 expire. Then all of j1 is deleted, up to its checkpoint at 6.
+  CompactAllMetrics(*store_);
   ASSERT_OK(store_->Change(
       [&](Transaction& t) { return PruneEvents(t.db(), clock_.Now(), 10).status(); }));
   const auto is_expired = [&](const char* parent, int seq, const std::string& types) {

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
+#include "proto/contract/config/knob_rules.h"
 #include "proto/contract/job/job_state.h"
 #include "tests/server/commands/job_manager_fixture.h"
 
@@ -55,8 +56,11 @@ TEST_F(UpdateJobTest, LiveKeysAreThoseOfTheDraft) {
   EXPECT_THAT(LivePaths(),
               ::testing::UnorderedElementsAre(
                   "config.name", "config.labels", "config.priority", "config.not_before",
-                  "config.checkpoint.keep_last", "config.limits.stop_grace",
-                  "config.limits.max_run_time", "config.retry.max_failures_without_progress"));
+                  "config.checkpoint.keep_last", "config.checkpoint.keep_every_steps",
+                  "config.checkpoint.keep_best", "config.checkpoint.max_bytes",
+                  "config.checkpoint.ttl", "config.evaluation.remote", "config.notify",
+                  "config.limits.stop_grace", "config.limits.max_run_time",
+                  "config.limits.max_attempt_time", "config.retry.max_failures_without_progress"));
 }
 
 TEST_F(UpdateJobTest, ChangesEachLiveKeyWithOneEventAndOneAuditRow) {
@@ -68,12 +72,21 @@ TEST_F(UpdateJobTest, ChangesEachLiveKeyWithOneEventAndOneAuditRow) {
       {"priority", "priority: -7"},
       {"not_before", "not_before: 2199-01-01T00:00:00Z"},
       {"checkpoint.keep_last", "checkpoint: {keep_last: 9}"},
+      {"checkpoint.keep_every_steps", "checkpoint: {keep_every_steps: 50}"},
+      {"checkpoint.keep_best", "checkpoint: {keep_best: 4}"},
+      {"checkpoint.max_bytes", "checkpoint: {max_bytes: 200GB}"},
+      {"checkpoint.ttl", "checkpoint: {ttl: 72h}"},
+      {"evaluation.remote", "evaluation: {remote: [{name: q, suite: s}, {name: r, suite: t}]}"},
       {"limits.stop_grace", "limits: {stop_grace: 7s}"},
       {"limits.max_run_time", "limits: {max_run_time: 2h}"},
+      {"limits.max_attempt_time", "limits: {max_attempt_time: 3h}"},
       {"retry.max_failures_without_progress", "retry: {max_failures_without_progress: 0}"}};
-  EXPECT_EQ(std::size(cases), LivePaths().size());
+  // The integration test notifications_test changes `notify`, which needs a target.
+  EXPECT_EQ(std::size(cases) + 1, LivePaths().size());
   for (const auto& [path, yaml] : cases) {
-    const v1::Job before = Submit("name: x\nlabels: {z: y}\ncheckpoint: {every_steps: 7}");
+    const v1::Job before = Submit(
+        "name: x\nlabels: {z: y}\ncheckpoint: {every_steps: 7}\n"
+        "evaluation: {remote: [{name: r, suite: s}], best: {metric: remote.r.acc}}");
     const size_t audit = Audit().size();
     const v1::Job job = Update(before.name(), yaml, path);
     EXPECT_NE(job.etag(), before.etag()) << path;
@@ -88,6 +101,7 @@ TEST_F(UpdateJobTest, ChangesEachLiveKeyWithOneEventAndOneAuditRow) {
     v1::JobConfig expected = before.config();
     if (std::string(path) == "labels") expected.clear_labels();
     YamlToMessage(yaml, &expected);
+    ApplyDefaults(&expected);
     EXPECT_EQ(MessageToYaml(job.config()), MessageToYaml(expected)) << path;
     EXPECT_EQ(job.config_digest(), before.config_digest());
     EXPECT_EQ(MessageToYaml(Load(*store_, JobId(job.name())).job.config()),
@@ -273,6 +287,18 @@ TEST_F(UpdateJobTest, ShorterGraceEndsAPauseInProgressEarlier) {
   Update(name, "limits: {stop_grace: 50s}", "limits.stop_grace");
   EXPECT_EQ(FromProto(Load(*store_, JobId(name)).ledger.end_deadline()), begin + absl::Seconds(10))
       << "a deadline only moves earlier";
+}
+
+TEST_F(UpdateJobTest, GraceOfACommandIsNotThatOfTheJob) {
+  const std::string name = Submit("limits: {stop_grace: 100s}").name();
+  SetState(JobId(name), v1::Job::RUNNING);
+  v1::PauseRequest pause = Pause(name);
+  pause.mutable_grace()->set_seconds(50);
+  ASSERT_OK(jobs_->Pause(pause, "unix:").status());
+  const absl::Time deadline = FromProto(Load(*store_, JobId(name)).ledger.end_deadline());
+  EXPECT_EQ(deadline, clock_.Now() + absl::Seconds(50));
+  Update(name, "limits: {stop_grace: 10s}", "limits.stop_grace");
+  EXPECT_EQ(FromProto(Load(*store_, JobId(name)).ledger.end_deadline()), deadline);
 }
 
 }  // namespace

@@ -2,6 +2,9 @@
 // What a worker's events change in the database.
 #include "server/ingest/ingest.h"
 
+#include "absl/strings/str_cat.h"
+#include "server/ledger/checkpoints/checkpoint_request.h"
+#include "server/ledger/ledger.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {
@@ -124,6 +127,40 @@ TEST_F(IngestTest, StoresAFailedCheckpointAsAnEventOnly) {
   EXPECT_EQ(recorder_.Events().back().checkpoint().message(), "no space");
 }
 
+TEST_F(IngestTest, ShowsThatTheWorkerWaitsForSpace) {
+  const auto condition = [](const std::string& text) {
+    return "condition_changed {condition {" + text + "}}";
+  };
+  const std::string waiting =
+      condition("type: 'DiskLow' active: true reason: 'WAITING' message: 'too little'");
+  const std::string freed = condition("type: 'DiskLow' active: false reason: 'FREED'");
+  // What is no wait of this worker changes nothing.
+  Take({condition("type: 'Degraded' active: true reason: 'WAITING'"),
+        condition("type: 'DiskLow' active: true reason: 'FREE_SPACE'"), freed});
+  EXPECT_EQ(Job().conditions_size(), 0);
+  Take({waiting}, 2);
+  ASSERT_TRUE(WaitsForCheckpointSpace(Job()));
+  EXPECT_EQ(Job().conditions(0).message(), "too little");
+  Take({waiting}, 3);
+  Take({freed}, 4);
+  EXPECT_FALSE(Active("DiskLow"));
+  EXPECT_EQ(Types(), "state_changed state_changed condition_changed condition_changed ");
+}
+
+TEST_F(IngestTest, TheWaitForSpaceReplacesTheWarningOfTheDaemon) {
+  JobRecord record = Load(*store_, "a");
+  ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+    EXPECT_OK(
+        ApplyCondition(t, {.type = "DiskLow", .active = true, .reason = "FREE_SPACE"}, &record)
+            .status());
+    return StoreJob(t.db(), &record);
+  }));
+  Take({"condition_changed {condition {type: 'DiskLow' active: true reason: 'WAITING'}}"});
+  EXPECT_TRUE(WaitsForCheckpointSpace(Job()));
+  EXPECT_EQ(Job().conditions_size(), 1);
+  EXPECT_EQ(Types(), "state_changed state_changed condition_changed condition_changed ");
+}
+
 TEST_F(IngestTest, SetsAndClearsConditionsFromEvents) {
   Take({"notice {code: 'EVENTS_DROPPED' message: '12 metrics'}"});
   EXPECT_TRUE(Active("Degraded"));
@@ -181,6 +218,94 @@ TEST_F(IngestTest, RebuildsTheRowByReplayingStateChanges) {
   EXPECT_EQ(last.desired_state(), Job().desired_state());
   EXPECT_EQ(last.wait_reason(), Job().wait_reason());
   EXPECT_EQ(last.attempt(), Job().attempt());
+}
+
+constexpr char kPublished[] =
+    "checkpoint {kind: PUBLISHED checkpoint {name: 'jobs/a/checkpoints/c10' step: 10 verified: "
+    "true}}";
+
+class IngestMetricsTest : public IngestTest {
+ protected:
+  v1::Checkpoint Checkpoint(const std::string& id) {
+    auto row = store_->Read([&](Connection& db) { return FindCheckpoint(db, "a", id); });
+    EXPECT_TRUE(row.ok() && row->has_value()) << id;
+    return (*row)->checkpoint;
+  }
+  // "loss=1 …"
+  std::string Metrics(const std::string& id) {
+    const v1::Checkpoint checkpoint = Checkpoint(id);
+    std::string text;
+    for (const v1::Measurement& m : checkpoint.metrics())
+      text += absl::StrCat(m.name(), "=", m.value(), " ");
+    return text;
+  }
+  void SetBest() {
+    JobRecord record = Load(*store_, "a");
+    v1::BestConfig& best = *record.job.mutable_config()->mutable_evaluation()->mutable_best();
+    best.set_metric("eval.validation.loss");
+    best.set_mode(v1::BestConfig::MODE_MIN);
+    ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+  }
+};
+
+TEST_F(IngestMetricsTest, ACheckpointTakesTheMetricsOfItsStep) {
+  Take({"metrics {step: 9 loss: 9}", "eval {step: 9 set: 'validation' loss: 9}",
+        "metrics {step: 10 loss: 1 grad_norm: 2}"});
+  Take({"eval {step: 10 set: 'validation' loss: 3}", kPublished, "metrics {step: 11 loss: 8}"}, 2);
+  EXPECT_EQ(Metrics("c10"), "loss=1 grad_norm=2 eval.validation.loss=3 ");
+  bool in_event = false;
+  for (const v1::Event& event : recorder_.Events())
+    in_event |= event.checkpoint().checkpoint().metrics_size() == 3;
+  EXPECT_TRUE(in_event);
+  EXPECT_EQ(Checkpoint("c10").etag(), "1");
+}
+
+TEST_F(IngestMetricsTest, AnEvaluationAfterItsCheckpointIsAddedToIt) {
+  SetBest();
+  Take({"metrics {step: 10 loss: 1}", kPublished});
+  EXPECT_EQ(Metrics("c10"), "loss=1 ");
+  EXPECT_EQ(Job().best_checkpoint(), "") << "it has no value of the metric yet";
+  Take({"eval {step: 10 set: 'validation' loss: 3}"}, 2);
+  EXPECT_EQ(Metrics("c10"), "loss=1 eval.validation.loss=3 ");
+  EXPECT_EQ(Job().best_checkpoint(), "jobs/a/checkpoints/c10");
+  EXPECT_EQ(Job().best_value(), 3);
+  Take({"eval {step: 11 set: 'validation' loss: 0}"}, 3);
+  EXPECT_EQ(Job().best_value(), 3) << "no checkpoint is of step 11";
+}
+
+TEST_F(IngestMetricsTest, TheEventOfTheBestOneFollowsInTheSameTransaction) {
+  SetBest();
+  Take({"eval {step: 10 set: 'validation' loss: 3}", kPublished});
+  const std::vector<v1::Event> events = recorder_.Events();
+  ASSERT_GE(events.size(), 2u);
+  EXPECT_EQ(events[events.size() - 2].checkpoint().kind(), v1::CheckpointEvent::PUBLISHED);
+  EXPECT_EQ(events.back().checkpoint().kind(), v1::CheckpointEvent::BECAME_BEST);
+  EXPECT_TRUE(events.back().checkpoint().checkpoint().best());
+  EXPECT_EQ(recorder_.records.back().change,
+            recorder_.records[recorder_.records.size() - 2].change);
+}
+
+TEST_F(IngestMetricsTest, ASupersededCheckpointOfTheStepGetsNoMetrics) {
+  Take({"metrics {step: 10 loss: 1}", kPublished});
+  ASSERT_OK(store_->Change([](Transaction& t) { return SupersedeBeyond(t, "a", 5); }));
+  Take({"eval {step: 10 set: 'validation' loss: 3}"}, 2);
+  EXPECT_EQ(Metrics("c10"), "loss=1 ");
+}
+
+TEST_F(IngestMetricsTest, APublishedCheckpointFulfillsWhatWasRequested) {
+  Take({"metrics {step: 9 loss: 1}"});
+  JobRecord record = Load(*store_, "a");
+  AddCheckpointRequest(
+      FromText<v1::RequestCheckpointRequest>("pin: true labels {key: 'k' value: 'v'}"), &record);
+  ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+  EXPECT_TRUE(Job().checkpoint_pending());
+  Take({"checkpoint {kind: PUBLISHED checkpoint {name: 'jobs/a/checkpoints/c8' step: 8}}"}, 2);
+  EXPECT_TRUE(Job().checkpoint_pending()) << "it is older than the request";
+  Take({kPublished}, 3);
+  EXPECT_FALSE(Job().checkpoint_pending());
+  EXPECT_TRUE(Checkpoint("c10").pinned());
+  EXPECT_EQ(Checkpoint("c10").labels().at("k"), "v");
+  EXPECT_TRUE(Checkpoint("c8").labels().empty());
 }
 
 }  // namespace

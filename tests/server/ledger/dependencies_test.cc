@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/job_state.h"
-#include "server/store/dependency_rows.h"
+#include "server/store/rows/dependency_rows.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {

@@ -241,5 +241,88 @@ TEST(DecideEndTest, FailsAtTheRunTimeLimitUnlessTheJobHadFinished) {
   EXPECT_EQ(DecideEnd(input).state, Job::SUCCEEDED);
 }
 
+EndInput Requeued(internal::RequeueReason reason, const Observation& observation) {
+  EndInput input = Input(Job::PAUSING, Job::DESIRED_RUN, observation);
+  input.requeue = reason;
+  return input;
+}
+
+TEST(DecideEndTest, PreemptedJobIsQueuedAgainWhateverItsAttemptDid) {
+  for (const Observation& observation :
+       {WorkerRecord(Attempt::PAUSED_OK), WorkerRecord(Attempt::FAILED), Signalled(11),
+        Signalled(9, /*by_escalation=*/true), Gone()}) {
+    for (const bool saved : {false, true}) {
+      EndInput input = Requeued(internal::REQUEUE_PREEMPTED, observation);
+      input.has_verified_checkpoint = saved;
+      input.failures_without_progress = 2;
+      const EndOutcome out = DecideEnd(input);
+      EXPECT_EQ(out.state, Job::QUEUED);
+      EXPECT_EQ(out.desired_state, Job::DESIRED_RUN);
+      EXPECT_EQ(out.wait_reason, Job::PREEMPTED);
+      EXPECT_EQ(out.failures_without_progress, 2) << "T8: not a failure";
+      EXPECT_FALSE(out.through_paused || out.slice_over);
+    }
+  }
+}
+
+TEST(DecideEndTest, PreemptionGivesWayToWhatTheUserRequested) {
+  EndInput input = Requeued(internal::REQUEUE_PREEMPTED, WorkerRecord(Attempt::PAUSED_OK));
+  input.has_verified_checkpoint = true;
+  input.desired_state = Job::DESIRED_PAUSE;
+  EXPECT_EQ(DecideEnd(input).state, Job::PAUSED);
+  input.state = Job::STOPPING;
+  input.desired_state = Job::DESIRED_STOP;
+  EXPECT_EQ(DecideEnd(input).state, Job::STOPPED);
+  input = Requeued(internal::REQUEUE_PREEMPTED, WorkerRecord(Attempt::COMPLETED));
+  EXPECT_EQ(DecideEnd(input).state, Job::SUCCEEDED) << "it was done before it was ended";
+  input = Requeued(internal::REQUEUE_PREEMPTED, WorkerRecord(Attempt::FAILED, false));
+  EXPECT_EQ(DecideEnd(input).state, Job::FAILED) << "another attempt cannot succeed";
+}
+
+TEST(DecideEndTest, TimeSliceSendsTheJobBehindItsEquals) {
+  EndInput input = Requeued(internal::REQUEUE_ATTEMPT_TIME, WorkerRecord(Attempt::PAUSED_OK));
+  input.has_verified_checkpoint = input.advanced = true;
+  input.failures_without_progress = 2;
+  const EndOutcome out = DecideEnd(input);
+  EXPECT_EQ(out.state, Job::QUEUED);
+  EXPECT_EQ(out.wait_reason, Job::PREEMPTED);
+  EXPECT_TRUE(out.slice_over);
+  EXPECT_EQ(out.failures_without_progress, 0);
+  EXPECT_FALSE(out.error.has_value());
+}
+
+TEST(DecideEndTest, TimeSliceWithoutANewerCheckpointIsAFailure) {
+  EndInput input = Requeued(internal::REQUEUE_ATTEMPT_TIME, WorkerRecord(Attempt::PAUSED_OK));
+  input.has_verified_checkpoint = true;
+  input.failures_without_progress = 1;
+  const EndOutcome again = DecideEnd(input);
+  EXPECT_EQ(again.state, Job::QUEUED);
+  EXPECT_EQ(again.failures_without_progress, 2);
+  EXPECT_EQ(again.error->code(), "ATTEMPT_TIME_LIMIT");
+  input.failures_without_progress = 2;
+  const EndOutcome last = DecideEnd(input);
+  EXPECT_EQ(last.state, Job::FAILED);
+  EXPECT_EQ(last.error->cause(), v1::JobError::LIMIT);
+  EXPECT_EQ(last.failures_without_progress, 3);
+  input.verdict = JudgeAttempt(Gone(), 1, /*boot_changed=*/true);
+  EXPECT_EQ(DecideEnd(input).state, Job::QUEUED);
+  EXPECT_EQ(DecideEnd(input).failures_without_progress, 2) << "T8: nobody's failure";
+}
+
+TEST(DecideEndTest, ProgressRefillsTheBudgetHoweverTheAttemptEnded) {
+  for (const bool advanced : {false, true}) {
+    EndInput input = Input(Job::RUNNING, Job::DESIRED_RUN, Gone());
+    input.verdict = JudgeAttempt(Gone(), 1, /*boot_changed=*/true);
+    input.has_verified_checkpoint = true;
+    input.advanced = advanced;
+    input.failures_without_progress = 2;
+    input.retries = 4;
+    const EndOutcome out = DecideEnd(input);
+    EXPECT_EQ(out.wait_reason, Job::BACKOFF);
+    EXPECT_EQ(out.failures_without_progress, advanced ? 0 : 2);
+    EXPECT_EQ(out.retries, advanced ? 1 : 5);
+  }
+}
+
 }  // namespace
 }  // namespace trainerd::server

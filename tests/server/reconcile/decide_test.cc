@@ -154,5 +154,40 @@ TEST(DecideTest, WaitsForAPendingShim) {
   EXPECT_FALSE(d.relaunch || d.begin_ending || d.kill_by_identity || d.signal.has_value());
 }
 
+TEST(DecideTest, EndsATimeSliceWhileTheJobStartsOrRuns) {
+  for (const Job::State state : {Job::STARTING, Job::RUNNING}) {
+    DecideInput input = Running(state);
+    EXPECT_FALSE(Decide(input).end_time_slice);
+    input.attempt_time_exceeded = true;
+    EXPECT_TRUE(Decide(input).end_time_slice) << StateName(state);
+    input.observed = Kind::kUnknown;
+    EXPECT_FALSE(Decide(input).end_time_slice) << "no request reaches it";
+  }
+  DecideInput pausing = Running(Job::PAUSING, Job::DESIRED_PAUSE);
+  pausing.attempt_time_exceeded = true;
+  EXPECT_FALSE(Decide(pausing).end_time_slice);
+  DecideInput both = Running();
+  both.attempt_time_exceeded = both.run_time_exceeded = true;
+  EXPECT_TRUE(Decide(both).stop_for_limit);
+  EXPECT_FALSE(Decide(both).end_time_slice) << "the job ends";
+}
+
+TEST(DecideTest, DeliversEachRequestForACheckpointOnceWhileTheJobTrains) {
+  DecideInput input = Running();
+  input.checkpoint_request = 3;
+  input.checkpoint_delivered = 2;
+  EXPECT_EQ(*Decide(input).signal, internal::CHECKPOINT);
+  EXPECT_EQ(Decide(input).signal_grace, absl::ZeroDuration()) << "it ends nothing";
+  input.state = Job::STARTING;
+  EXPECT_FALSE(Decide(input).signal.has_value());
+  input.state = Job::PAUSING;
+  EXPECT_EQ(*Decide(input).signal, internal::PAUSE) << "its checkpoint fulfills the request";
+  input.state = Job::RUNNING;
+  input.checkpoint_delivered = 3;
+  EXPECT_FALSE(Decide(input).signal.has_value());
+  input.checkpoint_request = 0;
+  EXPECT_FALSE(Decide(input).signal.has_value());
+}
+
 }  // namespace
 }  // namespace trainerd::server

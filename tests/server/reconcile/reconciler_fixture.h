@@ -16,7 +16,7 @@
 #include "proto/contract/run_dir/spool_writer.h"
 #include "server/commands/job_manager.h"
 #include "server/reconcile/reconciler.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "tests/server/runs/fake_executor.h"
 #include "tests/server/test_env.h"
 
@@ -80,6 +80,7 @@ class ReconcilerTest : public ::testing::Test {
         Reconciler::Options{.launch = {.worker_path = "worker", .cpu_threads = 2},
                             .shim_path = "shim",
                             .runs_dir = dir_ / "runs",
+                            .rules = rules_,
                             .clock = clock_.Function(),
                             .boot_id = "this boot",
                             .is_executable = [this](const std::string& p) { return p != missing_; },
@@ -262,6 +263,7 @@ class ReconcilerTest : public ::testing::Test {
   AttemptProbe::RunCall run_call_ = [](std::function<void()> call) { call(); };
   int device_queries_ = 0;
   std::string missing_;
+  QueueRules rules_;
   std::atomic<int64_t> free_bytes_ = -1;
   std::unique_ptr<Store> store_;
   std::unique_ptr<DeviceTable> devices_;

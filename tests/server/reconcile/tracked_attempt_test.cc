@@ -166,5 +166,18 @@ TEST(TrackedAttemptDeathTest, RefusesToSkipAPhase) {
   EXPECT_DEATH(attempt.TakeScan(RunScan{}, /*discarded=*/false, kNow), "check failed");
 }
 
+TEST(TrackedAttemptTest, RecordsWhichRequestForACheckpointWasDelivered) {
+  TrackedAttempt attempt = Make();
+  Running& running = *attempt.In<Running>();
+  running.checkpoint_in_delivery = 1;
+  running.Record({.action = internal::CHECKPOINT, .status = absl::UnavailableError("no")}, kNow);
+  EXPECT_EQ(running.checkpoint_in_delivery, 0) << "it is requested again";
+  EXPECT_EQ(running.checkpoint_delivered, 0);
+  running.checkpoint_in_delivery = 1;
+  running.Record({.action = internal::CHECKPOINT, .status = absl::OkStatus()}, kNow);
+  EXPECT_EQ(running.checkpoint_delivered, 1);
+  EXPECT_EQ(running.delivered, internal::REQUESTED_ACTION_UNSPECIFIED) << "the attempt continues";
+}
+
 }  // namespace
 }  // namespace trainerd::server

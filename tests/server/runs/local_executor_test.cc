@@ -27,7 +27,7 @@
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ingest/spool_reader.h"
-#include "server/ledger/checkpoint_scan.h"
+#include "server/ledger/disk/checkpoint_scan.h"
 #include "server/runs/log_reader.h"
 #include "server/runs/shim_client.h"
 #include "tests/temp_dir.h"
@@ -87,9 +87,16 @@ class LocalExecutorTest : public ::testing::Test {
     return last;
   }
   std::vector<v1::Event> Events(int attempt) {
-    absl::StatusOr<SpoolBatch> batch = ReadSpool(Dir(attempt), {}, 1 << 20, 1 << 30);
-    EXPECT_TRUE(batch.ok()) << batch.status();
-    return batch.ok() ? batch->events : std::vector<v1::Event>();
+    std::vector<v1::Event> events;
+    SpoolPosition position;
+    while (true) {
+      const absl::StatusOr<SpoolBatch> batch = ReadSpool(Dir(attempt), position, 1 << 20, 1 << 30);
+      EXPECT_TRUE(batch.ok()) << batch.status();
+      if (!batch.ok()) return events;
+      events.insert(events.end(), batch->events.begin(), batch->events.end());
+      if (batch->at_end) return events;
+      position = batch->next;
+    }
   }
   int64_t LastStep(int attempt) {
     int64_t step = 0;

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 
 #include "absl/time/clock.h"
-#include "proto/base/process.h"
+#include "proto/base/process/process.h"
 
 namespace trainerd::server {
 namespace {

@@ -7,7 +7,7 @@
 #include "gmock/gmock.h"
 #include "proto/contract/config/config_digest.h"
 #include "proto/contract/job_file/message_to_yaml.h"
-#include "server/store/run_rows.h"
+#include "server/store/rows/run_rows.h"
 #include "server/store/schema.h"
 #include "tests/paths.h"
 #include "tests/server/test_env.h"

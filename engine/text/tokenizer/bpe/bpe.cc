@@ -28,6 +28,7 @@ Bpe::Bpe(Options options)
       fuse_unk_(options.fuse_unk),
       ignore_merges_(options.ignore_merges),
       whole_words_(std::move(options.whole_words)) {
+  if (options.characters.has_value()) characters_.emplace(*options.characters);
   BuildPairs(options.merges);
   BuildDerivations(options);
 }
@@ -57,8 +58,15 @@ void Bpe::BuildPairs(const std::vector<Merge>& merges) {
 void Bpe::BuildDerivations(const Options& options) {
   const auto& bytes = options.token_bytes;
   derivations_.resize(bytes.size());
-  for (const int32_t id : byte_ids_) {
+  const auto is_symbol = [this](int32_t id) {
     if (id != kNoToken) derivations_[static_cast<size_t>(id)].time = 0;
+  };
+  if (characters_.has_value()) {
+    // Merges of the tokens of bytes are not in the bytes of a text.
+    if (options.characters->whole_words) return;
+    for (const auto& [code_point, id] : options.characters->ids) is_symbol(id);
+  } else {
+    for (const int32_t id : byte_ids_) is_symbol(id);
   }
   for (const Merge& m : options.merges) {
     Derivation& left = derivations_[static_cast<size_t>(m.left)];
@@ -226,7 +234,7 @@ void Bpe::EncodeWord(std::string_view word, Scratch* scratch) const {
   if (!FindWhole(word, scratch) && !MatchWord(word, scratch)) MergeWord(word, &scratch->symbols_);
 }
 
-void Bpe::MergeWord(std::string_view word, std::vector<BpeSymbol>* symbols) const {
+void Bpe::SplitBytes(std::string_view word, std::vector<BpeSymbol>* symbols) const {
   symbols->clear();
   bool after_unk = false;
   for (uint32_t i = 0; i < word.size(); ++i) {
@@ -242,6 +250,14 @@ void Bpe::MergeWord(std::string_view word, std::vector<BpeSymbol>* symbols) cons
       }
       after_unk = true;
     }
+  }
+}
+
+void Bpe::MergeWord(std::string_view word, std::vector<BpeSymbol>* symbols) const {
+  if (characters_.has_value()) {
+    characters_->Split(word, symbols);
+  } else {
+    SplitBytes(word, symbols);
   }
   if (symbols->size() < 2) return;
   if (symbols->size() <= kMaxShortSymbols) {

@@ -9,17 +9,20 @@
 // such sequence. That holds if a merge always ranks behind those that made its parts, which is
 // checked when the merges are loaded. Other files, and words with bytes that no token spells, are
 // merged step by step: short words in arrays, long ones with a heap. The worst case is O(n log n).
+// SentencePiece-style BPE differs in its smallest symbols alone (characters.h).
 // Source of the idea: github/rust-gems, crate bpe ("appending encoder", backtracking).
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "engine/text/tokenizer/bpe/characters.h"
 #include "engine/text/tokenizer/bpe/token_trie.h"
 #include "engine/text/tokenizer/bpe/word_cache.h"
 
@@ -33,8 +36,8 @@ class Bpe {
     int32_t left, right, merged;
   };
 
-  // `token_bytes[id]` are the bytes of token `id`, empty for one that is not made of byte symbols;
-  // they are read during construction. Merges are in order of rank; if a pair occurs twice the
+  // `token_bytes[id]` are the bytes of token `id`, empty for one that is not made of symbols; they
+  // are read during construction. Merges are in order of rank; if a pair occurs twice the
   // later rank counts, as in the reference. `byte_ids[b]` is the token of byte b or kNoToken; `unk`
   // replaces such bytes, and `fuse_unk` joins adjacent ones; without `unk` they are dropped.
   struct Options {
@@ -43,6 +46,9 @@ class Bpe {
     std::vector<int32_t> byte_ids;
     int32_t unk = kNoToken;
     bool fuse_unk = false;
+    // Characters are the smallest symbols, instead of bytes; byte_ids, unk and fuse_unk are then
+    // not read.
+    std::optional<Characters::Options> characters;
     // Words that are tokens themselves stay whole, whatever the merges are.
     bool ignore_merges = false;
     // Bytes → token, for ignore_merges alone. The keys must outlive the Bpe.
@@ -57,6 +63,10 @@ class Bpe {
   // Thread-safety: const, with one Scratch per thread.
   void EncodeWords(std::string_view text, uint32_t begin, absl::Span<const uint32_t> ends,
                    Scratch* scratch, TokenSink* out) const;
+
+  // Whether CutWords of characters() gives the tokens of a word.
+  bool CutsWords() const { return characters_.has_value() && !ignore_merges_; }
+  const Characters& characters() const { return *characters_; }
 
  private:
   struct PairSlot {
@@ -113,6 +123,8 @@ class Bpe {
   bool FindWhole(std::string_view word, Scratch* scratch) const;
   bool MatchWord(std::string_view word, Scratch* scratch) const;
   void MergeWord(std::string_view word, std::vector<BpeSymbol>* symbols) const;
+  // The symbols of `word` before any merge, where they are bytes.
+  void SplitBytes(std::string_view word, std::vector<BpeSymbol>* symbols) const;
   void MergeShort(std::vector<BpeSymbol>* symbols) const;
   void MergeLong(std::vector<BpeSymbol>* symbols) const;
 
@@ -124,6 +136,7 @@ class Bpe {
   std::unique_ptr<TokenTrie> trie_;      // null: merge step by step
   std::vector<uint32_t> token_sizes_;
   std::vector<int32_t> byte_ids_;
+  std::optional<Characters> characters_;
   int32_t unk_;
   bool fuse_unk_, ignore_merges_;
   absl::flat_hash_map<absl::string_view, int32_t> whole_words_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/text/tokenizer/bpe/pre_tokenizer.h"
 
+#include <cstring>
+
 #include "engine/text/unicode/unicode_tables.h"
 #include "proto/base/utf8.h"
 
@@ -230,6 +232,11 @@ const char* NextDigits(const char* p, const char* end) {
   return SkipNotClass<unicode::kRustNumeric>(p + c.size, end);
 }
 
+const char* NextMetaspace(const char* p, const char* end) {
+  const void* space = std::memchr(p + 1, ' ', static_cast<size_t>(end - p - 1));
+  return space != nullptr ? static_cast<const char*>(space) : end;
+}
+
 constexpr WordRules kQwen2{};
 constexpr WordRules kLlama3{.max_digits = 3};
 constexpr WordRules kQwen35{.marks_in_words = true};
@@ -291,6 +298,8 @@ PieceScanner Gpt2Scanner() { return NextGpt2; }
 PieceScanner DigitsScanner(bool individual) {
   return individual ? NextDigits<true> : NextDigits<false>;
 }
+
+PieceScanner MetaspaceScanner() { return NextMetaspace; }
 
 void PreTokenizer::Split(std::string_view text, size_t first, size_t last, uint32_t offset,
                          std::vector<uint32_t>* ends) const {

@@ -37,9 +37,14 @@ std::string Lossy(const std::string& bytes) {
   return text;
 }
 
+std::vector<TokenText> Split(const std::vector<std::string>& tokens) {
+  const TokenDecoder byte_level;
+  return SplitStream(absl::MakeConstSpan(tokens), TokenDecoder::Stream(byte_level));
+}
+
 std::vector<std::string> Parts(const std::vector<std::string>& tokens) {
   std::vector<std::string> texts;
-  for (const TokenText& part : SplitIntoTexts(tokens)) texts.push_back(part.text);
+  for (const TokenText& part : Split(tokens)) texts.push_back(part.text);
   return texts;
 }
 
@@ -85,7 +90,7 @@ TEST(TokenTextsTest, CoversTheTextWhereverTokensCutIt) {
     }
     std::string joined;
     size_t next = 0;
-    for (const TokenText& part : SplitIntoTexts(tokens)) {
+    for (const TokenText& part : Split(tokens)) {
       EXPECT_EQ(part.begin, next);
       EXPECT_LT(part.begin, part.end);
       next = part.end;
@@ -97,7 +102,7 @@ TEST(TokenTextsTest, CoversTheTextWhereverTokensCutIt) {
 }
 
 TEST(TokenTextsTest, PrintsOneElementPerToken) {
-  std::vector<TokenText> texts = SplitIntoTexts({"<s>", "\xC3", "\xA9", "\""});
+  std::vector<TokenText> texts = Split({"<s>", "\xC3", "\xA9", "\""});
   texts[0].special = true;
   std::string line;
   AppendTokenTexts(texts, &line);

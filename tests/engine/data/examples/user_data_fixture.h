@@ -10,7 +10,7 @@
 #include "absl/time/time.h"
 #include "engine/data/masking_check.h"
 #include "engine/data/prepare.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "tests/engine/data/test_data.h"
 
 namespace trainerd::engine {

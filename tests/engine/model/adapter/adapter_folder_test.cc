@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Expectations: tests/golden/model/adapters.json holds what save_pretrained of PEFT wrote
+// Expectations: tests/golden/adapter/adapters.json holds what save_pretrained of PEFT wrote
 // (make_adapter_goldens.py); the errors are for folders made wrong in one place.
 #include "engine/model/adapter/adapter_folder.h"
 
@@ -24,7 +24,7 @@ using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
 Json Golden(const std::string& name) {
-  std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/model/" + name + ".json");
+  std::ifstream file(TRAINERD_SOURCE_DIR + "/tests/golden/" + name + ".json");
   return Json::parse(file);
 }
 
@@ -39,14 +39,15 @@ class PeftGoldenTest : public ::testing::Test {
     WriteTensors(dir_ / "adapter/adapter_model.safetensors", tensors);
   }
   static ModelConfig Model(const Json& golden) {
-    return *ParseModelConfig(Golden(golden["model"])["config"].dump(), "config.json");
+    return *ParseModelConfig(Golden("model/" + golden["model"].get<std::string>())["config"].dump(),
+                             "config.json");
   }
 
   TempDir dir_;
 };
 
 TEST_F(PeftGoldenTest, ReadsEveryFolder) {
-  const Json golden = Golden("adapters");
+  const Json golden = Golden("adapter/adapters");
   ASSERT_GE(golden["cases"].size(), 12u);
   for (const auto& [name, item] : golden["cases"].items()) {
     SCOPED_TRACE(name);
@@ -69,7 +70,7 @@ TEST_F(PeftGoldenTest, ReadsEveryFolder) {
 }
 
 TEST_F(PeftGoldenTest, WritesTheValuesThatPeftWrites) {
-  const Json golden = Golden("adapters");
+  const Json golden = Golden("adapter/adapters");
   for (const auto& [name, item] : golden["cases"].items()) {
     SCOPED_TRACE(name);
     Write(item);

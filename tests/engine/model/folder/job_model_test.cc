@@ -211,12 +211,12 @@ TEST_F(JobModelTest, NamesSmallFilesThatAreGitLfsPointers) {
 }
 
 TEST_F(JobModelTest, FindsErrorsOfTheConfiguration) {
-  ChangeConfig([](Json& config) { config["model_type"] = "gemma3_text"; });
+  ChangeConfig([](Json& config) { config["model_type"] = "mamba2"; });
   EXPECT_EQ(Codes(), "MODEL_CONFIG! ");
   EXPECT_TRUE(absl::IsUnimplemented(Open().status()));
-  EXPECT_THAT(Message(), HasSubstr("gemma3_text"));
-  ChangeConfig([](Json& config) { config["rope_scaling"] = {{"rope_type", "longrope"}}; });
-  EXPECT_THAT(Message(), HasSubstr("RoPE scaling \"longrope\""));
+  EXPECT_THAT(Message(), HasSubstr("mamba2"));
+  ChangeConfig([](Json& config) { config["rope_scaling"] = {{"rope_type", "yarn"}}; });
+  EXPECT_THAT(Message(), HasSubstr("RoPE scaling \"yarn\""));
   ChangeConfig([](Json& config) { config["hidden_act"] = "relu2"; });
   EXPECT_THAT(Message(), HasSubstr("activation \"relu2\""));
   ChangeConfig([](Json& config) { config["quantization_config"] = {{"quant_method", "awq"}}; });

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/formats/safetensors.h"
-#include "engine/model/folder/model_config.h"
+#include "engine/model/config/model_config.h"
 #include "engine/model/folder/weight_spec.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"

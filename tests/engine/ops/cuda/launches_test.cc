@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/ops/cross_entropy.h"
-#include "engine/ops/embedding.h"
+#include "engine/ops/layers/embedding.h"
 #include "engine/ops/op_table.h"
 #include "tests/engine/test_device.h"
 

@@ -23,8 +23,8 @@
 
 #include "engine/ops/autograd.h"
 #include "engine/ops/cross_entropy.h"
-#include "engine/ops/embedding.h"
-#include "engine/ops/linear.h"
+#include "engine/ops/layers/embedding.h"
+#include "engine/ops/layers/linear.h"
 
 namespace trainerd::engine {
 namespace {

@@ -4,45 +4,19 @@
 #include "engine/text/tokenizer/tokenizer.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
-#include "tests/engine/text/reference_python.h"
+#include "tests/engine/text/tokenizer/reference_compare.h"
 
 namespace trainerd::engine {
 namespace {
 
 using ::trainerd::testing::FrameReader;
+using ::trainerd::testing::Numbers;
 using ::trainerd::testing::ReadText;
 using ::trainerd::testing::ReferencePython;
 using ::trainerd::testing::RunReference;
 
 void Compare(const std::string& folder, int count, int seed) {
-  const auto tokenizer = Tokenizer::Load(folder);
-  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  TempDir temp;
-  const std::string path = temp.path() + "/frames";
-  ASSERT_TRUE(RunReference("reference_ids.py",
-                           {folder, std::to_string(count), std::to_string(seed), path}));
-  FrameReader frames(path);
-  std::string text, raw_ids, decoded;
-  int compared = 0, different = 0;
-  Encoding encoding;
-  while (frames.Next(&text) && frames.Next(&raw_ids) && frames.Next(&decoded)) {
-    ASSERT_TRUE((*tokenizer)->Encode(text, &encoding).ok());
-    std::vector<int32_t> ids(raw_ids.size() / 4);
-    std::memcpy(ids.data(), raw_ids.data(), raw_ids.size());
-    const bool same = encoding.ids == ids && (*tokenizer)->Decode(ids) == decoded;
-    if (!same && ++different <= 5)
-      ADD_FAILURE() << folder << " differs on: " << text.substr(0, 500);
-    ++compared;
-  }
-  EXPECT_GE(compared, count);
-  EXPECT_EQ(different, 0);
-}
-
-template <typename Number>
-std::vector<Number> Numbers(const std::string& frame) {
-  std::vector<Number> numbers(frame.size() / sizeof(Number));
-  std::memcpy(numbers.data(), frame.data(), numbers.size() * sizeof(Number));
-  return numbers;
+  ::trainerd::testing::CompareWithReference(folder, {.count = count, .seed = seed});
 }
 
 void ComparePlainText(const std::string& folder, int count, int seed) {
@@ -101,6 +75,12 @@ TEST_F(TokenizerReferenceTest, AgreesOnPlainTextWithFlaggedTokens) {
   TempDir folder;
   folder.Write("tokenizer.json", file.dump());
   ComparePlainText(folder.path(), 5'000, 22);
+}
+
+TEST_F(TokenizerReferenceTest, AgreesOnPlainTextOfSentencePiece) {
+  for (const char* family : {"llama2", "phi3", "gemma"}) {
+    ComparePlainText(TRAINERD_SOURCE_DIR + "/tests/golden/text/tokenizers/" + family, 3'000, 24);
+  }
 }
 
 TEST_F(TokenizerReferenceTest, AgreesForQwen3) {

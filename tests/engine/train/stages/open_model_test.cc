@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/formats/safetensors.h"
-#include "engine/model/folder/generation_config.h"
+#include "engine/model/config/generation_config.h"
 #include "engine/text/tokenizer/tokenizer.h"
 #include "tests/engine/train/tiny_run.h"
 

@@ -10,7 +10,7 @@
 
 #include "proto/base/hash.h"
 #include "proto/contract/config/config_paths.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 #include "tests/proto/contract/config/knob_fields.h"
 

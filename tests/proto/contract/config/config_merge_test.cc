@@ -5,7 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 
 namespace trainerd {

@@ -94,6 +94,48 @@ TEST(MakePathsAbsoluteTest, WordsAndResourceNamesStay) {
   }
 }
 
+TEST(MakePathsAbsoluteTest, UploadsStayWhereAFileIsNamed) {
+  const std::string upload = "files/" + std::string(64, 'a') + "/x.jinja";
+  v1::JobConfig config;
+  config.mutable_model()->set_path(upload);
+  config.mutable_output()->set_path(upload);
+  config.mutable_data()->add_train()->set_path(upload);
+  config.mutable_data()->add_train()->set_path("files/x.jsonl");
+  config.mutable_data()->set_validation(upload);
+  config.mutable_data()->set_chat_template(upload);
+  config.mutable_samples()->set_prompts(upload);
+  MakePathsAbsolute("/j", &config);
+  EXPECT_EQ(config.model().path(), "/j/" + upload);
+  EXPECT_EQ(config.output().path(), "/j/" + upload);
+  EXPECT_EQ(config.data().train(0).path(), upload);
+  EXPECT_EQ(config.data().train(1).path(), "/j/files/x.jsonl");
+  EXPECT_EQ(config.data().validation(), upload);
+  EXPECT_EQ(config.data().chat_template(), upload);
+  EXPECT_EQ(config.samples().prompts(), upload);
+}
+
+TEST(ReplaceUploadsTest, ChangesUploadsAndNothingElse) {
+  const std::string upload = "files/" + std::string(64, 'a') + "/x.jsonl";
+  v1::JobConfig config;
+  config.set_name(upload);
+  config.mutable_model()->set_path(upload);
+  config.mutable_data()->add_train()->set_path(upload);
+  config.mutable_data()->add_train()->set_path("/y.jsonl");
+  config.mutable_data()->set_chat_template("chatml");
+  v1::JobConfig files = config;
+  ReplaceUploads(&config, [](const UploadPath& path) { return "/store/" + path.file_name; });
+  EXPECT_EQ(config.name(), upload);
+  EXPECT_EQ(config.model().path(), upload);
+  EXPECT_EQ(config.data().train(0).path(), "/store/x.jsonl");
+  EXPECT_EQ(config.data().train(1).path(), "/y.jsonl");
+  EXPECT_EQ(config.data().chat_template(), "chatml");
+  ReplaceFiles(&files, [](const std::string& path) { return path + "!"; });
+  EXPECT_EQ(files.model().path(), upload);
+  EXPECT_EQ(files.data().train(0).path(), upload);
+  EXPECT_EQ(files.data().train(1).path(), "/y.jsonl!");
+  EXPECT_EQ(files.data().chat_template(), "chatml");
+}
+
 TEST(MakePathsAbsoluteTest, LeadingTildeIsTheHomeFolder) {
   v1::JobConfig config;
   config.mutable_model()->set_path("~/models/a");

@@ -44,6 +44,31 @@ TEST(FieldTextTest, WholeNumbersInExponentFormMustBeWhole) {
   }
 }
 
+TEST(FieldTextTest, NumbersOfBytesTakeUnits) {
+  v1::CheckpointConfig config;
+  const auto& bytes = Field(config, "max_bytes");
+  for (const auto& [text, value] :
+       std::vector<std::pair<std::string, int64_t>>{{"1000", 1000},
+                                                    {"1e3", 1000},
+                                                    {"2kB", 2000},
+                                                    {"3MB", 3'000'000},
+                                                    {"200GB", 200'000'000'000},
+                                                    {"1.5TB", 1'500'000'000'000},
+                                                    {"2KiB", 2048},
+                                                    {"3 MiB", 3 << 20},
+                                                    {"0.5GiB", 1 << 29},
+                                                    {"2TiB", int64_t{2} << 40},
+                                                    {"0GB", 0}}) {
+    ASSERT_TRUE(SetScalar(bytes, text, TextStyle::kPlain, &config).ok()) << text;
+    EXPECT_EQ(config.max_bytes(), value) << text;
+  }
+  for (const char* text : {"GB", "1gb", "1B", "1 kb", "1KB", "x GB", "1GBs", "9999999TiB", "1.5"})
+    EXPECT_FALSE(SetScalar(bytes, text, TextStyle::kPlain, &config).ok()) << text;
+  // Other numbers take none.
+  v1::TrainConfig train;
+  EXPECT_FALSE(SetScalar(Field(train, "seed"), "1kB", TextStyle::kPlain, &train).ok());
+}
+
 TEST(FieldTextTest, Durations) {
   v1::LimitsConfig limits;
   const auto& grace = Field(limits, "stop_grace");

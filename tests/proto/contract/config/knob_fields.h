@@ -59,6 +59,7 @@ inline v1::JobConfig CompleteConfig() {
   config.mutable_output()->set_path("/models/out");
   config.mutable_init_from()->set_checkpoint("jobs/4f");
   config.add_depends_on()->set_job("jobs/5b");
+  config.add_notify()->set_target("pager");
   // Required with optimizer.type: muon.
   config.mutable_optimizer()->set_learning_rate(2e-5);
   return config;

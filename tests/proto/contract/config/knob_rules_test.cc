@@ -10,8 +10,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "proto/base/format.h"
 #include "proto/contract/config/config_paths.h"
-#include "proto/contract/config/job_config_rules.h"
+#include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 #include "tests/proto/contract/config/knob_fields.h"
 
@@ -49,9 +50,10 @@ std::string Beyond(const FieldDescriptor& field, const std::string& bound, bool 
   if (exclusive) return bound;
   const bool whole = KindOfField(field) == "a whole number";
   const double step = whole ? 1 : std::max(1.0, std::abs(value)) * 1e-3;
-  return absl::StrCat(static_cast<int64_t>(value) == value && whole
-                          ? absl::StrCat(static_cast<int64_t>(value) + direction)
-                          : absl::StrCat(value + direction * step));
+  const double beyond = value + direction * step;
+  return static_cast<double>(static_cast<int64_t>(beyond)) == beyond
+             ? absl::StrCat(static_cast<int64_t>(beyond))
+             : FormatNumber(beyond);
 }
 
 TEST(KnobRulesTest, EveryDefaultParsesAndIsInRange) {
@@ -78,6 +80,8 @@ TEST(KnobRulesTest, EveryDefaultParsesAndIsInRange) {
 TEST(KnobRulesTest, EveryScalarIsOptionalAndDefaultsFillIt) {
   v1::JobConfig config = CompleteConfig();
   config.mutable_preference();
+  config.mutable_evaluation()->mutable_best();
+  config.mutable_evaluation()->add_remote()->mutable_when();
   ApplyDefaults(&config);
   const std::vector<std::string> paths = FieldPaths(config);
   for (const KnobField& knob : AllKnobFields(*v1::JobConfig::descriptor())) {

@@ -181,6 +181,24 @@ TEST(JobStateTest, EveryCommandInEveryStateDoesWhatTheTableSays) {
   }
 }
 
+// Note (6) of the table.
+TEST(JobStateTest, AJobThatAwaitsItsEvaluationEndsAtOnceWhenItIsStopped) {
+  for (const JobCommand command : kCommands) {
+    const auto effect = ApplyCommand(command, {.state = Job::RUNNING,
+                                               .desired_state = Job::DESIRED_RUN,
+                                               .wait_reason = Job::WAIT_REASON_UNSPECIFIED,
+                                               .has_verified_checkpoint = true,
+                                               .awaiting_evaluation = true});
+    ASSERT_TRUE(effect.ok()) << effect.status();
+    const bool stops = command != JobCommand::kPause && command != JobCommand::kResume;
+    State expected = Job::RUNNING;
+    if (stops) expected = command == JobCommand::kStopGraceful ? Job::SUCCEEDED : Job::CANCELLED;
+    EXPECT_EQ(StateName(effect->state), StateName(expected)) << CommandName(command);
+    EXPECT_EQ(effect->desired_state, stops ? WishOf(command) : Job::DESIRED_RUN);
+    EXPECT_EQ(effect->changed, stops);
+  }
+}
+
 TEST(JobStateTest, RepeatedCommandChangesNothing) {
   for (const JobCommand command : kCommands) {
     for (const CommandInput& input : AllInputs()) {
@@ -230,9 +248,11 @@ TEST(JobStateTest, TransitionsAreExactlyTheDocumentedOnes) {
       {Job::STARTING,
        {Job::STARTING, Job::RUNNING, Job::PAUSING, Job::STOPPING, Job::QUEUED, Job::FAILED}},
       {Job::RUNNING,
-       {Job::RUNNING, Job::SUCCEEDED, Job::PAUSING, Job::STOPPING, Job::QUEUED, Job::FAILED}},
+       {Job::RUNNING, Job::SUCCEEDED, Job::PAUSING, Job::STOPPING, Job::QUEUED, Job::FAILED,
+        Job::CANCELLED}},
       {Job::PAUSING,
-       {Job::PAUSING, Job::PAUSED, Job::QUEUED, Job::STOPPING, Job::SUCCEEDED, Job::FAILED}},
+       {Job::PAUSING, Job::PAUSED, Job::RUNNING, Job::QUEUED, Job::STOPPING, Job::SUCCEEDED,
+        Job::FAILED}},
       {Job::PAUSED, {Job::PAUSED, Job::QUEUED, Job::STOPPED, Job::CANCELLED}},
       {Job::STOPPING, {Job::STOPPING, Job::STOPPED, Job::CANCELLED, Job::SUCCEEDED, Job::FAILED}},
   };

@@ -86,5 +86,43 @@ TEST(NamesTest, RefusesEveryOtherFormOfCheckpointName) {
   }
 }
 
+TEST(NamesTest, ReadsTheThreeFormsOfAModel) {
+  for (const std::string& name : {std::string("jobs/a/final"), std::string("jobs/a/start"),
+                                  std::string("jobs/a/checkpoints/step-00000500-a2"),
+                                  std::string("jobs/a/checkpoints/final")}) {
+    EXPECT_EQ(ParseModelName(name).value_or(""), name);
+  }
+  EXPECT_TRUE(IsFinalName("jobs/a/final"));
+  EXPECT_FALSE(IsFinalName("jobs/a/checkpoints/final")) << "a folder of that name";
+  EXPECT_TRUE(IsStartName("jobs/a/start"));
+  EXPECT_FALSE(IsStartName("jobs/a/checkpoints/start"));
+  for (const std::string& name :
+       {std::string(), std::string("jobs/a"), std::string("a"), std::string("a/final"),
+        std::string("jobs/A/final"), std::string("jobs//final"), std::string("jobs/-/start"),
+        std::string("jobs/a/Final"), std::string("jobs/a/b/final"), std::string("/final"),
+        std::string("jobs/a/checkpoints/"), std::string("jobs/a/checkpoints/x/final"),
+        std::string("jobs/a/final/"), std::string("jobs/a/final\n")}) {
+    EXPECT_FALSE(ParseModelName(name).has_value()) << name;
+  }
+}
+
+TEST(NamesTest, ReadsNameOfEvaluation) {
+  for (const std::string& name :
+       {std::string("jobs/a/evaluations/q-step-00000500-a2"),
+        std::string("jobs/a/evaluations/a.b_c-final.2"),
+        "jobs/a/evaluations/" + std::string(63, 's') + "-" + std::string(255, 'x') + ".12"}) {
+    EXPECT_EQ(ParseEvaluationName(name).value_or(""), name);
+    EXPECT_EQ(EvaluationName(JobName(JobId(name)), EvaluationId(name)), name);
+  }
+  for (const std::string& name :
+       {std::string(), std::string("jobs/a"), std::string("jobs/a/evaluations/"),
+        std::string("a/evaluations/x"), std::string("jobs/A/evaluations/x"),
+        std::string("jobs/a/evaluations/x/y"), std::string("jobs/a/evaluations/../x"),
+        std::string("jobs/a/evaluations/.x"), std::string("jobs/a/evaluations/x y"),
+        "jobs/a/evaluations/" + std::string(400, 'x')}) {
+    EXPECT_FALSE(ParseEvaluationName(name).has_value()) << name;
+  }
+}
+
 }  // namespace
 }  // namespace trainerd

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// ListJobs: filters, order and pages.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "proto/contract/config/label_selector.h"
+#include "server/store/rows/job_search.h"
+#include "server/store/store.h"
+#include "trainerd/v1/trainer.pb.h"
+
+namespace trainerd::server {
+
+absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRequest& request);
+
+// Errors: InvalidArgument for the field label_selector.
+absl::StatusOr<LabelSelector> RequestedSelector(const std::string& text);
+
+struct JobPage {
+  std::vector<v1::Job> jobs;
+  JobPosition last;
+  // There are further ones after `last`.
+  bool more = false;
+};
+// At most `size` jobs of the query, each with `cursor`.
+absl::StatusOr<JobPage> ReadJobPage(Connection& db, JobQuery query, int size,
+                                    const std::string& cursor);
+
+}  // namespace trainerd::server

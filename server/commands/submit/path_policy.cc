@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/commands/submit/path_policy.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "proto/base/directory.h"
+#include "proto/contract/config/config_paths.h"
+
+namespace trainerd::server {
+namespace {
+
+// Whether the call is from the daemon's user.
+bool IsOwner(const std::string& peer) {
+  return absl::StartsWith(peer, "unix:") || peer == kInboxPeer;
+}
+
+bool IsWithinOneOf(const std::string& path, const std::vector<std::string>& folders) {
+  return std::any_of(folders.begin(), folders.end(),
+                     [&](const std::string& folder) { return IsWithin(path, folder); });
+}
+
+}  // namespace
+
+PathPolicy::PathPolicy(const Options& options) : state_dir_(ResolveLinks(options.state_dir)) {
+  for (const std::string& folder : options.allow_paths)
+    allow_paths_.push_back(ResolveLinks(folder));
+  // A user without a home often has / as one.
+  const std::string home = options.home.empty() ? "/" : ResolveLinks(options.home);
+  if (home != "/") default_tcp_paths_.push_back(home);
+  default_tcp_paths_.push_back(state_dir_);
+}
+
+bool PathPolicy::Allows(const std::string& path, const std::string& peer) const {
+  if (state_dir_.empty()) return true;
+  const std::string real = ResolveLinks(path);
+  if (IsWithin(real, state_dir_)) return IsWithin(real, state_dir_ + "/runs");
+  if (!allow_paths_.empty()) return IsWithinOneOf(real, allow_paths_);
+  return IsOwner(peer) || IsWithinOneOf(real, default_tcp_paths_);
+}
+
+void PathPolicy::Check(const v1::JobConfig& config, const std::string& peer,
+                       std::vector<ConfigViolation>* violations) const {
+  ForEachPath(config, [&](const std::string& field, const std::string& path) {
+    if (!absl::StartsWith(path, "/") || Allows(path, peer)) return;
+    violations->push_back(
+        {.path = field,
+         .message = absl::StrCat(Quoted(path),
+                                 " is outside of the folders that a job may name here; use "
+                                 "another one, or add its folder to allow_paths of the daemon's "
+                                 "settings"),
+         .reason = "PATH_NOT_ALLOWED"});
+  });
+}
+
+std::string HomeOfUser() {
+  constexpr size_t kBufferBytes = 16 << 10;
+  std::string buffer(kBufferBytes, '\0');
+  passwd entry;
+  passwd* found = nullptr;
+  if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr) {
+    return "";
+  }
+  return found->pw_dir;
+}
+
+}  // namespace trainerd::server
