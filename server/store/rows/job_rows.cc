@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/store/rows/job_rows.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
@@ -18,6 +20,11 @@ namespace {
 
 #define TRAINERD_JOB_COLUMNS "number, revision, job, progress, ledger, usage"
 
+// The columns of every update, and its row.
+#define TRAINERD_SET_REST                                                                      \
+  "wait_reason=?, not_before=?, queue_order=max(queue_order, ?), queued_since=?, revision=?, " \
+  "job=?, progress=?, ledger=?, usage=? WHERE id = ?"
+
 // The effective priority of a row (ledger/queue_order.h): ?2 = now, ?3 = aging, both in
 // microseconds.
 #define TRAINERD_EFFECTIVE_PRIORITY \
@@ -33,6 +40,33 @@ bool Parse(std::string_view bytes, google::protobuf::Message* message) {
   return message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
 }
 
+int64_t MicrosOrZero(bool has, const google::protobuf::Timestamp& time) {
+  return has ? absl::ToUnixMicros(FromProto(time)) : 0;
+}
+
+// The column base_job. Until it is resolved, init_from may name a job that has no checkpoint yet.
+std::string BaseJob(const JobRecord& record) {
+  const v1::JobConfig& config = record.job.config();
+  if (!config.has_init_from()) return "";
+  if (!record.ledger.init_name().empty()) return JobId(record.ledger.init_name());
+  const bool resolved = !record.ledger.init_path().empty();
+  return resolved ? "" : JobId(ParseJobName(config.init_from().checkpoint()).value_or(""));
+}
+
+ListedColumns ListedOf(const JobRecord& record) {
+  const v1::Job& job = record.job;
+  const std::string& output = record.ledger.output_path().empty() ? job.config().output().path()
+                                                                  : record.ledger.output_path();
+  return {.state = job.state(),
+          .priority = job.config().priority(),
+          .deleting = job.deleting() ? 1 : 0,
+          .end_time = MicrosOrZero(job.has_end_time(), job.end_time()),
+          .device = job.config().resources().device(),
+          .output_path = output,
+          .base_job = BaseJob(record),
+          .name = job.config().name()};
+}
+
 absl::StatusOr<JobRecord> ReadRow(const Query& query) {
   JobRecord record;
   record.number = query.Int(0);
@@ -43,6 +77,7 @@ absl::StatusOr<JobRecord> ReadRow(const Query& query) {
   if (!ok) return absl::DataLossError(absl::StrCat("job row ", record.number, " does not parse"));
   record.job.set_etag(absl::StrCat(record.revision));
   record.stored_desired_state = record.job.desired_state();
+  record.stored_listed = ListedOf(record);
   if (record.usage.has_usage()) record.job.set_allocated_usage(record.usage.release_usage());
   return record;
 }
@@ -62,10 +97,6 @@ absl::StatusOr<std::vector<std::string>> ReadTexts(Query& query) {
   return texts;
 }
 
-int64_t MicrosOrZero(bool has, const google::protobuf::Timestamp& time) {
-  return has ? absl::ToUnixMicros(FromProto(time)) : 0;
-}
-
 // What workers reported. With the configuration, the whole job fits in a message of 4 MiB.
 void CutReports(v1::Job* job) {
   constexpr size_t kMaxErrorBytes = 64 << 10;
@@ -81,15 +112,6 @@ int64_t RetryMicros(const JobRecord& record) {
   const internal::JobLedger& ledger = record.ledger;
   if (ledger.has_retry_time()) return MicrosOrZero(true, ledger.retry_time());
   return MicrosOrZero(record.job.has_not_before(), record.job.not_before());
-}
-
-// The column base_job. Until it is resolved, init_from may name a job that has no checkpoint yet.
-std::string BaseJob(const JobRecord& record) {
-  const v1::JobConfig& config = record.job.config();
-  if (!config.has_init_from()) return "";
-  if (!record.ledger.init_name().empty()) return JobId(record.ledger.init_name());
-  const bool resolved = !record.ledger.init_path().empty();
-  return resolved ? "" : JobId(ParseJobName(config.init_from().checkpoint()).value_or(""));
 }
 
 }  // namespace
@@ -127,49 +149,53 @@ absl::Status StoreJob(Connection& db, JobRecord* record) {
   const v1::Job& job = record->job;
   const std::string job_bytes = job.SerializeAsString();
   const std::string progress_bytes = progress ? progress->SerializeAsString() : "";
-  const std::string base = BaseJob(*record);
-  const std::string& output = record->ledger.output_path().empty()
-                                  ? record->job.config().output().path()
-                                  : record->ledger.output_path();
-  auto bind_common = [&](Query& query) {
-    query.Bind(job.state())
-        .Bind(job.wait_reason())
-        .Bind(job.config().priority())
+  ListedColumns listed = ListedOf(*record);
+  const auto bind_listed = [&](Query& query) {
+    query.Bind(listed.state)
+        .Bind(listed.priority)
+        .Bind(listed.deleting)
+        .Bind(listed.end_time)
+        .Bind(listed.device)
+        .Bind(listed.output_path)
+        .Bind(listed.base_job)
+        .Bind(listed.name);
+  };
+  const auto bind_rest = [&](Query& query) {
+    query.Bind(job.wait_reason())
         .Bind(RetryMicros(*record))
-        .Bind(job.config().resources().device())
-        .Bind(job.deleting() ? 1 : 0)
+        .Bind(record->ledger.queue_order())
+        .Bind(MicrosOrZero(record->ledger.has_queued_since(), record->ledger.queued_since()))
         .Bind(record->revision)
-        .Bind(MicrosOrZero(job.has_end_time(), job.end_time()))
-        .Bind(output)
-        .Bind(base)
-        .Bind(job.config().name())
-        .Bind(MicrosOrZero(job.has_create_time(), job.create_time()))
         .BindBlob(job_bytes)
         .BindBlob(progress_bytes)
-        .BindBlob(record->ledger.SerializeAsString())
-        .Bind(record->ledger.queue_order())
-        .Bind(MicrosOrZero(record->ledger.has_queued_since(), record->ledger.queued_since()));
+        .BindBlob(record->ledger.SerializeAsString());
   };
   absl::Status status;
   if (is_new) {
-    Query query(
-        db,
-        "INSERT INTO jobs (state, wait_reason, priority, not_before, device, deleting, revision, "
-        "end_time, output_path, base_job, name, create_time, job, progress, ledger, queue_order, "
-        "queued_since, owner, id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
-    bind_common(query);
-    status = query.Bind(job.owner()).Bind(id).Run();
+    Query query(db,
+                "INSERT INTO jobs (state, priority, deleting, end_time, device, output_path, "
+                "base_job, name, wait_reason, not_before, queue_order, queued_since, revision, "
+                "job, progress, ledger, create_time, owner, id) VALUES "
+                "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)");
+    bind_listed(query);
+    bind_rest(query);
+    status = query.Bind(MicrosOrZero(job.has_create_time(), job.create_time()))
+                 .Bind(job.owner())
+                 .Bind(id)
+                 .Run();
     record->number = db.last_insert_rowid();
     if (status.ok()) status = StoreLabels(db, record->number, job.config().labels());
   } else {
-    Query query(db,
-                "UPDATE jobs SET state=?, wait_reason=?, priority=?, not_before=?, device=?, "
-                "deleting=?, revision=?, end_time=?, output_path=?, base_job=?, name=?, "
-                "create_time=?, job=?, progress=?, ledger=?, queue_order=max(queue_order, ?), "
-                "queued_since=?, usage=? WHERE id = ?");
-    bind_common(query);
+    // SQLite writes the entry of every index whose columns are named, changed or not.
+    const bool lists = !(listed == record->stored_listed);
+    Query query(db, lists ? "UPDATE jobs SET state=?, priority=?, deleting=?, end_time=?, "
+                            "device=?, output_path=?, base_job=?, name=?, " TRAINERD_SET_REST
+                          : "UPDATE jobs SET " TRAINERD_SET_REST);
+    if (lists) bind_listed(query);
+    bind_rest(query);
     status = query.BindBlob(usage_bytes).Bind(id).Run();
   }
+  record->stored_listed = std::move(listed);
   if (progress) record->job.set_allocated_progress(progress.release());
   if (usage) record->job.set_allocated_usage(usage.release());
   RETURN_IF_ERROR(status);

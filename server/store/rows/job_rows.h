@@ -18,6 +18,12 @@
 
 namespace trainerd::server {
 
+// The columns of a row that only lists of jobs and rare searches read. They follow from the record.
+struct ListedColumns {
+  int64_t state = 0, priority = 0, deleting = 0, end_time = 0;
+  std::string device, output_path, base_job, name;
+  bool operator==(const ListedColumns&) const = default;
+};
 struct JobRecord {
   int64_t number = 0;    // 0 = not stored yet
   int64_t revision = 0;  // = Job.etag
@@ -27,6 +33,8 @@ struct JobRecord {
   internal::JobLedger ledger;
   // Without `usage`, which is job.usage.
   internal::UsageRecord usage = {};
+  // In the database.
+  ListedColumns stored_listed = {};
 };
 // Errors: NotFound.
 absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id);
