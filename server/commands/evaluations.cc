@@ -270,7 +270,8 @@ absl::StatusOr<v1::LeaseEvaluationResponse> Evaluations::Lease(
       [&](Transaction& t) -> absl::Status {
         ASSIGN_OR_RETURN(std::optional<EvaluationRecord> record,
                          FirstOnOffer(t.db(), suites, t.steady_now()));
-        if (!record.has_value()) return absl::OkStatus();
+        if (!record.has_value() || !IsOnOffer(StateOf(*record), t.steady_now()))
+          return absl::OkStatus();
         response.set_lease(NewLease());
         RETURN_IF_ERROR(GiveLease(
             t, {.id = response.lease(), .evaluator = request.evaluator(), .duration = duration},
@@ -366,7 +367,7 @@ absl::StatusOr<v1::ListEvaluationsResponse> Evaluations::List(
   RETURN_IF_ERROR(CheckRequest(request));
   ASSIGN_OR_RETURN(const int page, PageSize(request.page_size()));
   ASSIGN_OR_RETURN(const int64_t before, PageToken(request.page_token()));
-  EvaluationQuery query{.before_number = before, .limit = page, .max_bytes = kMaxPageBytes};
+  EvaluationQuery query{.before_number = before};
   for (const int state : request.states())
     query.states.push_back(static_cast<Evaluation::State>(state));
   if (request.parent() != kAllJobs) {
@@ -375,10 +376,17 @@ absl::StatusOr<v1::ListEvaluationsResponse> Evaluations::List(
   return store_.Read([&](Connection& db) -> absl::StatusOr<v1::ListEvaluationsResponse> {
     if (!query.job_id.empty()) RETURN_IF_ERROR(LoadJob(db, query.job_id).status());
     v1::ListEvaluationsResponse response;
-    ASSIGN_OR_RETURN(EvaluationPage rows, ListEvaluationRows(db, query));
-    if (rows.more) response.set_next_page_token(absl::StrCat(rows.records.back().number));
-    for (EvaluationRecord& record : rows.records)
+    PageFill fill(page);
+    int64_t last = 0;
+    RETURN_IF_ERROR(ForEachEvaluation(db, query, [&](EvaluationRecord record) {
+      if (!fill.Takes(record.evaluation)) {
+        response.set_next_page_token(absl::StrCat(last));
+        return false;
+      }
+      last = record.number;
       *response.add_evaluations() = std::move(record.evaluation);
+      return true;
+    }));
     return response;
   });
 }

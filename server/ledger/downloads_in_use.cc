@@ -13,13 +13,6 @@ void DownloadsInUse::Touch(const std::string& checkpoint) {
                 [&](const auto& entry) { return now - entry.second > kKeepDownloaded; });
 }
 
-bool DownloadsInUse::Contains(const std::string& checkpoint) const {
-  const absl::Time now = clock_();
-  absl::MutexLock lock(&mutex_);
-  const auto found = last_reads_.find(checkpoint);
-  return found != last_reads_.end() && now - found->second <= kKeepDownloaded;
-}
-
 std::set<std::string> DownloadsInUse::Names() const {
   const absl::Time now = clock_();
   std::set<std::string> names;

@@ -27,7 +27,6 @@ class DownloadsInUse {
 
   // A call reads a file of this checkpoint (its resource name) now.
   void Touch(const std::string& checkpoint);
-  bool Contains(const std::string& checkpoint) const;
   // Resource names.
   std::set<std::string> Names() const;
 

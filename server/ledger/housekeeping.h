@@ -91,7 +91,6 @@ class Housekeeping {
   absl::Status DeleteNow(const std::string& job_id);
   absl::Status CheckDiskNow(const std::string& job_id);
   absl::Status ExpireNow();
-  absl::StatusOr<std::string> RunDirOf(const std::string& job_id);
 
   const Options options_;
   Store& store_;

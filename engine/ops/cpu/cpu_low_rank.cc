@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "engine/ops/cpu/block_sums.h"
 #include "engine/ops/cpu/parallel.h"
 #include "engine/ops/cpu/typed.h"
 #include "engine/ops/op_table.h"
@@ -112,18 +113,6 @@ struct BackwardRows {
   }
 };
 
-// sums[0] += the other blocks, in order.
-void AddBlocks(const at::Tensor& sums) {
-  const int64_t blocks = sums.size(0), size = sums.size(1);
-  float* to = Data<float>(sums);
-  at::parallel_for(0, size, 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t block = 1; block < blocks; ++block) {
-      const float* from = to + block * size;
-      for (int64_t i = begin; i < end; ++i) to[i] += from[i];
-    }
-  });
-}
-
 // grad [N, R] += the transposed of sum [R, N].
 void AddTransposed(const float* sum, const at::Tensor& grad) {
   constexpr int64_t kTile = 16;
@@ -181,13 +170,14 @@ void LowRankBackward(const LowRankWeights& weights, const at::Tensor& d_y, const
     backward.Run(rows * block / blocks, rows * (block + 1) / blocks,
                  Data<float>(sums) + block * backward.layout.size);
   });
-  AddBlocks(sums);
+  AddBlocks(sums.narrow(0, 1, blocks - 1), sums.select(0, 0));
   const float* sum = Data<float>(sums);
   for (const LowRankTerm& term : weights.terms) {
     AddTransposed(sum, term.b.grad);
     sum += term.b.grad.numel();
   }
-  for (int64_t i = 0; i < weights.a.grad.numel(); ++i) Data<float>(weights.a.grad)[i] += sum[i];
+  AddBlocks(sums.narrow(0, 0, 1).narrow(1, backward.layout.a, weights.a.grad.numel()),
+            weights.a.grad);
 }
 
 }  // namespace trainerd::engine::cpu

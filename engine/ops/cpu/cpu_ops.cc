@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "engine/ops/cpu/block_sums.h"
 #include "engine/ops/cpu/cpu_attention.h"
 #include "engine/ops/cpu/cpu_low_rank.h"
 #include "engine/ops/cpu/cpu_nf4.h"
@@ -20,16 +21,6 @@ namespace cpu {
 namespace {
 
 at::TensorOptions FloatOptions() { return at::TensorOptions().dtype(at::kFloat); }
-
-// Adds the rows of partial [blocks, columns] to out in order.
-void AddBlocks(const at::Tensor& partial, const at::Tensor& out) {
-  const int64_t blocks = partial.size(0), columns = partial.size(1);
-  const float* from = Data<float>(partial);
-  float* to = Data<float>(out);
-  for (int64_t block = 0; block < blocks; ++block) {
-    for (int64_t i = 0; i < columns; ++i) to[i] += from[block * columns + i];
-  }
-}
 
 RmsNormResult RmsNormForward(const at::Tensor& x, const at::Tensor& delta, const at::Tensor& weight,
                              double eps) {

@@ -73,20 +73,14 @@ bool HasState(const EvaluationQuery& filter, v1::Evaluation::State state) {
          std::find(filter.states.begin(), filter.states.end(), state) != filter.states.end();
 }
 
-absl::StatusOr<EvaluationPage> ReadPage(const EvaluationQuery& filter, Query& query) {
-  EvaluationPage page;
-  size_t bytes = 0;
+absl::Status TakeRows(const EvaluationQuery& filter,
+                      const std::function<bool(EvaluationRecord)>& take, Query& query) {
   while (query.Step()) {
     if (!HasState(filter, static_cast<v1::Evaluation::State>(query.Int(7)))) continue;
-    bytes += query.Blob(6).size();
-    page.more = static_cast<int>(page.records.size()) == filter.limit ||
-                (bytes > filter.max_bytes && !page.records.empty());
-    if (page.more) return page;
     ASSIGN_OR_RETURN(EvaluationRecord record, ReadRow(query));
-    page.records.push_back(std::move(record));
+    if (!take(std::move(record))) return absl::OkStatus();
   }
-  RETURN_IF_ERROR(query.status());
-  return page;
+  return query.status();
 }
 
 }  // namespace
@@ -184,18 +178,19 @@ absl::StatusOr<std::optional<absl::Time>> NextDeadline(Connection& db) {
   return ReadTime(query);
 }
 
-absl::StatusOr<EvaluationPage> ListEvaluationRows(Connection& db, const EvaluationQuery& filter) {
+absl::Status ForEachEvaluation(Connection& db, const EvaluationQuery& filter,
+                               const std::function<bool(EvaluationRecord)>& take) {
   const int64_t before = filter.before_number == 0 ? INT64_MAX : filter.before_number;
   if (filter.job_id.empty()) {
     Query query(db, "SELECT " TRAINERD_EVALUATION_COLUMNS
                     ", state FROM evaluations WHERE number < ? ORDER BY number DESC");
     query.Bind(before);
-    return ReadPage(filter, query);
+    return TakeRows(filter, take, query);
   }
   Query query(db, "SELECT " TRAINERD_EVALUATION_COLUMNS
                   ", state FROM evaluations WHERE job = ? AND number < ? ORDER BY number DESC");
   query.Bind(filter.job_id).Bind(before);
-  return ReadPage(filter, query);
+  return TakeRows(filter, take, query);
 }
 
 absl::StatusOr<std::vector<EvaluationRecord>> ListExpired(Connection& db, absl::Time now,

@@ -3,8 +3,8 @@
 // a reader's in a read. `now` is the time of Store::SteadyNow, as are the times of a record.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <set>
 #include <string>
@@ -55,17 +55,10 @@ struct EvaluationQuery {
   std::string job_id;
   std::vector<v1::Evaluation::State> states;  // empty = all
   int64_t before_number = 0;                  // only older ones; 0 = from the newest
-  int limit = 100;
-  // After the first element, none is added that would exceed it.
-  size_t max_bytes = 0;
 };
-// Newest first.
-struct EvaluationPage {
-  std::vector<EvaluationRecord> records;
-  // A limit ended the page: there may be further ones.
-  bool more = false;
-};
-absl::StatusOr<EvaluationPage> ListEvaluationRows(Connection& db, const EvaluationQuery& query);
+// Calls `take` with each, newest first, until it returns false.
+absl::Status ForEachEvaluation(Connection& db, const EvaluationQuery& query,
+                               const std::function<bool(EvaluationRecord)>& take);
 
 // Open evaluations whose deadline has passed, the earliest first.
 absl::StatusOr<std::vector<EvaluationRecord>> ListExpired(Connection& db, absl::Time now,

@@ -101,11 +101,11 @@ TEST_F(CheckpointFilesTest, RefusesADeletedCheckpoint) {
 }
 
 TEST_F(CheckpointFilesTest, NotesEachReadForRetention) {
-  EXPECT_FALSE(in_use_.Contains(kName));
+  EXPECT_FALSE(in_use_.Names().contains(kName));
   EXPECT_FALSE(Find("name: 'jobs/a/checkpoints/step-2'").ok());
   EXPECT_TRUE(in_use_.Names().empty()) << "only what exists";
   ASSERT_OK(Find("name: 'jobs/a/checkpoints/step-1'").status());
-  EXPECT_TRUE(in_use_.Contains(kName));
+  EXPECT_TRUE(in_use_.Names().contains(kName));
 }
 
 }  // namespace

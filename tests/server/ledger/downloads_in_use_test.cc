@@ -15,13 +15,13 @@ class DownloadsInUseTest : public ::testing::Test {
 };
 
 TEST_F(DownloadsInUseTest, KeepsEachForTenMinutesAfterItsLastRead) {
-  EXPECT_FALSE(downloads_.Contains("a"));
+  EXPECT_FALSE(downloads_.Names().contains("a"));
   downloads_.Touch("a");
   now_ += absl::Minutes(9);
   downloads_.Touch("b");
   EXPECT_EQ(downloads_.Names(), (Names{"a", "b"}));
   now_ += absl::Minutes(2);
-  EXPECT_FALSE(downloads_.Contains("a"));
+  EXPECT_FALSE(downloads_.Names().contains("a"));
   EXPECT_EQ(downloads_.Names(), Names{"b"});
 }
 
@@ -29,7 +29,7 @@ TEST_F(DownloadsInUseTest, CountsFromTheLastOfSeveralReads) {
   for (int i = 0; i < 5; ++i) {
     downloads_.Touch("a");
     now_ += absl::Minutes(8);
-    EXPECT_TRUE(downloads_.Contains("a"));
+    EXPECT_TRUE(downloads_.Names().contains("a"));
   }
   now_ += absl::Minutes(3);
   EXPECT_EQ(downloads_.Names(), Names{});
