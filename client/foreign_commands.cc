@@ -33,8 +33,11 @@ constexpr Row kTable[] = {
     {"snapshots ckpt models artifacts", "trainctl checkpoints ls JOB"},
     {"keys reference docs options schema params", "trainctl config reference"},
     {"download fetch", "trainctl checkpoints pull JOB"},
-    {"export dump config-show", "trainctl get JOB -o yaml"},
-    {"about ping health server daemon devices gpus nodes", "trainctl version"},
+    {"export merge convert quantize gguf",
+     "trainerd-worker export --model FOLDER, which is a program of its own"},
+    {"import", "trainerd-inspect import --gguf FILE, which is a program of its own"},
+    {"dump config-show", "trainctl get JOB -o yaml"},
+    {"about ping server daemon devices gpus nodes", "trainctl version"},
     {"serve up daemonize server-start", "trainerd, the daemon, which is a program of its own"},
     {"help", "trainctl --help"},
 };

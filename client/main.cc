@@ -57,9 +57,13 @@ Environment FromProcess() {
   env.terminal_size = SizeOfTerminal;
   env.address = Variable("TRAINERD_ADDRESS");
   env.token_file = Variable("TRAINERD_TOKEN_FILE");
+  env.ca_file = Variable("TRAINERD_CA_FILE");
+  env.certificate_file = Variable("TRAINERD_CERT_FILE");
+  env.key_file = Variable("TRAINERD_KEY_FILE");
   env.state_dir = DefaultStateDir(Variable("XDG_STATE_HOME"), Variable("HOME"));
   env.inspect_path = Variable("TRAINERD_INSPECT");
   if (env.inspect_path.empty()) env.inspect_path = BesideThisProgram("trainerd-inspect");
+  env.programs_dir = std::filesystem::path(BesideThisProgram("trainctl")).parent_path().string();
   std::error_code error;
   env.working_dir = std::filesystem::current_path(error).string();
   env.home_dir = Variable("HOME");

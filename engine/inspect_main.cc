@@ -15,6 +15,7 @@
 
 namespace {
 
+using trainerd::engine::ImportOptions;
 using trainerd::engine::PreviewOptions;
 using trainerd::engine::TokenizeOptions;
 using trainerd::engine::ValidateOptions;
@@ -24,7 +25,7 @@ int ExitCode(const absl::Status& status) {
   std::fprintf(stderr, "trainerd-inspect: %s\n", std::string(status.message()).c_str());
   const bool usage = absl::IsInvalidArgument(status) || absl::IsNotFound(status) ||
                      absl::IsUnimplemented(status) || absl::IsPermissionDenied(status) ||
-                     absl::IsFailedPrecondition(status);
+                     absl::IsFailedPrecondition(status) || absl::IsAlreadyExists(status);
   return usage ? 2 : 1;
 }
 
@@ -45,7 +46,8 @@ int Validate(const ValidateOptions& options) {
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Looks at training data and tokenizers without training: validate, preview, tokenize");
+      "Looks at training data and tokenizers without training: validate, preview, tokenize; and "
+      "converts GGUF files: import");
   app.require_subcommand(1);
 
   const char* home = std::getenv("HOME");
@@ -90,6 +92,13 @@ int main(int argc, char** argv) {
   tokenize_command->add_option("--input", tokenize.input_file, "JSONL file")->required();
   tokenize_command->add_flag("--decode", tokenize.decode, "Ids to text");
 
+  ImportOptions import;
+  CLI::App* import_command =
+      app.add_subcommand("import", "Write a GGUF file as a Hugging Face folder");
+  import_command->add_option("--gguf", import.gguf_file, "GGUF file of a llama, qwen2 or qwen3")
+      ->required();
+  import_command->add_option("--output", import.output, "Folder to create")->required();
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -100,5 +109,7 @@ int main(int argc, char** argv) {
     preview.json = preview_json || preview.packed || isatty(STDOUT_FILENO) == 0;
     return Finish(ExitCode(trainerd::engine::RunPreview(preview, stdout)));
   }
+  if (import_command->parsed())
+    return Finish(ExitCode(trainerd::engine::RunImport(import, stdout)));
   return Finish(ExitCode(trainerd::engine::RunTokenize(tokenize, stdout)));
 }

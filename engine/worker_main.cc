@@ -3,13 +3,16 @@
 // (`train`), and small tools around model folders. The commands are in engine/cli; the stages of a
 // job in engine/run_job.h.
 #include <ATen/Parallel.h>
+#include <torch/version.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "engine/cli/attempt_command.h"
 #include "engine/cli/devices_command.h"
+#include "engine/cli/export_command.h"
 #include "engine/cli/init_model_command.h"
 #include "engine/cli/sample_command.h"
 #include "engine/cli/train_command.h"
@@ -29,6 +32,7 @@ struct Options {
   TrainOptions train;
   SampleOptions sample;
   InitModelOptions init_model;
+  ExportOptions export_model;
 };
 
 void AddAttempt(CLI::App& app, AttemptOptions& options) {
@@ -83,6 +87,24 @@ void AddInitModel(CLI::App& app, InitModelOptions& options) {
                       "Folder whose tokenizer files are copied (default: that of --config)");
 }
 
+void AddExport(CLI::App& app, ExportOptions& options) {
+  CLI::App* command =
+      app.add_subcommand("export", "Write a trained model in the form that another program reads");
+  command->add_option("--model", options.model_folder, "final/ folder or checkpoint of a job")
+      ->required();
+  command
+      ->add_option("--form", options.form,
+                   "hf: whole model | merged: adapter added to its model | adapter: PEFT folder | "
+                   "gguf: file for llama.cpp")
+      ->required();
+  command
+      ->add_option("--output", options.output,
+                   "Folder to create, or with gguf the file; must not exist")
+      ->required();
+  command->add_option("--type", options.type,
+                      "Of the matrices, with gguf: f32 | bf16 | q8_0 (default: bf16)");
+}
+
 int Parse(CLI::App& app, int argc, char** argv, bool* parsed) {
   *parsed = false;
   CLI11_PARSE(app, argc, argv);
@@ -96,7 +118,8 @@ int Main(int argc, char** argv) {
   at::set_num_interop_threads(1);
   spdlog::set_default_logger(spdlog::stderr_logger_mt("worker"));
   CLI::App app("trainerd-worker: fine-tunes one model");
-  app.set_version_flag("--version", kEngineVersion);
+  app.set_version_flag("--version",
+                       absl::StrCat(kEngineVersion, " (LibTorch ", TORCH_VERSION, ")"));
   app.require_subcommand(1);
   Options options;
   const char* home = std::getenv("HOME");
@@ -107,6 +130,7 @@ int Main(int argc, char** argv) {
   AddTrain(app, options.train);
   AddSample(app, options.sample);
   AddInitModel(app, options.init_model);
+  AddExport(app, options.export_model);
   app.add_subcommand("devices", "Print the devices of this machine as JSON");
   bool parsed = false;
   if (const int code = Parse(app, argc, argv, &parsed); !parsed) return code == 0 ? 0 : kExitUsage;
@@ -114,6 +138,7 @@ int Main(int argc, char** argv) {
   if (app.got_subcommand("train")) return RunTrainCommand(options.train);
   if (app.got_subcommand("sample")) return RunSampleCommand(options.sample);
   if (app.got_subcommand("init-model")) return RunInitModelCommand(options.init_model);
+  if (app.got_subcommand("export")) return RunExportCommand(options.export_model);
   return RunDevicesCommand();
 }
 

@@ -11,7 +11,6 @@
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ledger/evaluations/evaluations.h"
 #include "server/runs/devices.h"
-#include "server/store/daemon_user.h"
 #include "server/store/rows/event_rows.h"
 #include "server/store/rows/notification_rows.h"
 #include "spdlog/spdlog.h"
@@ -87,13 +86,13 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
   event_log_.SetWake([this] { fan_out_->Wake(); });
   disk_ = std::make_unique<DiskWorker>();
   files_ = std::make_unique<FileStore>(FileStore::Options{.dir = config_.state_dir() + "/files",
-                                                          .max_bytes = config_.max_upload_bytes(),
-                                                          .owner = DaemonUser()},
+                                                          .max_bytes = config_.max_upload_bytes()},
                                        *store_);
   housekeeping_ = std::make_unique<Housekeeping>(
       Housekeeping::Options{
           .runs_dir = runs_dir_,
           .metrics_retention = FromProto(config_.metrics_retention()),
+          .audit_retention = FromProto(config_.audit_retention()),
           .expire_uploads = [this] { return files_->Expire(); },
           .before_delete =
               [this](const std::string& job_id) { return CancelAllEvaluations(*store_, job_id); },
@@ -128,7 +127,7 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
                           .is_executable = IsExecutable,
                           .query_devices = [this] { device_watcher_->QueryNow(); }},
       Reconciler::Parts{*store_, *executor_, *ingester_, activity_, devices_, *disk_,
-                        *housekeeping_});
+                        *housekeeping_, drain_});
   jobs_ = std::make_unique<JobManager>(
       JobManager::Options{
           .runs_dir = runs_dir_,
@@ -150,10 +149,11 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
       *store_, devices_);
   checkpoints_ = std::make_unique<CheckpointManager>(
       CheckpointManager::Options{.poke = poke, .files = files_.get()}, *store_, *housekeeping_);
-  MakeEvaluations();
+  MakeOtherCommands();
 }
 
-void ControlPlane::MakeEvaluations() {
+void ControlPlane::MakeOtherCommands() {
+  drain_commands_ = std::make_unique<DrainCommands>(*store_, drain_, [this] { Poke(); });
   evaluations_ = std::make_unique<Evaluations>(
       Evaluations::Options{
           .poke = [this](const std::string& job) { reconciler_->Poke(job); },

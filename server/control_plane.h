@@ -13,7 +13,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto/base/process/heap_trimmer.h"
-#include "server/commands/checkpoint_manager.h"
+#include "server/commands/checkpoints/checkpoint_manager.h"
+#include "server/commands/drain.h"
 #include "server/commands/evaluations.h"
 #include "server/commands/job_manager.h"
 #include "server/events/event_log.h"
@@ -72,17 +73,21 @@ class ControlPlane {
   JobManager& jobs() { return *jobs_; }
   CheckpointManager& checkpoints() { return *checkpoints_; }
   Evaluations& evaluations() { return *evaluations_; }
+  DrainCommands& drain() { return *drain_commands_; }
   DeviceTable& devices() { return devices_; }
   FileStore& files() { return *files_; }
   DownloadsInUse& downloads() { return downloads_; }
   Outbox& outbox() { return *outbox_; }
+  // Of the reconciler: `rounds` grows while its thread lives, at once after `Poke`.
+  int64_t rounds() const { return reconciler_->rounds(); }
+  void Poke() { reconciler_->Poke(""); }
 
  private:
   ControlPlane(const v1::ServerConfig& config, std::unique_ptr<Executor> executor,
                Surroundings surroundings);
   absl::Status OpenStore();
   void MakeParts(std::unique_ptr<SpoolWatcher> watcher);
-  void MakeEvaluations();
+  void MakeOtherCommands();
   absl::Status MakeLocalFiles();
 
   const v1::ServerConfig config_;
@@ -103,6 +108,7 @@ class ControlPlane {
   std::unique_ptr<Notifier> notifier_;
   DeviceTable devices_;
   DownloadsInUse downloads_;
+  DaemonDrain drain_;
   std::unique_ptr<FileStore> files_;
   ActivityTable activity_;
   std::unique_ptr<FanOut> fan_out_;
@@ -114,6 +120,7 @@ class ControlPlane {
   std::unique_ptr<JobManager> jobs_;
   std::unique_ptr<CheckpointManager> checkpoints_;
   std::unique_ptr<Evaluations> evaluations_;
+  std::unique_ptr<DrainCommands> drain_commands_;
   // Null where the settings have none.
   std::unique_ptr<Inbox> inbox_;
   // Pokes the reconciler, so it is destroyed first. The reconciler requests queries from it; the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainerd: the daemon's command line. Reads the settings, starts the server, waits for SIGTERM or
-// SIGINT, drains. Exit code 0 only after a clean stop.
+// SIGINT, drains. SIGHUP opens the log file again. Exit code 0 only after a clean stop.
 #include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -20,11 +21,14 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/directory.h"
 #include "proto/base/enum_sentinels.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/rules/job_config_rules.h"
 #include "proto/contract/job/state_dir.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
+#include "server/host/log_file.h"
+#include "server/host/service_manager.h"
 #include "server/server.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
@@ -123,7 +127,7 @@ void RaiseFileLimit() {
 void ReturnFreedMemory() {
   ::mallopt(M_ARENA_MAX, 4);
   ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
-  ::mallopt(M_TRIM_THRESHOLD, 128 << 10);
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
 
 spdlog::level::level_enum LogLevelOf(v1::ServerConfig::LogLevel level) {
@@ -146,26 +150,71 @@ spdlog::level::level_enum LogLevelOf(v1::ServerConfig::LogLevel level) {
   return spdlog::level::info;
 }
 
+// Logs to the file of the settings, or to standard error. The sink is null without a file.
+absl::StatusOr<std::shared_ptr<LogFileSink>> StartLog(const v1::ServerConfig& config) {
+  std::shared_ptr<LogFileSink> sink;
+  if (config.has_log_file()) {
+    // The state directory is created later, by whoever locks it.
+    if (ParentOf(config.log_file()) == config.state_dir())
+      RETURN_IF_ERROR(MakeDirectories(config.state_dir(), 0700));
+    ASSIGN_OR_RETURN(std::unique_ptr<LogFile> file, LogFile::Open(config.log_file()));
+    sink = std::make_shared<LogFileSink>(std::move(file));
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("trainerd", sink));
+  } else {
+    spdlog::set_default_logger(spdlog::stderr_color_mt("trainerd"));
+  }
+  spdlog::set_level(LogLevelOf(config.log_level()));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  return sink;
+}
+
+// SIGHUP: another program has renamed the log file.
+void ReopenLog(LogFileSink* sink) {
+  if (sink == nullptr) return spdlog::info("SIGHUP: there is no log_file to open again");
+  const absl::Status reopened = sink->Reopen();
+  if (!reopened.ok()) return spdlog::error("SIGHUP: {}", std::string(reopened.message()));
+  spdlog::info("SIGHUP: the log file is open again pid={}", ::getpid());
+}
+
+// Of the service manager that started the daemon. Its children do not report to it.
+ServiceManager::Options ServiceManagerOf() {
+  ServiceManager::Options options{
+      .socket = Environment("NOTIFY_SOCKET"),
+      .watchdog =
+          WatchdogTime(Environment("WATCHDOG_USEC"), Environment("WATCHDOG_PID"), ::getpid())};
+  for (const char* name : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) ::unsetenv(name);
+  return options;
+}
+
+// Returns the signal that ends the daemon.
+int WaitForEnd(const sigset_t& signals, LogFileSink* log) {
+  while (true) {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    if (signal != SIGHUP) return signal;
+    ReopenLog(log);
+  }
+}
+
 int Run(const Flags& flags) {
   // Only the owner can access what the daemon creates, but for output.path.
   const mode_t user_umask = ::umask(077);
   // Blocked in all threads; the main thread receives them with sigwait.
-  sigset_t ending;
-  sigemptyset(&ending);
-  sigaddset(&ending, SIGTERM);
-  sigaddset(&ending, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   // Of a lease that the inbox holds for a moment.
   ::signal(SIGIO, SIG_IGN);
   RaiseFileLimit();
   ReturnFreedMemory();
+  ServiceManager::Options service_options = ServiceManagerOf();
 
   absl::StatusOr<v1::ServerConfig> config = LoadConfig(flags);
   if (!config.ok()) return Fail(config.status());
-  spdlog::set_default_logger(spdlog::stderr_color_mt("trainerd"));
-  spdlog::set_level(LogLevelOf(config->log_level()));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
+  const absl::StatusOr<std::shared_ptr<LogFileSink>> log = StartLog(*config);
+  if (!log.ok()) return Fail(log.status());
 
   absl::StatusOr<std::unique_ptr<Server>> server =
       Server::Start({.config = *config,
@@ -175,8 +224,13 @@ int Run(const Flags& flags) {
   if (!server.ok()) return Fail(server.status());
   spdlog::info("serving address={} state_dir={} pid={}", absl::StrJoin((*server)->addresses(), ","),
                config->state_dir(), ::getpid());
-  int signal = 0;
-  sigwait(&ending, &signal);
+  service_options.rounds = [&] { return (*server)->rounds(); };
+  service_options.poke = [&] { (*server)->Poke(); };
+  service_options.status = [&] { return (*server)->StatusLine(); };
+  ServiceManager service_manager(std::move(service_options));
+  service_manager.Ready();
+  const int signal = WaitForEnd(signals, log->get());
+  service_manager.Stopping();
   spdlog::info("signal={} draining; running attempts continue under their shims", signal);
   server->reset();
   spdlog::info("stopped");
@@ -198,8 +252,8 @@ int main(int argc, char** argv) {
                  "State directory of this daemon (default: $XDG_STATE_HOME/trainerd or "
                  "~/.local/state/trainerd)");
   app.add_option("--listen", flags.listen,
-                 "unix (a socket in the state directory, the default), unix:PATH, 127.0.0.1:PORT "
-                 "or [::1]:PORT; may be given several times")
+                 "unix (a socket in the state directory, the default), unix:PATH, 127.0.0.1:PORT, "
+                 "[::1]:PORT or tls:HOST:PORT; may be given several times")
       ->allow_extra_args(false);
   app.set_version_flag("--version", "trainerd " TRAINERD_VERSION);
   CLI11_PARSE(app, argc, argv);

@@ -12,8 +12,11 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "google/protobuf/stubs/logging.h"
+#include "proto/base/format.h"
 #include "proto/base/process/wake_up.h"
 #include "proto/base/status_macros.h"
 #include "server/api/request_check.h"
@@ -74,36 +77,68 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   std::unique_ptr<Server> server(new Server(std::move(options)));
   const v1::ServerConfig& config = server->options_.config;
   ASSIGN_OR_RETURN(server->state_dir_, StateDir::Lock(config.state_dir(), kPredecessorPatience));
-  std::vector<ListenAddress> addresses;
-  for (const std::string& listen : config.listen()) {
-    ASSIGN_OR_RETURN(addresses.emplace_back(), ParseListen(listen, *server->state_dir_));
-  }
+  ASSIGN_OR_RETURN(const std::vector<ListenAddress> addresses, server->ReadAddresses());
   ASSIGN_OR_RETURN(server->acceptor_, Acceptor::Open(addresses, LimitsOf(MaxDescriptors())));
   ASSIGN_OR_RETURN(server->control_,
                    ControlPlane::Open(config, std::make_unique<LocalExecutor>(config.shim_path()),
                                       {.output_umask = server->options_.output_umask,
                                        .notify_program = server->options_.notify_program}));
+  RETURN_IF_ERROR(server->OpenAccess(addresses));
   RETURN_IF_ERROR(server->control_->Start());
   ControlPlane& control = *server->control_;
   server->services_ = std::make_unique<Services>(
       Services::Parts{control.jobs(), control.checkpoints(), control.store(), control.fan_out(),
-                      control.evaluations(), control.devices(), control.files(),
-                      control.downloads(), [&control] { control.outbox().Wake(); }},
+                      control.evaluations(), control.drain(), control.devices(), control.files(),
+                      control.downloads(), *server->access_, *server->tokens_,
+                      server->certificates_.get(), [&control] { control.outbox().Wake(); }},
       Services::Info{.version = server->options_.version,
                      .state_dir = server->state_dir_->path(),
                      .addresses = server->acceptor_->Addresses(),
                      .start_time = start_time,
                      .max_watchers = config.max_watchers()});
   RETURN_IF_ERROR(server->Serve());
+  server->tokens_->Start([server = server.get()] {
+    server->services_->EndRevokedCalls(*server->tokens_);
+    if (server->certificates_ != nullptr) server->certificates_->Refresh();
+  });
   control.StartJobs();
   return server;
 }
 
-absl::Status Server::Serve() {
-  std::string token;
-  if (acceptor_->ServesTcp()) {
-    ASSIGN_OR_RETURN(token, LoadOrMakeToken(state_dir_->path()));
+absl::StatusOr<std::vector<ListenAddress>> Server::ReadAddresses() {
+  const v1::ServerConfig& config = options_.config;
+  const bool shared = std::any_of(config.roles().begin(), config.roles().end(),
+                                  [](const v1::RoleConfig& role) { return role.has_unix_user(); });
+  std::vector<ListenAddress> addresses;
+  for (const std::string& listen : config.listen()) {
+    ASSIGN_OR_RETURN(ListenAddress address, ParseListen(listen, *state_dir_));
+    address.is_shared = shared;
+    if (address.is_tls && !config.has_tls()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "listen: ", listen, " needs the group tls of the settings, with certificate and key"));
+    }
+    addresses.push_back(std::move(address));
   }
+  if (config.has_tls()) {
+    ASSIGN_OR_RETURN(certificates_, Certificates::Open(config.tls()));
+  }
+  return addresses;
+}
+
+absl::Status Server::OpenAccess(const std::vector<ListenAddress>& addresses) {
+  ASSIGN_OR_RETURN(tokens_, Tokens::Open(control_->store()));
+  Access::Options options;
+  options.roles = {options_.config.roles().begin(), options_.config.roles().end()};
+  const bool all_unix = std::all_of(addresses.begin(), addresses.end(),
+                                    [](const ListenAddress& address) { return address.is_unix; });
+  if (!all_unix) {
+    ASSIGN_OR_RETURN(options.daemon_token, LoadOrMakeToken(state_dir_->path()));
+  }
+  access_ = std::make_unique<Access>(std::move(options), control_->store(), *tokens_);
+  return absl::OkStatus();
+}
+
+absl::Status Server::Serve() {
   // Never undone: when its last user ends, the library waits up to 10 s for the poller of a write
   // that did not finish.
   grpc_init();
@@ -112,7 +147,7 @@ absl::Status Server::Serve() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  acceptor_->Register(&builder, token);
+  RETURN_IF_ERROR(acceptor_->Register(&builder, {*access_, certificates_.get()}));
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MIN_POLLERS, 1);
@@ -127,6 +162,14 @@ absl::Status Server::Serve() {
   SetServing(true);
   acceptor_->Start();
   return absl::OkStatus();
+}
+
+std::string Server::StatusLine() {
+  const absl::StatusOr<int> attempts = control_->drain().CountActiveAttempts();
+  return absl::StrCat(control_->drain().in_force() ? "drains" : "serves", " at ",
+                      absl::StrJoin(addresses(), ", "), "; ",
+                      attempts.ok() ? Counted(*attempts, "active attempt")
+                                    : std::string(attempts.status().message()));
 }
 
 void Server::SetServing(bool serving) {
@@ -155,6 +198,7 @@ void Server::ShutDownGrpc() {
 Server::~Server() {
   if (state_dir_ != nullptr) state_dir_->AnnounceShutdown();
   if (acceptor_ != nullptr) acceptor_->Drain();
+  if (tokens_ != nullptr) tokens_->Stop();
   if (control_ != nullptr) control_->Stop();
   if (grpc_ == nullptr) return;
   SetServing(false);

@@ -52,9 +52,17 @@ class Server {
 
   // As trainctl's --address accepts them.
   std::vector<std::string> addresses() const { return acceptor_->Addresses(); }
+  // For the service manager: what the daemon does, in one line; the rounds of the reconciler, and a
+  // request of one.
+  std::string StatusLine();
+  int64_t rounds() const { return control_->rounds(); }
+  void Poke() { control_->Poke(); }
 
  private:
   explicit Server(Options options);
+  // The addresses of the settings; also reads the files of tls.
+  absl::StatusOr<std::vector<ListenAddress>> ReadAddresses();
+  absl::Status OpenAccess(const std::vector<ListenAddress>& addresses);
   absl::Status Serve();
   void SetServing(bool serving);
   void ShutDownGrpc();
@@ -63,8 +71,12 @@ class Server {
 
   // Destroyed in reverse order, so each part outlives the parts that use it.
   std::unique_ptr<StateDir> state_dir_;
+  // Null without TLS.
+  std::unique_ptr<Certificates> certificates_;
   std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<ControlPlane> control_;
+  std::unique_ptr<Tokens> tokens_;
+  std::unique_ptr<Access> access_;
   std::unique_ptr<Services> services_;
   std::unique_ptr<grpc::Server> grpc_;
 };

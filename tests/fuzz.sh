@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the libFuzzer targets with AddressSanitizer and UBSan and runs each for some seconds, beginning with seeds out of the golden files.
-#   tests/fuzz.sh [SECONDS] [tokenizer|template|jsonl|safetensors …]      default: 60 seconds, all
+#   tests/fuzz.sh [SECONDS] [tokenizer|template|jsonl|safetensors|gguf …]      default: 60 seconds, all
 # What it finds lies in build/fuzz/artifacts; inputs that reach new code are kept in build/fuzz/corpus and used by the next run.
 # Exit code: 0 nothing found, 1 something found, 77 there is no clang with libFuzzer (deploy/install_dependencies.sh --tests installs it).
 set -euo pipefail
@@ -11,7 +11,7 @@ seconds=60
 case ${1:-} in
   [1-9]*) seconds=$1; shift ;;
 esac
-all=(tokenizer template jsonl safetensors)
+all=(tokenizer template jsonl safetensors gguf)
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=("${all[@]}")
 for target in "${targets[@]}"; do
@@ -22,8 +22,8 @@ for target in "${targets[@]}"; do
 done
 
 if ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' |
-  clang++-14 -fsanitize=fuzzer,address,undefined -x c++ - -o /dev/null 2>/dev/null; then
-  echo "fuzz.sh: skipped: clang++-14 with libFuzzer is not installed (deploy/install_dependencies.sh --tests)"
+  clang++ -fsanitize=fuzzer,address,undefined -x c++ - -o /dev/null 2>/dev/null; then
+  echo "fuzz.sh: skipped: clang++ with libFuzzer is not installed (deploy/install_dependencies.sh --tests)"
   exit 77
 fi
 cmake --preset fuzz >/dev/null
@@ -31,7 +31,7 @@ nice -n 10 ninja -C build/fuzz -j "$(nproc)" "${targets[@]/#/fuzz_}" >build/fuzz
 
 mkdir -p build/fuzz/artifacts
 python3 tests/golden/fuzz_seeds.py build/fuzz/seeds
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1} UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:allow_user_poisoning=0} UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 status=0
 for target in "${targets[@]}"; do
   mkdir -p "build/fuzz/corpus/$target"

@@ -10,6 +10,7 @@ deploy/install_dependencies.sh --tests --model --browser
 cores=$(nproc)
 cmake --preset dev >/dev/null
 ninja -C build/dev -j "$cores"
+deploy/demo/make_model.sh build/dev/bin
 log=build/dev/tests.log
 status=0
 (cd build/dev && ctest --output-on-failure --timeout 900 -j "$cores" "$@") 2>&1 | tee "$log" || status=$?

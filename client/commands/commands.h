@@ -269,6 +269,26 @@ int RunValidate(const ValidateOptions& options, const Context& context);
 
 int RunPreview(const PreviewOptions& options, const Context& context);
 
+struct TokenCreateOptions {
+  std::string principal;
+  // viewer, operator or admin.
+  std::string role = "viewer";
+  // A time span, "never", or empty: 90 days.
+  std::string ttl;
+};
+int RunTokenCreate(const TokenCreateOptions& options, const Context& context);
+int RunTokenLs(const Context& context);
+// `name`: TOKEN or tokens/TOKEN.
+int RunTokenRevoke(const std::string& name, const Context& context);
+
+struct AuditOptions {
+  // Empty: all.
+  std::string principal;
+  std::string resource;
+};
+int RunAuditLs(const AuditOptions& options, const Context& context);
+int RunAuditVerify(const Context& context);
+
 struct NotificationsOptions {
   // PENDING, DELIVERED, DEAD; empty: all.
   std::vector<std::string> states;
@@ -277,7 +297,24 @@ int RunNotifications(const NotificationsOptions& options, const Context& context
 // `number`: NUMBER or notifications/NUMBER.
 int RunNotificationsRetry(const std::string& number, const Context& context);
 
+struct DrainOptions {
+  bool pause_running = false;
+  // Empty: limits.stop_grace of each job.
+  std::string deadline;
+  // Until no attempt runs.
+  bool wait = false;
+};
+int RunDrain(const DrainOptions& options, const Context& context);
+int RunUndrain(const Context& context);
+
+// Exit code kProblemFound if something needs action.
+int RunDoctor(const Context& context);
+// Prints "ID\tNAME STATE" of the newest jobs whose id begins so; nothing if no daemon answers at
+// once.
+void PrintJobsForCompletion(const std::string& beginning, const Context& context);
+
 int RunConfigReference(const Context& context);
 int RunVersion(const Context& context);
+int RunHealth(const Context& context);
 
 }  // namespace trainerd::client

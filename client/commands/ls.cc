@@ -128,6 +128,11 @@ int RunLs(const LsOptions& options, const Context& context) {
       ListAllJobs(**connection, *request, options.limit);
   if (!all.ok()) return PrintError(all.status(), context);
   if (IsForPeople(context.form)) {
+    if ((*connection)->server_info().draining()) {
+      context.err() << "trainctl: the daemon drains: no job starts until `trainctl undrain` or a "
+                       "restart of the daemon"
+                    << std::endl;
+    }
     if (all->jobs().empty() && context.talks()) {
       const bool filtered = !options.states.empty() || !options.labels.empty() ||
                             !request->label_selector().empty() || !options.name.empty() ||

@@ -8,6 +8,7 @@
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
+#include "proto/contract/config/enum_words.h"
 #include "proto/contract/job/revision.h"
 #include "proto/contract/job_file/output_json.h"
 
@@ -24,7 +25,17 @@ void PrintText(const Connection* connection, const Context& context) {
                 << PlainText(connection->address().display);
   if (info.pid() > 0) context.out() << ", pid " << info.pid();
   if (info.draining()) context.out() << ", draining";
+  if (info.draining() || info.active_attempts() > 0)
+    context.out() << ", " << Counted(info.active_attempts(), "active attempt");
   context.out() << "\n";
+  if (!info.principal().empty())
+    context.out() << "you are " << PlainText(info.principal()) << ", role " << EnumText(info.role())
+                  << "\n";
+  for (const v1::Job::Condition& condition : info.conditions()) {
+    if (condition.active())
+      context.out() << PlainText(condition.type()) << ": " << PlainText(condition.message())
+                    << "\n";
+  }
   if (!info.state_dir().empty())
     context.out() << "state directory " << PlainText(info.state_dir()) << "\n";
   for (const v1::Device& device : info.devices()) {

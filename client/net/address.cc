@@ -21,6 +21,8 @@
 namespace trainerd::client {
 namespace {
 
+constexpr char kTlsPrefix[] = "tls:";
+
 std::string Absolute(const std::string& path, const Environment& env) {
   return path.empty() || path[0] == '/' || env.working_dir.empty()
              ? path
@@ -46,6 +48,32 @@ std::string TokenPath(const AddressChoice& choice, const Environment& env, std::
   }
   *named_by = "the default state directory";
   return absl::StrCat(env.state_dir, "/", kTokenName);
+}
+
+// Reads the file of a flag or variable, if it is set.
+absl::Status ReadPem(const std::string& flag, const std::string& variable, const Environment& env,
+                     std::string* pem) {
+  const std::string path = Absolute(flag.empty() ? variable : flag, env);
+  if (path.empty()) return absl::OkStatus();
+  absl::StatusOr<std::string> text = ReadStream(path);
+  if (!text.ok())
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read the PEM file ", path, ": ", text.status().message()));
+  if (!absl::StrContains(*text, "-----BEGIN "))
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is not a PEM file; it must contain a line -----BEGIN …-----"));
+  *pem = *std::move(text);
+  return absl::OkStatus();
+}
+
+absl::Status ReadTlsFiles(const AddressChoice& choice, const Environment& env, Address* address) {
+  absl::Status read = ReadPem(choice.ca_flag, env.ca_file, env, &address->ca);
+  if (read.ok())
+    read = ReadPem(choice.certificate_flag, env.certificate_file, env, &address->certificate);
+  if (read.ok()) read = ReadPem(choice.key_flag, env.key_file, env, &address->key);
+  if (!read.ok() || address->certificate.empty() == address->key.empty()) return read;
+  return absl::InvalidArgumentError(
+      "a client certificate needs its private key: set both --cert-file and --key-file");
 }
 
 absl::StatusOr<std::string> ReadToken(const std::string& path, const std::string& host_port) {
@@ -88,12 +116,19 @@ absl::StatusOr<Address> ResolveAddress(const AddressChoice& choice, const Enviro
     address.display = absl::StrCat("unix:", address.socket_path);
     return address;
   }
-  if (!IsHostPort(text)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("address \"", text, "\" is neither unix:PATH nor HOST:PORT"));
+  address.is_tls = absl::StartsWith(text, kTlsPrefix);
+  address.host_port = std::string(absl::StripPrefix(text, kTlsPrefix));
+  if (!IsHostPort(address.host_port)) {
+    return absl::InvalidArgumentError(absl::StrCat("address \"", text,
+                                                   "\" is neither unix:PATH nor HOST:PORT nor "
+                                                   "tls:HOST:PORT"));
   }
-  address.host_port = text;
   address.display = text;
+  if (address.is_tls) {
+    const absl::Status read = ReadTlsFiles(choice, env, &address);
+    if (!read.ok()) return read;
+    if (choice.token_flag.empty() && env.token_file.empty()) return address;
+  }
   std::string named_by;
   const std::string path = TokenPath(choice, env, &named_by);
   absl::StatusOr<std::string> token = ReadToken(path, text);
@@ -147,6 +182,12 @@ absl::Status ProbeSocket(const std::string& path) {
 }
 
 std::string RefusedTokenMessage(const Address& address) {
+  if (address.is_tls) {
+    return absl::StrCat("the daemon at ", address.display, " refused the token of ",
+                        address.token_source,
+                        "; set --token-file or TRAINERD_TOKEN_FILE to the file of a valid one, "
+                        "which an admin makes with `trainctl token create`");
+  }
   return absl::StrCat("the daemon at ", address.display, " refused the token of ",
                       address.token_source,
                       "; set --token-file or TRAINERD_TOKEN_FILE to the file `token` in the state "
@@ -155,6 +196,10 @@ std::string RefusedTokenMessage(const Address& address) {
 
 std::string NoDaemonMessage(const Address& address, const std::string& why) {
   std::string command = "trainerd";
+  if (address.is_tls)
+    return absl::StrCat(
+        "no daemon answers at ", address.display, ": ", why,
+        "; check the address, and that the daemon listens there (listen in its settings)");
   if (!address.host_port.empty()) {
     absl::StrAppend(&command, " --listen ", address.host_port);
   } else if (!address.is_default) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Address of the daemon: unix:PATH (of any length), or a loopback HOST:PORT with its token.
+// Address of the daemon: unix:PATH (of any length), a loopback HOST:PORT with its token, or
+// tls:HOST:PORT with a token, a client certificate or both.
 #pragma once
 
 #include <string>
@@ -17,7 +18,12 @@ struct Address {
   std::string socket_path;
   // Empty for a unix socket.
   std::string host_port;
-  // For TCP.
+  bool is_tls = false;
+  // PEM texts for TLS; empty: the authorities of the system, no client certificate.
+  std::string ca;
+  std::string certificate;
+  std::string key;
+  // Empty: none is sent.
   std::string token;
   // The file of the token, and what named it: "/x/token (TRAINERD_TOKEN_FILE)".
   std::string token_source;
@@ -30,10 +36,15 @@ struct AddressChoice {
   std::string flag;
   // --token-file
   std::string token_flag;
+  // --ca-file, --cert-file and --key-file
+  std::string ca_flag;
+  std::string certificate_flag;
+  std::string key_flag;
 };
 
-// Flag, else TRAINERD_ADDRESS, else the socket of the default state directory. Reads the token for
-// HOST:PORT. Errors: InvalidArgument for text of neither form, or if the token cannot be read.
+// Flag, else TRAINERD_ADDRESS, else the socket of the default state directory. Reads the token and
+// the files of TLS. The token of the default state directory is for HOST:PORT alone: no other
+// machine gets it. Errors: InvalidArgument for text of no such form, or if a file cannot be read.
 absl::StatusOr<Address> ResolveAddress(const AddressChoice& choice, const Environment& env);
 
 // A path to connect to that fits into sun_path. Holds an open descriptor of the socket's folder.

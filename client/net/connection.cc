@@ -3,6 +3,7 @@
 // for the backoff of the old one.
 #include "client/net/connection.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
@@ -14,6 +15,9 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "client/net/status_details.h"
+#include "client/net/tls_probe.h"
+#include "google/protobuf/empty.pb.h"
+#include "google/protobuf/wrappers.pb.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/api_services.h"
 #include "proto/contract/job/revision.h"
@@ -30,6 +34,9 @@ constexpr absl::Duration kValidateDeadline = absl::Hours(1);
 constexpr absl::Duration kLongCallDeadline = absl::Hours(24);
 // How long to wait for other inspections to end.
 constexpr absl::Duration kInspectionPatience = absl::Minutes(2);
+constexpr absl::Duration kHealthDeadline = absl::Seconds(5);
+// grpc.health.v1.HealthCheckResponse.SERVING
+constexpr int kServing = 1;
 constexpr absl::Duration kRepeatFor = absl::Seconds(5);
 constexpr absl::Duration kRepeatPause = absl::Milliseconds(100);
 constexpr int kMaxMessageBytes = 256 << 20;
@@ -48,6 +55,20 @@ std::chrono::system_clock::time_point Deadline(absl::Duration span) {
 void Authorize(const Address& address, grpc::ClientContext* context) {
   if (!address.token.empty())
     context->AddMetadata("authorization", absl::StrCat("Bearer ", address.token));
+}
+
+absl::Status Unreachable(const Address& address, const std::string& why) {
+  const std::string problem = address.is_tls ? TlsProblem(address) : "";
+  return absl::UnavailableError(problem.empty() ? NoDaemonMessage(address, why) : problem);
+}
+
+std::shared_ptr<grpc::ChannelCredentials> CredentialsOf(const Address& address) {
+  if (!address.is_tls) return grpc::InsecureChannelCredentials();
+  // The library logs each failed handshake to stderr; TlsProblem reports it.
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  return grpc::SslCredentials({.pem_root_certs = address.ca,
+                               .pem_private_key = address.key,
+                               .pem_cert_chain = address.certificate});
 }
 
 // Reads a stream through a completion queue: on one thread, with a deadline, one message at a time.
@@ -181,8 +202,7 @@ absl::Status Connection::Reconnect() {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   channel_ = std::make_unique<Channel>(
-      grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments),
-      std::move(socket));
+      grpc::CreateCustomChannel(target, CredentialsOf(address_), arguments), std::move(socket));
   return absl::OkStatus();
 }
 
@@ -196,13 +216,16 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::OpenAny(const Address& a
   // A process listened a moment ago, or replied that it is starting: wait for it.
   const bool present = !address.socket_path.empty() || !Reason(status).empty();
   if (IsConnectionLost(status)) {
-    if (!present) {
-      return absl::UnavailableError(NoDaemonMessage(address, std::string(status.message())));
-    }
+    if (!present) return Unreachable(address, std::string(status.message()));
     status = connection->CallUnary(v1::GetServerInfoRequest(), &info);
   }
-  if (absl::IsUnauthenticated(status) && !address.token.empty())
-    return absl::UnauthenticatedError(RefusedTokenMessage(address));
+  if (absl::IsUnauthenticated(status) && !address.token.empty()) {
+    absl::Status refused = absl::UnauthenticatedError(RefusedTokenMessage(address));
+    status.ForEachPayload([&](absl::string_view url, const absl::Cord& details) {
+      refused.SetPayload(url, details);
+    });
+    return refused;
+  }
   if (!status.ok() && status.code() != absl::StatusCode::kUnimplemented) return status;
   return connection;
 }
@@ -219,15 +242,46 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const Address& addr
       "); restart the daemon with the new trainerd, or use the trainctl of its version"));
 }
 
+absl::Status Connection::CheckHealth(const Address& address) {
+  Connection connection(address);
+  // HealthCheckRequest{} and HealthCheckResponse{status = 1}, by messages of the same form.
+  google::protobuf::Int32Value answer;
+  absl::Status status = connection.Reconnect();
+  if (!status.ok())
+    return absl::Status(status.code(), NoDaemonMessage(address, std::string(status.message())));
+  status = connection.CallMethod("/grpc.health.v1.Health/Check", google::protobuf::Empty(),
+                                 kHealthDeadline, &answer);
+  if (IsConnectionLost(status))
+    return absl::UnavailableError(NoDaemonMessage(address, std::string(status.message())));
+  RETURN_IF_ERROR(status);
+  if (answer.value() == kServing) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("the daemon at ", address.display,
+                                             " does not serve: it is starting or shuts down"));
+}
+
+absl::Status Connection::CallOnceWithin(absl::Duration limit, const Address& address,
+                                        const google::protobuf::Message& request,
+                                        google::protobuf::Message* response) {
+  Connection connection(address);
+  RETURN_IF_ERROR(connection.Reconnect());
+  return connection.CallOnce(request, limit, response);
+}
+
 absl::Status Connection::CallOnce(const google::protobuf::Message& request, absl::Duration deadline,
                                   google::protobuf::Message* response) {
+  return CallMethod(MethodPath(request), request, deadline, response);
+}
+
+absl::Status Connection::CallMethod(const std::string& path,
+                                    const google::protobuf::Message& request,
+                                    absl::Duration deadline, google::protobuf::Message* response) {
   grpc::ClientContext context;
   context.set_deadline(Deadline(deadline));
   Authorize(address_, &context);
   const grpc::Slice bytes(request.SerializeAsString());
   grpc::CompletionQueue queue;
-  const auto call = channel_->unary.PrepareUnaryCall(&context, MethodPath(request),
-                                                     grpc::ByteBuffer(&bytes, 1), &queue);
+  const auto call =
+      channel_->unary.PrepareUnaryCall(&context, path, grpc::ByteBuffer(&bytes, 1), &queue);
   call->StartCall();
   grpc::ByteBuffer reply;
   grpc::Status result;
@@ -263,12 +317,17 @@ absl::Status Connection::CallRepeatedly(const google::protobuf::Message& request
     status = CallOnce(request, deadline, response);
   }
   if (status.code() != absl::StatusCode::kUnavailable || !Reason(status).empty()) return status;
-  return absl::UnavailableError(NoDaemonMessage(address_, std::string(status.message())));
+  return Unreachable(address_, std::string(status.message()));
 }
 
 absl::Status Connection::CallUnary(const google::protobuf::Message& request,
                                    google::protobuf::Message* response) {
   return CallRepeatedly(request, kCallDeadline, response);
+}
+
+absl::Status Connection::CallUnaryOnce(const google::protobuf::Message& request,
+                                       google::protobuf::Message* response) {
+  return CallOnce(request, kCallDeadline, response);
 }
 
 absl::Status Connection::CallUnaryForLong(const google::protobuf::Message& request,

@@ -37,6 +37,14 @@ class Connection {
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const Address& address);
   // As Open, but accepts any revision: for `version`.
   static absl::StatusOr<std::unique_ptr<Connection>> OpenAny(const Address& address);
+  // What the standard health service (grpc.health.v1) answers; it needs no credentials and no
+  // revision. Does not wait for a daemon that is starting. Errors: Unavailable if no daemon answers
+  // or it does not serve.
+  static absl::Status CheckHealth(const Address& address);
+  // One call on a connection of its own, without the waits and repetitions of the others.
+  static absl::Status CallOnceWithin(absl::Duration limit, const Address& address,
+                                     const google::protobuf::Message& request,
+                                     google::protobuf::Message* response);
   ~Connection();
 
   const Address& address() const { return address_; }
@@ -53,6 +61,13 @@ class Connection {
   absl::StatusOr<Response> Call(const google::protobuf::Message& request) {
     Response response;
     if (absl::Status status = CallUnary(request, &response); !status.ok()) return status;
+    return response;
+  }
+  // A call that is never repeated, because a second one would have a second effect.
+  template <typename Response>
+  absl::StatusOr<Response> CallOnly(const google::protobuf::Message& request) {
+    Response response;
+    if (absl::Status status = CallUnaryOnce(request, &response); !status.ok()) return status;
     return response;
   }
   // The same for calls that read or remove files, which takes long: waits up to 24 h.
@@ -82,12 +97,16 @@ class Connection {
   explicit Connection(Address address);
   absl::Status CallUnary(const google::protobuf::Message& request,
                          google::protobuf::Message* response);
+  absl::Status CallUnaryOnce(const google::protobuf::Message& request,
+                             google::protobuf::Message* response);
   absl::Status CallUnaryForLong(const google::protobuf::Message& request,
                                 google::protobuf::Message* response);
   absl::Status CallRepeatedly(const google::protobuf::Message& request, absl::Duration deadline,
                               google::protobuf::Message* response);
   absl::Status CallOnce(const google::protobuf::Message& request, absl::Duration deadline,
                         google::protobuf::Message* response);
+  absl::Status CallMethod(const std::string& path, const google::protobuf::Message& request,
+                          absl::Duration deadline, google::protobuf::Message* response);
 
   Address address_;
   v1::ServerInfo server_info_;

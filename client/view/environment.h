@@ -13,6 +13,8 @@ enum ExitCode : int {
   // And a job that was waited for succeeded.
   kDone = 0,
   kJobFailed = 1,
+  // Of `doctor`.
+  kProblemFound = 1,
   // Usage or invalid configuration.
   kUsage = 2,
   // The job was stopped or cancelled.
@@ -40,13 +42,19 @@ struct Environment {
   // The terminal shows characters beyond ASCII.
   bool utf8 = true;
   std::function<TerminalSize()> terminal_size = [] { return TerminalSize{}; };
-  // TRAINERD_ADDRESS and TRAINERD_TOKEN_FILE; empty = not set.
+  // TRAINERD_ADDRESS, TRAINERD_TOKEN_FILE, TRAINERD_CA_FILE, TRAINERD_CERT_FILE and
+  // TRAINERD_KEY_FILE; empty = not set.
   std::string address;
   std::string token_file;
+  std::string ca_file;
+  std::string certificate_file;
+  std::string key_file;
   // The default state directory of this user.
   std::string state_dir;
   // trainerd-inspect: TRAINERD_INSPECT, else beside trainctl.
   std::string inspect_path;
+  // Where this trainctl is.
+  std::string programs_dir;
   // Relative paths of the command line start here.
   std::string working_dir;
   // HOME: ~/ in the paths of a job file.

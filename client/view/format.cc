@@ -116,6 +116,8 @@ std::string WaitsFor(const v1::Job& job, absl::Time now) {
       return "waits until this machine can run it";
     case v1::Job::QUOTA:
       return "waits because as many jobs run as the daemon's quotas allow";
+    case v1::Job::DRAIN:
+      return "waits because the daemon drains, until `trainctl undrain` or a restart of the daemon";
     case v1::Job::PREEMPTED:
       return "was sent back to the queue and waits for a free device";
     case v1::Job::DISK:

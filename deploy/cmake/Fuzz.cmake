@@ -30,3 +30,5 @@ trainerd_fuzz(jsonl LINK trainerd_engine_data
 trainerd_fuzz(safetensors LINK trainerd_contract
   SOURCES tests/engine/formats/fuzz/safetensors_fuzz.cc engine/formats/safetensors.cc
     engine/formats/placeholder_file.cc)
+trainerd_fuzz(gguf LINK trainerd_engine_formats
+  SOURCES tests/engine/formats/fuzz/gguf_fuzz.cc)

@@ -21,6 +21,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/format.h"
+#include "proto/base/free_space.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
@@ -28,8 +29,6 @@
 
 namespace trainerd::engine {
 namespace {
-
-constexpr char kJobConfigName[] = "job_config.yaml";
 
 // Adds the bytes needed and free to the error for a full disk.
 absl::Status WithNumbers(const absl::Status& status, const std::string& run_dir, int64_t needed) {
@@ -63,17 +62,20 @@ CheckpointSize SizeOfCheckpoint(const ParameterSet& parameters, const v1::JobCon
   for (const Parameter& parameter : parameters.parameters()) {
     if (parameter.is_of_adapter()) continue;
     stored.push_back({.name = parameter.name,
+                      .name_in_files = parameter.name_in_files,
                       .shape = parameter.value.sizes().vec(),
                       .dtype = StoredDtypeOf(parameter.source_dtype),
                       .trains = parameter.trains(),
                       .group = parameter.group()});
   }
+  for (const TensorInfo& tensor : parameters.kept().tensors()) AddKept(tensor, stored);
   return ComputeCheckpointSize(stored, parameters.adapter(), config, model_folder);
 }
 
 absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
-                              FolderWriter& writer) {
-  ASSIGN_OR_RETURN(const auto weights, WriteModelWeights(writer.path(), parameters));
+                              FolderWriter& writer, WriteWeightsOptions::Dtype dtype) {
+  ASSIGN_OR_RETURN(const auto weights,
+                   WriteModelWeights(writer.path(), parameters, {.dtype = dtype}));
   writer.Add(weights);
   ASSIGN_OR_RETURN(const auto model_files, CopyModelFiles(source, writer.path()));
   writer.Add(model_files);
@@ -92,14 +94,6 @@ absl::Status WriteAdapterFolder(const ParameterSet& parameters, const std::strin
   ASSIGN_OR_RETURN(const auto files, CopyAdapterFiles(source, writer.path()));
   writer.Add(files);
   return writer.WriteText(kAdapterConfigName, PeftConfigJson(*parameters.adapter(), base_model));
-}
-
-absl::Status CheckSpace(const std::string& run_dir, int64_t needed) {
-  ASSIGN_OR_RETURN(const int64_t free, FreeBytes(run_dir));
-  if (free >= needed) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("it needs ", FormatBytes(needed), " in ",
-                                                   run_dir, ", ", FormatBytes(free),
-                                                   " are free; free some space"));
 }
 
 absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,

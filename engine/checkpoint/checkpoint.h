@@ -12,12 +12,16 @@
 #include "engine/checkpoint/folder_writer.h"
 #include "engine/checkpoint/run_state.h"
 #include "engine/model/folder/checkpoint_size.h"
+#include "engine/model/model_writer.h"
 #include "engine/model/parameters.h"
 #include "engine/optim/optimizer.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "trainerd/v1/checkpoint.pb.h"
 
 namespace trainerd::engine {
+
+// The resolved configuration in a checkpoint.
+inline constexpr char kJobConfigName[] = "job_config.yaml";
 
 // Where a checkpoint is written, and what it belongs to.
 struct CheckpointTarget {
@@ -49,18 +53,15 @@ absl::StatusOr<v1::Checkpoint> WriteCheckpoint(const CheckpointTarget& target,
 CheckpointSize SizeOfCheckpoint(const ParameterSet& parameters, const v1::JobConfig& config,
                                 const std::string& model_folder);
 
-// Writes the model as a Hugging Face folder into `writer`: weights in the source's dtype, with the
-// adapter merged into them if there is one, and the other files of `source`.
-absl::Status WriteModelFolder(const ParameterSet& parameters, const std::string& source,
-                              FolderWriter& writer);
+// Writes the model as a Hugging Face folder into `writer`: weights in `dtype`, with the adapter
+// merged into them if there is one, and the other files of `source`.
+absl::Status WriteModelFolder(
+    const ParameterSet& parameters, const std::string& source, FolderWriter& writer,
+    WriteWeightsOptions::Dtype dtype = WriteWeightsOptions::Dtype::kSource);
 // Writes the adapter as a PEFT folder: its weights, the other files of `source`, and
 // adapter_config.json that names `base_model`, the folder of the model without it.
 absl::Status WriteAdapterFolder(const ParameterSet& parameters, const std::string& source,
                                 const std::string& base_model, FolderWriter& writer);
-
-// Returns ResourceExhausted with both numbers if fewer than `needed` bytes are free in `folder`, so
-// that a full disk is detected before gigabytes are written.
-absl::Status CheckSpace(const std::string& folder, int64_t needed);
 
 // A checkpoint whose files were verified against its manifest.
 struct OpenedCheckpoint {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/checkpoint/run_state.h"
 
+#include <optional>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "proto/base/hash.h"
+#include "proto/base/hex.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/json_output.h"
 
@@ -47,10 +48,9 @@ class FieldReader {
   void ReadHex(const char* key, std::string* bytes) {
     std::string hex;
     Read(key, &hex);
-    if (hex.size() % 2 != 0 || hex.find_first_not_of("0123456789abcdef") != std::string::npos) {
-      return void(Fail(key, "is not hexadecimal"));
-    }
-    *bytes = absl::HexStringToBytes(hex);
+    std::optional<std::string> read = FromHex(hex);
+    if (!read.has_value()) return void(Fail(key, "is not hexadecimal"));
+    *bytes = *std::move(read);
   }
   const absl::Status& status() const { return status_; }
 

@@ -65,6 +65,11 @@ absl::Status InitModel(const InitModelOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--dtype ", options.dtype, " is not known; use fp32 or bf16"));
   }
+  if (config.names.vision != nullptr) {
+    return absl::UnimplementedError(absl::StrCat(options.config_path,
+                                                 ": init-model initializes no vision part; use the "
+                                                 "config.json of a text model"));
+  }
   RETURN_IF_ERROR(MakeOutput(options.output));
   ASSIGN_OR_RETURN(const std::unique_ptr<ParameterSet> parameters,
                    ParameterSet::Create(config, Precision::kFp32, c10::Device(c10::kCPU)));

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/cli/sample_command.h"
 
-#include <c10/core/Device.h>
-
 #include <cstdio>
 #include <memory>
 #include <vector>
@@ -10,16 +8,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "engine/model/adapter/adapter_folder.h"
-#include "engine/model/adapter_loader.h"
+#include "engine/cli/whole_model.h"
 #include "engine/model/decoder.h"
-#include "engine/model/folder/hf_folder.h"
 #include "engine/model/parameters.h"
 #include "engine/platform/torch_status.h"
 #include "engine/train/sample_generator.h"
 #include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
-#include "proto/contract/run_dir/found_checkpoint.h"
 
 namespace trainerd::engine {
 namespace {
@@ -40,47 +35,11 @@ absl::StatusOr<std::vector<int32_t>> PromptIds(const SampleOptions& options,
   return sample_generator.ConversationIds(messages);
 }
 
-// The folder that holds the model itself: options.model_folder, or the one that an adapter names.
-absl::StatusOr<std::string> WholeModelFolder(const SampleOptions& options,
-                                             const AdapterFolder* adapter) {
-  if (adapter == nullptr) return options.model_folder;
-  const std::string& base = adapter->config().base_model;
-  if (IsFolder(base)) return base;
-  return absl::NotFoundError(
-      absl::StrCat(options.model_folder, " is an adapter of \"", base,
-                   "\", which is no folder here; set base_model_name_or_path in its ",
-                   kAdapterConfigName, " to the folder of that model"));
-}
-
-absl::StatusOr<std::unique_ptr<ParameterSet>> LoadParameters(const std::string& folder,
-                                                             const AdapterFolder* adapter,
-                                                             ModelConfig& config) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<HfFolder> weights, HfFolder::Open(folder));
-  weights->MatchHead(HeadCheck::kAll, config);
-  RETURN_IF_ERROR(weights->CheckComplete(config));
-  AdapterSpec spec;
-  if (adapter != nullptr) {
-    ASSIGN_OR_RETURN(spec, adapter->Resolve(config, /*dropout=*/0.0));
-    RETURN_IF_ERROR(adapter->CheckModelCopies(*weights));
-  }
-  ASSIGN_OR_RETURN(std::unique_ptr<ParameterSet> parameters,
-                   ParameterSet::Create(config, Precision::kFp32, c10::Device(c10::kCPU),
-                                        /*frozen=*/{}, adapter == nullptr ? nullptr : &spec));
-  RETURN_IF_ERROR(parameters->Load(*weights));
-  if (adapter != nullptr) RETURN_IF_ERROR(LoadAdapter(*adapter, *parameters));
-  return parameters;
-}
-
 absl::StatusOr<std::string> Answer(const SampleOptions& options) {
-  std::unique_ptr<AdapterFolder> adapter;
-  if (HoldsAdapter(options.model_folder)) {
-    ASSIGN_OR_RETURN(adapter, AdapterFolder::Open(options.model_folder));
-  }
-  ASSIGN_OR_RETURN(const std::string whole_model, WholeModelFolder(options, adapter.get()));
-  ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(whole_model));
+  ASSIGN_OR_RETURN(WholeModel model, OpenWholeModel(options.model_folder));
   // An adapter folder may be without a tokenizer.
   const bool has_tokenizer = PathExists(options.model_folder + "/tokenizer.json");
-  const std::string& text_folder = has_tokenizer ? options.model_folder : whole_model;
+  const std::string& text_folder = has_tokenizer ? options.model_folder : model.folder;
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(text_folder));
   std::vector<NamedTemplate> templates = tokenizer->chat_templates();
   if (templates.empty()) {
@@ -92,10 +51,10 @@ absl::StatusOr<std::string> Answer(const SampleOptions& options) {
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<ChatTemplate> chat_template,
                    ChatTemplate::FromTemplates(templates, *tokenizer));
-  ASSIGN_OR_RETURN(const std::unique_ptr<ParameterSet> parameters,
-                   LoadParameters(whole_model, adapter.get(), config));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ParameterSet> parameters, LoadParameters(model));
   std::unique_ptr<Decoder> decoder;
-  RETURN_IF_ERROR(CatchTorch([&] { decoder = std::make_unique<Decoder>(config, *parameters); }));
+  RETURN_IF_ERROR(
+      CatchTorch([&] { decoder = std::make_unique<Decoder>(model.config, *parameters); }));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<SampleGenerator> sample_generator,
       SampleGenerator::Create(text_folder, *tokenizer, *chat_template, {.now = Moment()}));

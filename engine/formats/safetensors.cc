@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "engine/formats/mapped_pages.h"
 #include "engine/formats/placeholder_file.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
@@ -219,13 +220,6 @@ absl::StatusOr<std::string_view> SafetensorsFile::Bytes(std::string_view name) c
   return Bytes(*info);
 }
 
-void SafetensorsFile::Release(const TensorInfo& info) const {
-  // Only whole pages inside the tensor: the adjacent tensors may still be needed.
-  const int64_t page = sysconf(_SC_PAGESIZE);
-  const int64_t begin = (info.offset + page - 1) / page * page,
-                end = (info.offset + info.size_bytes) / page * page;
-  if (begin < end)
-    madvise(const_cast<char*>(data_) + begin, static_cast<size_t>(end - begin), MADV_DONTNEED);
-}
+void SafetensorsFile::Release(const TensorInfo& info) const { ReleasePages(Bytes(info)); }
 
 }  // namespace trainerd::engine

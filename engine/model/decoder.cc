@@ -8,6 +8,7 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <bit>
@@ -162,12 +163,30 @@ Decoder::Layer Decoder::MakeLayer(int64_t index) {
   layer.output = linear(Role::kOutput, Role::kOutput, Role::kOutputBias, Role::kOutputBias);
   layer.attention_output_norm = norm(Role::kAttentionOutputNorm);
   layer.mlp_norm = norm(Role::kMlpNorm);
+  layer.mlp_output_norm = norm(Role::kMlpOutputNorm);
+  if (spec.has_experts) {
+    layer.mixture = MakeMixture(index);
+    return layer;
+  }
   layer.gate_up = config_.names.joint_gate_up != nullptr
                       ? linear(Role::kGate, Role::kGate, Role::kGateBias, Role::kGateBias)
                       : linear(Role::kGate, Role::kUp, Role::kGateBias, Role::kUpBias);
   layer.down = linear(Role::kDown, Role::kDown, Role::kDownBias, Role::kDownBias);
-  layer.mlp_output_norm = norm(Role::kMlpOutputNorm);
   return layer;
+}
+
+Mixture Decoder::MakeMixture(int64_t index) const {
+  const ExpertsSpec& spec = config_.block.experts;
+  Mixture mixture{.router = parameters_.Weight(Role::kRouter, index),
+                  .experts_per_token = spec.per_token,
+                  .normalizes = spec.normalizes,
+                  .activate = config_.block.activation == Activation::kSilu ? SwiGlu : GeGlu};
+  for (int64_t e = 0; e < spec.count; ++e) {
+    mixture.experts.push_back(
+        {.gate_up = parameters_.Expert({Role::kExpertGate, Role::kExpertUp}, index, e),
+         .down = parameters_.Expert({Role::kExpertDown, Role::kExpertDown}, index, e)});
+  }
+  return mixture;
 }
 
 WeightAndGrad Decoder::WithOffset(const WeightAndGrad& norm) const {
@@ -235,11 +254,30 @@ at::Tensor Decoder::Down(const LayerCall& call, const Recomputable& activated_TF
       layer.mlp_output_norm);
 }
 
+at::Tensor Decoder::ExpertsBranch(const LayerCall& call, const Recomputable& normed_TD) const {
+  const Layer& layer = layers_[call.index];
+  return Branch(
+      MixtureOfExperts(normed_TD, layer.mixture, call.load, static_cast<int64_t>(call.index)),
+      layer.mlp_output_norm);
+}
+
 Decoder::LayerResult Decoder::RunLayer(const LayerCall& call, const AddNormed& stream) const {
   const ActivationCheckpointing recomputed = Recomputed();
   if (recomputed == ActivationCheckpointing::kFull) return RunCheckpointedLayer(call, stream);
   const AddNormed attended = AddAttention(call, stream);
   const Recomputable normed{attended.normed_TD, attended.recompute_normed};
+  if (layers_[call.index].has_experts()) {
+    const at::Tensor branch =
+        recomputed == ActivationCheckpointing::kNone
+            ? ExpertsBranch(call, normed)
+            : Checkpoint(
+                  "Experts", {normed},
+                  [this, call](const std::vector<at::Tensor>& inputs) {
+                    return std::vector<at::Tensor>{ExpertsBranch(call, {inputs[0], nullptr})};
+                  })[0]
+                  .tensor;
+    return {attended.sum_TD, branch};
+  }
   const Recomputable activated =
       recomputed == ActivationCheckpointing::kNone
           ? GatedActivation(call, normed)
@@ -252,14 +290,16 @@ Decoder::LayerResult Decoder::RunLayer(const LayerCall& call, const AddNormed& s
 }
 
 // The region ends before the down projection, whose output the backward does not need, unless a
-// norm follows it.
+// norm follows it or it is that of experts.
 Decoder::LayerResult Decoder::RunCheckpointedLayer(const LayerCall& call,
                                                    const AddNormed& stream) const {
-  const bool with_down = layers_[call.index].mlp_output_norm.weight.defined();
-  const auto region = [this, call, with_down](const std::vector<at::Tensor>& inputs) {
+  const bool has_experts = layers_[call.index].has_experts(),
+             with_down = has_experts || layers_[call.index].mlp_output_norm.weight.defined();
+  const auto region = [this, call, has_experts, with_down](const std::vector<at::Tensor>& inputs) {
     const AddNormed attended = AddAttention(call, {inputs[0], inputs[1], nullptr});
-    const Recomputable activated =
-        GatedActivation(call, {attended.normed_TD, attended.recompute_normed});
+    const Recomputable normed{attended.normed_TD, attended.recompute_normed};
+    if (has_experts) return std::vector<at::Tensor>{attended.sum_TD, ExpertsBranch(call, normed)};
+    const Recomputable activated = GatedActivation(call, normed);
     return std::vector<at::Tensor>{attended.sum_TD,
                                    with_down ? Down(call, activated) : activated.tensor};
   };
@@ -269,8 +309,8 @@ Decoder::LayerResult Decoder::RunCheckpointedLayer(const LayerCall& call,
 }
 
 at::Tensor Decoder::Hidden(const at::Tensor& ids, const at::Tensor& positions,
-                           const at::Tensor& rows, const Attend& attend,
-                           const DropoutRows& dropout) const {
+                           const at::Tensor& rows, const Attend& attend, const DropoutRows& dropout,
+                           const std::shared_ptr<RouterLoad>& load) const {
   std::vector<RotaryTables> ropes;
   for (size_t i = 0; i < ropes_.size(); ++i) {
     ropes.push_back(MakeRotaryTables(inverse_frequencies_[i], ropes_[i].magnitude, positions,
@@ -284,14 +324,18 @@ at::Tensor Decoder::Hidden(const at::Tensor& ids, const at::Tensor& positions,
   for (size_t index = 0; index < layers_.size(); ++index) {
     const Layer& layer = layers_[index];
     const bool last = index + 1 == layers_.size();
-    const LayerResult result =
-        RunLayer({.index = index,
-                  .rope = layer.rope ? ropes[*layer.rope] : RotaryTables{},
-                  .rows = last ? rows : at::Tensor(),
-                  .dropout = dropout,
-                  .dropout_of_rows = last ? Selected(dropout, rows) : dropout,
-                  .attend = attend},
-                 stream);
+    // The load-balancing loss is about all tokens.
+    const bool drops = last && load == nullptr;
+    LayerResult result = RunLayer({.index = index,
+                                   .rope = layer.rope ? ropes[*layer.rope] : RotaryTables{},
+                                   .rows = drops ? rows : at::Tensor(),
+                                   .dropout = dropout,
+                                   .dropout_of_rows = drops ? Selected(dropout, rows) : dropout,
+                                   .attend = attend,
+                                   .load = load},
+                                  stream);
+    if (last && !drops && rows.defined())
+      result = {SelectRows(result.sum_TD, rows), SelectRows(result.branch_TD, rows)};
     stream = AddBranch(result.sum_TD, result.branch_TD,
                        last ? final_norm_ : layers_[index + 1].attention_norm);
   }
@@ -299,14 +343,31 @@ at::Tensor Decoder::Hidden(const at::Tensor& ids, const at::Tensor& positions,
 }
 
 at::Tensor Decoder::BatchHidden(const DeviceBatch& batch, const at::Tensor& rows,
-                                const DropoutRows& dropout) const {
+                                const DropoutRows& dropout,
+                                const std::shared_ptr<RouterLoad>& load) const {
   return Hidden(
       batch.ids, batch.positions, rows,
       [documents = batch.documents](size_t, const at::Tensor& qkv, const RotaryTables& rope,
                                     const RotaryAttentionOptions& options) {
         return RotaryAttention(qkv, rope, documents, options);
       },
-      dropout);
+      dropout, load);
+}
+
+std::shared_ptr<RouterLoad> Decoder::MakeLoad(const DeviceBatch& batch) const {
+  const auto num_layers = std::count_if(layers_.begin(), layers_.end(),
+                                        [](const Layer& layer) { return layer.has_experts(); });
+  if (config_.block.experts.balance_factor == 0.0 || num_layers == 0) return nullptr;
+  const auto load = std::make_shared<RouterLoad>();
+  const auto options = at::TensorOptions().device(parameters_.device()).dtype(at::kFloat);
+  load->chosen_LE = at::zeros({config_.num_layers, config_.block.experts.count}, options);
+  load->probabilities_LE = at::zeros_like(load->chosen_LE);
+  load->rows = static_cast<double>(batch.ids.numel()) * static_cast<double>(num_layers);
+  return load;
+}
+
+double Decoder::BalanceFactor(const DeviceBatch& batch) const {
+  return config_.block.experts.balance_factor * static_cast<double>(batch.target_rows.numel());
 }
 
 DropoutRows Decoder::DropoutOf(const DeviceBatch& batch, std::optional<uint64_t> key) const {
@@ -335,7 +396,9 @@ at::Tensor Decoder::ForwardBackward(const DeviceBatch& batch, double gradient_sc
     return at::zeros({}, at::TensorOptions().device(parameters_.device()).dtype(at::kFloat));
   const at::AutoGradMode recording(true);
   const DropoutRows dropout = DropoutOf(batch, dropout_key);
-  const at::Tensor hidden = BatchHidden(batch, batch.target_rows, dropout);
+  const std::shared_ptr<RouterLoad> load = weigh == nullptr ? MakeLoad(batch) : nullptr;
+  if (load != nullptr) load->gradient_factor = BalanceFactor(batch) * gradient_scale;
+  const at::Tensor hidden = BatchHidden(batch, batch.target_rows, dropout, load);
   const LinearCrossEntropyResult head =
       LinearCrossEntropy(hidden, batch.targets.index_select(0, batch.target_rows), head_,
                          {.logits = LogitsShape(),
@@ -349,21 +412,25 @@ at::Tensor Decoder::ForwardBackward(const DeviceBatch& batch, double gradient_sc
                           .dropout = Selected(dropout, batch.target_rows)});
   // Undefined if nothing below the head trains.
   if (head.d_hidden_RD.defined()) hidden.backward(head.d_hidden_RD);
-  return head.loss_sum;
+  return load == nullptr ? head.loss_sum
+                         : head.loss_sum + LoadBalancingLoss(*load) * BalanceFactor(batch);
 }
 
 at::Tensor Decoder::LossSum(const DeviceBatch& batch) {
   const at::NoGradGuard no_grad;
   if (batch.target_rows.numel() == 0)
     return at::zeros({}, at::TensorOptions().device(parameters_.device()).dtype(at::kFloat));
-  return LinearCrossEntropy(BatchHidden(batch, batch.target_rows),
-                            batch.targets.index_select(0, batch.target_rows), head_,
-                            {.logits = LogitsShape(),
-                             .label_smoothing = options_.label_smoothing,
-                             .weights_R = batch.target_weights,
-                             .with_gradient = false,
-                             .low_rank = head_adapter_})
-      .loss_sum;
+  const std::shared_ptr<RouterLoad> load = MakeLoad(batch);
+  const at::Tensor losses =
+      LinearCrossEntropy(BatchHidden(batch, batch.target_rows, /*dropout=*/{}, load),
+                         batch.targets.index_select(0, batch.target_rows), head_,
+                         {.logits = LogitsShape(),
+                          .label_smoothing = options_.label_smoothing,
+                          .weights_R = batch.target_weights,
+                          .with_gradient = false,
+                          .low_rank = head_adapter_})
+          .loss_sum;
+  return load == nullptr ? losses : losses + LoadBalancingLoss(*load) * BalanceFactor(batch);
 }
 
 at::Tensor Decoder::TargetLosses(const DeviceBatch& batch) {

@@ -19,6 +19,7 @@
 #include "engine/model/parameters.h"
 #include "engine/ops/autograd.h"
 #include "engine/ops/cross_entropy.h"
+#include "engine/ops/layers/experts.h"
 #include "engine/ops/layers/rms_norm.h"
 #include "engine/ops/layers/rotary_attention.h"
 #include "engine/ops/op_table.h"
@@ -87,7 +88,9 @@ class Decoder {
   Decoder(const ModelConfig& config, ParameterSet& parameters, const DecoderOptions& options = {});
 
   // Adds gradient_scale × d(sum of the targets' losses)/dθ to each Parameter::grad and returns that
-  // sum (fp32 scalar tensor on the device, not scaled, no host sync). The loss of a target is its
+  // sum (fp32 scalar tensor on the device, not scaled, no host sync unless the model has experts).
+  // The load-balancing loss of a mixture of experts is added to the loss of each target; not with
+  // `weigh`. The loss of a target is its
   // negative log-likelihood, smoothed and weighted by the options. With gradient_scale = 1 / target
   // tokens of the whole step, the accumulated gradients are those of the step's mean loss.
   // `dropout_key` selects the random numbers of the adapter's dropout: another one for each step.
@@ -121,7 +124,11 @@ class Decoder {
     WeightAndGrad mlp_norm;
     LinearWeights gate_up;
     LinearWeights down;
+    // Instead of gate_up and down; without experts: none.
+    Mixture mixture;
     WeightAndGrad mlp_output_norm;
+
+    bool has_experts() const { return !mixture.experts.empty(); }
   };
   // Joint projection qkv [T, (N + 2K)·H] of layer `index` → attention's output [T, N·H].
   using Attend =
@@ -136,6 +143,8 @@ class Decoder {
     // Of all positions, and of those that `rows` keeps.
     DropoutRows dropout, dropout_of_rows;
     Attend attend;
+    // Null: no load-balancing loss.
+    std::shared_ptr<RouterLoad> load;
   };
   // The residual stream behind the attention, and what the MLP adds to it.
   struct LayerResult {
@@ -144,12 +153,19 @@ class Decoder {
   };
 
   Layer MakeLayer(int64_t index);
+  Mixture MakeMixture(int64_t index) const;
   // The layer loop: final-normed hidden states of `rows` (all if undefined).
   at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const at::Tensor& rows,
-                    const Attend& attend, const DropoutRows& dropout = {}) const;
+                    const Attend& attend, const DropoutRows& dropout = {},
+                    const std::shared_ptr<RouterLoad>& load = nullptr) const;
   // Hidden with attention inside each document of the batch.
   at::Tensor BatchHidden(const DeviceBatch& batch, const at::Tensor& rows,
-                         const DropoutRows& dropout = {}) const;
+                         const DropoutRows& dropout = {},
+                         const std::shared_ptr<RouterLoad>& load = nullptr) const;
+  // For the batch; null if the model has no load-balancing loss.
+  std::shared_ptr<RouterLoad> MakeLoad(const DeviceBatch& batch) const;
+  // What the load-balancing loss of the batch adds to the sum of its targets' losses.
+  double BalanceFactor(const DeviceBatch& batch) const;
   DropoutRows DropoutOf(const DeviceBatch& batch, std::optional<uint64_t> key) const;
   // The parts of a layer, in order.
   LayerResult RunLayer(const LayerCall& call, const AddNormed& stream) const;
@@ -157,6 +173,8 @@ class Decoder {
   AddNormed AddAttention(const LayerCall& call, const AddNormed& stream) const;
   Recomputable GatedActivation(const LayerCall& call, const Recomputable& normed_TD) const;
   at::Tensor Down(const LayerCall& call, const Recomputable& activated_TF) const;
+  // The MLP of a layer with experts, as a branch.
+  at::Tensor ExpertsBranch(const LayerCall& call, const Recomputable& normed_TD) const;
   // The branch as it is added to the stream: normed and scaled where the model does.
   at::Tensor Branch(const at::Tensor& branch_TD, const WeightAndGrad& norm) const;
   // Adds a branch to the stream and norms the sum for the matrix that reads it next.

@@ -28,10 +28,12 @@
 namespace trainerd::engine {
 namespace {
 
-// A tensor of the file: a parameter, and the adapter that is merged into it.
+// A tensor of the file: a parameter, and the adapter that is merged into it; or one that is kept.
 struct Written {
   std::string name;
-  const Parameter* parameter;
+  // Null: tensor `kept` of ParameterSet::kept.
+  const Parameter* parameter = nullptr;
+  size_t kept = 0;
   // Both or neither.
   const Parameter* a = nullptr;
   const Parameter* b = nullptr;
@@ -39,28 +41,36 @@ struct Written {
   double scale = 0.0;
 };
 
-// The tensors of the model, in writing order.
-std::vector<Written> ModelTensors(const ParameterSet& parameters) {
-  std::vector<Written> tensors;
-  for (const Parameter& parameter : parameters.parameters()) {
-    if (!parameter.is_of_adapter())
-      tensors.push_back({.name = parameter.name, .parameter = &parameter});
-  }
-  const AdapterSpec* adapter = parameters.adapter();
-  if (adapter == nullptr) return tensors;
-  if (MergeUnties(*adapter, parameters.Find(kHeadName) == nullptr))
-    tensors.push_back({.name = kHeadName, .parameter = parameters.Find(kEmbeddingName)});
+// The adapter of each tensor, and the head that it unties.
+void AddAdapter(const ParameterSet& parameters, const AdapterSpec& adapter,
+                std::vector<Written>& tensors) {
+  // The first parameter is the embedding.
+  if (MergeUnties(adapter, parameters.Find(kHeadName) == nullptr))
+    tensors.push_back({.name = kHeadName, .parameter = &parameters.parameters().front()});
   std::map<std::string, const AdapterTarget*> targets;
-  for (const AdapterTarget& target : adapter->targets) targets[target.module + ".weight"] = &target;
+  for (const AdapterTarget& target : adapter.targets) targets[target.module + ".weight"] = &target;
   for (Written& tensor : tensors) {
-    const auto found = targets.find(tensor.name);
+    const bool is_head = tensor.name == kHeadName;
+    const auto found = targets.find(is_head ? kHeadName : tensor.parameter->name);
     if (found == targets.end()) continue;
     const AdapterTarget& target = *found->second;
     tensor.a = parameters.Find(AdapterWeightName(target, WeightRole::kAdapterA));
     tensor.b = parameters.Find(AdapterWeightName(target, WeightRole::kAdapterB));
     tensor.is_embedding = target.role == WeightRole::kEmbedding;
-    tensor.scale = adapter->scale();
+    tensor.scale = adapter.scale();
   }
+}
+
+// The tensors of the model, in writing order.
+std::vector<Written> ModelTensors(const ParameterSet& parameters) {
+  std::vector<Written> tensors;
+  for (const Parameter& parameter : parameters.parameters()) {
+    if (!parameter.is_of_adapter())
+      tensors.push_back({.name = parameter.name_in_files, .parameter = &parameter});
+  }
+  if (parameters.adapter() != nullptr) AddAdapter(parameters, *parameters.adapter(), tensors);
+  for (size_t i = 0; i < parameters.kept().tensors().size(); ++i)
+    tensors.push_back({.name = parameters.kept().tensors()[i].name, .kept = i});
   return tensors;
 }
 
@@ -76,18 +86,32 @@ at::ScalarType TargetType(const Parameter& parameter, WriteWeightsOptions::Dtype
   return parameter.source_dtype;
 }
 
+SafetensorsWriter::Declared DeclaredOf(const Written& tensor, const ParameterSet& parameters,
+                                       WriteWeightsOptions::Dtype dtype) {
+  if (tensor.parameter == nullptr) {
+    const TensorInfo& kept = parameters.kept().tensors()[tensor.kept];
+    return {kept.name, kept.dtype, kept.shape};
+  }
+  return {tensor.name, StoredDtypeOf(TargetType(*tensor.parameter, dtype)),
+          tensor.parameter->value.sizes().vec()};
+}
+
 // Tensors of one file, in writing order.
 using Shard = std::vector<Written>;
 
-std::vector<Shard> SplitIntoShards(std::vector<Written> tensors, const WriteWeightsOptions& options,
-                                   int64_t& total_bytes) {
+int64_t BytesOf(const SafetensorsWriter::Declared& tensor) {
+  int64_t bytes = SizeOf(tensor.dtype);
+  for (const int64_t size : tensor.shape) bytes *= size;
+  return bytes;
+}
+
+std::vector<Shard> SplitIntoShards(const ParameterSet& parameters,
+                                   const WriteWeightsOptions& options, int64_t& total_bytes) {
   std::vector<Shard> shards(1);
   int64_t shard_bytes = 0;
   total_bytes = 0;
-  for (Written& tensor : tensors) {
-    const Parameter& parameter = *tensor.parameter;
-    const int64_t bytes =
-        parameter.value.numel() * SizeOf(StoredDtypeOf(TargetType(parameter, options.dtype)));
+  for (Written& tensor : ModelTensors(parameters)) {
+    const int64_t bytes = BytesOf(DeclaredOf(tensor, parameters, options.dtype));
     if (!shards.back().empty() && shard_bytes + bytes > options.max_shard_bytes) {
       shards.emplace_back();
       shard_bytes = 0;
@@ -139,15 +163,18 @@ absl::Status AppendMerged(const Written& tensor, const WriteWeightsOptions& opti
 }
 
 absl::StatusOr<ManifestFile> WriteShard(const std::string& path, const Shard& shard,
+                                        const ParameterSet& parameters,
                                         const WriteWeightsOptions& options) {
   std::vector<SafetensorsWriter::Declared> declared;
-  for (const Written& tensor : shard) {
-    declared.push_back({tensor.name, StoredDtypeOf(TargetType(*tensor.parameter, options.dtype)),
-                        tensor.parameter->value.sizes().vec()});
-  }
+  for (const Written& tensor : shard)
+    declared.push_back(DeclaredOf(tensor, parameters, options.dtype));
   ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsWriter> writer,
                    SafetensorsWriter::Create(path, declared));
   for (const Written& tensor : shard) {
+    if (tensor.parameter == nullptr) {
+      RETURN_IF_ERROR(parameters.kept().Append(tensor.kept, *writer));
+      continue;
+    }
     if (tensor.a != nullptr) {
       RETURN_IF_ERROR(AppendMerged(tensor, options, *writer));
       continue;
@@ -201,18 +228,25 @@ absl::StatusOr<std::map<std::string, ManifestFile>> CopyFiles(const std::string&
 
 }  // namespace
 
+int64_t ModelWeightBytes(const ParameterSet& parameters, WriteWeightsOptions::Dtype dtype) {
+  int64_t bytes = 0;
+  for (const Written& tensor : ModelTensors(parameters))
+    bytes += BytesOf(DeclaredOf(tensor, parameters, dtype));
+  return bytes;
+}
+
 absl::StatusOr<std::map<std::string, ManifestFile>> WriteModelWeights(
     const std::string& folder, const ParameterSet& parameters, const WriteWeightsOptions& options) {
   std::map<std::string, ManifestFile> files;
   int64_t total_bytes = 0;
-  const std::vector<Shard> shards = SplitIntoShards(ModelTensors(parameters), options, total_bytes);
+  const std::vector<Shard> shards = SplitIntoShards(parameters, options, total_bytes);
   std::vector<std::string> names;
   for (size_t i = 0; i < shards.size(); ++i) {
     names.push_back(shards.size() == 1
                         ? "model.safetensors"
                         : absl::StrFormat("model-%05d-of-%05d.safetensors", i + 1, shards.size()));
-    ASSIGN_OR_RETURN(files[names[i]],
-                     WriteShard(absl::StrCat(folder, "/", names[i]), shards[i], options));
+    ASSIGN_OR_RETURN(files[names[i]], WriteShard(absl::StrCat(folder, "/", names[i]), shards[i],
+                                                 parameters, options));
   }
   if (shards.size() > 1) {
     constexpr char kIndex[] = "model.safetensors.index.json";
@@ -231,7 +265,7 @@ absl::StatusOr<std::map<std::string, ManifestFile>> WriteAdapterWeights(
   }
   std::map<std::string, ManifestFile> files;
   ASSIGN_OR_RETURN(files[kAdapterWeightsName],
-                   WriteShard(absl::StrCat(folder, "/", kAdapterWeightsName), tensors,
+                   WriteShard(absl::StrCat(folder, "/", kAdapterWeightsName), tensors, parameters,
                               {.dtype = WriteWeightsOptions::Dtype::kFloat32}));
   return files;
 }

@@ -22,6 +22,9 @@ struct WriteWeightsOptions {
   int64_t max_merge_elements = int64_t{4} << 20;
 };
 
+// The size of the tensors that WriteModelWeights writes.
+int64_t ModelWeightBytes(const ParameterSet& parameters, WriteWeightsOptions::Dtype dtype);
+
 // Writes model.safetensors (or model-0000i-of-0000n.safetensors and model.safetensors.index.json)
 // into the existing `folder` and fsyncs every file. Rounds the masters to nearest-even. A tied
 // model gets no lm_head. An adapter is merged: W + scale × B A in fp32, one block of rows after the

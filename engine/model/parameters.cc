@@ -136,7 +136,7 @@ absl::StatusOr<std::unique_ptr<ParameterSet>> ParameterSet::Create(
   };
   const auto is_quantized_spec = [&](const WeightSpec& spec) {
     return quantization == Quantization::kNf4 && is_frozen_spec(spec) &&
-           GroupOf(spec.role) == ParameterGroup::kMatrix;
+           GroupOf(spec.role) == ParameterGroup::kMatrix && !IsOfExperts(spec.role);
   };
   std::vector<int64_t> offsets;
   int64_t training_end = 0, frozen_end = 0, nf4_bytes = 0;
@@ -186,12 +186,13 @@ void ParameterSet::Allocate(int64_t training_size, int64_t frozen_size, at::Devi
 
 void ParameterSet::AddQuantized(const WeightSpec& spec) {
   Parameter parameter;
-  parameter.name = spec.name;
+  parameter.name = parameter.name_in_files = spec.name;
   parameter.role = spec.role;
   parameter.layer = spec.layer;
+  parameter.expert = spec.expert;
   parameter.value = at::empty(spec.shape, at::TensorOptions(at::kMeta).dtype(compute_dtype()));
   parameter.nf4 = Nf4Matrix::Zeros(spec.shape[0], spec.shape[1], device());
-  parameters_.push_back(std::move(parameter));
+  Add(std::move(parameter));
 }
 
 void ParameterSet::AddParameter(const WeightSpec& spec, int64_t offset, bool is_frozen) {
@@ -199,9 +200,10 @@ void ParameterSet::AddParameter(const WeightSpec& spec, int64_t offset, bool is_
     return flat.narrow(0, offset, CountOf(spec.shape)).view(spec.shape);
   };
   Parameter parameter;
-  parameter.name = spec.name;
+  parameter.name = parameter.name_in_files = spec.name;
   parameter.role = spec.role;
   parameter.layer = spec.layer;
+  parameter.expert = spec.expert;
   parameter.offset = offset;
   parameter.value = view(is_frozen ? flat_frozen_ : flat_value_);
   if (!is_frozen) {
@@ -214,7 +216,7 @@ void ParameterSet::AddParameter(const WeightSpec& spec, int64_t offset, bool is_
       group_runs_.push_back({offset, flat_master_.numel(), parameter.group()});
     }
   }
-  parameters_.push_back(std::move(parameter));
+  Add(std::move(parameter));
 }
 
 absl::Status ParameterSet::Load(const HfFolder& folder) {
@@ -222,6 +224,7 @@ absl::Status ParameterSet::Load(const HfFolder& folder) {
   for (Parameter& parameter : parameters_) {
     if (!parameter.is_of_adapter()) RETURN_IF_ERROR(LoadParameter(folder, parameter));
   }
+  ASSIGN_OR_RETURN(kept_, KeptTensors::Open(folder));
   return CatchTorch([&] { PublishCompute(); });
 }
 
@@ -237,6 +240,7 @@ absl::Status ParameterSet::LoadParameter(const HfFolder& folder, Parameter& para
         "from another model or checkpoint"));
   }
   parameter.source_dtype = ScalarTypeOf(dtype);
+  parameter.name_in_files = folder.NameInFiles(parameter.name);
   // copy_ and clone only read the mapping; from_blob requires a mutable pointer. Files do not align
   // tensors to their element size.
   RETURN_IF_ERROR(Annotate(
@@ -301,18 +305,20 @@ const Parameter& ParameterSet::AdapterParameter(const AdapterTarget& target,
 }
 
 const Parameter* ParameterSet::Find(std::string_view name) const {
-  for (const Parameter& parameter : parameters_) {
-    if (parameter.name == name) return &parameter;
-  }
-  return nullptr;
+  const auto found = by_name_.find(absl::string_view(name.data(), name.size()));
+  return found == by_name_.end() ? nullptr : &parameters_[static_cast<size_t>(found->second)];
 }
 
-int64_t ParameterSet::IndexOf(WeightRole role, int64_t layer) const {
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (parameters_[i].role == role && parameters_[i].layer == layer)
-      return static_cast<int64_t>(i);
-  }
-  return -1;
+int64_t ParameterSet::IndexOf(WeightRole role, int64_t layer, int64_t expert) const {
+  const auto found = by_role_.find({role, layer, expert});
+  return found == by_role_.end() ? -1 : found->second;
+}
+
+void ParameterSet::Add(Parameter parameter) {
+  const auto index = static_cast<int64_t>(parameters_.size());
+  by_name_.emplace(parameter.name, index);
+  by_role_.emplace(std::tuple(parameter.role, parameter.layer, parameter.expert), index);
+  parameters_.push_back(std::move(parameter));
 }
 
 at::Tensor ParameterSet::Joined(const at::Tensor& flat, const Parameter& first,
@@ -354,6 +360,19 @@ LinearWeights ParameterSet::Linear(const RoleRange& weight, const RoleRange& bia
                 first_bias = IndexOf(bias.first, layer);
   TRAINERD_CHECK(first >= 0 && last >= first);
   TRAINERD_CHECK(first_bias < 0 || IndexOf(bias.last, layer) - first_bias == last - first);
+  LinearWeights result = LinearOf(first, last - first + 1, first_bias);
+  result.low_rank = LowRank(weight, layer);
+  return result;
+}
+
+LinearWeights ParameterSet::Expert(const RoleRange& weight, int64_t layer, int64_t expert) const {
+  const int64_t first = IndexOf(weight.first, layer, expert),
+                last = IndexOf(weight.last, layer, expert);
+  TRAINERD_CHECK(first >= 0 && last >= first);
+  return LinearOf(first, last - first + 1, /*first_bias=*/-1);
+}
+
+LinearWeights ParameterSet::LinearOf(int64_t first, int64_t count, int64_t first_bias) const {
   const auto matrix_at = [&](int64_t i) -> const Parameter& { return parameters_[first + i]; };
   const auto bias_at = [&](int64_t i) -> const Parameter& { return parameters_[first_bias + i]; };
   const auto agree = [&](int64_t a, int64_t b) {
@@ -361,7 +380,6 @@ LinearWeights ParameterSet::Linear(const RoleRange& weight, const RoleRange& bia
            (first_bias < 0 || bias_at(a).trains() == bias_at(b).trains());
   };
   std::vector<LinearWeights> parts;
-  const int64_t count = last - first + 1;
   for (int64_t begin = 0, end = 1; begin < count; begin = end++) {
     while (end < count && agree(begin, end)) ++end;
     LinearWeights part = JoinedMatrix(first + begin, first + end);
@@ -374,7 +392,6 @@ LinearWeights ParameterSet::Linear(const RoleRange& weight, const RoleRange& bia
   }
   LinearWeights result = std::move(parts.front());
   result.more.assign(parts.begin() + 1, parts.end());
-  result.low_rank = LowRank(weight, layer);
   return result;
 }
 

@@ -13,8 +13,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -22,6 +24,7 @@
 #include "engine/model/folder/adapter.h"
 #include "engine/model/folder/freeze.h"
 #include "engine/model/folder/hf_folder.h"
+#include "engine/model/folder/kept_tensors.h"
 #include "engine/model/folder/weight_spec.h"
 #include "engine/ops/nf4.h"
 #include "engine/ops/weights.h"
@@ -49,8 +52,11 @@ inline bool IsPureBf16(Precision precision) {
 // One Hugging Face tensor. All tensors but `source` are views into the set's flat buffers.
 struct Parameter {
   std::string name;  // Hugging Face
+  // In model files: another one in those of older versions of transformers.
+  std::string name_in_files;
   WeightRole role;
   int64_t layer = -1;
+  int64_t expert = -1;
   // Element type in the file that it was loaded from; the final model is written in it.
   at::ScalarType source_dtype = at::kFloat;
   // Compute dtype. Of a quantized parameter only shape and dtype (device meta).
@@ -84,16 +90,17 @@ class ParameterSet {
  public:
   // Allocates; values are 0 until Load or InitRandom. The parameters named in `frozen` do not
   // train. With an adapter, its tensors follow those of the model and they alone train; then the
-  // matrices of the blocks can be quantized. Embedding, head, norms and biases are not, as in
-  // transformers with bitsandbytes.
+  // matrices of the blocks can be quantized. Embedding, head, norms, biases, routers and experts
+  // are not, as in transformers with bitsandbytes.
   // Errors: ResourceExhausted with the bytes needed.
   static absl::StatusOr<std::unique_ptr<ParameterSet>> Create(
       const ModelConfig& config, Precision precision, at::Device device,
       const FrozenNames& frozen = {}, const AdapterSpec* adapter = nullptr,
       Quantization quantization = Quantization::kNone);
 
-  // Reads every weight of the model, remembers its dtype, then calls PublishCompute. Quantizes each
-  // matrix as it reads it, from the bytes of the file. Errors: as
+  // Reads every weight of the model, remembers its dtype and its name in files, then calls
+  // PublishCompute. Opens the vision part. Quantizes each matrix as it reads it, from the bytes of
+  // the file. Errors: as
   // HfFolder::CheckComplete; InvalidArgument names the file and the tensor with a NaN or infinity.
   absl::Status Load(const HfFolder& folder);
   // The model: matrices and embeddings from Normal(0, initializer_range), norms that multiply by 1,
@@ -115,10 +122,14 @@ class ParameterSet {
   // One matrix, unless some of its members train and others do not (LinearWeights::more).
   // With the adapter's terms.
   LinearWeights Linear(const RoleRange& weight, const RoleRange& bias, int64_t layer) const;
+  // The same for an expert, whose matrices have neither bias nor adapter.
+  LinearWeights Expert(const RoleRange& weight, int64_t layer, int64_t expert) const;
   // The adapter's terms of these matrices; no terms without an adapter. A tied head may have one.
   LowRankWeights LowRank(const RoleRange& weight, int64_t layer = -1) const;
   // nullptr: no adapter.
   const AdapterSpec* adapter() const { return adapter_ ? &*adapter_ : nullptr; }
+  // What model files hold besides the parameters. Empty until Load.
+  const KeptTensors& kept() const { return *kept_; }
   // Undefined tensors when the model has no such weight.
   WeightAndGrad Weight(WeightRole role, int64_t layer = -1) const;
 
@@ -161,11 +172,14 @@ class ParameterSet {
   void Allocate(int64_t training_size, int64_t frozen_size, at::Device device);
   void AddParameter(const WeightSpec& spec, int64_t offset, bool is_frozen);
   void AddQuantized(const WeightSpec& spec);
+  void Add(Parameter parameter);
   absl::Status LoadParameter(const HfFolder& folder, Parameter& parameter) const;
   // A or B of the target.
   const Parameter& AdapterParameter(const AdapterTarget& target, WeightRole matrix) const;
   // Index of the weight in parameters_; -1 if the model has none.
-  int64_t IndexOf(WeightRole role, int64_t layer) const;
+  int64_t IndexOf(WeightRole role, int64_t layer, int64_t expert = -1) const;
+  // `count` matrices from parameter `first` on, with the biases from `first_bias` on; -1: none.
+  LinearWeights LinearOf(int64_t first, int64_t count, int64_t first_bias) const;
   // The neighbors `first` to `last`, which all train or are all frozen, as one matrix (or vector).
   at::Tensor Joined(const at::Tensor& flat, const Parameter& first, const Parameter& last) const;
   WeightAndGrad Joined(const Parameter& first, const Parameter& last) const;
@@ -180,7 +194,11 @@ class ParameterSet {
   at::Tensor flat_master_, flat_grad_, flat_value_;
   at::Tensor flat_frozen_;  // compute dtype
   std::vector<Parameter> parameters_;
+  // Role, layer and expert, and name → index in parameters_.
+  absl::flat_hash_map<std::tuple<WeightRole, int64_t, int64_t>, int64_t> by_role_;
+  absl::flat_hash_map<std::string, int64_t> by_name_;
   std::vector<GroupRun> group_runs_;
+  std::shared_ptr<const KeptTensors> kept_ = std::make_shared<const KeptTensors>();
 };
 
 }  // namespace trainerd::engine

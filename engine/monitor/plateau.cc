@@ -90,7 +90,10 @@ PlateauRule::Result PlateauRule::CheckWindow(const std::deque<double>& newest, b
     if (newer.mean + noise <= *state_.level * (1 - kClear)) result.verdict = Verdict::kClear;
     return result;
   }
-  const double noise = kErrors * std::hypot(older.deviation, newer.deviation) / std::sqrt(n);
+  // std::hypot needs glibc 2.35, which the portable package does not require.
+  const double deviation =
+      std::sqrt(older.deviation * older.deviation + newer.deviation * newer.deviation);
+  const double noise = kErrors * deviation / std::sqrt(n);
   const bool flat = result.improvement + noise / older.mean < kRaise;
   if (quick && flat && newer.mean >= kNearZeroLoss) result.verdict = Verdict::kRaise;
   return result;

@@ -12,9 +12,11 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
+#include "server/api/access/listener_credentials.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::server {
@@ -35,11 +37,11 @@ ino_t InodeOf(int fd) {
   return ::fstat(fd, &info) == 0 ? info.st_ino : 0;
 }
 
-// 0: not known.
-pid_t ProcessOf(int fd) {
+std::optional<ucred> PeerOf(int fd) {
   ucred peer{};
   socklen_t size = sizeof(peer);
-  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+  return peer;
 }
 
 }  // namespace
@@ -59,7 +61,7 @@ absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Open(
   if (!acceptor->stop_.is_open()) return ErrnoStatus(errno, "create an eventfd");
   for (const ListenAddress& address : addresses) {
     ASSIGN_OR_RETURN(std::unique_ptr<ListenSocket> socket, ListenSocket::Open(address));
-    acceptor->listeners_.push_back({.socket = std::move(socket), .grpc = nullptr});
+    acceptor->listeners_.push_back({.socket = std::move(socket), .gates = {}});
   }
   return acceptor;
 }
@@ -77,17 +79,33 @@ std::vector<std::string> Acceptor::Addresses() const {
   return addresses;
 }
 
-bool Acceptor::ServesTcp() const {
-  return std::any_of(listeners_.begin(), listeners_.end(),
-                     [](const Listener& listener) { return !listener.socket->address().is_unix; });
-}
-
-void Acceptor::Register(grpc::ServerBuilder* builder, const std::string& token) {
+absl::Status Acceptor::Register(grpc::ServerBuilder* builder, const Gates& gates) {
+  using Transport = CallFacts::Transport;
   using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   for (Listener& listener : listeners_) {
-    listener.grpc = builder->experimental().AddExternalConnectionAcceptor(
-        Type::FROM_FD, MakeCredentials(listener.socket->address(), token));
+    const ListenAddress& address = listener.socket->address();
+    std::vector<std::optional<uint32_t>> users;
+    if (address.is_unix) {
+      for (const uint32_t uid : gates.access.KnownUids()) users.emplace_back(uid);
+    }
+    users.push_back(std::nullopt);
+    for (const std::optional<uint32_t> uid : users) {
+      const auto credentials =
+          MakeListenerCredentials({.transport = address.is_unix  ? Transport::kUnix
+                                                : address.is_tls ? Transport::kTls
+                                                                 : Transport::kLoopback,
+                                   .uid = uid,
+                                   .access = gates.access,
+                                   .certificates = gates.certificates});
+      if (credentials == nullptr)
+        return absl::InternalError(
+            absl::StrCat("gRPC refuses the files of tls for ", address.display));
+      listener.gates.push_back({.uid = uid,
+                                .grpc = builder->experimental().AddExternalConnectionAcceptor(
+                                    Type::FROM_FD, credentials)});
+    }
   }
+  return absl::OkStatus();
 }
 
 void Acceptor::Start() {
@@ -129,10 +147,15 @@ int Acceptor::AcceptOne(Listener& listener) {
   Fd fd(::accept4(listener.socket->fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!fd.is_open()) return errno;
   const bool is_unix = listener.socket->address().is_unix;
-  const Connection connection{.fd = fd.get(),
-                              .inode = InodeOf(fd.get()),
-                              .is_unix = is_unix,
-                              .process = is_unix ? ProcessOf(fd.get()) : 0};
+  Connection connection{.fd = fd.get(), .inode = InodeOf(fd.get()), .is_unix = is_unix};
+  const std::optional<ucred> peer = is_unix ? PeerOf(fd.get()) : std::nullopt;
+  if (peer.has_value()) {
+    connection.process = peer->pid;
+    connection.uid = peer->uid;
+  }
+  const auto gate =
+      std::find_if(listener.gates.begin(), listener.gates.end() - 1,
+                   [&](const Gate& candidate) { return candidate.uid == connection.uid; });
   bool refused = false;
   {
     absl::MutexLock lock(&mutex_);
@@ -143,7 +166,7 @@ int Acceptor::AcceptOne(Listener& listener) {
       grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
       parameters.listener_fd = listener.socket->fd();
       parameters.fd = fd.Release();
-      listener.grpc->HandleNewConnection(&parameters);
+      gate->grpc->HandleNewConnection(&parameters);
     }
   }
   if (refused) ReportRefused();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Accepts the connections of all addresses, within limits, and hands them to gRPC. The limits keep
+// Accepts the connections of all addresses, within limits, and hands them to gRPC; those of a unix
+// socket by the user at the other end (SO_PEERCRED), whom gRPC does not report. The limits keep
 // descriptors free for the database and the jobs, whatever clients open. gRPC's own listeners have
 // no limit, and end for good when descriptors run out.
 #pragma once
@@ -7,7 +8,9 @@
 #include <grpcpp/grpcpp.h>
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +20,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "proto/base/fd.h"
+#include "server/api/access/access.h"
+#include "server/api/access/certificates.h"
 #include "server/api/listen.h"
 
 namespace trainerd::server {
@@ -44,9 +49,14 @@ class Acceptor {
 
   // What is served, with the ports that the system has chosen.
   std::vector<std::string> Addresses() const;
-  bool ServesTcp() const;
-  // Makes gRPC take the connections of each address. `token` is for TCP addresses.
-  void Register(grpc::ServerBuilder* builder, const std::string& token);
+  // Makes gRPC take the connections of each address, with credentials of their own for each of
+  // `uids` on a unix socket. Errors: Internal (gRPC refuses the certificates).
+  struct Gates {
+    const Access& access;
+    // Null: there is no TLS address.
+    Certificates* certificates = nullptr;
+  };
+  absl::Status Register(grpc::ServerBuilder* builder, const Gates& gates);
   // Call when gRPC has started.
   void Start();
   // From now on new connections are closed at once. Returns when gRPC gets no further one. Call it
@@ -57,10 +67,15 @@ class Acceptor {
   void DropConnections();
 
  private:
+  struct Gate {
+    // Of a unix socket: whose connections; absent: those of all other users, and of TCP.
+    std::optional<uint32_t> uid;
+    std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> grpc;
+  };
   struct Listener {
     std::unique_ptr<ListenSocket> socket;
-    // Null until Register.
-    std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> grpc;
+    // Empty until Register. The last one is for all that the others are not for.
+    std::vector<Gate> gates;
   };
   // gRPC owns the descriptor. The connection has ended when the descriptor has another inode.
   struct Connection {
@@ -68,7 +83,9 @@ class Acceptor {
     ino_t inode;
     bool is_unix;
     // 0 on TCP.
-    pid_t process;
+    pid_t process = 0;
+    // On a unix socket, where the system knows it.
+    std::optional<uint32_t> uid = std::nullopt;
   };
   explicit Acceptor(ConnectionLimits limits);
 

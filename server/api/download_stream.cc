@@ -10,14 +10,13 @@ namespace {
 
 // One call. At any time exactly one of these happens: a write is outstanding, a task of the stream
 // waits for a thread, or it runs.
-class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk> {
+class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk>, public OpenCall {
  public:
   DownloadStream(TransferParts parts, CheckpointFiles& files, v1::DownloadCheckpointRequest request)
       : parts_(parts), files_(files), request_(std::move(request)) {}
 
-  void Begin() {
-    const absl::Status entered = parts_.limit.Enter();
-    entered_ = entered.ok();
+  void Begin(const std::string& token) {
+    const absl::Status entered = parts_.limit.Enter(this, token);
     if (!entered.ok()) return Finish(ToGrpc(entered));
     parts_.threads.Run([this] { Open(); });
   }
@@ -27,8 +26,9 @@ class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk> {
     parts_.threads.Run([this] { Continue(); });
   }
   void OnCancel() override { cancelled_ = true; }
+  void Revoke() override { revoked_ = true; }
   void OnDone() override {
-    if (entered_) parts_.limit.Leave();
+    parts_.limit.Leave(this);
     delete this;
   }
 
@@ -47,6 +47,7 @@ class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk> {
   }
   void Send() {
     if (cancelled_) return Finish(grpc::Status::CANCELLED);
+    if (revoked_) return Finish(ToGrpc(RevokedError()));
     if (parts_.draining) {
       return Finish(ToGrpc(
           absl::UnavailableError("the daemon is shutting down; continue when it has restarted")));
@@ -62,16 +63,17 @@ class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk> {
   CheckpointFiles::File file_;
   int64_t offset_ = 0;
   v1::FileChunk chunk_;
-  bool entered_ = false;
   std::atomic<bool> cancelled_{false};
+  std::atomic<bool> revoked_{false};
 };
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::FileChunk>* StartDownload(
-    TransferParts parts, CheckpointFiles& files, const v1::DownloadCheckpointRequest& request) {
+grpc::ServerWriteReactor<v1::FileChunk>* StartDownload(TransferParts parts, CheckpointFiles& files,
+                                                       const v1::DownloadCheckpointRequest& request,
+                                                       const std::string& token) {
   auto* stream = new DownloadStream(parts, files, request);
-  stream->Begin();
+  stream->Begin(token);
   return stream;
 }
 

@@ -6,10 +6,11 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <string>
 
 #include "proto/base/process/thread_pool.h"
 #include "server/api/streams.h"
-#include "server/commands/checkpoint_files.h"
+#include "server/commands/checkpoints/checkpoint_files.h"
 #include "trainerd/v1/trainer.pb.h"
 
 namespace trainerd::server {
@@ -23,8 +24,9 @@ struct TransferParts {
   const std::atomic<bool>& draining;
 };
 
-// The returned reactor deletes itself.
-grpc::ServerWriteReactor<v1::FileChunk>* StartDownload(
-    TransferParts parts, CheckpointFiles& files, const v1::DownloadCheckpointRequest& request);
+// `token`: as in StreamLimit::Enter. The returned reactor deletes itself.
+grpc::ServerWriteReactor<v1::FileChunk>* StartDownload(TransferParts parts, CheckpointFiles& files,
+                                                       const v1::DownloadCheckpointRequest& request,
+                                                       const std::string& token);
 
 }  // namespace trainerd::server

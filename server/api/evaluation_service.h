@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "server/api/streams.h"
+#include "server/api/watch_stream.h"
 #include "server/commands/evaluations.h"
 #include "server/commands/lease_waiters.h"
 #include "server/events/fan_out.h"
@@ -18,8 +19,11 @@ class EvaluationService final
     : public v1::Evaluations::WithCallbackMethod_LeaseEvaluation<v1::Evaluations::Service> {
  public:
   // All outlive the service.
-  EvaluationService(Evaluations& evaluations, Store& store, FanOut& fan_out, StreamLimit& limit)
-      : evaluations_(evaluations), limit_(limit), waiters_(evaluations, store, fan_out) {}
+  EvaluationService(Evaluations& evaluations, const WatchParts& watch)
+      : evaluations_(evaluations),
+        limit_(watch.limit),
+        access_(watch.access),
+        waiters_(evaluations, watch.store, watch.fan_out) {}
 
   // Ends the calls that wait.
   void Drain(const absl::Status& status) { waiters_.Drain(status); }
@@ -46,6 +50,7 @@ class EvaluationService final
  private:
   Evaluations& evaluations_;
   StreamLimit& limit_;
+  Access& access_;
   LeaseWaiters waiters_;
 };
 

@@ -2,8 +2,7 @@
 #include "server/api/listen.h"
 
 #include <fcntl.h>
-#include <grpcpp/security/auth_metadata_processor.h>
-#include <grpcpp/security/server_credentials.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/rand.h>
@@ -29,52 +28,15 @@ namespace {
 
 constexpr size_t kTokenBytes = 32;
 constexpr size_t kMinTokenLength = 16;
-constexpr char kHealthPrefix[] = "/grpc.health.v1.Health/";
+constexpr char kTlsPrefix[] = "tls:";
 constexpr int kBacklog = 512;
-
-// Takes the same time for a wrong token as for the right one.
-bool SameToken(absl::string_view a, absl::string_view b) {
-  if (a.size() != b.size()) return false;
-  unsigned char different = 0;
-  for (size_t i = 0; i < a.size(); ++i) different |= static_cast<unsigned char>(a[i] ^ b[i]);
-  return different == 0;
-}
-
-class TokenCheck final : public grpc::AuthMetadataProcessor {
- public:
-  explicit TokenCheck(std::string token) : expected_(absl::StrCat("Bearer ", token)) {}
-  bool IsBlocking() const override { return false; }
-  grpc::Status Process(const InputMetadata& metadata, grpc::AuthContext*, OutputMetadata* consumed,
-                       OutputMetadata*) override {
-    // Orchestrators probe without a token. The answer has nothing but a state.
-    const auto path = metadata.find(":path");
-    if (path != metadata.end() && path->second.starts_with(kHealthPrefix)) return grpc::Status::OK;
-    const auto range = metadata.equal_range("authorization");
-    for (auto it = range.first; it != range.second; ++it) {
-      if (SameToken({it->second.data(), it->second.size()}, expected_)) {
-        consumed->insert({"authorization", std::string(it->second.data(), it->second.size())});
-        return grpc::Status::OK;
-      }
-    }
-    return grpc::Status(
-        grpc::StatusCode::UNAUTHENTICATED,
-        range.first == range.second
-            ? "this address requires `authorization: Bearer TOKEN` in each call; the token is in "
-              "the file `token` of the daemon's state directory (trainctl --token-file)"
-            : "the token was refused, because it is not the token of this daemon; the valid one is "
-              "in the file `token` of the daemon's state directory (trainctl --token-file)");
-  }
-
- private:
-  const std::string expected_;
-};
 
 absl::Status Refused(const std::string& listen) {
   return absl::InvalidArgumentError(absl::StrCat(
       "listen: \"", listen,
-      "\" is refused: trainerd serves unix sockets (\"unix\" or unix:/PATH) and loopback addresses "
-      "(127.0.0.1:PORT or [::1]:PORT); beyond this machine calls would be neither encrypted nor "
-      "authenticated. Forward the port instead, for example ssh -L"));
+      "\" is refused: trainerd serves unix sockets (\"unix\" or unix:/PATH), loopback addresses "
+      "(127.0.0.1:PORT or [::1]:PORT) and, with the group tls of its settings, tls:HOST:PORT; "
+      "without TLS, calls from elsewhere would be neither encrypted nor authenticated"));
 }
 
 absl::Status InUse(const ListenAddress& address) {
@@ -97,25 +59,6 @@ bool Answers(const sockaddr_un& name) {
          errno != ECONNREFUSED;
 }
 
-// host is 127.0.0.1 or [::1].
-sockaddr_storage TcpName(const std::string& host, int port, socklen_t* size) {
-  sockaddr_storage storage{};
-  if (host == "[::1]") {
-    auto* name = reinterpret_cast<sockaddr_in6*>(&storage);
-    name->sin6_family = AF_INET6;
-    name->sin6_addr = in6addr_loopback;
-    name->sin6_port = htons(static_cast<uint16_t>(port));
-    *size = sizeof(*name);
-  } else {
-    auto* name = reinterpret_cast<sockaddr_in*>(&storage);
-    name->sin_family = AF_INET;
-    name->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    name->sin_port = htons(static_cast<uint16_t>(port));
-    *size = sizeof(*name);
-  }
-  return storage;
-}
-
 // The port is at the same position in the address of either family.
 int PortOf(const sockaddr_storage& name) {
   return ntohs(reinterpret_cast<const sockaddr_in*>(&name)->sin_port);
@@ -129,13 +72,16 @@ absl::StatusOr<ListenAddress> ParseListen(const std::string& listen, const State
                          .display = absl::StrCat("unix:", state_dir.path(), "/", kSocketName)};
   }
   if (absl::StartsWith(listen, "unix:/")) return ListenAddress{.is_unix = true, .display = listen};
-  const size_t colon = listen.rfind(':');
+  const bool is_tls = absl::StartsWith(listen, kTlsPrefix);
+  const std::string address(absl::StripPrefix(listen, kTlsPrefix));
+  const size_t colon = address.rfind(':');
   int port = -1;
-  if (colon == std::string::npos || !absl::SimpleAtoi(listen.substr(colon + 1), &port) ||
-      port < 0 || port > 65535) {
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
     return Refused(listen);
   }
-  const std::string host = listen.substr(0, colon);
+  if (is_tls) return ListenAddress{.is_unix = false, .is_tls = true, .display = listen};
+  const std::string host = address.substr(0, colon);
   // Other addresses of 127/8 are loopback too, but these are the usual spellings.
   if (host != "127.0.0.1" && host != "[::1]" && host != "localhost") return Refused(listen);
   return ListenAddress{
@@ -181,7 +127,7 @@ absl::Status ListenSocket::OpenUnix() {
     return CannotListen(errno, address_);
   }
   // Nobody can connect before listen(2), whatever the umask is.
-  if (::fchmodat(folder_.get(), name_.c_str(), 0600, 0) != 0 ||
+  if (::fchmodat(folder_.get(), name_.c_str(), address_.is_shared ? 0666 : 0600, 0) != 0 ||
       ::fstatat(folder_.get(), name_.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0 ||
       ::listen(fd_.get(), kBacklog) != 0) {
     return CannotListen(errno, address_);
@@ -191,24 +137,42 @@ absl::Status ListenSocket::OpenUnix() {
 }
 
 absl::Status ListenSocket::OpenTcp() {
-  const size_t colon = address_.display.rfind(':');
-  const std::string host = address_.display.substr(0, colon);
-  int port = 0;
-  TRAINERD_CHECK(absl::SimpleAtoi(address_.display.substr(colon + 1), &port));
-  socklen_t size = 0;
-  sockaddr_storage name = TcpName(host, port, &size);
-  fd_ = Fd(::socket(name.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const std::string address(absl::StripPrefix(address_.display, kTlsPrefix));
+  const size_t colon = address.rfind(':');
+  const std::string port = address.substr(colon + 1);
+  std::string host = address.substr(0, colon);
+  if (absl::StartsWith(host, "[") && absl::EndsWith(host, "]"))
+    host = host.substr(1, host.size() - 2);
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  addrinfo* found = nullptr;
+  const int error = ::getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
+  if (error != 0) {
+    return absl::UnavailableError(absl::StrCat("cannot listen at ", address_.display, ": ", host,
+                                               " is no address: ", ::gai_strerror(error)));
+  }
+  const absl::Status status = Listen(found->ai_addr, found->ai_addrlen);
+  ::freeaddrinfo(found);
+  return status;
+}
+
+absl::Status ListenSocket::Listen(const sockaddr* address, unsigned size) {
+  fd_ = Fd(::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd_.is_open()) return CannotListen(errno, address_);
   const int on = 1;
   // The port of a daemon that has just ended is free again. Accepted sockets inherit NODELAY.
   ::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  if (::bind(fd_.get(), reinterpret_cast<sockaddr*>(&name), size) != 0 ||
-      ::listen(fd_.get(), kBacklog) != 0 ||
-      ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&name), &size) != 0) {
+  sockaddr_storage name{};
+  socklen_t name_size = sizeof(name);
+  if (::bind(fd_.get(), address, size) != 0 || ::listen(fd_.get(), kBacklog) != 0 ||
+      ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&name), &name_size) != 0) {
     return CannotListen(errno, address_);
   }
-  address_.display = absl::StrCat(host, ":", PortOf(name));
+  const size_t colon = address_.display.rfind(':');
+  address_.display = absl::StrCat(address_.display.substr(0, colon + 1), PortOf(name));
   return absl::OkStatus();
 }
 
@@ -242,14 +206,6 @@ absl::StatusOr<std::string> LoadOrMakeToken(const std::string& state_dir) {
   const std::string token = ToHex(random);
   RETURN_IF_ERROR(WriteFileAtomic(path, token + "\n", 0600));
   return token;
-}
-
-std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const ListenAddress& address,
-                                                         const std::string& token) {
-  if (address.is_unix) return grpc::InsecureServerCredentials();
-  auto credentials = grpc::experimental::LocalServerCredentials(LOCAL_TCP);
-  credentials->SetAuthMetadataProcessor(std::make_shared<TokenCheck>(token));
-  return credentials;
 }
 
 }  // namespace trainerd::server

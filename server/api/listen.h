@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the daemon listens, and who may call: unix sockets that only their owner can connect to,
-// and loopback TCP ports with a bearer token in every call. Any other address is refused, because
-// it would need TLS.
+// Where the daemon listens: unix sockets, loopback TCP ports, and any address with TLS. Any other
+// address is refused. Who may call is decided in api/access.
 #pragma once
 
-#include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <memory>
@@ -20,12 +19,15 @@ namespace trainerd::server {
 
 struct ListenAddress {
   bool is_unix = true;
-  // As trainctl accepts it: unix:PATH or HOST:PORT.
+  bool is_tls = false;
+  // A unix socket that every user of the machine can connect to; who may call is known by the user.
+  bool is_shared = false;
+  // As trainctl accepts it: unix:PATH, HOST:PORT or tls:HOST:PORT.
   std::string display;
 };
 
-// `listen` is "unix", "unix:PATH", "127.0.0.1:PORT", "[::1]:PORT" or "localhost:PORT". Errors:
-// InvalidArgument with the reason.
+// `listen` is "unix", "unix:PATH", "127.0.0.1:PORT", "[::1]:PORT", "localhost:PORT" or
+// "tls:HOST:PORT". Errors: InvalidArgument with the reason.
 absl::StatusOr<ListenAddress> ParseListen(const std::string& listen, const StateDir& state_dir);
 
 // A socket that listens. Its file is removed with it.
@@ -44,6 +46,7 @@ class ListenSocket {
   explicit ListenSocket(ListenAddress address) : address_(std::move(address)) {}
   absl::Status OpenUnix();
   absl::Status OpenTcp();
+  absl::Status Listen(const sockaddr* name, unsigned size);
 
   ListenAddress address_;
   Fd fd_;
@@ -55,10 +58,5 @@ class ListenSocket {
 
 // The token in <state dir>/token (mode 0600). Creates the file if it does not exist.
 absl::StatusOr<std::string> LoadOrMakeToken(const std::string& state_dir);
-
-// Credentials of the address. For TCP they check `authorization: Bearer <token>` in each call of
-// each service but the health service.
-std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const ListenAddress& address,
-                                                         const std::string& token);
 
 }  // namespace trainerd::server

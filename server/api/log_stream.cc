@@ -26,14 +26,13 @@ constexpr absl::Duration kPollEvery = absl::Milliseconds(100);
 
 // One call. At any time exactly one of these happens: a write is outstanding, the stream waits in
 // the poller, or a step runs.
-class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
+class LogStream : public grpc::ServerWriteReactor<v1::LogChunk>, public OpenCall {
  public:
   LogStream(Store& store, LogPoller& poller, StreamLimit& limit, v1::StreamLogsRequest request)
       : store_(store), poller_(poller), limit_(limit), request_(std::move(request)) {}
 
-  void Begin() {
-    absl::Status status = limit_.Enter();
-    entered_ = status.ok();
+  void Begin(const std::string& token) {
+    absl::Status status = limit_.Enter(this, token);
     if (status.ok()) status = Find();
     if (!status.ok()) {
       Finish(ToGrpc(status));
@@ -45,6 +44,7 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
   // Sends the next chunk, waits for more, or ends the stream.
   void Step(bool draining) {
     if (cancelled_) return Finish(grpc::Status::CANCELLED);
+    if (revoked_) return Finish(ToGrpc(RevokedError()));
     // Checked before the read: a read after the end of the attempt is complete.
     const bool ended = !request_.follow() || HasEnded();
     absl::StatusOr<LogSlice> slice = ReadLog(dir_, offset_, kChunkBytes);
@@ -64,8 +64,12 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
     cancelled_ = true;
     poller_.Wake(/*draining=*/false);
   }
+  void Revoke() override {
+    revoked_ = true;
+    poller_.Wake(/*draining=*/false);
+  }
   void OnDone() override {
-    if (entered_) limit_.Leave();
+    limit_.Leave(this);
     delete this;
   }
 
@@ -128,8 +132,8 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk> {
   int attempt_ = 0;
   int64_t offset_ = 0;
   v1::LogChunk chunk_;
-  bool entered_ = false;
   std::atomic<bool> cancelled_{false};
+  std::atomic<bool> revoked_{false};
 };
 
 LogPoller::LogPoller() : thread_([this] { Loop(); }) {}
@@ -179,10 +183,10 @@ void LogPoller::Loop() {
 }
 
 grpc::ServerWriteReactor<v1::LogChunk>* StartStreamLogs(Store& store, LogPoller& poller,
-                                                        StreamLimit& limit,
+                                                        const StreamPermit& permit,
                                                         const v1::StreamLogsRequest& request) {
-  auto* stream = new LogStream(store, poller, limit, request);
-  stream->Begin();
+  auto* stream = new LogStream(store, poller, permit.limit, request);
+  stream->Begin(permit.token);
   return stream;
 }
 

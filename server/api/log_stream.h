@@ -43,7 +43,7 @@ class LogPoller {
 
 // The returned reactor deletes itself.
 grpc::ServerWriteReactor<v1::LogChunk>* StartStreamLogs(Store& store, LogPoller& poller,
-                                                        StreamLimit& limit,
+                                                        const StreamPermit& permit,
                                                         const v1::StreamLogsRequest& request);
 
 }  // namespace trainerd::server

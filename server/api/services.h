@@ -11,10 +11,13 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/api/access/access.h"
+#include "server/api/access/certificates.h"
 #include "server/api/log_stream.h"
 #include "server/api/watch_stream.h"
-#include "server/commands/checkpoint_files.h"
-#include "server/commands/checkpoint_manager.h"
+#include "server/commands/checkpoints/checkpoint_files.h"
+#include "server/commands/checkpoints/checkpoint_manager.h"
+#include "server/commands/drain.h"
 #include "server/commands/evaluations.h"
 #include "server/commands/job_manager.h"
 #include "server/files/file_store.h"
@@ -33,9 +36,14 @@ class Services {
     Store& store;
     FanOut& fan_out;
     Evaluations& evaluations;
+    DrainCommands& drain;
     const DeviceTable& devices;
     FileStore& files;
     DownloadsInUse& downloads;
+    Access& access;
+    Tokens& tokens;
+    // Null: there is no TLS address.
+    Certificates* certificates;
     // Wakes the notifier.
     std::function<void()> notify;
   };
@@ -54,6 +62,8 @@ class Services {
   static std::vector<std::string> Names();
 
   void Register(grpc::ServerBuilder* builder);
+  // Ends the open calls whose token was revoked or has expired.
+  void EndRevokedCalls(const Tokens& tokens);
   // Ends all streams; from now on ServerInfo reports that the daemon drains.
   void Drain();
 

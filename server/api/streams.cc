@@ -7,14 +7,35 @@
 
 namespace trainerd::server {
 
-absl::Status StreamLimit::Enter() {
-  if (open_.fetch_add(1) < max_) return absl::OkStatus();
-  open_.fetch_sub(1);
+absl::Status RevokedError() {
+  return ErrorWithReason(absl::StatusCode::kUnauthenticated, "TOKEN_INVALID",
+                         "the token of this call was revoked or has expired while the call was "
+                         "open; use another token (trainctl --token-file)");
+}
+
+absl::Status StreamLimit::Enter(OpenCall* call, const std::string& token) {
+  absl::MutexLock lock(&mutex_);
+  if (static_cast<int>(calls_.size()) < max_) {
+    calls_[call] = token;
+    return absl::OkStatus();
+  }
   return WithRetry(ErrorWithReason(absl::StatusCode::kResourceExhausted, "WATCHERS",
                                    absl::StrCat(Counted(max_, "stream"), max_ == 1 ? " is" : " are",
                                                 " open, which is the limit (max_watchers); close "
                                                 "some and call again")),
                    absl::Seconds(10));
+}
+
+void StreamLimit::Leave(OpenCall* call) {
+  absl::MutexLock lock(&mutex_);
+  calls_.erase(call);
+}
+
+void StreamLimit::EndRevoked(const std::function<bool(const std::string& token)>& is_valid) {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [call, token] : calls_) {
+    if (!token.empty() && !is_valid(token)) call->Revoke();
+  }
 }
 
 }  // namespace trainerd::server

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/synchronization/mutex.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
@@ -23,28 +24,52 @@ constexpr absl::Duration kNoteEvery = absl::Minutes(10);
 
 // One call. At any time exactly one of these happens: a read is outstanding, a task of the stream
 // waits for a thread, or it runs.
-class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
+class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>, public OpenCall {
  public:
-  UploadStream(UploadParts parts, grpc::CallbackServerContext* context, grpc::ByteBuffer* response)
-      : parts_(parts), peer_(context->peer()), response_(response) {}
+  UploadStream(UploadParts parts, grpc::ByteBuffer* response)
+      : parts_(parts), response_(response) {}
 
-  void Begin() {
-    const absl::Status entered = parts_.transfers.limit.Enter();
-    entered_ = entered.ok();
+  void Begin(const grpc::ServerContextBase& context) {
+    absl::StatusOr<Identity> identity = parts_.access.Check(context, v1::UploadFileRequest());
+    if (!identity.ok()) return Finish(ToGrpc(identity.status()));
+    identity_ = *std::move(identity);
+    const absl::Status entered = parts_.transfers.limit.Enter(this, identity_.token);
     if (!entered.ok()) return Finish(ToGrpc(entered));
-    StartRead(&buffer_);
+    Read();
   }
 
   void OnReadDone(bool ok) override {
+    {
+      absl::MutexLock lock(&mutex_);
+      // Revoke has ended the call.
+      if (!reading_) return;
+      reading_ = false;
+    }
     parts_.transfers.threads.Run([this, ok] { ok ? Take() : End(); });
   }
   void OnCancel() override { cancelled_ = true; }
+  // A client that sends nothing would stay; its outstanding read ends with the call.
+  void Revoke() override {
+    absl::MutexLock lock(&mutex_);
+    revoked_ = true;
+    if (reading_) parts_.transfers.threads.Run([this] { Finish(ToGrpc(RevokedError())); });
+    reading_ = false;
+  }
   void OnDone() override {
-    if (entered_) parts_.transfers.limit.Leave();
+    parts_.transfers.limit.Leave(this);
     delete this;
   }
 
  private:
+  void Read() {
+    {
+      absl::MutexLock lock(&mutex_);
+      reading_ = !revoked_;
+      if (reading_) return StartRead(&buffer_);
+    }
+    Finish(ToGrpc(RevokedError()));
+  }
+
   void Take() {
     if (cancelled_) return Finish(grpc::Status::CANCELLED);
     if (parts_.transfers.draining) {
@@ -56,12 +81,13 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
       return Finish(NotAMessage("/trainerd.v1.Files/UploadFile"));
     if (const absl::Status taken = TakeMessage(message); !taken.ok()) return Finish(ToGrpc(taken));
     if (received_ == size_) return parts_.hash_threads.Run([this] { Complete(); });
-    StartRead(&buffer_);
+    Read();
   }
 
   absl::Status TakeMessage(const v1::UploadFileRequest& message) {
     if (sha256_.empty()) {
-      ASSIGN_OR_RETURN(const v1::File file, parts_.files.Begin(message, peer_));
+      RETURN_IF_ERROR(parts_.access.CheckUpload(identity_, ToHex(message.sha256())));
+      ASSIGN_OR_RETURN(const v1::File file, parts_.files.Begin(message, identity_.caller));
       sha256_ = ToHex(message.sha256());
       size_ = file.size_bytes();
       received_ = file.received_bytes();
@@ -105,7 +131,7 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   }
 
   const UploadParts parts_;
-  const std::string peer_;
+  Identity identity_ = {.caller = "", .role = v1::ROLE_UNSPECIFIED, .token = ""};
   grpc::ByteBuffer* const response_;
   grpc::ByteBuffer buffer_;
   // Of the first message; empty before it.
@@ -113,8 +139,11 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
   int64_t size_ = 0;
   int64_t received_ = 0;
   std::optional<absl::Time> last_note_;
-  bool entered_ = false;
   std::atomic<bool> cancelled_{false};
+  absl::Mutex mutex_;
+  bool revoked_ ABSL_GUARDED_BY(mutex_) = false;
+  // A read is outstanding; its end or Revoke, whichever is first, decides what follows.
+  bool reading_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace
@@ -122,8 +151,8 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer> {
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(UploadParts parts,
                                                        grpc::CallbackServerContext* context,
                                                        grpc::ByteBuffer* response) {
-  auto* stream = new UploadStream(parts, context, response);
-  stream->Begin();
+  auto* stream = new UploadStream(parts, response);
+  stream->Begin(*context);
   return stream;
 }
 

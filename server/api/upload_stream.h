@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/base/process/thread_pool.h"
+#include "server/api/access/access.h"
 #include "server/api/download_stream.h"
 #include "server/files/file_store.h"
 
@@ -15,6 +16,7 @@ struct UploadParts {
   // Read complete uploads back, which can take minutes; the transfers continue meanwhile.
   ThreadPool& hash_threads;
   FileStore& files;
+  Access& access;
 };
 
 // The call takes and answers serialized messages. The returned reactor deletes itself.

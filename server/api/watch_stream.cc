@@ -14,7 +14,7 @@
 #include "proto/contract/job/names.h"
 #include "server/api/request_check.h"
 #include "server/api/status.h"
-#include "server/commands/queries.h"
+#include "server/commands/queries/queries.h"
 #include "server/commands/request.h"
 #include "server/store/errors.h"
 
@@ -33,18 +33,27 @@ grpc::Slice ShareSlice(Bytes message) {
 }
 
 // What both calls share: a place within the stream limit, and a watcher that a cancellation ends.
-class WatchCall : public WatchSink {
+class WatchCall : public WatchSink, public OpenCall {
  public:
   explicit WatchCall(WatchParts parts) : parts_(parts) {}
-  ~WatchCall() override {
-    if (entered_) parts_.limit.Leave();
+
+  void Revoke() override {
+    revoked_ = true;
+    Cancel();
   }
 
  protected:
-  absl::Status Enter() {
-    absl::Status entered = parts_.limit.Enter();
-    entered_ = entered.ok();
-    return entered;
+  // Whether the caller may make the call, and there is room for it. Leave ends what this begins.
+  absl::Status Enter(const grpc::ServerContextBase& context,
+                     const google::protobuf::Message& request) {
+    const absl::StatusOr<Identity> identity = parts_.access.Check(context, request);
+    if (!identity.ok()) return identity.status();
+    return parts_.limit.Enter(this, identity->token);
+  }
+  void Leave() { parts_.limit.Leave(this); }
+  // The result of the call instead of `status`.
+  absl::Status ResultOf(const absl::Status& status) const {
+    return revoked_ ? RevokedError() : status;
   }
   void AddWatcher(WatchOptions options) {
     parts_.fan_out.Add(std::move(options), this);
@@ -60,9 +69,9 @@ class WatchCall : public WatchSink {
   WatchParts parts_;
 
  private:
-  bool entered_ = false;
   std::atomic<bool> added_{false};
   std::atomic<bool> cancelled_{false};
+  std::atomic<bool> revoked_{false};
 };
 
 class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public WatchCall {
@@ -71,7 +80,6 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
       : WatchCall(parts), context_(context) {}
 
   void Begin(const grpc::ByteBuffer& bytes) {
-    if (absl::Status entered = Enter(); !entered.ok()) return FinishNow(entered);
     v1::StreamStatusRequest request;
     // Parsing consumes the buffer. The copy shares the slices.
     grpc::ByteBuffer copy = bytes;
@@ -82,6 +90,7 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
           NotAMessage("/trainerd.v1.Trainer/StreamStatus"));
       return;
     }
+    if (absl::Status entered = Enter(*context_, request); !entered.ok()) return FinishNow(entered);
     absl::StatusOr<WatchOptions> options = MakeWatch(parts_.store, request);
     if (!options.ok()) return FinishNow(options.status());
     // Its position is fixed: a client that has the headers misses nothing of what it does next.
@@ -94,12 +103,15 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
     buffer_ = grpc::ByteBuffer(&slice, 1);
     StartWrite(&buffer_);
   }
-  void Finish(const absl::Status& status) override { FinishNow(status); }
+  void Finish(const absl::Status& status) override { FinishNow(ResultOf(status)); }
   void Abandon() override { context_->TryCancel(); }
 
   void OnWriteDone(bool ok) override { parts_.fan_out.WriteDone(watch_id, ok); }
   void OnCancel() override { Cancel(); }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    Leave();
+    delete this;
+  }
 
  private:
   void FinishNow(const absl::Status& status) {
@@ -115,8 +127,8 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchCall {
   JobWaiter(WatchParts parts, const v1::WaitJobRequest& request, v1::Job* response)
       : WatchCall(parts), request_(request), response_(response) {}
 
-  void Begin() {
-    if (absl::Status entered = Enter(); !entered.ok()) return Fail(entered);
+  void Begin(const grpc::ServerContextBase& context) {
+    if (absl::Status entered = Enter(context, request_); !entered.ok()) return Fail(entered);
     const absl::Duration timeout =
         request_.has_timeout() ? FromProto(request_.timeout()) : kDefaultWait;
     if (timeout < absl::ZeroDuration() || timeout > kMaxWait) {
@@ -153,14 +165,17 @@ class JobWaiter : public grpc::ServerUnaryReactor, public WatchCall {
   }
   void Abandon() override {}
   void Finish(const absl::Status& status) override {
-    if (absl::IsDeadlineExceeded(status) || reached_) {
+    if (ResultOf(status) == status && (absl::IsDeadlineExceeded(status) || reached_)) {
       return parts_.fan_out.PostRead([this] { Reply(); });
     }
-    Fail(status);
+    Fail(ResultOf(status));
   }
 
   void OnCancel() override { Cancel(); }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    Leave();
+    delete this;
+  }
 
  private:
   void Reply() {
@@ -195,7 +210,7 @@ grpc::ServerWriteReactor<grpc::ByteBuffer>* StartStreamStatus(WatchParts parts,
 grpc::ServerUnaryReactor* StartWaitJob(WatchParts parts, grpc::CallbackServerContext* context,
                                        const v1::WaitJobRequest& request, v1::Job* response) {
   auto* waiter = new JobWaiter(parts, request, response);
-  waiter->Begin();
+  waiter->Begin(*context);
   return waiter;
 }
 

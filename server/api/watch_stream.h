@@ -5,6 +5,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include "server/api/access/access.h"
 #include "server/api/streams.h"
 #include "server/events/fan_out.h"
 #include "server/store/store.h"
@@ -17,6 +18,7 @@ struct WatchParts {
   Store& store;
   FanOut& fan_out;
   StreamLimit& limit;
+  Access& access;
 };
 
 // The returned reactor deletes itself.

@@ -14,6 +14,7 @@
 #include "server/commands/request.h"
 #include "server/events/cursor.h"
 #include "server/store/errors.h"
+#include "server/store/rows/audit_rows.h"
 #include "server/store/rows/event_rows.h"
 
 namespace trainerd::server {
@@ -33,6 +34,17 @@ std::string RequestHash(const google::protobuf::Message& request) {
   return Sha256(bytes);
 }
 
+namespace {
+
+// A request of another principal is another request, even with the same request_id and body. The
+// hash of the daemon's user is that of the body alone, as before there were others.
+std::string HashOf(const CommandCall& call) {
+  if (call.caller.principal == DaemonUser()) return call.body_hash;
+  return Sha256(absl::StrCat(call.body_hash, call.caller.principal));
+}
+
+}  // namespace
+
 absl::StatusOr<bool> FindEarlierReply(Connection& db, const CommandCall& call,
                                       google::protobuf::Message* reply) {
   if (call.request_id.empty()) return false;
@@ -40,7 +52,7 @@ absl::StatusOr<bool> FindEarlierReply(Connection& db, const CommandCall& call,
   ASSIGN_OR_RETURN(const std::optional<IdempotencyRow> row, FindRequest(db, call.request_id));
   if (!row.has_value()) return false;
   // A migration empties the hash of a request that was serialized in an older form.
-  const bool same_body = row->body_hash.empty() || row->body_hash == call.body_hash;
+  const bool same_body = row->body_hash.empty() || row->body_hash == HashOf(call);
   if (row->method != call.method || !same_body) {
     return ErrorWithReason(
         absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
@@ -60,17 +72,22 @@ absl::Status RunCommand(Store& store, const CommandCall& call, const std::string
     if (repeated) return absl::OkStatus();
     const int64_t rows_before = t.db().changed_rows();
     RETURN_IF_ERROR(change(t));
-    if (t.db().changed_rows() != rows_before) {
-      RETURN_IF_ERROR(StoreAudit(
-          t.db(), {.method = call.action, .job = job_id, .peer = call.peer, .detail = call.reason},
-          t.now()));
+    if (t.db().changed_rows() != rows_before || call.changes_memory) {
+      const std::string job = job_id.empty() ? "" : JobName(job_id);
+      RETURN_IF_ERROR(StoreAudit(t.db(),
+                                 {.method = call.method,
+                                  .resource = call.resource.empty() ? job : call.resource,
+                                  .principal = call.caller.principal,
+                                  .peer = call.caller.peer,
+                                  .request_id = call.request_id,
+                                  .detail = call.reason},
+                                 t.now()));
     }
     if (call.request_id.empty()) return absl::OkStatus();
-    return StoreRequest(t.db(), call.request_id,
-                        {.method = call.method,
-                         .body_hash = call.body_hash,
-                         .response = reply->SerializeAsString()},
-                        t.now());
+    return StoreRequest(
+        t.db(), call.request_id,
+        {.method = call.method, .body_hash = HashOf(call), .response = reply->SerializeAsString()},
+        t.now());
   });
 }
 

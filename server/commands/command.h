@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "google/protobuf/message.h"
+#include "server/store/caller.h"
 #include "server/store/rows/job_rows.h"
 #include "server/store/store.h"
 #include "trainerd/v1/job.pb.h"
@@ -23,14 +24,18 @@ struct CommandCall {
   std::string request_id;
   // SHA-256 of the request without its request_id.
   std::string body_hash;
-  // For the audit: what was requested in words, by which peer, and why.
+  // What was requested in words, by whom, and why.
   std::string action;
-  std::string peer;
+  Caller caller = "";
   std::string reason;
+  // For the audit; empty: the job of the command.
+  std::string resource = "";
+  // The call changes something that the database does not have; it is audited too.
+  bool changes_memory = false;
 };
 
 template <typename Request>
-CommandCall MakeCall(const std::string& method, const Request& request, const std::string& peer);
+CommandCall MakeCall(const std::string& method, const Request& request, const Caller& caller);
 
 // SHA-256 of a request without its request_id.
 std::string RequestHash(const google::protobuf::Message& request);
@@ -57,13 +62,15 @@ absl::StatusOr<v1::Job> ChangeJob(Store& store, const CommandCall& call, const s
                                   const std::string& etag, const JobChange& change);
 
 template <typename Request>
-CommandCall MakeCall(const std::string& method, const Request& request, const std::string& peer) {
+CommandCall MakeCall(const std::string& method, const Request& request, const Caller& caller) {
   return {.method = method,
           .request_id = request.request_id(),
           .body_hash = request.request_id().empty() ? "" : RequestHash(request),
           .action = method,
-          .peer = peer,
-          .reason = ""};
+          .caller = caller,
+          .reason = "",
+          .resource = "",
+          .changes_memory = false};
 }
 
 }  // namespace trainerd::server

@@ -254,7 +254,7 @@ absl::Status Evaluations::Check(const v1::LeaseEvaluationRequest& request) {
 }
 
 absl::StatusOr<v1::LeaseEvaluationResponse> Evaluations::Lease(
-    const v1::LeaseEvaluationRequest& request, const std::string& peer) {
+    const v1::LeaseEvaluationRequest& request, const Caller& caller) {
   ASSIGN_OR_RETURN(const absl::Duration duration,
                    LeaseDuration(request.has_lease_duration(), request.lease_duration()));
   const std::vector<std::string> suites(request.suites().begin(), request.suites().end());
@@ -264,7 +264,7 @@ absl::StatusOr<v1::LeaseEvaluationResponse> Evaluations::Lease(
     return FirstOnOffer(db, suites, store_.SteadyNow());
   }));
   if (!offered.has_value()) return response;
-  CommandCall call{.method = "LeaseEvaluation", .action = "LeaseEvaluation", .peer = peer};
+  CommandCall call{.method = "LeaseEvaluation", .action = "LeaseEvaluation", .caller = caller};
   RETURN_IF_ERROR(RunCommand(
       store_, call, JobId(offered->evaluation.job()),
       [&](Transaction& t) -> absl::Status {
@@ -331,11 +331,14 @@ absl::StatusOr<Evaluation> Evaluations::Renew(const v1::RenewEvaluationRequest& 
 }
 
 absl::StatusOr<Evaluation> Evaluations::Report(const v1::ReportEvaluationRequest& request,
-                                               const std::string& peer) {
+                                               const Caller& caller) {
   RETURN_IF_ERROR(CheckReport(request));
   ASSIGN_OR_RETURN(const std::string name, RequestedEvaluation(request.name()));
-  const CommandCall call{
-      .method = "ReportEvaluation", .action = "ReportEvaluation", .peer = peer, .reason = name};
+  const CommandCall call{.method = "ReportEvaluation",
+                         .action = "ReportEvaluation",
+                         .caller = caller,
+                         .reason = name,
+                         .resource = name};
   Evaluation reply;
   RETURN_IF_ERROR(RunCommand(
       store_, call, JobId(name),
@@ -392,7 +395,7 @@ absl::StatusOr<v1::ListEvaluationsResponse> Evaluations::List(
 }
 
 absl::StatusOr<Evaluation> Evaluations::Request(const v1::RequestEvaluationRequest& request,
-                                                const std::string& peer) {
+                                                const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
   if (!ParseModelName(request.model()).has_value()) {
     return WithReason(BadField("model", absl::StrCat(Quoted(request.model()),
@@ -402,8 +405,9 @@ absl::StatusOr<Evaluation> Evaluations::Request(const v1::RequestEvaluationReque
                       "INVALID_NAME");
   }
   if (!request.suite().empty()) RETURN_IF_ERROR(CheckSuite("suite", request.suite()));
-  CommandCall call = MakeCall("RequestEvaluation", request, peer);
+  CommandCall call = MakeCall("RequestEvaluation", request, caller);
   call.reason = request.model();
+  call.resource = request.model();
   Evaluation reply;
   RETURN_IF_ERROR(RunCommand(
       store_, call, JobId(request.model()),
@@ -422,11 +426,12 @@ absl::StatusOr<Evaluation> Evaluations::Request(const v1::RequestEvaluationReque
 }
 
 absl::StatusOr<Evaluation> Evaluations::Cancel(const v1::CancelEvaluationRequest& request,
-                                               const std::string& peer) {
+                                               const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
   ASSIGN_OR_RETURN(const std::string name, RequestedEvaluation(request.name()));
-  CommandCall call = MakeCall("CancelEvaluation", request, peer);
+  CommandCall call = MakeCall("CancelEvaluation", request, caller);
   call.reason = request.reason();
+  call.resource = name;
   Evaluation reply;
   RETURN_IF_ERROR(RunCommand(
       store_, call, JobId(name),

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/store/caller.h"
 #include "server/store/store.h"
 #include "trainerd/v1/evaluation.pb.h"
 
@@ -28,16 +29,16 @@ class Evaluations {
   // Leases an evaluation that is on offer now. The response has none if there is none. The request
   // has passed Check.
   absl::StatusOr<v1::LeaseEvaluationResponse> Lease(const v1::LeaseEvaluationRequest& request,
-                                                    const std::string& peer);
+                                                    const Caller& caller);
   // No audit row: it has no effect but on the lease.
   absl::StatusOr<v1::Evaluation> Renew(const v1::RenewEvaluationRequest& request);
   absl::StatusOr<v1::Evaluation> Report(const v1::ReportEvaluationRequest& request,
-                                        const std::string& peer);
+                                        const Caller& caller);
   absl::StatusOr<v1::ListEvaluationsResponse> List(const v1::ListEvaluationsRequest& request);
   absl::StatusOr<v1::Evaluation> Request(const v1::RequestEvaluationRequest& request,
-                                         const std::string& peer);
+                                         const Caller& caller);
   absl::StatusOr<v1::Evaluation> Cancel(const v1::CancelEvaluationRequest& request,
-                                        const std::string& peer);
+                                        const Caller& caller);
 
  private:
   absl::Status FillModel(v1::LeaseEvaluationResponse* response);

@@ -45,7 +45,7 @@ absl::StatusOr<v1::ListFilesResponse> ListFiles(Store& store, const FileStore& f
 }
 
 absl::StatusOr<v1::File> DeleteFile(Store& store, FileStore& files,
-                                    const v1::DeleteFileRequest& request, const std::string& peer) {
+                                    const v1::DeleteFileRequest& request, const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
   const std::optional<std::string> sha256 = ParseUploadName(request.name());
   if (!sha256.has_value()) {
@@ -54,8 +54,9 @@ absl::StatusOr<v1::File> DeleteFile(Store& store, FileStore& files,
                                                     "files/SHA256")),
                       "INVALID_NAME");
   }
-  CommandCall call = MakeCall("DeleteFile", request, peer);
+  CommandCall call = MakeCall("DeleteFile", request, caller);
   call.reason = request.name();
+  call.resource = request.name();
   v1::File reply;
   RETURN_IF_ERROR(files.Remove(*sha256, [&]() -> absl::StatusOr<bool> {
     bool deleted = false;

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/files/file_store.h"
+#include "server/store/caller.h"
 #include "server/store/store.h"
 #include "trainerd/v1/file.pb.h"
 
@@ -17,6 +18,6 @@ absl::StatusOr<v1::ListFilesResponse> ListFiles(Store& store, const FileStore& f
 // Errors: InvalidArgument (INVALID_NAME), NotFound (FILE_NOT_FOUND), FailedPrecondition
 // (FILE_IN_USE).
 absl::StatusOr<v1::File> DeleteFile(Store& store, FileStore& files,
-                                    const v1::DeleteFileRequest& request, const std::string& peer);
+                                    const v1::DeleteFileRequest& request, const Caller& caller);
 
 }  // namespace trainerd::server

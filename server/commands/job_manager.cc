@@ -19,8 +19,8 @@
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job/names.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
-#include "server/commands/checkpoint_changes.h"
-#include "server/commands/explain.h"
+#include "server/commands/checkpoints/checkpoint_changes.h"
+#include "server/commands/queries/explain.h"
 #include "server/commands/request.h"
 #include "server/commands/update_job.h"
 #include "server/events/cursor.h"
@@ -47,13 +47,9 @@ constexpr absl::Duration kMaxGrace = absl::Hours(24);
 template <typename Request>
 absl::StatusOr<std::optional<absl::Duration>> GraceOf(const Request& request) {
   if (!request.has_grace()) return std::optional<absl::Duration>();
-  constexpr int32_t kNanosPerSecond = 1'000'000'000;
-  const int32_t nanos = request.grace().nanos();
-  const absl::Duration grace = FromProto(request.grace());
-  if (nanos > -kNanosPerSecond && nanos < kNanosPerSecond && grace >= absl::ZeroDuration() &&
-      grace <= kMaxGrace)
-    return std::optional(grace);
-  return BadField("grace", absl::StrCat(absl::FormatDuration(grace), " is not in 0s..24h"));
+  ASSIGN_OR_RETURN(const absl::Duration grace,
+                   RequestedDuration("grace", request.grace(), kMaxGrace));
+  return std::optional(grace);
 }
 
 // When the attempt of this job must have ended: `before` is the desired state that the command
@@ -115,22 +111,22 @@ JobManager::JobManager(Options options, Store& store, const DeviceTable& devices
       queued_at_most_(options_.max_queued_jobs) {}
 
 absl::StatusOr<v1::SubmitJobResponse> JobManager::Submit(
-    const v1::SubmitJobRequest& request, const std::string& peer,
+    const v1::SubmitJobRequest& request, const Caller& caller,
     const std::function<bool()>& is_cancelled) {
   RETURN_IF_ERROR(CheckRequest(request));
   // Before it is copied.
   std::vector<ConfigViolation> violations;
   CheckConfigSize(request.config(), &violations);
   RETURN_IF_ERROR(ViolationsToStatus(violations));
-  if (request.validate_only()) return Validate(request, peer, is_cancelled);
-  const CommandCall call = MakeCall("SubmitJob", request, peer);
+  if (request.validate_only()) return Validate(request, caller, is_cancelled);
+  const CommandCall call = MakeCall("SubmitJob", request, caller);
   v1::SubmitJobResponse response;
   // A repeated call gets its reply although its files or its base may no longer exist.
   ASSIGN_OR_RETURN(const bool repeated, store_.Read([&](Connection& db) {
     return FindEarlierReply(db, call, &response);
   }));
   if (repeated) return response;
-  ASSIGN_OR_RETURN(const PreparedJob prepared, Prepare(request, peer));
+  ASSIGN_OR_RETURN(const PreparedJob prepared, Prepare(request, caller));
   RETURN_IF_ERROR(RunCommand(
       store_, call, JobId(prepared.job.name()),
       [&](Transaction& t) -> absl::Status {
@@ -143,15 +139,16 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Submit(
 }
 
 absl::StatusOr<PreparedJob> JobManager::Prepare(const v1::SubmitJobRequest& request,
-                                                const std::string& peer) {
+                                                const Caller& caller) {
   return PrepareJob(
       {store_, devices_, options_.paths, options_.notify, options_.runs_dir, options_.files},
-      request, peer, options_.clock());
+      request, caller, options_.clock());
 }
 
 absl::StatusOr<v1::Job> JobManager::InsertJob(Transaction& t, const PreparedJob& prepared) {
   JobRecord record{.job = prepared.job, .ledger = prepared.ledger};
-  if (LoadJob(t.db(), JobId(record.job.name())).ok()) {
+  ASSIGN_OR_RETURN(const bool exists, JobExists(t.db(), JobId(record.job.name())));
+  if (exists) {
     return ErrorWithReason(absl::StatusCode::kAlreadyExists, "JOB_EXISTS",
                            absl::StrCat(record.job.name(), " already exists; use another job_id"));
   }
@@ -213,9 +210,9 @@ absl::Status JobManager::CheckOwnersQuota(Connection& db, const std::string& own
 }
 
 absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(
-    const v1::SubmitJobRequest& request, const std::string& peer,
+    const v1::SubmitJobRequest& request, const Caller& caller,
     const std::function<bool()>& is_cancelled) {
-  ASSIGN_OR_RETURN(PreparedJob prepared, Prepare(request, peer));
+  ASSIGN_OR_RETURN(PreparedJob prepared, Prepare(request, caller));
   // trainerd-inspect knows no checkpoint by its name.
   v1::JobConfig config = prepared.job.config();
   if (!prepared.ledger.init_path().empty())
@@ -245,28 +242,26 @@ absl::StatusOr<v1::SubmitJobResponse> JobManager::Validate(
   return response;
 }
 
-absl::StatusOr<v1::Job> JobManager::Pause(const v1::PauseRequest& request,
-                                          const std::string& peer) {
+absl::StatusOr<v1::Job> JobManager::Pause(const v1::PauseRequest& request, const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
-  CommandCall call = MakeCall("Pause", request, peer);
+  CommandCall call = MakeCall("Pause", request, caller);
   call.reason = request.reason();
   ASSIGN_OR_RETURN(const std::optional<absl::Duration> grace, GraceOf(request));
   return Apply(JobCommand::kPause, std::move(call), request.name(), request.etag(),
                {.grace = grace});
 }
 
-absl::StatusOr<v1::Job> JobManager::Resume(const v1::ResumeRequest& request,
-                                           const std::string& peer) {
+absl::StatusOr<v1::Job> JobManager::Resume(const v1::ResumeRequest& request, const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
-  return Apply(JobCommand::kResume, MakeCall("Resume", request, peer), request.name(),
+  return Apply(JobCommand::kResume, MakeCall("Resume", request, caller), request.name(),
                request.etag(), {.before = [&](Transaction& t, JobRecord* record) {
                  return SetResumeFrom(t, request.from_checkpoint(), record);
                }});
 }
 
-absl::StatusOr<v1::Job> JobManager::Stop(const v1::StopRequest& request, const std::string& peer) {
+absl::StatusOr<v1::Job> JobManager::Stop(const v1::StopRequest& request, const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
-  CommandCall call = MakeCall("Stop", request, peer);
+  CommandCall call = MakeCall("Stop", request, caller);
   call.reason = request.reason();
   JobCommand command = JobCommand::kStopGraceful;
   if (request.mode() == v1::StopRequest::DISCARD) command = JobCommand::kStopDiscard;
@@ -320,11 +315,11 @@ absl::StatusOr<v1::Job> JobManager::Apply(JobCommand command, CommandCall call,
 }
 
 absl::StatusOr<v1::Job> JobManager::Update(const v1::UpdateJobRequest& request,
-                                           const std::string& peer) {
+                                           const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
   RETURN_IF_ERROR(RequestedJob("job.name", request.job().name()).status());
   RETURN_IF_ERROR(CheckUpdate(request));
-  CommandCall call = MakeCall("UpdateJob", request, peer);
+  CommandCall call = MakeCall("UpdateJob", request, caller);
   const std::set<std::string> paths(request.update_mask().paths().begin(),
                                     request.update_mask().paths().end());
   call.reason = absl::StrJoin(paths, ", ");
@@ -349,10 +344,10 @@ absl::StatusOr<v1::Job> JobManager::Update(const v1::UpdateJobRequest& request,
 }
 
 absl::StatusOr<v1::Job> JobManager::RequestCheckpoint(const v1::RequestCheckpointRequest& request,
-                                                      const std::string& peer) {
+                                                      const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
   ASSIGN_OR_RETURN(v1::Job job,
-                   ChangeJob(store_, MakeCall("RequestCheckpoint", request, peer), request.name(),
+                   ChangeJob(store_, MakeCall("RequestCheckpoint", request, caller), request.name(),
                              request.etag(), [&](Transaction& t, JobRecord* record) {
                                return RecordCheckpointRequest(t, request, record);
                              }));
@@ -365,12 +360,12 @@ absl::StatusOr<v1::Explanation> JobManager::Explain(const v1::ExplainJobRequest&
 }
 
 absl::StatusOr<v1::Job> JobManager::Delete(const v1::DeleteJobRequest& request,
-                                           const std::string& peer) {
+                                           const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
   bool marked = false;
   ASSIGN_OR_RETURN(
       v1::Job job,
-      ChangeJob(store_, MakeCall("DeleteJob", request, peer), request.name(), request.etag(),
+      ChangeJob(store_, MakeCall("DeleteJob", request, caller), request.name(), request.etag(),
                 [&](Transaction& t, JobRecord* record) -> absl::Status {
                   v1::Job& job = record->job;
                   const std::string id = JobId(job.name());

@@ -24,7 +24,6 @@
 
 namespace trainerd::server {
 
-// `peer` is the caller's address as gRPC names it, for the audit and for PathPolicy.
 // Thread-safety: all methods may be called from any thread.
 class JobManager {
  public:
@@ -52,24 +51,24 @@ class JobManager {
 
   // `is_cancelled` (null = never) ends an inspection whose caller no longer waits.
   absl::StatusOr<v1::SubmitJobResponse> Submit(const v1::SubmitJobRequest& request,
-                                               const std::string& peer,
+                                               const Caller& caller,
                                                const std::function<bool()>& is_cancelled = nullptr);
-  absl::StatusOr<v1::Job> Pause(const v1::PauseRequest& request, const std::string& peer);
-  absl::StatusOr<v1::Job> Resume(const v1::ResumeRequest& request, const std::string& peer);
-  absl::StatusOr<v1::Job> Stop(const v1::StopRequest& request, const std::string& peer);
-  absl::StatusOr<v1::Job> Update(const v1::UpdateJobRequest& request, const std::string& peer);
+  absl::StatusOr<v1::Job> Pause(const v1::PauseRequest& request, const Caller& caller);
+  absl::StatusOr<v1::Job> Resume(const v1::ResumeRequest& request, const Caller& caller);
+  absl::StatusOr<v1::Job> Stop(const v1::StopRequest& request, const Caller& caller);
+  absl::StatusOr<v1::Job> Update(const v1::UpdateJobRequest& request, const Caller& caller);
   absl::StatusOr<v1::Job> RequestCheckpoint(const v1::RequestCheckpointRequest& request,
-                                            const std::string& peer);
-  absl::StatusOr<v1::Job> Delete(const v1::DeleteJobRequest& request, const std::string& peer);
+                                            const Caller& caller);
+  absl::StatusOr<v1::Job> Delete(const v1::DeleteJobRequest& request, const Caller& caller);
   absl::StatusOr<v1::Explanation> Explain(const v1::ExplainJobRequest& request);
   // Ends all inspections, now and from now on.
   void Drain() { inspections_.Drain(); }
 
  private:
   absl::StatusOr<v1::SubmitJobResponse> Validate(const v1::SubmitJobRequest& request,
-                                                 const std::string& peer,
+                                                 const Caller& caller,
                                                  const std::function<bool()>& is_cancelled);
-  absl::StatusOr<PreparedJob> Prepare(const v1::SubmitJobRequest& request, const std::string& peer);
+  absl::StatusOr<PreparedJob> Prepare(const v1::SubmitJobRequest& request, const Caller& caller);
   absl::StatusOr<v1::Job> InsertJob(Transaction& t, const PreparedJob& prepared);
   absl::Status CheckQueueLength(Connection& db);
   absl::Status CheckOwnersQuota(Connection& db, const std::string& owner);

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "proto/base/time.h"
-#include "server/commands/queries.h"
+#include "server/commands/queries/queries.h"
 #include "server/commands/request.h"
 #include "server/store/rows/evaluation_rows.h"
 #include "spdlog/spdlog.h"
@@ -50,10 +50,10 @@ LeaseWaiters::~LeaseWaiters() {
 }
 
 void LeaseWaiters::Add(LeaseCall* call, const v1::LeaseEvaluationRequest& request,
-                       const std::string& peer) {
+                       const Caller& caller) {
   Entry entry{.call = call,
               .request = request,
-              .peer = peer,
+              .caller = caller,
               .deadline = SteadyNow() + FromProto(request.wait())};
   {
     absl::MutexLock lock(&mutex_);
@@ -123,7 +123,7 @@ bool LeaseWaiters::TryLease(const Entry& entry, std::vector<std::vector<std::str
   std::vector<std::string> suites(entry.request.suites().begin(), entry.request.suites().end());
   absl::StatusOr<v1::LeaseEvaluationResponse> response = v1::LeaseEvaluationResponse();
   if (std::find(exhausted->begin(), exhausted->end(), suites) == exhausted->end())
-    response = evaluations_.Lease(entry.request, entry.peer);
+    response = evaluations_.Lease(entry.request, entry.caller);
   const bool none = response.ok() && !response->has_evaluation();
   if (none) exhausted->push_back(std::move(suites));
   if (none && SteadyNow() < entry.deadline) return false;

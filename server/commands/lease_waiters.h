@@ -17,6 +17,7 @@
 #include "proto/base/process/wake_up.h"
 #include "server/commands/evaluations.h"
 #include "server/events/fan_out.h"
+#include "server/store/caller.h"
 #include "server/store/store.h"
 #include "trainerd/v1/evaluation.pb.h"
 
@@ -39,7 +40,7 @@ class LeaseWaiters : private WatchSink {
   ~LeaseWaiters() override;
 
   // `call` must live until its Finish is called. The request has passed Evaluations::Check.
-  void Add(LeaseCall* call, const v1::LeaseEvaluationRequest& request, const std::string& peer);
+  void Add(LeaseCall* call, const v1::LeaseEvaluationRequest& request, const Caller& caller);
   // The caller no longer waits. No effect on a call that is finished.
   void Cancel(LeaseCall* call);
   // Finishes all calls, present and future, with `status`.
@@ -49,7 +50,7 @@ class LeaseWaiters : private WatchSink {
   struct Entry {
     LeaseCall* call = nullptr;
     v1::LeaseEvaluationRequest request;
-    std::string peer;
+    Caller caller;
     // Of SteadyNow.
     absl::Time deadline;
   };

@@ -92,12 +92,13 @@ absl::StatusOr<v1::ListNotificationsResponse> ListNotifications(
 
 absl::StatusOr<v1::Notification> RetryNotification(Store& store,
                                                    const v1::RetryNotificationRequest& request,
-                                                   const std::string& peer,
+                                                   const Caller& caller,
                                                    const std::function<void()>& wake) {
   RETURN_IF_ERROR(CheckRequest(request));
   ASSIGN_OR_RETURN(const int64_t number, RequestedNumber(request.name()));
-  CommandCall call = MakeCall("RetryNotification", request, peer);
+  CommandCall call = MakeCall("RetryNotification", request, caller);
   call.reason = request.name();
+  call.resource = request.name();
   v1::Notification reply;
   RETURN_IF_ERROR(RunCommand(
       store, call, /*job_id=*/"",

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/store/caller.h"
 #include "server/store/store.h"
 #include "trainerd/v1/trainer.pb.h"
 
@@ -18,7 +19,7 @@ absl::StatusOr<v1::ListNotificationsResponse> ListNotifications(
 // FailedPrecondition with reason NOT_DEAD.
 absl::StatusOr<v1::Notification> RetryNotification(Store& store,
                                                    const v1::RetryNotificationRequest& request,
-                                                   const std::string& peer,
+                                                   const Caller& caller,
                                                    const std::function<void()>& wake);
 
 }  // namespace trainerd::server

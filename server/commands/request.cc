@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/config/config_violation.h"
 #include "server/store/errors.h"
 
@@ -105,6 +106,19 @@ absl::Status RequestedCheckpoint(const std::string& field, const std::string& na
 absl::Status CheckRequestId(const std::string& request_id) {
   if (request_id.size() <= kMaxRequestIdBytes) return absl::OkStatus();
   return TooLong("request_id", request_id, kMaxRequestIdBytes);
+}
+
+absl::StatusOr<absl::Duration> RequestedDuration(const std::string& field,
+                                                 const google::protobuf::Duration& duration,
+                                                 absl::Duration max) {
+  constexpr int32_t kNanosPerSecond = 1'000'000'000;
+  const int32_t nanos = duration.nanos();
+  const absl::Duration value = FromProto(duration);
+  if (nanos > -kNanosPerSecond && nanos < kNanosPerSecond && value >= absl::ZeroDuration() &&
+      value <= max)
+    return value;
+  return BadField(field, absl::StrCat(absl::FormatDuration(value), " is not in 0s..",
+                                      absl::ToInt64Hours(max), "h"));
 }
 
 absl::Status CheckRequest(const google::protobuf::Message& request) {

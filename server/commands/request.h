@@ -7,6 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "google/protobuf/duration.pb.h"
 #include "google/protobuf/message.h"
 #include "proto/contract/job/names.h"
 
@@ -28,6 +30,11 @@ absl::Status RequestedCheckpoint(const std::string& field, const std::string& na
 
 // Errors: InvalidArgument when the request_id is too long.
 absl::Status CheckRequestId(const std::string& request_id);
+
+// The duration that `field` of a request holds, from 0 to `max`. Errors: InvalidArgument.
+absl::StatusOr<absl::Duration> RequestedDuration(const std::string& field,
+                                                 const google::protobuf::Duration& duration,
+                                                 absl::Duration max);
 
 // Checks the texts and lists of a request, but not its configuration, which has limits of its own
 // (job_config_rules), and not its names. Errors: InvalidArgument with the field.

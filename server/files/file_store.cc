@@ -23,7 +23,7 @@
 #include "proto/base/time.h"
 #include "proto/contract/config/config_violation.h"
 #include "server/store/errors.h"
-#include "server/store/rows/event_rows.h"
+#include "server/store/rows/audit_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -155,7 +155,7 @@ absl::Status FileStore::CheckSpace(int64_t needed) const {
 
 // The caller holds the lock.
 absl::Status FileStore::Create(const std::string& sha256, const v1::UploadFileRequest& first,
-                               const std::string& peer) {
+                               const Caller& caller) {
   RETURN_IF_ERROR(CheckSpace(first.size_bytes()));
   return store_.Change([&](Transaction& t) -> absl::Status {
     ASSIGN_OR_RETURN(const int64_t used, TotalFileBytes(t.db()));
@@ -172,24 +172,27 @@ absl::Status FileStore::Create(const std::string& sha256, const v1::UploadFileRe
     RETURN_IF_ERROR(InsertFile(t.db(), {.sha256 = sha256,
                                         .size_bytes = first.size_bytes(),
                                         .display_name = first.display_name(),
-                                        .owner = options_.owner,
+                                        .owner = caller.principal,
                                         .create_time = t.now(),
                                         .last_use_time = std::nullopt,
                                         .write_time = t.steady_now()}));
-    return StoreAudit(
-        t.db(), {.method = "UploadFile", .job = "", .peer = peer, .detail = UploadName(sha256)},
-        t.now());
+    return StoreAudit(t.db(),
+                      {.method = "UploadFile",
+                       .resource = UploadName(sha256),
+                       .principal = caller.principal,
+                       .peer = caller.peer},
+                      t.now());
   });
 }
 
 absl::StatusOr<v1::File> FileStore::Begin(const v1::UploadFileRequest& first,
-                                          const std::string& peer) {
+                                          const Caller& caller) {
   RETURN_IF_ERROR(CheckFirst(first));
   const std::string sha256 = ToHex(first.sha256());
   absl::MutexLock lock(&LockOf(sha256));
   absl::StatusOr<FileRow> row = FindRow(sha256);
   if (absl::IsNotFound(row.status())) {
-    RETURN_IF_ERROR(Create(sha256, first, peer));
+    RETURN_IF_ERROR(Create(sha256, first, caller));
     row = FindRow(sha256);
   }
   RETURN_IF_ERROR(row.status());

@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "proto/base/directory.h"
 #include "proto/contract/config/upload_path.h"
+#include "server/store/caller.h"
 #include "server/store/rows/file_rows.h"
 #include "server/store/store.h"
 #include "trainerd/v1/file.pb.h"
@@ -38,8 +39,6 @@ class FileStore {
     std::string dir;
     // Of all uploads together.
     int64_t max_bytes = 0;
-    // Owner of new uploads.
-    std::string owner;
     // Free bytes of the file system that holds a path.
     std::function<absl::StatusOr<int64_t>(const std::string&)> free_bytes = FreeBytes;
   };
@@ -48,9 +47,10 @@ class FileStore {
 
   const std::string& dir() const { return options_.dir; }
 
-  // The upload that the first message of a call names; it is created if it does not exist. `peer`:
-  // for the audit. Errors: InvalidArgument; ResourceExhausted with reason UPLOAD_SPACE or DISK.
-  absl::StatusOr<v1::File> Begin(const v1::UploadFileRequest& first, const std::string& peer);
+  // The upload that the first message of a call names; it is created if it does not exist, and
+  // belongs to the caller. Errors: InvalidArgument; ResourceExhausted with reason UPLOAD_SPACE or
+  // DISK.
+  absl::StatusOr<v1::File> Begin(const v1::UploadFileRequest& first, const Caller& caller);
   // Appends the data of one message. Errors: InvalidArgument (checksum, size),
   // FailedPrecondition with reason UPLOAD_OFFSET; NotFound if the upload was removed meanwhile;
   // ResourceExhausted with reason DISK.
@@ -99,7 +99,7 @@ class FileStore {
   std::string FolderOf(const std::string& sha256) const;
   absl::Status CheckSpace(int64_t needed) const;
   absl::Status Create(const std::string& sha256, const v1::UploadFileRequest& first,
-                      const std::string& peer);
+                      const Caller& caller);
   absl::StatusOr<FileRow> FindRow(const std::string& sha256);
   absl::Status Publish(const std::string& sha256);
   absl::Status RemoveUpload(const std::string& sha256);

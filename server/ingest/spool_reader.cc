@@ -13,6 +13,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
 #include "proto/base/status_macros.h"

@@ -16,6 +16,7 @@
 #include "server/ledger/disk/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
+#include "server/store/rows/audit_rows.h"
 #include "server/store/rows/event_rows.h"
 #include "server/store/rows/job_rows.h"
 #include "server/store/rows/label_rows.h"
@@ -363,7 +364,10 @@ absl::Status Housekeeping::ExpireNow() {
     RETURN_IF_ERROR(store_.Change([&](Transaction& t) -> absl::Status {
       ASSIGN_OR_RETURN(expired,
                        PruneEvents(t.db(), now - options_.metrics_retention, kExpireJobsAtOnce));
-      return PruneRequests(t.db(), now - kRequestRetention);
+      RETURN_IF_ERROR(PruneRequests(t.db(), now - kRequestRetention));
+      return options_.audit_retention > absl::ZeroDuration()
+                 ? PruneAudit(t.db(), now - options_.audit_retention)
+                 : absl::OkStatus();
     }));
   }
   return absl::OkStatus();

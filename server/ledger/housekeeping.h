@@ -29,6 +29,8 @@ class Housekeeping {
   struct Options {
     std::string runs_dir;
     absl::Duration metrics_retention = absl::Hours(720);
+    // Zero: audit entries are kept forever.
+    absl::Duration audit_retention = absl::ZeroDuration();
     // Removes abandoned uploads.
     std::function<absl::Status()> expire_uploads = [] { return absl::OkStatus(); };
     std::function<absl::Time()> clock = [] { return absl::Now(); };

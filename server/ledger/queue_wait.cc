@@ -18,7 +18,8 @@ bool MayStart(v1::Job::WaitReason reason) {
 }
 
 bool WaitsForDevice(v1::Job::WaitReason reason) {
-  return reason == v1::Job::RESOURCES || reason == v1::Job::PREEMPTED || reason == v1::Job::QUOTA;
+  return reason == v1::Job::RESOURCES || reason == v1::Job::PREEMPTED || reason == v1::Job::QUOTA ||
+         reason == v1::Job::DRAIN;
 }
 
 }  // namespace trainerd::server

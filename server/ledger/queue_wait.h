@@ -14,7 +14,7 @@ namespace trainerd::server {
 v1::Job::WaitReason NextWait(const JobRecord& record, absl::Time now);
 
 // Whether only a device is missing: the job waits for one, lost the one that it had, or must not
-// have one yet because of a quota.
+// have one yet because of a quota or a drain.
 bool WaitsForDevice(v1::Job::WaitReason reason);
 
 // Whether a job with this reason may start as soon as a device is free and its delay is over. The

@@ -10,7 +10,7 @@
 #include "proto/base/time.h"
 #include "proto/contract/job/job_state.h"
 #include "proto/contract/job_file/output_json.h"
-#include "server/commands/list_jobs.h"
+#include "server/commands/queries/list_jobs.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::server {

@@ -14,6 +14,7 @@
 #include "proto/contract/job/alerts.h"
 #include "proto/contract/job/names.h"
 #include "server/files/file_store.h"
+#include "server/ledger/drain.h"
 #include "server/ledger/evaluations/evaluations.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/queue_wait.h"
@@ -418,6 +419,7 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
                  .max_failures = record.job.config().retry().max_failures_without_progress(),
                  .limit_reached = ledger.limit_reached(),
                  .requeue = ledger.requeue_reason(),
+                 .drained = IsEndedByDrain(ledger),
                  .applied_step = AppliedStep(observation, base_step),
                  .final_status = request.scan->final_status,
                  .attempt = request.attempt});

@@ -80,12 +80,15 @@ EndOutcome Fail(const EndInput& input, v1::JobError error, std::string reason) {
           .reason = std::move(reason)};
 }
 
-// The daemon ended the attempt to use its device for another job. A time slice that was too short
-// for a checkpoint is a failure: without it the job would start over for ever.
+// The daemon ended the attempt to use its device for another job, or because it drains. A time
+// slice that was too short for a checkpoint is a failure: without it the job would start over for
+// ever.
 EndOutcome EndRequeued(const EndInput& input) {
   const bool slice = input.requeue == internal::REQUEUE_ATTEMPT_TIME;
-  EndOutcome out =
-      Requeue(input, Job::PREEMPTED, slice ? "limits.max_attempt_time is over" : "preempted");
+  EndOutcome out = Requeue(input, Job::PREEMPTED,
+                           slice           ? "limits.max_attempt_time is over"
+                           : input.drained ? "the daemon drains"
+                                           : "preempted");
   out.slice_over = slice;
   // A restart of the machine is nobody's failure.
   const bool lost = input.verdict.end == Attempt::LOST && !input.verdict.counts;

@@ -42,6 +42,7 @@ Reconciler::Reconciler(Options options, Parts parts)
       devices_(parts.devices),
       disk_(parts.disk),
       housekeeping_(parts.housekeeping),
+      drain_(parts.drain),
       call_threads_(kMaxCallThreads),
       run_call_(options_.run_call ? options_.run_call : [this](std::function<void()> call) {
         call_threads_.Run(std::move(call));
@@ -87,6 +88,7 @@ void Reconciler::Loop() {
       if (stopping_) return;
     }
     next = Step();
+    ++rounds_;
   }
 }
 

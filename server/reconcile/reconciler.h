@@ -5,6 +5,8 @@
 // continues from those.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,6 +27,7 @@
 #include "server/ingest/ingester.h"
 #include "server/ledger/base_checkpoint.h"
 #include "server/ledger/disk/disk_worker.h"
+#include "server/ledger/drain.h"
 #include "server/ledger/housekeeping.h"
 #include "server/reconcile/attempt_changes.h"
 #include "server/reconcile/decide.h"
@@ -67,6 +70,7 @@ class Reconciler {
     DeviceTable& devices;
     DiskWorker& disk;
     Housekeeping& housekeeping;
+    const DaemonDrain& drain;
   };
   Reconciler(Options options, Parts parts);
   ~Reconciler();
@@ -82,6 +86,8 @@ class Reconciler {
   void Poke(const std::string& job);
   // One round of the thread. Returns the time when the next one is due.
   absl::Time Step();
+  // Grows with each round of the thread. Thread-safe.
+  int64_t rounds() const { return rounds_; }
 
  private:
   void Loop();
@@ -111,6 +117,13 @@ class Reconciler {
   bool StepClosing(const std::string& job_id, TrackedAttempt& attempt, absl::Time now);
   void Forget(const std::string& job_id, const AttemptRef& ref);
   bool IsFromOtherBoot(const Observation& observation) const;
+
+  // reconciler_drain.cc: Admin.Drain.
+  // Whether it changed the job; the next round, which is due at once, continues.
+  bool DrainAttempt(const JobRecord& record, absl::Time now);
+  // Gives the jobs that wait for a device the reason DRAIN, some in each round.
+  void ShowDrain();
+  void ClearDrain();
 
   // reconciler_schedule.cc: which job gets which device.
   void StepQueue(absl::Time now);
@@ -169,6 +182,7 @@ class Reconciler {
   DeviceTable& devices_;
   DiskWorker& disk_;
   Housekeeping& housekeeping_;
+  const DaemonDrain& drain_;
 
   // Reconciler's thread only (and Recover before it).
   std::map<std::string, TrackedAttempt> attempts_;  // by job id
@@ -177,6 +191,8 @@ class Reconciler {
   // No job has the wait reason QUOTA, unless there are quotas. False at first: an earlier daemon
   // may have had others.
   bool quota_marks_cleared_ = false;
+  // The same for DRAIN.
+  bool drain_marks_cleared_ = false;
   // Why no job can start. Not empty at first, so that the marks of an earlier daemon are cleared.
   std::string unreachable_why_ = "the daemon has just started";
   // Jobs whose unreadable checkpoints were reported.
@@ -187,6 +203,7 @@ class Reconciler {
   absl::Time next_space_check_ = absl::InfinitePast();
   absl::Time next_evaluation_check_ = absl::InfinitePast();
 
+  std::atomic<int64_t> rounds_{0};
   absl::Mutex mutex_;
   std::set<std::string> pokes_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

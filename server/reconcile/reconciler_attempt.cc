@@ -37,7 +37,8 @@ void Reconciler::StepAttempt(const std::string& job_id, TrackedAttempt& attempt,
     return;
   }
   Maintain(*record, attempt, now);
-  if (attempt.In<Running>() != nullptr) StepRunning(*record, attempt, poked, now);
+  if (attempt.In<Running>() != nullptr && !DrainAttempt(*record, now))
+    StepRunning(*record, attempt, poked, now);
   if (attempt.In<Ending>() != nullptr && attempt.ingesting) {
     ingester_.MarkEnding(attempt.ref());
     attempt.BeginDraining();

@@ -216,6 +216,8 @@ void Reconciler::StartJob(const std::string& job_id, const std::vector<std::stri
   if (resume.has_value() && WaitsForSpace(job_id, *resume)) return;
   JobRecord record;
   absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
+    // Drain sets it in a change: none comes between this and the attempt.
+    if (drain_.in_force()) return absl::AbortedError("the daemon drains");
     ASSIGN_OR_RETURN(record, OpenAttempt(t, {.job_id = job_id,
                                              .devices = devices,
                                              .resume = resume,

@@ -77,6 +77,12 @@ void Reconciler::StepQueue(absl::Time now) {
   next_queue_check_ = now + kQueueEvery;
   EndWaitsForJobs(now);
   EndWaitsForTime(now);
+  if (drain_.in_force()) {
+    EndWaitsForSpace(now);
+    ClearBackoff(now);
+    return ShowDrain();
+  }
+  if (!drain_marks_cleared_) ClearDrain();
   if (!CheckPrograms(now)) return;
   if (!devices_checked_) FailUnknownDevices();
   EndWaitsForSpace(now);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "server/ledger/drain.h"
 #include "server/reconcile/scheduler.h"
 #include "server/store/writer.h"
 
@@ -17,5 +18,8 @@ absl::StatusOr<bool> Preempt(Transaction& transaction, const Preemption& preempt
                              const SchedulingRules& rules);
 // limits.max_attempt_time of the job is over. False: its attempt ends already.
 absl::StatusOr<bool> EndTimeSlice(Transaction& transaction, const std::string& job_id);
+// Carries NextDrainStep out. False: there is nothing to do.
+absl::StatusOr<bool> DrainJob(Transaction& transaction, const std::string& job_id,
+                              const DrainOrder& order);
 
 }  // namespace trainerd::server

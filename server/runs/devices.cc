@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/base/process/process.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/json_output.h"

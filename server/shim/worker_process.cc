@@ -14,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/process/process.h"
 #include "proto/base/status_macros.h"

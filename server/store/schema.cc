@@ -10,6 +10,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 #include "server/store/message_functions.h"
+#include "server/store/rows/audit_rows.h"
 
 namespace trainerd::server {
 namespace {
@@ -61,6 +62,7 @@ absl::StatusOr<int> Migrate(Connection& db, const std::string& path,
         ", written by a newer trainerd; this trainerd supports versions up to ", newest,
         ". Run the newer trainerd, or restore the backup ", path, ".v", newest, ".backup"));
   }
+  RETURN_IF_ERROR(AddAuditFunctions(db));
   if (version > 0 && version < newest) RETURN_IF_ERROR(BackUp(db, path, version));
   if (version < newest) RETURN_IF_ERROR(AddMessageFunctions(db));
   for (; version < newest; ++version) {

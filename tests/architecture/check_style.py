@@ -15,6 +15,7 @@ import subprocess
 import sys
 
 MAX_COLUMNS = 100
+CLANG_FORMAT = 14
 MAX_FUNCTION_LINES = 70
 LICENSE = "SPDX-License-Identifier: Apache-2.0"
 
@@ -106,6 +107,13 @@ def check_lines(path, lines):
                     yield f"{path}:{number}: {message}"
 
 
+def check_str_cat(path, text):
+    """Abseil's other headers bring str_cat.h along in some versions only."""
+    used = re.search(r"\babsl::Str(Cat|Append)\(", text)
+    if used and not re.search(r'#include ["<]absl/strings/str_cat\.h[">]', text):
+        yield f'{path}:1: uses absl::Str{used.group(1)} without #include "absl/strings/str_cat.h"'
+
+
 def check_words(path, lines):
     if path.startswith("tests/architecture/"):
         return
@@ -178,13 +186,24 @@ def check_file(path, text):
         yield from check_words(path, lines)
     if path.endswith(CPP):
         yield from check_functions(path, lines)
+        yield from check_str_cat(path, text)
+
+
+def clang_format():
+    """The program of the one version that .clang-format was written for; None if it is missing."""
+    for name in (f"clang-format-{CLANG_FORMAT}", "clang-format"):
+        if shutil.which(name) is not None:
+            version = subprocess.run([name, "--version"], capture_output=True, text=True, check=False)
+            if re.search(rf"version {CLANG_FORMAT}\.", version.stdout):
+                return name
+    return None
 
 
 def check_format(root, paths):
-    program = shutil.which("clang-format-14") or shutil.which("clang-format")
+    program = clang_format()
     if program is None:
-        print("clang-format is not installed (deploy/install_dependencies.sh --tests): "
-              "formatting is not checked")
+        print(f"clang-format {CLANG_FORMAT} is not installed (Debian 12: clang-format-{CLANG_FORMAT}); "
+              "another version formats otherwise: formatting is not checked")
         return
     formatted = [path for path in paths if path.endswith(CPP)]
     result = subprocess.run([program, "--dry-run", "--Werror", *formatted], cwd=root,
@@ -223,6 +242,7 @@ def self_test():
         ("engine/a.cc", license_line + "int x = std::stoi(y);\n", "std::stoi"),
         ("engine/a.cc", license_line + "#include <torch/torch.h>\n", "20 s"),
         ("server/a.cc", license_line + "mutex_.AwaitWithTimeout(condition, wait);\n", "wake_up.h"),
+        ("engine/a.cc", license_line + "return absl::StrCat(a, b);\n", "str_cat.h"),
         ("engine/a.cc", license_line + "// " + "x" * 100 + "\n", "columns"),
         ("README.md", "x" * 101 + "\n", "columns"),
         ("engine/a.cc", license_line + long_function, "function of 73 lines"),
@@ -231,6 +251,7 @@ def self_test():
         ("README.md", "The job goes on.\n", "continue"),
     ]
     good = [
+        ("engine/a.cc", license_line + "#include <absl/strings/str_cat.h>\nabsl::StrAppend(&a, b);\n"),
         ("engine/a.cc", license_line + long_class),
         ("engine/a.cc", license_line + "out[\"left_out\"] = 1;  // \"left out\" is a public name\n"),
         ("README.md", "| " + "x" * 120 + " |\n"),

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Compiles every part without LibTorch with clang, -Wthread-safety and -Werror, in build/clang.
-# Exit code: 0 clean, 1 a warning or error, 77 clang++-14 is not installed.
+# Exit code: 0 clean, 1 a warning or error, 77 clang++ is not installed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if ! command -v clang++-14 >/dev/null; then
-  echo "clang_build.sh: skipped: clang++-14 is not installed (deploy/install_dependencies.sh --tests)"
+if ! command -v clang++ >/dev/null; then
+  echo "clang_build.sh: skipped: clang++ is not installed (deploy/install_dependencies.sh --tests)"
   exit 77
 fi
 cmake --preset clang >/dev/null

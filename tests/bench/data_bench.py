@@ -26,7 +26,7 @@ MAX_LENGTH = 1024
 
 def bench_rows(root, rounds, copies):
     if not os.path.isdir(bench.SMOLLM2):
-        bench.emit("skipped", what="rows", reason=f"{bench.SMOLLM2} is not there: deploy/install_dependencies.sh --model makes it")
+        bench.emit("skipped", what="rows", reason=f"{bench.SMOLLM2} is not there: deploy/install_dependencies.sh --model, then deploy/demo/make_model.sh make it")
         return
     source = bench.shared_file("data", "alpaca_en_1k.jsonl") or os.path.join(bench.ROOT, "deploy", "demo", "commands.train.jsonl")
     with open(source) as file:

@@ -41,6 +41,7 @@ if [ -z "${TRAINERD_BIN_DIR:-}" ]; then
   if has activations; then targets+=" engine_bench"; fi
   if has text; then targets+=" text_bench"; fi
   (cd "$root" && cmake --preset dev && ninja -C build/dev $targets) >&2
+  [ ! -e "$cache/smollm2-gguf" ] || "$root/deploy/demo/make_model.sh" "$root/build/dev/bin" >&2
   export TRAINERD_BIN_DIR=$root/build/dev/bin TRAINERD_TEST_BIN_DIR=$root/build/dev/tests TRAINERD_FAKE_WORKER=$root/build/dev/tests/fake_worker
 fi
 

@@ -54,7 +54,7 @@ def open_model(name, root):
     data = bench.shared_file("data", "alpaca_en_1k.jsonl") or conversations(os.path.join(root, "conversations.jsonl"))
     if name == "smollm2":
         if not os.path.isdir(bench.SMOLLM2):
-            raise Missing(f"{bench.SMOLLM2} is not there: deploy/install_dependencies.sh --model makes it")
+            raise Missing(f"{bench.SMOLLM2} is not there: deploy/install_dependencies.sh --model, then deploy/demo/make_model.sh make it")
         return bench.SMOLLM2, data, SMOLLM2_TEMPLATE, 1024
     if name == "qwen3-small":
         return qwen3_small(root), data, qwen3_template(), 1024

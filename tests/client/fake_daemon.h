@@ -5,6 +5,7 @@
 #pragma once
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -342,6 +343,12 @@ class FakeAdmin final : public v1::Admin::Service {
     if (!store_->accepted_authorization.empty() &&
         store_->authorization != store_->accepted_authorization)
       return grpc::Status(grpc::UNAUTHENTICATED, "this address requires a token");
+    store_->on_info(*store_);
+    response->set_draining(store_->draining);
+    if (!store_->active_attempts.empty()) {
+      response->set_active_attempts(store_->active_attempts.front());
+      store_->active_attempts.erase(store_->active_attempts.begin());
+    }
     response->set_version("0.0.7");
     response->set_api_revision(store_->api_revision);
     response->set_pid(42);
@@ -375,6 +382,23 @@ class FakeAdmin final : public v1::Admin::Service {
     }
     return {grpc::NOT_FOUND, "there is no such notification"};
   }
+  grpc::Status Drain(grpc::ServerContext* context, const v1::DrainRequest* request,
+                     v1::ServerInfo* response) override {
+    {
+      const std::lock_guard lock(store_->mutex);
+      store_->drains.push_back(*request);
+      store_->draining = true;
+    }
+    return GetServerInfo(context, nullptr, response);
+  }
+  grpc::Status Undrain(grpc::ServerContext* context, const v1::UndrainRequest*,
+                       v1::ServerInfo* response) override {
+    {
+      const std::lock_guard lock(store_->mutex);
+      store_->draining = false;
+    }
+    return GetServerInfo(context, nullptr, response);
+  }
   grpc::Status QueryUsage(grpc::ServerContext*, const v1::QueryUsageRequest* request,
                           v1::QueryUsageResponse* response) override {
     const std::lock_guard lock(store_->mutex);
@@ -403,6 +427,8 @@ class FakeDaemon {
   }
   ~FakeDaemon() { server_->Shutdown(std::chrono::system_clock::now()); }
   int port() const { return port_; }
+  // For the health service.
+  void StopServing() const { server_->GetHealthCheckService()->SetServingStatus(false); }
 
  private:
   FakeTrainer trainer_;

@@ -43,6 +43,12 @@ struct FakeStore {
   std::vector<v1::Checkpoint> checkpoints;
   std::vector<v1::Notification> notifications;
   std::vector<v1::RetryNotificationRequest> notification_retries;
+  std::vector<v1::DrainRequest> drains;
+  bool draining = false;
+  // What each GetServerInfo reports in turn, then 0.
+  std::vector<int> active_attempts;
+  // Called by each GetServerInfo, before it answers.
+  std::function<void(FakeStore&)> on_info = [](FakeStore&) {};
   std::vector<v1::SubmitJobRequest> submits;
   std::vector<v1::StreamStatusRequest> streams;
   std::vector<v1::StreamLogsRequest> log_reads;

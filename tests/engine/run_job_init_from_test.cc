@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/run_job.h"
 #include "tests/engine/train/tiny_run.h"
 

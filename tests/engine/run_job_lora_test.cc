@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/model/adapter/adapter_folder.h"
 #include "engine/model/folder/hf_folder.h"
 #include "engine/run_job.h"

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/run_job.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "tests/engine/train/tiny_run.h"

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/run_job.h"
 #include "engine/train/reference_file.h"
 #include "tests/engine/train/tiny_run.h"

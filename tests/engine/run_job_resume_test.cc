@@ -8,6 +8,7 @@
 #include <map>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "engine/run_job.h"
 #include "proto/contract/run_dir/manifest.h"
 #include "tests/engine/train/tiny_run.h"

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/formats/safetensors.h"
 #include "engine/model/folder/hf_folder.h"
 #include "proto/contract/run_dir/manifest.h"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes seed inputs for the fuzz targets (tests/fuzz.sh) out of the golden files: FOLDER/{tokenizer,template,jsonl,safetensors}/*.
+"""Writes seed inputs for the fuzz targets (tests/fuzz.sh) out of the golden files: FOLDER/{tokenizer,template,jsonl,safetensors,gguf}/*.
 
 usage: fuzz_seeds.py FOLDER"""
 
@@ -96,9 +96,23 @@ def safetensors():
     yield struct.pack("<Q", 2) + b"{}"
 
 
+def gguf():
+    golden = json.loads((GOLDEN / "formats" / "gguf.json").read_text())
+    yield bytes.fromhex(golden["file"]["bytes"])
+    # A list of lists, and a tensor of each type with rows of 256 elements.
+    lists = struct.pack("<IQ", 9, 2) + 2 * (struct.pack("<IQ", 4, 1) + bytes(4))
+    tensors, data = b"", 0
+    types = {0: 1024, 1: 512, 2: 144, 3: 160, 8: 272, 12: 144, 14: 210, 30: 512}
+    for number, size in types.items():
+        tensors += struct.pack("<Q2sIQIQ", 2, b"%02d" % number, 1, 256, number, data)
+        data += -(-size // 32) * 32
+    header = b"GGUF" + struct.pack("<IQQ", 3, len(types), 1) + struct.pack("<Q1sI", 1, b"l", 9) + lists + tensors
+    yield header + bytes(-len(header) % 32) + bytes(range(256)) * (data // 256 + 1)
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
-    for name, seeds in (("tokenizer", tokenizers()), ("template", templates()), ("jsonl", data_files()), ("safetensors", safetensors())):
+    for name, seeds in (("tokenizer", tokenizers()), ("template", templates()), ("jsonl", data_files()), ("safetensors", safetensors()), ("gguf", gguf())):
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True)
         for number, seed in enumerate(seeds):

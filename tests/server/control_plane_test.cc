@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/spool_writer.h"

@@ -41,4 +41,12 @@ struct TokenizeOptions {
 };
 absl::Status RunTokenize(const TokenizeOptions& options, std::FILE* out);
 
+struct ImportOptions {
+  std::string gguf_file;
+  // Folder to create.
+  std::string output;
+};
+// Writes a GGUF file as a Hugging Face folder and prints what it wrote as one line.
+absl::Status RunImport(const ImportOptions& options, std::FILE* out);
+
 }  // namespace trainerd::engine

@@ -166,7 +166,8 @@ void CheckPrompts(const v1::SamplesConfig& samples, const std::string& system_pr
 std::vector<StoredParameter> ParametersOf(const v1::JobConfig& config, const JobModel& model) {
   if (model.weights != nullptr) return StoredParameters(model.config, *model.weights, model.frozen);
   // A checkpoint that the daemon verifies has the dtypes of the model that its job started from.
-  const absl::StatusOr<std::unique_ptr<HfFolder>> weights = HfFolder::Open(config.model().path());
+  const absl::StatusOr<std::unique_ptr<HfFolder>> weights =
+      HfFolder::Open(config.model().path(), model.config.names);
   if (!weights.ok()) return {};
   ModelConfig untied = model.config;
   (*weights)->MatchHead(HeadCheck::kSample, untied);

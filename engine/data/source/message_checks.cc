@@ -39,13 +39,15 @@ std::optional<RecordError> CheckPart(const std::string& where, ordered_json* par
   EraseNulls(part);
   const ordered_json type = part->value("type", ordered_json("text"));
   if (type != "text" && type != "input_text" && type != "output_text") {
-    return Fault("BAD_SCHEMA", absl::StrCat(where, " has type ", ShownJson(type),
-                                            "; only text parts can be trained"));
+    return Fault("BAD_SCHEMA",
+                 absl::StrCat(where, " has type ", ShownJson(type),
+                              "; only text parts can be trained, so remove it or the record"));
   }
   for (const char* key : kMediaKeys) {
     if (!part->contains(key)) continue;
     return Fault("BAD_SCHEMA",
-                 absl::StrCat(where, " has \"", key, "\"; only text parts can be trained"));
+                 absl::StrCat(where, " has \"", key,
+                              "\"; only text parts can be trained, so remove it or the record"));
   }
   const auto text = part->find("text");
   if (text == part->end() || !text->is_string()) {

@@ -69,7 +69,7 @@ std::string CopyOf(const std::string& name) {
   absl::string_view rest(name);
   if (!absl::ConsumePrefix(&rest, kPrefix)) return "";
   const std::string weight = absl::StrReplaceAll(rest, {{".base_layer.", "."}});
-  return weight == kEmbeddingName || weight == kHeadName ? weight : "";
+  return absl::EndsWith(weight, ".embed_tokens.weight") || weight == kHeadName ? weight : "";
 }
 
 }  // namespace
@@ -195,7 +195,8 @@ absl::StatusOr<AdapterSpec> AdapterFolder::Resolve(const ModelConfig& model, dou
 absl::Status AdapterFolder::CheckModelCopies(const HfFolder& weights) const {
   for (const auto& [name, info] : copies_) {
     // A tied model has no head of its own.
-    const std::string weight = weights.Find(name) == nullptr ? kEmbeddingName : name;
+    const std::string weight =
+        weights.Find(name) == nullptr ? EmbeddingName(weights.weight_names()) : name;
     const TensorInfo* original = weights.Find(weight);
     if (original == nullptr) continue;
     const absl::StatusOr<std::string_view> bytes = weights.Bytes(weight, original->shape);

@@ -67,6 +67,20 @@ struct LayerSpec {
   std::optional<RopeSpec> rope = RopeSpec{};
   // Tokens that a position attends to, itself included; 0 = all before it.
   int64_t window = 0;
+  // The MLP is a mixture of experts (BlockSpec::experts).
+  bool has_experts = false;
+};
+
+// A router chooses some experts, which are MLPs without biases, for each token.
+struct ExpertsSpec {
+  int64_t count = 0;
+  int64_t per_token = 0;
+  // The MLP size of one expert.
+  int64_t intermediate_size = 0;
+  // The weights of the chosen experts are divided by their sum.
+  bool normalizes = false;
+  // Factor of the load-balancing loss, which is added to the training loss; 0: none.
+  double balance_factor = 0.0;
 };
 
 struct BlockSpec {
@@ -77,6 +91,9 @@ struct BlockSpec {
   double norm_offset = 0.0;
   Activation activation = Activation::kSilu;
   QkNorm qk_norm = QkNorm::kNone;
+
+  // Of the layers that have experts.
+  ExpertsSpec experts;
 
   // Biases of the query, key and value projections; of the attention's output projection; of the
   // three MLP projections.

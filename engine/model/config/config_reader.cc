@@ -45,6 +45,11 @@ int64_t ConfigReader::NonNegativeInt(const char* key, int64_t fallback) {
   return value.get<int64_t>();
 }
 
+double ConfigReader::NonNegativeNumber(const char* key, double fallback) {
+  const bool is_zero = Has(key) && object_[key].is_number() && object_[key].get<double>() == 0;
+  return is_zero ? 0.0 : PositiveNumber(key, fallback);
+}
+
 double ConfigReader::PositiveNumber(const char* key, std::optional<double> fallback) {
   if (!Has(key)) {
     if (!fallback) Invalid(key, "is missing");
@@ -90,8 +95,8 @@ const Json* ConfigReader::List(const char* key, int64_t min_size) {
 }
 
 std::vector<int64_t> ConfigReader::IntList(const char* key, int64_t min_size) {
-  std::vector<int64_t> values(static_cast<size_t>(min_size), 0);
   const Json* list = List(key, min_size);
+  std::vector<int64_t> values(list == nullptr ? static_cast<size_t>(min_size) : list->size(), 0);
   for (size_t i = 0; list != nullptr && i < values.size(); ++i) {
     if (!(*list)[i].is_number_integer()) {
       Invalid(key,

@@ -28,12 +28,14 @@ class ConfigReader {
   int64_t PositiveInt(const char* key, std::optional<int64_t> fallback = std::nullopt,
                       int64_t limit = int64_t{1} << 31);
   int64_t NonNegativeInt(const char* key, int64_t fallback);
+  double NonNegativeNumber(const char* key, double fallback);
   double PositiveNumber(const char* key, std::optional<double> fallback = std::nullopt);
   bool Bool(const char* key, bool fallback);
   std::string Text(const char* key, const std::string& fallback);
-  // The key must be present. Errors: fewer than `min_size` elements, or one of another type.
+  // All elements of the list; the key must be present. Errors: fewer than `min_size` elements, or
+  // one of another type.
   std::vector<int64_t> IntList(const char* key, int64_t min_size);
-  // As IntList, with all elements of the list. The numbers are positive.
+  // The numbers are positive.
   std::vector<double> NumberList(const char* key, int64_t min_size);
   std::vector<std::string> TextList(const char* key, int64_t min_size);
   // A reader of the object `key`; of an empty object if the key is absent.

@@ -46,11 +46,12 @@ void ReadSizes(ConfigReader& config, const ConfigDefaults& defaults, ModelConfig
 
 // The RoPE of every layer. transformers 5 writes rope_parameters with rope_theta inside; 4 writes
 // rope_theta beside rope_scaling.
-void ReadRope(ConfigReader& config, double default_theta, ModelConfig& model) {
+void ReadRope(ConfigReader& config, const ConfigDefaults& family, ModelConfig& model) {
   ConfigReader rope =
       config.Object(config.Has("rope_parameters") ? "rope_parameters" : "rope_scaling");
-  RopeDefaults defaults{.theta = config.PositiveNumber("rope_theta", default_theta),
-                        .max_position_embeddings = model.max_position_embeddings};
+  RopeDefaults defaults{.theta = config.PositiveNumber("rope_theta", family.rope_theta),
+                        .max_position_embeddings = model.max_position_embeddings,
+                        .is_multimodal = family.has_multimodal_rope};
   if (config.Has("original_max_position_embeddings")) {
     defaults.original_max_position_embeddings =
         config.PositiveInt("original_max_position_embeddings");
@@ -78,7 +79,8 @@ void CheckRope(ConfigReader& config, const ModelConfig& model) {
 Activation ReadActivation(ConfigReader& config, const ConfigDefaults& defaults) {
   const std::string name = config.Text(defaults.activation_key, defaults.activation);
   if (name == "silu") return Activation::kSilu;
-  if (name == "gelu_pytorch_tanh") return Activation::kGeluTanh;
+  if (name == "gelu_pytorch_tanh" || (name == "gelu" && defaults.gelu_is_tanh))
+    return Activation::kGeluTanh;
   config.Unsupported(absl::StrCat("activation \"", name,
                                   "\" is not supported; supported: silu, gelu_pytorch_tanh"));
   return Activation::kSilu;
@@ -105,6 +107,18 @@ void RefuseQuantized(ConfigReader& config) {
         "), and trainerd trains full-precision weights; set model.path to the folder of the model "
         "that was quantized (bf16, fp16 or fp32)"));
   }
+}
+
+// What describes the language model.
+void ReadTextModel(ConfigReader& config, const Family& family, ModelConfig& model) {
+  ReadSizes(config, family.defaults, model);
+  model.rms_norm_eps = config.PositiveNumber("rms_norm_eps", family.defaults.rms_norm_eps);
+  model.initializer_range = config.PositiveNumber("initializer_range", 0.02);
+  model.block.activation = ReadActivation(config, family.defaults);
+  ReadRope(config, family.defaults, model);
+  CheckLayerTypes(config, model.num_layers);
+  family.read_block(config, model);
+  CheckRope(config, model);
 }
 
 // The first entry of "architectures"; empty if there is none.
@@ -134,18 +148,17 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& text, const std:
   RefuseQuantized(config);
   RETURN_IF_ERROR(status);
   ModelConfig model;
-  ReadSizes(config, family->defaults, model);
-  model.rms_norm_eps = config.PositiveNumber("rms_norm_eps", family->defaults.rms_norm_eps);
-  model.initializer_range = config.PositiveNumber("initializer_range", 0.02);
   model.tie_word_embeddings =
       config.Bool("tie_word_embeddings", family->defaults.tie_word_embeddings);
   model.dtype = config.Text("dtype", config.Text("torch_dtype", "float32"));
   model.names = family->names;
-  model.block.activation = ReadActivation(config, family->defaults);
-  ReadRope(config, family->defaults.rope_theta, model);
-  CheckLayerTypes(config, model.num_layers);
-  family->read_block(config, model);
-  CheckRope(config, model);
+  if (family->has_text_config && config.Has("text_config")) {
+    ConfigReader text = config.Object("text_config");
+    RefuseQuantized(text);
+    ReadTextModel(text, *family, model);
+  } else {
+    ReadTextModel(config, *family, model);
+  }
   RETURN_IF_ERROR(status);
   return model;
 }
@@ -166,6 +179,9 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder) {
 absl::StatusOr<std::string> UntiedModelConfig(const std::string& json) {
   ASSIGN_OR_RETURN(nlohmann::ordered_json config, ParseJsonWithSpelling(json));
   config["tie_word_embeddings"] = false;
+  const auto text = config.find("text_config");
+  if (text != config.end() && text->is_object() && text->contains("tie_word_embeddings"))
+    (*text)["tie_word_embeddings"] = false;
   return WriteJsonWithSpelling(config) + "\n";
 }
 

@@ -12,8 +12,16 @@
 namespace trainerd::engine {
 
 // Names of the modules in Hugging Face checkpoints, without ".weight" and ".bias". Those of a layer
-// follow "model.layers.N.". The defaults are Llama's.
+// follow "DECODER.layers.N.". The defaults are Llama's.
 struct WeightNames {
+  // The module of the embedding, the layers and the last norm.
+  const char* decoder = "model";
+  // The vision part of a vision-language model. It is frozen, and model files keep its tensors byte
+  // for byte. Null: the model has none.
+  const char* vision = nullptr;
+  // Both in files of older versions of transformers. Null: as above.
+  const char* older_decoder = nullptr;
+  const char* older_vision = nullptr;
   const char* attention_norm = "input_layernorm";
   const char* query = "self_attn.q_proj";
   const char* key = "self_attn.k_proj";
@@ -31,6 +39,10 @@ struct WeightNames {
   // Gate and up as one matrix; null: two.
   const char* joint_gate_up = nullptr;
   const char* down = "mlp.down_proj";
+  // Of a mixture of experts: the router, and the module of the experts, whose matrices are
+  // "EXPERTS.N.gate_proj", "up_proj" and "down_proj".
+  const char* router = "mlp.gate";
+  const char* experts = "mlp.experts";
   // Norm of the MLP's output; used with NormPlacement kPost and kSandwich.
   const char* mlp_output_norm = nullptr;
 };
@@ -68,8 +80,8 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std:
 // ParseModelConfig.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& folder);
 
-// The text of a config.json with "tie_word_embeddings": false. Errors: InvalidArgument if it is not
-// JSON.
+// The text of a config.json with "tie_word_embeddings": false, also in its "text_config" if that
+// has the key. Errors: InvalidArgument if it is not JSON.
 absl::StatusOr<std::string> UntiedModelConfig(const std::string& json);
 
 }  // namespace trainerd::engine

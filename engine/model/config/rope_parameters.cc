@@ -54,7 +54,7 @@ RopeSpec ReadRopeParameters(ConfigReader& rope, const RopeDefaults& defaults) {
     spec.llama3 = ReadLlama3(rope);
   } else if (type == "longrope") {
     ReadLongRope(rope, defaults, spec);
-  } else if (type != "default") {
+  } else if (type != "default" && !(type == "mrope" && defaults.is_multimodal)) {
     rope.Unsupported(
         absl::StrCat("RoPE scaling \"", type,
                      "\" is not supported; supported: default, linear, llama3, longrope"));

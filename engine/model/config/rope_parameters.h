@@ -16,6 +16,9 @@ struct RopeDefaults {
   int64_t max_position_embeddings = 0;
   // "original_max_position_embeddings"; 0: absent.
   int64_t original_max_position_embeddings = 0;
+  // A token has a position on each of three axes (rope_type "mrope" or "default"). Those of text
+  // are equal, so that its angles are those of one axis.
+  bool is_multimodal = false;
 };
 
 // `rope` reads rope_parameters, or rope_scaling of older files.

@@ -6,6 +6,7 @@
 
 // One line per family, sorted: the function of families/NAME.cc that returns it.
 #define TRAINERD_FAMILIES(FAMILY) \
+  FAMILY(Gemma1)                  \
   FAMILY(Gemma2)                  \
   FAMILY(Gemma3)                  \
   FAMILY(Granite)                 \
@@ -14,7 +15,10 @@
   FAMILY(Olmo2)                   \
   FAMILY(Phi3)                    \
   FAMILY(Qwen2)                   \
+  FAMILY(Qwen25Vl)                \
   FAMILY(Qwen3)                   \
+  FAMILY(Qwen3Moe)                \
+  FAMILY(Qwen3Vl)                 \
   FAMILY(SmolLm3)
 
 namespace trainerd::engine {

@@ -10,9 +10,8 @@
 namespace trainerd::engine {
 namespace {
 
-// What transformers' Qwen configurations assume for the keys that are absent.
+// What transformers' Qwen configurations assume for an absent key.
 constexpr int64_t kSlidingWindow = 4096;
-constexpr int64_t kMaxWindowLayers = 28;
 
 }  // namespace
 
@@ -42,14 +41,22 @@ void ApplyLayerTypes(ConfigReader& config, std::optional<int64_t> window, ModelC
   }
 }
 
-void ReadSwitchedWindow(ConfigReader& config, ModelConfig& model) {
+void ReadSwitchedWindow(ConfigReader& config, ModelConfig& model,
+                        int64_t default_max_window_layers) {
   std::optional<int64_t> window;
   if (config.Bool("use_sliding_window", false)) window = SlidingWindow(config, kSlidingWindow);
   if (config.Has("layer_types")) return ApplyLayerTypes(config, window, model);
   if (!window) return;
   const size_t first =
-      static_cast<size_t>(config.NonNegativeInt("max_window_layers", kMaxWindowLayers));
+      static_cast<size_t>(config.NonNegativeInt("max_window_layers", default_max_window_layers));
   for (size_t i = first; i < model.block.layers.size(); ++i) model.block.layers[i].window = *window;
+}
+
+WeightNames VisionLanguageNames() {
+  return {.decoder = "model.language_model",
+          .vision = "model.visual",
+          .older_decoder = "model",
+          .older_vision = "visual"};
 }
 
 }  // namespace trainerd::engine

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model family: what its config.json means and how its weights are called. No LibTorch.
-//
-// To add a family: write families/NAME.cc with its Family, add a line to families.cc, and write
-// tests/golden/model/NAME.json with a "config" (make_goldens.py computes the rest). If the layers
-// compute something that BlockSpec cannot express, extend BlockSpec and the decoder first.
+// README.md says how to add one.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +25,10 @@ struct ConfigDefaults {
   // The key that names the activation function, and its value.
   const char* activation_key = "hidden_act";
   const char* activation = "silu";
+  // "gelu" names the tanh approximation, as in the first files of Gemma.
+  bool gelu_is_tanh = false;
+  // RopeDefaults::is_multimodal.
+  bool has_multimodal_rope = false;
 };
 
 struct Family {
@@ -36,6 +37,8 @@ struct Family {
   std::string_view architecture;
   ConfigDefaults defaults = {};
   WeightNames names = {};
+  // The keys of the language model are those of the object "text_config", if the file has one.
+  bool has_text_config = false;
   // Fills model.block from the family's keys. The sizes, the activation and the RoPE of every layer
   // are set before.
   void (*read_block)(ConfigReader& config, ModelConfig& model);
@@ -47,7 +50,10 @@ std::optional<int64_t> SlidingWindow(ConfigReader& config, std::optional<int64_t
 // Errors: another type; a sliding layer without a window.
 void ApplyLayerTypes(ConfigReader& config, std::optional<int64_t> window, ModelConfig& model);
 // The window of Qwen 2 and 3: none without "use_sliding_window"; else of the layers that
-// "layer_types" names, or of those from "max_window_layers" on.
-void ReadSwitchedWindow(ConfigReader& config, ModelConfig& model);
+// "layer_types" names, or of those from "max_window_layers" on, which has this default.
+void ReadSwitchedWindow(ConfigReader& config, ModelConfig& model,
+                        int64_t default_max_window_layers = 28);
+// The names in vision-language models of the transformers library.
+WeightNames VisionLanguageNames();
 
 }  // namespace trainerd::engine

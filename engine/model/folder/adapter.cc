@@ -20,8 +20,9 @@ namespace {
 
 constexpr char kHeadModule[] = "lm_head";
 
-// Of a weight of the model.
+// Of a weight of the model. PEFT has no layers for experts: transformers joins them in one tensor.
 bool IsAdaptable(WeightRole role) {
+  if (IsOfExperts(role)) return false;
   const ParameterGroup group = GroupOf(role);
   return group != ParameterGroup::kNorm && group != ParameterGroup::kBias;
 }
@@ -33,6 +34,16 @@ std::string LastPart(const std::string& module) {
 // `name` of the job file: as NamesModule, and * stands for any text.
 bool Matches(const std::string& name, const std::string& module) {
   return MatchesPattern(name, module) || MatchesPattern("*." + name, module);
+}
+
+// Whether `name` of the job file matches a router or a matrix of an expert, or a part of its name.
+bool NamesExperts(const std::string& name, const ModelConfig& config) {
+  for (const WeightSpec& spec : WeightsOf(config)) {
+    if (!IsOfExperts(spec.role)) continue;
+    const std::string module(absl::StripSuffix(spec.name, ".weight"));
+    if (Matches(name, module) || Matches(name + ".*", module)) return true;
+  }
+  return false;
 }
 
 absl::Status NoSuchLayer(const std::string& key, const std::string& name,
@@ -52,7 +63,11 @@ absl::Status NoSuchLayer(const std::string& key, const std::string& name,
   }
   for (const AdapterTarget& layer : layers) candidates.push_back(layer.module);
   std::string advice;
-  if (is_module_of_layers) {
+  if (NamesExperts(name, config)) {
+    advice =
+        "; the router and the experts have none, because transformers joins the experts in one "
+        "tensor; remove them from the list, or train without lora";
+  } else if (is_module_of_layers) {
     advice = absl::StrCat("; write ", name, ".* for the layers in it");
   } else if (absl::EndsWith(name, ".weight")) {
     advice = "; write it without .weight";
@@ -111,7 +126,9 @@ std::vector<std::string> TargetModuleNames(const std::vector<AdapterTarget>& tar
   std::set<std::string> seen;
   for (const AdapterTarget& target : targets) {
     const std::string last = LastPart(target.module);
-    const std::string& name = missing[last] == 0 ? last : target.module;
+    // The vision part, which AdaptableLayers does not list, may have layers of the same name.
+    const bool is_whole = missing[last] == 0 && config.names.vision == nullptr;
+    const std::string& name = is_whole ? last : target.module;
     if (seen.insert(name).second) names.push_back(name);
   }
   return names;
@@ -140,7 +157,7 @@ absl::StatusOr<AdapterSpec> ResolveAdapter(const v1::LoraConfig& lora, const Mod
       adapter.targets.push_back(layer);
   }
   // PEFT knows no patterns in a list.
-  if (has_pattern) {
+  if (has_pattern || config.names.vision != nullptr) {
     adapter.target_modules = TargetModuleNames(adapter.targets, config);
   } else {
     adapter.target_modules.assign(lora.target_modules().begin(), lora.target_modules().end());

@@ -32,8 +32,10 @@ int64_t FileBytes(const std::string& folder, const std::vector<std::string>& nam
 
 int64_t WeightBytes(const std::vector<StoredParameter>& parameters) {
   std::vector<SafetensorsWriter::Declared> tensors;
-  for (const StoredParameter& parameter : parameters)
-    tensors.push_back({parameter.name, parameter.dtype, parameter.shape});
+  for (const StoredParameter& parameter : parameters) {
+    tensors.push_back({parameter.name_in_files.empty() ? parameter.name : parameter.name_in_files,
+                       parameter.dtype, parameter.shape});
+  }
   return SafetensorsWriter::FileBytes(tensors);
 }
 
@@ -57,16 +59,16 @@ int64_t TrainingBytes(const std::vector<StoredParameter>& parameters, const v1::
 // The model with the adapter merged into it.
 std::vector<StoredParameter> WithUntiedHead(std::vector<StoredParameter> model,
                                             const AdapterSpec* adapter) {
-  const auto find = [&](const char* name) {
+  const auto find = [&](ParameterGroup group) {
     return std::find_if(model.begin(), model.end(),
-                        [&](const StoredParameter& parameter) { return parameter.name == name; });
+                        [&](const StoredParameter& parameter) { return parameter.group == group; });
   };
-  const auto embedding = find(kEmbeddingName);
-  const bool is_tied = find(kHeadName) == model.end();
+  const auto embedding = find(ParameterGroup::kEmbedding);
+  const bool is_tied = find(ParameterGroup::kHead) == model.end();
   if (adapter == nullptr || embedding == model.end() || !MergeUnties(*adapter, is_tied))
     return model;
   StoredParameter head = *embedding;
-  head.name = kHeadName;
+  head.name = head.name_in_files = kHeadName;
   model.push_back(std::move(head));
   return model;
 }
@@ -84,12 +86,19 @@ std::vector<StoredParameter> StoredParameters(const ModelConfig& config, const H
     const TensorInfo* stored = weights.Find(spec.name);
     if (stored == nullptr || stored->shape != spec.shape) return {};
     parameters.push_back({.name = spec.name,
+                          .name_in_files = weights.NameInFiles(spec.name),
                           .shape = spec.shape,
                           .dtype = stored->dtype,
                           .trains = frozen.count(spec.name) == 0,
                           .group = GroupOf(spec.role)});
   }
+  for (const TensorInfo& tensor : weights.VisionTensors()) AddKept(tensor, parameters);
   return parameters;
+}
+
+void AddKept(const TensorInfo& tensor, std::vector<StoredParameter>& parameters) {
+  parameters.push_back(
+      {.name = tensor.name, .shape = tensor.shape, .dtype = tensor.dtype, .trains = false});
 }
 
 std::vector<StoredParameter> StoredParameters(const AdapterSpec& adapter) {

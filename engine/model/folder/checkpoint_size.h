@@ -27,6 +27,8 @@ bool NeedsMaster(StoredDtype dtype);
 // A parameter as a checkpoint stores it.
 struct StoredParameter {
   std::string name;
+  // Of the model file; empty: `name`.
+  std::string name_in_files = {};
   std::vector<int64_t> shape;
   // Of the model file.
   StoredDtype dtype = StoredDtype::kFloat32;
@@ -34,10 +36,13 @@ struct StoredParameter {
   ParameterGroup group = ParameterGroup::kMatrix;
 };
 
-// The parameters of `config` in the dtypes of `weights`. Empty if
-// `weights` lacks one or has it in another shape.
+// The parameters of `config` in the dtypes of `weights`, and the vision part. Empty if `weights`
+// lacks one or has it in another shape.
 std::vector<StoredParameter> StoredParameters(const ModelConfig& config, const HfFolder& weights,
                                               const FrozenNames& frozen);
+
+// Adds a tensor of the vision part.
+void AddKept(const TensorInfo& tensor, std::vector<StoredParameter>& parameters);
 
 // The tensors of an adapter.
 std::vector<StoredParameter> StoredParameters(const AdapterSpec& adapter);

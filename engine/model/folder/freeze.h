@@ -16,7 +16,9 @@ namespace trainerd::engine {
 using FrozenNames = std::set<std::string>;
 
 // The parameters of the model that match one of `patterns`, in which * stands for any text (also
-// none). A tied head is not a parameter of its own: it trains if and only if the embedding does.
+// none). A tied head is not a parameter of its own: it trains if and only if the embedding does. In
+// a vision-language model, the names of a text model ("model.layers.0.*") match too; patterns of
+// its vision part change nothing, because that is frozen.
 // Errors: InvalidArgument for a pattern that matches nothing, and if nothing would train.
 absl::StatusOr<FrozenNames> ResolveFreeze(const ModelConfig& config,
                                           const std::vector<std::string>& patterns);

@@ -2,6 +2,7 @@
 #include "engine/model/folder/hf_folder.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 #include <utility>
 
@@ -75,6 +76,11 @@ absl::Status CheckShardsExist(const std::string& folder, const std::set<std::str
       " names do not exist: ", ShortList(missing), "; download all files of the model"));
 }
 
+// Whether the tensor `name` belongs to `module`, which may be null: there is no such module.
+bool IsIn(const char* module, const std::string& name) {
+  return module != nullptr && absl::StartsWith(name, absl::StrCat(module, "."));
+}
+
 // The suffixes of the tensors that quantizers write beside or instead of a weight: GPTQ and AWQ,
 // bitsandbytes, FP8 and compressed-tensors.
 bool IsOfQuantizer(const std::string& name) {
@@ -102,7 +108,9 @@ bool AreEqual(std::string_view a, std::string_view b, HeadCheck check) {
 int64_t LayerOf(std::string_view name) {
   absl::string_view rest(name.data(), name.size());
   int64_t layer = -1;
-  if (!absl::ConsumePrefix(&rest, "model.layers.")) return -1;
+  if (!absl::ConsumePrefix(&rest, "model.")) return -1;
+  absl::ConsumePrefix(&rest, "language_model.");
+  if (!absl::ConsumePrefix(&rest, "layers.")) return -1;
   return absl::SimpleAtoi(rest.substr(0, rest.find('.')), &layer) ? layer : -1;
 }
 
@@ -114,9 +122,11 @@ std::string ShortList(const std::vector<std::string>& names) {
   return text;
 }
 
-absl::StatusOr<std::unique_ptr<HfFolder>> HfFolder::Open(const std::string& folder) {
+absl::StatusOr<std::unique_ptr<HfFolder>> HfFolder::Open(const std::string& folder,
+                                                         const WeightNames& names) {
   auto result = std::unique_ptr<HfFolder>(new HfFolder());
   result->folder_ = folder;
+  result->names_ = names;
   const std::string single = absl::StrCat(folder, "/", kSingleFile),
                     index = absl::StrCat(folder, "/", kIndexFile);
   // If both exist, the folder was saved twice; transformers reads the single file.
@@ -127,17 +137,17 @@ absl::StatusOr<std::unique_ptr<HfFolder>> HfFolder::Open(const std::string& fold
   }
   if (!PathExists(index)) return NoWeights(folder);
   ASSIGN_OR_RETURN(const auto weight_map, ReadIndex(index));
-  std::set<std::string> names;
-  for (const auto& [tensor, name] : weight_map) names.insert(name);
-  RETURN_IF_ERROR(CheckShardsExist(folder, names));
-  for (const std::string& name : names) {
+  std::set<std::string> shards;
+  for (const auto& [tensor, name] : weight_map) shards.insert(name);
+  RETURN_IF_ERROR(CheckShardsExist(folder, shards));
+  for (const std::string& name : shards) {
     absl::StatusOr<std::unique_ptr<SafetensorsFile>> file =
         SafetensorsFile::Open(absl::StrCat(folder, "/", name));
     if (!file.ok()) return Annotate(file.status(), "shard named by ", kIndexFile);
     RETURN_IF_ERROR(result->AddFile(*std::move(file)));
   }
   for (const auto& [tensor, name] : weight_map) {
-    if (result->Find(tensor) == nullptr) {
+    if (result->Find(result->CurrentName(tensor)) == nullptr) {
       return absl::DataLossError(absl::StrCat(index, ": tensor \"", tensor, "\" is not in ", name));
     }
   }
@@ -146,7 +156,9 @@ absl::StatusOr<std::unique_ptr<HfFolder>> HfFolder::Open(const std::string& fold
 
 absl::Status HfFolder::AddFile(std::unique_ptr<SafetensorsFile> file) {
   for (const TensorInfo& info : file->tensors()) {
-    const auto [it, inserted] = entries_.emplace(info.name, Entry{file.get(), &info});
+    const std::string name = CurrentName(info.name);
+    has_older_names_ |= name != info.name && !IsIn(names_.vision, name);
+    const auto [it, inserted] = entries_.emplace(name, Entry{file.get(), &info});
     if (!inserted) {
       return absl::DataLossError(absl::StrCat("tensor \"", info.name, "\" is in ",
                                               it->second.file->path(), " and in ", file->path()));
@@ -154,6 +166,28 @@ absl::Status HfFolder::AddFile(std::unique_ptr<SafetensorsFile> file) {
   }
   files_.push_back(std::move(file));
   return absl::OkStatus();
+}
+
+std::string HfFolder::CurrentName(const std::string& name) const {
+  if (IsIn(names_.decoder, name) || IsIn(names_.vision, name)) return name;
+  if (IsIn(names_.older_vision, name))
+    return absl::StrCat(names_.vision, name.substr(std::strlen(names_.older_vision)));
+  if (IsIn(names_.older_decoder, name))
+    return absl::StrCat(names_.decoder, name.substr(std::strlen(names_.older_decoder)));
+  return name;
+}
+
+std::string HfFolder::NameInFiles(const std::string& name) const {
+  if (!has_older_names_ || !IsIn(names_.decoder, name)) return name;
+  return absl::StrCat(names_.older_decoder, name.substr(std::strlen(names_.decoder)));
+}
+
+std::vector<TensorInfo> HfFolder::VisionTensors() const {
+  std::vector<TensorInfo> tensors;
+  for (const std::string& name : Names()) {
+    if (IsIn(names_.vision, name)) tensors.push_back(*Find(name));
+  }
+  return tensors;
 }
 
 std::vector<std::string> HfFolder::Names() const {
@@ -165,7 +199,7 @@ std::vector<std::string> HfFolder::Names() const {
 }
 
 std::string HfFolder::FileOf(std::string_view name) const {
-  const auto it = entries_.find(absl::string_view(name.data(), name.size()));
+  const auto it = entries_.find(CurrentName(std::string(name)));
   return it == entries_.end() ? "" : it->second.file->path();
 }
 
@@ -174,7 +208,7 @@ bool HfFolder::MatchHead(HeadCheck check, ModelConfig& config) {
   const auto head = entries_.find(kHeadName);
   if (head == entries_.end()) return false;
   const Entry ours = head->second;
-  const auto [embedding, only_head] = entries_.try_emplace(kEmbeddingName, ours);
+  const auto [embedding, only_head] = entries_.try_emplace(EmbeddingName(names_), ours);
   if (only_head) return false;
   const Entry theirs = embedding->second;
   config.tie_word_embeddings =
@@ -249,6 +283,11 @@ absl::Status HfFolder::CheckComplete(const ModelConfig& config) const {
       errors.push_back(absl::StrCat(folder_, ": tensor \"", spec.name, "\" has dtype ",
                                     std::string(DtypeName(dtype)), "; supported: F32, BF16, F16"));
     }
+  }
+  if (errors.empty() && config.names.vision != nullptr && VisionTensors().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        folder_, ": config.json describes a vision-language model, and the folder has no tensor ",
+        config.names.vision, ".* of its vision part; download all files of the model"));
   }
   if (errors.empty()) return absl::OkStatus();
   if (num_layers > 0 && num_missing == static_cast<int64_t>(errors.size())) {

@@ -27,14 +27,22 @@ class HfFolder {
   // Errors: NotFound if the folder or the weights do not exist (names the expected files, and all
   // missing shards; for a folder with .bin files only, how to convert them); DataLoss for a damaged
   // file, an index that names a missing tensor, or a tensor that is in two shards.
-  static absl::StatusOr<std::unique_ptr<HfFolder>> Open(const std::string& folder);
+  // `names` are those of the model: tensors with an older name get the newer one.
+  static absl::StatusOr<std::unique_ptr<HfFolder>> Open(const std::string& folder,
+                                                        const WeightNames& names = {});
 
   const std::string& folder() const { return folder_; }
+  const WeightNames& weight_names() const { return names_; }
   // Names of all tensors, sorted.
   std::vector<std::string> Names() const;
-  // nullptr if absent. The pointer is valid as long as this object.
+  // nullptr if absent. The pointer is valid as long as this object. TensorInfo::name is that in the
+  // file.
   const TensorInfo* Find(std::string_view name) const;
-  // Path of the file that holds the tensor; "" if absent.
+  // The tensors of the vision part, sorted by name.
+  std::vector<TensorInfo> VisionTensors() const;
+  // How files of this folder's kind name the weight `name` of the decoder.
+  std::string NameInFiles(const std::string& name) const;
+  // Path of the file that holds the tensor, also for its older name; "" if absent.
   std::string FileOf(std::string_view name) const;
   // Bytes of tensor `name`, which must have that shape. Errors: NotFound names tensor and folder;
   // InvalidArgument names file, tensor, and both shapes.
@@ -44,7 +52,8 @@ class HfFolder {
   void Release(std::string_view name) const;
 
   // Checks that every weight of `config` exists with its shape and a supported dtype. Errors:
-  // InvalidArgument lists the violations; Unimplemented for quantized weights.
+  // InvalidArgument lists the violations, or says that the vision part is missing; Unimplemented
+  // for quantized weights.
   absl::Status CheckComplete(const ModelConfig& config) const;
 
   // XXH3-128 over name, shape and dtype of each weight of `config`, and over parts of its values
@@ -63,13 +72,18 @@ class HfFolder {
   };
   HfFolder() = default;
   absl::Status AddFile(std::unique_ptr<SafetensorsFile> file);
+  // The name of the model for that of a file.
+  std::string CurrentName(const std::string& name) const;
 
   std::string folder_;
+  WeightNames names_;
+  // Whether a weight of the decoder has an older name.
+  bool has_older_names_ = false;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   absl::flat_hash_map<std::string, Entry> entries_;
 };
 
-// The layer of "model.layers.N.…"; -1 for any other name.
+// The layer of "model.layers.N.…" and "model.language_model.layers.N.…"; -1 for any other name.
 int64_t LayerOf(std::string_view name);
 
 // The first five of `names`, and how many more there are, for a message.

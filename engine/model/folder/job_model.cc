@@ -189,7 +189,7 @@ class Opening {
   void OpenWeights() {
     const std::string& folder = options_.weights_folder;
     if (folder.empty()) return;
-    absl::StatusOr<std::unique_ptr<HfFolder>> weights = HfFolder::Open(folder);
+    absl::StatusOr<std::unique_ptr<HfFolder>> weights = HfFolder::Open(folder, model_.config.names);
     if (!weights.ok()) return Error("MODEL_WEIGHTS", folder, weights.status());
     model_.weights = *std::move(weights);
     if (model_.weights->MatchHead(options_.head_check, model_.config)) {

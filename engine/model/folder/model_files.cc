@@ -11,12 +11,20 @@
 namespace trainerd::engine {
 
 std::vector<std::string> ModelFiles(const std::string& folder) {
-  constexpr const char* kFiles[] = {"config.json",        "generation_config.json",
-                                    "tokenizer.json",     "tokenizer_config.json",
-                                    "tokenizer.model",    "chat_template.jinja",
-                                    "chat_template.json", "special_tokens_map.json",
-                                    "added_tokens.json",  "vocab.json",
-                                    "merges.txt"};
+  constexpr const char* kFiles[] = {"config.json",
+                                    "generation_config.json",
+                                    "tokenizer.json",
+                                    "tokenizer_config.json",
+                                    "tokenizer.model",
+                                    "chat_template.jinja",
+                                    "chat_template.json",
+                                    "special_tokens_map.json",
+                                    "added_tokens.json",
+                                    "vocab.json",
+                                    "merges.txt",
+                                    "preprocessor_config.json",
+                                    "processor_config.json",
+                                    "video_preprocessor_config.json"};
   std::vector<std::string> names;
   for (const char* name : kFiles) {
     if (PathExists(absl::StrCat(folder, "/", name))) names.emplace_back(name);

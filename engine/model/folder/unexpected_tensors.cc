@@ -28,6 +28,9 @@ UnexpectedTensors FindUnexpectedTensors(const std::vector<std::string>& names,
   UnexpectedTensors unexpected;
   for (const std::string& name : names) {
     if (expected.count(name) > 0 || absl::StrContains(name, "rotary_emb.inv_freq")) continue;
+    if (config.names.vision != nullptr &&
+        absl::StartsWith(name, absl::StrCat(config.names.vision, ".")))
+      continue;
     (IsPartOfDecoder(name) ? unexpected.refused : unexpected.ignored).push_back(name);
   }
   return unexpected;

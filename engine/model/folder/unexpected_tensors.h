@@ -20,7 +20,7 @@ struct UnexpectedTensors {
 };
 
 // `names` are those of the folder, sorted. A head that equals a tied embedding is expected
-// (HfFolder::MatchHead).
+// (HfFolder::MatchHead), and so is the vision part.
 UnexpectedTensors FindUnexpectedTensors(const std::vector<std::string>& names,
                                         const ModelConfig& config);
 

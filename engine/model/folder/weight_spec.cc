@@ -11,7 +11,8 @@ namespace {
 // Appends the weights of one layer.
 class LayerWeights {
  public:
-  LayerWeights(int64_t layer, std::vector<WeightSpec>& out) : layer_(layer), out_(out) {}
+  LayerWeights(const char* decoder, int64_t layer, std::vector<WeightSpec>& out)
+      : decoder_(decoder), layer_(layer), out_(out) {}
 
   void Matrix(WeightRole role, const char* module, int64_t rows, int64_t columns) {
     Add(role, module, ".weight", {rows, columns});
@@ -22,13 +23,19 @@ class LayerWeights {
   void Bias(WeightRole role, const char* module, int64_t size) {
     Add(role, module, ".bias", {size});
   }
+  void Expert(WeightRole role, const std::string& module, int64_t expert, int64_t rows,
+              int64_t columns) {
+    Add(role, module.c_str(), ".weight", {rows, columns});
+    out_.back().expert = expert;
+  }
 
  private:
   void Add(WeightRole role, const char* module, const char* suffix, std::vector<int64_t> shape) {
-    out_.push_back({role, layer_, absl::StrCat("model.layers.", layer_, ".", module, suffix),
+    out_.push_back({role, layer_, absl::StrCat(decoder_, ".layers.", layer_, ".", module, suffix),
                     std::move(shape)});
   }
 
+  const char* decoder_;
   int64_t layer_;
   std::vector<WeightSpec>& out_;
 };
@@ -84,19 +91,45 @@ void AddGateUp(const ModelConfig& c, LayerWeights& layer) {
   layer.Bias(WeightRole::kUpBias, names.up, c.intermediate_size);
 }
 
-void AddMlp(const ModelConfig& c, LayerWeights& layer) {
+void AddExperts(const ModelConfig& c, LayerWeights& layer) {
+  const ExpertsSpec& spec = c.block.experts;
+  layer.Matrix(WeightRole::kRouter, c.names.router, spec.count, c.hidden_size);
+  const auto module = [&](int64_t expert, const char* name) {
+    return absl::StrCat(c.names.experts, ".", expert, ".", name);
+  };
+  for (int64_t e = 0; e < spec.count; ++e) {
+    layer.Expert(WeightRole::kExpertGate, module(e, "gate_proj"), e, spec.intermediate_size,
+                 c.hidden_size);
+    layer.Expert(WeightRole::kExpertUp, module(e, "up_proj"), e, spec.intermediate_size,
+                 c.hidden_size);
+  }
+  for (int64_t e = 0; e < spec.count; ++e) {
+    layer.Expert(WeightRole::kExpertDown, module(e, "down_proj"), e, c.hidden_size,
+                 spec.intermediate_size);
+  }
+}
+
+void AddMlp(const ModelConfig& c, bool has_experts, LayerWeights& layer) {
   const BlockSpec& block = c.block;
   const WeightNames& names = c.names;
   if (block.norm_placement != NormPlacement::kPost)
     layer.Norm(WeightRole::kMlpNorm, names.mlp_norm, c.hidden_size);
-  AddGateUp(c, layer);
-  layer.Matrix(WeightRole::kDown, names.down, c.hidden_size, c.intermediate_size);
-  if (block.mlp_bias) layer.Bias(WeightRole::kDownBias, names.down, c.hidden_size);
+  if (has_experts) {
+    AddExperts(c, layer);
+  } else {
+    AddGateUp(c, layer);
+    layer.Matrix(WeightRole::kDown, names.down, c.hidden_size, c.intermediate_size);
+    if (block.mlp_bias) layer.Bias(WeightRole::kDownBias, names.down, c.hidden_size);
+  }
   if (block.norm_placement != NormPlacement::kPre)
     layer.Norm(WeightRole::kMlpOutputNorm, names.mlp_output_norm, c.hidden_size);
 }
 
 }  // namespace
+
+std::string EmbeddingName(const WeightNames& names) {
+  return absl::StrCat(names.decoder, ".embed_tokens.weight");
+}
 
 WeightRole FirstOfJoint(WeightRole role) {
   switch (role) {
@@ -108,6 +141,8 @@ WeightRole FirstOfJoint(WeightRole role) {
       return WeightRole::kQueryBias;
     case WeightRole::kUp:
       return WeightRole::kGate;
+    case WeightRole::kExpertUp:
+      return WeightRole::kExpertGate;
     case WeightRole::kUpBias:
       return WeightRole::kGateBias;
     case WeightRole::kEmbedding:
@@ -124,6 +159,9 @@ WeightRole FirstOfJoint(WeightRole role) {
     case WeightRole::kGateBias:
     case WeightRole::kDown:
     case WeightRole::kDownBias:
+    case WeightRole::kRouter:
+    case WeightRole::kExpertGate:
+    case WeightRole::kExpertDown:
     case WeightRole::kMlpOutputNorm:
     case WeightRole::kFinalNorm:
     case WeightRole::kHead:
@@ -163,6 +201,10 @@ ParameterGroup GroupOf(WeightRole role) {
     case WeightRole::kGate:
     case WeightRole::kUp:
     case WeightRole::kDown:
+    case WeightRole::kRouter:
+    case WeightRole::kExpertGate:
+    case WeightRole::kExpertUp:
+    case WeightRole::kExpertDown:
     case WeightRole::kAdapterA:
     case WeightRole::kAdapterB:
       break;
@@ -173,13 +215,16 @@ ParameterGroup GroupOf(WeightRole role) {
 std::vector<WeightSpec> WeightsOf(const ModelConfig& config) {
   const std::vector<int64_t> vocabulary = {config.vocab_size, config.hidden_size};
   std::vector<WeightSpec> specs;
-  specs.push_back({WeightRole::kEmbedding, -1, kEmbeddingName, vocabulary});
+  specs.push_back({WeightRole::kEmbedding, -1, EmbeddingName(config.names), vocabulary});
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    LayerWeights layer(i, specs);
+    LayerWeights layer(config.names.decoder, i, specs);
     AddAttention(config, layer);
-    AddMlp(config, layer);
+    AddMlp(config, config.block.layers[static_cast<size_t>(i)].has_experts, layer);
   }
-  specs.push_back({WeightRole::kFinalNorm, -1, "model.norm.weight", {config.hidden_size}});
+  specs.push_back({WeightRole::kFinalNorm,
+                   -1,
+                   absl::StrCat(config.names.decoder, ".norm.weight"),
+                   {config.hidden_size}});
   if (!config.tie_word_embeddings) specs.push_back({WeightRole::kHead, -1, kHeadName, vocabulary});
   return specs;
 }

@@ -36,6 +36,11 @@ enum class WeightRole {
   kUpBias,
   kDown,
   kDownBias,
+  // Of a mixture of experts. Gate and up of each expert are adjacent.
+  kRouter,
+  kExpertGate,
+  kExpertUp,
+  kExpertDown,
   // Norm of the MLP's output.
   kMlpOutputNorm,
   kFinalNorm,
@@ -45,6 +50,10 @@ enum class WeightRole {
   kAdapterB,
 };
 
+inline bool IsOfExperts(WeightRole role) {
+  return role >= WeightRole::kRouter && role <= WeightRole::kExpertDown;
+}
+
 inline bool IsOfAdapter(WeightRole role) {
   return role == WeightRole::kAdapterA || role == WeightRole::kAdapterB;
 }
@@ -53,8 +62,8 @@ inline bool IsOfAdapter(WeightRole role) {
 enum class ParameterGroup { kMatrix, kEmbedding, kHead, kNorm, kBias };
 ParameterGroup GroupOf(WeightRole role);
 
-inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";
 inline constexpr char kHeadName[] = "lm_head.weight";
+std::string EmbeddingName(const WeightNames& names);
 
 // The decoder multiplies query, key and value at once, and gate and up: the first role of the joint
 // matrix (or bias) that `role` belongs to, else `role`.
@@ -67,6 +76,8 @@ struct WeightSpec {
   // Hugging Face.
   std::string name;
   std::vector<int64_t> shape;
+  // -1: not of an expert.
+  int64_t expert = -1;
 };
 
 // All weights of the model, in buffer order. A tied model has no head.

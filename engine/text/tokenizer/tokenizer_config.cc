@@ -24,6 +24,7 @@ constexpr const char* kStandardNames[] = {"bos_token", "eos_token", "unk_token",
 constexpr char kExtraTokens[] = "extra_special_tokens";
 constexpr char kAdditionalTokens[] = "additional_special_tokens";
 constexpr char kTemplateFile[] = "chat_template.jinja";
+constexpr char kProcessorTemplateFile[] = "chat_template.json";
 constexpr char kTemplateFolder[] = "additional_chat_templates";
 
 absl::Status Malformed(const std::string& file, const std::string& path, const char* what) {
@@ -202,7 +203,11 @@ absl::Status ReadTemplateFiles(const std::string& folder, TokenizerConfig* confi
     templates.push_back({name, std::move(source)});
   }
   if (!templates.empty()) config->chat_templates = std::move(templates);
-  return absl::OkStatus();
+  const std::string path = absl::StrCat(folder, "/", kProcessorTemplateFile);
+  if (!config->chat_templates.empty() || !PathExists(path)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  ASSIGN_OR_RETURN(const Json json, ReadObject(text, path));
+  return ReadConfigTemplates(json, path, config);
 }
 
 }  // namespace

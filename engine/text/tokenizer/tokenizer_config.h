@@ -31,6 +31,7 @@ struct TokenizerConfig {
 //   added_tokens.json        not read where added_tokens_decoder is given
 //   chat_template.jinja and additional_chat_templates/NAME.jinja
 //                            replace "chat_template" of tokenizer_config.json if one of them exists
+//   chat_template.json       that of the processor, if none of the above has a template
 // Errors: InvalidArgument naming file and JSON path.
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(const std::string& folder);
 

@@ -82,7 +82,7 @@ absl::StatusOr<std::unique_ptr<ParameterSet>> LoadStart(const AttemptContext& co
             "; put the model of the start back there, or start a new job with init_from")),
         {.code = "REFERENCE_LOST", .cause = v1::JobError::USER, .retryable = false});
   };
-  absl::StatusOr<std::unique_ptr<HfFolder>> weights = HfFolder::Open(folder);
+  absl::StatusOr<std::unique_ptr<HfFolder>> weights = HfFolder::Open(folder, context.model.names);
   if (!weights.ok()) return unusable(std::string(weights.status().message()));
   ModelConfig config = context.model;
   (*weights)->MatchHead(HeadCheck::kAll, config);

@@ -14,6 +14,7 @@
 #include "engine/train/kept_model.h"
 #include "engine/train/stages/stages.h"
 #include "proto/base/atomic_file.h"
+#include "proto/base/free_space.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/config/config_choices.h"

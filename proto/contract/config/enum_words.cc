@@ -10,6 +10,7 @@
 #include "proto/contract/config/advice/nearest_word.h"
 #include "proto/contract/config/config_violation.h"
 #include "trainerd/v1/job_config.pb.h"
+#include "trainerd/v1/role.pb.h"
 #include "trainerd/v1/server_config.pb.h"
 
 namespace trainerd {
@@ -20,7 +21,8 @@ using google::protobuf::EnumValueDescriptor;
 
 bool HasWords(const EnumDescriptor& type) {
   return type.file() == v1::JobConfig::descriptor()->file() ||
-         type.file() == v1::ServerConfig::descriptor()->file();
+         type.file() == v1::ServerConfig::descriptor()->file() ||
+         type.file() == v1::Role_descriptor()->file();
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
@@ -14,6 +16,7 @@
 #include "google/protobuf/timestamp.pb.h"
 #include "google/protobuf/util/time_util.h"
 #include "proto/base/format.h"
+#include "proto/base/hex.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/base/utf8.h"
@@ -32,7 +35,6 @@ using google::protobuf::Reflection;
 constexpr double kMaxDurationSeconds = 315576000000.0;
 // Above it a double no longer holds every whole number.
 constexpr double kMaxExactDouble = 9007199254740992.0;
-constexpr char kHexDigits[] = "0123456789abcdefABCDEF";
 
 bool IsDuration(const FieldDescriptor& field) {
   return field.message_type() != nullptr &&
@@ -152,9 +154,9 @@ absl::Status SetMessageScalar(const FieldDescriptor& field, const std::string& t
 
 absl::Status SetString(const FieldDescriptor& field, std::string text, Message* message) {
   if (field.type() == FieldDescriptor::TYPE_BYTES) {
-    if (text.size() % 2 != 0 || text.find_first_not_of(kHexDigits) != std::string::npos)
-      return Wrong(text, "an even number of hexadecimal digits");
-    text = absl::HexStringToBytes(text);
+    std::optional<std::string> bytes = FromHex(text);
+    if (!bytes.has_value()) return Wrong(text, "an even number of hexadecimal digits");
+    text = *std::move(bytes);
   } else if (FindInvalidUtf8(text) != std::string::npos) {
     return absl::InvalidArgumentError("the text is not valid UTF-8; save the file as UTF-8");
   }

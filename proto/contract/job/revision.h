@@ -24,7 +24,9 @@ namespace trainerd {
 //      service Evaluations, evaluation.remote of the job file, Event.remote_eval;
 //      Job.owner, Job.usage, QueryUsage, quotas and scheduling of trainerd.yaml, Job.WaitReason
 //      QUOTA, limits.max_attempt_time, PauseRequest.grace, StopRequest.grace
-inline constexpr int kApiRevision = 7;
+//   8  Drain, Undrain, Job.WaitReason DRAIN, ServerInfo.active_attempts; tokens and roles,
+//      ServerInfo.principal and role; ListAuditEntries; ServerInfo.conditions
+inline constexpr int kApiRevision = 8;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work
 // with the shims of the two releases before it.

@@ -169,7 +169,12 @@ std::string ConfigReference() {
       "The job file (YAML). Relative paths are relative to the file; durations are written 300s, "
       "5m or 2h. What is live, `trainctl update` can change after the submit.\n\n";
   AppendGroup(*v1::JobConfig::descriptor(), "", &out);
-  out += "\nThe daemon's settings (trainerd --config FILE, YAML).\n\n";
+  absl::StrAppend(&out, "\n", DaemonSettingsReference());
+  return out;
+}
+
+std::string DaemonSettingsReference() {
+  std::string out = "The daemon's settings (trainerd --config FILE, YAML).\n\n";
   AppendGroup(*v1::ServerConfig::descriptor(), "", &out);
   return out;
 }

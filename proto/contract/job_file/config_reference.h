@@ -12,6 +12,8 @@ namespace trainerd {
 // The reference that `trainctl config reference` prints: key, kind, range, unit, default and
 // meaning; the job file first, then the daemon's settings.
 std::string ConfigReference();
+// The second half of it.
+std::string DaemonSettingsReference();
 
 // The comment in front of a field or message in its .proto file, as one line; "" when it has none
 // or belongs to no configuration file.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/contract/run_dir/found_checkpoint.h"
 
-#include "absl/strings/escaping.h"
 #include "google/protobuf/util/time_util.h"
 #include "proto/base/directory.h"
+#include "proto/base/hex.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
 
@@ -39,7 +39,7 @@ v1::Checkpoint ToCheckpoint(const FoundCheckpoint& found) {
   checkpoint.set_adapter(manifest.adapter);
   checkpoint.set_path(found.path);
   checkpoint.set_parent(manifest.parent);
-  checkpoint.set_config_digest(absl::HexStringToBytes(manifest.config_digest_hex));
+  checkpoint.set_config_digest(FromHex(manifest.config_digest_hex).value_or(""));
   checkpoint.set_tokens(manifest.tokens);
   return checkpoint;
 }

@@ -14,9 +14,13 @@
 namespace trainerd::server {
 namespace {
 
-// Whether the call is from the daemon's user.
-bool IsOwner(const std::string& peer) {
-  return absl::StartsWith(peer, "unix:") || peer == kInboxPeer;
+// Whether the caller may name every folder: the daemon's user, or root. With a token the caller is
+// who the token says, on a unix socket too.
+bool IsDaemonUser(const Caller& caller) {
+  if (caller.peer == kInboxPeer) return true;
+  if (!absl::StartsWith(caller.peer, "unix:")) return false;
+  return caller.principal == DaemonUser() ||
+         (caller.principal == "root" && caller.peer == "unix:uid=0");
 }
 
 bool IsWithinOneOf(const std::string& path, const std::vector<std::string>& folders) {
@@ -35,18 +39,18 @@ PathPolicy::PathPolicy(const Options& options) : state_dir_(ResolveLinks(options
   default_tcp_paths_.push_back(state_dir_);
 }
 
-bool PathPolicy::Allows(const std::string& path, const std::string& peer) const {
+bool PathPolicy::Allows(const std::string& path, const Caller& caller) const {
   if (state_dir_.empty()) return true;
   const std::string real = ResolveLinks(path);
   if (IsWithin(real, state_dir_)) return IsWithin(real, state_dir_ + "/runs");
   if (!allow_paths_.empty()) return IsWithinOneOf(real, allow_paths_);
-  return IsOwner(peer) || IsWithinOneOf(real, default_tcp_paths_);
+  return IsDaemonUser(caller) || IsWithinOneOf(real, default_tcp_paths_);
 }
 
-void PathPolicy::Check(const v1::JobConfig& config, const std::string& peer,
+void PathPolicy::Check(const v1::JobConfig& config, const Caller& caller,
                        std::vector<ConfigViolation>* violations) const {
   ForEachPath(config, [&](const std::string& field, const std::string& path) {
-    if (!absl::StartsWith(path, "/") || Allows(path, peer)) return;
+    if (!absl::StartsWith(path, "/") || Allows(path, caller)) return;
     violations->push_back(
         {.path = field,
          .message = absl::StrCat(Quoted(path),

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proto/contract/config/config_violation.h"
+#include "server/store/caller.h"
 #include "trainerd/v1/job_config.pb.h"
 
 namespace trainerd::server {
@@ -27,13 +28,13 @@ class PathPolicy {
   PathPolicy() = default;
   explicit PathPolicy(const Options& options);
 
-  // Whether a job of a call from `peer` (a gRPC peer, or kInboxPeer) may name `path`, which is
-  // absolute: links are resolved first, and whether it exists makes no difference.
-  bool Allows(const std::string& path, const std::string& peer) const;
+  // Whether a job of this caller may name `path`, which is absolute: links are resolved first, and
+  // whether it exists makes no difference.
+  bool Allows(const std::string& path, const Caller& caller) const;
 
   // A violation with reason PATH_NOT_ALLOWED for each absolute path of `config` that is not
   // allowed.
-  void Check(const v1::JobConfig& config, const std::string& peer,
+  void Check(const v1::JobConfig& config, const Caller& caller,
              std::vector<ConfigViolation>* violations) const;
 
  private:

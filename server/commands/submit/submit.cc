@@ -20,7 +20,6 @@
 #include "server/commands/submit/file_checks.h"
 #include "server/commands/submit/job_base.h"
 #include "server/ledger/dependencies.h"
-#include "server/store/daemon_user.h"
 #include "server/store/errors.h"
 #include "server/store/rows/job_rows.h"
 
@@ -148,7 +147,7 @@ absl::StatusOr<std::string> OutputConflict(Connection& db, const PreparedJob& pr
 }
 
 absl::StatusOr<PreparedJob> PrepareJob(const SubmitParts& parts,
-                                       const v1::SubmitJobRequest& request, const std::string& peer,
+                                       const v1::SubmitJobRequest& request, const Caller& caller,
                                        absl::Time now) {
   RETURN_IF_ERROR(CheckJobId(request.job_id()));
   v1::JobConfig config = request.config();
@@ -169,7 +168,7 @@ absl::StatusOr<PreparedJob> PrepareJob(const SubmitParts& parts,
 
   v1::Job& job = prepared.job;
   job.set_name(JobName(request.job_id().empty() ? NewId() : request.job_id()));
-  job.set_owner(DaemonUser());
+  job.set_owner(caller.principal);
   job.set_run_dir(absl::StrCat(parts.runs_dir, "/", JobId(job.name())));
   *job.mutable_config() = std::move(*resolved.mutable_config());
   job.set_config_digest(resolved.config_digest());
@@ -178,7 +177,7 @@ absl::StatusOr<PreparedJob> PrepareJob(const SubmitParts& parts,
     const std::vector<std::string> given = GivenPaths(submitted, base_given, job.config());
     job.mutable_given()->Assign(given.begin(), given.end());
   }
-  parts.paths.Check(job.config(), peer, &violations);
+  parts.paths.Check(job.config(), caller, &violations);
   parts.notify.Check(job.config(), &violations);
   const std::vector<NamedUpload> uploads = CheckFiles(job.config(), job.name(), &violations);
   if (!job.config().output().path().empty())

@@ -15,6 +15,7 @@
 #include "server/ledger/base_checkpoint.h"
 #include "server/outbox/notify_targets.h"
 #include "server/runs/device_table.h"
+#include "server/store/caller.h"
 #include "server/store/store.h"
 #include "trainerd/v1/job.pb.h"
 #include "trainerd/v1/trainer.pb.h"
@@ -36,13 +37,13 @@ struct SubmitParts {
 // the other. Empty: it can.
 absl::StatusOr<std::string> OutputConflict(Connection& db, const PreparedJob& prepared);
 
-// `peer`: the caller, as gRPC names it. Errors: InvalidArgument with all violations of
+// The job belongs to the caller. Errors: InvalidArgument with all violations of
 // configuration, files and device, and with reason INVALID_NAME for names; NotFound or
 // FailedPrecondition for the base checkpoint, Unavailable when an I/O error prevents its check;
 // NotFound for a job of depends_on and for an upload; FailedPrecondition with reason
 // NOTHING_TO_TRAIN when no step is left.
 absl::StatusOr<PreparedJob> PrepareJob(const SubmitParts& parts,
-                                       const v1::SubmitJobRequest& request, const std::string& peer,
+                                       const v1::SubmitJobRequest& request, const Caller& caller,
                                        absl::Time now);
 
 }  // namespace trainerd::server

@@ -153,20 +153,12 @@ absl::Status StoreRequest(Connection& db, std::string_view request_id, const Ide
 }
 
 absl::Status PruneRequests(Connection& db, absl::Time before) {
-  Query requests(db, "DELETE FROM idempotency WHERE create_time < ?");
-  RETURN_IF_ERROR(requests.Bind(absl::ToUnixMicros(before)).Run());
-  Query audit(db, "DELETE FROM audit WHERE time < ?");
-  return audit.Bind(absl::ToUnixMicros(before)).Run();
-}
-
-absl::Status StoreAudit(Connection& db, const AuditRow& row, absl::Time now) {
-  Query query(db, "INSERT INTO audit (time, method, job, peer, detail) VALUES (?, ?, ?, ?, ?)");
-  return query.Bind(absl::ToUnixMicros(now))
-      .Bind(row.method)
-      .Bind(row.job)
-      .Bind(row.peer)
-      .Bind(row.detail)
-      .Run();
+  // In the order of their arrival, up to the first that is younger: one that a clock set back made
+  // look old is kept a little longer.
+  Query requests(db,
+                 "DELETE FROM idempotency WHERE number < ifnull((SELECT number FROM idempotency "
+                 "WHERE create_time >= ? ORDER BY number LIMIT 1), 9223372036854775807)");
+  return requests.Bind(absl::ToUnixMicros(before)).Run();
 }
 
 absl::StatusOr<std::string> DatabaseId(Connection& db) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of events, idempotency keys, audit and meta.
+// Rows of events, idempotency keys and meta.
 // Each function uses the given connection: the writer's in a change, a reader's in a read.
 #pragma once
 
@@ -57,10 +57,6 @@ absl::StatusOr<std::optional<IdempotencyRow>> FindRequest(Connection& db,
 absl::Status StoreRequest(Connection& db, std::string_view request_id, const IdempotencyRow& row,
                           absl::Time now);
 absl::Status PruneRequests(Connection& db, absl::Time before);
-struct AuditRow {
-  std::string method, job, peer, detail;
-};
-absl::Status StoreAudit(Connection& db, const AuditRow& row, absl::Time now);
 absl::StatusOr<std::string> DatabaseId(Connection& db);
 // Removes all events of a job that is being deleted. LostThrough of all jobs then covers them.
 absl::Status DeleteEvents(Connection& db, std::string_view job_id);

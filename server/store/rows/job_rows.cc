@@ -125,6 +125,13 @@ absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id) {
       absl::StrCat("job jobs/", View(id), " does not exist; `trainctl ls` lists all jobs"));
 }
 
+absl::StatusOr<bool> JobExists(Connection& db, std::string_view id) {
+  Query query(db, "SELECT 1 FROM jobs WHERE id = ?");
+  const bool exists = query.Bind(id).Step();
+  RETURN_IF_ERROR(query.status());
+  return exists;
+}
+
 absl::StatusOr<std::optional<JobRecord>> LoadJobByNumber(Connection& db, int64_t number) {
   Query query(db, "SELECT " TRAINERD_JOB_COLUMNS " FROM jobs WHERE number = ?");
   if (query.Bind(number).Step()) return ReadRow(query);

@@ -38,6 +38,7 @@ struct JobRecord {
 };
 // Errors: NotFound.
 absl::StatusOr<JobRecord> LoadJob(Connection& db, std::string_view id);
+absl::StatusOr<bool> JobExists(Connection& db, std::string_view id);
 // nullopt: there is none.
 absl::StatusOr<std::optional<JobRecord>> LoadJobByNumber(Connection& db, int64_t number);
 // Inserts the row if number is 0, else updates it. A new desired state increments the revision and

@@ -86,11 +86,14 @@ absl::StatusOr<std::optional<NumberSet>> JobsInStates(Connection& db,
   return set;
 }
 
-absl::StatusOr<NumberSet> JobsWithKey(Connection& db, const LabelRequirement& requirement) {
+// nullopt: more than kFewJobs have the key.
+absl::StatusOr<std::optional<NumberSet>> JobsWithKey(Connection& db,
+                                                     const LabelRequirement& requirement) {
   NumberSet set{.negated = requirement.kind == LabelRequirement::Kind::kAbsent};
-  Query query(db, "SELECT number FROM job_labels WHERE key = ?");
-  query.Bind(requirement.key);
+  Query query(db, "SELECT number FROM job_labels WHERE key = ? LIMIT ?");
+  query.Bind(requirement.key).Bind(kFewJobs + 1);
   RETURN_IF_ERROR(AddNumbers(query, &set.numbers));
+  if (set.numbers.size() > kFewJobs) return std::nullopt;
   std::sort(set.numbers.begin(), set.numbers.end());
   return set;
 }
@@ -122,8 +125,12 @@ class Matcher {
     }
     for (const LabelRequirement& requirement : filter_.labels.requirements) {
       if (!requirement.values.empty()) continue;
-      ASSIGN_OR_RETURN(NumberSet set, JobsWithKey(db_, requirement));
-      sets_.push_back(std::move(set));
+      ASSIGN_OR_RETURN(std::optional<NumberSet> set, JobsWithKey(db_, requirement));
+      if (set.has_value()) {
+        sets_.push_back(*std::move(set));
+      } else {
+        common_keys_.push_back(&requirement);
+      }
     }
     by_columns_ |= states_by_column_;
     return absl::OkStatus();
@@ -159,12 +166,27 @@ class Matcher {
       bits &= set.In(first);
       if (bits.none()) return bits;
     }
+    for (const LabelRequirement* requirement : common_keys_) {
+      ASSIGN_OR_RETURN(const Bits keys, WithKey(requirement->key, first));
+      bits &= requirement->kind == LabelRequirement::Kind::kAbsent ? ~keys : keys;
+      if (bits.none()) return bits;
+    }
     for (const LabelRequirement& requirement : filter_.labels.requirements) {
       if (requirement.values.empty()) continue;
       ASSIGN_OR_RETURN(const Bits values, WithValue(requirement, first));
       bits &= requirement.kind == LabelRequirement::Kind::kNotIn ? ~values : values;
       if (bits.none()) return bits;
     }
+    return bits;
+  }
+
+  // Reads the labels of the chunk's jobs, and no others.
+  absl::StatusOr<Bits> WithKey(const std::string& key, int64_t first) {
+    Query query(db_, "SELECT number FROM job_labels WHERE number >= ? AND number < ? AND +key = ?");
+    query.Bind(first).Bind(first + kChunk).Bind(key);
+    Bits bits;
+    while (query.Step()) bits.set(query.Int(0) - first);
+    RETURN_IF_ERROR(query.status());
     return bits;
   }
 
@@ -185,6 +207,10 @@ class Matcher {
   bool AllExist() const {
     return std::any_of(sets_.begin(), sets_.end(),
                        [](const NumberSet& set) { return !set.negated; }) ||
+           std::any_of(common_keys_.begin(), common_keys_.end(),
+                       [](const LabelRequirement* requirement) {
+                         return requirement->kind != LabelRequirement::Kind::kAbsent;
+                       }) ||
            std::any_of(filter_.labels.requirements.begin(), filter_.labels.requirements.end(),
                        [](const LabelRequirement& requirement) {
                          return requirement.kind == LabelRequirement::Kind::kIn;
@@ -220,6 +246,8 @@ class Matcher {
   Connection& db_;
   const JobFilter& filter_;
   std::vector<NumberSet> sets_;
+  // Requirements about keys that many jobs have: chunk by chunk.
+  std::vector<const LabelRequirement*> common_keys_;
   bool states_by_column_ = false;
   // MatchesColumns decides.
   bool by_columns_ = false;

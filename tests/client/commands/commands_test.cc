@@ -431,7 +431,7 @@ TEST_F(CommandsTest, ExitsWithTwoForUsageErrorsAndZeroForHelp) {
   const RunResult help = Run({"--help"});
   EXPECT_EQ(help.code, kDone);
   EXPECT_THAT(help.out, HasSubstr("Exit codes"));
-  for (const char* later : {"estimate", "completion"}) EXPECT_THAT(help.out, Not(HasSubstr(later)));
+  EXPECT_THAT(help.out, Not(HasSubstr("estimate"))) << "it does not exist yet";
 }
 
 TEST_F(CommandsTest, SuggestsTheNearestCommand) {

@@ -69,6 +69,33 @@ TEST(ConnectionTest, RefusesAnOlderDaemonWithBothRevisions) {
   EXPECT_THAT(version.err, HasSubstr("older"));
 }
 
+TEST(ConnectionTest, HealthIsTheAnswerOfTheHealthService) {
+  const TempDir folder;
+  const RunResult absent = Trainctl(folder.path(), {"health"});
+  EXPECT_EQ(absent.code, kUnreachable);
+  EXPECT_THAT(absent.err, HasSubstr("no daemon answers at " + SocketOf(folder.path())));
+  EXPECT_EQ(absent.out, "");
+  FakeStore store;
+  // Other versions and daemons that refuse other calls are healthy, too.
+  store.api_revision = kApiRevision - 1;
+  grpc::EnableDefaultHealthCheckService(true);
+  {
+    const FakeDaemon daemon(&store, SocketOf(folder.path()), /*with_admin=*/false);
+    const RunResult text = Trainctl(folder.path(), {"health"});
+    EXPECT_EQ(text.code, kDone) << text.err;
+    EXPECT_EQ(text.out, "serving\n");
+    EXPECT_EQ(Trainctl(folder.path(), {"health", "-o", "json"}).out, "{\"status\":\"SERVING\"}\n");
+    EXPECT_EQ(Trainctl(folder.path(), {"health", "-o", "yaml"}).out, "status: SERVING\n");
+    daemon.StopServing();
+    const RunResult stopped = Trainctl(folder.path(), {"health"});
+    EXPECT_EQ(stopped.code, kUnreachable);
+    EXPECT_THAT(stopped.err, HasSubstr("does not serve"));
+  }
+  grpc::EnableDefaultHealthCheckService(false);
+  const FakeDaemon without(&store, SocketOf(folder.path()));
+  EXPECT_EQ(Trainctl(folder.path(), {"health"}).code, kRefused);
+}
+
 TEST(ConnectionTest, TreatsADaemonWithoutServerInfoAsOlder) {
   const TempDir folder;
   FakeStore store;

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 
+#include "absl/strings/str_cat.h"
 #include "engine/checkpoint/folder_writer.h"
 #include "tests/engine/train/tiny_run.h"
 

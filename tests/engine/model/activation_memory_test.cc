@@ -41,7 +41,7 @@ std::vector<at::Tensor> Train(const nlohmann::json& golden, Precision precision,
   const auto frozen = ResolveFreeze(config, patterns);
   EXPECT_TRUE(frozen.ok()) << frozen.status();
   auto parameters = *ParameterSet::Create(config, precision, TestDevice(), *frozen);
-  EXPECT_TRUE(parameters->Load(**HfFolder::Open(folder.path())).ok());
+  EXPECT_TRUE(parameters->Load(**HfFolder::Open(folder.path(), config.names)).ok());
   Decoder decoder(config, *parameters, {.activation_checkpointing = mode});
   const std::unique_ptr<Optimizer> optimizer = testing::Build(testing::AdamWConfig(), *parameters);
   std::vector<at::Tensor> results;
@@ -200,8 +200,8 @@ TEST_P(MemoryTest, KeepsWhatKeptBytesPerTokenSays) {
 
 INSTANTIATE_TEST_SUITE_P(Models, MemoryTest,
                          ::testing::Combine(::testing::Values("llama_tied", "qwen3", "olmo2",
-                                                              "mistral_sliding", "smollm3",
-                                                              "qwen2"),
+                                                              "mistral_sliding", "smollm3", "qwen2",
+                                                              "qwen3_moe"),
                                             ::testing::Values(Precision::kFp32, Precision::kBf16)),
                          [](const auto& info) {
                            return std::get<0>(info.param) +

@@ -110,6 +110,8 @@ TEST_P(DecoderTest, TrainingLossesEqualTransformers) {
 }
 
 TEST_P(DecoderTest, AccumulatesOverMicrobatches) {
+  if (golden_["config"].value("output_router_logits", false))
+    GTEST_SKIP() << "the load-balancing loss is not a sum over microbatches";
   const double scale = 1.0 / golden_["targets"].get<double>();
   decoder_->ForwardBackward(Batch({0, 1, 2}), scale);
   const at::Tensor together = parameters_->flat_grad().clone();
@@ -135,7 +137,13 @@ TEST_P(DecoderTest, DocumentsDoNotSeeEachOther) {
   for (int64_t t = 0; t < begin; ++t)
     batch.ids[static_cast<size_t>(t)] = (batch.ids[static_cast<size_t>(t)] + 7) % 97;
   const at::Tensor after = decoder_->Logits(ToDevice(batch, TestDevice()));
-  EXPECT_TRUE(at::equal(before.narrow(0, begin, length), after.narrow(0, begin, length)));
+  const at::Tensor one = before.narrow(0, begin, length), two = after.narrow(0, begin, length);
+  // How many rows an expert multiplies depends on all documents, and with it the last bit.
+  if (golden::Config(golden_).block.experts.count > 0) {
+    EXPECT_LE(Norm(one - two), Norm(one) * (fp32() ? 1e-6 : 1e-2));
+  } else {
+    EXPECT_TRUE(at::equal(one, two));
+  }
   EXPECT_FALSE(at::equal(before.narrow(0, 0, 5), after.narrow(0, 0, 5)));
 }
 

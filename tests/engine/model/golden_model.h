@@ -48,12 +48,13 @@ inline uint32_t Hash32(uint32_t x) {
 inline std::vector<float> Weights(const std::string& name, int64_t count) {
   uint32_t key = 0;
   for (unsigned char byte : name) key = key * 31 + byte;
-  const bool is_norm = name.find("norm") != std::string::npos;
+  const bool is_norm = name.find("norm") != std::string::npos,
+             is_router = name.find(".mlp.gate.") != std::string::npos;
   std::vector<float> values(static_cast<size_t>(count));
   for (size_t i = 0; i < values.size(); ++i) {
     const double unit =
         (static_cast<double>(Hash32(static_cast<uint32_t>(i) + key) >> 12) - 524288.0) / 1048576.0;
-    values[i] = static_cast<float>(is_norm ? 1.0 + 0.5 * unit : 0.5 * unit);
+    values[i] = static_cast<float>(is_norm ? 1.0 + 0.5 * unit : (is_router ? 2.0 : 0.5) * unit);
   }
   return values;
 }
@@ -88,26 +89,43 @@ inline void WriteFile(const std::string& path, const std::string& contents) {
   std::ofstream(path, std::ios::binary) << contents;
 }
 
-// config.json and model.safetensors.
-inline void WriteFolder(const nlohmann::json& golden, const std::string& folder) {
-  WriteFile(folder + "/config.json", golden["config"].dump());
-  std::vector<SafetensorsWriter::Declared> declared;
-  const std::vector<WeightSpec> specs = WeightsOf(Config(golden));
-  for (const WeightSpec& spec : specs)
-    declared.push_back({spec.name, StoredDtype::kFloat32, spec.shape});
-  auto writer = SafetensorsWriter::Create(folder + "/model.safetensors", declared);
+// All tensors of the model in fp32, also those of its vision part.
+inline std::vector<SafetensorsWriter::Declared> Tensors(const nlohmann::json& golden) {
+  std::vector<SafetensorsWriter::Declared> tensors;
+  for (const WeightSpec& spec : WeightsOf(Config(golden)))
+    tensors.push_back({spec.name, StoredDtype::kFloat32, spec.shape});
+  if (!golden.contains("vision")) return tensors;
+  for (const auto& [name, shape] : golden["vision"].items())
+    tensors.push_back({name, StoredDtype::kFloat32, shape.get<std::vector<int64_t>>()});
+  return tensors;
+}
+
+// `tensors` with the values of Weights; `rename` makes their names in the file.
+template <typename Rename>
+void WriteTensors(const std::vector<SafetensorsWriter::Declared>& tensors, const std::string& path,
+                  const Rename& rename) {
+  std::vector<SafetensorsWriter::Declared> declared = tensors;
+  for (SafetensorsWriter::Declared& tensor : declared) tensor.name = rename(tensor.name);
+  auto writer = SafetensorsWriter::Create(path, declared);
   ASSERT_TRUE(writer.ok()) << writer.status();
-  for (const WeightSpec& spec : specs) {
-    const std::vector<float> values = Weights(spec.name, Count(spec.shape));
+  for (const SafetensorsWriter::Declared& tensor : tensors) {
+    const std::vector<float> values = Weights(tensor.name, Count(tensor.shape));
     ASSERT_TRUE((*writer)->Append(values.data(), values.size() * sizeof(float)).ok());
   }
   ASSERT_TRUE((*writer)->Finish().ok());
 }
 
+// config.json and model.safetensors.
+inline void WriteFolder(const nlohmann::json& golden, const std::string& folder) {
+  WriteFile(folder + "/config.json", golden["config"].dump());
+  WriteTensors(Tensors(golden), folder + "/model.safetensors",
+               [](const std::string& name) { return name; });
+}
+
 inline std::unique_ptr<ParameterSet> Load(const nlohmann::json& golden, Precision precision,
                                           const std::string& folder) {
   WriteFolder(golden, folder);
-  auto hf = HfFolder::Open(folder);
+  auto hf = HfFolder::Open(folder, Config(golden).names);
   EXPECT_TRUE(hf.ok()) << hf.status();
   auto parameters = ParameterSet::Create(Config(golden), precision, testing::TestDevice());
   EXPECT_TRUE(parameters.ok()) << parameters.status();

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "engine/optim/global_norm.h"
 #include "tests/engine/model/lora_model.h"
 #include "tests/engine/optim/optimizers.h"

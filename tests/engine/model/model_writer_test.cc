@@ -116,7 +116,7 @@ TEST_P(MergeTest, RoundsSumInFp32ToDtypeOfTheSource) {
   int64_t num_equal = 0, num_elements = 0;
   for (const std::string& name : merged->Names()) {
     const at::Tensor ours = Stored(*merged, name);
-    const std::string source = before->Find(name) == nullptr ? kEmbeddingName : name;
+    const std::string source = before->Find(name) == nullptr ? EmbeddingName({}) : name;
     const at::Tensor weight = Stored(*before, source);
     EXPECT_EQ(ours.scalar_type(), GetParam().dtype) << name;
     if (targets.count(name) == 0) {

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "engine/ops/op_table.h"
+#include "proto/base/hex.h"
 
 namespace trainerd::engine {
 namespace {
@@ -75,7 +76,7 @@ at::Tensor Values(const std::string& name, const nlohmann::json& c) {
   const auto shape = c["shape"].get<std::vector<int64_t>>();
   std::vector<float> values = Numbers(name, shape[0] * shape[1]);
   if (c.contains("values")) {
-    const std::string bytes = absl::HexStringToBytes(c["values"].get<std::string>());
+    const std::string bytes = FromHex(c["values"].get<std::string>()).value();
     std::memcpy(values.data(), bytes.data(), bytes.size());
   }
   const std::string dtype = c["dtype"];

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "engine/data/examples/example_pipeline.h"
 #include "engine/data/prepare.h"
 #include "tests/engine/train/tiny_run.h"

@@ -32,10 +32,12 @@ from transformers import (get_constant_schedule_with_warmup, get_cosine_schedule
                           get_linear_schedule_with_warmup,
                           get_polynomial_decay_schedule_with_warmup, get_wsd_schedule)
 
+from transformers.models.qwen3_moe.modeling_qwen3_moe import load_balancing_loss_func
+
 TRAINING_STEPS = 40
 # Small enough that 40 steps do not multiply differences in the last bit.
 TRAINING_LEARNING_RATE = 0.005
-SMALLER_LEARNING_RATE = {"gemma3_text": 0.001}
+SMALLER_LEARNING_RATE = {"gemma": 0.001, "gemma3_text": 0.001}
 
 
 def hash32(x):
@@ -57,6 +59,8 @@ def weights(name, shape):
     h = hash32(np.arange(int(np.prod(shape)), dtype=np.uint32) + key)
     unit = ((h >> np.uint32(12)).astype(np.float64) - 2.0**19) / 2.0**20       # [-0.5, 0.5)
     values = 1.0 + 0.5 * unit if "norm" in name else 0.5 * unit
+    # Far from ties, so that rounding to bf16 seldom chooses another expert.
+    if ".mlp.gate." in name: values = 4.0 * values
     return torch.from_numpy(values.astype(np.float32)).reshape(shape)
 
 
@@ -78,29 +82,59 @@ def load_model(config_json):
     config._attn_implementation = "eager"
     model = cls(config).to(torch.float32).eval()
     with torch.no_grad():
-        for n, p in model.named_parameters():
-            p.copy_(weights(n, tuple(p.shape)))
+        for n, p in text_parameters(model).items():
+            for file_name, part in in_files(n, p):
+                part.copy_(weights(file_name, tuple(part.shape)))
     return model
+
+
+def in_files(name, tensor):
+    """(name in files, part) of a parameter: files have a matrix per expert."""
+    if name.endswith("experts.gate_up_proj"):
+        parts = []
+        for e, expert in enumerate(tensor):
+            gate, up = expert.chunk(2)
+            owner = name[:-len("gate_up_proj")] + str(e)
+            parts += [(f"{owner}.gate_proj.weight", gate), (f"{owner}.up_proj.weight", up)]
+        return parts
+    if name.endswith("experts.down_proj"):
+        owner = name[:-len("down_proj")]
+        return [(f"{owner}{e}.down_proj.weight", expert) for e, expert in enumerate(tensor)]
+    return [(name, tensor)]
+
+
+def text_parameters(model):
+    """All but the vision part."""
+    return {n: p for n, p in model.named_parameters() if not n.startswith("model.visual.")}
 
 
 def forward_backward(model):
     """Sum of the losses and the logits of each document; gradients of the mean loss."""
-    total, logits = 0.0, []
+    total, logits, routers = 0.0, [], []
     for ids, labels in DOCUMENTS:
-        out = model(input_ids=torch.tensor([ids])).logits[0]
+        output = model(input_ids=torch.tensor([ids]))
+        out = output.logits[0]
         loss = torch.nn.functional.cross_entropy(out[:-1], torch.tensor(labels[1:]),
                                                  ignore_index=-100, reduction="sum")
-        (loss / TARGETS).backward()
+        (loss / TARGETS).backward(retain_graph=True)
         total += loss.item()
         logits.append({"last": out[-1].tolist(),
                        "row_sums": out.double().square().sum(1).tolist()})
-    return total, logits
+        routers.append(getattr(output, "router_logits", None) or ())
+    if not any(routers): return total, logits
+    # Over all documents, as they are one row of tokens.
+    config = model.config
+    balance = config.router_aux_loss_coef * load_balancing_loss_func(
+        tuple(torch.cat(layer) for layer in zip(*routers)), config.num_experts,
+        config.num_experts_per_tok)
+    balance.backward()
+    return total + balance.item() * TARGETS, logits
 
 
 def training_losses(model, learning_rate):
     """Mean loss before each step of plain SGD."""
     losses = []
-    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+    optimizer = torch.optim.SGD(text_parameters(model).values(), lr=learning_rate)
     for _ in range(TRAINING_STEPS):
         optimizer.zero_grad()
         losses.append(forward_backward(model)[0] / TARGETS)
@@ -111,14 +145,17 @@ def training_losses(model, learning_rate):
 def decoder_golden(config_json):
     model = load_model(config_json)
     total, logits = forward_backward(model)
-    gradients = {n: {"norm": p.grad.double().norm().item(), "first": p.grad.flatten()[:4].tolist()}
-                 for n, p in model.named_parameters()}
+    gradients = {n: {"norm": g.double().norm().item(), "first": g.flatten()[:4].tolist()}
+                 for name, p in text_parameters(model).items() for n, g in in_files(name, p.grad)}
+    vision = {n: list(p.shape) for n, p in model.named_parameters()
+              if n.startswith("model.visual.")}
     rate = SMALLER_LEARNING_RATE.get(config_json["model_type"], TRAINING_LEARNING_RATE)
     prompt = DOCUMENTS[0][0][:6]
     mask = torch.ones(1, 6, dtype=torch.long)
     generated = model.generate(torch.tensor([prompt]), attention_mask=mask, do_sample=False,
                                max_new_tokens=12, eos_token_id=None, pad_token_id=0)
-    return {"config": config_json, "documents": [{"ids": i, "labels": l} for i, l in DOCUMENTS],
+    return {"config": config_json, **({"vision": vision} if vision else {}),
+            "documents": [{"ids": i, "labels": l} for i, l in DOCUMENTS],
             "targets": TARGETS, "loss_sum": total, "logits": logits, "gradients": gradients,
             "prompt": prompt, "generated": generated[0, 6:].tolist(),
             "training": {"learning_rate": rate, "losses": training_losses(model, rate)}}

@@ -121,6 +121,36 @@ class BadSurroundingsTest(FakeWorkerTest):
         self.assertRegex(violation["message"], "cuda:7.*it has cpu")
 
 
+class ReadOnlyDiskTest(SmallDiskTest):
+
+    SIZE = 24 << 20
+
+    def remount(self, mode):
+        subprocess.run(["mount", "-o", f"remount,{mode}", self.world.state_dir], check=True, capture_output=True)
+
+    def test_a_daemon_on_a_read_only_disk_says_so_and_loses_nothing(self):
+        self.world.start()
+        job = self.submit(steps=100, hold_at=50)
+        self.world.wait_step(job, 50)
+        self.world.ctl("pause", job)
+        self.world.wait_state(job, "PAUSED")
+        queued = self.submit(name="queued", steps=5, extra="suspended: true\n")
+        self.world.stop_daemon()
+        self.remount("ro")
+        self.addCleanup(self.remount, "rw")
+        daemon = self.world.spawn_daemon()
+        self.assertEqual(daemon.wait(harness.PATIENCE_S), 1)
+        last = self.world.daemon_log().splitlines()[-1]
+        self.assertIn(self.world.state_dir, last)
+        self.assertRegex(last, "[Rr]ead-only")
+        self.remount("rw")
+        self.world.start()
+        for name in (job, queued):
+            self.world.ctl("resume", name)
+            self.world.wait_state(name, "SUCCEEDED")
+        self.check_like_uninterrupted(job, 100)
+
+
 class FullDiskTest(SmallDiskTest):
 
     SIZE = 24 << 20

@@ -22,9 +22,12 @@ FAMILIES = {
     "tinyllama": ("llama_tied", "llama2", "role_lines"),
     "phi3": ("phi3", "phi3", "role_tags"),
     "phi4_mini": ("phi4_mini", "o200k", "role_lines"),
+    "gemma": ("gemma", "gemma", "turn_marks"),
     "gemma2": ("gemma2", "gemma", "turn_marks"),
     "gemma3": ("gemma3", "gemma", "turn_marks"),
     "granite": ("granite", "gpt2", "role_lines"),
+    "qwen3_moe": ("qwen3_moe", "qwen3", "role_lines"),
+    "qwen3_moe_balanced": ("qwen3_moe_balanced", "qwen3", "role_lines"),
 }
 
 

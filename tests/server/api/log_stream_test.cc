@@ -20,7 +20,7 @@ class LogService final : public v1::Runs::WithCallbackMethod_StreamLogs<v1::Runs
       : store_(store), poller_(poller), limit_(limit) {}
   grpc::ServerWriteReactor<v1::LogChunk>* StreamLogs(
       grpc::CallbackServerContext*, const v1::StreamLogsRequest* request) override {
-    return StartStreamLogs(store_, poller_, limit_, *request);
+    return StartStreamLogs(store_, poller_, {limit_}, *request);
   }
 
  private:

@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "server/ledger/evaluations/evaluations.h"
 #include "tests/server/commands/job_manager_fixture.h"
@@ -68,7 +69,7 @@ class EvaluationCommandsTest : public JobManagerTest {
   std::vector<std::string> Audit() {
     std::vector<std::string> rows;
     EXPECT_OK(store_->Read([&](Connection& db) {
-      Query query(db, "SELECT method || ' ' || job || ' ' || detail FROM audit ORDER BY number");
+      Query query(db, "SELECT method || ' ' || resource FROM audit ORDER BY seq");
       while (query.Step()) rows.emplace_back(query.Text(0));
       return query.status();
     }));
@@ -105,8 +106,9 @@ TEST_F(EvaluationCommandsTest, AnEvaluationGoesFromRequestToResult) {
   EXPECT_EQ(ended->metrics(0).value(), 0.5);
   EXPECT_TRUE(ended->has_end_time());
   EXPECT_THAT(States(), ElementsAre("TRIGGERED", "LEASED", "COMPLETED"));
-  EXPECT_THAT(Audit(), ElementsAre("RequestEvaluation a jobs/a/checkpoints/step-10",
-                                   "LeaseEvaluation a ", "ReportEvaluation a " + name));
+  EXPECT_THAT(Audit(), ElementsAre("Evaluations.RequestEvaluation jobs/a/checkpoints/step-10",
+                                   "Evaluations.LeaseEvaluation jobs/a",
+                                   "Evaluations.ReportEvaluation " + name));
   EXPECT_THAT(retained_, ElementsAre("a"));
 }
 

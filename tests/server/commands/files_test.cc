@@ -13,8 +13,7 @@ class FilesTest : public JobManagerTest {
  protected:
   FilesTest() {
     files_ = std::make_unique<FileStore>(
-        FileStore::Options{.dir = dir_ / "state/files", .max_bytes = 1'000'000, .owner = "me"},
-        *store_);
+        FileStore::Options{.dir = dir_ / "state/files", .max_bytes = 1'000'000}, *store_);
     jobs_ = std::make_unique<JobManager>(
         JobManager::Options{.runs_dir = dir_ / "state/runs",
                             .paths = PathPolicy({.state_dir = dir_ / "state"}),

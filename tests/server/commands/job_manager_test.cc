@@ -6,6 +6,7 @@
 #include <map>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "proto/base/time.h"
 #include "proto/contract/job/names.h"
 #include "server/store/daemon_user.h"

@@ -102,7 +102,8 @@ TEST_F(NotificationsTest, RetryMakesADeadOnePendingOnce) {
   EXPECT_TRUE(absl::IsFailedPrecondition(refused));
   EXPECT_THAT(std::string(refused.message()), ::testing::HasSubstr("is PENDING"));
   ASSERT_OK(store_->Read([](Connection& db) -> absl::Status {
-    Query query(db, "SELECT count(*), min(detail) FROM audit WHERE method = 'RetryNotification'");
+    Query query(
+        db, "SELECT count(*), min(resource) FROM audit WHERE method = 'Admin.RetryNotification'");
     EXPECT_TRUE(query.Step());
     EXPECT_EQ(query.Int(0), 1);
     EXPECT_EQ(query.Text(1), "notifications/1");

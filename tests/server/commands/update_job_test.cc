@@ -39,7 +39,7 @@ class UpdateJobTest : public JobManagerTest {
   std::vector<std::string> Audit() {
     std::vector<std::string> rows;
     EXPECT_OK(store_->Read([&](Connection& db) {
-      Query query(db, "SELECT method || ': ' || detail FROM audit ORDER BY number");
+      Query query(db, "SELECT method || ': ' || detail FROM audit ORDER BY seq");
       while (query.Step()) rows.emplace_back(query.Text(0));
       return query.status();
     }));
@@ -96,7 +96,7 @@ TEST_F(UpdateJobTest, ChangesEachLiveKeyWithOneEventAndOneAuditRow) {
                 ElementsAre(std::string("config.") + path));
     EXPECT_EQ(event.job_updated().actor(), "user");
     ASSERT_EQ(Audit().size(), audit + 1) << path;
-    EXPECT_EQ(Audit().back(), std::string("UpdateJob: config.") + path);
+    EXPECT_EQ(Audit().back(), std::string("Trainer.UpdateJob: config.") + path);
     // The rest is as it was.
     v1::JobConfig expected = before.config();
     if (std::string(path) == "labels") expected.clear_labels();

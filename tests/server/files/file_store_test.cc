@@ -24,7 +24,6 @@ class FileStoreTest : public ::testing::Test {
     files_ = std::make_unique<FileStore>(
         FileStore::Options{.dir = dir_ / "files",
                            .max_bytes = max_bytes,
-                           .owner = "me",
                            .free_bytes = [this](const std::string&) { return free_bytes_; }},
         *store_);
     ASSERT_OK(files_->Recover());
@@ -70,7 +69,7 @@ class FileStoreTest : public ::testing::Test {
   }
   int64_t AuditRows() {
     return *store_->Read([](Connection& db) -> absl::StatusOr<int64_t> {
-      Query query(db, "SELECT count(*) FROM audit WHERE method = 'UploadFile'");
+      Query query(db, "SELECT count(*) FROM audit WHERE method = 'Files.UploadFile'");
       query.Step();
       return query.Int(0);
     });
@@ -91,7 +90,7 @@ TEST_F(FileStoreTest, KeepsAFileUnderTheNamesOfItsJobs) {
   EXPECT_EQ(file->display_name(), "a.jsonl");
   EXPECT_EQ(file->size_bytes(), 8);
   EXPECT_EQ(file->received_bytes(), 8);
-  EXPECT_EQ(file->owner(), "me");
+  EXPECT_EQ(file->owner(), DaemonUser());
   EXPECT_TRUE(file->has_create_time());
   EXPECT_FALSE(file->has_last_use_time());
   EXPECT_EQ(ReadLinked(bytes, "a.jsonl"), bytes);

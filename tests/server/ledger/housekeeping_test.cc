@@ -3,6 +3,7 @@
 #include "server/ledger/housekeeping.h"
 
 #include "absl/synchronization/notification.h"
+#include "server/store/rows/audit_rows.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {
@@ -35,6 +36,35 @@ TEST(HousekeepingTest, KeepsRequestIdsFor30Days) {
   EXPECT_TRUE(is_kept());
   clock.Advance(absl::Minutes(2));
   EXPECT_FALSE(is_kept());
+}
+
+TEST(HousekeepingTest, ExpiresAuditEntriesAfterTheirRetention) {
+  for (const absl::Duration retention : {absl::Hours(48), absl::ZeroDuration()}) {
+    TempDir dir;
+    FakeClock clock;
+    auto store = Store::Open({.path = dir / "t.db", .clock = clock.Function()});
+    ASSERT_OK(store.status());
+    DiskWorker disk;
+    Housekeeping housekeeping(
+        {.runs_dir = dir / "runs", .audit_retention = retention, .clock = clock.Function()},
+        **store, disk);
+    ASSERT_OK((*store)->Change([&](Transaction& t) {
+      return StoreAudit(t.db(),
+                        {.method = "Pause", .resource = "jobs/a", .principal = "p", .peer = "q"},
+                        t.now());
+    }));
+    const auto entries = [&] {
+      absl::Notification expired;
+      housekeeping.Expire();
+      disk.Post([&] { expired.Notify(); });
+      expired.WaitForNotification();
+      return (*store)->Read([&](Connection& db) { return ListAuditRows(db, {}); })->size();
+    };
+    clock.Advance(absl::Hours(47));
+    EXPECT_EQ(entries(), 1u);
+    clock.Advance(absl::Hours(24 * 365));
+    EXPECT_EQ(entries(), retention == absl::ZeroDuration() ? 1u : 0u) << "0s: forever";
+  }
 }
 
 }  // namespace

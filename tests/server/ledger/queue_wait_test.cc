@@ -36,13 +36,13 @@ TEST(QueueWaitTest, FirstWaitThatIsNotOverCounts) {
 TEST(QueueWaitTest, EveryReasonEitherMayStartOrHasItsOwnEnd) {
   const std::set<Job::WaitReason> start = {
       Job::WAIT_REASON_UNSPECIFIED, Job::RESOURCES, Job::BACKOFF, Job::PREEMPTED,
-      Job::EXECUTOR_UNREACHABLE,    Job::QUOTA};
+      Job::EXECUTOR_UNREACHABLE,    Job::QUOTA,     Job::DRAIN};
   for (int number = 0; number <= Job::WaitReason_MAX; ++number) {
     if (!Job::WaitReason_IsValid(number)) continue;
     const auto reason = static_cast<Job::WaitReason>(number);
     EXPECT_EQ(MayStart(reason), start.count(reason) > 0) << Job::WaitReason_Name(reason);
-    EXPECT_EQ(WaitsForDevice(reason),
-              reason == Job::RESOURCES || reason == Job::PREEMPTED || reason == Job::QUOTA);
+    EXPECT_EQ(WaitsForDevice(reason), reason == Job::RESOURCES || reason == Job::PREEMPTED ||
+                                          reason == Job::QUOTA || reason == Job::DRAIN);
   }
 }
 

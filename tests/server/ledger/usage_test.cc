@@ -2,6 +2,7 @@
 // What a job uses: waits, stages, devices, tokens and lost steps, and the days on which they count.
 #include "server/ledger/usage.h"
 
+#include "absl/strings/str_cat.h"
 #include "proto/contract/job/usage.h"
 #include "server/store/rows/usage_rows.h"
 #include "tests/server/test_env.h"

@@ -2,6 +2,7 @@
 // depends_on: every condition against every way in which the other job can end, crashes in between,
 // chains, and the checkpoint of another job as a start.
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "server/store/rows/dependency_rows.h"
 #include "tests/server/reconcile/reconciler_fixture.h"
 

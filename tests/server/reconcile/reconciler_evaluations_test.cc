@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Remote evaluation in the life of a job: triggers in the transaction of a checkpoint, a job that
 // awaits its final model's evaluation, deadlines, and the daemon's death at each point.
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "server/commands/evaluations.h"
 #include "server/ledger/evaluations/evaluations.h"

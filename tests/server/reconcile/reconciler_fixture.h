@@ -83,12 +83,16 @@ class ReconcilerTest : public ::testing::Test {
                             .rules = rules_,
                             .clock = clock_.Function(),
                             .boot_id = "this boot",
-                            .is_executable = [this](const std::string& p) { return p != missing_; },
+                            .is_executable =
+                                [this](const std::string& p) {
+                                  if (on_queue_step_) on_queue_step_();
+                                  return p != missing_;
+                                },
                             .query_devices = [this] { ++device_queries_; },
                             .free_bytes = FreeBytesFunction(),
                             .run_call = run_call_},
         Reconciler::Parts{*store_, executor_, *ingester_, *activity_, *devices_, *disk_,
-                          *housekeeping_});
+                          *housekeeping_, drain_});
     jobs_ = std::make_unique<JobManager>(
         JobManager::Options{.runs_dir = dir_ / "runs",
                             .clock = SystemClock(),
@@ -263,6 +267,9 @@ class ReconcilerTest : public ::testing::Test {
   AttemptProbe::RunCall run_call_ = [](std::function<void()> call) { call(); };
   int device_queries_ = 0;
   std::string missing_;
+  // Called in each round, before a job gets a device.
+  std::function<void()> on_queue_step_;
+  DaemonDrain drain_;
   QueueRules rules_;
   std::atomic<int64_t> free_bytes_ = -1;
   std::unique_ptr<Store> store_;

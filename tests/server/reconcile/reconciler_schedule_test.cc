@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quotas, preemption and time slices through the reconciler, with crashes of the daemon in between.
+#include "absl/strings/str_cat.h"
 #include "tests/server/reconcile/reconciler_fixture.h"
 
 namespace trainerd::server {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Jobs that may not start yet: suspended, not_before.
+#include "absl/strings/str_cat.h"
 #include "tests/server/reconcile/reconciler_fixture.h"
 
 namespace trainerd::server {

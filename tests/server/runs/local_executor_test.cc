@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -19,11 +20,14 @@
 #include <iterator>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/directory.h"
+#include "proto/base/process/process.h"
+#include "proto/contract/config/json_output.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/process_id.h"
 #include "server/ingest/spool_reader.h"
@@ -252,6 +256,25 @@ TEST_F(LocalExecutorTest, ObservesAHangingWorkerOfADeadShimAsUnknownUntilKilled)
   const Observation gone = WaitForKind(1, Kind::kGone);
   EXPECT_FALSE(gone.worker_exit.has_value());
   EXPECT_FALSE(IsAlive(running.info->worker()));
+}
+
+TEST_F(LocalExecutorTest, LeavesAProcessAloneThatHasThePidOfADeadShim) {
+  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
+  const Observation running = WaitForKind(1, Kind::kRunning);
+  ASSERT_TRUE(executor_.KillByIdentity(Ref(1)).ok());
+  WaitForKind(1, Kind::kGone);
+  // As after a long time, or a restart of the machine: another process has the pid of both.
+  const absl::StatusOr<pid_t> other = SpawnProcess({.argv = {"/bin/sleep", "600"}});
+  ASSERT_TRUE(other.ok()) << other.status();
+  internal::ShimInfo info = *running.info;
+  info.mutable_shim()->set_pid(*other);
+  info.mutable_worker()->set_pid(*other);
+  ASSERT_TRUE(WriteFileAtomic(Dir(1) + "/shim.json", MessageToJsonLine(info)).ok());
+  EXPECT_EQ(static_cast<int>(executor_.Observe(Ref(1)).kind), static_cast<int>(Kind::kGone));
+  EXPECT_TRUE(executor_.KillByIdentity(Ref(1)).ok());
+  EXPECT_EQ(::waitpid(*other, nullptr, WNOHANG), 0) << "it was killed";
+  ::kill(*other, SIGKILL);
+  ::waitpid(*other, nullptr, 0);
 }
 
 TEST_F(LocalExecutorTest, ObservesAStoppedShimAsUnknown) {

@@ -32,6 +32,7 @@ class FullDiskTest : public ::testing::Test {
   static void Fill(bool full) {
     FullDiskVfs::Get().writes_fail = full;
     FullDiskVfs::Get().as_io_error = false;
+    FullDiskVfs::Get().is_broken = false;
   }
   // One change: a row and an event of about `bytes` bytes.
   absl::Status Put(const std::string& key, size_t bytes = 10) {
@@ -103,6 +104,19 @@ TEST_F(FullDiskTest, RollsBackChangeThatSpills) {
     ExpectDisk(Put(std::string(16 << 20, 'x')));
   }
   Fill(false);
+  ExpectGoesOn(1);
+}
+
+// EIO: nothing of a refused change is stored, and the daemon does not have to restart.
+TEST_F(FullDiskTest, RefusesChangesWhileTheDiskFailsAndContinues) {
+  ASSERT_OK(Put("before"));
+  FullDiskVfs::Get().is_broken = true;
+  for (const size_t bytes : {10, 16 << 20}) {
+    const absl::Status refused = Put("no" + std::to_string(bytes), bytes);
+    EXPECT_TRUE(absl::IsInternal(refused)) << refused;
+  }
+  EXPECT_EQ(Rows(), 1) << "reading goes on";
+  FullDiskVfs::Get().is_broken = false;
   ExpectGoesOn(1);
 }
 

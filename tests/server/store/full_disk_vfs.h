@@ -20,6 +20,8 @@ class FullDiskVfs {
   std::atomic<bool> writes_fail{false};
   // It says so as an I/O error with errno, as it does where a file is not grown by a write.
   std::atomic<bool> as_io_error{false};
+  // The disk itself fails: every write, and every sync, is an I/O error with EIO.
+  std::atomic<bool> is_broken{false};
 
  private:
   struct File {
@@ -44,6 +46,10 @@ class FullDiskVfs {
     return result;
   }
   static int Write(sqlite3_file* f, const void* data, int size, sqlite3_int64 at) {
+    if (Get().is_broken) {
+      errno = EIO;
+      return SQLITE_IOERR_WRITE;
+    }
     sqlite3_int64 there = 0;
     if (Get().writes_fail && Real(f)->pMethods->xFileSize(Real(f), &there) == SQLITE_OK &&
         at + size > there) {
@@ -63,7 +69,11 @@ class FullDiskVfs {
         [](sqlite3_file* f, sqlite3_int64 size) {
           return Real(f)->pMethods->xTruncate(Real(f), size);
         },
-        [](sqlite3_file* f, int flags) { return Real(f)->pMethods->xSync(Real(f), flags); },
+        [](sqlite3_file* f, int flags) {
+          if (!Get().is_broken) return Real(f)->pMethods->xSync(Real(f), flags);
+          errno = EIO;
+          return SQLITE_IOERR_FSYNC;
+        },
         [](sqlite3_file* f, sqlite3_int64* size) {
           return Real(f)->pMethods->xFileSize(Real(f), size);
         },

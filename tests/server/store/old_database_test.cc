@@ -6,7 +6,10 @@
 
 #include "gmock/gmock.h"
 #include "proto/contract/config/config_digest.h"
+#include "proto/contract/job/audit_hash.h"
 #include "proto/contract/job_file/message_to_yaml.h"
+#include "server/store/daemon_user.h"
+#include "server/store/rows/audit_rows.h"
 #include "server/store/rows/run_rows.h"
 #include "server/store/schema.h"
 #include "tests/paths.h"
@@ -136,6 +139,23 @@ TEST_F(OldDatabaseTest, KeepsAnswersOfRepeatedRequests) {
   ASSERT_TRUE(paused->has_value() && job.ParseFromString((*paused)->response));
   EXPECT_EQ(UnknownFields(job), "");
   EXPECT_EQ(job.config().init_from().state(), v1::InitFromConfig::STATE_WEIGHTS);
+}
+
+TEST_F(OldDatabaseTest, MovesTheAuditLogIntoAChain) {
+  const auto entries = ListAuditRows(*db_, {});
+  ASSERT_OK(entries.status());
+  ASSERT_GE(entries->size(), 4u);
+  std::string hash = *AuditStart(*db_);
+  int64_t seq = 0;
+  for (const v1::AuditEntry& entry : *entries) {
+    EXPECT_EQ(entry.seq(), ++seq);
+    EXPECT_EQ(AuditHash(hash, entry), entry.hash());
+    hash = entry.hash();
+    EXPECT_EQ(entry.principal(), DaemonUser());
+  }
+  EXPECT_EQ((*entries)[3].method(), "Trainer.Pause");
+  EXPECT_EQ((*entries)[3].resource(), std::string("jobs/") + kHeld);
+  EXPECT_EQ((*entries)[3].peer(), "unix:");
 }
 
 // A word that this build does not know: the daemon does not start, and the database stays.

@@ -20,6 +20,7 @@
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/enum_words.h"
 #include "proto/contract/config/knob_rules.h"
+#include "proto/contract/config/rules/access_rules.h"
 #include "proto/contract/config/rules/best_rules.h"
 #include "proto/contract/config/rules/config_limits.h"
 #include "proto/contract/config/rules/job_wait_rules.h"
@@ -340,15 +341,6 @@ void CheckDevice(const v1::JobConfig& config, Violations* violations) {
        absl::StrCat(Quoted(device), " is not auto, cpu or cuda:N, for example cuda:0")});
 }
 
-bool IsLocalAddress(const std::string& listen) {
-  if (listen == "unix" || (absl::StartsWith(listen, "unix:") && listen.size() > 5)) return true;
-  absl::string_view port = listen;
-  if (!absl::ConsumePrefix(&port, "127.0.0.1:") && !absl::ConsumePrefix(&port, "[::1]:"))
-    return false;
-  int number = 0;
-  return IsAllDigits(port, 5) && absl::SimpleAtoi(port, &number) && number <= 65535;
-}
-
 }  // namespace
 
 v1::ResolvedJobConfig ResolveJobConfig(const v1::JobConfig& config, const ResolveOptions& options,
@@ -393,16 +385,7 @@ v1::ServerConfig ResolveServerConfig(const v1::ServerConfig& config, Violations*
   ApplyDefaults(&result);
   CheckKnobs(result, violations);
   CheckPathTexts(result, violations);
-  for (int i = 0; i < result.listen_size(); ++i) {
-    if (IsLocalAddress(result.listen(i))) continue;
-    violations->push_back(
-        {result.listen_size() == 1 ? "listen" : absl::StrCat("listen[", i, "]"),
-         absl::StrCat(
-             Quoted(result.listen(i)),
-             " is refused: write unix, unix:PATH, 127.0.0.1:PORT or [::1]:PORT. Other addresses "
-             "would need TLS, which this version does not have; use an SSH tunnel to reach it from "
-             "elsewhere")});
-  }
+  CheckAccess(result, violations);
   CheckNotifyTargets(result, violations);
   const auto& first = result.retry_backoff();
   const auto& longest = result.retry_backoff_max();

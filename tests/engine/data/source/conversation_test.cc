@@ -2,6 +2,7 @@
 // Expectations: what a user must read to find and mend a bad row.
 #include "engine/data/source/conversation.h"
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "tests/engine/data/test_data.h"
 

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/engine/model/folder/tiny_folder.h"
 
 namespace trainerd::engine {

@@ -122,7 +122,7 @@ TEST_F(HfFolderTest, LoneHeadIsTheEmbedding) {
   EXPECT_FALSE(folder->CheckComplete(config_).ok());
   EXPECT_FALSE(folder->MatchHead(HeadCheck::kAll, config_));
   EXPECT_TRUE(folder->CheckComplete(config_).ok());
-  EXPECT_EQ(folder->Find(kEmbeddingName)->shape, folder->Find(kHeadName)->shape);
+  EXPECT_EQ(folder->Find(EmbeddingName({}))->shape, folder->Find(kHeadName)->shape);
 }
 
 TEST_F(HfFolderTest, SampleReachesTheEndOfALargeHead) {
@@ -130,9 +130,9 @@ TEST_F(HfFolderTest, SampleReachesTheEndOfALargeHead) {
   const std::vector<int64_t> shape = {3 << 18, 2};
   std::vector<float> head(3 << 19, 0.5F);
   config_.vocab_size = shape[0];
-  auto writer = SafetensorsWriter::Create(
-      dir_ / "model.safetensors",
-      {{kEmbeddingName, StoredDtype::kFloat32, shape}, {kHeadName, StoredDtype::kFloat32, shape}});
+  auto writer = SafetensorsWriter::Create(dir_ / "model.safetensors",
+                                          {{EmbeddingName({}), StoredDtype::kFloat32, shape},
+                                           {kHeadName, StoredDtype::kFloat32, shape}});
   ASSERT_TRUE((*writer)->Append(head.data(), head.size() * sizeof(float)).ok());
   head.back() = 1.0F;
   ASSERT_TRUE((*writer)->Append(head.data(), head.size() * sizeof(float)).ok());

@@ -10,6 +10,7 @@
 
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "engine/core/job_error.h"
 #include "tests/engine/data/test_data.h"
 #include "tests/engine/optim/optimizers.h"

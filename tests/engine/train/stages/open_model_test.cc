@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "engine/formats/safetensors.h"
 #include "engine/model/config/generation_config.h"
 #include "engine/text/tokenizer/tokenizer.h"

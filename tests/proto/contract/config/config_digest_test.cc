@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "proto/base/hash.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/rules/job_config_rules.h"

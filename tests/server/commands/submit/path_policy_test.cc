@@ -5,13 +5,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "absl/strings/str_cat.h"
 #include "tests/temp_dir.h"
 
 namespace trainerd::server {
 namespace {
 
-constexpr char kUnix[] = "unix:";
-constexpr char kTcp[] = "ipv4:127.0.0.1:40112";
+const std::string kUnix = absl::StrCat("unix:uid=", geteuid());
+const std::string kTcp = "127.0.0.1:40112";
 
 class PathPolicyTest : public ::testing::Test {
  protected:
@@ -34,7 +35,7 @@ class PathPolicyTest : public ::testing::Test {
     return PathPolicy(
         {.state_dir = dir_ / "state", .home = dir_ / "to_home", .allow_paths = allow_paths});
   }
-  void Expect(const PathPolicy& policy, const char* peer, bool allowed,
+  void Expect(const PathPolicy& policy, const std::string& peer, bool allowed,
               const std::vector<std::string>& paths) {
     for (const std::string& path : paths) {
       const std::string full = path[0] == '/' ? path : dir_ / path;
@@ -45,9 +46,21 @@ class PathPolicyTest : public ::testing::Test {
   TempDir dir_;
 };
 
+TEST_F(PathPolicyTest, OnlyTheDaemonsUserAndRootNameEveryFolder) {
+  const PathPolicy policy = Policy({});
+  const std::string path = dir_ / "other/data.jsonl";
+  EXPECT_TRUE(policy.Allows(path, Caller(kUnix)));
+  EXPECT_TRUE(policy.Allows(path, Caller("root", "unix:uid=0")));
+  EXPECT_TRUE(policy.Allows(path, Caller(kInboxPeer)));
+  EXPECT_FALSE(policy.Allows(path, Caller("alice", kUnix))) << "with a token";
+  EXPECT_FALSE(policy.Allows(path, Caller("alice", "unix:uid=0")));
+  EXPECT_FALSE(policy.Allows(path, Caller("alice", "unix:uid=4242")));
+  EXPECT_FALSE(policy.Allows(path, Caller("root", "192.0.2.7:4711")));
+}
+
 TEST_F(PathPolicyTest, TcpIsLimitedToHomeAndRuns) {
   const PathPolicy policy = Policy({});
-  for (const char* peer : {kTcp, "ipv6:[::1]:40112", "", "dns:x"}) {
+  for (const std::string& peer : {kTcp, std::string("[::1]:40112"), std::string()}) {
     Expect(policy, peer, true,
            {"home", "home/data.jsonl", "home/none", "home/a/b", "to_home/data.jsonl",
             "state/runs/4f/final", "state/runs/none"});
@@ -65,7 +78,7 @@ TEST_F(PathPolicyTest, UnixSocketIsNotLimited) {
 
 TEST_F(PathPolicyTest, NobodyNamesWhatDaemonKeeps) {
   for (const PathPolicy& policy : {Policy({}), Policy({"/"}), Policy({dir_ / "state"})}) {
-    for (const char* peer : {kUnix, kTcp}) {
+    for (const std::string& peer : {kUnix, kTcp}) {
       Expect(policy, peer, false,
              {"state", "state/token", "state/trainerd.db", "state/none", "state/runs/../token",
               "to_token", "state/runs-other/x"});
@@ -76,7 +89,7 @@ TEST_F(PathPolicyTest, NobodyNamesWhatDaemonKeeps) {
 
 TEST_F(PathPolicyTest, ListReplacesDefaultOfBothKinds) {
   const PathPolicy policy = Policy({dir_ / "other", "/srv"});
-  for (const char* peer : {kUnix, kTcp}) {
+  for (const std::string& peer : {kUnix, kTcp}) {
     Expect(policy, peer, true, {"other", "other/data.jsonl", "home/out/data.jsonl", "/srv/x"});
     Expect(policy, peer, false, {"home/data.jsonl", "others/x", "/srvx", "/etc/passwd", "/"});
   }

@@ -47,6 +47,8 @@ class JobSearchTest : public ::testing::Test {
       if (row.state == v1::Job::SUCCEEDED) row.end_time = row.create_time + pick(100);
       if (pick(3) == 0) row.labels["team"] = absl::StrCat("t", pick(4));
       if (pick(500) == 0) row.labels["rare"] = "yes";
+      // More jobs have it than are read at once.
+      if (pick(10) != 0) row.labels["common"] = absl::StrCat(pick(2));
       rows_.push_back(std::move(row));
     }
     EXPECT_OK(store_->Change([&](Transaction& t) -> absl::Status {
@@ -135,6 +137,11 @@ TEST_F(JobSearchTest, EveryFilterAndOrderFindsWhatASearchThroughAllFinds) {
                                               "rare = yes, team = t1",
                                               "none = x",
                                               "!none",
+                                              "common",
+                                              "!common",
+                                              "common, team = t1",
+                                              "rare, !common",
+                                              "common, common != 1",
                                               "team = t1, team = t2"};
   const std::vector<std::pair<std::string, bool>> names = {
       {"", false}, {"run-7", false}, {"run", true}, {"run-", true}, {"none", false}};

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "proto/base/status_macros.h"
 #include "proto/base/time.h"
+#include "server/store/rows/event_rows.h"
 #include "server/store/rows/job_rows.h"
 #include "server/store/rows/run_rows.h"
 #include "tests/server/test_env.h"
@@ -57,6 +59,50 @@ TEST_F(RowsTest, MissingJobIsNotFoundWithAdvice) {
   absl::Status status = store_->Read([&](Connection& db) { return LoadJob(db, "nope").status(); });
   EXPECT_TRUE(absl::IsNotFound(status));
   EXPECT_NE(status.message().find("trainctl ls"), absl::string_view::npos);
+}
+
+TEST_F(RowsTest, KeepsTheRepliesOfYoungRequests) {
+  const absl::Time start = clock_.Now();
+  const auto remaining = [&] {
+    std::string ids;
+    EXPECT_OK(store_->Read([&](Connection& db) -> absl::Status {
+      for (const char* id : {"z", "a", "m", "b"}) {
+        ASSIGN_OR_RETURN(const auto row, FindRequest(db, id));
+        if (row.has_value()) ids += id;
+      }
+      return absl::OkStatus();
+    }));
+    return ids;
+  };
+  const auto prune = [&](absl::Duration age) {
+    ASSERT_OK(store_->Change([&](Transaction& t) { return PruneRequests(t.db(), start + age); }));
+  };
+  ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+    const auto add = [&](const char* id, absl::Duration age) {
+      return StoreRequest(t.db(), id, {"Pause", "hash", "reply"}, start + age);
+    };
+    RETURN_IF_ERROR(add("z", absl::Seconds(1)));
+    RETURN_IF_ERROR(add("a", absl::Seconds(2)));
+    RETURN_IF_ERROR(add("m", absl::Seconds(4)));
+    return add("b", absl::Seconds(3));  // the clock was set back
+  }));
+  prune(absl::Seconds(1));
+  EXPECT_EQ(remaining(), "zamb");
+  prune(absl::Seconds(2));
+  EXPECT_EQ(remaining(), "amb");
+  prune(absl::Seconds(4));
+  EXPECT_EQ(remaining(), "mb");
+  prune(absl::Seconds(5));
+  EXPECT_EQ(remaining(), "");
+}
+
+TEST_F(RowsTest, KnowsWhichJobsExist) {
+  AddJob(*store_, "a", dir_ / "runs/a");
+  ASSERT_OK(store_->Read([&](Connection& db) -> absl::Status {
+    EXPECT_TRUE(*JobExists(db, "a"));
+    EXPECT_FALSE(*JobExists(db, "b"));
+    return absl::OkStatus();
+  }));
 }
 
 TEST_F(RowsTest, QueueIsFifoWithinPriority) {

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// The RoPE scaling of Llama 3.1 as GGUF files hold it: a tensor with a divisor of each frequency.
+// No LibTorch.
+// Source: Llama 3.1 (Meta, 2024), as in transformers' modeling_rope_utils.py.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "engine/model/config/block_spec.h"
+
+namespace trainerd::engine {
+
+inline constexpr char kRopeFactorsName[] = "rope_freqs.weight";
+
+struct RopeSize {
+  double theta = 10000.0;
+  int64_t head_dim = 0;
+};
+
+// One factor per pair of elements of a head.
+std::vector<float> FactorsOfScaling(const RopeSize& rope, const Llama3RopeScaling& scaling);
+// The scaling of Llama 3.1 and 3.2, with any factor, that has these factors; nullopt if none has.
+std::optional<Llama3RopeScaling> ScalingOfFactors(const RopeSize& rope,
+                                                  absl::Span<const float> factors);
+
+}  // namespace trainerd::engine
