@@ -9,6 +9,7 @@
 #include "client/commands/commands.h"
 #include "client/commands/common/errors.h"
 #include "client/commands/common/job_set.h"
+#include "client/net/pages.h"
 #include "client/view/format.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
@@ -25,15 +26,7 @@ constexpr size_t kShownDigits = 12;
 absl::StatusOr<v1::ListFilesResponse> ListAll(Connection& connection) {
   v1::ListFilesRequest request;
   request.set_page_size(kPageSize);
-  v1::ListFilesResponse all;
-  do {
-    ASSIGN_OR_RETURN(const v1::ListFilesResponse page,
-                     connection.Call<v1::ListFilesResponse>(request));
-    all.mutable_files()->MergeFrom(page.files());
-    all.set_total_bytes(page.total_bytes());
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return all;
+  return ReadAllPages<v1::ListFilesResponse>(connection, request);
 }
 
 std::string Digits(const v1::File& file) { return ParseUploadName(file.name()).value_or(""); }
@@ -86,11 +79,6 @@ int RemoveFile(Connection& connection, const std::string& name, const Context& c
   return kDone;
 }
 
-void PrintFiles(const v1::ListFilesResponse& files, const Context& context) {
-  if (context.form != OutputForm::kJsonl) return PrintMessage(files, context.form, context.out());
-  for (const v1::File& file : files.files()) PrintMessage(file, context.form, context.out());
-}
-
 }  // namespace
 
 int RunFiles(const Context& context) {
@@ -101,7 +89,7 @@ int RunFiles(const Context& context) {
   if (IsForPeople(context.form)) {
     PrintTable(*all, context);
   } else {
-    PrintFiles(*all, context);
+    PrintList(*all, all->files(), context.form, context.out());
   }
   return kDone;
 }
@@ -121,7 +109,7 @@ int RunFilesRm(const std::vector<std::string>& files, const Context& context) {
   int code = kDone;
   for (const std::string& name : names)
     code = Worse(code, RemoveFile(**connection, name, context, &removed));
-  if (!IsForPeople(context.form)) PrintFiles(removed, context);
+  if (!IsForPeople(context.form)) PrintList(removed, removed.files(), context.form, context.out());
   return code;
 }
 

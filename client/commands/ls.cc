@@ -143,10 +143,8 @@ int RunLs(const LsOptions& options, const Context& context) {
       return kDone;
     }
     PrintTable(*all, context);
-  } else if (context.form == OutputForm::kJsonl) {
-    for (const v1::Job& job : all->jobs()) PrintMessage(job, context.form, context.out());
   } else {
-    PrintMessage(*all, context.form, context.out());
+    PrintList(*all, all->jobs(), context.form, context.out());
   }
   return kDone;
 }

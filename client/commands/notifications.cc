@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
 #include "client/commands/common/errors.h"
+#include "client/net/pages.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/contract/config/config_violation.h"
@@ -79,21 +80,12 @@ int RunNotifications(const NotificationsOptions& options, const Context& context
   }
   const absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
   if (!connection.ok()) return PrintError(connection.status(), context);
-  v1::ListNotificationsResponse all;
-  do {
-    const absl::StatusOr<v1::ListNotificationsResponse> page =
-        (*connection)->Call<v1::ListNotificationsResponse>(request);
-    if (!page.ok()) return PrintError(page.status(), context);
-    all.mutable_notifications()->MergeFrom(page->notifications());
-    request.set_page_token(page->next_page_token());
-  } while (!request.page_token().empty());
-  if (context.form == OutputForm::kJsonl) {
-    for (const v1::Notification& notification : all.notifications())
-      PrintMessage(notification, context.form, context.out());
-  } else if (IsForPeople(context.form)) {
-    PrintTable(all, context);
+  const auto all = ReadAllPages<v1::ListNotificationsResponse>(**connection, request);
+  if (!all.ok()) return PrintError(all.status(), context);
+  if (IsForPeople(context.form)) {
+    PrintTable(*all, context);
   } else {
-    PrintMessage(all, context.form, context.out());
+    PrintList(*all, all->notifications(), context.form, context.out());
   }
   return kDone;
 }

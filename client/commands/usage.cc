@@ -108,13 +108,10 @@ int RunUsage(const UsageOptions& options, const Context& context) {
   const absl::StatusOr<v1::QueryUsageResponse> usage =
       (*connection)->Call<v1::QueryUsageResponse>(*request);
   if (!usage.ok()) return PrintError(usage.status(), context);
-  if (context.form == OutputForm::kJsonl) {
-    for (const v1::QueryUsageResponse::Group& group : usage->groups())
-      PrintMessage(group, context.form, context.out());
-  } else if (IsForPeople(context.form)) {
+  if (IsForPeople(context.form)) {
     PrintGroups(*usage, options.group_by, context);
   } else {
-    PrintMessage(*usage, context.form, context.out());
+    PrintList(*usage, usage->groups(), context.form, context.out());
   }
   return kDone;
 }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/net/pages.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
 
@@ -31,14 +32,15 @@ absl::Status NoSuchJob(std::string_view text) {
 absl::StatusOr<std::string> LatestJob(Connection& connection) {
   v1::ListJobsRequest request;
   request.set_page_size(kLatestPageSize);
-  do {
-    ASSIGN_OR_RETURN(const v1::ListJobsResponse response,
-                     connection.Call<v1::ListJobsResponse>(request));
-    for (const v1::Job& job : response.jobs()) {
-      if (!job.deleting()) return job.name();
-    }
-    request.set_page_token(response.next_page_token());
-  } while (!request.page_token().empty());
+  std::string name;
+  RETURN_IF_ERROR(
+      ForEachPage<v1::ListJobsResponse>(connection, request, [&](const v1::ListJobsResponse& page) {
+        for (const v1::Job& job : page.jobs()) {
+          if (name.empty() && !job.deleting()) name = job.name();
+        }
+        return name.empty();
+      }));
+  if (!name.empty()) return name;
   return absl::NotFoundError("there are no jobs; submit one with `trainctl submit JOB.yaml`");
 }
 
@@ -80,12 +82,11 @@ absl::StatusOr<std::string> ResolveJobName(Connection& connection, std::string_v
   std::vector<JobLabel> jobs;
   v1::ListJobsRequest request;
   request.set_page_size(kPageSize);
-  do {
-    ASSIGN_OR_RETURN(const v1::ListJobsResponse response,
-                     connection.Call<v1::ListJobsResponse>(request));
-    for (const v1::Job& job : response.jobs()) jobs.push_back({job.name(), job.config().name()});
-    request.set_page_token(response.next_page_token());
-  } while (!request.page_token().empty());
+  RETURN_IF_ERROR(
+      ForEachPage<v1::ListJobsResponse>(connection, request, [&](const v1::ListJobsResponse& page) {
+        for (const v1::Job& job : page.jobs()) jobs.push_back({job.name(), job.config().name()});
+        return true;
+      }));
   return MatchJob(text, jobs);
 }
 

@@ -39,4 +39,12 @@ std::string FinalPath(const v1::Job& job);
 // `final_path`.
 void PrintMessage(const google::protobuf::Message& message, OutputForm form, std::ostream& out);
 
+// A list of `items`: a line each with jsonl, else one document.
+template <typename Items>
+void PrintList(const google::protobuf::Message& list, const Items& items, OutputForm form,
+               std::ostream& out) {
+  if (form != OutputForm::kJsonl) return PrintMessage(list, form, out);
+  for (const auto& item : items) PrintMessage(item, form, out);
+}
+
 }  // namespace trainerd::client

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl audit: lists the audit log, and verifies its hash chain.
-#include <functional>
-
 #include "absl/strings/str_cat.h"
 #include "client/commands/access/audit_chain.h"
 #include "client/commands/commands.h"
 #include "client/commands/common/errors.h"
+#include "client/net/pages.h"
 #include "client/view/format.h"
 #include "proto/base/format.h"
 #include "proto/base/hash.h"
@@ -15,20 +14,6 @@ namespace trainerd::client {
 namespace {
 
 constexpr int kPageSize = 1000;
-
-// Calls `take` with each page, until it returns false.
-absl::Status ForEachPage(Connection& connection, v1::ListAuditEntriesRequest request,
-                         const std::function<bool(const v1::ListAuditEntriesResponse&)>& take) {
-  request.set_page_size(kPageSize);
-  do {
-    const absl::StatusOr<v1::ListAuditEntriesResponse> page =
-        connection.Call<v1::ListAuditEntriesResponse>(request);
-    if (!page.ok()) return page.status();
-    if (!take(*page)) return absl::OkStatus();
-    request.set_page_token(page->next_page_token());
-  } while (!request.page_token().empty());
-  return absl::OkStatus();
-}
 
 std::string ResultText(int code) {
   if (code == 0) return "ok";
@@ -48,12 +33,13 @@ int RunAuditLs(const AuditOptions& options, const Context& context) {
   const absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
   if (!connection.ok()) return PrintError(connection.status(), context);
   v1::ListAuditEntriesRequest request;
+  request.set_page_size(kPageSize);
   request.set_principal(options.principal);
   request.set_resource(options.resource);
   Table table({"SEQ", "TIME", "PRINCIPAL", "PEER", "METHOD", "RESOURCE", "RESULT"});
   v1::ListAuditEntriesResponse all;
-  const absl::Status read =
-      ForEachPage(**connection, request, [&](const v1::ListAuditEntriesResponse& page) {
+  const absl::Status read = ForEachPage<v1::ListAuditEntriesResponse>(
+      **connection, request, [&](const v1::ListAuditEntriesResponse& page) {
         all.set_start_hash(page.start_hash());
         for (const v1::AuditEntry& entry : page.entries()) {
           if (context.form == OutputForm::kJsonl) {
@@ -79,13 +65,15 @@ int RunAuditLs(const AuditOptions& options, const Context& context) {
 int RunAuditVerify(const Context& context) {
   const absl::StatusOr<std::unique_ptr<Connection>> connection = context.Connect();
   if (!connection.ok()) return PrintError(connection.status(), context);
+  v1::ListAuditEntriesRequest request;
+  request.set_page_size(kPageSize);
   AuditChain chain;
   AuditChain::Result result;
-  const absl::Status read = ForEachPage(**connection, v1::ListAuditEntriesRequest(),
-                                        [&](const v1::ListAuditEntriesResponse& page) {
-                                          result = chain.Add(page);
-                                          return result.bad_seq == 0;
-                                        });
+  const absl::Status read = ForEachPage<v1::ListAuditEntriesResponse>(
+      **connection, request, [&](const v1::ListAuditEntriesResponse& page) {
+        result = chain.Add(page);
+        return result.bad_seq == 0;
+      });
   if (!read.ok()) return PrintError(read, context);
   if (result.bad_seq != 0) {
     return PrintError(absl::DataLossError(absl::StrCat("the audit log is damaged at entry ",

@@ -8,6 +8,7 @@
 #include "client/commands/commands.h"
 #include "client/commands/common/errors.h"
 #include "client/commands/control.h"
+#include "client/net/pages.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
@@ -83,20 +84,12 @@ int RunTokenLs(const Context& context) {
   if (!connection.ok()) return PrintError(connection.status(), context);
   v1::ListTokensRequest request;
   request.set_page_size(kPageSize);
-  v1::ListTokensResponse all;
-  do {
-    const absl::StatusOr<v1::ListTokensResponse> page =
-        (*connection)->Call<v1::ListTokensResponse>(request);
-    if (!page.ok()) return PrintError(page.status(), context);
-    all.mutable_tokens()->MergeFrom(page->tokens());
-    request.set_page_token(page->next_page_token());
-  } while (!request.page_token().empty());
-  if (context.form == OutputForm::kJsonl) {
-    for (const v1::Token& token : all.tokens()) PrintMessage(token, context.form, context.out());
-  } else if (IsForPeople(context.form)) {
-    PrintTable(all, context);
+  const auto all = ReadAllPages<v1::ListTokensResponse>(**connection, request);
+  if (!all.ok()) return PrintError(all.status(), context);
+  if (IsForPeople(context.form)) {
+    PrintTable(*all, context);
   } else {
-    PrintMessage(all, context.form, context.out());
+    PrintList(*all, all->tokens(), context.form, context.out());
   }
   return kDone;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl checkpoints label, pin, unpin, expire and verify: each changes one checkpoint.
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "client/commands/commands.h"
 #include "client/commands/common/command_job.h"
 #include "client/commands/common/errors.h"
+#include "client/net/pages.h"
 #include "client/view/format.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
@@ -43,14 +45,15 @@ v1::UpdateCheckpointRequest MakeUpdate(const std::string& name, const std::strin
 absl::StatusOr<v1::Checkpoint> Read(Connection& connection, const std::string& name) {
   v1::ListCheckpointsRequest request;
   request.set_parent(JobName(JobId(name)));
-  do {
-    ASSIGN_OR_RETURN(const v1::ListCheckpointsResponse page,
-                     connection.Call<v1::ListCheckpointsResponse>(request));
-    for (const v1::Checkpoint& checkpoint : page.checkpoints()) {
-      if (checkpoint.name() == name) return checkpoint;
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  std::optional<v1::Checkpoint> found;
+  RETURN_IF_ERROR(ForEachPage<v1::ListCheckpointsResponse>(
+      connection, request, [&](const v1::ListCheckpointsResponse& page) {
+        for (const v1::Checkpoint& checkpoint : page.checkpoints()) {
+          if (checkpoint.name() == name) found = checkpoint;
+        }
+        return !found.has_value();
+      }));
+  if (found.has_value()) return *std::move(found);
   return absl::NotFoundError(absl::StrCat(name,
                                           " does not exist, or was deleted; `trainctl "
                                           "checkpoints ls ",

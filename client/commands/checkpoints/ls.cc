@@ -9,6 +9,7 @@
 #include "client/commands/common/command_job.h"
 #include "client/commands/common/errors.h"
 #include "client/net/job_names.h"
+#include "client/net/pages.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/format.h"
@@ -92,15 +93,8 @@ void PrintTable(const v1::ListCheckpointsResponse& all, Jobs jobs, bool of_all_j
 
 absl::StatusOr<v1::ListCheckpointsResponse> ListAll(v1::ListCheckpointsRequest request,
                                                     Connection& connection) {
-  v1::ListCheckpointsResponse all;
   request.set_page_size(kPageSize);
-  do {
-    ASSIGN_OR_RETURN(const v1::ListCheckpointsResponse page,
-                     connection.Call<v1::ListCheckpointsResponse>(request));
-    all.mutable_checkpoints()->MergeFrom(page.checkpoints());
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return all;
+  return ReadAllPages<v1::ListCheckpointsResponse>(connection, request);
 }
 
 }  // namespace
@@ -114,13 +108,8 @@ int RunCheckpointsLs(const CheckpointsLsOptions& options, const Context& context
   request.set_show_deleted(options.all);
   const absl::StatusOr<v1::ListCheckpointsResponse> all = ListAll(request, *found->connection);
   if (!all.ok()) return PrintError(all.status(), context);
-  if (context.form == OutputForm::kJsonl) {
-    for (const v1::Checkpoint& checkpoint : all->checkpoints())
-      PrintMessage(checkpoint, context.form, context.out());
-    return kDone;
-  }
   if (!IsForPeople(context.form)) {
-    PrintMessage(*all, context.form, context.out());
+    PrintList(*all, all->checkpoints(), context.form, context.out());
     return kDone;
   }
   absl::StatusOr<Jobs> jobs = ReadJobs(*all, *found->connection);

@@ -6,6 +6,7 @@
 #include "client/commands/commands.h"
 #include "client/commands/common/command_job.h"
 #include "client/commands/common/errors.h"
+#include "client/net/pages.h"
 #include "client/view/format.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
@@ -39,15 +40,14 @@ absl::Status AddChildren(Connection& connection, Node* node) {
   v1::ListJobsRequest request;
   request.set_base(node->job.name());
   request.set_page_size(kPageSize);
-  do {
-    ASSIGN_OR_RETURN(const v1::ListJobsResponse page,
-                     connection.Call<v1::ListJobsResponse>(request));
-    for (const v1::Job& job : page.jobs()) {
-      if (JobName(JobId(job.base())) != node->job.name()) continue;
-      node->children.insert(node->children.begin(), Node{job, {}});
-    }
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
+  RETURN_IF_ERROR(
+      ForEachPage<v1::ListJobsResponse>(connection, request, [&](const v1::ListJobsResponse& page) {
+        for (const v1::Job& job : page.jobs()) {
+          if (JobName(JobId(job.base())) != node->job.name()) continue;
+          node->children.insert(node->children.begin(), Node{job, {}});
+        }
+        return true;
+      }));
   for (Node& child : node->children) RETURN_IF_ERROR(AddChildren(connection, &child));
   return absl::OkStatus();
 }
@@ -98,11 +98,7 @@ int RunTree(const std::string& job, const Context& context) {
   }
   v1::ListJobsResponse all;
   Collect(*root, &all);
-  if (context.form != OutputForm::kJsonl) {
-    PrintMessage(all, context.form, context.out());
-    return kDone;
-  }
-  for (const v1::Job& each : all.jobs()) PrintMessage(each, context.form, context.out());
+  PrintList(all, all.jobs(), context.form, context.out());
   return kDone;
 }
 

@@ -9,6 +9,7 @@
 #include "client/commands/common/job_set.h"
 #include "client/commands/evaluation/evaluation_text.h"
 #include "client/net/job_names.h"
+#include "client/net/pages.h"
 #include "client/view/format.h"
 #include "client/view/text_width.h"
 #include "proto/base/plain_text.h"
@@ -41,14 +42,7 @@ absl::StatusOr<v1::ListEvaluationsResponse> ListAll(const EvaluationsOptions& op
     request.add_states(state);
   }
   request.set_page_size(kPageSize);
-  v1::ListEvaluationsResponse all;
-  do {
-    ASSIGN_OR_RETURN(const v1::ListEvaluationsResponse page,
-                     connection.Call<v1::ListEvaluationsResponse>(request));
-    all.mutable_evaluations()->MergeFrom(page.evaluations());
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return all;
+  return ReadAllPages<v1::ListEvaluationsResponse>(connection, request);
 }
 
 // The part of the model's name after that of its job.
@@ -91,13 +85,10 @@ int RunEvaluations(const EvaluationsOptions& options, const Context& context) {
   if (!connection.ok()) return PrintError(connection.status(), context);
   const absl::StatusOr<v1::ListEvaluationsResponse> all = ListAll(options, **connection);
   if (!all.ok()) return PrintError(all.status(), context);
-  if (context.form == OutputForm::kJsonl) {
-    for (const v1::Evaluation& evaluation : all->evaluations())
-      PrintMessage(evaluation, context.form, context.out());
-  } else if (!IsForPeople(context.form)) {
-    PrintMessage(*all, context.form, context.out());
-  } else {
+  if (IsForPeople(context.form)) {
     PrintTable(*all, context);
+  } else {
+    PrintList(*all, all->evaluations(), context.form, context.out());
   }
   return kDone;
 }
