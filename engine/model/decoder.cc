@@ -43,14 +43,16 @@ at::Tensor JoinedOnDevice(std::initializer_list<const std::vector<int32_t>*> lis
   return host.to(at::TensorOptions().device(device), /*non_blocking=*/true);
 }
 
-Activated Activate(Activation activation, const at::Tensor& gate_up) {
+using Activate = Activated (*)(const at::Tensor& gate_up);
+
+Activate ActivationOf(Activation activation) {
   switch (activation) {
     case Activation::kSilu:
-      return SwiGlu(gate_up);
+      return SwiGlu;
     case Activation::kGeluTanh:
-      return GeGlu(gate_up);
+      return GeGlu;
   }
-  return {};
+  return nullptr;
 }
 
 // Those of `rows`; all if undefined.
@@ -180,7 +182,7 @@ Mixture Decoder::MakeMixture(int64_t index) const {
   Mixture mixture{.router = parameters_.Weight(Role::kRouter, index),
                   .experts_per_token = spec.per_token,
                   .normalizes = spec.normalizes,
-                  .activate = config_.block.activation == Activation::kSilu ? SwiGlu : GeGlu};
+                  .activate = ActivationOf(config_.block.activation)};
   for (int64_t e = 0; e < spec.count; ++e) {
     mixture.experts.push_back(
         {.gate_up = parameters_.Expert({Role::kExpertGate, Role::kExpertUp}, index, e),
@@ -243,7 +245,7 @@ AddNormed Decoder::AddAttention(const LayerCall& call, const AddNormed& stream) 
 Recomputable Decoder::GatedActivation(const LayerCall& call, const Recomputable& normed_TD) const {
   const at::Tensor gate_up = Linear(normed_TD.tensor, layers_[call.index].gate_up,
                                     normed_TD.recompute, call.dropout_of_rows);
-  const Activated activated = Activate(config_.block.activation, gate_up);
+  const Activated activated = ActivationOf(config_.block.activation)(gate_up);
   return {activated.out, activated.recompute};
 }
 

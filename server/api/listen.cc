@@ -5,7 +5,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/rand.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,7 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "proto/base/atomic_file.h"
-#include "proto/base/hash.h"
+#include "proto/base/secret/random_hex.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/state_dir.h"
 
@@ -199,11 +198,7 @@ absl::StatusOr<std::string> LoadOrMakeToken(const std::string& state_dir) {
     return existing;
   }
   if (!absl::IsNotFound(existing.status())) return existing.status();
-  std::string random(kTokenBytes, '\0');
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(random.data()), kTokenBytes) != 1) {
-    return absl::InternalError("cannot get random bytes for a token");
-  }
-  const std::string token = ToHex(random);
+  ASSIGN_OR_RETURN(const std::string token, RandomHex(kTokenBytes));
   RETURN_IF_ERROR(WriteFileAtomic(path, token + "\n", 0600));
   return token;
 }

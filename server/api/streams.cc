@@ -33,8 +33,12 @@ void StreamLimit::Leave(OpenCall* call) {
 
 void StreamLimit::EndRevoked(const std::function<bool(const std::string& token)>& is_valid) {
   absl::MutexLock lock(&mutex_);
+  // Many calls share a token.
+  absl::flat_hash_map<std::string_view, bool> valid = {{"", true}};
   for (const auto& [call, token] : calls_) {
-    if (!token.empty() && !is_valid(token)) call->Revoke();
+    const auto [known, is_new] = valid.try_emplace(token, false);
+    if (is_new) known->second = is_valid(token);
+    if (!known->second) call->Revoke();
   }
 }
 

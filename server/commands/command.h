@@ -24,8 +24,7 @@ struct CommandCall {
   std::string request_id;
   // SHA-256 of the request without its request_id.
   std::string body_hash;
-  // What was requested in words, by whom, and why.
-  std::string action;
+  // Who requested it, and why.
   Caller caller = "";
   std::string reason;
   // For the audit; empty: the job of the command.
@@ -66,7 +65,6 @@ CommandCall MakeCall(const std::string& method, const Request& request, const Ca
   return {.method = method,
           .request_id = request.request_id(),
           .body_hash = request.request_id().empty() ? "" : RequestHash(request),
-          .action = method,
           .caller = caller,
           .reason = "",
           .resource = "",

@@ -3,7 +3,6 @@
 
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
@@ -81,9 +80,8 @@ absl::Status DrainCommands::Change(
 }
 
 absl::StatusOr<int> DrainCommands::CountActiveAttempts() {
-  ASSIGN_OR_RETURN(const std::vector<v1::Attempt> open,
-                   store_.Read([](Connection& db) { return ListOpenAttempts(db); }));
-  return static_cast<int>(open.size());
+  ASSIGN_OR_RETURN(const int64_t open, store_.Read(CountOpenAttempts));
+  return static_cast<int>(open);
 }
 
 }  // namespace trainerd::server

@@ -264,7 +264,7 @@ absl::StatusOr<v1::LeaseEvaluationResponse> Evaluations::Lease(
     return FirstOnOffer(db, suites, store_.SteadyNow());
   }));
   if (!offered.has_value()) return response;
-  CommandCall call{.method = "LeaseEvaluation", .action = "LeaseEvaluation", .caller = caller};
+  CommandCall call{.method = "LeaseEvaluation", .caller = caller};
   RETURN_IF_ERROR(RunCommand(
       store_, call, JobId(offered->evaluation.job()),
       [&](Transaction& t) -> absl::Status {
@@ -334,11 +334,8 @@ absl::StatusOr<Evaluation> Evaluations::Report(const v1::ReportEvaluationRequest
                                                const Caller& caller) {
   RETURN_IF_ERROR(CheckReport(request));
   ASSIGN_OR_RETURN(const std::string name, RequestedEvaluation(request.name()));
-  const CommandCall call{.method = "ReportEvaluation",
-                         .action = "ReportEvaluation",
-                         .caller = caller,
-                         .reason = name,
-                         .resource = name};
+  const CommandCall call{
+      .method = "ReportEvaluation", .caller = caller, .reason = name, .resource = name};
   Evaluation reply;
   RETURN_IF_ERROR(RunCommand(
       store_, call, JobId(name),

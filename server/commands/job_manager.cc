@@ -279,7 +279,6 @@ absl::StatusOr<v1::Job> JobManager::Stop(const v1::StopRequest& request, const C
 absl::StatusOr<v1::Job> JobManager::Apply(JobCommand command, CommandCall call,
                                           const std::string& name, const std::string& etag,
                                           const CommandExtras& extras) {
-  call.action = CommandName(command);
   ASSIGN_OR_RETURN(
       v1::Job job,
       ChangeJob(store_, call, name, etag, [&](Transaction& t, JobRecord* record) -> absl::Status {
@@ -302,7 +301,7 @@ absl::StatusOr<v1::Job> JobManager::Apply(JobCommand command, CommandCall call,
         Transition transition{.to = effect.state,
                               .desired_state = effect.desired_state,
                               .wait_reason = effect.wait_reason,
-                              .reason = call.reason.empty() ? call.action : call.reason,
+                              .reason = call.reason.empty() ? CommandName(command) : call.reason,
                               .actor = "user"};
         if (record->ledger.awaiting_evaluation() && IsTerminal(effect.state))
           return EndEvaluationWait(t, std::move(transition), record);

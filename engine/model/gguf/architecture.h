@@ -21,8 +21,9 @@ struct GgufArchitecture {
   // RoPE rotates neighbors of a head, as in Meta's files, instead of its two halves: the rows of
   // the query and key matrices are in another order than in transformers.
   bool has_interleaved_rope = false;
-  // The file can hold biases of the attention's matrices and of those of the MLP.
-  bool has_attention_bias = false;
+  // The file can hold biases of query, key and value, of the attention's output, and of the MLP.
+  bool has_qkv_bias = false;
+  bool has_output_bias = false;
   bool has_mlp_bias = false;
   // A tied model needs its head in the file too.
   bool needs_head = false;

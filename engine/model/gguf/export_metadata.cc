@@ -39,11 +39,9 @@ const RopeSpec* AnyRope(const ModelConfig& config) {
 
 absl::Status CheckBiases(const ModelConfig& config, const GgufArchitecture& architecture) {
   const BlockSpec& block = config.block;
-  const bool qwen2 = architecture.name == "qwen2";
   if (block.mlp_bias && !architecture.has_mlp_bias) return Unsupported("mlp_bias is true");
-  if (block.qkv_bias && !architecture.has_attention_bias)
-    return Unsupported("attention_bias is true");
-  if (block.output_bias && (!architecture.has_attention_bias || qwen2))
+  if (block.qkv_bias && !architecture.has_qkv_bias) return Unsupported("attention_bias is true");
+  if (block.output_bias && !architecture.has_output_bias)
     return Unsupported("the attention's output projection has a bias");
   return absl::OkStatus();
 }

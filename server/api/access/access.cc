@@ -202,10 +202,9 @@ absl::Status Access::CheckOther(const CallFacts& facts) const {
 }
 
 absl::Status Access::Refuse(const RefusedCall& call, absl::Status refusal) {
-  const std::string method(call.rule.method.substr(call.rule.method.find('.') + 1));
   const absl::Status stored = store_.Change([&](Transaction& t) {
     return StoreAudit(t.db(),
-                      {.method = method,
+                      {.method = std::string(call.method),
                        .resource = AuditText(call.resource),
                        .principal = call.identity.caller.principal,
                        .peer = call.identity.caller.peer,
@@ -249,8 +248,7 @@ absl::Status Access::CheckUpload(const Identity& identity, const std::string& sh
   if (!row.has_value() || row->complete) return absl::OkStatus();
   const absl::Status owned = CheckOwner(identity, UploadName(sha256));
   if (owned.ok()) return owned;
-  static const AccessRule kUpload = {"Files.UploadFile", v1::ROLE_OPERATOR, "name", true};
-  return Refuse({identity, kUpload, UploadName(sha256), ""}, owned);
+  return Refuse({identity, "Files.UploadFile", UploadName(sha256), ""}, owned);
 }
 
 absl::StatusOr<Identity> Access::Check(const grpc::ServerContextBase& context,
@@ -260,7 +258,7 @@ absl::StatusOr<Identity> Access::Check(const grpc::ServerContextBase& context,
   const AccessRule* found = RuleFor(request);
   const AccessRule& rule = found == nullptr ? kNone : *found;
   if (identity.role >= v1::ROLE_ADMIN && found != nullptr) return identity;
-  const RefusedCall call = {identity, rule, ResourceOf(rule, request), RequestIdOf(request)};
+  const RefusedCall call = {identity, rule.method, ResourceOf(rule, request), RequestIdOf(request)};
   if (identity.role == v1::ROLE_UNSPECIFIED) return Refuse(call, NoRole(identity));
   if (identity.role < rule.role || found == nullptr)
     return Refuse(call, TooLow(identity, rule.role, rule.method));

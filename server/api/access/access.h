@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -82,7 +83,7 @@ class Access {
   absl::Status CheckOwner(const Identity& identity, const std::string& resource);
   struct RefusedCall {
     const Identity& identity;
-    const AccessRule& rule;
+    std::string_view method;
     std::string resource;
     std::string request_id;
   };

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/commands/access/tokens.h"
 
-#include <openssl/rand.h>
-
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -11,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/hash.h"
+#include "proto/base/secret/random_hex.h"
 #include "proto/base/status_macros.h"
 #include "proto/base/time.h"
 #include "proto/contract/config/config_violation.h"
@@ -36,11 +35,10 @@ constexpr absl::Duration kKeep = absl::Hours(720);
 constexpr absl::Duration kMaintainEvery = absl::Minutes(1);
 constexpr absl::Duration kCheckEvery = absl::Seconds(1);
 
-absl::StatusOr<std::string> RandomHex(size_t bytes) {
-  std::string random(bytes, '\0');
-  if (RAND_bytes(reinterpret_cast<unsigned char*>(random.data()), static_cast<int>(bytes)) != 1)
-    return absl::InternalError("cannot get random bytes for a token");
-  return ToHex(random);
+// As PruneTokens.
+bool EndedBefore(const v1::Token& token, absl::Time time) {
+  return (token.has_revoke_time() && FromProto(token.revoke_time()) < time) ||
+         (token.has_expire_time() && FromProto(token.expire_time()) < time);
 }
 
 absl::Time MinuteOf(absl::Time time) {
@@ -131,10 +129,7 @@ absl::StatusOr<v1::CreateTokenResponse> Tokens::Create(const v1::CreateTokenRequ
   row.token.set_role(request.role());
   *row.token.mutable_create_time() = ToProto(now);
   if (expiry.has_value()) *row.token.mutable_expire_time() = ToProto(*expiry);
-  const CommandCall call{.method = "CreateToken",
-                         .action = "CreateToken",
-                         .caller = caller,
-                         .resource = row.token.name()};
+  const CommandCall call{.method = "CreateToken", .caller = caller, .resource = row.token.name()};
   RETURN_IF_ERROR(RunCommand(
       store_, call, /*job_id=*/"", [&](Transaction& t) { return InsertToken(t.db(), row); },
       &response));
@@ -201,10 +196,7 @@ absl::StatusOr<v1::Token> Tokens::Revoke(const v1::RevokeTokenRequest& request,
   const absl::Time now = store_.Now();
   *token.mutable_revoke_time() = ToProto(now);
   const std::string id = request.name().substr(sizeof(kPrefix) - 1);
-  const CommandCall call{.method = "RevokeToken",
-                         .action = "RevokeToken",
-                         .caller = caller,
-                         .resource = request.name()};
+  const CommandCall call{.method = "RevokeToken", .caller = caller, .resource = request.name()};
   v1::Token reply;
   RETURN_IF_ERROR(RunCommand(
       store_, call, /*job_id=*/"", [&](Transaction& t) { return SetTokenRevoked(t.db(), id, now); },
@@ -268,8 +260,7 @@ absl::Status Tokens::Maintain() {
     absl::MutexLock lock(&mutex_);
     for (auto& [hash, entry] : entries_) {
       const v1::Token& token = entry.token;
-      prune |= (token.has_revoke_time() && FromProto(token.revoke_time()) < before) ||
-               (token.has_expire_time() && FromProto(token.expire_time()) < before);
+      prune |= EndedBefore(token, before);
       if (entry.used == entry.stored) continue;
       used.emplace_back(token.name().substr(sizeof(kPrefix) - 1), entry.used);
       entry.stored = entry.used;
@@ -282,11 +273,8 @@ absl::Status Tokens::Maintain() {
   }));
   if (!prune) return absl::OkStatus();
   absl::MutexLock lock(&mutex_);
-  absl::erase_if(entries_, [&](const auto& entry) {
-    const v1::Token& token = entry.second.token;
-    return (token.has_revoke_time() && FromProto(token.revoke_time()) < before) ||
-           (token.has_expire_time() && FromProto(token.expire_time()) < before);
-  });
+  absl::erase_if(entries_,
+                 [&](const auto& entry) { return EndedBefore(entry.second.token, before); });
   return absl::OkStatus();
 }
 

@@ -78,7 +78,6 @@ CommandCall AuditedCall(const std::string& method, const Caller& caller, const s
   return {.method = method,
           .request_id = "",
           .body_hash = "",
-          .action = method,
           .caller = caller,
           .reason = CheckpointId(name),
           .resource = name};

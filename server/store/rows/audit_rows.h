@@ -15,7 +15,7 @@
 namespace trainerd::server {
 
 struct AuditRow {
-  // Name of the RPC, without its service.
+  // Name of the RPC, with or without its service.
   std::string method;
   std::string resource;
   std::string principal;

@@ -77,6 +77,13 @@ absl::StatusOr<std::vector<v1::Attempt>> ListOpenAttempts(Connection& db) {
   return ReadAttempts(query);
 }
 
+absl::StatusOr<int64_t> CountOpenAttempts(Connection& db) {
+  Query query(db, "SELECT count(*) FROM attempts WHERE open = 1");
+  const bool row = query.Step();
+  RETURN_IF_ERROR(query.status());
+  return row ? query.Int(0) : 0;
+}
+
 absl::StatusOr<SpoolRow> LoadSpoolPosition(Connection& db, std::string_view job_id, int attempt) {
   Query query(db, "SELECT segment, offset FROM spool_positions WHERE job = ? AND attempt = ?");
   SpoolRow row;

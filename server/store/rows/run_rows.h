@@ -24,6 +24,7 @@ absl::Status StoreAttempt(Connection& db, v1::Attempt attempt);
 absl::StatusOr<std::vector<v1::Attempt>> ListAttemptRows(Connection& db, std::string_view job_id,
                                                          int after_number, int limit);
 absl::StatusOr<std::vector<v1::Attempt>> ListOpenAttempts(Connection& db);
+absl::StatusOr<int64_t> CountOpenAttempts(Connection& db);
 
 struct SpoolRow {
   int64_t segment = 1;

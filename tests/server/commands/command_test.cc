@@ -19,11 +19,7 @@ class CommandTest : public ::testing::Test {
     AddJob(*store_, "a", dir_ / "runs/a");
   }
   CommandCall Call(const std::string& request_id) {
-    return {.method = "Test",
-            .request_id = request_id,
-            .body_hash = "hash",
-            .action = "Test",
-            .reason = "because"};
+    return {.method = "Test", .request_id = request_id, .body_hash = "hash", .reason = "because"};
   }
   // Sets the run directory of the job `a`; counts its calls.
   absl::StatusOr<v1::Job> Change(const CommandCall& call, const std::string& run_dir,

@@ -189,8 +189,6 @@ TEST_F(ImportModelTest, NamesWhatIsNotSupported) {
               HasSubstr("tensor \"blk.1.attn_q.weight\" is missing"));
 }
 
-// The goldens have merges for one way to make a token; SentencePiece merges any two neighbors whose
-// texts make it. The ids of these texts are the same, and those that llama.cpp gives.
 TEST_F(ImportModelTest, RefusesBlocksOfSeveralRows) {
   // One dimension of whole blocks is possible in a file, but no weight has it.
   Export("qwen2", {}, "qwen3");
@@ -204,6 +202,8 @@ TEST_F(ImportModelTest, RefusesBlocksOfSeveralRows) {
   EXPECT_THAT(Refusal(dir_.Write("blocks.gguf", bytes)), AllOf(HasSubstr(name), HasSubstr("Q8_0")));
 }
 
+// The goldens have merges for one way to make a token; SentencePiece merges any two neighbors whose
+// texts make it. The ids of these texts are the same, and those that llama.cpp gives.
 TEST_F(ImportModelTest, ReadsSentencePieceTokenizers) {
   for (const char* name : {"llama2", "phi3", "mistral"}) {
     Export("llama_tied", {{"vocab_size", 800}}, name);
