@@ -72,7 +72,8 @@ def refused(code, reason, call, request):
 
 with open(sys.argv[2]) as file:
     config = json_format.Parse(file.read(), job_config_pb2.JobConfig())
-config.checkpoint.keep_last = 9
+# More than the job writes, so that only the expiry below removes one.
+config.checkpoint.keep_last = 50
 with Client(sys.argv[1]) as client:
     ledger = trainer_pb2_grpc.CheckpointsStub(client.channel)
     job = client.submit(config)
