@@ -14,7 +14,7 @@
 #include "server/commands/request.h"
 #include "server/events/cursor.h"
 #include "server/store/errors.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 #include "server/store/rows/event_rows.h"
 
 namespace trainerd::server {

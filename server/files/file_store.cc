@@ -23,7 +23,7 @@
 #include "proto/base/time.h"
 #include "proto/contract/config/config_violation.h"
 #include "server/store/errors.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 
 namespace trainerd::server {
 namespace {

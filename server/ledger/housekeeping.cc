@@ -16,7 +16,7 @@
 #include "server/ledger/disk/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
 #include "server/ledger/transition.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 #include "server/store/rows/event_rows.h"
 #include "server/store/rows/job_rows.h"
 #include "server/store/rows/label_rows.h"

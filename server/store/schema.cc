@@ -10,7 +10,7 @@
 #include "proto/base/atomic_file.h"
 #include "proto/base/status_macros.h"
 #include "server/store/message_functions.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 
 namespace trainerd::server {
 namespace {

@@ -21,7 +21,7 @@
 #include "proto/contract/config/upload_path.h"
 #include "proto/contract/job/names.h"
 #include "server/store/errors.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 #include "server/store/rows/file_rows.h"
 #include "server/store/rows/job_rows.h"
 #include "spdlog/spdlog.h"

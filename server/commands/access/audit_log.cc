@@ -9,7 +9,7 @@
 #include "proto/base/time.h"
 #include "server/commands/paging.h"
 #include "server/commands/request.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 
 namespace trainerd::server {
 

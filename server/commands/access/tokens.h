@@ -17,7 +17,7 @@
 #include "absl/time/time.h"
 #include "proto/base/process/wake_up.h"
 #include "server/store/caller.h"
-#include "server/store/rows/token_rows.h"
+#include "server/store/rows/access/token_rows.h"
 #include "server/store/store.h"
 #include "trainerd/v1/trainer.pb.h"
 

@@ -19,7 +19,7 @@
 #include "server/ledger/checkpoints/load_checkpoint.h"
 #include "server/ledger/disk/checkpoint_scan.h"
 #include "server/store/errors.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 #include "server/store/rows/retention_rows.h"
 #include "spdlog/spdlog.h"
 

@@ -3,7 +3,7 @@
 #include "server/ledger/housekeeping.h"
 
 #include "absl/synchronization/notification.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {

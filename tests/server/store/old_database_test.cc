@@ -9,7 +9,7 @@
 #include "proto/contract/job/audit_hash.h"
 #include "proto/contract/job_file/message_to_yaml.h"
 #include "server/store/daemon_user.h"
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 #include "server/store/rows/run_rows.h"
 #include "server/store/schema.h"
 #include "tests/paths.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 
 #include <algorithm>
 #include <map>

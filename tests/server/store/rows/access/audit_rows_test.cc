@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The chain of the audit log, computed here by the words of AuditEntry.hash.
-#include "server/store/rows/audit_rows.h"
+#include "server/store/rows/access/audit_rows.h"
 
 #include "proto/base/hash.h"
 #include "tests/server/test_env.h"

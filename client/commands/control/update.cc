@@ -4,7 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/commands/commands.h"
-#include "client/commands/control.h"
+#include "client/commands/common/control.h"
 #include "proto/base/status_macros.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // trainctl resume: resumes a paused job, or releases a held one.
 #include "client/commands/commands.h"
-#include "client/commands/control.h"
+#include "client/commands/common/control.h"
 #include "proto/contract/job/names.h"
 
 namespace trainerd::client {

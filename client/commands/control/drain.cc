@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/commands/commands.h"
-#include "client/commands/control.h"
+#include "client/commands/common/control.h"
 #include "proto/base/format.h"
 #include "proto/base/plain_text.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/store/rows/token_rows.h"
+#include "server/store/rows/access/token_rows.h"
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
