@@ -59,29 +59,36 @@ optional=()
 
 . "$here/least_versions.sh"
 plan() {
-  LC_ALL=C apt-cache policy "$@" 2>/dev/null |
-    plan_packages "$here/requirements/least_versions.txt" "$@"
+  package_versions "$@" | plan_packages "$here/requirements/least_versions.txt" "$@"
 }
 as_root=(env)
 [ "$(id -u)" = 0 ] || as_root=(sudo env)
 apt_get() { "${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get "$@" >/dev/null; }
-install_packages() { apt_get install -y -q --no-install-recommends "$@"; }
+# Those that are there only in part are unpacked again.
+install_packages() { apt_get install -y -q --no-install-recommends --reinstall "$@"; }
 
 planned=$(plan "${packages[@]}")
 if [ -n "$planned" ]; then
   [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
     die "Debian packages are missing: $(awk '{print $2}' <<<"$planned" | xargs)." \
       "Install them as root, or install sudo"
+  if grep -q '^repair ' <<<"$planned"; then
+    say "completing interrupted installations: $(awk '$1 == "repair" {print $2}' <<<"$planned" | xargs)"
+    # apt reports what dpkg cannot complete.
+    "${as_root[@]}" DEBIAN_FRONTEND=noninteractive dpkg --configure -a >/dev/null || true
+  fi
   apt_get update -q || die "apt-get update failed; check the network and /etc/apt/sources.list"
   planned=$(plan "${packages[@]}")
   impossible=$(explain_plan <<<"$planned")
   [ -z "$impossible" ] ||
     die "the build needs newer packages than this system has: $impossible. $ways_out"
-  mapfile -t missing < <(awk '{print $2}' <<<"$planned")
-  say "Debian packages to install: ${missing[*]}"
-  install_packages "${missing[@]}" ||
-    die "apt-get could not install: ${missing[*]}. Read its message above;" \
-      "free space on /:$(df -h --output=avail / | tail -1)"
+  mapfile -t missing < <(awk 'NF {print $2}' <<<"$planned")
+  if [ ${#missing[@]} -gt 0 ]; then
+    say "Debian packages to install: ${missing[*]}"
+    install_packages "${missing[@]}" ||
+      die "apt-get could not install: ${missing[*]}. Read its message above;" \
+        "free space on /:$(df -h --output=avail / | tail -1)"
+  fi
 fi
 if [ ${#optional[@]} -gt 0 ]; then
   planned=$(plan "${optional[@]}")
@@ -90,7 +97,7 @@ if [ ${#optional[@]} -gt 0 ]; then
     apt_get update -q || say "apt-get update failed; optional packages are not installed"
     planned=$(plan "${optional[@]}")
   fi
-  mapfile -t missing < <(awk '$1 == "install" {print $2}' <<<"$planned")
+  mapfile -t missing < <(awk '$1 == "install" || $1 == "repair" {print $2}' <<<"$planned")
   if [ ${#missing[@]} -gt 0 ]; then
     say "optional Debian packages to install: ${missing[*]}"
     # One that cannot be had does not take the others with it.

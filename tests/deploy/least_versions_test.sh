@@ -42,6 +42,13 @@ expect "without revision" "install cmake" "$(one - cmake "$none" 3.30.1)"
 expect "no least version" "install mold" "$(one - mold "$none" 0.1-1)"
 expect "installed, no least version" "" "$(one - mold 0.1-1 0.1-1)"
 expect "no candidate" "none mold" "$(one - mold "$none" "$none")"
+for state in unpacked half-configured half-installed; do
+  expect "$state" "repair g++" "$({ policy g++ 4:12.2.0-3 4:12.2.0-3; echo "State: g++ $state"; } | plan g++)"
+done
+for state in installed triggers-pending; do
+  expect "$state" "" "$({ policy g++ 4:12.2.0-3 4:12.2.0-3; echo "State: g++ $state"; } | plan g++)"
+done
+expect "removed, but not its settings" "install g++" "$({ policy g++ "$none" 4:12.2.0-3; echo "State: g++ config-files"; } | plan g++)"
 expect "of another architecture" "install g++" "$(policy g++:amd64 "$none" 4:12.2.0-3 | plan g++)"
 expect "unknown to apt" "none cmake" "$(plan cmake </dev/null)"
 
