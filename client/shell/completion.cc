@@ -140,31 +140,49 @@ _trainctl() {
     return
   fi
   values=()
+  # The part after "=" of --flag=value is completed.
+  local -a given=("${(@Q)words[2,CURRENT-1]}" "$PREFIX")
+  [[ $PREFIX == --*=* ]] && compset -P '*='
   while IFS= read -r line; do
     if [[ $line == :files ]]; then
       _files
+    elif [[ $line == *$'\t' ]]; then
+      values+=("${${line%$'\t'}//:/\\:}")
     else
       values+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
     fi
-  done < <("${words[1]}" __complete "${(@)words[2,CURRENT]}" 2>/dev/null)
+  done < <("${words[1]}" __complete "${(@)given}" 2>/dev/null)
   (( ${#values} )) && _describe value values
 }
-compdef _trainctl trainctl
+# In a folder of fpath the file itself is the function that completes.
+if [[ ${funcstack[1]} == _trainctl ]]; then
+  _trainctl "$@"
+else
+  compdef _trainctl trainctl
+fi
 )";
 
 constexpr char kFish[] = R"(# fish completion of trainctl: trainctl completion fish | source
 function __trainctl_complete
-    set -l words (commandline -opc) (commandline -ct)
+    set -l current (commandline -ct)
+    set -l words (commandline -opc) (string replace -r '^["\']' '' -- $current)
+    # fish replaces the whole word, also of --flag=value.
+    set -l flag (string match -r -- '^--[^=]+=' $current)
     for line in ($words[1] __complete $words[2..-1] 2>/dev/null)
         if test "$line" = :files
-            __fish_complete_path (commandline -ct)
+            for path in (__fish_complete_path (string replace -- "$flag" '' $current))
+                printf '%s\n' "$flag$path"
+            end
         else
-            echo $line
+            printf '%s\n' "$flag$line"
         end
     end
 end
+function __trainctl_is_first_word
+    __fish_use_subcommand; and not string match -q -- '-*' (commandline -ct)
+end
 complete -c trainctl -f
-complete -c trainctl -n 'not __fish_use_subcommand' -a '(__trainctl_complete)'
+complete -c trainctl -n 'not __trainctl_is_first_word' -a '(__trainctl_complete)'
 )";
 
 }  // namespace
@@ -215,8 +233,9 @@ absl::StatusOr<std::string> CompletionScript(const CommandTree& tree, const std:
   }
   if (shell == "fish") {
     return absl::StrCat(kFish, commands("", [](const CommandTree& c) {
-                          return absl::StrCat("complete -c trainctl -n __fish_use_subcommand -a ",
-                                              c.name, " -d ", Quote(c.help), "\n");
+                          return absl::StrCat(
+                              "complete -c trainctl -n __trainctl_is_first_word -a ", c.name,
+                              " -d ", Quote(c.help), "\n");
                         }));
   }
   return absl::InvalidArgumentError(

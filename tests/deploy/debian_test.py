@@ -198,7 +198,8 @@ def check_installed(installed, torch):
     for page in ("man1/trainctl.1", "man5/trainerd.yaml.5", "man8/trainerd.8"):
         text = system.run("zcat", f"/usr/share/man/{page}.gz").stdout
         require(text.count("\n.SH ") >= 3, f"{page} is {text[:200]}")
-    require("trainctl" in system.run("cat", "/usr/share/bash-completion/completions/trainctl").stdout, "no completion")
+    for script in ("bash-completion/completions/trainctl", "zsh/vendor-completions/_trainctl", "fish/vendor_completions.d/trainctl.fish"):
+        require("trainctl" in system.run("cat", f"/usr/share/{script}").stdout, f"{script} is empty")
     check_unit(system)
     refused = system.run("trainerd-worker", "devices", check=False, environment={"TRAINERD_TORCH_LIB": "/nonexistent"})
     require(refused.returncode != 0 and "libtorch_cpu.so is not in" in refused.stderr, f"without LibTorch: {refused}")
