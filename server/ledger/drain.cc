@@ -39,8 +39,10 @@ DrainStep NextDrainStep(const JobRecord& record, const DrainOrder& order, absl::
   }
 }
 
-bool IsEndedByDrain(const internal::JobLedger& ledger) {
-  return ledger.requeue_reason() == internal::REQUEUE_PREEMPTED && ledger.preempted_by().empty();
+internal::RequeueReason RequeueReasonOf(const internal::JobLedger& ledger) {
+  const bool names_none =
+      ledger.requeue_reason() == internal::REQUEUE_PREEMPTED && ledger.preempted_by().empty();
+  return names_none ? internal::REQUEUE_DRAIN : ledger.requeue_reason();
 }
 
 }  // namespace trainerd::server

@@ -38,9 +38,9 @@ DrainStep NextDrainStep(const JobRecord& record, const DrainOrder& order, absl::
 // When the attempt of this job must have ended.
 absl::Time DrainDeadline(const JobRecord& record, const DrainOrder& order);
 
-// Whether a drain ends, or has ended, the newest attempt of the job. A preemption names the job
-// that takes the device, a drain names none.
-bool IsEndedByDrain(const internal::JobLedger& ledger);
+// Why the newest attempt of the job is ended, or was, so that the job returns to the queue. Also
+// of a row of an earlier version, where a drain is a preemption that names no other job.
+internal::RequeueReason RequeueReasonOf(const internal::JobLedger& ledger);
 
 // The drain in force, if any. Thread-safe.
 class DaemonDrain {

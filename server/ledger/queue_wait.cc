@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/ledger/queue_wait.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "proto/base/time.h"
 
 namespace trainerd::server {
@@ -18,8 +21,8 @@ bool MayStart(v1::Job::WaitReason reason) {
 }
 
 bool WaitsForDevice(v1::Job::WaitReason reason) {
-  return reason == v1::Job::RESOURCES || reason == v1::Job::PREEMPTED || reason == v1::Job::QUOTA ||
-         reason == v1::Job::DRAIN;
+  return std::find(std::begin(kDeviceWaits), std::end(kDeviceWaits), reason) !=
+         std::end(kDeviceWaits);
 }
 
 }  // namespace trainerd::server

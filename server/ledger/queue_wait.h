@@ -16,6 +16,9 @@ v1::Job::WaitReason NextWait(const JobRecord& record, absl::Time now);
 // Whether only a device is missing: the job waits for one, lost the one that it had, or must not
 // have one yet because of a quota or a drain.
 bool WaitsForDevice(v1::Job::WaitReason reason);
+// These reasons.
+inline constexpr v1::Job::WaitReason kDeviceWaits[] = {v1::Job::RESOURCES, v1::Job::PREEMPTED,
+                                                       v1::Job::QUOTA, v1::Job::DRAIN};
 
 // Whether a job with this reason may start as soon as a device is free and its delay is over. The
 // queue (store/rows/job_rows.h) leaves out the others.

@@ -85,10 +85,11 @@ EndOutcome Fail(const EndInput& input, v1::JobError error, std::string reason) {
 // ever.
 EndOutcome EndRequeued(const EndInput& input) {
   const bool slice = input.requeue == internal::REQUEUE_ATTEMPT_TIME;
+  const bool drain = input.requeue == internal::REQUEUE_DRAIN;
   EndOutcome out = Requeue(input, Job::PREEMPTED,
-                           slice           ? "limits.max_attempt_time is over"
-                           : input.drained ? "the daemon drains"
-                                           : "preempted");
+                           slice   ? "limits.max_attempt_time is over"
+                           : drain ? "the daemon drains"
+                                   : "preempted");
   out.slice_over = slice;
   // A restart of the machine is nobody's failure.
   const bool lost = input.verdict.end == Attempt::LOST && !input.verdict.counts;

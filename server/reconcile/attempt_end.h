@@ -37,8 +37,6 @@ struct EndInput {
   bool limit_reached = false;
   // Why the daemon ended the attempt, if it returns the job to the queue.
   internal::RequeueReason requeue = internal::REQUEUE_REASON_UNSPECIFIED;
-  // With REQUEUE_PREEMPTED: because the daemon drains, not for another job.
-  bool drained = false;
   // Last step of the job's lineage; 0: nothing was trained.
   int64_t applied_step = 0;
   // After COMPLETED: the result of reading final/ and output.path back.

@@ -4,6 +4,7 @@
 
 #include "proto/base/status_macros.h"
 #include "proto/contract/job/names.h"
+#include "server/ledger/queue_wait.h"
 #include "server/reconcile/queue_changes.h"
 #include "server/reconcile/reconciler.h"
 #include "server/reconcile/requeue.h"
@@ -22,10 +23,11 @@ void Log(const absl::Status& status, const std::string& job_id) {
   if (!status.ok()) spdlog::error("job={} {}", job_id, std::string(status.message()));
 }
 
+// Those that do not show the drain yet.
 absl::StatusOr<std::vector<std::string>> ListWaitingForDevice(Connection& db) {
   std::vector<std::string> all;
-  for (const v1::Job::WaitReason reason :
-       {v1::Job::RESOURCES, v1::Job::PREEMPTED, v1::Job::QUOTA}) {
+  for (const v1::Job::WaitReason reason : kDeviceWaits) {
+    if (reason == v1::Job::DRAIN) continue;
     const int limit = kMarkedJobs - static_cast<int>(all.size());
     if (limit == 0) break;
     ASSIGN_OR_RETURN(const std::vector<std::string> ids,

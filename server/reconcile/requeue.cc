@@ -75,7 +75,7 @@ absl::StatusOr<bool> DrainJob(Transaction& transaction, const std::string& job_i
         *record.ledger.mutable_end_grace() =
             ToProto(std::max(deadline - transaction.steady_now(), absl::ZeroDuration()));
       }
-      RETURN_IF_ERROR(BeginRequeue(transaction, internal::REQUEUE_PREEMPTED, deadline,
+      RETURN_IF_ERROR(BeginRequeue(transaction, internal::REQUEUE_DRAIN, deadline,
                                    "the daemon drains", &record));
       return true;
     case DrainStep::kShorten:

@@ -103,7 +103,7 @@ void ExplainPausing(const JobRecord& record, v1::Explanation* out) {
   const std::string& by = record.ledger.preempted_by();
   if (record.ledger.requeue_reason() == internal::REQUEUE_ATTEMPT_TIME) {
     AddReason("PREEMPTED", "limits.max_attempt_time is over", "", out);
-  } else if (IsEndedByDrain(record.ledger)) {
+  } else if (RequeueReasonOf(record.ledger) == internal::REQUEUE_DRAIN) {
     AddReason("DRAIN", "the daemon drains", "", out);
   } else if (!by.empty()) {
     AddReason("PREEMPTED", absl::StrCat(by, " has a higher priority and takes its device"), by,

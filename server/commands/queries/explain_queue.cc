@@ -89,9 +89,10 @@ void ExplainPreemption(const ExplainInput& input, v1::Explanation* out) {
   }
   const std::string& by = ledger.preempted_by();
   AddReason("PREEMPTED",
-            IsEndedByDrain(ledger) ? "its last attempt ended because the daemon drained"
-            : by.empty()           ? "its last attempt had to free the device"
-                                   : absl::StrCat(by, " has a higher priority and took its device"),
+            RequeueReasonOf(ledger) == internal::REQUEUE_DRAIN
+                ? "its last attempt ended because the daemon drained"
+            : by.empty() ? "its last attempt had to free the device"
+                         : absl::StrCat(by, " has a higher priority and took its device"),
             by, out);
 }
 

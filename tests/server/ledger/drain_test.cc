@@ -85,5 +85,18 @@ TEST(DrainTest, RepeatedCallsOnlyBecomeMoreSevere) {
   EXPECT_EQ(MergeDrains(minute, later).since, kNow);
 }
 
+TEST(DrainTest, ReadsTheRowsOfEarlierVersions) {
+  internal::JobLedger ledger;
+  EXPECT_EQ(RequeueReasonOf(ledger), internal::REQUEUE_REASON_UNSPECIFIED);
+  ledger.set_requeue_reason(internal::REQUEUE_DRAIN);
+  EXPECT_EQ(RequeueReasonOf(ledger), internal::REQUEUE_DRAIN);
+  ledger.set_requeue_reason(internal::REQUEUE_ATTEMPT_TIME);
+  EXPECT_EQ(RequeueReasonOf(ledger), internal::REQUEUE_ATTEMPT_TIME);
+  ledger.set_requeue_reason(internal::REQUEUE_PREEMPTED);
+  EXPECT_EQ(RequeueReasonOf(ledger), internal::REQUEUE_DRAIN) << "as a drain was stored";
+  ledger.set_preempted_by("jobs/b");
+  EXPECT_EQ(RequeueReasonOf(ledger), internal::REQUEUE_PREEMPTED);
+}
+
 }  // namespace
 }  // namespace trainerd::server

@@ -71,6 +71,7 @@ TEST_F(ReconcilerDrainTest, RunningJobsReturnToTheQueueWithACheckpoint) {
   Drain("pause_running: true");
   ASSERT_TRUE(Until("a", Job::PAUSING, /*rounds=*/3));
   EXPECT_EQ(Get("a").desired_state(), Job::DESIRED_RUN);
+  EXPECT_EQ(Load(*store_, "a").ledger.requeue_reason(), internal::REQUEUE_DRAIN);
   Rounds(2);
   EXPECT_EQ(executor_.signals.back().action, internal::PAUSE);
   EXPECT_NEAR(absl::ToDoubleSeconds(executor_.signals.back().grace), 300, 5) << "stop_grace";

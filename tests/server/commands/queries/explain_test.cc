@@ -200,7 +200,7 @@ TEST_F(ExplainTest, ADrainIsNamedWithItsEnd) {
   EXPECT_EQ(Why(name).reasons(0).code(), "DRAIN");
   EXPECT_TRUE(absl::StrContains(Commands(Why(name)), "trainctl undrain"));
   EXPECT_EQ(Why(name).queue_position(), 2);
-  record.ledger.set_requeue_reason(internal::REQUEUE_PREEMPTED);
+  record.ledger.set_requeue_reason(internal::REQUEUE_DRAIN);
   record.job.set_state(Job::PAUSING);
   ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
   EXPECT_EQ(Why(name).reasons(0).code(), "DRAIN");
