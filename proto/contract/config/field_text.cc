@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/contract/config/field_text.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -351,6 +353,12 @@ double NumericValue(const Message& message, const FieldDescriptor& field, int in
   const std::string text = ScalarText(message, field, index);
   if (text == ".inf" || text == "-.inf") return text[0] == '-' ? -HUGE_VAL : HUGE_VAL;
   return ParseDecimal(text, &value) ? value : std::numeric_limits<double>::quiet_NaN();
+}
+
+bool IsAllDigits(absl::string_view text, size_t max_digits) {
+  return !text.empty() && text.size() <= max_digits &&
+         std::all_of(text.begin(), text.end(),
+                     [](unsigned char c) { return absl::ascii_isdigit(c); });
 }
 
 }  // namespace trainerd

@@ -4,9 +4,11 @@
 // digits.
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/message.h"
 
@@ -44,5 +46,8 @@ std::string KindOfField(const google::protobuf::FieldDescriptor& field);
 double NumericValue(const google::protobuf::Message& message,
                     const google::protobuf::FieldDescriptor& field, int index = 0);
 bool IsNumericField(const google::protobuf::FieldDescriptor& field);
+
+// Whether a part of a text is 1 to `max_digits` digits, without sign and spaces: a port, an index.
+bool IsAllDigits(absl::string_view text, size_t max_digits);
 
 }  // namespace trainerd

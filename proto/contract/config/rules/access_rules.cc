@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "proto/contract/config/field_text.h"
 
 namespace trainerd {
 namespace {
@@ -22,10 +23,7 @@ constexpr char kTls[] = "tls:";
 
 bool IsPort(absl::string_view text) {
   int number = 0;
-  return !text.empty() && text.size() <= 5 &&
-         std::all_of(text.begin(), text.end(),
-                     [](unsigned char c) { return absl::ascii_isdigit(c); }) &&
-         absl::SimpleAtoi(text, &number) && number <= 65535;
+  return IsAllDigits(text, 5) && absl::SimpleAtoi(text, &number) && number <= 65535;
 }
 
 // HOST:PORT, with an IPv6 address in brackets.

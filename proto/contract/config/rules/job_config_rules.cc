@@ -7,7 +7,6 @@
 #include <optional>
 #include <set>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -19,6 +18,7 @@
 #include "proto/contract/config/config_digest.h"
 #include "proto/contract/config/config_paths.h"
 #include "proto/contract/config/enum_words.h"
+#include "proto/contract/config/field_text.h"
 #include "proto/contract/config/knob_rules.h"
 #include "proto/contract/config/rules/access_rules.h"
 #include "proto/contract/config/rules/best_rules.h"
@@ -315,12 +315,6 @@ void CheckInitFrom(const v1::JobConfig& config, Violations* violations) {
            Quoted(checkpoint),
            " is neither jobs/ID, jobs/ID/checkpoints/ID nor a path; write a relative path as ./",
            "PATH")});
-}
-
-bool IsAllDigits(absl::string_view text, size_t max_digits) {
-  return !text.empty() && text.size() <= max_digits &&
-         std::all_of(text.begin(), text.end(),
-                     [](unsigned char c) { return absl::ascii_isdigit(c); });
 }
 
 void CheckDevice(const v1::JobConfig& config, Violations* violations) {

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "proto/contract/config/field_text.h"
 
 namespace trainerd {
 namespace {
@@ -47,10 +48,8 @@ bool SplitHost(absl::string_view text, std::string* host, int* port) {
   *host = absl::AsciiStrToLower(name);
   if (colon == absl::string_view::npos) return true;
   const absl::string_view digits = text.substr(colon + 1);
-  return digits.size() <= kMaxPortDigits &&
-         std::all_of(digits.begin(), digits.end(),
-                     [](unsigned char c) { return absl::ascii_isdigit(c); }) &&
-         absl::SimpleAtoi(digits, port) && *port > 0 && *port <= kMaxPort;
+  return IsAllDigits(digits, kMaxPortDigits) && absl::SimpleAtoi(digits, port) && *port > 0 &&
+         *port <= kMaxPort;
 }
 
 }  // namespace

@@ -105,6 +105,12 @@ TEST(FieldTextTest, TimesEnumsAndBytes) {
   EXPECT_FALSE(SetScalar(Field(job, "config_digest"), "!", TextStyle::kPlain, &job).ok());
 }
 
+TEST(FieldTextTest, DigitsHaveNeitherSignNorSpace) {
+  for (const char* text : {"0", "007", "65535"}) EXPECT_TRUE(IsAllDigits(text, 5)) << text;
+  for (const char* text : {"", "123456", "+1", "-1", " 1", "1 ", "1a", "\u0661"})
+    EXPECT_FALSE(IsAllDigits(text, 5)) << text;
+}
+
 TEST(FieldTextTest, ListDefaults) {
   v1::OptimizerConfig optimizer;
   ASSERT_TRUE(SetFromDefault(Field(optimizer, "betas"), "[0.9, 0.999]", &optimizer).ok());
