@@ -134,7 +134,8 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
           .paths = PathPolicy(
               {.state_dir = config_.state_dir(),
                .home = HomeOfUser(),
-               .allow_paths = {config_.allow_paths().begin(), config_.allow_paths().end()}}),
+               .allow_paths = {config_.allow_paths().begin(), config_.allow_paths().end()},
+               .private_files = PrivateFiles(config_)}),
           .notify = notify_targets_,
           .inspections = {.program = config_.inspect_path(),
                           .runs_dir = runs_dir_,
@@ -147,16 +148,17 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
           .retain = [this](const std::string& job_id) { housekeeping_->Retain(job_id); },
           .remove = [this](const std::string& job_id) { housekeeping_->Delete(job_id); }},
       *store_, devices_);
-  checkpoints_ = std::make_unique<CheckpointManager>(
-      CheckpointManager::Options{.poke = poke, .files = files_.get()}, *store_, *housekeeping_);
   MakeOtherCommands();
 }
 
 void ControlPlane::MakeOtherCommands() {
+  auto poke = [this](const std::string& job) { reconciler_->Poke(job); };
+  checkpoints_ = std::make_unique<CheckpointManager>(
+      CheckpointManager::Options{.poke = poke, .files = files_.get()}, *store_, *housekeeping_);
   drain_commands_ = std::make_unique<DrainCommands>(*store_, drain_, [this] { Poke(); });
   evaluations_ = std::make_unique<Evaluations>(
       Evaluations::Options{
-          .poke = [this](const std::string& job) { reconciler_->Poke(job); },
+          .poke = poke,
           .retain = [this](const std::string& job_id) { housekeeping_->Retain(job_id); }},
       *store_);
 }

@@ -99,7 +99,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(Options options) {
   RETURN_IF_ERROR(server->Serve());
   server->tokens_->Start([server = server.get()] {
     server->services_->EndRevokedCalls(*server->tokens_);
-    if (server->certificates_ != nullptr) server->certificates_->Refresh();
+    server->access_->FlushRefusals();
+    server->ReportCertificates();
   });
   control.StartJobs();
   return server;
@@ -162,6 +163,18 @@ absl::Status Server::Serve() {
   SetServing(true);
   acceptor_->Start();
   return absl::OkStatus();
+}
+
+void Server::ReportCertificates() {
+  if (certificates_ == nullptr) return;
+  certificates_->Refresh();
+  const absl::Status reported = certificates_->ReportChange([this](const v1::Notice& notice) {
+    v1::Event event;
+    *event.mutable_notice() = notice;
+    return control_->store().Change([&](Transaction& t) { return t.Append(event); });
+  });
+  if (!reported.ok())
+    spdlog::warn("cannot store a notice about tls: {}", std::string(reported.message()));
 }
 
 std::string Server::StatusLine() {

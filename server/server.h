@@ -63,6 +63,8 @@ class Server {
   // The addresses of the settings; also reads the files of tls.
   absl::StatusOr<std::vector<ListenAddress>> ReadAddresses();
   absl::Status OpenAccess(const std::vector<ListenAddress>& addresses);
+  // Appends an event when the files of tls begin or cease to be refused.
+  void ReportCertificates();
   absl::Status Serve();
   void SetServing(bool serving);
   void ShutDownGrpc();

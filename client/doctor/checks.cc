@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "proto/base/format.h"
+#include "proto/base/free_space.h"
 #include "proto/contract/job/revision.h"
 #include "proto/contract/job/state_dir.h"
 
@@ -12,8 +13,7 @@ namespace {
 
 using Level = Finding::Level;
 
-// Less than this is a problem for every job, and less than this part of the disk is worth a note.
-constexpr int64_t kLeastFreeBytes = int64_t{1} << 30;
+// Less than this part of the disk is worth a note.
 constexpr double kFewFree = 0.1;
 // Of a socket on which `roles` knows the users.
 constexpr uint32_t kSharedSocket = 0666;

@@ -24,8 +24,9 @@ std::string EventContent(const v1::Event& event) {
 
 std::string EventLine(const v1::Event& event) {
   const std::string attempt = event.attempt() > 0 ? absl::StrCat("a", event.attempt()) : "-";
-  return absl::StrCat(FormatTimestamp(event.time()), "  ", PlainText(JobId(event.job())), "  ",
-                      attempt, "  ", PadRight(EventKind(event), 17), "  ", EventContent(event));
+  const std::string job = event.job().empty() ? "-" : PlainText(JobId(event.job()));
+  return absl::StrCat(FormatTimestamp(event.time()), "  ", job, "  ", attempt, "  ",
+                      PadRight(EventKind(event), 17), "  ", EventContent(event));
 }
 
 bool IsNotable(const v1::Event& event) {

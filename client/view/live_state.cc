@@ -110,6 +110,8 @@ void LossHistory::Add(int64_t step, double loss) {
 void LiveState::SetSnapshot(const v1::Job& job) { jobs_[job.name()].job = job; }
 
 void LiveState::Apply(const v1::Event& event) {
+  // A notice of the daemon itself.
+  if (event.job().empty()) return;
   LiveJob& live = jobs_[event.job()];
   live.job.set_name(event.job());
   ApplyCurves(event, &live);

@@ -12,8 +12,9 @@ namespace {
 // waits for a thread, or it runs.
 class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk>, public OpenCall {
  public:
-  DownloadStream(TransferParts parts, CheckpointFiles& files, v1::DownloadCheckpointRequest request)
-      : parts_(parts), files_(files), request_(std::move(request)) {}
+  DownloadStream(TransferParts parts, CheckpointFiles& files, grpc::CallbackServerContext* context,
+                 v1::DownloadCheckpointRequest request)
+      : parts_(parts), files_(files), context_(context), request_(std::move(request)) {}
 
   void Begin(const std::string& token) {
     const absl::Status entered = parts_.limit.Enter(this, token);
@@ -27,6 +28,7 @@ class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk>, pub
   }
   void OnCancel() override { cancelled_ = true; }
   void Revoke() override { revoked_ = true; }
+  void Break() override { context_->TryCancel(); }
   void OnDone() override {
     parts_.limit.Leave(this);
     delete this;
@@ -59,6 +61,7 @@ class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk>, pub
 
   const TransferParts parts_;
   CheckpointFiles& files_;
+  grpc::CallbackServerContext* const context_;
   const v1::DownloadCheckpointRequest request_;
   CheckpointFiles::File file_;
   int64_t offset_ = 0;
@@ -70,9 +73,10 @@ class DownloadStream final : public grpc::ServerWriteReactor<v1::FileChunk>, pub
 }  // namespace
 
 grpc::ServerWriteReactor<v1::FileChunk>* StartDownload(TransferParts parts, CheckpointFiles& files,
+                                                       grpc::CallbackServerContext* context,
                                                        const v1::DownloadCheckpointRequest& request,
                                                        const std::string& token) {
-  auto* stream = new DownloadStream(parts, files, request);
+  auto* stream = new DownloadStream(parts, files, context, request);
   stream->Begin(token);
   return stream;
 }

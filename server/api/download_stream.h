@@ -26,6 +26,7 @@ struct TransferParts {
 
 // `token`: as in StreamLimit::Enter. The returned reactor deletes itself.
 grpc::ServerWriteReactor<v1::FileChunk>* StartDownload(TransferParts parts, CheckpointFiles& files,
+                                                       grpc::CallbackServerContext* context,
                                                        const v1::DownloadCheckpointRequest& request,
                                                        const std::string& token);
 

@@ -28,8 +28,13 @@ constexpr absl::Duration kPollEvery = absl::Milliseconds(100);
 // the poller, or a step runs.
 class LogStream : public grpc::ServerWriteReactor<v1::LogChunk>, public OpenCall {
  public:
-  LogStream(Store& store, LogPoller& poller, StreamLimit& limit, v1::StreamLogsRequest request)
-      : store_(store), poller_(poller), limit_(limit), request_(std::move(request)) {}
+  LogStream(Store& store, LogPoller& poller, StreamLimit& limit,
+            grpc::CallbackServerContext* context, v1::StreamLogsRequest request)
+      : store_(store),
+        poller_(poller),
+        limit_(limit),
+        context_(context),
+        request_(std::move(request)) {}
 
   void Begin(const std::string& token) {
     absl::Status status = limit_.Enter(this, token);
@@ -68,6 +73,7 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk>, public OpenCall
     revoked_ = true;
     poller_.Wake(/*draining=*/false);
   }
+  void Break() override { context_->TryCancel(); }
   void OnDone() override {
     limit_.Leave(this);
     delete this;
@@ -127,6 +133,7 @@ class LogStream : public grpc::ServerWriteReactor<v1::LogChunk>, public OpenCall
   Store& store_;
   LogPoller& poller_;
   StreamLimit& limit_;
+  grpc::CallbackServerContext* const context_;
   const v1::StreamLogsRequest request_;
   std::string job_id_, dir_;
   int attempt_ = 0;
@@ -184,8 +191,9 @@ void LogPoller::Loop() {
 
 grpc::ServerWriteReactor<v1::LogChunk>* StartStreamLogs(Store& store, LogPoller& poller,
                                                         const StreamPermit& permit,
+                                                        grpc::CallbackServerContext* context,
                                                         const v1::StreamLogsRequest& request) {
-  auto* stream = new LogStream(store, poller, permit.limit, request);
+  auto* stream = new LogStream(store, poller, permit.limit, context, request);
   stream->Begin(permit.token);
   return stream;
 }

@@ -44,6 +44,7 @@ class LogPoller {
 // The returned reactor deletes itself.
 grpc::ServerWriteReactor<v1::LogChunk>* StartStreamLogs(Store& store, LogPoller& poller,
                                                         const StreamPermit& permit,
+                                                        grpc::CallbackServerContext* context,
                                                         const v1::StreamLogsRequest& request);
 
 }  // namespace trainerd::server

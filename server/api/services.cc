@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <optional>
 #include <utility>
 
 #include "proto/base/time.h"
@@ -16,6 +17,7 @@
 #include "server/commands/access/audit_log.h"
 #include "server/commands/files.h"
 #include "server/commands/notifications.h"
+#include "server/commands/queries/disk_condition.h"
 #include "server/commands/queries/list_events.h"
 #include "server/commands/queries/list_jobs.h"
 #include "server/commands/queries/metric_query.h"
@@ -128,7 +130,7 @@ class RunsService final : public v1::Runs::WithCallbackMethod_StreamLogs<v1::Run
       grpc::CallbackServerContext* context, const v1::StreamLogsRequest* request) override {
     const absl::StatusOr<Identity> identity = access_.Check(*context, *request);
     if (!identity.ok()) return RefuseStream<v1::LogChunk>(identity.status());
-    return StartStreamLogs(store_, poller_, {limit_, identity->token}, *request);
+    return StartStreamLogs(store_, poller_, {limit_, identity->token}, context, *request);
   }
   grpc::Status ListAttempts(grpc::ServerContext* context, const v1::ListAttemptsRequest* request,
                             v1::ListAttemptsResponse* response) override {
@@ -180,7 +182,7 @@ class CheckpointsService final
       grpc::CallbackServerContext* context, const v1::DownloadCheckpointRequest* request) override {
     const absl::StatusOr<Identity> identity = access_.Check(*context, *request);
     if (!identity.ok()) return RefuseStream<v1::FileChunk>(identity.status());
-    return StartDownload(transfers_, files_, *request, identity->token);
+    return StartDownload(transfers_, files_, context, *request, identity->token);
   }
   grpc::Status UpdateCheckpoint(grpc::ServerContext* context,
                                 const v1::UpdateCheckpointRequest* request,
@@ -250,7 +252,8 @@ class AdminService final : public v1::Admin::Service {
         notify_(parts.notify),
         access_(parts.access),
         tokens_(parts.tokens),
-        certificates_(parts.certificates) {}
+        certificates_(parts.certificates),
+        disk_(info_.state_dir) {}
 
   void SetShuttingDown() { shutting_down_ = true; }
 
@@ -325,6 +328,8 @@ class AdminService final : public v1::Admin::Service {
       for (v1::Job::Condition& condition : certificates_->Conditions(absl::Now()))
         *response->add_conditions() = std::move(condition);
     }
+    if (std::optional<v1::Job::Condition> low = disk_.Check(absl::Now()); low.has_value())
+      *response->add_conditions() = *std::move(low);
     response->set_version(info_.version);
     response->set_database_id(store_.database_id());
     response->set_schema_version(store_.schema_version());
@@ -346,6 +351,7 @@ class AdminService final : public v1::Admin::Service {
   Access& access_;
   Tokens& tokens_;
   Certificates* const certificates_;
+  DiskCondition disk_;
   std::atomic<bool> shutting_down_{false};
 };
 

@@ -16,7 +16,7 @@ absl::Status RevokedError() {
 absl::Status StreamLimit::Enter(OpenCall* call, const std::string& token) {
   absl::MutexLock lock(&mutex_);
   if (static_cast<int>(calls_.size()) < max_) {
-    calls_[call] = token;
+    calls_[call] = {.token = token};
     return absl::OkStatus();
   }
   return WithRetry(ErrorWithReason(absl::StatusCode::kResourceExhausted, "WATCHERS",
@@ -27,18 +27,40 @@ absl::Status StreamLimit::Enter(OpenCall* call, const std::string& token) {
 }
 
 void StreamLimit::Leave(OpenCall* call) {
+  const std::lock_guard<std::recursive_mutex> not_while_breaking(break_mutex_);
   absl::MutexLock lock(&mutex_);
   calls_.erase(call);
 }
 
-void StreamLimit::EndRevoked(const std::function<bool(const std::string& token)>& is_valid) {
+bool StreamLimit::IsRevoked(OpenCall* call) {
   absl::MutexLock lock(&mutex_);
-  // Many calls share a token.
+  const auto found = calls_.find(call);
+  return found != calls_.end() && found->second.break_at != absl::InfiniteFuture();
+}
+
+std::vector<OpenCall*> StreamLimit::Revoke(
+    const std::function<bool(const std::string& token)>& is_valid) {
+  const absl::Time now = clock_();
+  std::vector<OpenCall*> late;
+  absl::MutexLock lock(&mutex_);
   absl::flat_hash_map<std::string_view, bool> valid = {{"", true}};
-  for (const auto& [call, token] : calls_) {
-    const auto [known, is_new] = valid.try_emplace(token, false);
-    if (is_new) known->second = is_valid(token);
-    if (!known->second) call->Revoke();
+  for (auto& [call, entry] : calls_) {
+    const auto [known, is_new] = valid.try_emplace(entry.token, false);
+    if (is_new) known->second = is_valid(entry.token);
+    if (known->second) continue;
+    if (now >= entry.break_at) late.push_back(call);
+    if (entry.break_at != absl::InfiniteFuture()) continue;
+    entry.break_at = now + kRevokePatience;
+    call->Revoke();
+  }
+  return late;
+}
+
+void StreamLimit::EndRevoked(const std::function<bool(const std::string& token)>& is_valid) {
+  const std::lock_guard<std::recursive_mutex> breaking(break_mutex_);
+  for (OpenCall* call : Revoke(is_valid)) {
+    // The end of one can be the end of another.
+    if (IsRevoked(call)) call->Break();
   }
 }
 

@@ -26,11 +26,11 @@ constexpr absl::Duration kNoteEvery = absl::Minutes(10);
 // waits for a thread, or it runs.
 class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>, public OpenCall {
  public:
-  UploadStream(UploadParts parts, grpc::ByteBuffer* response)
-      : parts_(parts), response_(response) {}
+  UploadStream(UploadParts parts, grpc::CallbackServerContext* context, grpc::ByteBuffer* response)
+      : parts_(parts), context_(context), response_(response) {}
 
-  void Begin(const grpc::ServerContextBase& context) {
-    absl::StatusOr<Identity> identity = parts_.access.Check(context, v1::UploadFileRequest());
+  void Begin() {
+    absl::StatusOr<Identity> identity = parts_.access.Check(*context_, v1::UploadFileRequest());
     if (!identity.ok()) return Finish(ToGrpc(identity.status()));
     identity_ = *std::move(identity);
     const absl::Status entered = parts_.transfers.limit.Enter(this, identity_.token);
@@ -55,6 +55,7 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>, pub
     if (reading_) parts_.transfers.threads.Run([this] { Finish(ToGrpc(RevokedError())); });
     reading_ = false;
   }
+  void Break() override { context_->TryCancel(); }
   void OnDone() override {
     parts_.transfers.limit.Leave(this);
     delete this;
@@ -86,8 +87,10 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>, pub
 
   absl::Status TakeMessage(const v1::UploadFileRequest& message) {
     if (sha256_.empty()) {
-      RETURN_IF_ERROR(parts_.access.CheckUpload(identity_, ToHex(message.sha256())));
-      ASSIGN_OR_RETURN(const v1::File file, parts_.files.Begin(message, identity_.caller));
+      const auto check = [this](const std::string& name, const std::string& owner) {
+        return parts_.access.CheckUpload(identity_, name, owner);
+      };
+      ASSIGN_OR_RETURN(const v1::File file, parts_.files.Begin(message, identity_.caller, check));
       sha256_ = ToHex(message.sha256());
       size_ = file.size_bytes();
       received_ = file.received_bytes();
@@ -131,6 +134,7 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>, pub
   }
 
   const UploadParts parts_;
+  grpc::CallbackServerContext* const context_;
   Identity identity_ = {.caller = "", .role = v1::ROLE_UNSPECIFIED, .token = ""};
   grpc::ByteBuffer* const response_;
   grpc::ByteBuffer buffer_;
@@ -151,8 +155,8 @@ class UploadStream final : public grpc::ServerReadReactor<grpc::ByteBuffer>, pub
 grpc::ServerReadReactor<grpc::ByteBuffer>* StartUpload(UploadParts parts,
                                                        grpc::CallbackServerContext* context,
                                                        grpc::ByteBuffer* response) {
-  auto* stream = new UploadStream(parts, response);
-  stream->Begin(*context);
+  auto* stream = new UploadStream(parts, context, response);
+  stream->Begin();
   return stream;
 }
 

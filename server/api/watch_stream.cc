@@ -105,6 +105,7 @@ class StatusStream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public W
   }
   void Finish(const absl::Status& status) override { FinishNow(ResultOf(status)); }
   void Abandon() override { context_->TryCancel(); }
+  void Break() override { context_->TryCancel(); }
 
   void OnWriteDone(bool ok) override { parts_.fan_out.WriteDone(watch_id, ok); }
   void OnCancel() override { Cancel(); }

@@ -31,6 +31,8 @@ struct WatchFilter {
   }
   JobLabels::Match MatchesJob(const JobLabels& labels, const EventRecord& record) const {
     if (!job.empty() && job != record.job) return JobLabels::Match::kNo;
+    // A notice of the daemon itself is of no job that could match.
+    if (selector != nullptr && record.job.empty()) return JobLabels::Match::kNo;
     return selector == nullptr ? JobLabels::Match::kYes : labels.Matches(*selector, record);
   }
 };

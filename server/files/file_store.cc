@@ -185,8 +185,8 @@ absl::Status FileStore::Create(const std::string& sha256, const v1::UploadFileRe
   });
 }
 
-absl::StatusOr<v1::File> FileStore::Begin(const v1::UploadFileRequest& first,
-                                          const Caller& caller) {
+absl::StatusOr<v1::File> FileStore::Begin(const v1::UploadFileRequest& first, const Caller& caller,
+                                          const CheckOwner& check) {
   RETURN_IF_ERROR(CheckFirst(first));
   const std::string sha256 = ToHex(first.sha256());
   absl::MutexLock lock(&LockOf(sha256));
@@ -196,6 +196,8 @@ absl::StatusOr<v1::File> FileStore::Begin(const v1::UploadFileRequest& first,
     row = FindRow(sha256);
   }
   RETURN_IF_ERROR(row.status());
+  // A complete one does not change any more.
+  if (!row->complete) RETURN_IF_ERROR(check(UploadName(sha256), row->owner));
   if (row->size_bytes != first.size_bytes()) {
     return BadField("size_bytes",
                     absl::StrCat(first.size_bytes(), " is not the size of ", UploadName(sha256),

@@ -47,10 +47,13 @@ class FileStore {
 
   const std::string& dir() const { return options_.dir; }
 
+  // Whether the caller may continue an incomplete upload (its name) of this owner.
+  using CheckOwner = std::function<absl::Status(const std::string& name, const std::string& owner)>;
   // The upload that the first message of a call names; it is created if it does not exist, and
-  // belongs to the caller. Errors: InvalidArgument; ResourceExhausted with reason UPLOAD_SPACE or
-  // DISK.
-  absl::StatusOr<v1::File> Begin(const v1::UploadFileRequest& first, const Caller& caller);
+  // belongs to the caller. Of several callers that send the first message at once, one creates it.
+  // Errors: InvalidArgument; ResourceExhausted with reason UPLOAD_SPACE or DISK; of `check`.
+  absl::StatusOr<v1::File> Begin(const v1::UploadFileRequest& first, const Caller& caller,
+                                 const CheckOwner& check);
   // Appends the data of one message. Errors: InvalidArgument (checksum, size),
   // FailedPrecondition with reason UPLOAD_OFFSET; NotFound if the upload was removed meanwhile;
   // ResourceExhausted with reason DISK.

@@ -1,62 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every RPC of the descriptors as every kind of caller, over plain TCP and TLS. What is expected follows from RULES, the table "Who may call" of trainer.proto
-as data. Run by access_test.py with the interpreter that has grpcio; the first argument is a JSON document, the failures are printed as a JSON list."""
+"""Every RPC of the descriptors as every kind of caller, over plain TCP and TLS. The calls and what is expected of them are made from the option (access) of
+each RPC; NOT_FOR_VIEWERS and READS guard the options themselves. Run by access_test.py with the interpreter that has grpcio; the first argument is a JSON
+document, the failures are printed as a JSON list."""
 
 import json
 import sys
 
 import grpc
 from google.protobuf import json_format, message_factory
-from trainerd.v1 import evaluation_pb2, file_pb2, role_pb2, trainer_pb2
+from trainerd.v1 import access_pb2, evaluation_pb2, file_pb2, role_pb2, trainer_pb2
 
-VIEWER, OPERATOR, ADMIN = 1, 2, 3
-# The least role, whether an operator needs to own what it names, and a request that changes nothing where it is allowed. JOB is a job of alice.
-RULES = {
-    "Trainer.SubmitJob": (OPERATOR, False, {}),
-    "Trainer.Pause": (OPERATOR, True, {"name": "JOB", "etag": "x"}),
-    "Trainer.Resume": (OPERATOR, True, {"name": "JOB", "etag": "x"}),
-    "Trainer.RequestCheckpoint": (OPERATOR, True, {"name": "JOB", "etag": "x"}),
-    "Trainer.Stop": (OPERATOR, True, {"name": "JOB", "etag": "x"}),
-    "Trainer.UpdateJob": (OPERATOR, True, {"job": {"name": "JOB", "etag": "x"}, "updateMask": "config.priority"}),
-    "Trainer.ExplainJob": (VIEWER, False, {"name": "JOB"}),
-    "Trainer.StreamStatus": (VIEWER, False, {"parent": "jobs/-", "sendSnapshot": True}),
-    "Trainer.GetJob": (VIEWER, False, {"name": "JOB"}),
-    "Trainer.ListJobs": (VIEWER, False, {}),
-    "Trainer.DeleteJob": (OPERATOR, True, {"name": "JOB", "etag": "x"}),
-    "Trainer.WaitJob": (VIEWER, False, {"name": "JOB", "timeout": "0s"}),
-    "Runs.StreamLogs": (VIEWER, False, {"name": "JOB"}),
-    "Runs.ListAttempts": (VIEWER, False, {"parent": "JOB"}),
-    "Runs.ListEvents": (VIEWER, False, {"parent": "JOB"}),
-    "Runs.QueryMetrics": (VIEWER, False, {"name": "JOB"}),
-    "Checkpoints.ListCheckpoints": (VIEWER, False, {"parent": "JOB"}),
-    "Checkpoints.UpdateCheckpoint": (OPERATOR, True, {"checkpoint": {"name": "JOB/checkpoints/none"}, "updateMask": "pinned"}),
-    "Checkpoints.VerifyCheckpoint": (OPERATOR, True, {"name": "JOB/checkpoints/none"}),
-    "Checkpoints.CollectGarbage": (OPERATOR, True, {"parent": "JOB"}),
-    "Checkpoints.DownloadCheckpoint": (VIEWER, False, {"name": "JOB/final"}),
-    "Admin.GetServerInfo": (VIEWER, False, {}),
-    "Admin.QueryUsage": (VIEWER, False, {}),
-    "Admin.ListNotifications": (VIEWER, False, {}),
-    "Admin.RetryNotification": (ADMIN, False, {"name": "notifications/77"}),
-    "Admin.Drain": (ADMIN, False, {}),
-    "Admin.Undrain": (ADMIN, False, {}),
-    "Admin.CreateToken": (ADMIN, False, {}),
-    "Admin.ListTokens": (ADMIN, False, {}),
-    "Admin.RevokeToken": (ADMIN, False, {"name": "tokens/none"}),
-    "Admin.ListAuditEntries": (ADMIN, False, {"pageSize": 1}),
-    "Evaluations.LeaseEvaluation": (OPERATOR, False, {"suites": ["s"]}),
-    "Evaluations.RenewEvaluation": (OPERATOR, False, {"name": "JOB/evaluations/none"}),
-    "Evaluations.ReportEvaluation": (OPERATOR, False, {"name": "JOB/evaluations/none"}),
-    "Evaluations.ListEvaluations": (VIEWER, False, {"parent": "JOB"}),
-    "Evaluations.RequestEvaluation": (OPERATOR, True, {"model": "JOB/checkpoints/none", "suite": "s"}),
-    "Evaluations.CancelEvaluation": (OPERATOR, True, {"name": "JOB/evaluations/none"}),
-    "Files.UploadFile": (OPERATOR, False, {}),
-    "Files.ListFiles": (VIEWER, False, {}),
-    "Files.DeleteFile": (OPERATOR, True, {"name": "FILE"}),
-}
-# Other values of the same request that need another role.
-MORE = [("Checkpoints.CollectGarbage", VIEWER, False, {"parent": "jobs/-", "dryRun": True}),
-        ("Checkpoints.CollectGarbage", ADMIN, False, {"parent": "jobs/-"}),
-        ("Trainer.SubmitJob", OPERATOR, False, {"validateOnly": True})]
+VIEWER, OPERATOR, ADMIN = role_pb2.ROLE_VIEWER, role_pb2.ROLE_OPERATOR, role_pb2.ROLE_ADMIN
+# A resource of each type. JOB is a job of alice, FILE an upload of hers; the others do not exist, so that nothing is changed where the call is allowed.
+RESOURCES = {"JOB": "JOB", "CHECKPOINT": "JOB/checkpoints/none", "MODEL": "JOB/checkpoints/none", "EVALUATION": "JOB/evaluations/none", "FILE": "FILE",
+             "TOKEN": "tokens/none", "NOTIFICATION": "notifications/77"}
+# Fields that every sample request has where its message has the field: a command for an etag that is old changes nothing, and a call that waits returns.
+FIELDS = {"etag": "x", "timeout": "0s", "send_snapshot": True, "page_size": 1, "suites": ["s"], "suite": "s"}
+# Independent of the options: what a call that reads is named, and some calls that a viewer may never make, whatever they are named.
+READS = ("Get", "List", "Query", "Stream", "Wait", "Explain", "Download")
+NOT_FOR_VIEWERS = {"Admin.ListTokens", "Admin.ListAuditEntries", "Admin.CreateToken", "Admin.RevokeToken", "Admin.Drain", "Trainer.SubmitJob",
+                   "Trainer.Stop", "Trainer.DeleteJob", "Files.UploadFile", "Files.DeleteFile"}
 
 
 def methods():
@@ -64,6 +27,34 @@ def methods():
         for service in file.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 yield f"{service.name}.{method.name}", service.full_name, method
+
+
+def sample(method, access):
+    """A request that changes nothing where it is allowed, as JSON."""
+    request, message = {}, method.input_type
+    inside = request
+    *groups, last = access.resource.split(".") if access.resource else [None]
+    for group in groups:
+        inside = inside.setdefault(group, {})
+        message = message.fields_by_name[group].message_type
+    if last:
+        inside[last] = RESOURCES[access_pb2.CallAccess.ResourceType.Name(access.resource_type)]
+    for name, value in FIELDS.items():
+        if name in message.fields_by_name:
+            inside[name] = value
+    return request
+
+
+def rules():
+    """(method, least role, whether an operator needs to own what it names, request) of each RPC and of each of its exceptions."""
+    for name, _, method in methods():
+        if not method.GetOptions().HasExtension(access_pb2.access):
+            raise AssertionError(f"{name} has no option (access)")
+        access = method.GetOptions().Extensions[access_pb2.access]
+        request = sample(method, access)
+        yield name, access.role, access.owned, request
+        for other in access.unless:
+            yield name, other.role, other.owned, request | {other.field: {"true": True, "false": False}.get(other.value, other.value)}
 
 
 class Caller:
@@ -123,15 +114,20 @@ def expected(role, least, owned, is_owner):
     return None, None
 
 
+def check_rules(failures):
+    for name, least, _, request in rules():
+        reads = name.split(".")[1].startswith(READS) or request.get("dry_run")
+        if least not in (VIEWER, OPERATOR, ADMIN):
+            failures.append(f"{name} has no role")
+        if least == VIEWER and (name in NOT_FOR_VIEWERS or not reads):
+            failures.append(f"a viewer may call {name} with {request}")
+
+
 def attack(transport, callers, names, failures):
-    missing = {name for name, _, _ in methods()} ^ set(RULES)
-    if missing:
-        failures.append(f"no rule and sample request, or no such RPC: {sorted(missing)}")
-    cases = [(name, *rule) for name, rule in RULES.items() if name not in missing] + MORE
-    for name, least, owned, sample in cases:
+    for name, least, owned, request in rules():
         service, method = find(name)
         for who, (caller, role, refusal) in callers.items():
-            code, details, _ = caller.call(service, method, filled(sample, names))
+            code, details, _ = caller.call(service, method, filled(request, names))
             want = (grpc.StatusCode.UNAUTHENTICATED, refusal) if refusal else expected(role, least, owned, who.startswith("alice"))
             if who == "nobody":
                 want = (grpc.StatusCode.PERMISSION_DENIED, b"NO_ROLE")
@@ -159,6 +155,7 @@ def main():
     submitted = must(Caller(plain, secrets["alice"]), "Trainer.SubmitJob", {"config": world["job"]})
     assert submitted.job.owner == "alice", submitted.job.owner
     failures = []
+    check_rules(failures)
     for transport, channel in (("TCP", plain), ("TLS", tls())):
         # The round ends with its removal.
         uploaded = must(Caller(plain, secrets["alice"]), "Files.UploadFile", {"sha256": world["sha256"], "sizeBytes": 1000})

@@ -25,7 +25,8 @@ namespace trainerd {
 //      Job.owner, Job.usage, QueryUsage, quotas and scheduling of trainerd.yaml, Job.WaitReason
 //      QUOTA, limits.max_attempt_time, PauseRequest.grace, StopRequest.grace
 //   8  Drain, Undrain, Job.WaitReason DRAIN, ServerInfo.active_attempts; tokens and roles,
-//      ServerInfo.principal and role; ListAuditEntries; ServerInfo.conditions
+//      ServerInfo.principal and role; ListAuditEntries; ServerInfo.conditions, notices of the
+//      daemon itself
 inline constexpr int kApiRevision = 8;
 
 // Versions of the protocol between daemon and shim that this build supports. A daemon must work

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "proto/base/enum_sentinels.h"
 #include "proto/base/hash.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
@@ -21,10 +22,10 @@
 #include "proto/contract/config/upload_path.h"
 #include "proto/contract/job/names.h"
 #include "server/store/errors.h"
-#include "server/store/rows/access/audit_rows.h"
 #include "server/store/rows/file_rows.h"
 #include "server/store/rows/job_rows.h"
 #include "spdlog/spdlog.h"
+#include "trainerd/v1/file.pb.h"
 
 namespace trainerd::server {
 namespace {
@@ -113,6 +114,16 @@ absl::Status TooLow(const Identity& identity, v1::Role need, std::string_view me
                          {{"have", RoleName(identity.role)}, {"need", RoleName(need)}});
 }
 
+absl::Status NotOwner(const Identity& identity, const std::string& resource,
+                      const std::string& owner) {
+  return ErrorWithReason(
+      absl::StatusCode::kPermissionDenied, "NOT_OWNER",
+      absl::StrCat(resource, " belongs to ", owner, ", and ", identity.caller.principal,
+                   " can change only what it owns; call as its owner or as an "
+                   "admin"),
+      {{"owner", owner}});
+}
+
 }  // namespace
 
 std::string PeerAddress(const std::string& grpc_peer) {
@@ -125,7 +136,8 @@ Access::Access(Options options, Store& store, Tokens& tokens)
     : options_(std::move(options)),
       daemon_token_hash_(options_.daemon_token.empty() ? "" : Sha256(options_.daemon_token)),
       store_(store),
-      tokens_(tokens) {
+      tokens_(tokens),
+      refusals_(store) {
   for (const v1::RoleConfig& role : options_.roles) {
     if (!role.has_unix_user()) continue;
     const std::optional<uint32_t> uid = UidOf(role.unix_user());
@@ -202,71 +214,71 @@ absl::Status Access::CheckOther(const CallFacts& facts) const {
 }
 
 absl::Status Access::Refuse(const RefusedCall& call, absl::Status refusal) {
-  const absl::Status stored = store_.Change([&](Transaction& t) {
-    return StoreAudit(t.db(),
-                      {.method = std::string(call.method),
-                       .resource = AuditText(call.resource),
-                       .principal = call.identity.caller.principal,
-                       .peer = call.identity.caller.peer,
-                       .request_id = AuditText(call.request_id),
-                       .code = static_cast<int>(absl::StatusCode::kPermissionDenied)},
-                      t.now());
-  });
-  if (!stored.ok())
-    spdlog::warn("cannot record a refused call in the audit log: {}",
-                 std::string(stored.message()));
+  refusals_.Record({.method = std::string(call.method),
+                    .resource = AuditText(call.resource),
+                    .principal = call.identity.caller.principal,
+                    .peer = call.identity.caller.peer,
+                    .request_id = AuditText(call.request_id),
+                    .code = static_cast<int>(absl::StatusCode::kPermissionDenied)});
   return refusal;
 }
 
-absl::Status Access::CheckOwner(const Identity& identity, const std::string& resource) {
-  std::string owner;
-  if (const std::optional<std::string> sha256 = ParseUploadName(resource); sha256.has_value()) {
-    ASSIGN_OR_RETURN(const std::optional<FileRow> row,
-                     store_.Read([&](Connection& db) { return FindFile(db, *sha256); }));
-    if (row.has_value()) owner = row->owner;
-  } else if (const std::string id = JobId(resource); IsJobId(id)) {
-    const absl::StatusOr<JobRecord> record =
-        store_.Read([&](Connection& db) { return LoadJob(db, id); });
-    if (!record.ok() && !absl::IsNotFound(record.status())) return record.status();
-    if (record.ok()) owner = record->job.owner();
+absl::StatusOr<std::string> Access::OwnerOf(const AccessRule& rule, const std::string& resource) {
+  using Type = v1::CallAccess;
+  switch (rule.resource_type) {
+    case Type::JOB:
+    case Type::CHECKPOINT:
+    case Type::MODEL:
+    case Type::EVALUATION: {
+      const std::string id = JobId(resource);
+      if (!IsJobId(id)) return "";
+      const absl::StatusOr<JobRecord> record =
+          store_.Read([&](Connection& db) { return LoadJob(db, id); });
+      if (absl::IsNotFound(record.status())) return "";
+      RETURN_IF_ERROR(record.status());
+      return record->job.owner();
+    }
+    case Type::FILE: {
+      const std::optional<std::string> sha256 = ParseUploadName(resource);
+      if (!sha256.has_value()) return "";
+      ASSIGN_OR_RETURN(const std::optional<FileRow> row,
+                       store_.Read([&](Connection& db) { return FindFile(db, *sha256); }));
+      return row.has_value() ? row->owner : "";
+    }
+    case Type::TOKEN:
+    case Type::NOTIFICATION:
+    case Type::RESOURCE_TYPE_UNSPECIFIED:
+    case kMinSentinel<Type::ResourceType>:
+    case kMaxSentinel<Type::ResourceType>:
+      break;
   }
-  // The command answers for a name of another form, and of what does not exist.
-  if (owner.empty() || owner == identity.caller.principal) return absl::OkStatus();
-  return ErrorWithReason(
-      absl::StatusCode::kPermissionDenied, "NOT_OWNER",
-      absl::StrCat(resource, " belongs to ", owner, ", and ", identity.caller.principal,
-                   " can change only what it owns; call as its owner or as an "
-                   "admin"),
-      {{"owner", owner}});
+  return absl::InternalError(
+      absl::StrCat(std::string(rule.method), " is for owners of what has no owner"));
 }
 
-absl::Status Access::CheckUpload(const Identity& identity, const std::string& sha256) {
-  if (identity.role >= v1::ROLE_ADMIN) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const std::optional<FileRow> row,
-                   store_.Read([&](Connection& db) { return FindFile(db, sha256); }));
-  // A complete one does not change any more.
-  if (!row.has_value() || row->complete) return absl::OkStatus();
-  const absl::Status owned = CheckOwner(identity, UploadName(sha256));
-  if (owned.ok()) return owned;
-  return Refuse({identity, "Files.UploadFile", UploadName(sha256), ""}, owned);
+absl::Status Access::CheckUpload(const Identity& identity, const std::string& name,
+                                 const std::string& owner) {
+  if (identity.role >= v1::ROLE_ADMIN || owner == identity.caller.principal)
+    return absl::OkStatus();
+  const std::string_view method = RuleFor(v1::UploadFileRequest())->method;
+  return Refuse({identity, method, name, ""}, NotOwner(identity, name, owner));
 }
 
 absl::StatusOr<Identity> Access::Check(const grpc::ServerContextBase& context,
                                        const google::protobuf::Message& request) {
   ASSIGN_OR_RETURN(Identity identity, Identify(FactsOf(context)));
-  static const AccessRule kNone = {"", v1::ROLE_ADMIN};
-  const AccessRule* found = RuleFor(request);
-  const AccessRule& rule = found == nullptr ? kNone : *found;
-  if (identity.role >= v1::ROLE_ADMIN && found != nullptr) return identity;
+  const std::optional<AccessRule> found = RuleFor(request);
+  if (identity.role >= v1::ROLE_ADMIN && found.has_value()) return identity;
+  const AccessRule rule = found.value_or(AccessRule());
   const RefusedCall call = {identity, rule.method, ResourceOf(rule, request), RequestIdOf(request)};
   if (identity.role == v1::ROLE_UNSPECIFIED) return Refuse(call, NoRole(identity));
-  if (identity.role < rule.role || found == nullptr)
+  if (identity.role < rule.role || !found.has_value())
     return Refuse(call, TooLow(identity, rule.role, rule.method));
   if (!rule.owned) return identity;
-  const absl::Status owned = CheckOwner(identity, call.resource);
-  if (absl::IsPermissionDenied(owned)) return Refuse(call, owned);
-  RETURN_IF_ERROR(owned);
-  return identity;
+  ASSIGN_OR_RETURN(const std::string owner, OwnerOf(rule, call.resource));
+  // The command answers for a name of another form, and of what does not exist.
+  if (owner.empty() || owner == identity.caller.principal) return identity;
+  return Refuse(call, NotOwner(identity, call.resource, owner));
 }
 
 }  // namespace trainerd::server

@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "google/protobuf/message.h"
+#include "server/api/access/refusal_log.h"
 #include "server/api/access/role_rules.h"
 #include "server/commands/access/tokens.h"
 #include "server/store/caller.h"
@@ -65,8 +66,12 @@ class Access {
   // Identify; PermissionDenied with reason ROLE, NOT_OWNER or NO_ROLE.
   absl::StatusOr<Identity> Check(const grpc::ServerContextBase& context,
                                  const google::protobuf::Message& request);
-  // For an upload that exists: only its owner and an admin continue it. Errors: PermissionDenied.
-  absl::Status CheckUpload(const Identity& identity, const std::string& sha256);
+  // Only its owner and an admin continue an incomplete upload. A refusal is recorded in the audit
+  // log. Errors: PermissionDenied with reason NOT_OWNER.
+  absl::Status CheckUpload(const Identity& identity, const std::string& name,
+                           const std::string& owner);
+  // Call it once a minute: see RefusalLog.
+  void FlushRefusals() { refusals_.Flush(); }
 
   // The users that the daemon distinguishes on a unix socket: its own, root, and those of `roles`.
   std::vector<uint32_t> KnownUids() const;
@@ -80,7 +85,8 @@ class Access {
   absl::StatusOr<Identity> IdentifyByToken(const CallFacts& facts) const;
   Identity IdentifyByCertificate(const CallFacts& facts) const;
   Identity IdentifyByUser(const CallFacts& facts) const;
-  absl::Status CheckOwner(const Identity& identity, const std::string& resource);
+  // Empty: it does not exist, or its name has another form.
+  absl::StatusOr<std::string> OwnerOf(const AccessRule& rule, const std::string& resource);
   struct RefusedCall {
     const Identity& identity;
     std::string_view method;
@@ -96,6 +102,7 @@ class Access {
   std::vector<UnixRole> unix_roles_;
   Store& store_;
   Tokens& tokens_;
+  RefusalLog refusals_;
 };
 
 // The name of the property with which a listener marks the connections of a unix socket; its value

@@ -2,10 +2,13 @@
 #include "server/api/access/certificates.h"
 
 #include <openssl/bio.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <ctime>
 #include <utility>
 
@@ -29,13 +32,38 @@ Bio ReaderOf(const std::string& pem) {
   return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
 }
 
-// The first certificate of a PEM text.
-absl::StatusOr<X509Certificate> ParseCertificate(const std::string& pem, const std::string& path) {
+// The certificates of a PEM text, at least one.
+absl::StatusOr<std::vector<X509Certificate>> ParseCertificates(const std::string& pem,
+                                                               const std::string& path) {
   const Bio bio = ReaderOf(pem);
-  X509Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr), X509_free);
-  if (certificate != nullptr) return certificate;
+  std::vector<X509Certificate> certificates;
+  ERR_clear_error();
+  while (X509* next = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr))
+    certificates.emplace_back(next, X509_free);
+  const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+  ERR_clear_error();
+  if (!at_end) {
+    return absl::InvalidArgumentError(absl::StrCat("certificate ", certificates.size() + 1, " of ",
+                                                   path, " is damaged; write the file again"));
+  }
+  if (!certificates.empty()) return certificates;
   return absl::InvalidArgumentError(
       absl::StrCat(path, " has no certificate; write it as PEM (-----BEGIN CERTIFICATE-----)"));
+}
+
+// A client verifies the chain up to an authority that it knows.
+absl::Status CheckChain(const std::vector<X509Certificate>& chain, const std::string& path) {
+  for (size_t i = 0; i + 1 < chain.size(); ++i) {
+    X509* const issuer = chain[i + 1].get();
+    if (X509_check_issued(issuer, chain[i].get()) == X509_V_OK &&
+        X509_verify(chain[i].get(), X509_get0_pubkey(issuer)) == 1)
+      continue;
+    ERR_clear_error();
+    return absl::InvalidArgumentError(
+        absl::StrCat("certificate ", i + 2, " of ", path, " did not issue certificate ", i + 1,
+                     "; write the server's certificate first, then that of each issuer"));
+  }
+  return absl::OkStatus();
 }
 
 // Without it, OpenSSL requests a passphrase at the terminal.
@@ -75,18 +103,20 @@ absl::StatusOr<CertificatePair> ReadCertificates(const v1::TlsConfig& config) {
   CertificatePair pair;
   ASSIGN_OR_RETURN(pair.certificate, ReadFile(config.certificate()));
   ASSIGN_OR_RETURN(pair.key, ReadFile(config.key()));
-  ASSIGN_OR_RETURN(const X509Certificate certificate,
-                   ParseCertificate(pair.certificate, config.certificate()));
+  ASSIGN_OR_RETURN(const std::vector<X509Certificate> chain,
+                   ParseCertificates(pair.certificate, config.certificate()));
   ASSIGN_OR_RETURN(const PrivateKey key, ParseKey(pair.key, config.key()));
-  if (X509_check_private_key(certificate.get(), key.get()) != 1) {
+  if (X509_check_private_key(chain.front().get(), key.get()) != 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("the key ", config.key(), " is not that of the certificate ",
                      config.certificate(), "; use files of one pair"));
   }
-  pair.expire_time = ExpiryOf(certificate);
+  RETURN_IF_ERROR(CheckChain(chain, config.certificate()));
+  for (const X509Certificate& certificate : chain)
+    pair.expire_time = std::min(pair.expire_time, ExpiryOf(certificate));
   if (!config.has_client_ca()) return pair;
   ASSIGN_OR_RETURN(pair.client_ca, ReadFile(config.client_ca()));
-  RETURN_IF_ERROR(ParseCertificate(pair.client_ca, config.client_ca()).status());
+  RETURN_IF_ERROR(ParseCertificates(pair.client_ca, config.client_ca()).status());
   return pair;
 }
 
@@ -135,6 +165,27 @@ void Certificates::Refresh() {
   pair_ = *std::move(pair);
   ++generation_;
   spdlog::info("new TLS certificate, valid until {}", absl::FormatTime(pair_.expire_time));
+}
+
+absl::Status Certificates::ReportChange(
+    const std::function<absl::Status(const v1::Notice&)>& store) {
+  v1::Notice notice;
+  bool mismatch = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    mismatch = !refused_.ok();
+    if (mismatch == mismatch_reported_) return absl::OkStatus();
+    notice.set_level(mismatch ? v1::Notice::ERROR : v1::Notice::INFO);
+    notice.set_code(mismatch ? "CERTIFICATE_MISMATCH" : "CERTIFICATE_MISMATCH_CLEARED");
+    notice.set_message(
+        mismatch ? absl::StrCat(refused_.message(), "; the certificate from before stays in use")
+                 : absl::StrCat(config_.certificate(), " and its key are in use, until ",
+                                absl::FormatTime(pair_.expire_time)));
+  }
+  RETURN_IF_ERROR(store(notice));
+  absl::MutexLock lock(&mutex_);
+  mismatch_reported_ = mismatch;
+  return absl::OkStatus();
 }
 
 std::vector<v1::Job::Condition> Certificates::Conditions(absl::Time now) {

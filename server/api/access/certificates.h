@@ -7,6 +7,7 @@
 #include <grpc/grpc_security.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "trainerd/v1/event.pb.h"
 #include "trainerd/v1/server_config.pb.h"
 #include "trainerd/v1/trainer.pb.h"
 
@@ -28,12 +30,12 @@ struct CertificatePair {
   std::string key;
   // Empty: no client certificates.
   std::string client_ca;
-  // When the server's certificate expires.
-  absl::Time expire_time;
+  // When the first certificate of the server's chain expires.
+  absl::Time expire_time = absl::InfiniteFuture();
 };
 
 // Reads the files of `config`. Errors: InvalidArgument with the file, also if the key is not that
-// of the certificate; of reading.
+// of the first certificate, or a certificate is not issued by the one that follows it; of reading.
 absl::StatusOr<CertificatePair> ReadCertificates(const v1::TlsConfig& config);
 
 // Thread-safety: all methods may be called from any thread.
@@ -44,6 +46,10 @@ class Certificates {
 
   // Reads the files again if they have changed. Cheap if not.
   void Refresh();
+  // Calls `store` with the notice CERTIFICATE_MISMATCH when files are refused, and with
+  // CERTIFICATE_MISMATCH_CLEARED when they no longer are; again until it succeeds. Errors: of
+  // `store`. One thread at a time.
+  absl::Status ReportChange(const std::function<absl::Status(const v1::Notice&)>& store);
   // CertificateMismatch and CertificateExpiring, as far as they are active.
   std::vector<v1::Job::Condition> Conditions(absl::Time now);
   // gRPC credentials that use the newest pair for each connection. The object outlives them.
@@ -72,6 +78,8 @@ class Certificates {
   // Why the files were not taken; OK: they were.
   absl::Status refused_ ABSL_GUARDED_BY(mutex_);
   absl::Time refused_since_ ABSL_GUARDED_BY(mutex_);
+  // Whether the newest notice is CERTIFICATE_MISMATCH.
+  bool mismatch_reported_ ABSL_GUARDED_BY(mutex_) = false;
   // Grows with each new pair.
   int64_t generation_ ABSL_GUARDED_BY(mutex_) = 1;
   std::vector<std::unique_ptr<Fetcher>> fetchers_ ABSL_GUARDED_BY(mutex_);

@@ -226,12 +226,13 @@ void Tokens::Stop() {
 absl::Duration Tokens::UntilNextCheck() const {
   absl::MutexLock lock(&mutex_);
   // Often, rather than at the time itself: the system's clock can be set.
-  // A call that was checked just before its token was revoked may open its stream just after.
+  // A call that was checked just before its token ended may open its stream just after, and one
+  // that does not end at once is broken later.
   const absl::Time recently = store_.Now() - kMaintainEvery;
   const bool ends = std::any_of(entries_.begin(), entries_.end(), [&](const auto& entry) {
     const v1::Token& token = entry.second.token;
     if (token.has_revoke_time()) return FromProto(token.revoke_time()) > recently;
-    return token.has_expire_time() && IsUsable(entry.second);
+    return token.has_expire_time() && FromProto(token.expire_time()) > recently;
   });
   return ends ? kCheckEvery : kMaintainEvery;
 }

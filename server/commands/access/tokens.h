@@ -42,8 +42,8 @@ class Tokens {
   // Errors: NotFound with reason TOKEN_NOT_FOUND.
   absl::StatusOr<v1::Token> Revoke(const v1::RevokeTokenRequest& request, const Caller& caller);
 
-  // Starts the thread. It calls `check` once per second while a token can expire, at least once per
-  // minute, and soon after a token was revoked.
+  // Starts the thread. It calls `check` once per second while a token can expire and in the minute
+  // after one has ended, at least once per minute, and soon after a token was revoked.
   void Start(std::function<void()> check);
   // No call of `check` after it.
   void Stop();

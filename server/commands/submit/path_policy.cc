@@ -2,6 +2,7 @@
 #include "server/commands/submit/path_policy.h"
 
 #include <pwd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,14 @@ bool IsDaemonUser(const Caller& caller) {
          (caller.principal == "root" && caller.peer == "unix:uid=0");
 }
 
+// A hard link is another name of the same file.
+bool IsSameFile(const std::string& a, const std::string& b) {
+  struct stat of_a {};
+  struct stat of_b {};
+  return ::stat(a.c_str(), &of_a) == 0 && ::stat(b.c_str(), &of_b) == 0 &&
+         of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
 bool IsWithinOneOf(const std::string& path, const std::vector<std::string>& folders) {
   return std::any_of(folders.begin(), folders.end(),
                      [&](const std::string& folder) { return IsWithin(path, folder); });
@@ -30,7 +39,8 @@ bool IsWithinOneOf(const std::string& path, const std::vector<std::string>& fold
 
 }  // namespace
 
-PathPolicy::PathPolicy(const Options& options) : state_dir_(ResolveLinks(options.state_dir)) {
+PathPolicy::PathPolicy(const Options& options)
+    : state_dir_(ResolveLinks(options.state_dir)), private_files_(options.private_files) {
   for (const std::string& folder : options.allow_paths)
     allow_paths_.push_back(ResolveLinks(folder));
   // A user without a home often has / as one.
@@ -39,9 +49,16 @@ PathPolicy::PathPolicy(const Options& options) : state_dir_(ResolveLinks(options
   default_tcp_paths_.push_back(state_dir_);
 }
 
+bool PathPolicy::IsPrivate(const std::string& real) const {
+  return std::any_of(private_files_.begin(), private_files_.end(), [&](const std::string& file) {
+    return real == ResolveLinks(file) || IsSameFile(real, file);
+  });
+}
+
 bool PathPolicy::Allows(const std::string& path, const Caller& caller) const {
   if (state_dir_.empty()) return true;
   const std::string real = ResolveLinks(path);
+  if (IsPrivate(real)) return false;
   if (IsWithin(real, state_dir_)) return IsWithin(real, state_dir_ + "/runs");
   if (!allow_paths_.empty()) return IsWithinOneOf(real, allow_paths_);
   return IsDaemonUser(caller) || IsWithinOneOf(real, default_tcp_paths_);
@@ -59,6 +76,15 @@ void PathPolicy::Check(const v1::JobConfig& config, const Caller& caller,
                                  "settings"),
          .reason = "PATH_NOT_ALLOWED"});
   });
+}
+
+std::vector<std::string> PrivateFiles(const v1::ServerConfig& config) {
+  std::vector<std::string> files;
+  for (const std::string& file : {config.tls().key(), config.log_file()})
+    if (!file.empty()) files.push_back(file);
+  for (const v1::NotifyTargetConfig& target : config.notify())
+    if (!target.secret_file().empty()) files.push_back(target.secret_file());
+  return files;
 }
 
 std::string HomeOfUser() {

@@ -9,6 +9,7 @@
 #include "proto/contract/config/config_violation.h"
 #include "server/store/caller.h"
 #include "trainerd/v1/job_config.pb.h"
+#include "trainerd/v1/server_config.pb.h"
 
 namespace trainerd::server {
 
@@ -24,6 +25,8 @@ class PathPolicy {
     std::string home;
     // ServerConfig.allow_paths.
     std::vector<std::string> allow_paths;
+    // Files that no job may name, whatever allow_paths holds.
+    std::vector<std::string> private_files = {};
   };
   PathPolicy() = default;
   explicit PathPolicy(const Options& options);
@@ -38,11 +41,19 @@ class PathPolicy {
              std::vector<ConfigViolation>* violations) const;
 
  private:
+  // Whether it is one of private_files_; `real` has no links.
+  bool IsPrivate(const std::string& real) const;
+
   // All with links resolved; empty = no rule.
   std::string state_dir_;
   std::vector<std::string> allow_paths_;
   std::vector<std::string> default_tcp_paths_;
+  // As written: a link can be replaced, as certificates are, while the daemon runs.
+  std::vector<std::string> private_files_;
 };
+
+// The files with the secrets of the daemon outside of its state directory, and its log.
+std::vector<std::string> PrivateFiles(const v1::ServerConfig& config);
 
 // Home folder of this process's user, by the user database; empty if it has none.
 std::string HomeOfUser();

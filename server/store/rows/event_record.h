@@ -28,7 +28,7 @@ struct EventRecord {
   // Sequence number of the first event of its change. The events of one change are delivered
   // together.
   int64_t change = 0;
-  // jobs/{id}
+  // jobs/{id}; empty: of the daemon itself.
   std::string job;
   // Field number of Event.body.
   int type = 0;

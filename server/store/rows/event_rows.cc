@@ -14,7 +14,8 @@ namespace {
 EventRecord ReadRecord(const Query& query) {
   return {.seq = query.Int(0),
           .change = query.Int(1),
-          .job = JobName(query.Text(2)),
+          // A notice of the daemon itself has no job.
+          .job = query.Text(2).empty() ? "" : JobName(query.Text(2)),
           .type = static_cast<int>(query.Int(3)),
           .flags = static_cast<int>(query.Int(4)),
           .bytes = std::make_shared<const std::string>(query.Blob(5))};

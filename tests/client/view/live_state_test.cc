@@ -77,5 +77,13 @@ TEST(LiveStateTest, ClearsAlertsWhenAnAttemptStarts) {
   EXPECT_EQ(state.Find("jobs/a")->job.attempt(), 2);
 }
 
+TEST(LiveStateTest, ANoticeOfTheDaemonIsOfNoJob) {
+  LiveState state;
+  v1::Event event;
+  event.mutable_notice()->set_code("CERTIFICATE_MISMATCH");
+  state.Apply(event);
+  EXPECT_EQ(state.Find(""), nullptr);
+}
+
 }  // namespace
 }  // namespace trainerd::client

@@ -15,6 +15,7 @@ from python_client import PYTHON, PythonClientFixture
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NOBODY = 65534
+LIBRARY = os.environ.get("TRAINERD_SHIFTED_CLOCK", os.path.join(os.path.dirname(harness.FAKE_WORKER), "libshifted_clock.so"))
 
 
 class Certificates:
@@ -79,6 +80,20 @@ class AccessTest(PythonClientFixture):
             file.write(created["secret"])
         return path, created["token"]["name"]
 
+    def notices(self):
+        """The codes of the notices of the daemon itself, oldest first."""
+        events = json.loads(self.world.ctl("events", "--type", "notice", "-o", "json"))["events"]
+        return [event["notice"]["code"] for event in events if not event.get("job")]
+
+    def watch(self, token_file):
+        """A watcher of all jobs over TLS that has received an event."""
+        watch = subprocess.Popen([harness.program("trainctl"), "--address", self.tls, "--ca-file", self.certs.path("ca.pem"), "--token-file", token_file,
+                                  "watch", "-o", "jsonl", "--after", "begin"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                 env=self.world.environment)
+        self.addCleanup(watch.kill)
+        self.assertTrue(watch.stdout.readline())
+        return watch
+
     def test_every_rpc_as_every_caller(self):
         for name, alternative in (("cert-viewer", "DNS:x"), ("cert-alice", "DNS:alice.example"), ("cert-nobody", "DNS:y")):
             self.certs.sign(name, alternative=alternative)
@@ -118,11 +133,8 @@ class AccessTest(PythonClientFixture):
         self.assertEqual((info["principal"], info["role"]), ("victor", "viewer"))
         self.assertIn("last_use_time", self.world.ctl("token", "ls", "-o", "json"))
         # An open stream ends with its token.
-        watch = subprocess.Popen([harness.program("trainctl"), "--address", self.tls, "--ca-file", self.certs.path("ca.pem"), "--token-file", file, "watch",
-                                  "-o", "jsonl", "--after", "begin"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.world.environment)
-        self.addCleanup(watch.kill)
         self.submit(steps=1)
-        self.assertTrue(watch.stdout.readline())
+        watch = self.watch(file)
         self.assertIn("revoked", self.world.ctl("token", "revoke", name))
         _, errors = watch.communicate(timeout=harness.PATIENCE_S)
         self.assertEqual(watch.returncode, 6, errors)
@@ -139,15 +151,35 @@ class AccessTest(PythonClientFixture):
         os.replace(self.certs.path("next.key"), self.certs.path("server.key"))
         self.assertIn("NO_CREDENTIALS", self.over_tls("ls", "-o", "json").stderr)
         self.assertEqual([condition["type"] for condition in self.info()["conditions"]], ["CertificateMismatch"])
+        harness.wait_for(lambda: self.notices() == ["CERTIFICATE_MISMATCH"], "the notice of the mismatch")
         os.replace(self.certs.path("next.pem"), self.certs.path("server.pem"))
         self.assertIn("NO_CREDENTIALS", self.over_tls("ls", "-o", "json", ca="other.pem").stderr)
         self.assertEqual(self.info().get("conditions", []), [])
+        harness.wait_for(lambda: self.notices() == ["CERTIFICATE_MISMATCH", "CERTIFICATE_MISMATCH_CLEARED"], "the notice of its end")
         self.certs.sign("server", days=-1)
         result = self.over_tls("ls", token_file=file)
         self.assertEqual((result.returncode, result.stderr.count("\n")), (5, 1), result.stderr)
         self.assertIn("has expired; renew it", result.stderr)
         self.certs.sign("server", days=3)
         self.assertEqual([condition["type"] for condition in self.info()["conditions"]], ["CertificateExpiring"])
+
+    def test_an_open_stream_ends_when_its_token_expires(self):
+        if not os.path.exists(LIBRARY):
+            self.skipTest(f"{LIBRARY} is not built")
+        shift = os.path.join(self.world.root, "shift")
+        self.world.daemon_environment = {"LD_PRELOAD": os.path.abspath(LIBRARY), "TRAINERD_CLOCK_SHIFT": shift}
+        self.start()
+        self.submit(steps=1)
+        short, _ = self.token_file("victor", "viewer", "--ttl", "30m")
+        long, _ = self.token_file("ada", "viewer", "--ttl", "90m")
+        ends, stays = self.watch(short), self.watch(long)
+        with open(shift, "w") as file:
+            file.write("3600")
+        _, errors = ends.communicate(timeout=harness.PATIENCE_S)
+        self.assertEqual(ends.returncode, 6, errors)
+        self.assertIn("has expired", errors)
+        self.assertIn("refused", self.over_tls("ls", token_file=short).stderr)
+        self.assertIsNone(stays.poll(), "its token is valid")
 
     @unittest.skipUnless(os.geteuid() == 0, "only root can become another user")
     def test_other_users_of_the_machine(self):

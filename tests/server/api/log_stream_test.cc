@@ -19,8 +19,8 @@ class LogService final : public v1::Runs::WithCallbackMethod_StreamLogs<v1::Runs
   LogService(Store& store, LogPoller& poller, StreamLimit& limit)
       : store_(store), poller_(poller), limit_(limit) {}
   grpc::ServerWriteReactor<v1::LogChunk>* StreamLogs(
-      grpc::CallbackServerContext*, const v1::StreamLogsRequest* request) override {
-    return StartStreamLogs(store_, poller_, {limit_}, *request);
+      grpc::CallbackServerContext* context, const v1::StreamLogsRequest* request) override {
+    return StartStreamLogs(store_, poller_, {limit_, "tokens/t"}, context, *request);
   }
 
  private:
@@ -85,7 +85,8 @@ class LogStreamTest : public ::testing::Test {
   }
 
   TempDir dir_;
-  StreamLimit limit_{10};
+  FakeClock clock_;
+  StreamLimit limit_{10, clock_.Function()};
   std::unique_ptr<Store> store_;
   std::unique_ptr<LogPoller> poller_;
   std::unique_ptr<LogService> service_;
@@ -146,6 +147,34 @@ TEST_F(LogStreamTest, ForgetsDisconnectedFollower) {
   ASSERT_TRUE(reader->Read(&chunk));
   context.TryCancel();
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(LogStreamTest, EndsWithItsTokenThoughTheClientDoesNotRead) {
+  // More than the flow control lets through.
+  Append(std::string(8 << 20, 'x'));
+  const auto count_open = [&] {
+    int open = 0;
+    limit_.EndRevoked([&](const std::string&) {
+      ++open;
+      return true;
+    });
+    return open;
+  };
+  grpc::ClientContext context;
+  auto reader = stub_->StreamLogs(&context, FromText<v1::StreamLogsRequest>("name: 'jobs/a'"));
+  while (count_open() == 0) absl::SleepFor(absl::Milliseconds(5));
+  // Until a write is outstanding, which does not end by itself. Before that, the call ends at once.
+  absl::SleepFor(absl::Milliseconds(500));
+  const auto nobody = [](const std::string&) { return false; };
+  limit_.EndRevoked(nobody);
+  clock_.Advance(kRevokePatience);
+  limit_.EndRevoked(nobody);
+  for (int i = 0; i < 2000 && count_open() > 0; ++i) absl::SleepFor(absl::Milliseconds(5));
+  EXPECT_EQ(count_open(), 0);
+  v1::LogChunk chunk;
+  while (reader->Read(&chunk)) {
+  }
+  EXPECT_FALSE(reader->Finish().ok());
 }
 
 }  // namespace

@@ -29,7 +29,9 @@ class FilesTest : public JobManagerTest {
     request.set_size_bytes(static_cast<int64_t>(bytes.size()));
     request.set_data(bytes);
     request.set_crc32c(Crc32c(bytes));
-    EXPECT_OK(files_->Begin(request, "unix:").status());
+    EXPECT_OK(
+        files_->Begin(request, "unix:", [](const auto&, const auto&) { return absl::OkStatus(); })
+            .status());
     EXPECT_OK(files_->Append(ToHex(Sha256(bytes)), request));
     if (complete) EXPECT_OK(files_->Finish(ToHex(Sha256(bytes)), nullptr).status());
     return "files/" + ToHex(Sha256(bytes));

@@ -187,5 +187,21 @@ TEST_F(LabelWatchTest, DeletionOfAMatchingJobIsDelivered) {
   EXPECT_THAT(Seqs(watch), IsEmpty()) << "another job of the same id";
 }
 
+TEST_F(LabelWatchTest, ANoticeOfTheDaemonIsOfNoJob) {
+  v1::Event notice;
+  notice.mutable_notice()->set_code("CERTIFICATE_MISMATCH");
+  Submit("a", {});
+  f_.Publish({notice});
+  Watch all = Make({});
+  EXPECT_THAT(Seqs(all), ElementsAre(1, 2));
+  // A job without labels matches this.
+  Watch selecting = Make(Selecting("!team"));
+  EXPECT_THAT(Seqs(selecting), ElementsAre(1));
+  WatchOptions of_job;
+  of_job.filter.job = "jobs/a";
+  Watch one = Make(of_job);
+  EXPECT_THAT(Seqs(one), ElementsAre(1));
+}
+
 }  // namespace
 }  // namespace trainerd::server

@@ -2,6 +2,9 @@
 // The store of uploads: what is kept, refused, removed, and what a crash leaves.
 #include "server/files/file_store.h"
 
+#include <atomic>
+#include <thread>
+
 #include "google/rpc/error_details.pb.h"
 #include "proto/base/crc32c.h"
 #include "proto/base/hash.h"
@@ -9,6 +12,8 @@
 
 namespace trainerd::server {
 namespace {
+
+absl::Status AnyOwner(const std::string&, const std::string&) { return absl::OkStatus(); }
 
 class FileStoreTest : public ::testing::Test {
  protected:
@@ -44,13 +49,14 @@ class FileStoreTest : public ::testing::Test {
   }
   // Sends the bytes from `from` to `to`.
   absl::Status Send(const std::string& bytes, size_t from, size_t to) {
-    const absl::Status begun = files_->Begin(First(bytes), "unix:").status();
+    const absl::Status begun = files_->Begin(First(bytes), "unix:", AnyOwner).status();
     if (!begun.ok()) return begun;
     return files_->Append(ToHex(Sha256(bytes)), Piece(bytes, from, to));
   }
   absl::StatusOr<v1::File> Upload(const std::string& bytes) {
-    const absl::Status sent = bytes.empty() ? files_->Begin(First(bytes), "unix:").status()
-                                            : Send(bytes, 0, bytes.size());
+    const absl::Status sent = bytes.empty()
+                                  ? files_->Begin(First(bytes), "unix:", AnyOwner).status()
+                                  : Send(bytes, 0, bytes.size());
     if (!sent.ok()) return sent;
     return files_->Finish(ToHex(Sha256(bytes)), nullptr);
   }
@@ -101,7 +107,7 @@ TEST_F(FileStoreTest, KeepsAFileUnderTheNamesOfItsJobs) {
   EXPECT_EQ(ReadLinked("", "e"), "");
   EXPECT_EQ(AuditRows(), 2);
   // The same file again changes nothing.
-  EXPECT_OK(files_->Begin(First(bytes), "unix:").status());
+  EXPECT_OK(files_->Begin(First(bytes), "unix:", AnyOwner).status());
   EXPECT_EQ(AuditRows(), 2);
 }
 
@@ -109,7 +115,7 @@ TEST_F(FileStoreTest, ContinuesWhereItEndedAlsoAfterARestart) {
   const std::string bytes(2'500'000, 'x');
   ASSERT_OK(Send(bytes, 0, 1'000'000));
   Open();
-  EXPECT_EQ(files_->Begin(First(bytes), "unix:")->received_bytes(), 1'000'000);
+  EXPECT_EQ(files_->Begin(First(bytes), "unix:", AnyOwner)->received_bytes(), 1'000'000);
   ASSERT_OK(Send(bytes, 1'000'000, 2'000'000));
   const absl::Status gap = Send(bytes, 2'000'001, 2'500'000);
   EXPECT_EQ(Reason(gap), "UPLOAD_OFFSET");
@@ -118,7 +124,7 @@ TEST_F(FileStoreTest, ContinuesWhereItEndedAlsoAfterARestart) {
   ASSERT_OK(Send(bytes, 2'000'000, 2'500'000));
   Open();
   // Every byte is there, and only the check of the hash is missing.
-  EXPECT_EQ(files_->Begin(First(bytes), "unix:")->received_bytes(), 2'500'000);
+  EXPECT_EQ(files_->Begin(First(bytes), "unix:", AnyOwner)->received_bytes(), 2'500'000);
   EXPECT_FALSE(files_->Link({.sha256_hex = ToHex(Sha256(bytes)), .file_name = "a"}).ok());
   ASSERT_OK(files_->Finish(ToHex(Sha256(bytes)), nullptr).status());
   EXPECT_EQ(ReadLinked(bytes, "a"), bytes);
@@ -136,14 +142,15 @@ TEST_F(FileStoreTest, RefusesWhatIsNoChunkOfTheFile) {
   EXPECT_TRUE(absl::IsInvalidArgument(files_->Append(name, message))) << "beyond the end";
   const std::string large(kMaxUploadChunkBytes + 1, 'x');
   EXPECT_TRUE(absl::IsInvalidArgument(Send(large, 0, large.size())));
-  EXPECT_EQ(files_->Begin(First(bytes), "unix:")->received_bytes(), 4) << "the rest is kept";
+  EXPECT_EQ(files_->Begin(First(bytes), "unix:", AnyOwner)->received_bytes(), 4)
+      << "the rest is kept";
 }
 
 TEST_F(FileStoreTest, RefusesNonsenseInTheFirstMessage) {
   const auto refused = [&](const std::function<void(v1::UploadFileRequest*)>& change) {
     v1::UploadFileRequest first = First("0123456789");
     change(&first);
-    return absl::IsInvalidArgument(files_->Begin(first, "unix:").status());
+    return absl::IsInvalidArgument(files_->Begin(first, "unix:", AnyOwner).status());
   };
   EXPECT_TRUE(refused([](auto* f) { f->set_sha256("short"); }));
   EXPECT_TRUE(refused([](auto* f) { f->clear_sha256(); }));
@@ -158,7 +165,7 @@ TEST_F(FileStoreTest, RefusesNonsenseInTheFirstMessage) {
 TEST_F(FileStoreTest, RemovesAnUploadWithAnotherHash) {
   v1::UploadFileRequest first = First("0123456789");
   const std::string name = ToHex(first.sha256());
-  ASSERT_OK(files_->Begin(first, "unix:").status());
+  ASSERT_OK(files_->Begin(first, "unix:", AnyOwner).status());
   ASSERT_OK(files_->Append(name, Piece("9876543210", 0, 10)));
   const absl::Status status = files_->Finish(name, nullptr).status();
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
@@ -263,6 +270,36 @@ TEST_F(FileStoreTest, CollectsWhatNoJobHasNamedForLong) {
   EXPECT_EQ(reasons(/*dry_run=*/false), expected);
   EXPECT_FALSE(files_->Find(ToHex(Sha256("old"))).ok());
   EXPECT_EQ(reasons(/*dry_run=*/false).size(), 2u);
+}
+
+TEST_F(FileStoreTest, OfTwoFirstMessagesAtOnceOneOwnsTheUpload) {
+  for (int round = 0; round < 20; ++round) {
+    const v1::UploadFileRequest first = First("upload " + std::to_string(round));
+    std::atomic<int> admitted{0};
+    const auto begin = [&](const std::string& principal) {
+      const auto check = [&](const std::string&, const std::string& owner) {
+        return owner == principal ? absl::OkStatus() : absl::PermissionDeniedError("NOT_OWNER");
+      };
+      const absl::Status begun = files_->Begin(first, Caller(principal, "p"), check).status();
+      EXPECT_TRUE(begun.ok() || absl::IsPermissionDenied(begun)) << begun;
+      if (begun.ok()) ++admitted;
+    };
+    std::thread other([&] { begin("bob"); });
+    begin("alice");
+    other.join();
+    EXPECT_EQ(admitted, 1);
+  }
+}
+
+TEST_F(FileStoreTest, EverybodyMayNameACompleteUpload) {
+  ASSERT_OK(Upload("0123456789").status());
+  const auto nobody = [](const std::string&, const std::string&) {
+    return absl::PermissionDeniedError("NOT_OWNER");
+  };
+  EXPECT_OK(files_->Begin(First("0123456789"), "unix:", nobody).status());
+  v1::UploadFileRequest part = First("abcdefghij");
+  ASSERT_OK(files_->Begin(part, "unix:", AnyOwner).status());
+  EXPECT_TRUE(absl::IsPermissionDenied(files_->Begin(part, "unix:", nobody).status()));
 }
 
 }  // namespace

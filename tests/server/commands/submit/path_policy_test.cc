@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 #include "tests/temp_dir.h"
 
@@ -143,6 +145,45 @@ TEST_F(PathPolicyTest, MessageIsTheSameForPathThatDoesNotExist) {
   };
   EXPECT_NE(message("/etc/passwd"), "");
   EXPECT_EQ(message("/etc/passwd"), message("/etc/nosuch"));
+}
+
+TEST_F(PathPolicyTest, SecretsOfTheDaemonAreNeverAllowed) {
+  dir_.Write("home/tls/key.pem", "x");
+  dir_.Write("home/tls/cert.pem", "x");
+  dir_.Write("home/secret", "x");
+  Link("home/tls/key.pem", "home/to_key");
+  ASSERT_EQ(link((dir_ / "home/secret").c_str(), (dir_ / "home/hard").c_str()), 0);
+  v1::ServerConfig config;
+  config.mutable_tls()->set_certificate(dir_ / "home/tls/cert.pem");
+  config.mutable_tls()->set_key(dir_ / "to_home/tls/key.pem");
+  config.add_notify()->set_secret_file(dir_ / "home/secret");
+  config.add_notify()->add_command("/bin/true");
+  config.set_log_file(dir_ / "home/trainerd.log");
+  const std::vector<std::string> files = PrivateFiles(config);
+  EXPECT_EQ(files.size(), 3u);
+  for (const std::vector<std::string>& allow :
+       {std::vector<std::string>{}, std::vector<std::string>{"/"},
+        std::vector<std::string>{dir_ / "home/tls"}}) {
+    const PathPolicy policy({.state_dir = dir_ / "state",
+                             .home = dir_ / "home",
+                             .allow_paths = allow,
+                             .private_files = files});
+    for (const std::string& peer : {kUnix, kTcp}) {
+      Expect(policy, peer, false,
+             {"home/tls/key.pem", "to_home/tls/key.pem", "home/tls/../tls/key.pem", "home/to_key",
+              "home/secret", "home/hard", "home/trainerd.log"});
+      Expect(policy, peer, true, {"home/tls/cert.pem", "home/tls/key.pem.pub"});
+    }
+  }
+  // The key is replaced while the daemon runs.
+  const PathPolicy policy({.state_dir = dir_ / "state",
+                           .home = dir_ / "home",
+                           .allow_paths = {"/"},
+                           .private_files = files});
+  dir_.Write("home/tls/next.pem", "x");
+  std::filesystem::remove(dir_ / "home/tls/key.pem");
+  Link("home/tls/next.pem", "home/tls/key.pem");
+  Expect(policy, kTcp, false, {"home/tls/next.pem", "home/tls/key.pem"});
 }
 
 }  // namespace

@@ -222,5 +222,19 @@ TEST_F(RowsTest, ExpiresMetricsButKeepsStateEvents) {
   }));
 }
 
+TEST_F(RowsTest, ANoticeOfTheDaemonHasNoJob) {
+  ASSERT_OK(store_->Change([](Transaction& t) {
+    v1::Event event;
+    event.mutable_notice()->set_code("CERTIFICATE_MISMATCH");
+    return t.Append(event);
+  }));
+  const auto events = *store_->Read([](Connection& db) { return ReadEvents(db, "", 0, 10); });
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0].job, "");
+  v1::Event event;
+  ASSERT_TRUE(event.ParseFromString(*events[0].bytes));
+  EXPECT_EQ(event.job(), "");
+}
+
 }  // namespace
 }  // namespace trainerd::server
