@@ -6,6 +6,10 @@ target_link_libraries(fake_worker PRIVATE trainerd_contract)
 # Shifts the system's clock of the programs that load it.
 add_library(shifted_clock MODULE ${CMAKE_CURRENT_LIST_DIR}/../fakes/shifted_clock.cc)
 set_target_properties(shifted_clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+# Records what the programs that load it do to their disk, and makes chosen calls fail.
+add_library(disk_calls MODULE ${CMAKE_CURRENT_LIST_DIR}/../fakes/disk_calls.cc)
+set_target_properties(disk_calls PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+target_link_libraries(disk_calls PRIVATE ${CMAKE_DL_LIBS})
 # It starts the real shim with the fake worker.
 add_dependencies(server_runs_local_executor_test trainerd-shim fake_worker)
 
