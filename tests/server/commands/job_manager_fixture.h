@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fstream>
+#include <stdexcept>
 
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
@@ -53,8 +54,9 @@ class JobManagerTest : public ::testing::Test {
   }
   v1::Job Submit(const std::string& yaml = "") {
     auto response = jobs_->Submit(Request(yaml), "unix:");
-    EXPECT_TRUE(response.ok()) << response.status();
-    return response.ok() ? response->job() : v1::Job();
+    // Ends the test: what follows needs the job.
+    if (!response.ok()) throw std::runtime_error(response.status().ToString());
+    return response->job();
   }
   v1::PauseRequest Pause(const std::string& name, const std::string& id = "",
                          const std::string& etag = "") {

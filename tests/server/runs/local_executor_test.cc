@@ -7,13 +7,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -28,12 +25,10 @@
 #include "proto/base/directory.h"
 #include "proto/base/process/process.h"
 #include "proto/contract/config/json_output.h"
-#include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/process_id.h"
-#include "server/ingest/spool_reader.h"
 #include "server/ledger/disk/checkpoint_scan.h"
 #include "server/runs/log_reader.h"
-#include "server/runs/shim_client.h"
+#include "tests/server/runs/local_executor_fixture.h"
 #include "tests/temp_dir.h"
 
 namespace trainerd::server {
@@ -41,80 +36,6 @@ namespace {
 
 using Kind = Observation::Kind;
 using ::testing::HasSubstr;
-
-constexpr absl::Duration kPatience = absl::Seconds(30);
-const std::string kShim = std::string(TRAINERD_BIN_DIR) + "/trainerd-shim";
-const std::string kWorker = std::string(TRAINERD_BIN_DIR) + "/../tests/fake_worker";
-
-class LocalExecutorTest : public ::testing::Test {
- protected:
-  void TearDown() override {
-    for (const AttemptRef& owned : executor_.ListOwned(root_ + "/runs")) {
-      executor_.KillByIdentity(owned).IgnoreError();
-      WaitFor([&] { return !*IsLockHeld(run_dir_ + "/run.lock"); });
-    }
-  }
-
-  internal::AttemptSpec Spec(int attempt, std::map<std::string, std::string> labels) const {
-    internal::AttemptSpec spec;
-    spec.set_job("jobs/abc");
-    spec.set_attempt(attempt);
-    spec.set_run_dir(run_dir_);
-    spec.add_devices("cpu");
-    spec.set_worker_path(kWorker);
-    v1::JobConfig& config = *spec.mutable_config()->mutable_config();
-    config.mutable_train()->set_seed(7);
-    config.mutable_checkpoint()->set_every_steps(20);
-    for (const auto& [key, value] : labels) (*config.mutable_labels())[key] = value;
-    return spec;
-  }
-  AttemptRef Ref(int attempt) const {
-    return {.job = "jobs/abc", .attempt = attempt, .run_dir = run_dir_};
-  }
-  std::string Dir(int attempt) const { return AttemptDir(run_dir_, attempt); }
-
-  static bool WaitFor(const std::function<bool()>& condition) {
-    const absl::Time give_up = absl::Now() + kPatience;
-    while (!condition()) {
-      if (absl::Now() > give_up) return false;
-      absl::SleepFor(absl::Milliseconds(5));
-    }
-    return true;
-  }
-  Observation WaitForKind(int attempt, Kind kind) {
-    Observation last;
-    WaitFor([&] {
-      last = executor_.Observe(Ref(attempt));
-      return last.kind == kind;
-    });
-    EXPECT_EQ(static_cast<int>(last.kind), static_cast<int>(kind)) << last.detail;
-    return last;
-  }
-  std::vector<v1::Event> Events(int attempt) {
-    std::vector<v1::Event> events;
-    SpoolPosition position;
-    while (true) {
-      const absl::StatusOr<SpoolBatch> batch = ReadSpool(Dir(attempt), position, 1 << 20, 1 << 30);
-      EXPECT_TRUE(batch.ok()) << batch.status();
-      if (!batch.ok()) return events;
-      events.insert(events.end(), batch->events.begin(), batch->events.end());
-      if (batch->at_end) return events;
-      position = batch->next;
-    }
-  }
-  int64_t LastStep(int attempt) {
-    int64_t step = 0;
-    for (const v1::Event& event : Events(attempt)) {
-      if (event.has_metrics()) step = event.metrics().step();
-    }
-    return step;
-  }
-
-  TempDir temp_;
-  const std::string root_ = temp_.path();
-  std::string run_dir_ = root_ + "/runs/abc";
-  LocalExecutor executor_{kShim};
-};
 
 TEST_F(LocalExecutorTest, RunsAnAttemptToItsEndAndRecordsIt) {
   ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "50"}, {"fake.step_ms", "1"}})).ok());
@@ -382,77 +303,6 @@ TEST_F(LocalExecutorTest, KeepsTrainingAfterARequestedCheckpoint) {
 }
 
 // The shim's reply to a hello.
-internal::ShimReply SayHello(const std::string& attempt_dir) {
-  internal::ShimReply reply;
-  EXPECT_TRUE(ShimClient::Connect(attempt_dir, kPatience, &reply).ok());
-  return reply;
-}
-
-// The worker reads no commands until the file `go` exists, then copies them to a file.
-TEST_F(LocalExecutorTest, ReportsUndeliveredActionAndDeliversItOnRetry) {
-  std::filesystem::create_directories(root_);
-  const std::string worker = root_ + "/worker", go = root_ + "/go", received = root_ + "/received";
-  ASSERT_TRUE(
-      WriteFileAtomic(worker,
-                      absl::StrCat("#!/bin/sh\nwhile [ ! -e ", go,
-                                   " ]; do sleep 0.02; done\nexec cat <&3 >", received, "\n"),
-                      0700)
-          .ok());
-  internal::AttemptSpec spec = Spec(1, {});
-  spec.set_worker_path(worker);
-  ASSERT_TRUE(executor_.Launch(spec).ok());
-  WaitForKind(1, Kind::kRunning);
-  // CHECKPOINT may be repeated without end: until the worker's socket takes no more.
-  absl::Status sent;
-  for (int i = 0; i < 100'000 && sent.ok(); ++i) {
-    sent = executor_.Signal(Ref(1), internal::CHECKPOINT, absl::ZeroDuration());
-  }
-  ASSERT_TRUE(absl::IsUnavailable(sent)) << sent;
-  for (int i = 0; i < 2; ++i) {
-    sent = executor_.Signal(Ref(1), internal::PAUSE, absl::Minutes(5));
-    EXPECT_TRUE(absl::IsUnavailable(sent)) << "try " << i << ": " << sent;
-    EXPECT_THAT(std::string(sent.message()), HasSubstr("does not read its commands"));
-  }
-  EXPECT_EQ(SayHello(Dir(1)).action(), internal::REQUESTED_ACTION_UNSPECIFIED);
-  ASSERT_TRUE(WriteFileAtomic(go, "").ok());
-  ASSERT_TRUE(
-      WaitFor([&] { return executor_.Signal(Ref(1), internal::PAUSE, absl::Minutes(5)).ok(); }));
-  EXPECT_EQ(SayHello(Dir(1)).action(), internal::PAUSE);
-  internal::WorkerCommand pause;
-  pause.set_action(internal::PAUSE);
-  const std::string bytes = pause.SerializeAsString();
-  EXPECT_TRUE(WaitFor([&] {
-    const absl::StatusOr<std::string> text = ReadFile(received);
-    return text.ok() && absl::EndsWith(*text, bytes);
-  }));
-}
-
-// The answer of a shim to a daemon that speaks protocols `min` to `max`.
-internal::ShimReply Hello(const std::string& attempt_dir, int min, int max) {
-  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::snprintf(address.sun_path, sizeof(address.sun_path), "%s/control.sock", attempt_dir.c_str());
-  EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  internal::ShimRequest request;
-  request.mutable_hello()->set_protocol_min(min);
-  request.mutable_hello()->set_protocol_max(max);
-  EXPECT_TRUE(WriteSocketFrame(fd, request.SerializeAsString()).ok());
-  const absl::StatusOr<std::optional<std::string>> frame = ReadSocketFrame(fd, 10000);
-  internal::ShimReply reply;
-  EXPECT_TRUE(frame.ok() && frame->has_value() && reply.ParseFromString(**frame));
-  close(fd);
-  return reply;
-}
-
-TEST_F(LocalExecutorTest, NegotiatesTheProtocolVersionOrReportsNone) {
-  ASSERT_TRUE(executor_.Launch(Spec(1, {{"fake.steps", "100000"}})).ok());
-  WaitForKind(1, Kind::kRunning);
-  EXPECT_EQ(Hello(Dir(1), 1, 9).protocol(), 1);
-  const internal::ShimReply stranger = Hello(Dir(1), 8, 9);
-  EXPECT_EQ(stranger.protocol(), 0);
-  EXPECT_THAT(stranger.error(), HasSubstr("the daemon 8 to 9"));
-}
 
 }  // namespace
 }  // namespace trainerd::server

@@ -14,63 +14,11 @@
 #include "server/commands/queries/list_jobs.h"
 #include "server/events/cursor.h"
 #include "server/store/rows/run_rows.h"
+#include "tests/server/commands/queries/queries_fixture.h"
 #include "tests/server/test_env.h"
 
 namespace trainerd::server {
 namespace {
-
-class QueriesTest : public ::testing::Test {
- protected:
-  QueriesTest() {
-    auto store = Store::Open({.path = dir_ / "trainerd.db",
-                              .listener = recorder_.Listener(),
-                              .clock = clock_.Function(),
-                              .steady_clock = clock_.Function()});
-    EXPECT_TRUE(store.ok()) << store.status();
-    store_ = *std::move(store);
-  }
-  void Add(int count) {
-    for (int i = 0; i < count; ++i) {
-      AddJob(*store_, absl::StrCat("j", i), dir_ / "r",
-             absl::StrCat("labels: {parity: '", i % 2 == 0 ? "even" : "odd", "'}"));
-    }
-  }
-  void End(const std::string& id) {
-    JobRecord record = Load(*store_, id);
-    ASSERT_OK(store_->Change([&](Transaction& t) {
-      return ApplyTransition(
-          t, {.to = v1::Job::CANCELLED, .desired_state = v1::Job::DESIRED_DISCARD}, &record);
-    }));
-  }
-  // A job whose stored form has about `bytes`.
-  void AddLarge(const std::string& id, size_t bytes) {
-    JobRecord record = AddJob(*store_, id, dir_ / "r");
-    while (record.job.ByteSizeLong() < bytes) {
-      record.job.mutable_config()->mutable_data()->add_train()->set_path(std::string(1000, 'p'));
-    }
-    ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
-  }
-  // All pages.
-  std::string List(v1::ListJobsRequest request) {
-    std::string names;
-    do {
-      auto page = ListJobs(*store_, request);
-      EXPECT_TRUE(page.ok()) << page.status();
-      EXPECT_LE(page->jobs_size(), std::max(1, request.page_size()));
-      for (const v1::Job& job : page->jobs()) names += JobId(job.name()) + " ";
-      request.set_page_token(page->next_page_token());
-    } while (!request.page_token().empty());
-    return names;
-  }
-  absl::Status Watch(const std::string& text) {
-    return MakeWatch(*store_, FromText<v1::StreamStatusRequest>(text)).status();
-  }
-
-  TempDir dir_;
-  FakeClock clock_;
-  EventRecorder recorder_;
-  std::unique_ptr<Store> store_;
-};
 
 TEST_F(QueriesTest, ListsEachJobOnceInPagesNewestFirst) {
   Add(7);
@@ -178,65 +126,6 @@ TEST_F(QueriesTest, PagesAttemptsAndCheckpointsInOrder) {
     ledger.set_page_token(page->next_page_token());
   } while (!ledger.page_token().empty());
   EXPECT_EQ(checkpoints, "5 4 3 2 ");
-}
-
-TEST_F(QueriesTest, RefusesInvalidWatchRequests) {
-  Add(1);
-  EXPECT_OK(Watch("parent: 'jobs/-'"));
-  EXPECT_OK(Watch("parent: 'j0' event_types: 'metrics'"));
-  EXPECT_TRUE(absl::IsInvalidArgument(Watch("")));
-  EXPECT_TRUE(absl::IsNotFound(Watch("parent: 'jobs/none'")));
-  EXPECT_TRUE(absl::IsInvalidArgument(Watch("parent: 'jobs/-' after: 'x'")));
-  EXPECT_TRUE(absl::IsOutOfRange(
-      Watch(absl::StrCat("parent: 'jobs/-' after: '", store_->database_id(), "-999'"))));
-  const absl::Status typo = Watch("parent: 'jobs/-' event_types: 'metric'");
-  EXPECT_TRUE(absl::IsInvalidArgument(typo));
-  EXPECT_TRUE(absl::StrContains(typo.message(), "did you mean \"metrics\"?")) << typo;
-}
-
-TEST_F(QueriesTest, RefusesCursorBeforeExpiredMetricsButNotBegin) {
-  Add(1);
-  ASSERT_OK(store_->Change([&](Transaction& t) {
-    v1::Event event;
-    event.set_job("jobs/j0");
-    event.mutable_metrics()->set_step(1);
-    return t.Append(event);
-  }));
-  End("j0");
-  clock_.Advance(absl::Hours(1));
-  CompactAllMetrics(*store_);
-  ASSERT_OK(store_->Change(
-      [&](Transaction& t) { return PruneEvents(t.db(), clock_.Now(), 10).status(); }));
-  const std::string id = store_->database_id();
-  for (const char* parent : {"jobs/j0", "jobs/-"}) {
-    const std::string watch = absl::StrCat("parent: '", parent, "' after: '");
-    EXPECT_TRUE(absl::IsOutOfRange(Watch(absl::StrCat(watch, id, "-1'")))) << parent;
-    EXPECT_OK(Watch(absl::StrCat(watch, id, "-2'")));
-    EXPECT_OK(Watch(absl::StrCat(watch, "begin'")));
-  }
-}
-
-TEST_F(QueriesTest, WatchWithSelectorCountsAndShowsMatchingJobsAlone) {
-  Add(6);
-  End("j2");
-  auto watch = MakeWatch(
-      *store_, FromText<v1::StreamStatusRequest>("parent: 'jobs/-' label_selector: 'parity != odd' "
-                                                 "send_snapshot: true until_terminal: true"));
-  ASSERT_OK(watch.status());
-  EXPECT_EQ(watch->open_jobs, (std::set<std::string>{"jobs/j0", "jobs/j4"}));
-  std::string names;
-  while (true) {
-    const auto message = watch->snapshot();
-    ASSERT_OK(message.status());
-    if (!message->has_value()) break;
-    v1::StreamStatusResponse response;
-    ASSERT_TRUE(response.ParseFromString(**message));
-    for (const v1::Job& job : response.snapshot()) names += JobId(job.name()) + " ";
-  }
-  EXPECT_EQ(names, "j4 j2 j0 ");
-  EXPECT_TRUE(absl::IsInvalidArgument(Watch("parent: 'jobs/j0' label_selector: 'parity'")));
-  EXPECT_TRUE(absl::IsInvalidArgument(Watch("parent: 'jobs/-' label_selector: 'parity ='")));
-  EXPECT_OK(Watch("parent: 'jobs/j0' label_selector: ''"));
 }
 
 // A default client receives at most 4 MiB; the head of trainer.proto states 1 MiB or one element.
@@ -360,52 +249,6 @@ TEST_F(QueriesTest, EveryQueryRefusesOtherNames) {
   EXPECT_EQ(reason(GetJob(*store_, "jobs/-").status()), "INVALID_NAME");
 }
 
-TEST_F(QueriesTest, CursorExpiresOnlyForTypesOfWhichEventsWereLost) {
-  Add(2);
-  ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
-    for (const char* job : {"jobs/j0", "jobs/j1"}) {
-      v1::Event event;
-      event.set_job(job);
-      event.mutable_metrics()->set_step(1);
-      EXPECT_OK(t.Append(event));
-      event.mutable_checkpoint()->set_kind(v1::CheckpointEvent::PUBLISHED);
-      EXPECT_OK(t.Append(event));
-    }
-    return absl::OkStatus();
-  }));
-  End("j0");
-  clock_.Advance(absl::Hours(1));
-  // The metrics of j0 expire. Then all of j1 is deleted, up to its checkpoint at 6.
-  CompactAllMetrics(*store_);
-  ASSERT_OK(store_->Change(
-      [&](Transaction& t) { return PruneEvents(t.db(), clock_.Now(), 10).status(); }));
-  const auto is_expired = [&](const char* parent, int seq, const std::string& types) {
-    const absl::Status status = Watch(absl::StrCat("parent: '", parent, "' after: '",
-                                                   store_->database_id(), "-", seq, "' ", types));
-    EXPECT_TRUE(status.ok() || absl::IsOutOfRange(status)) << status;
-    return !status.ok();
-  };
-  const std::string metrics = "event_types: 'metrics' ", checkpoint = "event_types: 'checkpoint' ",
-                    notice = "event_types: 'notice' ", state = "event_types: 'state_changed' ";
-  for (const char* parent : {"jobs/j0", "jobs/-"}) {
-    EXPECT_TRUE(is_expired(parent, 2, metrics)) << parent;
-    EXPECT_TRUE(is_expired(parent, 2, "")) << parent;
-    EXPECT_TRUE(is_expired(parent, 2, checkpoint + metrics)) << parent;
-    EXPECT_FALSE(is_expired(parent, 3, metrics)) << parent;
-    EXPECT_FALSE(is_expired(parent, 1, checkpoint + state)) << parent;
-    EXPECT_FALSE(is_expired(parent, 1, notice)) << "there was none, of " << parent;
-  }
-  EXPECT_FALSE(is_expired("jobs/j1", 0, "")) << "nothing of it was lost";
-  ASSERT_OK(store_->Change([&](Transaction& t) { return DeleteJobRows(t.db(), "j1"); }));
-  EXPECT_TRUE(is_expired("jobs/-", 5, checkpoint));
-  EXPECT_FALSE(is_expired("jobs/-", 6, checkpoint));
-  EXPECT_TRUE(is_expired("jobs/-", 4, metrics));
-  EXPECT_FALSE(is_expired("jobs/-", 5, metrics));
-  EXPECT_TRUE(is_expired("jobs/-", 1, state)) << "its submission";
-  EXPECT_FALSE(is_expired("jobs/-", 2, state)) << "the end of j0 is kept";
-  EXPECT_FALSE(is_expired("jobs/j0", 3, "")) << "of another job";
-}
-
 TEST_F(QueriesTest, EachJobOfListAndSnapshotHasCursor) {
   Add(3);
   const std::string cursor = FormatCursor(store_->database_id(), 3);
@@ -422,32 +265,6 @@ TEST_F(QueriesTest, EachJobOfListAndSnapshotHasCursor) {
     EXPECT_GE(response.snapshot_size(), 1);
     for (const v1::Job& job : response.snapshot()) EXPECT_EQ(job.cursor(), cursor) << job.name();
   }
-}
-
-TEST_F(QueriesTest, SendsSnapshotOfAllJobsInPages) {
-  Add(130);
-  auto watch =
-      MakeWatch(*store_, FromText<v1::StreamStatusRequest>("parent: 'jobs/-' send_snapshot: true"));
-  ASSERT_OK(watch.status());
-  EXPECT_EQ(watch->start_seq, 130);
-  int jobs = 0, complete = 0, messages = 0;
-  while (true) {
-    auto message = watch->snapshot();
-    ASSERT_OK(message.status());
-    if (!message->has_value()) break;
-    v1::StreamStatusResponse response;
-    ASSERT_TRUE(response.ParseFromString(**message));
-    EXPECT_EQ(complete, 0) << "nothing after the completion";
-    jobs += response.snapshot_size();
-    complete += response.snapshot_complete();
-    ++messages;
-    if (response.snapshot_complete()) {
-      EXPECT_EQ(response.cursor(), FormatCursor(store_->database_id(), 130));
-    }
-  }
-  EXPECT_EQ(jobs, 130);
-  EXPECT_EQ(complete, 1);
-  EXPECT_EQ(messages, 3);
 }
 
 }  // namespace
