@@ -10,9 +10,13 @@
 namespace trainerd::server {
 
 // Runs argv[0], a path, without a shell; `input` is its standard input, and its output is dropped.
-// After `timeout` it is killed with its process group. Returns what went wrong; empty after exit
-// code 0. Thread-safe.
+// After `timeout` it is killed with its process group: with its children, but for those that have
+// left the group. Returns what went wrong; empty after exit code 0. Thread-safe.
 std::string RunLocalCommand(const std::vector<std::string>& argv, const std::string& input,
                             absl::Duration timeout = absl::Seconds(60));
+
+// Kills the commands that run now, with their process groups. For a signal handler before the
+// process ends: async-signal-safe.
+void KillLocalCommands();
 
 }  // namespace trainerd::server

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "server/notify/deliveries.h"
+#include "server/notify/local_command.h"
 #include "server/notify/webhook.h"
 
 namespace {
@@ -19,6 +20,12 @@ constexpr char kUsage[] =
     "socket as its standard input, and decides what is delivered and when.\n"
     "  --version          print the version and exit\n"
     "  --help             print this help and exit\n";
+
+// The daemon has ended, or ends this process.
+void EndWithCommands(int) {
+  trainerd::server::KillLocalCommands();
+  _exit(0);
+}
 
 bool IsSocket(int fd) {
   struct stat file;
@@ -43,8 +50,10 @@ int main(int argc, char** argv) {
   }
   umask(077);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGTERM, EndWithCommands);
   trainerd::server::InitWebhooks();
   const int code = trainerd::server::RunDeliveries(STDIN_FILENO, trainerd::server::Deliver);
   // Deliveries in progress end here; the daemon repeats them.
+  trainerd::server::KillLocalCommands();
   _exit(code);
 }

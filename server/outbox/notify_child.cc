@@ -10,9 +10,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "proto/base/atomic_file.h"
 #include "proto/base/process/process.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
 #include "proto/contract/run_dir/framing.h"
 
 namespace trainerd::server {
@@ -21,6 +23,9 @@ namespace {
 constexpr size_t kReadBytes = 64 << 10;
 // A result has one line of text.
 constexpr size_t kMaxResultBytes = 64 << 10;
+// After SIGTERM.
+constexpr absl::Duration kEndTimeout = absl::Seconds(1);
+constexpr absl::Duration kEndPoll = absl::Milliseconds(2);
 
 bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
@@ -35,7 +40,8 @@ absl::StatusOr<std::unique_ptr<NotifyChild>> NotifyChild::Start(const std::strin
   ASSIGN_OR_RETURN(const pid_t pid, SpawnProcess({.argv = {program},
                                                   .fds = {theirs.get(), -1, STDERR_FILENO},
                                                   .working_directory = "/",
-                                                  .ends_with_caller = true}));
+                                                  .ends_with_caller = true,
+                                                  .caller_end_signal = SIGTERM}));
   return std::unique_ptr<NotifyChild>(new NotifyChild(pid, std::move(ours)));
 }
 
@@ -105,10 +111,18 @@ absl::Status NotifyChild::TakeFrames(std::vector<internal::DeliveryResult>* resu
 
 std::string NotifyChild::End() {
   if (pid_ <= 0) return "";
-  // Without effect if it has exited by itself.
-  ::kill(pid_, SIGKILL);
+  // SIGTERM lets it kill the commands that it runs. Without effect if it has exited by itself.
+  ::kill(pid_, SIGTERM);
+  const absl::Time deadline = SteadyNow() + kEndTimeout;
   int wait_status = 0;
-  while (::waitpid(pid_, &wait_status, 0) < 0 && errno == EINTR) {
+  while (::waitpid(pid_, &wait_status, WNOHANG) == 0) {
+    if (SteadyNow() >= deadline) {
+      ::kill(pid_, SIGKILL);
+      while (::waitpid(pid_, &wait_status, 0) < 0 && errno == EINTR) {
+      }
+      break;
+    }
+    absl::SleepFor(kEndPoll);
   }
   pid_ = -1;
   return ProcessExit::FromWaitStatus(wait_status).ToString();

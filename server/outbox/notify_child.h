@@ -20,10 +20,10 @@ namespace trainerd::server {
 // Not thread-safe.
 class NotifyChild {
  public:
-  // The kernel kills the child when the calling thread ends, also if by kill -9. Errors: of
-  // SpawnProcess.
+  // The kernel sends the child SIGTERM when the calling thread ends, also if by kill -9: it then
+  // kills the commands that it runs. Errors: of SpawnProcess.
   static absl::StatusOr<std::unique_ptr<NotifyChild>> Start(const std::string& program);
-  // Kills and reaps the child.
+  // Ends the child, within 1 s, and reaps it.
   ~NotifyChild();
 
   void Send(const internal::Delivery& delivery);
@@ -40,7 +40,7 @@ class NotifyChild {
   // False at the end of the stream.
   bool ReceiveSome();
   absl::Status TakeFrames(std::vector<internal::DeliveryResult>* results);
-  // Kills and reaps the child. Returns how it ended.
+  // As the destructor. Returns how it ended.
   std::string End();
 
   pid_t pid_;

@@ -72,7 +72,7 @@ int SetUpChild(const ChildPlan& plan) {
   if (options.group == ProcessGroup::kOwn && setpgid(0, 0) != 0) return errno;
   if (options.group == ProcessGroup::kOwnSession && setsid() < 0) return errno;
   if (options.ends_with_caller) {
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return errno;
+    if (prctl(PR_SET_PDEATHSIG, options.caller_end_signal) != 0) return errno;
     // It may have ended before the call above.
     if (getppid() != plan.caller) return ECHILD;
   }

@@ -3,6 +3,7 @@
 // a deadline and bounded output.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <functional>
@@ -38,8 +39,9 @@ struct SpawnOptions {
   ProcessGroup group = ProcessGroup::kOwn;
   // Empty = the caller's.
   std::string working_directory;
-  // The kernel kills the child when the calling thread ends, also if by kill -9.
+  // The kernel sends the child `caller_end_signal` when the calling thread ends, also if by kill -9.
   bool ends_with_caller = false;
+  int caller_end_signal = SIGKILL;
 };
 
 // Starts a child with the caller's environment, no blocked signals and default signal handlers.
