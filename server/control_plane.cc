@@ -88,6 +88,7 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
   files_ = std::make_unique<FileStore>(FileStore::Options{.dir = config_.state_dir() + "/files",
                                                           .max_bytes = config_.max_upload_bytes()},
                                        *store_);
+  downloads_ = std::make_unique<DownloadsInUse>(*store_);
   housekeeping_ = std::make_unique<Housekeeping>(
       Housekeeping::Options{
           .runs_dir = runs_dir_,
@@ -96,7 +97,7 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
           .expire_uploads = [this] { return files_->Expire(); },
           .before_delete =
               [this](const std::string& job_id) { return CancelAllEvaluations(*store_, job_id); },
-          .in_use = [this] { return downloads_.Names(); }},
+          .in_use = [this] { return downloads_->Names(); }},
       *store_, *disk_);
   notifier_ = std::make_unique<Notifier>(Notifier::Options{.program = surroundings_.notify_program},
                                          Notifier::Parts{notify_targets_, *outbox_, *store_});
@@ -177,6 +178,7 @@ absl::Status ControlPlane::MakeLocalFiles() {
 }
 
 absl::Status ControlPlane::Start() {
+  RETURN_IF_ERROR(downloads_->Load());
   RETURN_IF_ERROR(reconciler_->Recover());
   if (const absl::Status status = files_->Recover(); !status.ok())
     spdlog::error("cannot remove the rest of interrupted uploads: {}",

@@ -76,7 +76,7 @@ class ControlPlane {
   DrainCommands& drain() { return *drain_commands_; }
   DeviceTable& devices() { return devices_; }
   FileStore& files() { return *files_; }
-  DownloadsInUse& downloads() { return downloads_; }
+  DownloadsInUse& downloads() { return *downloads_; }
   Outbox& outbox() { return *outbox_; }
   // Of the reconciler: `rounds` grows while its thread lives, at once after `Poke`.
   int64_t rounds() const { return reconciler_->rounds(); }
@@ -107,7 +107,7 @@ class ControlPlane {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Notifier> notifier_;
   DeviceTable devices_;
-  DownloadsInUse downloads_;
+  std::unique_ptr<DownloadsInUse> downloads_;
   DaemonDrain drain_;
   std::unique_ptr<FileStore> files_;
   ActivityTable activity_;

@@ -21,6 +21,7 @@
 #include "proto/contract/run_dir/manifest.h"
 #include "server/commands/request.h"
 #include "server/ledger/checkpoints/load_checkpoint.h"
+#include "server/ledger/disk/checkpoint_scan.h"
 #include "server/store/errors.h"
 #include "server/store/rows/job_rows.h"
 
@@ -60,15 +61,19 @@ absl::Status ReadAt(int fd, const std::string& path, int64_t offset, std::string
 
 }  // namespace
 
-absl::StatusOr<std::string> CheckpointFiles::FolderOf(const std::string& model) {
-  return store_.Read([&](Connection& db) -> absl::StatusOr<std::string> {
+absl::StatusOr<v1::Checkpoint> CheckpointFiles::FindModel(const std::string& model) {
+  return store_.Read([&](Connection& db) -> absl::StatusOr<v1::Checkpoint> {
     if (!IsFinalName(model)) {
-      ASSIGN_OR_RETURN(const CheckpointRow row, LoadCheckpoint(db, model));
-      return row.checkpoint.path();
+      ASSIGN_OR_RETURN(CheckpointRow row, LoadCheckpoint(db, model));
+      return std::move(row.checkpoint);
     }
     ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, JobId(model)));
     const std::string folder = absl::StrCat(record.job.run_dir(), "/final");
-    if (PathExists(absl::StrCat(folder, "/", kManifestName))) return folder;
+    if (PathExists(absl::StrCat(folder, "/", kManifestName))) {
+      v1::Checkpoint final_model;
+      final_model.set_path(folder);
+      return final_model;
+    }
     return ErrorWithReason(
         absl::StatusCode::kNotFound, "CHECKPOINT_NOT_FOUND",
         absl::StrCat(model, " does not exist; a job has a final model once it has SUCCEEDED"));
@@ -89,11 +94,22 @@ absl::StatusOr<CheckpointFiles::File> CheckpointFiles::Find(
   if (request.offset() < 0) {
     return BadField("offset", absl::StrCat(request.offset(), " is negative; use 0 or more"));
   }
-  ASSIGN_OR_RETURN(const std::string folder, FolderOf(*model));
+  ASSIGN_OR_RETURN(const v1::Checkpoint found, FindModel(*model));
+  const std::string& folder = found.path();
   in_use_.Touch(*model);
   const std::string& name = request.file().empty() ? kManifestName : request.file();
   File file{.model = *model, .path = absl::StrCat(folder, "/", name)};
-  if (name != kManifestName) {
+  if (name == kManifestName) {
+    // The client compares all other files with the manifest.
+    const absl::Status same = CheckManifestDigest(found);
+    if (absl::IsNotFound(same)) return WasDeleted(*model);
+    if (absl::IsDataLoss(same)) {
+      return ErrorWithReason(
+          absl::StatusCode::kDataLoss, "CHECKPOINT_DAMAGED",
+          absl::StrCat(*model, ": ", std::string(same.message()), "; use another checkpoint"));
+    }
+    RETURN_IF_ERROR(same);
+  } else {
     const absl::StatusOr<Manifest> manifest = ReadManifest(folder);
     if (absl::IsNotFound(manifest.status())) return WasDeleted(*model);
     if (!manifest.ok()) return manifest.status();

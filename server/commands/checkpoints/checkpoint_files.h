@@ -31,7 +31,7 @@ class CheckpointFiles {
   };
   // Errors: InvalidArgument (INVALID_NAME; a negative offset), NotFound (JOB_NOT_FOUND,
   // CHECKPOINT_NOT_FOUND, FILE_NOT_FOUND), FailedPrecondition (CHECKPOINT_DELETED), OutOfRange;
-  // DataLoss for a damaged manifest.
+  // DataLoss for a damaged manifest, or one that is not the one in the ledger (CHECKPOINT_DAMAGED).
   absl::StatusOr<File> Find(const v1::DownloadCheckpointRequest& request);
 
   // Fills in `chunk` with the bytes at `offset`, at most kMaxChunkBytes, with their checksum.
@@ -40,8 +40,8 @@ class CheckpointFiles {
   absl::Status Read(const File& file, int64_t offset, v1::FileChunk* chunk);
 
  private:
-  // The folder of the checkpoint or final model.
-  absl::StatusOr<std::string> FolderOf(const std::string& model);
+  // The checkpoint's row; of a final model the path alone.
+  absl::StatusOr<v1::Checkpoint> FindModel(const std::string& model);
 
   Store& store_;
   DownloadsInUse& in_use_;

@@ -111,6 +111,17 @@ int64_t FillList(std::vector<Item> items, google::protobuf::RepeatedPtrField<Ite
   return bytes;
 }
 
+// What becomes of a job that has lost a checkpoint.
+std::string AfterDamage(const v1::Job& job) {
+  if (IsTerminal(job.state())) return "Use an older checkpoint";
+  if (!job.latest_checkpoint().empty())
+    return absl::StrCat(job.name(), " resumes from ", job.latest_checkpoint());
+  return absl::StrCat(job.name(),
+                      " has no verified checkpoint left to resume from; verify an older one of "
+                      "`trainctl checkpoints ls ",
+                      JobId(job.name()), "`, or submit the job again");
+}
+
 }  // namespace
 
 CheckpointManager::CheckpointManager(Options options, Store& store, Housekeeping& housekeeping)
@@ -226,20 +237,23 @@ absl::StatusOr<v1::Checkpoint> CheckpointManager::RecordVerified(const std::stri
 absl::Status CheckpointManager::RecordDamaged(const std::string& name, const Caller& caller,
                                               const absl::Status& why, const std::string& file) {
   const std::string damage(why.message());
+  std::string consequence;
   v1::Checkpoint reply;
   RETURN_IF_ERROR(RunCommand(
       store_, AuditedCall("VerifyCheckpoint", caller, name), JobId(name),
       [&](Transaction& t) -> absl::Status {
         ASSIGN_OR_RETURN(const CheckpointRow row, LoadCheckpoint(t.db(), name));
-        if (!row.checkpoint.verified() && row.checkpoint.damage() == damage)
-          return absl::OkStatus();
-        return MarkCorruptInJob(t, row.checkpoint, damage);
+        if (row.checkpoint.verified() || row.checkpoint.damage() != damage)
+          RETURN_IF_ERROR(MarkCorruptInJob(t, row.checkpoint, damage));
+        ASSIGN_OR_RETURN(const JobRecord record, LoadJob(t.db(), JobId(name)));
+        consequence = AfterDamage(record.job);
+        return absl::OkStatus();
       },
       &reply));
   options_.poke(JobName(JobId(name)));
   return ErrorWithReason(absl::StatusCode::kDataLoss, "CHECKPOINT_DAMAGED",
                          absl::StrCat(name, " is damaged: ", damage,
-                                      "; no job starts from it any more. Use an older checkpoint"),
+                                      "; no job starts from it any more. ", consequence),
                          {{"file", file}});
 }
 

@@ -34,15 +34,8 @@ absl::Status VerifyNow(const std::string& folder, const Manifest& manifest) {
   return ConfirmCorruption(ManifestPaths(folder), [&] { return VerifyFolder(folder, manifest); });
 }
 
-absl::Status CheckDigest(const v1::Checkpoint& checkpoint) {
-  ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
-  if (checkpoint.manifest_digest().empty() || digest == checkpoint.manifest_digest())
-    return absl::OkStatus();
-  return absl::DataLossError("its manifest differs from the published one");
-}
-
 absl::Status QuickCheckOnce(const v1::Checkpoint& checkpoint) {
-  RETURN_IF_ERROR(CheckDigest(checkpoint));
+  RETURN_IF_ERROR(CheckManifestDigest(checkpoint));
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifest(checkpoint.path()));
   for (const auto& [name, file] : manifest.files) {
     const std::string path = absl::StrCat(checkpoint.path(), "/", name);
@@ -60,6 +53,13 @@ absl::Status QuickCheckOnce(const v1::Checkpoint& checkpoint) {
 }
 
 }  // namespace
+
+absl::Status CheckManifestDigest(const v1::Checkpoint& checkpoint) {
+  ASSIGN_OR_RETURN(const std::string digest, ManifestDigest(checkpoint.path()));
+  if (checkpoint.manifest_digest().empty() || digest == checkpoint.manifest_digest())
+    return absl::OkStatus();
+  return absl::DataLossError("its manifest differs from the published one");
+}
 
 absl::StatusOr<std::vector<FoundCheckpoint>> ScanCheckpoints(const std::string& run_dir) {
   std::vector<FoundCheckpoint> found;
@@ -94,7 +94,7 @@ absl::Status VerifyCheckpoint(const v1::Checkpoint& checkpoint,
   *file = kManifestName;
   ASSIGN_OR_RETURN(const Manifest manifest, ReadManifestNow(folder));
   RETURN_IF_ERROR(ConfirmCorruption({absl::StrCat(folder, "/", kManifestName)},
-                                    [&] { return CheckDigest(checkpoint); }));
+                                    [&] { return CheckManifestDigest(checkpoint); }));
   for (const auto& [name, entry] : manifest.files) {
     *file = name;
     Manifest one;

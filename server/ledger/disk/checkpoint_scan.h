@@ -31,6 +31,10 @@ absl::Status VerifyCheckpoint(const FoundCheckpoint& found);
 absl::Status VerifyCheckpoint(const v1::Checkpoint& checkpoint,
                               const std::function<bool()>& is_cancelled, std::string* file);
 
+// Whether the checkpoint's manifest is the one that was published. Errors: DataLoss if it is another
+// one; NotFound; of reading it.
+absl::Status CheckManifestDigest(const v1::Checkpoint& checkpoint);
+
 // Compares the checkpoint with its row: the manifest is the same and every file has its size. The
 // worker that loads the checkpoint compares the hashes. Errors: as VerifyCheckpoint; NotFound for a
 // missing file.

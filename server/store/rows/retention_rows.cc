@@ -64,4 +64,22 @@ absl::StatusOr<std::vector<std::string>> JobsWithRemovals(Connection& db) {
   return ReadTexts(query);
 }
 
+absl::StatusOr<std::set<std::string>> ListDownloads(Connection& db) {
+  Query query(db, "SELECT model FROM downloads");
+  std::set<std::string> models;
+  while (query.Step()) models.emplace(query.Text(0));
+  RETURN_IF_ERROR(query.status());
+  return models;
+}
+
+absl::Status AddDownload(Connection& db, std::string_view model) {
+  Query query(db, "INSERT OR IGNORE INTO downloads (model) VALUES (?)");
+  return query.Bind(model).Run();
+}
+
+absl::Status RemoveDownload(Connection& db, std::string_view model) {
+  Query query(db, "DELETE FROM downloads WHERE model = ?");
+  return query.Bind(model).Run();
+}
+
 }  // namespace trainerd::server

@@ -4,6 +4,7 @@
 // Each function uses the given connection: the writer's in a change, a reader's in a read.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,5 +34,10 @@ absl::Status DeleteRemoval(Connection& db, std::string_view job_id, std::string_
 absl::StatusOr<std::vector<std::string>> ListRemovals(Connection& db, std::string_view job_id);
 // Ids of jobs.
 absl::StatusOr<std::vector<std::string>> JobsWithRemovals(Connection& db);
+
+// Resource names of what clients download (ledger/downloads_in_use.h).
+absl::StatusOr<std::set<std::string>> ListDownloads(Connection& db);
+absl::Status AddDownload(Connection& db, std::string_view model);
+absl::Status RemoveDownload(Connection& db, std::string_view model);
 
 }  // namespace trainerd::server

@@ -22,7 +22,7 @@ class CheckpointFilesTest : public JobManagerTest {
   }
 
   static constexpr char kName[] = "jobs/a/checkpoints/step-1";
-  DownloadsInUse in_use_;
+  DownloadsInUse in_use_{*store_};
   CheckpointFiles files_{*store_, in_use_};
 };
 
@@ -98,6 +98,19 @@ TEST_F(CheckpointFilesTest, RefusesADeletedCheckpoint) {
     return StoreCheckpoint(t.db(), (*row)->checkpoint);
   }));
   EXPECT_EQ(Reason("name: 'jobs/a/checkpoints/step-1'"), "CHECKPOINT_DELETED");
+}
+
+TEST_F(CheckpointFilesTest, RefusesAManifestThatIsNotTheOneInTheLedger) {
+  ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+    auto row = FindCheckpoint(t.db(), "a", "step-1");
+    (*row)->checkpoint.set_manifest_digest(*ManifestDigest(dir_ / "step-1"));
+    return StoreCheckpoint(t.db(), (*row)->checkpoint);
+  }));
+  ASSERT_OK(Find("name: 'jobs/a/checkpoints/step-1'").status());
+  Manifest manifest = *ReadManifest(dir_ / "step-1");
+  manifest.step = 2;
+  dir_.Write("step-1/MANIFEST.json", ManifestToJson(manifest));
+  EXPECT_EQ(Reason("name: 'jobs/a/checkpoints/step-1'"), "CHECKPOINT_DAMAGED");
 }
 
 TEST_F(CheckpointFilesTest, NotesEachReadForRetention) {

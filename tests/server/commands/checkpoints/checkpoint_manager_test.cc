@@ -220,6 +220,24 @@ TEST_F(CheckpointManagerTest, MarksADamagedCheckpointAndNamesTheFile) {
   }
 }
 
+TEST_F(CheckpointManagerTest, TheAnswerNamesWhatAPausedJobResumesFrom) {
+  AddOne();
+  AddCheckpoint(job_, "c7", 7);
+  SetState(JobId(job_), v1::Job::PAUSED, job_ + "/checkpoints/c7");
+  std::filesystem::remove(dir_ / "c7/model.safetensors");
+  EXPECT_THAT(std::string(Verify(job_ + "/checkpoints/c7").status().message()),
+              HasSubstr(job_ + " resumes from " + name_));
+  EXPECT_EQ(Load(*store_, JobId(job_)).job.latest_checkpoint(), name_);
+  std::filesystem::remove(dir_ / "c5/model.safetensors");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_THAT(std::string(Verify(name_).status().message()),
+                HasSubstr("has no verified checkpoint left to resume from"));
+  }
+  EXPECT_EQ(Load(*store_, JobId(job_)).job.state(), v1::Job::PAUSED);
+  SetState(JobId(job_), v1::Job::CANCELLED);
+  EXPECT_THAT(std::string(Verify(name_).status().message()), HasSubstr("Use an older checkpoint"));
+}
+
 TEST_F(CheckpointManagerTest, ARepairedCheckpointIsVerifiedAgain) {
   AddOne();
   const std::string path = dir_ / "c5/model.safetensors";
