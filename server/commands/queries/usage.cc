@@ -20,6 +20,7 @@
 #include "server/commands/request.h"
 #include "server/store/errors.h"
 #include "server/store/rows/job_rows.h"
+#include "server/store/rows/label_rows.h"
 #include "server/store/rows/usage_rows.h"
 
 namespace trainerd::server {
@@ -133,16 +134,16 @@ class UsageSums {
     job_ = job;
     selected_ = true;
     if (!query_.NeedsLabels()) return absl::OkStatus();
-    v1::JobConfig config;
+    LabelMap labels;
     if (IsDeletedJob(job)) {
-      ASSIGN_OR_RETURN(config, LabelsOfDeleted(db_, job));
+      ASSIGN_OR_RETURN(v1::JobConfig config, LabelsOfDeleted(db_, job));
+      labels.swap(*config.mutable_labels());
     } else {
-      ASSIGN_OR_RETURN(JobRecord record, LoadJob(db_, job));
-      config.mutable_labels()->swap(*record.job.mutable_config()->mutable_labels());
+      ASSIGN_OR_RETURN(labels, LoadLabels(db_, job));
     }
-    selected_ = query_.selector.Matches(config.labels());
-    const auto label = config.labels().find(query_.label_key);
-    label_ = label == config.labels().end() ? "" : label->second;
+    selected_ = query_.selector.Matches(labels);
+    const auto label = labels.find(query_.label_key);
+    label_ = label == labels.end() ? "" : label->second;
     return absl::OkStatus();
   }
 

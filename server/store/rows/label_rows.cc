@@ -10,17 +10,6 @@
 namespace trainerd::server {
 namespace {
 
-absl::StatusOr<LabelMap> CurrentLabels(Connection& db, std::string_view job_id) {
-  Query query(db,
-              "SELECT key, value FROM job_labels WHERE number = (SELECT number FROM jobs WHERE id "
-              "= ?)");
-  query.Bind(job_id);
-  LabelMap labels;
-  while (query.Step()) labels[std::string(query.Text(0))] = std::string(query.Text(1));
-  RETURN_IF_ERROR(query.status());
-  return labels;
-}
-
 absl::Status StoreChange(Connection& db, std::string_view job_id, int64_t seq,
                          const LabelMap& before) {
   v1::JobConfig config;
@@ -51,6 +40,17 @@ absl::Status StoreLabels(Connection& db, int64_t number, const LabelMap& labels)
   return absl::OkStatus();
 }
 
+absl::StatusOr<LabelMap> LoadLabels(Connection& db, std::string_view job_id) {
+  Query query(db,
+              "SELECT key, value FROM job_labels WHERE number = (SELECT number FROM jobs WHERE id "
+              "= ?)");
+  query.Bind(job_id);
+  LabelMap labels;
+  while (query.Step()) labels[std::string(query.Text(0))] = std::string(query.Text(1));
+  RETURN_IF_ERROR(query.status());
+  return labels;
+}
+
 absl::Status ChangeLabels(Connection& db, std::string_view job_id, int64_t seq,
                           const LabelMap& before, const LabelMap& after) {
   ASSIGN_OR_RETURN(const int64_t number, NumberOf(db, job_id));
@@ -60,7 +60,7 @@ absl::Status ChangeLabels(Connection& db, std::string_view job_id, int64_t seq,
 }
 
 absl::Status CloseLabels(Connection& db, std::string_view job_id, int64_t seq) {
-  ASSIGN_OR_RETURN(const LabelMap labels, CurrentLabels(db, job_id));
+  ASSIGN_OR_RETURN(const LabelMap labels, LoadLabels(db, job_id));
   // The events of the job are deleted, too, but for the last one.
   Query query(db, "DELETE FROM label_changes WHERE job = ?");
   RETURN_IF_ERROR(query.Bind(job_id).Run());
@@ -74,7 +74,7 @@ const LabelMap& LabelHistory::At(int64_t seq) const {
 
 absl::StatusOr<LabelHistory> ReadLabelHistory(Connection& db, std::string_view job_id) {
   LabelHistory history;
-  ASSIGN_OR_RETURN(history.current, CurrentLabels(db, job_id));
+  ASSIGN_OR_RETURN(history.current, LoadLabels(db, job_id));
   Query query(db, "SELECT seq, labels FROM label_changes WHERE job = ?");
   query.Bind(job_id);
   while (query.Step()) {

@@ -17,6 +17,9 @@ namespace trainerd::server {
 // Adds the labels of a new job to the index. Runs no statement if there are none.
 absl::Status StoreLabels(Connection& db, int64_t number, const LabelMap& labels);
 
+// The labels of the job now; none if it does not exist.
+absl::StatusOr<LabelMap> LoadLabels(Connection& db, std::string_view job_id);
+
 // The event `seq` changes the labels of the job, which were `before`.
 absl::Status ChangeLabels(Connection& db, std::string_view job_id, int64_t seq,
                           const LabelMap& before, const LabelMap& after);
