@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -11,11 +12,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "proto/base/status_macros.h"
+#include "proto/base/time.h"
+#include "proto/contract/job/names.h"
 #include "server/commands/request.h"
 #include "server/events/cursor.h"
 #include "server/metrics/compaction.h"
 #include "server/metrics/metric_curve.h"
 #include "server/store/errors.h"
+#include "server/store/rows/evaluation_rows.h"
 #include "server/store/rows/event_rows.h"
 #include "server/store/rows/job_rows.h"
 #include "server/store/rows/metric_rows.h"
@@ -73,6 +77,38 @@ absl::Status CheckNumbers(const v1::QueryMetricsRequest& request) {
   return absl::OkStatus();
 }
 
+// What evaluators reported of the models on the lineage: metrics of the job, not of an attempt.
+absl::StatusOr<AttemptMetrics> ReadRemoteMetrics(Connection& db, const std::string& id) {
+  std::vector<EvaluationRecord> reported;
+  RETURN_IF_ERROR(ForEachEvaluation(db, {.job_id = id, .states = {v1::Evaluation::COMPLETED}},
+                                    [&](EvaluationRecord record) {
+                                      reported.push_back(std::move(record));
+                                      return true;
+                                    }));
+  AttemptMetrics metrics{.first_step = INT64_MAX};
+  // The oldest first: of several results of a step the newest counts.
+  for (auto record = reported.rbegin(); record != reported.rend(); ++record) {
+    const v1::Evaluation& evaluation = record->evaluation;
+    const std::string checkpoint_id = CheckpointId(evaluation.model());
+    if (!checkpoint_id.empty() && JobId(evaluation.model()) == id) {
+      ASSIGN_OR_RETURN(const std::optional<CheckpointRow> row,
+                       FindCheckpoint(db, id, checkpoint_id));
+      if (row.has_value() && row->checkpoint.superseded()) continue;
+    }
+    for (const v1::Measurement& measured : evaluation.metrics()) {
+      MetricData& data =
+          metrics.metrics[absl::StrCat("remote.", record->entry, ".", measured.name())];
+      data.steps.push_back(evaluation.step());
+      data.times.push_back(absl::ToUnixMicros(FromProto(evaluation.end_time())));
+      data.last.push_back(measured.value());
+    }
+    metrics.first_step = std::min(metrics.first_step, evaluation.step());
+    metrics.last_step = std::max(metrics.last_step, evaluation.step());
+  }
+  SortMetrics(&metrics.metrics);
+  return metrics;
+}
+
 absl::StatusOr<Source> ReadSource(Connection& db, const std::string& id, int64_t job_number) {
   Source source;
   ASSIGN_OR_RETURN(source.state, LoadMetricState(db, job_number));
@@ -85,6 +121,8 @@ absl::StatusOr<Source> ReadSource(Connection& db, const std::string& id, int64_t
     after = recent.through;
     more = recent.more;
   }
+  ASSIGN_OR_RETURN(AttemptMetrics remote, ReadRemoteMetrics(db, id));
+  if (!remote.metrics.empty()) source.recent.push_back(std::move(remote));
   std::stable_sort(
       source.recent.begin(), source.recent.end(),
       [](const AttemptMetrics& a, const AttemptMetrics& b) { return a.attempt < b.attempt; });

@@ -2,6 +2,7 @@
 // QueryMetrics against the events themselves, before and after they are moved into columns.
 #include "server/commands/queries/metric_query.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "server/events/cursor.h"
+#include "server/store/rows/evaluation_rows.h"
 #include "server/store/rows/run_rows.h"
 #include "tests/server/test_env.h"
 
@@ -184,6 +186,49 @@ TEST_F(MetricQueryTest, DefaultMetricsAndWhatIsAvailable) {
               ElementsAre("eval.validation.loss", "grad_norm", "loss", "tokens"));
   EXPECT_THAT(Get("metrics: ['tokens', 'none', 'loss', 'tokens']").series(0).metric(), "tokens");
   EXPECT_EQ(Get("metrics: ['tokens', 'none', 'loss', 'tokens']").series_size(), 2);
+}
+
+TEST_F(MetricQueryTest, HasWhatEvaluatorsReportedOfTheLineage) {
+  Train(1, 1, 20);
+  const auto report = [&](const std::string& checkpoint, int64_t step, double value) {
+    ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+      v1::Checkpoint row;
+      row.set_job("jobs/a");
+      row.set_name("jobs/a/checkpoints/" + checkpoint);
+      row.set_step(step);
+      row.set_superseded(checkpoint == "off");
+      EXPECT_OK(StoreCheckpoint(t.db(), row));
+      EvaluationRecord record{.entry = "mmlu", .trigger_time = t.now(), .deadline = t.now()};
+      v1::Evaluation& evaluation = record.evaluation;
+      evaluation.set_name(absl::StrCat("jobs/a/evaluations/mmlu-", checkpoint, "-", value));
+      evaluation.set_job("jobs/a");
+      evaluation.set_model(row.name());
+      evaluation.set_step(step);
+      evaluation.set_state(v1::Evaluation::COMPLETED);
+      *evaluation.mutable_end_time() = ToProto(absl::FromUnixSeconds(2'000'000 + step));
+      v1::Measurement& metric = *evaluation.add_metrics();
+      metric.set_name("acc");
+      metric.set_value(value);
+      return StoreEvaluation(t.db(), &record);
+    }));
+  };
+  report("c10", 10, 0.5);
+  report("c20", 20, 0.25);
+  report("c20", 20, 0.75);
+  report("off", 15, 0.1);
+  auto request = FromText<v1::QueryMetricsRequest>("name: 'a' metrics: 'remote.mmlu.acc'");
+  const auto response = QueryMetrics(*store_, request);
+  ASSERT_OK(response.status());
+  ASSERT_EQ(response->series_size(), 1);
+  EXPECT_THAT(response->series(0).steps(), ElementsAre(10, 20));
+  EXPECT_THAT(response->series(0).last(), ElementsAre(0.5, 0.75));
+  EXPECT_THAT(response->series(0).times(), ElementsAre(2'000'010, 2'000'020));
+  EXPECT_EQ(
+      std::count(response->available().begin(), response->available().end(), "remote.mmlu.acc"), 1);
+  request.set_min_step(11);
+  EXPECT_THAT(QueryMetrics(*store_, request)->series(0).steps(), ElementsAre(20));
+  request.set_attempt(1);
+  EXPECT_EQ(QueryMetrics(*store_, request)->series_size(), 0) << "not of one attempt";
 }
 
 TEST_F(MetricQueryTest, JobWithoutMetricsHasAnEmptyAnswer) {
