@@ -60,6 +60,7 @@ absl::Status ControlPlane::OpenStore() {
                                             [this](Transaction& t, const auto& events) {
                                               return outbox_->Write(t, events);
                                             }}));
+  downloads_ = std::make_unique<DownloadsInUse>(*store_);
   ASSIGN_OR_RETURN(const int64_t last_seq,
                    store_->Read([](Connection& db) { return LastSeq(db); }));
   event_log_.labels().SetRead([this](const std::vector<std::string>& job_ids) {
@@ -88,7 +89,6 @@ void ControlPlane::MakeParts(std::unique_ptr<SpoolWatcher> watcher) {
   files_ = std::make_unique<FileStore>(FileStore::Options{.dir = config_.state_dir() + "/files",
                                                           .max_bytes = config_.max_upload_bytes()},
                                        *store_);
-  downloads_ = std::make_unique<DownloadsInUse>(*store_);
   housekeeping_ = std::make_unique<Housekeeping>(
       Housekeeping::Options{
           .runs_dir = runs_dir_,
