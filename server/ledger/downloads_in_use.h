@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The checkpoints that clients download. Retention keeps each of them for 10 minutes after the last
-// call that read it, so that an interrupted download can continue. A restart of the daemon counts as
-// a read of all of them.
+// call that read it, so that an interrupted download can continue. A restart of the daemon counts
+// as a read of all of them.
 #pragma once
 
 #include <functional>
@@ -32,7 +32,7 @@ class DownloadsInUse {
   // What an earlier daemon had in use. Errors: of the database.
   absl::Status Load();
   // A call reads a file of this checkpoint (its resource name) now. A new name is durable when this
-  // returns, unless the database cannot store it: on a full disk, a download must still be possible.
+  // returns, unless the database cannot store it: a download must be possible on a full disk.
   void Touch(const std::string& checkpoint);
   // Resource names.
   std::set<std::string> Names() const;

@@ -39,7 +39,7 @@ struct SpawnOptions {
   ProcessGroup group = ProcessGroup::kOwn;
   // Empty = the caller's.
   std::string working_directory;
-  // The kernel sends the child `caller_end_signal` when the calling thread ends, also if by kill -9.
+  // The kernel sends it `caller_end_signal` when the calling thread ends, also if by kill -9.
   bool ends_with_caller = false;
   int caller_end_signal = SIGKILL;
 };

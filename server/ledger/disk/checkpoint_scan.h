@@ -31,7 +31,7 @@ absl::Status VerifyCheckpoint(const FoundCheckpoint& found);
 absl::Status VerifyCheckpoint(const v1::Checkpoint& checkpoint,
                               const std::function<bool()>& is_cancelled, std::string* file);
 
-// Whether the checkpoint's manifest is the one that was published. Errors: DataLoss if it is another
+// Whether the manifest of the checkpoint is the published one. Errors: DataLoss if it is another
 // one; NotFound; of reading it.
 absl::Status CheckManifestDigest(const v1::Checkpoint& checkpoint);
 
