@@ -22,6 +22,7 @@
 #include "engine/ops/gemm.h"
 #include "engine/ops/nf4.h"
 #include "engine/ops/op_table.h"
+#include "tests/engine/ops/op_inputs.h"
 #include "tests/engine/test_device.h"
 
 namespace trainerd::engine {
@@ -132,18 +133,6 @@ TEST_P(DeviceOpsTest, RotaryHeadsInsideAWiderRow) {
                          OnDevice(cos), OnDevice(sin), 1e-6);
   ExpectNear(d_actual, d_expected, "norm_rope_backward");
   ExpectNear(dw_actual, dw_expected, "norm_rope weight gradient");
-}
-
-Documents MakeDocuments(const std::vector<int32_t>& bounds) {
-  Documents documents;
-  documents.cu_seqlens_host = bounds;
-  documents.cu_seqlens =
-      at::zeros({static_cast<int64_t>(bounds.size())}, at::TensorOptions().dtype(at::kInt));
-  for (size_t i = 0; i < bounds.size(); ++i)
-    documents.cu_seqlens[static_cast<int64_t>(i)] = bounds[i];
-  for (size_t i = 0; i + 1 < bounds.size(); ++i)
-    documents.max_seqlen = std::max<int64_t>(documents.max_seqlen, bounds[i + 1] - bounds[i]);
-  return documents;
 }
 
 TEST_P(DeviceOpsTest, Attention) {

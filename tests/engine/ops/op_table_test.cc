@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Each fused table against the plain ATen reference, op by op, in fp32 and bf16 with sizes that are
-// no multiples of a vector; and the reference's backwards against finite differences of its
-// forwards. Tables: the CPU's, and CUDA's with its kernels compiled for the host. Distances are
-// shares of the expected tensor's norm.
+// no multiples of a vector. Tables: the CPU's, and CUDA's with its kernels compiled for the host.
+// Distances are shares of the expected tensor's norm.
 #include "engine/ops/op_table.h"
 
 #include <ATen/Context.h>
@@ -10,23 +9,20 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/linspace.h>
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
-#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <string>
 #include <tuple>
 
 #include "engine/ops/cuda/cuda_ops.h"
 #include "engine/ops/nf4.h"
+#include "tests/engine/ops/op_inputs.h"
 
 namespace trainerd::engine {
 namespace {
@@ -185,9 +181,6 @@ TEST_P(OpTableTest, CrossEntropy) {
   }
 }
 
-constexpr SurpriseMeasure kMeasures[] = {SurpriseMeasure::kEntropy, SurpriseMeasure::kConfidence,
-                                         SurpriseMeasure::kPerplexity, SurpriseMeasure::kMargin};
-
 TEST_P(OpTableTest, Surprise) {
   SKIP_UNLESS_FUSED(surprise);
   for (int64_t vocabulary : {2, 97, 1024, 5003}) {
@@ -229,16 +222,6 @@ TEST_P(OpTableTest, NonFiniteValuesAreNotHidden) {
   gate_up[0][0] = nan;
   EXPECT_TRUE(std::isnan(Norm(fused_.swiglu_forward(gate_up))));
   EXPECT_TRUE(std::isnan(fused_.sum_of_squares(x.to(at::kFloat).flatten()).item<double>()));
-}
-
-Documents MakeDocuments(std::vector<int32_t> boundaries) {
-  Documents documents;
-  documents.cu_seqlens_host = std::move(boundaries);
-  for (size_t i = 0; i + 1 < documents.cu_seqlens_host.size(); ++i) {
-    documents.max_seqlen = std::max<int64_t>(
-        documents.max_seqlen, documents.cu_seqlens_host[i + 1] - documents.cu_seqlens_host[i]);
-  }
-  return documents;
 }
 
 TEST_P(OpTableTest, Attention) {
@@ -401,21 +384,6 @@ INSTANTIATE_TEST_SUITE_P(Tables, OpTableTest,
                            return std::string(std::get<0>(info.param)) +
                                   (std::get<1>(info.param) == at::kFloat ? "_fp32" : "_bf16");
                          });
-
-// ⟨gradient, direction⟩ against (f(x + h·direction) − f(x − h·direction)) / 2h.
-void ExpectGradient(const std::function<at::Tensor(const at::Tensor&)>& f, const at::Tensor& x,
-                    const at::Tensor& gradient, const char* what) {
-  const at::Tensor direction = at::randn(x.sizes());
-  constexpr double kStep = 1e-2;
-  const auto value = [&](double step) {
-    return f(x + direction * step).to(at::kDouble).sum().item<double>();
-  };
-  const double numeric = (value(kStep) - value(-kStep)) / (2 * kStep);
-  const double analytic =
-      (gradient.to(at::kDouble) * direction.to(at::kDouble)).sum().item<double>();
-  EXPECT_NEAR(analytic, numeric, 2e-3 * std::max(1.0, std::abs(numeric))) << what;
-}
-
 TEST(OpsForTest, ReturnsTheRegisteredTable) {
   EXPECT_EQ(&OpsFor(at::kCPU), &CpuOps());
   EXPECT_EQ(&OpsFor(at::kXPU), &ReferenceOps());
@@ -425,120 +393,6 @@ TEST(OpsForTest, ReturnsTheRegisteredTable) {
   RegisterOps(at::kCPU, ReferenceOps());
   EXPECT_EQ(&OpsFor(at::kCPU), &ReferenceOps());
   RegisterOps(at::kCPU, CpuOps());
-}
-
-// The measures' definitions, in fp64.
-at::Tensor ExactSurprise(const at::Tensor& logits, const at::Tensor& targets,
-                         SurpriseMeasure measure) {
-  const at::Tensor index = targets.unsqueeze(1), log_p = at::log_softmax(logits.to(at::kDouble), 1),
-                   p = log_p.exp(), target_p = p.gather(1, index).squeeze(1);
-  switch (measure) {
-    case SurpriseMeasure::kEntropy:
-      return -(p * log_p).sum(1);
-    case SurpriseMeasure::kConfidence:
-      return 1.0 - p.amax(1);
-    case SurpriseMeasure::kPerplexity:
-      return 1.0 / (target_p + 1e-10);
-    case SurpriseMeasure::kMargin:
-      return (1.0 - target_p + p.scatter(1, index, 0.0).amax(1)).clamp(0.0, 1.0);
-  }
-  return {};
-}
-
-TEST(SurpriseTest, EqualsItsDefinition) {
-  at::manual_seed(5);
-  const at::Tensor logits = at::randn({200, 300}) * at::linspace(0.0, 12.0, 200).unsqueeze(1),
-                   targets = at::randint(300, {200}, at::TensorOptions().dtype(at::kLong)),
-                   likely = at::where(at::rand({200}) < 0.5, logits.argmax(1), targets);
-  for (const OpTable* ops : {&ReferenceOps(), &CpuOps()}) {
-    for (const SurpriseMeasure measure : kMeasures) {
-      SCOPED_TRACE(::testing::Message() << ops->name << " " << static_cast<int>(measure));
-      const at::Tensor expected = ExactSurprise(logits, likely, measure),
-                       actual = ops->surprise(logits, likely, measure).to(at::kDouble);
-      // Confidence and margin subtract from 1 what is close to it.
-      EXPECT_LE(((actual - expected).abs() / (expected.abs() + 0.03)).max().item<double>(), 2e-5);
-    }
-  }
-}
-
-// A row of one certain token, one without any probability on the target, and one of infinities.
-TEST(SurpriseTest, ExtremeRowsAreFinite) {
-  const at::Tensor targets = at::zeros({3}, at::TensorOptions().dtype(at::kLong));
-  at::Tensor logits = at::full({3, 40}, -1e4);
-  logits[0][0] = 1e4, logits[1][7] = 1e4, logits[2].fill_(-std::numeric_limits<float>::infinity());
-  logits[2][0] = 0.0, logits[2][1] = 0.0;
-  const double ln2 = std::log(2.0);
-  const std::vector<std::vector<double>> expected = {
-      {0, 0, ln2}, {0, 0, 0.5}, {1, 1e10, 2}, {0, 1, 1}};
-  for (const OpTable* ops : {&ReferenceOps(), &CpuOps()}) {
-    for (size_t m = 0; m < 4; ++m) {
-      const at::Tensor values = ops->surprise(logits, targets, kMeasures[m]);
-      for (int64_t r = 0; r < 3; ++r) {
-        const double e = expected[m][static_cast<size_t>(r)];
-        EXPECT_NEAR(values[r].item<double>(), e, 1e-6 * std::max(1.0, e)) << ops->name << m << r;
-      }
-    }
-  }
-}
-
-TEST(ReferenceOpsTest, BackwardsAgreeWithFiniteDifferences) {
-  at::manual_seed(3);
-  const OpTable& ops = ReferenceOps();
-  const at::Tensor x = at::randn({5, 12}), d = at::randn({5, 12}), weight = at::randn({12});
-  const RmsNormResult normed = ops.rms_norm_forward(x, at::Tensor(), weight, 1e-5);
-  const at::Tensor dw = at::zeros({12});
-  const at::Tensor dx =
-      ops.rms_norm_backward(at::Tensor(), d, normed.sum_TD, normed.rstd_T, weight, dw);
-  ExpectGradient(
-      [&](const at::Tensor& t) {
-        return ops.rms_norm_forward(t, at::Tensor(), weight, 1e-5).normed_TD * d;
-      },
-      x, dx, "rms_norm x");
-  ExpectGradient(
-      [&](const at::Tensor& t) {
-        return ops.rms_norm_forward(x, at::Tensor(), t, 1e-5).normed_TD * d;
-      },
-      weight, dw, "rms_norm weight");
-
-  const at::Tensor d_half = at::randn({5, 6});
-  ExpectGradient([&](const at::Tensor& t) { return ops.swiglu_forward(t) * d_half; }, x,
-                 ops.swiglu_backward(d_half, x), "swiglu");
-
-  const at::Tensor targets = at::randint(12, {5}, at::TensorOptions().dtype(at::kLong)),
-                   gradient = x.clone();
-  ops.cross_entropy(gradient, targets, at::Tensor(), {});
-  ExpectGradient(
-      [&](const at::Tensor& t) {
-        return ops.cross_entropy(t.clone(), targets, at::Tensor(), {.with_gradient = false});
-      },
-      x, gradient, "cross_entropy");
-
-  const at::Tensor heads = at::randn({5, 2, 6}), angle = at::randn({5, 3}),
-                   head_weight = at::randn({6}), d_heads = at::randn({5, 2, 6});
-  const at::Tensor d_x = d_heads.clone(), d_head_weight = at::zeros({6});
-  ops.norm_rope_backward(d_x, heads, head_weight, d_head_weight, angle.cos(), angle.sin(), 1e-5);
-  const auto norm_rope = [&](const at::Tensor& t, const at::Tensor& w) {
-    at::Tensor out = at::zeros({5, 2, 6});
-    ops.norm_rope_forward(out, t, w, angle.cos(), angle.sin(), 1e-5);
-    return out * d_heads;
-  };
-  ExpectGradient([&](const at::Tensor& t) { return norm_rope(t, head_weight); }, heads, d_x,
-                 "norm_rope x");
-  ExpectGradient([&](const at::Tensor& t) { return norm_rope(heads, t); }, head_weight,
-                 d_head_weight, "norm_rope weight");
-
-  const AttentionShape shape{.num_heads = 2, .num_kv_heads = 1, .head_dim = 6, .scale = 0.4};
-  const Documents documents = MakeDocuments({0, 2, 5});
-  const at::Tensor k = at::randn({5, 1, 6}), v = at::randn({5, 1, 6}), dq = at::zeros({5, 2, 6}),
-                   dk = at::zeros({5, 1, 6}), dv = at::zeros({5, 1, 6});
-  ops.attention_backward(d_heads, heads, k, v, ops.attention_forward(heads, k, v, documents, shape),
-                         documents, shape, dq, dk, dv);
-  const auto attention = [&](const at::Tensor& q_, const at::Tensor& k_, const at::Tensor& v_) {
-    return ops.attention_forward(q_, k_, v_, documents, shape).out_TNH * d_heads;
-  };
-  ExpectGradient([&](const at::Tensor& t) { return attention(t, k, v); }, heads, dq, "attention q");
-  ExpectGradient([&](const at::Tensor& t) { return attention(heads, t, v); }, k, dk, "attention k");
-  ExpectGradient([&](const at::Tensor& t) { return attention(heads, k, t); }, v, dv, "attention v");
 }
 
 }  // namespace

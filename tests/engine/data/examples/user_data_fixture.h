@@ -15,6 +15,9 @@
 
 namespace trainerd::engine {
 
+// What kThinkingTemplate writes for an answer without reasoning.
+inline constexpr char kNoThought[] = "<think>\n\n</think>\n\n";
+
 // What matters in Qwen3's template: only the last turn keeps its reasoning, in a think block that
 // is written even when it is empty; enable_thinking: false puts that block into the prompt; tool
 // calls.
@@ -62,6 +65,17 @@ inline constexpr char kMarkedTemplate[] = R"({%- for m in messages -%}
     {{- m.content + '<|im_end|>\n' -}}
   {%- endif -%}
 {%- endfor -%})";
+
+// A record of the messages that User and Assistant write; `more` are further keys.
+inline std::string Messages(const std::string& messages, const std::string& more = "") {
+  return "{\"messages\":[" + messages + "]" + more + "}\n";
+}
+inline std::string User(const std::string& content) {
+  return R"({"role":"user","content":)" + nlohmann::json(content).dump() + "}";
+}
+inline std::string Assistant(const std::string& content) {
+  return R"({"role":"assistant","content":)" + nlohmann::json(content).dump() + "}";
+}
 
 class NewcomerFixture : public ::testing::Test {
  protected:
