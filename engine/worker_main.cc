@@ -94,8 +94,9 @@ void AddExport(CLI::App& app, ExportOptions& options) {
       ->required();
   command
       ->add_option("--form", options.form,
-                   "hf: whole model | merged: adapter added to its model | adapter: PEFT folder | "
-                   "gguf: file for llama.cpp")
+                   "hf: whole model | merged: adapter added to its model, also after QLoRA to the "
+                   "full-precision one | adapter: PEFT folder | gguf: file for llama.cpp, with the "
+                   "adapter added as in merged")
       ->required();
   command
       ->add_option("--output", options.output,

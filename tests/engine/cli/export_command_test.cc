@@ -3,8 +3,13 @@
 // BF16 GGUF file holds the rounded weights of the model, in which the adapter is merged.
 #include "engine/cli/export_command.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/matmul.h>
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "engine/formats/gguf/gguf_file.h"
@@ -103,6 +108,44 @@ TEST_F(ExportCommandTest, MergesAdapters) {
   ASSERT_EQ((*a)->tensors().size(), (*b)->tensors().size());
   for (const GgufTensor& tensor : (*a)->tensors())
     EXPECT_EQ((*a)->Bytes(tensor), (*b)->Bytes(*(*b)->Find(tensor.name))) << tensor.name;
+}
+
+// As peft's AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload() in fp32: the adapter
+// is added to the full model, whatever it was trained on.
+TEST_F(ExportCommandTest, MergesTheAdapterOfAQuantizedModelIntoTheFullOne) {
+  const std::string qlora = std::string(kLora) + "model: {quantization: nf4}\n";
+  const std::string adapter = Train("qlora", qlora);
+  ExpectExport({.model_folder = adapter, .output = out_, .form = "merged"});
+  const auto model = *HfFolder::Open(dir_ / "model"), merged = *HfFolder::Open(out_),
+             trained_on = *HfFolder::Open(Train("merged", qlora + "output: {form: merged}\n"));
+  const auto file = *SafetensorsFile::Open(adapter + "/adapter_model.safetensors");
+  const auto config = nlohmann::json::parse(testing::ReadText(adapter + "/adapter_config.json"));
+  const double scale = config["lora_alpha"].get<double>() / config["r"].get<double>();
+  const auto tensor = [](std::string_view bytes, const std::vector<int64_t>& shape) {
+    return at::from_blob(const_cast<char*>(bytes.data()), shape, at::kFloat);
+  };
+  int adapted = 0;
+  for (const std::string& name : model->Names()) {
+    const std::vector<int64_t>& shape = model->Find(name)->shape;
+    const std::string_view before = *model->Bytes(name, shape), after = *merged->Bytes(name, shape);
+    const std::string module = "base_model.model." + name.substr(0, name.rfind(".weight"));
+    const TensorInfo* a = file->Find(module + ".lora_A.weight");
+    const TensorInfo* b = file->Find(module + ".lora_B.weight");
+    if (a == nullptr) {
+      EXPECT_EQ(before, after) << name;
+      continue;
+    }
+    ++adapted;
+    const at::Tensor expected =
+        tensor(before, shape) +
+        at::matmul(tensor(file->Bytes(*b), b->shape), tensor(file->Bytes(*a), a->shape)) * scale;
+    EXPECT_TRUE(at::allclose(tensor(after, shape), expected, 1e-6, 1e-7)) << name;
+    // The job itself adds it to the 4-bit matrix that it trained on.
+    EXPECT_GT((tensor(*trained_on->Bytes(name, shape), shape) - expected).abs().max().item<float>(),
+              1e-4F)
+        << name;
+  }
+  EXPECT_EQ(adapted, 4);
 }
 
 TEST_F(ExportCommandTest, CopiesAdapters) {
