@@ -378,7 +378,9 @@ bool Parse(int argc, char** argv, Flags& flags) {
 }  // namespace trainerd::engine
 
 int main(int argc, char** argv) {
+  // As the worker.
   trainerd::engine::KeepHeap();
+  trainerd::engine::InstallCpuAllocator();
   trainerd::engine::Flags flags;
   if (!trainerd::engine::Parse(argc, argv, flags)) {
     std::fprintf(stderr, "usage: see the head of engine_bench.cc\n");
