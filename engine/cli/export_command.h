@@ -21,8 +21,8 @@ struct ExportOptions {
 
 // Writes the output, which appears complete or not at all. hf and adapter copy the files of a whole
 // model or an adapter, without the state of the training; merged adds the adapter to the weights of
-// its model in full precision, also if the job quantized them (engine/README.md, QLoRA); gguf writes
-// a file for llama.cpp, with the adapter merged if there is one.
+// its model in full precision, also if the job quantized them (engine/README.md, QLoRA); gguf
+// writes a file for llama.cpp, with the adapter merged if there is one.
 // Errors: InvalidArgument for an unknown form or type, or a form that the folder cannot have;
 // AlreadyExists; DataLoss for a file that differs from the manifest; those of WriteGguf,
 // OpenWholeModel and the file system.

@@ -110,8 +110,8 @@ TEST_F(ExportCommandTest, MergesAdapters) {
     EXPECT_EQ((*a)->Bytes(tensor), (*b)->Bytes(*(*b)->Find(tensor.name))) << tensor.name;
 }
 
-// As peft's AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload() in fp32: the adapter
-// is added to the full model, whatever it was trained on.
+// The adapter is added to the full model, whatever it was trained on: what peft does that loads the
+// model without quantization.
 TEST_F(ExportCommandTest, MergesTheAdapterOfAQuantizedModelIntoTheFullOne) {
   const std::string qlora = std::string(kLora) + "model: {quantization: nf4}\n";
   const std::string adapter = Train("qlora", qlora);
