@@ -4,20 +4,35 @@
 #   docker build -t trainerd:cuda --target cuda .   the same with the CUDA plugin and its libraries
 #   docker build --target control .                 daemon and client, without LibTorch
 # BASE: Debian 12, Debian 13 or Ubuntu 24.04.
+# A changed source file costs no download: what is downloaded is in stages of its own, and compiled
+# objects are in a cache of the builder.
 ARG BASE=debian:bookworm-slim
 
-# ---- what needs no LibTorch, as Debian packages: they name the libraries that they need.
-FROM ${BASE} AS build
-# More flags for cmake.
-ARG CMAKE_FLAGS=
-ENV TRAINERD_CACHE=/cache
+# ---- compiler and libraries
+FROM ${BASE} AS build-base
 WORKDIR /src
 COPY deploy/install_dependencies.sh deploy/least_versions.sh deploy/
 COPY deploy/requirements deploy/requirements/
 RUN deploy/install_dependencies.sh --no-engine && \
     apt-get install -y --no-install-recommends dpkg-dev file && rm -rf /var/lib/apt/lists/*
+
+# ---- LibTorch, and the part of it that a worker without CUDA loads
+FROM build-base AS build-libtorch
+RUN deploy/install_dependencies.sh && rm -rf /var/lib/apt/lists/*
+COPY deploy/container/cpu_libraries.sh deploy/container/
+RUN deploy/container/cpu_libraries.sh /root/.cache/trainerd/libtorch-2.11.0 /libtorch
+
+FROM build-libtorch AS build-libtorch-cuda
+RUN deploy/install_dependencies.sh --cuda && rm -rf /var/lib/apt/lists/*
+
+# ---- what needs no LibTorch, as Debian packages: they name the libraries that they need.
+FROM build-base AS build
+# More flags for cmake; compile jobs at the same time, if not one for each processor.
+ARG CMAKE_FLAGS=
+ARG CMAKE_BUILD_PARALLEL_LEVEL=
 COPY . .
-RUN cmake --preset release -DTRAINERD_ENGINE=OFF ${CMAKE_FLAGS} && ninja -C build/release && \
+RUN --mount=type=cache,target=/root/.cache/trainerd/ccache \
+    cmake --preset release -DTRAINERD_ENGINE=OFF ${CMAKE_FLAGS} && cmake --build build/release && \
     cpack --config build/release/CPackConfig.cmake -B /packages
 
 FROM ${BASE} AS control
@@ -37,24 +52,29 @@ ENTRYPOINT ["/usr/local/bin/trainerd-entrypoint"]
 
 # ---- the worker
 FROM build AS build-worker
-RUN deploy/install_dependencies.sh && rm -rf /var/lib/apt/lists/*
-RUN cmake --preset release -DTRAINERD_ENGINE=ON -DTRAINERD_CUDA=OFF && \
-    ninja -C build/release && rm -rf /packages && \
-    cpack --config build/release/CPackConfig.cmake -D CPACK_COMPONENTS_ALL=worker -B /packages && \
-    deploy/container/cpu_libraries.sh /cache/libtorch-2.11.0 /libtorch
+ARG CMAKE_BUILD_PARALLEL_LEVEL=
+RUN --mount=type=cache,target=/root/.cache/trainerd/ccache \
+    --mount=type=bind,from=build-libtorch,source=/root/.cache/trainerd/libtorch-2.11.0,target=/root/.cache/trainerd/libtorch-2.11.0 \
+    cmake --preset release -DTRAINERD_ENGINE=ON -DTRAINERD_CUDA=OFF && \
+    cmake --build build/release && rm -rf /packages && \
+    cpack --config build/release/CPackConfig.cmake -D CPACK_COMPONENTS_ALL=worker -B /packages
 
 FROM control AS cpu
 USER 0
 COPY --from=build-worker /packages/*.deb /packages/
 RUN apt-get update && apt-get install -y --no-install-recommends /packages/*.deb && \
     rm -rf /packages /var/lib/apt/lists/*
-COPY --from=build-worker /libtorch /opt/libtorch
+COPY --from=build-libtorch /libtorch /opt/libtorch
 ENV TRAINERD_TORCH_LIB=/opt/libtorch/torch/lib
 USER 10001
 
 FROM build-worker AS build-cuda
-RUN deploy/install_dependencies.sh --cuda && rm -rf /var/lib/apt/lists/*
-RUN cmake --preset release -DTRAINERD_CUDA=ON && ninja -C build/release && rm -rf /packages && \
+ARG CMAKE_BUILD_PARALLEL_LEVEL=
+RUN --mount=type=cache,target=/root/.cache/trainerd/ccache \
+    --mount=type=bind,from=build-libtorch-cuda,source=/root/.cache/trainerd/libtorch-2.11.0,target=/root/.cache/trainerd/libtorch-2.11.0 \
+    --mount=type=bind,from=build-libtorch-cuda,source=/root/.cache/trainerd/cuda-13.0,target=/root/.cache/trainerd/cuda-13.0 \
+    cmake --preset release -DTRAINERD_CUDA=ON && \
+    cmake --build build/release && rm -rf /packages && \
     cpack --config build/release/CPackConfig.cmake -D CPACK_COMPONENTS_ALL=worker -B /packages
 
 FROM control AS cuda
@@ -62,9 +82,9 @@ USER 0
 COPY --from=build-cuda /packages/*.deb /packages/
 RUN apt-get update && apt-get install -y --no-install-recommends /packages/*.deb && \
     rm -rf /packages /var/lib/apt/lists/*
-COPY --from=build-cuda /cache/libtorch-2.11.0/nvidia /opt/libtorch/nvidia
-COPY --from=build-cuda /cache/libtorch-2.11.0/torch/lib /opt/libtorch/torch/lib
-COPY --from=build-cuda /cache/libtorch-2.11.0/torch/version.py /opt/libtorch/torch/
+COPY --from=build-libtorch-cuda /root/.cache/trainerd/libtorch-2.11.0/nvidia /opt/libtorch/nvidia
+COPY --from=build-libtorch-cuda /root/.cache/trainerd/libtorch-2.11.0/torch/lib /opt/libtorch/torch/lib
+COPY --from=build-libtorch-cuda /root/.cache/trainerd/libtorch-2.11.0/torch/version.py /opt/libtorch/torch/
 ENV TRAINERD_TORCH_LIB=/opt/libtorch/torch/lib NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001

@@ -5,9 +5,9 @@ trains, the container is stopped (drain), and the job continues after the next s
 
     image_test.py BUILD_DIR [--target control | cpu | cuda]
 
-Target control (the default) has no LibTorch: its job runs with the fake worker of BUILD_DIR. Target cpu trains a small
-model; cuda is only built. The base system is kept in the cache (tests/deploy/base_system.sh), and the compiler cache is
-used. Exit code 77: this machine cannot do that; the reason is printed."""
+Target control (the default) has no LibTorch: its job runs with the fake worker of BUILD_DIR. Target cpu trains the demo
+job to its end; cuda is only built. The base system is kept in the cache (tests/deploy/base_system.sh), and the compiler
+cache is used. Exit code 77: this machine cannot do that; the reason is printed."""
 
 import json
 import os
@@ -25,6 +25,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 CACHE = os.environ.get("TRAINERD_CACHE") or os.path.expanduser("~/.cache/trainerd")
 STATE = "/var/lib/trainerd"
 USER = 10001
+MODEL = os.path.join(CACHE, "models", "SmolLM2-135M-Instruct")
+TRAINING_S = 3600
 
 
 def run(*words, **how):
@@ -58,10 +60,16 @@ class Buildah:
     def build(self, target, name, base):
         cache = os.environ.get("CCACHE_DIR", os.path.join(CACHE, "ccache"))
         os.makedirs(cache, exist_ok=True)
-        # The dev preset's objects, if this tree was built: the same flags.
+        # The dev preset's objects, if this tree was built: the same flags, and the same paths where the cache is root's.
+        # The volume is mounted over the builder's own cache.
         self("bud", "--format", "docker", "--isolation", "chroot", "--network", "host", "--signature-policy", self.policy,
              "--build-arg", f"BASE={base}", "--build-arg", "CMAKE_FLAGS=-DTRAINERD_WERROR=ON",
-             "--volume", f"{cache}:/cache/ccache", "--target", target, "-t", name, ROOT)
+             "--build-arg", f"CMAKE_BUILD_PARALLEL_LEVEL={os.cpu_count()}",
+             "--volume", f"{cache}:/root/.cache/trainerd/ccache", "--target", target, "-t", name, ROOT)
+
+    def config(self, image):
+        """What a container engine reads in the image."""
+        return json.loads(self("inspect", "--type", "image", image))["Docker"]["config"]
 
 
 class Container:
@@ -71,10 +79,14 @@ class Container:
         self.buildah = buildah
         self.name = buildah("from", "--signature-policy", buildah.policy, image)
         self.volumes = [word for volume in volumes for word in ("--volume", volume)]
-        self.first = subprocess.Popen(self.words("/usr/local/bin/trainerd-entrypoint", *arguments),
-                                      stdin=subprocess.DEVNULL, start_new_session=True)
-        harness.wait_for(lambda: self.ctl("health", check=False) == "serving" or self.first.poll() is not None,
-                         "the container to serve")
+        config = buildah.config(image)
+        assert config["User"] == str(USER), f"the image runs as {config['User']}"
+        kind, *self.health = config["Healthcheck"]["Test"]
+        assert kind == "CMD", config["Healthcheck"]
+        assert not self.is_healthy(), "the container is healthy before it runs"
+        self.first = subprocess.Popen(self.words(*config["Entrypoint"], *arguments), stdin=subprocess.DEVNULL,
+                                      start_new_session=True)
+        harness.wait_for(lambda: self.is_healthy() or self.first.poll() is not None, "the container to be healthy")
         if self.first.poll() is not None:
             raise AssertionError(f"the container exited with {self.first.returncode}")
 
@@ -82,9 +94,12 @@ class Container:
         return [*self.buildah.command, "run", "--isolation", "chroot", "--network", "host", *self.volumes, self.name,
                 "--", *words]
 
-    def ctl(self, *words, check=True):
+    def is_healthy(self):
+        return subprocess.run(self.words(*self.health), stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+
+    def ctl(self, *words):
         done = subprocess.run(self.words("trainctl", *words), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if check and done.returncode != 0:
+        if done.returncode != 0:
             raise AssertionError(f"trainctl {' '.join(words)}: exit code {done.returncode}: {done.stderr}")
         return done.stdout.strip()
 
@@ -109,32 +124,26 @@ class Container:
 
 
 def prepare_job(folder, target, build):
-    """Settings, a job and what it reads, in the folder that is /data in the container."""
+    """Settings, a job and what it reads, in the folder that is /data in the container. Returns the words of its submit."""
     os.makedirs(folder, exist_ok=True)
     settings = "retry_backoff: 0s\n"
     if target == "control":
         shutil.copy(os.path.join(build, "tests", "fake_worker"), folder)
         settings += "worker_path: /data/fake_worker\n"
         job = fake_jobs.write_job(folder, steps=1000000, step_ms=5, every=1000000)
-    else:
-        shutil.copytree(os.path.join(ROOT, "tests/golden/tiny_tokenizer"), folder + "/model", dirs_exist_ok=True)
-        shutil.copytree(os.path.join(ROOT, "tests/golden/tiny_model"), folder + "/model", dirs_exist_ok=True)
-        job = folder + "/job.yaml"
-        with open(folder + "/data.jsonl", "w") as file:
-            for number in range(200):
-                file.write(json.dumps({"messages": [{"role": "user", "content": f"What is {number}?"},
-                                                    {"role": "assistant", "content": f"It is {number}."}]}) + "\n")
+        with open(job) as file:
+            text = file.read().replace(folder, "/data")
         with open(job, "w") as file:
-            file.write(f"model: {{path: {folder}/model}}\ndata: {{train: [{folder}/data.jsonl], max_length: 64}}\n"
-                       "train: {precision: fp32, max_steps: 1000000, epochs: 1000000}\ncheckpoint: {every_steps: 1000000}\n")
-    with open(job) as file:
-        text = file.read().replace(folder, "/data")
-    with open(job, "w") as file:
-        file.write(text)
+            file.write(text)
+        submit = ["/data/" + os.path.basename(job), "--no-validate"]
+    else:
+        # Its data are in the image.
+        shutil.copytree(MODEL, folder + "/model")
+        submit = ["/usr/share/trainerd/jobs/quickstart.yaml", "--set", "model.path=/data/model"]
     with open(folder + "/trainerd.yaml", "w") as file:
         file.write(settings)
     run("chmod", "-R", "a+rX", folder)
-    return "/data/" + os.path.basename(job)
+    return submit
 
 
 def check_life(buildah, image, target, build, folder):
@@ -142,7 +151,7 @@ def check_life(buildah, image, target, build, folder):
     os.makedirs(state)
     os.chown(state, USER, USER)
     os.chmod(folder, 0o755)
-    job_file = prepare_job(data, target, build)
+    submit = prepare_job(data, target, build)
     where = (buildah, image, [f"{state}:{STATE}", f"{data}:/data"], ["--config", "/data/trainerd.yaml"])
 
     def step(container, name, at_least, attempt):
@@ -150,19 +159,25 @@ def check_life(buildah, image, target, build, folder):
             job = json.loads(container.ctl("get", name, "-o", "json"))
             assert job["state"] in ("QUEUED", "STARTING", "RUNNING"), job
             return job if int(job.get("progress", {}).get("step", 0)) >= at_least else None
-        job = harness.wait_for(there, f"step {at_least} of {name}")
+        job = harness.wait_for(there, f"step {at_least} of {name}", TRAINING_S)
         assert job["attempt"] == attempt, f"{name} is in attempt {job['attempt']}, not {attempt}"
         return int(job["progress"]["step"])
 
     container = Container(*where)
-    name = json.loads(container.ctl("submit", job_file, "--no-validate", "-o", "json"))["name"]
+    name = json.loads(container.ctl("submit", *submit, "-o", "json"))["name"]
     reached = step(container, name, 5, attempt=1)
+    worker = "fake_worker" if target == "control" else "trainerd-worker"
+    assert container.processes(worker), f"no {worker} runs as user {USER}"
     container.stop()
     checkpoints = os.listdir(os.path.join(state, "runs", name.split("/")[-1], "checkpoints"))
     assert checkpoints, "the drain left no checkpoint"
     container = Container(*where)
     step(container, name, reached + 1, attempt=2)
-    container.ctl("stop", name, "--force")
+    if target == "control":
+        container.ctl("stop", name, "--force")
+    else:
+        harness.wait_for(lambda: json.loads(container.ctl("get", name, "-o", "json"))["state"] == "SUCCEEDED", f"the end of {name}", TRAINING_S)
+        assert os.path.getsize(os.path.join(state, "runs", name.split("/")[-1], "final/model.safetensors")) > 1e8
     container.stop()
 
 
@@ -174,6 +189,8 @@ def main():
     no_chroot = chroot.enter_mount_namespace()
     if no_chroot:
         chroot.skip(no_chroot)
+    if target == "cpu" and not os.path.exists(MODEL + "/model.safetensors"):
+        chroot.skip(f"{MODEL} is missing: deploy/install_dependencies.sh --model && deploy/demo/make_model.sh {build}/bin")
     base = os.path.join(CACHE, "base-bookworm")
     made = subprocess.run([os.path.join(ROOT, "tests/deploy/base_system.sh"), base])
     if made.returncode != 0:
