@@ -190,6 +190,7 @@ class CommandsTest(FakeWorkerTest):
         job = self.submit(steps=100, crash_at=40, crash_attempts=1, hold_at="20,80")
         self.world.wait_process(job, "worker")
         process, out = self.follow_logs(job)
+        harness.wait_for(lambda: "fake worker: attempt 1" in read(out), "the first attempt in the log")
         self.world.release(job, 20)
         # The second attempt waits for this, while the daemon goes and comes back.
         self.world.wait_step(job, 80)
