@@ -4,12 +4,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <random>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/folder_writer.h"
 #include "engine/checkpoint/run_state.h"
@@ -35,23 +33,16 @@ absl::Status CheckAbsent(const std::string& path) {
       absl::StrCat(path, " already exists; choose another --output or remove it"));
 }
 
-// A folder next to `output` in which nothing is yet.
-absl::StatusOr<std::unique_ptr<FolderWriter>> TemporaryFolder(const std::string& output) {
-  std::random_device random;
-  return FolderWriter::Create(absl::StrFormat(
-      "%s/.tmp-export-%08x%08x", fs::path(output).parent_path().string(), random(), random()));
-}
-
 // The manifest of the model in `folder`, without the state of the training; an empty one for a
-// folder without manifest. Verifies the files.
+// folder without manifest. Verifies the files that it names.
 absl::StatusOr<Manifest> ReadSource(const std::string& folder) {
   absl::StatusOr<Manifest> manifest = ReadManifest(folder);
   if (absl::IsNotFound(manifest.status())) return Manifest{.kind = "final"};
   RETURN_IF_ERROR(manifest.status());
-  RETURN_IF_ERROR(VerifyFolder(folder, *manifest));
   manifest->kind = "final";
   manifest->has_optimizer = false;
   for (const char* name : {kOptimizerName, kStateName, kJobConfigName}) manifest->files.erase(name);
+  RETURN_IF_ERROR(VerifyFolder(folder, *manifest));
   return manifest;
 }
 
@@ -66,7 +57,9 @@ absl::Status CopyAsItIs(const ExportOptions& options, const std::string& output)
         absl::StrCat(options.model_folder, " has no ", kManifestName, "; --form ", options.form,
                      " copies the final/ folder or a checkpoint of a job"));
   }
-  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer, TemporaryFolder(output));
+  ASSIGN_OR_RETURN(const NewPath path, NewPath::Create(output));
+  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
+                   FolderWriter::Create(path.temporary()));
   RETURN_IF_ERROR(CheckSpace(writer->path(), manifest.total_bytes()));
   RETURN_IF_ERROR(CopyFolder(options.model_folder, manifest, *writer));
   return Publish(manifest, output, *writer);
@@ -93,7 +86,9 @@ absl::Status WriteMerged(const ExportOptions& options, WriteWeightsOptions::Dtyp
 
 absl::Status ExportMerged(const ExportOptions& options, const std::string& output) {
   ASSIGN_OR_RETURN(Manifest manifest, ReadSource(options.model_folder));
-  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer, TemporaryFolder(output));
+  ASSIGN_OR_RETURN(const NewPath path, NewPath::Create(output));
+  ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> writer,
+                   FolderWriter::Create(path.temporary()));
   RETURN_IF_ERROR(WriteMerged(options, WriteWeightsOptions::Dtype::kSource, *writer));
   manifest.adapter = false;
   return Publish(manifest, output, *writer);
@@ -106,7 +101,8 @@ absl::Status ExportGguf(const ExportOptions& options, const std::string& output)
   ASSIGN_OR_RETURN(NewPath file, NewPath::Create(output));
   if (HoldsAdapter(options.model_folder)) {
     // In fp32, so that the merged weights are rounded once. The folder is never published.
-    ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> merged, TemporaryFolder(output));
+    ASSIGN_OR_RETURN(const std::unique_ptr<FolderWriter> merged,
+                     FolderWriter::Create(file.temporary() + "-merged"));
     RETURN_IF_ERROR(WriteMerged(options, WriteWeightsOptions::Dtype::kFloat32, *merged));
     RETURN_IF_ERROR(WriteGguf(merged->path(), file.temporary(), gguf));
   } else {

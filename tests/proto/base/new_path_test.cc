@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -46,6 +49,39 @@ TEST(NewPathTest, RemovesWhatIsNotPublished) {
   }
   EXPECT_FALSE(NameExists(temporary));
   EXPECT_TRUE(ListDirectory(dir.path())->empty());
+}
+
+TEST(NewPathTest, RemovesWhatAKilledProcessLeft) {
+  const TempDir dir;
+  const pid_t child = fork();
+  if (child == 0) {
+    auto path = NewPath::Create(dir / "new");
+    const bool made = path.ok() && MakeDirectories(path->temporary() + "/deep").ok() &&
+                      MakeDirectories(path->temporary() + "-merged").ok();
+    raise(made ? SIGKILL : SIGTERM);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(WTERMSIG(status), SIGKILL);
+  EXPECT_EQ(ListDirectory(dir.path())->size(), 3U) << "two folders and the lock";
+  dir.Write(".tmp-of-another", "kept");
+  {
+    auto path = NewPath::Create(dir / "new");
+    ASSERT_TRUE(path.ok()) << path.status();
+    EXPECT_EQ(ListDirectory(dir.path())->size(), 2U) << "the lock and the other file";
+  }
+  EXPECT_EQ(ListDirectory(dir.path())->size(), 1U);
+}
+
+TEST(NewPathTest, LeavesWhatIsInUse) {
+  const TempDir dir;
+  auto first = NewPath::Create(dir / "new");
+  ASSERT_TRUE(first.ok() && MakeDirectories(first->temporary()).ok());
+  const absl::Status second = NewPath::Create(dir / "new").status();
+  EXPECT_TRUE(absl::IsAlreadyExists(second)) << second;
+  EXPECT_THAT(std::string(second.message()), HasSubstr("another process is writing"));
+  ASSERT_TRUE(first->Publish().ok());
+  EXPECT_TRUE(IsFolder(dir / "new"));
 }
 
 TEST(NewPathTest, NeverReplacesWhatExists) {
