@@ -4,20 +4,17 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <initializer_list>
 #include <utility>
 
 #include "engine/model/kv_cache.h"
-#include "engine/model/rope_frequencies.h"
 #include "engine/ops/layers/embedding.h"
 #include "engine/ops/layers/geglu.h"
 #include "engine/ops/layers/linear.h"
@@ -29,19 +26,6 @@ namespace trainerd::engine {
 namespace {
 
 using Role = WeightRole;
-
-// The lists, concatenated in one tensor on the device. A copy to CUDA is from pinned memory and
-// does not wait, because the device is still busy with the previous microbatch.
-at::Tensor JoinedOnDevice(std::initializer_list<const std::vector<int32_t>*> lists,
-                          at::Device device) {
-  int64_t count = 0;
-  for (const std::vector<int32_t>* list : lists) count += static_cast<int64_t>(list->size());
-  const at::Tensor host =
-      at::empty({count}, at::TensorOptions().dtype(at::kInt).pinned_memory(device.is_cuda()));
-  int32_t* end = host.mutable_data_ptr<int32_t>();
-  for (const std::vector<int32_t>* list : lists) end = std::copy(list->begin(), list->end(), end);
-  return host.to(at::TensorOptions().device(device), /*non_blocking=*/true);
-}
 
 using Activate = Activated (*)(const at::Tensor& gate_up);
 
@@ -61,61 +45,7 @@ DropoutRows Selected(const DropoutRows& dropout, const at::Tensor& rows) {
   return {.key = dropout.key, .row_keys_T = dropout.row_keys_T.index_select(0, rows)};
 }
 
-DeviceBatch::Answers AnswersOf(const Microbatch& batch, at::Device device) {
-  DeviceBatch::Answers answers;
-  std::vector<int32_t> documents, tokens;
-  for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
-    const size_t targets = documents.size();
-    int32_t labels = 0;
-    for (auto t = static_cast<size_t>(batch.cu_seqlens[i]);
-         t < static_cast<size_t>(batch.cu_seqlens[i + 1]); ++t) {
-      labels += batch.labels[t] != kIgnoreIndex;
-      if (batch.targets[t] != kIgnoreIndex) documents.push_back(static_cast<int32_t>(i));
-    }
-    answers.targets.push_back(static_cast<int64_t>(documents.size() - targets));
-    tokens.push_back(std::max(labels, 1));
-  }
-  answers.documents = JoinedOnDevice({&documents}, device).to(at::kLong);
-  answers.tokens = JoinedOnDevice({&tokens}, device).to(at::kDouble);
-  return answers;
-}
-
 }  // namespace
-
-DeviceBatch ToDevice(const Microbatch& batch, at::Device device) {
-  DeviceBatch result;
-  std::vector<int32_t> rows, weight_bits;
-  rows.reserve(static_cast<size_t>(batch.target_tokens));
-  for (size_t t = 0; t < batch.targets.size(); ++t) {
-    if (batch.targets[t] == kIgnoreIndex) continue;
-    rows.push_back(static_cast<int32_t>(t));
-    if (!batch.weights.empty()) weight_bits.push_back(std::bit_cast<int32_t>(batch.weights[t]));
-  }
-  TRAINERD_CHECK(batch.examples.empty() ||
-                 static_cast<int64_t>(batch.examples.size()) == batch.num_documents());
-  const at::Tensor joined = JoinedOnDevice(
-      {&batch.ids, &batch.positions, &batch.targets, &rows, &weight_bits, &batch.cu_seqlens},
-      device);
-  int64_t begin = 0;
-  const auto next = [&](const std::vector<int32_t>& list) {
-    const int64_t count = static_cast<int64_t>(list.size());
-    return joined.narrow(0, std::exchange(begin, begin + count), count);
-  };
-  result.ids = next(batch.ids).to(at::kLong);
-  result.positions = next(batch.positions).to(at::kLong);
-  result.targets = next(batch.targets).to(at::kLong);
-  result.target_rows = next(rows).to(at::kLong);
-  if (!weight_bits.empty()) result.target_weights = next(weight_bits).view(at::kFloat);
-  result.examples = batch.examples;
-  if (batch.is_pairs) result.answers = AnswersOf(batch, device);
-  result.documents.cu_seqlens = next(batch.cu_seqlens);
-  result.documents.cu_seqlens_host = batch.cu_seqlens;
-  for (size_t i = 0; i + 1 < batch.cu_seqlens.size(); ++i) {
-    result.documents.max_seqlen = std::max<int64_t>(result.documents.max_seqlen,
-                                                    batch.cu_seqlens[i + 1] - batch.cu_seqlens[i]);
-  }
-  return result;
-}
 
 Decoder::Decoder(const ModelConfig& config, ParameterSet& parameters, const DecoderOptions& options)
     : config_(config), parameters_(parameters), options_(options) {
@@ -158,8 +88,8 @@ Decoder::Layer Decoder::MakeLayer(int64_t index) {
     layer.rope = static_cast<size_t>(known - ropes_.begin());
     if (known == ropes_.end()) {
       ropes_.push_back(*spec.rope);
-      inverse_frequencies_.push_back(
-          InverseFrequencies(*spec.rope, config_.head_dim, parameters_.device()));
+      frequencies_.push_back(
+          MakeRopeFrequencies(*spec.rope, config_.head_dim, parameters_.device()));
     }
   }
   layer.output = linear(Role::kOutput, Role::kOutput, Role::kOutputBias, Role::kOutputBias);
@@ -310,18 +240,18 @@ Decoder::LayerResult Decoder::RunCheckpointedLayer(const LayerCall& call,
   return {outputs[0].tensor, with_down ? outputs[1].tensor : Down(call, outputs[1])};
 }
 
-at::Tensor Decoder::Hidden(const at::Tensor& ids, const at::Tensor& positions,
-                           const at::Tensor& rows, const Attend& attend, const DropoutRows& dropout,
+at::Tensor Decoder::Hidden(const Tokens& tokens, const at::Tensor& rows, const Attend& attend,
+                           const DropoutRows& dropout,
                            const std::shared_ptr<RouterLoad>& load) const {
   std::vector<RotaryTables> ropes;
   for (size_t i = 0; i < ropes_.size(); ++i) {
-    ropes.push_back(MakeRotaryTables(inverse_frequencies_[i], ropes_[i].magnitude, positions,
+    ropes.push_back(MakeRotaryTables(ropes_[i], frequencies_[i], tokens.positions, tokens.lengths,
                                      parameters_.compute_dtype()));
   }
   // `stream.normed_TD` is the input of the next matrix: each residual addition is fused with the
   // norm behind it.
   AddNormed stream =
-      AddBranch(Scale(Embedding(ids, embedding_, embedding_adapter_), EmbeddingScale()),
+      AddBranch(Scale(Embedding(tokens.ids, embedding_, embedding_adapter_), EmbeddingScale()),
                 at::Tensor(), layers_[0].attention_norm);
   for (size_t index = 0; index < layers_.size(); ++index) {
     const Layer& layer = layers_[index];
@@ -344,11 +274,28 @@ at::Tensor Decoder::Hidden(const at::Tensor& ids, const at::Tensor& positions,
   return stream.normed_TD;
 }
 
+at::Tensor Decoder::LengthsOf(const DeviceBatch& batch) const {
+  const bool matter = std::any_of(frequencies_.begin(), frequencies_.end(),
+                                  [](const RopeFrequencies& f) { return f.in_long.defined(); });
+  if (!matter) return {};
+  const std::vector<int32_t>& ends = batch.documents.cu_seqlens_host;
+  std::vector<int32_t> lengths;
+  for (size_t i = 0; i + 1 < ends.size(); ++i) lengths.push_back(ends[i + 1] - ends[i]);
+  return PerToken(batch, lengths);
+}
+
+bool Decoder::OutgrowsRope(int64_t length, int64_t total) const {
+  return std::any_of(ropes_.begin(), ropes_.end(), [&](const RopeSpec& rope) {
+    return !rope.long_divisors.empty() && length > 0 && length <= rope.original_positions &&
+           total > rope.original_positions;
+  });
+}
+
 at::Tensor Decoder::BatchHidden(const DeviceBatch& batch, const at::Tensor& rows,
                                 const DropoutRows& dropout,
                                 const std::shared_ptr<RouterLoad>& load) const {
   return Hidden(
-      batch.ids, batch.positions, rows,
+      {batch.ids, batch.positions, LengthsOf(batch)}, rows,
       [documents = batch.documents](size_t, const at::Tensor& qkv, const RotaryTables& rope,
                                     const RotaryAttentionOptions& options) {
         return RotaryAttention(qkv, rope, documents, options);
@@ -376,12 +323,8 @@ DropoutRows Decoder::DropoutOf(const DeviceBatch& batch, std::optional<uint64_t>
   const AdapterSpec* adapter = parameters_.adapter();
   if (!key.has_value() || adapter == nullptr || adapter->dropout == 0.0) return {};
   TRAINERD_CHECK(!batch.examples.empty());
-  std::vector<int32_t> examples;  // of each token
-  for (size_t i = 0; i < batch.examples.size(); ++i) {
-    examples.resize(static_cast<size_t>(batch.documents.cu_seqlens_host[i + 1]),
-                    static_cast<int32_t>(batch.examples[i]));
-  }
-  const at::Tensor of_tokens = JoinedOnDevice({&examples}, parameters_.device()).to(at::kLong);
+  const at::Tensor of_tokens =
+      PerToken(batch, std::vector<int32_t>(batch.examples.begin(), batch.examples.end()));
   // Two numbers of 31 bits.
   return {.key = *key, .row_keys_T = of_tokens * (int64_t{1} << 32) + batch.positions};
 }
@@ -453,9 +396,12 @@ at::Tensor Decoder::Logits(const DeviceBatch& batch) {
 at::Tensor Decoder::NextLogits(const at::Tensor& ids, KvCache& cache) {
   const at::NoGradGuard no_grad;
   const int64_t tokens = ids.size(0);
-  const at::Tensor positions = at::arange(cache.length(), cache.length() + tokens, ids.options());
+  const int64_t total = cache.length() + tokens;
+  TRAINERD_CHECK(!OutgrowsRope(cache.length(), total));
+  const at::Tensor positions = at::arange(cache.length(), total, ids.options());
+  const at::Tensor lengths = at::full({tokens}, total, ids.options());
   const at::Tensor hidden =
-      Hidden(ids, positions, /*rows=*/at::Tensor(),
+      Hidden({ids, positions, lengths}, /*rows=*/at::Tensor(),
              [&](size_t index, const at::Tensor& qkv, const RotaryTables& rope,
                  const RotaryAttentionOptions& options) {
                return cache.Attend(static_cast<int64_t>(index), RotateHeads(qkv, rope, options),

@@ -14,9 +14,10 @@
 #include <optional>
 #include <vector>
 
-#include "engine/data/batches/batch.h"
 #include "engine/model/config/model_config.h"
+#include "engine/model/device_batch.h"
 #include "engine/model/parameters.h"
+#include "engine/model/rope_frequencies.h"
 #include "engine/ops/autograd.h"
 #include "engine/ops/cross_entropy.h"
 #include "engine/ops/layers/experts.h"
@@ -28,35 +29,6 @@
 namespace trainerd::engine {
 
 class KvCache;
-
-// A Microbatch on its device.
-struct DeviceBatch {
-  // What the loss of a pair needs. Empty if the documents are no pairs.
-  struct Answers {
-    // Targets of each document, on the host.
-    std::vector<int64_t> targets;
-    // int64 [target tokens]: the document of each.
-    at::Tensor documents;
-    // fp64 [documents]: labels, at least 1.
-    at::Tensor tokens;
-  };
-
-  // int64 [T].
-  at::Tensor ids;
-  at::Tensor positions;
-  // int64 [T]; kIgnoreIndex where a token carries no loss.
-  at::Tensor targets;
-  // int64 [target tokens]: their indices in the sequence.
-  at::Tensor target_rows;
-  // fp32 [target tokens]: factors of their losses; undefined: 1.
-  at::Tensor target_weights;
-  // The example of each document, on the host. Empty if the microbatch does not name its examples.
-  std::vector<int64_t> examples;
-  Documents documents;
-  Answers answers;
-};
-
-DeviceBatch ToDevice(const Microbatch& batch, at::Device device);
 
 // What the backward pass recomputes instead of keeping it; the bits are the same. Normed tokens and
 // outputs of activation functions are never kept.
@@ -105,8 +77,12 @@ class Decoder {
   // fp32 [T, V]: logits of every position. The tests compare them with transformers.
   at::Tensor Logits(const DeviceBatch& batch);
   // Appends `ids` [t], the tokens at positions cache.length() …, to the cache and returns the
-  // logits after the last of them, fp32 [V].
+  // logits after the last of them, fp32 [V]. Not if they outgrow the RoPE of the cache.
   at::Tensor NextLogits(const at::Tensor& ids, KvCache& cache);
+
+  // Whether a cache of `length` tokens cannot grow to `total` ones, because longer texts have other
+  // RoPE frequencies (RopeSpec::long_divisors): the tokens must enter an empty cache again.
+  bool OutgrowsRope(int64_t length, int64_t total) const;
 
   const ModelConfig& config() const { return config_; }
   ParameterSet& parameters() { return parameters_; }
@@ -117,7 +93,7 @@ class Decoder {
     WeightAndGrad attention_norm;
     LinearWeights qkv;
     RotaryAttentionOptions attention;
-    // Index in inverse_frequencies_; nullopt: no RoPE.
+    // Index in ropes_; nullopt: no RoPE.
     std::optional<size_t> rope;
     LinearWeights output;
     WeightAndGrad attention_output_norm;
@@ -152,16 +128,25 @@ class Decoder {
     at::Tensor branch_TD;
   };
 
+  // int64 [T] each.
+  struct Tokens {
+    at::Tensor ids, positions;
+    // Tokens of the document of each; undefined if no RoPE depends on it.
+    at::Tensor lengths;
+  };
+
   Layer MakeLayer(int64_t index);
   Mixture MakeMixture(int64_t index) const;
   // The layer loop: final-normed hidden states of `rows` (all if undefined).
-  at::Tensor Hidden(const at::Tensor& ids, const at::Tensor& positions, const at::Tensor& rows,
-                    const Attend& attend, const DropoutRows& dropout = {},
+  at::Tensor Hidden(const Tokens& tokens, const at::Tensor& rows, const Attend& attend,
+                    const DropoutRows& dropout = {},
                     const std::shared_ptr<RouterLoad>& load = nullptr) const;
   // Hidden with attention inside each document of the batch.
   at::Tensor BatchHidden(const DeviceBatch& batch, const at::Tensor& rows,
                          const DropoutRows& dropout = {},
                          const std::shared_ptr<RouterLoad>& load = nullptr) const;
+  // Tokens::lengths.
+  at::Tensor LengthsOf(const DeviceBatch& batch) const;
   // For the batch; null if the model has no load-balancing loss.
   std::shared_ptr<RouterLoad> MakeLoad(const DeviceBatch& batch) const;
   // What the load-balancing loss of the batch adds to the sum of its targets' losses.
@@ -191,9 +176,9 @@ class Decoder {
   ModelConfig config_;
   ParameterSet& parameters_;
   const DecoderOptions options_;
-  // One entry per distinct RopeSpec: fp32 [R / 2], R the rotated elements of a head, on the device.
+  // One entry per distinct RopeSpec, on the device.
   std::vector<RopeSpec> ropes_;
-  std::vector<at::Tensor> inverse_frequencies_;
+  std::vector<RopeFrequencies> frequencies_;
   std::vector<Layer> layers_;
   // head_ is embedding_ if the model is tied.
   WeightAndGrad embedding_, final_norm_, head_;

@@ -53,6 +53,12 @@ absl::StatusOr<std::vector<int32_t>> GenerateGreedy(Decoder& decoder,
     while (static_cast<int64_t>(result.size()) < limit) {
       if (options.cancelled && options.cancelled())
         return absl::CancelledError("generation was cancelled");
+      if (decoder.OutgrowsRope(cache.length(), cache.length() + ids.size(0))) {
+        cache.Clear();
+        std::vector<int32_t> all(prompt.begin(), prompt.end());
+        all.insert(all.end(), result.begin(), result.end());
+        ids = IdsOnDevice(all, device);
+      }
       const int32_t next =
           static_cast<int32_t>(at::argmax(decoder.NextLogits(ids, cache)).item<int64_t>());
       if (std::find(options.stop_ids.begin(), options.stop_ids.end(), next) !=

@@ -24,6 +24,7 @@ class KvCache {
   // output [t, N·H] for the queries of these tokens. Call Advance after the last layer.
   at::Tensor Attend(int64_t layer, const QueryKeyValue& heads, const AttentionShape& shape);
   void Advance(int64_t tokens) { length_ += tokens; }
+  void Clear() { length_ = 0; }
 
  private:
   int64_t capacity_;

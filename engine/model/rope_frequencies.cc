@@ -9,6 +9,9 @@
 #include <ATen/ops/where.h>
 
 #include <cmath>
+#include <vector>
+
+#include "proto/base/status_macros.h"
 
 namespace trainerd::engine {
 namespace {
@@ -28,28 +31,42 @@ at::Tensor ScaleLlama3(const at::Tensor& frequencies, const Llama3RopeScaling& s
                    at::where(wavelength < high_wavelength, frequencies, between));
 }
 
-}  // namespace
-
-at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim, at::Device device) {
+at::Tensor InverseFrequencies(const RopeSpec& rope, const std::vector<double>& divisors,
+                              int64_t head_dim, at::Device device) {
   const int64_t dim = rope.rotary_dim > 0 ? rope.rotary_dim : head_dim;
   const at::Tensor exponents =
       at::arange(0, dim, 2, at::TensorOptions().dtype(at::kLong)).to(at::kFloat) / dim;
   at::Tensor wavelengths = at::pow(rope.theta, exponents);
-  if (!rope.divisors.empty()) {
-    wavelengths = wavelengths * at::tensor(rope.divisors, at::kDouble).to(at::kFloat);
-  }
+  if (!divisors.empty())
+    wavelengths = wavelengths * at::tensor(divisors, at::kDouble).to(at::kFloat);
   at::Tensor frequencies = at::reciprocal(wavelengths);
   if (rope.factor != 1.0) frequencies = frequencies / rope.factor;
   if (rope.llama3) frequencies = ScaleLlama3(frequencies, *rope.llama3);
   return frequencies.to(device);
 }
 
-RotaryTables MakeRotaryTables(const at::Tensor& inverse_frequencies, double magnitude,
-                              const at::Tensor& positions, at::ScalarType compute_dtype) {
-  const at::Tensor angles =
-      positions.to(at::kFloat).unsqueeze(1) * inverse_frequencies.unsqueeze(0);
+}  // namespace
+
+RopeFrequencies MakeRopeFrequencies(const RopeSpec& rope, int64_t head_dim, at::Device device) {
+  RopeFrequencies frequencies;
+  frequencies.in_short = InverseFrequencies(rope, rope.divisors, head_dim, device);
+  if (!rope.long_divisors.empty())
+    frequencies.in_long = InverseFrequencies(rope, rope.long_divisors, head_dim, device);
+  return frequencies;
+}
+
+RotaryTables MakeRotaryTables(const RopeSpec& rope, const RopeFrequencies& frequencies,
+                              const at::Tensor& positions_T, const at::Tensor& lengths_T,
+                              at::ScalarType compute_dtype) {
+  at::Tensor of_tokens = frequencies.in_short.unsqueeze(0);
+  if (frequencies.in_long.defined()) {
+    TRAINERD_CHECK(lengths_T.defined());
+    const at::Tensor is_long_T = lengths_T > rope.original_positions;
+    of_tokens = at::where(is_long_T.unsqueeze(1), frequencies.in_long, of_tokens);
+  }
+  const at::Tensor angles = positions_T.to(at::kFloat).unsqueeze(1) * of_tokens;
   const auto rounded = [&](const at::Tensor& x) {
-    return (x * magnitude).to(compute_dtype).to(at::kFloat);
+    return (x * rope.magnitude).to(compute_dtype).to(at::kFloat);
   };
   return {rounded(angles.cos()), rounded(angles.sin())};
 }

@@ -11,11 +11,18 @@
 namespace trainerd::engine {
 
 // fp32 [R / 2], R the rotated elements of a head: angle per position of each pair of them.
-at::Tensor InverseFrequencies(const RopeSpec& rope, int64_t head_dim, at::Device device);
+struct RopeFrequencies {
+  at::Tensor in_short;
+  // Of documents of more than RopeSpec::original_positions tokens; undefined: as in short ones.
+  at::Tensor in_long;
+};
+RopeFrequencies MakeRopeFrequencies(const RopeSpec& rope, int64_t head_dim, at::Device device);
 
-// cos and sin of positions (int64 [T]) × frequencies, × `magnitude`, rounded to `compute_dtype` and
-// stored in fp32.
-RotaryTables MakeRotaryTables(const at::Tensor& inverse_frequencies, double magnitude,
-                              const at::Tensor& positions, at::ScalarType compute_dtype);
+// cos and sin of positions (int64 [T]) × frequencies, × RopeSpec::magnitude, rounded to
+// `compute_dtype` and stored in fp32. `lengths_T`, int64: tokens of the document that each position
+// belongs to; needed where documents can be long.
+RotaryTables MakeRotaryTables(const RopeSpec& rope, const RopeFrequencies& frequencies,
+                              const at::Tensor& positions_T, const at::Tensor& lengths_T,
+                              at::ScalarType compute_dtype);
 
 }  // namespace trainerd::engine

@@ -52,12 +52,17 @@ struct RopeSpec {
   // Positions are divided by it (rope_type "linear").
   double factor = 1.0;
   std::optional<Llama3RopeScaling> llama3;
-  // Of each frequency (rope_type "longrope"); empty: 1.
-  std::vector<double> divisors;
+  // Of each frequency (rope_type "longrope"); empty: 1. The first ones are for documents of at most
+  // `original_positions` tokens, the others for longer ones.
+  std::vector<double> divisors, long_divisors;
+  int64_t original_positions = 0;
   // Cosine and sine are multiplied by it (rope_type "longrope").
   double magnitude = 1.0;
   // Elements of each head that are rotated, from its start; 0: all.
   int64_t rotary_dim = 0;
+  // How many frequencies belong to each axis of a token's position ("mrope_section"); empty: there
+  // is one axis. The positions of text are equal on all axes.
+  std::vector<int64_t> sections;
 
   bool operator==(const RopeSpec&) const = default;
 };

@@ -58,10 +58,6 @@ void ReadRope(ConfigReader& config, const ConfigDefaults& family, ModelConfig& m
   }
   model.block.layers.assign(static_cast<size_t>(model.num_layers),
                             LayerSpec{.rope = ReadRopeParameters(rope, defaults)});
-  const int64_t positions = PositionsOfRope(rope, defaults);
-  if (positions > 0) {
-    model.max_position_embeddings = std::min(model.max_position_embeddings, positions);
-  }
 }
 
 // After the family has set rotary_dim.
@@ -69,10 +65,14 @@ void CheckRope(ConfigReader& config, const ModelConfig& model) {
   for (const LayerSpec& layer : model.block.layers) {
     if (!layer.rope || layer.rope->divisors.empty()) continue;
     const int64_t rotary_dim = layer.rope->rotary_dim > 0 ? layer.rope->rotary_dim : model.head_dim;
-    const auto count = static_cast<int64_t>(layer.rope->divisors.size());
-    if (count == rotary_dim / 2) continue;
-    return config.Invalid("short_factor", absl::StrCat("has ", count, " numbers; the heads have ",
-                                                       rotary_dim / 2, " frequencies"));
+    const auto check = [&](const char* key, const std::vector<double>& factors) {
+      const auto count = static_cast<int64_t>(factors.size());
+      if (count == rotary_dim / 2) return;
+      config.Invalid(key, absl::StrCat("has ", count, " numbers; the heads have ", rotary_dim / 2,
+                                       " frequencies"));
+    };
+    check("short_factor", layer.rope->divisors);
+    check("long_factor", layer.rope->long_divisors);
   }
 }
 

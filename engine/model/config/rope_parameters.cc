@@ -34,7 +34,9 @@ Llama3RopeScaling ReadLlama3(ConfigReader& rope) {
 
 void ReadLongRope(ConfigReader& rope, const RopeDefaults& defaults, RopeSpec& spec) {
   spec.divisors = rope.NumberList("short_factor", 1);
-  const auto original = static_cast<double>(OriginalPositions(rope, defaults));
+  spec.long_divisors = rope.NumberList("long_factor", 1);
+  spec.original_positions = OriginalPositions(rope, defaults);
+  const auto original = static_cast<double>(spec.original_positions);
   const double stretch = rope.PositiveNumber(
       "factor", static_cast<double>(defaults.max_position_embeddings) / original);
   spec.magnitude = rope.PositiveNumber(
@@ -59,11 +61,9 @@ RopeSpec ReadRopeParameters(ConfigReader& rope, const RopeDefaults& defaults) {
         absl::StrCat("RoPE scaling \"", type,
                      "\" is not supported; supported: default, linear, llama3, longrope"));
   }
+  if (defaults.is_multimodal && rope.Has("mrope_section"))
+    spec.sections = rope.IntList("mrope_section", 1);
   return spec;
-}
-
-int64_t PositionsOfRope(ConfigReader& rope, const RopeDefaults& defaults) {
-  return TypeOf(rope) == "longrope" ? OriginalPositions(rope, defaults) : 0;
 }
 
 }  // namespace trainerd::engine

@@ -22,12 +22,8 @@ struct RopeDefaults {
 };
 
 // `rope` reads rope_parameters, or rope_scaling of older files.
-// With rope_type "longrope" the frequencies are those of texts within the original positions.
 // Errors, kept in the reader: Unimplemented for another rope_type than default, linear, llama3 and
 // longrope.
 RopeSpec ReadRopeParameters(ConfigReader& rope, const RopeDefaults& defaults);
-
-// The number of positions for which ReadRopeParameters is right; 0: any.
-int64_t PositionsOfRope(ConfigReader& rope, const RopeDefaults& defaults);
 
 }  // namespace trainerd::engine

@@ -189,17 +189,22 @@ TEST(ModelConfigTest, Phi3HasJointMatrices) {
 TEST(ModelConfigTest, ReadsLongRope) {
   Json json = Base("phi3", "Phi3ForCausalLM");
   const Json factors = {1.0, 1.5, 2.0};
-  json.update(
-      {{"max_position_embeddings", 131072},
-       {"original_max_position_embeddings", 4096},
-       {"partial_rotary_factor", 0.75},
-       {"rope_scaling", {{"type", "su"}, {"short_factor", factors}, {"long_factor", {9}}}}});
+  json.update({{"max_position_embeddings", 131072},
+               {"original_max_position_embeddings", 4096},
+               {"partial_rotary_factor", 0.75},
+               {"rope_scaling",
+                {{"type", "su"}, {"short_factor", factors}, {"long_factor", {4.0, 5.0, 6.0}}}}});
   const ModelConfig config = Parse(json);
   const RopeSpec& rope = *config.block.layers[1].rope;
   EXPECT_EQ(rope.divisors, (std::vector<double>{1.0, 1.5, 2.0}));
   EXPECT_EQ(rope.rotary_dim, 6);
   EXPECT_NEAR(rope.magnitude, 1.1902380714238083, 1e-12);
-  EXPECT_EQ(config.max_position_embeddings, 4096) << "the factors of longer texts are not used";
+  EXPECT_EQ(rope.long_divisors, (std::vector<double>{4.0, 5.0, 6.0}));
+  EXPECT_EQ(rope.original_positions, 4096);
+  EXPECT_EQ(config.max_position_embeddings, 131072);
+  json["rope_scaling"]["long_factor"] = {9.0};
+  ExpectError(json, absl::StatusCode::kInvalidArgument, {"long_factor", "1", "3 frequencies"});
+  json["rope_scaling"]["long_factor"] = {4.0, 5.0, 6.0};
   json["partial_rotary_factor"] = 0.5;
   ExpectError(json, absl::StatusCode::kInvalidArgument, {"short_factor", "3", "2 frequencies"});
   json["partial_rotary_factor"] = 0.9;
