@@ -3,14 +3,16 @@
 // whole step and the time of its phases and ops, on random weights and random packed rows shaped
 // like chat data. Prints one JSON line per result.
 //
-// usage: engine_bench [--model smollm2|qwen3-small] [--precision fp32|bf16] [--steps 4]
+// usage: engine_bench [--model smollm2|qwen3-small|experts] [--precision fp32|bf16] [--steps 4]
 // [--accumulation 4] [--tokens 1024] [--document 164] [--labelled 0.85]
 //                     [--threads 2] [--table cpu|reference] [--rank 0] [--quantization none|nf4]
 //                     [--ops]
 //                     [--checkpointing none|selective|full]
 //
 // --rank above 0: the step trains a LoRA adapter on every linear layer of the blocks. nf4: over
-// quantized matrices. frozen_mb is the memory of the weights that do not train.
+// quantized matrices. experts: a mixture of experts, then a dense model with as many active
+// parameters per token, and the ratio of their tokens per second. frozen_mb is the memory of the
+// weights that do not train.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/randint.h>
@@ -64,13 +66,20 @@ ModelConfig Shape(const std::string& name) {
   if (name == "smollm2") {
     c.vocab_size = 49152, c.hidden_size = 576, c.intermediate_size = 1536, c.num_layers = 30,
     c.num_heads = 9, c.num_kv_heads = 3, c.head_dim = 64;
+  } else if (name == "experts" || name == "dense") {
+    c.block.qk_norm = QkNorm::kPerHead;
+    c.block.experts = {.count = 32, .per_token = 4, .intermediate_size = 256, .normalizes = true};
+    c.vocab_size = 16384, c.hidden_size = 512, c.num_layers = 6, c.num_heads = 8,
+    c.num_kv_heads = 4, c.head_dim = 64;
+    c.intermediate_size = c.block.experts.per_token * c.block.experts.intermediate_size;
   } else {
     c.block.qk_norm = QkNorm::kPerHead;
     rope.theta = 1e6;
     c.vocab_size = 151936, c.hidden_size = 256, c.intermediate_size = 768, c.num_layers = 4,
     c.num_heads = 4, c.num_kv_heads = 2, c.head_dim = 64;
   }
-  c.block.layers.assign(static_cast<size_t>(c.num_layers), {.rope = rope});
+  c.block.layers.assign(static_cast<size_t>(c.num_layers),
+                        {.rope = rope, .has_experts = name == "experts"});
   return c;
 }
 
@@ -122,7 +131,8 @@ ActivationCheckpointing Checkpointing(const Flags& flags) {
                                             : ActivationCheckpointing::kNone;
 }
 
-void TrainingStep(const Flags& flags) {
+// Returns tokens per second.
+double TrainingStep(const Flags& flags) {
   const ModelConfig config = Shape(flags.model);
   const Precision precision = flags.precision == "bf16" ? Precision::kBf16 : Precision::kFp32;
   const AdapterSpec adapter = EveryLinearLayer(config, flags.rank);
@@ -186,6 +196,7 @@ void TrainingStep(const Flags& flags) {
       static_cast<double>(tokens) / static_cast<double>(flags.steps) / best, total / flags.steps,
       cpu / flags.steps, forward / flags.steps, forward_backward / flags.steps, norm / flags.steps,
       update / flags.steps, PeakRssMegabytes());
+  return static_cast<double>(tokens) / total;
 }
 
 void Time(const Flags& flags, const char* op, double gigaflop, const std::function<void()>& body) {
@@ -334,6 +345,13 @@ void Ops(const Flags& flags) {
   LowRank(flags, "down", {D}, F);
 }
 
+void ExpertsAgainstDense(Flags flags) {
+  const double experts = TrainingStep(flags);
+  flags.model = "dense";
+  const double dense = TrainingStep(flags);
+  std::printf("{\"bench\":\"experts_against_dense\",\"tokens_ratio\":%.3f}\n", experts / dense);
+}
+
 bool Parse(int argc, char** argv, Flags& flags) {
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
@@ -370,7 +388,8 @@ bool Parse(int argc, char** argv, Flags& flags) {
     else
       return false;
   }
-  return (flags.model == "smollm2" || flags.model == "qwen3-small") &&
+  const bool experts = flags.model == "experts" && !flags.ops && flags.rank == 0;
+  return (flags.model == "smollm2" || flags.model == "qwen3-small" || experts) &&
          (flags.quantization == "none" || (flags.quantization == "nf4" && flags.rank > 0));
 }
 
@@ -389,8 +408,11 @@ int main(int argc, char** argv) {
   at::set_num_threads(flags.threads);
   if (flags.table == "reference")
     trainerd::engine::RegisterOps(at::kCPU, trainerd::engine::ReferenceOps());
-  const absl::Status status = trainerd::engine::CatchTorch(
-      [&] { flags.ops ? trainerd::engine::Ops(flags) : trainerd::engine::TrainingStep(flags); });
+  const absl::Status status = trainerd::engine::CatchTorch([&] {
+    if (flags.ops) return trainerd::engine::Ops(flags);
+    if (flags.model == "experts") return trainerd::engine::ExpertsAgainstDense(flags);
+    trainerd::engine::TrainingStep(flags);
+  });
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }

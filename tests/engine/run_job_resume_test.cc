@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "engine/run_job.h"
 #include "proto/contract/run_dir/manifest.h"
+#include "tests/engine/model/golden_folder.h"
 #include "tests/engine/train/tiny_run.h"
 
 namespace trainerd::engine {
@@ -36,11 +37,20 @@ struct ResumeCase {
   const char* name = "";
   const char* train_keys = "";
   const char* sections = "";
+  // A golden of tests/golden/model; "": the tiny Llama.
+  const char* golden = "";
 };
 
 std::string ResumeName(const ::testing::TestParamInfo<ResumeCase>& info) {
   return absl::StrCat(info.param.precision, "_", info.param.packing, "_from_", info.param.dtype,
                       *info.param.name == '\0' ? "" : "_", info.param.name);
+}
+
+// The path of the golden's config.json, with the sizes of the test tokenizer.
+std::string GoldenConfig(const TempDir& folder, const std::string& name) {
+  nlohmann::json config = golden::Read(name)["config"];
+  config.update({{"vocab_size", 320}, {"max_position_embeddings", 2048}});
+  return folder.Write("golden.json", config.dump());
 }
 
 class ResumeTest : public ::testing::TestWithParam<ResumeCase> {};
@@ -49,7 +59,10 @@ class ResumeTest : public ::testing::TestWithParam<ResumeCase> {};
 // All losses and the final weights must equal those of the uninterrupted job bit for bit.
 TEST_P(ResumeTest, EndsWithBytesOfUninterruptedJob) {
   TempDir folder;
-  TinyJob job(folder, GetParam().dtype);
+  const std::string config = *GetParam().golden == '\0'
+                                 ? TRAINERD_SOURCE_DIR + "/tests/golden/tiny_model/config.json"
+                                 : GoldenConfig(folder, GetParam().golden);
+  TinyJob job(folder, GetParam().dtype, config);
   const std::string overrides =
       absl::StrCat("train: {precision: ", GetParam().precision, GetParam().train_keys,
                    "}\ndata: {packing: ", GetParam().packing, "}\n", GetParam().sections);
@@ -117,6 +130,13 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(ResumeCase{"fp32", "bfd", "bf16", "adamw_8bit", "", kAdamW8bit},
                       ResumeCase{"bf16", "none", "fp32", "adamw_8bit", "", kAdamW8bit},
                       ResumeCase{"fp32", "none", "bf16", "adamw_8bit_freeze", kFreeze, kAdamW8bit}),
+    ResumeName);
+
+// A mixture of experts, with and without the load-balancing loss.
+INSTANTIATE_TEST_SUITE_P(
+    Experts, ResumeTest,
+    ::testing::Values(ResumeCase{"fp32", "bfd", "fp32", "experts", "", "", "qwen3_moe"},
+                      ResumeCase{"bf16", "none", "bf16", "balanced", "", "", "qwen3_moe_balanced"}),
     ResumeName);
 
 constexpr char kAccumulates[] = ", gradient_accumulation: 2";
