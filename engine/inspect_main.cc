@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
   ImportOptions import;
   CLI::App* import_command =
       app.add_subcommand("import", "Write a GGUF file as a Hugging Face folder");
-  import_command->add_option("--gguf", import.gguf_file, "GGUF file of a llama, qwen2 or qwen3")
+  import_command->add_option("--gguf", import.gguf_file, "GGUF file of llama.cpp, in one part")
       ->required();
   import_command->add_option("--output", import.output, "Folder to create")->required();
 

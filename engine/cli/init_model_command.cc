@@ -67,8 +67,9 @@ absl::Status InitModel(const InitModelOptions& options) {
   }
   if (config.names.vision != nullptr) {
     return absl::UnimplementedError(absl::StrCat(options.config_path,
-                                                 ": init-model initializes no vision part; use the "
-                                                 "config.json of a text model"));
+                                                 ": init-model initializes no vision part, because "
+                                                 "no job trains it and it would stay random; use "
+                                                 "the config.json of a text model"));
   }
   RETURN_IF_ERROR(MakeOutput(options.output));
   ASSIGN_OR_RETURN(const std::unique_ptr<ParameterSet> parameters,

@@ -204,7 +204,12 @@ int64_t GgufTensor::num_elements() const {
 }
 
 absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::Open(const std::string& path) {
-  ASSIGN_OR_RETURN(const Fd fd, OpenRegularFile(path));
+  absl::StatusOr<Fd> opened = OpenRegularFile(path);
+  if (absl::IsNotFound(opened.status())) {
+    return absl::NotFoundError(absl::StrCat(
+        path, ": no such file; give the path of a .gguf file, and check that its download ended"));
+  }
+  ASSIGN_OR_RETURN(const Fd fd, std::move(opened));
   struct stat info {};
   if (fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, absl::StrCat("stat ", path));
   auto file = std::unique_ptr<GgufFile>(new GgufFile());

@@ -207,6 +207,9 @@ void Quantize(GgufType type, absl::Span<const float> values, std::string* bytes)
     case GgufType::kF32:
       bytes->append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
       return;
+    case GgufType::kF16:
+      for (const float value : values) Append16(Fp16Bits(value), bytes);
+      return;
     case GgufType::kBF16:
       for (const float value : values) Append16(Bf16Bits(value), bytes);
       return;
@@ -214,7 +217,6 @@ void Quantize(GgufType type, absl::Span<const float> values, std::string* bytes)
       TRAINERD_CHECK(values.size() % kBlock == 0);
       for (size_t i = 0; i < values.size(); i += kBlock) QuantizeQ8_0(values.data() + i, bytes);
       return;
-    case GgufType::kF16:
     case GgufType::kQ4_0:
     case GgufType::kQ4_1:
     case GgufType::kQ4_K:

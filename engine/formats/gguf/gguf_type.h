@@ -45,8 +45,8 @@ int64_t GgufBytes(GgufType type, int64_t elements);
 // `values` = the elements of `bytes`, which are whole blocks of exactly that many elements.
 void Dequantize(GgufType type, std::string_view bytes, absl::Span<float> values);
 
-// Appends `values` as elements of `type`, rounded to nearest; whole blocks. `type` is F32, BF16 or
-// Q8_0.
+// Appends `values` as elements of `type`, rounded to nearest; whole blocks. `type` is F32, F16,
+// BF16 or Q8_0.
 void Quantize(GgufType type, absl::Span<const float> values, std::string* bytes);
 
 }  // namespace trainerd::engine

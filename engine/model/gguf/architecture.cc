@@ -2,6 +2,7 @@
 #include "engine/model/gguf/architecture.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -15,16 +16,39 @@ constexpr GgufArchitecture kArchitectures[] = {
      .has_interleaved_rope = true,
      .has_qkv_bias = true,
      .has_output_bias = true,
-     .has_mlp_bias = true},
-    {.model_type = "mistral", .name = "llama", .has_interleaved_rope = true},
+     .has_mlp_bias = true,
+     .has_rope_factors = true},
+    {.model_type = "mistral",
+     .name = "llama",
+     .has_interleaved_rope = true,
+     .has_rope_factors = true},
     {.model_type = "qwen2", .name = "qwen2", .has_qkv_bias = true},
+    {.model_type = "qwen2_5_vl", .name = "qwen2vl", .has_qkv_bias = true, .is_text_part = true},
     {.model_type = "qwen3", .name = "qwen3"},
-    {.model_type = "gemma2", .name = "gemma2"},
-    {.model_type = "gemma3_text", .name = "gemma3"},
+    {.model_type = "qwen3_moe", .name = "qwen3moe"},
+    {.model_type = "qwen3_vl", .name = "qwen3vl", .is_text_part = true},
+    {.model_type = "gemma", .name = "gemma", .is_always_tied = true, .is_gemma = true},
+    {.model_type = "gemma2",
+     .name = "gemma2",
+     .is_always_tied = true,
+     .window_pattern = 2,
+     .large_layers = 46,
+     .is_gemma = true},
+    {.model_type = "gemma3_text",
+     .name = "gemma3",
+     .window_pattern = 6,
+     .large_layers = 62,
+     .is_gemma = true},
     {.model_type = "phi3", .name = "phi3"},
-    {.model_type = "granite", .name = "granite", .has_interleaved_rope = true},
+    {.model_type = "granite",
+     .name = "granite",
+     .has_interleaved_rope = true,
+     .has_rope_factors = true},
     {.model_type = "olmo2", .name = "olmo2", .needs_head = true},
-    {.model_type = "smollm3", .name = "smollm3", .has_interleaved_rope = true},
+    {.model_type = "smollm3",
+     .name = "smollm3",
+     .has_interleaved_rope = true,
+     .no_rope_interval = 4},
 };
 
 // Without "blk.N.".
@@ -71,9 +95,13 @@ std::string_view NameInLayer(const ModelConfig& config, WeightRole role) {
     case WeightRole::kMlpOutputNorm:
       return "post_ffw_norm.weight";
     case WeightRole::kRouter:
+      return "ffn_gate_inp.weight";
     case WeightRole::kExpertGate:
+      return "ffn_gate_exps.weight";
     case WeightRole::kExpertUp:
+      return "ffn_up_exps.weight";
     case WeightRole::kExpertDown:
+      return "ffn_down_exps.weight";
     case WeightRole::kEmbedding:
     case WeightRole::kFinalNorm:
     case WeightRole::kHead:
@@ -91,6 +119,22 @@ const GgufArchitecture* FindGgufArchitecture(std::string_view model_type) {
       std::find_if(std::begin(kArchitectures), std::end(kArchitectures),
                    [&](const GgufArchitecture& entry) { return entry.model_type == model_type; });
   return found == std::end(kArchitectures) ? nullptr : found;
+}
+
+const GgufArchitecture* FindImportedArchitecture(std::string_view name) {
+  const auto* found = std::find_if(
+      std::begin(kArchitectures), std::end(kArchitectures),
+      [&](const GgufArchitecture& entry) { return entry.name == name && !entry.is_text_part; });
+  return found == std::end(kArchitectures) ? nullptr : found;
+}
+
+std::string ImportedArchitectures() {
+  std::vector<std::string_view> names;
+  for (const GgufArchitecture& entry : kArchitectures) {
+    if (FindImportedArchitecture(entry.name) == &entry) names.push_back(entry.name);
+  }
+  return absl::StrJoin(names, ", ",
+                       [](std::string* out, std::string_view name) { out->append(name); });
 }
 
 std::string GgufModelTypes() {

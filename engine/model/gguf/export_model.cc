@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "engine/formats/float_values.h"
 #include "engine/formats/gguf/gguf_writer.h"
@@ -35,7 +36,10 @@ int64_t FileType(GgufType type) {
 
 // A tensor of the file.
 struct Target {
-  WeightSpec weight;
+  std::string name;
+  std::vector<int64_t> shape;
+  // The weights that it holds, one behind the other: one, or those of all experts of a layer.
+  std::vector<WeightSpec> parts;
   GgufType type = GgufType::kF32;
   // InterleavedHeads.
   int64_t interleaved_heads = 0;
@@ -44,7 +48,7 @@ struct Target {
 
   int64_t Bytes() const {
     int64_t elements = 1;
-    for (const int64_t dimension : weight.shape) elements *= dimension;
+    for (const int64_t dimension : shape) elements *= dimension;
     return GgufBytes(type, elements);
   }
 };
@@ -52,7 +56,7 @@ struct Target {
 bool IsNorm(WeightRole role) { return GroupOf(role) == ParameterGroup::kNorm; }
 
 GgufType TypeOf(const WeightSpec& weight, GgufType type) {
-  if (weight.shape.size() < 2) return GgufType::kF32;
+  if (weight.shape.size() < 2 || weight.role == WeightRole::kRouter) return GgufType::kF32;
   const int64_t row = weight.shape.back();
   return row % TraitsOf(type).block_elements == 0 ? type : GgufType::kBF16;
 }
@@ -69,17 +73,26 @@ std::vector<Target> TargetsOf(const ModelConfig& config, const GgufArchitecture&
     weights.push_back(std::move(head));
   }
   std::vector<Target> targets;
+  absl::flat_hash_map<std::string, size_t> indices;
   for (WeightSpec& weight : weights) {
-    const GgufType stored = TypeOf(weight, type);
-    const int64_t heads = InterleavedHeads(architecture, config, weight.role);
-    const float offset = IsNorm(weight.role) ? static_cast<float>(config.block.norm_offset) : 0.0F;
-    targets.push_back({std::move(weight), stored, heads, offset});
+    std::string name = GgufNameOf(config, weight);
+    const auto [index, is_new] = indices.emplace(name, targets.size());
+    if (is_new) {
+      Target target{.name = std::move(name),
+                    .shape = weight.shape,
+                    .type = TypeOf(weight, type),
+                    .interleaved_heads = InterleavedHeads(architecture, config, weight.role)};
+      if (IsNorm(weight.role)) target.offset = static_cast<float>(config.block.norm_offset);
+      if (weight.expert >= 0) target.shape.insert(target.shape.begin(), config.block.experts.count);
+      targets.push_back(std::move(target));
+    }
+    targets[index->second].parts.push_back(std::move(weight));
   }
   return targets;
 }
 
-absl::Status AppendTensor(const HfFolder& folder, const Target& target, GgufWriter& writer) {
-  const WeightSpec& weight = target.weight;
+absl::Status AppendWeight(const HfFolder& folder, const Target& target, const WeightSpec& weight,
+                          GgufWriter& writer) {
   ASSIGN_OR_RETURN(const std::string_view bytes, folder.Bytes(weight.name, weight.shape));
   const StoredValues stored{.bytes = bytes, .dtype = folder.Find(weight.name)->dtype};
   const int64_t rows = weight.shape[0];
@@ -174,8 +187,7 @@ absl::Status WriteGguf(const std::string& folder, const std::string& path,
   }
   for (const Target& target : targets) {
     weight_bytes += target.Bytes();
-    declared.push_back(
-        {GgufNameOf(source.config, target.weight), target.type, target.weight.shape});
+    declared.push_back({target.name, target.type, target.shape});
   }
   RETURN_IF_ERROR(CheckSpace(path, weight_bytes));
   ASSIGN_OR_RETURN(const std::unique_ptr<GgufWriter> writer,
@@ -185,8 +197,10 @@ absl::Status WriteGguf(const std::string& folder, const std::string& path,
     Quantize(GgufType::kF32, tensor.values, &bytes);
     RETURN_IF_ERROR(writer->Append(bytes));
   }
-  for (const Target& target : targets)
-    RETURN_IF_ERROR(AppendTensor(*source.folder, target, *writer));
+  for (const Target& target : targets) {
+    for (const WeightSpec& weight : target.parts)
+      RETURN_IF_ERROR(AppendWeight(*source.folder, target, weight, *writer));
+  }
   return writer->Finish();
 }
 

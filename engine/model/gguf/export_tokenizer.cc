@@ -24,9 +24,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Spells a space in SentencePiece vocabularies: "▁".
-constexpr char kSpaceSymbol[] = "\xE2\x96\x81";
-
 // "A B" of each merge, and the token that it makes.
 struct Merge {
   std::string text;

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/model/gguf/import_config.h"
 
-#include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <string_view>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "engine/formats/float_values.h"
+#include "engine/model/families/families.h"
+#include "engine/model/gguf/import_family.h"
 #include "engine/model/gguf/rope_factors.h"
 #include "proto/base/plain_text.h"
 #include "proto/base/status_macros.h"
@@ -21,59 +18,79 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// An architecture that is read: the same name in both worlds.
-struct Imported {
-  std::string_view model_type;
-  std::string_view hf_architecture;
-};
-constexpr Imported kImported[] = {
-    {"llama", "LlamaForCausalLM"},
-    {"qwen2", "Qwen2ForCausalLM"},
-    {"qwen3", "Qwen3ForCausalLM"},
-};
-
-// The double that is written with the fewest digits which still give the same fp32 number: 1e-05
-// for the fp32 number next to it.
-double ShortestDouble(double number) {
-  char text[64];
-  const auto [end, error] = std::to_chars(text, text + sizeof(text), static_cast<float>(number));
-  double result = number;
-  if (error == std::errc() && absl::SimpleAtod(absl::string_view(text, end - text), &result))
-    return result;
-  return number;
+// A divisor for each of `count` frequencies; empty if the file has no such tensor.
+absl::StatusOr<std::vector<float>> Factors(const GgufFile& file, const char* name, int64_t count) {
+  std::vector<float> values;
+  const GgufTensor* tensor = file.Find(name);
+  if (tensor == nullptr) return values;
+  if (tensor->type != GgufType::kF32 || tensor->num_elements() != count) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor \"", name, "\" is not F32 [", count, "]"));
+  }
+  values.resize(static_cast<size_t>(count));
+  Dequantize(GgufType::kF32, file.Bytes(*tensor), absl::MakeSpan(values));
+  return values;
 }
 
-absl::StatusOr<double> PositiveNumber(const GgufMetadata& metadata, const std::string& key) {
-  ASSIGN_OR_RETURN(const double number, metadata.Number(key));
-  if (number > 0.0 && std::isfinite(number)) return ShortestDouble(number);
-  return absl::InvalidArgumentError(absl::StrCat(key, " is ", number, "; it must be positive"));
+Json NumbersJson(const std::vector<float>& values) {
+  Json list = Json::array();
+  for (const float value : values) list.push_back(ShortestDouble(value));
+  return list;
 }
 
-// "rope_scaling": null, or that of Llama 3.1, whose factors the file holds as a tensor.
-absl::StatusOr<Json> RopeScaling(const GgufFile& file, const std::string& prefix, double theta,
-                                 int64_t head_dim) {
-  ASSIGN_OR_RETURN(const std::optional<std::string> type,
-                   file.metadata().OptionalText(prefix + "rope.scaling.type"));
+// Phi-3's: the file holds both lists of factors.
+absl::StatusOr<Json> LongRope(ArchitectureKeys& keys, const std::vector<float>& short_factors,
+                              const std::vector<float>& long_factors, double attention_factor) {
+  if (short_factors.empty() || long_factors.empty()) {
+    return absl::NotFoundError(absl::StrCat("one of the tensors \"", kRopeShortFactorsName,
+                                            "\" and \"", kRopeLongFactorsName, "\" is missing"));
+  }
+  ASSIGN_OR_RETURN(const int64_t original, keys.Count("rope.scaling.original_context_length"));
+  ASSIGN_OR_RETURN(const int64_t context, keys.Count("context_length"));
+  Json rope = {{"rope_type", "longrope"},
+               {"short_factor", NumbersJson(short_factors)},
+               {"long_factor", NumbersJson(long_factors)},
+               {"original_max_position_embeddings", original}};
+  // Exact if it is the one that readers compute. Source: transformers, modeling_rope_utils.py.
+  const double stretch = static_cast<double>(context) / static_cast<double>(original);
+  const double computed =
+      stretch > 1.0 ? std::sqrt(1.0 + std::log(stretch) / std::log(static_cast<double>(original)))
+                    : 1.0;
+  if (static_cast<float>(computed) != static_cast<float>(attention_factor))
+    rope["attention_factor"] = attention_factor;
+  return rope;
+}
+
+// "rope_scaling": null, or that of Llama 3.1 or Phi-3, whose factors the file holds as tensors.
+absl::StatusOr<Json> RopeScaling(const GgufFile& file, ArchitectureKeys& keys, double theta,
+                                 int64_t rotary_dim) {
+  ASSIGN_OR_RETURN(const std::optional<std::string> type, keys.OptionalText("rope.scaling.type"));
+  ASSIGN_OR_RETURN(const double attention_factor, keys.NumberOr("rope.scaling.attn_factor", 1.0));
+  ASSIGN_OR_RETURN(const std::vector<float> short_factors,
+                   Factors(file, kRopeShortFactorsName, rotary_dim / 2));
+  ASSIGN_OR_RETURN(const std::vector<float> long_factors,
+                   Factors(file, kRopeLongFactorsName, rotary_dim / 2));
+  if (!short_factors.empty() || !long_factors.empty())
+    return LongRope(keys, short_factors, long_factors, attention_factor);
+  if (attention_factor != 1.0) {
+    return absl::UnimplementedError(absl::StrCat(keys.prefix(), "rope.scaling.attn_factor ",
+                                                 attention_factor, " is not supported"));
+  }
   if (type && *type == "linear") {
-    ASSIGN_OR_RETURN(const double factor,
-                     PositiveNumber(file.metadata(), prefix + "rope.scaling.factor"));
+    ASSIGN_OR_RETURN(const double factor, keys.Number("rope.scaling.factor"));
     return Json{{"rope_type", "linear"}, {"factor", factor}};
   }
   if (type && *type != "none") {
-    return absl::UnimplementedError(absl::StrCat(prefix, "rope.scaling.type \"", PlainText(*type),
+    return absl::UnimplementedError(absl::StrCat(keys.prefix(), "rope.scaling.type \"",
+                                                 PlainText(*type),
                                                  "\" is not supported; supported are none and "
                                                  "linear"));
   }
-  const GgufTensor* factors = file.Find(kRopeFactorsName);
-  if (factors == nullptr) return Json(nullptr);
-  if (factors->type != GgufType::kF32 || factors->num_elements() != head_dim / 2) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor \"", kRopeFactorsName, "\" is not F32 [", head_dim / 2, "]"));
-  }
-  std::vector<float> values(static_cast<size_t>(head_dim / 2));
-  Dequantize(GgufType::kF32, file.Bytes(*factors), absl::MakeSpan(values));
+  ASSIGN_OR_RETURN(const std::vector<float> factors,
+                   Factors(file, kRopeFactorsName, rotary_dim / 2));
+  if (factors.empty()) return Json(nullptr);
   const std::optional<Llama3RopeScaling> scaling =
-      ScalingOfFactors({.theta = theta, .head_dim = head_dim}, values);
+      ScalingOfFactors({.theta = theta, .head_dim = rotary_dim}, factors);
   if (!scaling) {
     return absl::UnimplementedError(
         absl::StrCat("the RoPE factors in tensor \"", kRopeFactorsName,
@@ -88,144 +105,129 @@ absl::StatusOr<Json> RopeScaling(const GgufFile& file, const std::string& prefix
 
 Json IdOrNull(std::optional<int64_t> id) { return id ? Json(*id) : Json(nullptr); }
 
-struct Sizes {
-  int64_t hidden = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0;
-};
-
-absl::StatusOr<Sizes> ReadSizes(const GgufFile& file, const std::string& prefix) {
-  const GgufMetadata& metadata = file.metadata();
-  Sizes sizes;
-  ASSIGN_OR_RETURN(sizes.hidden, metadata.Count(prefix + "embedding_length"));
-  ASSIGN_OR_RETURN(sizes.intermediate, metadata.Count(prefix + "feed_forward_length"));
-  ASSIGN_OR_RETURN(sizes.layers, metadata.Count(prefix + "block_count"));
-  ASSIGN_OR_RETURN(sizes.heads, metadata.Count(prefix + "attention.head_count"));
-  const std::string kv_key = prefix + "attention.head_count_kv";
-  sizes.kv_heads = sizes.heads;
-  if (metadata.Has(kv_key)) {
-    ASSIGN_OR_RETURN(sizes.kv_heads, metadata.Count(kv_key));
+// Of the keys and value of a head, and of what RoPE rotates of it.
+absl::Status ReadHeadSizes(const GgufArchitecture& architecture, ArchitectureKeys& keys,
+                           ImportedSizes& sizes) {
+  if (sizes.heads == 0)
+    return absl::InvalidArgumentError(absl::StrCat(keys.prefix(), "attention.head_count is 0"));
+  ASSIGN_OR_RETURN(sizes.head_dim,
+                   keys.CountOr("attention.key_length", sizes.hidden / sizes.heads));
+  ASSIGN_OR_RETURN(const int64_t value_length,
+                   keys.CountOr("attention.value_length", sizes.head_dim));
+  if (value_length != sizes.head_dim) {
+    return absl::UnimplementedError(absl::StrCat(keys.prefix(), "attention.value_length ",
+                                                 value_length, " differs from the key length ",
+                                                 sizes.head_dim));
   }
+  ASSIGN_OR_RETURN(sizes.rotary_dim, keys.CountOr("rope.dimension_count", sizes.head_dim));
+  const bool is_part = architecture.name == "phi3" && sizes.rotary_dim > 0 &&
+                       sizes.rotary_dim < sizes.head_dim && sizes.rotary_dim % 2 == 0;
+  if (sizes.rotary_dim == sizes.head_dim || is_part) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrCat(keys.prefix(), "rope.dimension_count ",
+                                               sizes.rotary_dim, " is not the size of a head, ",
+                                               sizes.head_dim));
+}
+
+absl::StatusOr<ImportedSizes> ReadSizes(const GgufFile& file, const GgufArchitecture& architecture,
+                                        ArchitectureKeys& keys) {
+  ImportedSizes sizes;
+  ASSIGN_OR_RETURN(sizes.hidden, keys.Count("embedding_length"));
+  ASSIGN_OR_RETURN(sizes.intermediate, keys.Count("feed_forward_length"));
+  ASSIGN_OR_RETURN(sizes.layers, keys.Count("block_count"));
+  ASSIGN_OR_RETURN(sizes.heads, keys.Count("attention.head_count"));
+  ASSIGN_OR_RETURN(sizes.kv_heads, keys.CountOr("attention.head_count_kv", sizes.heads));
   // So that a damaged number does not cost memory.
   if (static_cast<uint64_t>(sizes.layers) > file.tensors().size()) {
-    return absl::InvalidArgumentError(absl::StrCat(prefix, "block_count is ", sizes.layers,
+    return absl::InvalidArgumentError(absl::StrCat(keys.prefix(), "block_count is ", sizes.layers,
                                                    ", but the file has ", file.tensors().size(),
                                                    " tensors"));
   }
-  if (sizes.heads == 0)
-    return absl::InvalidArgumentError(absl::StrCat(prefix, "attention.head_count is 0"));
-  sizes.head_dim = sizes.hidden / sizes.heads;
-  for (const char* name : {"attention.key_length", "attention.value_length"}) {
-    ASSIGN_OR_RETURN(const std::optional<int64_t> length, metadata.OptionalCount(prefix + name));
-    if (length && name == std::string_view("attention.key_length")) sizes.head_dim = *length;
-    if (length && *length != sizes.head_dim) {
-      return absl::UnimplementedError(
-          absl::StrCat(prefix, name, " ", *length, " differs from the key length"));
-    }
-  }
-  ASSIGN_OR_RETURN(const std::optional<int64_t> rotated,
-                   metadata.OptionalCount(prefix + "rope.dimension_count"));
-  if (rotated && *rotated != sizes.head_dim) {
-    return absl::UnimplementedError(absl::StrCat(prefix, "rope.dimension_count ", *rotated,
-                                                 " is not the size of a head, ", sizes.head_dim));
-  }
+  RETURN_IF_ERROR(ReadHeadSizes(architecture, keys, sizes));
   return sizes;
 }
 
-// The numbers that the decoder would ignore.
-absl::Status CheckPlain(const GgufMetadata& metadata, const std::string& prefix) {
-  for (const char* name : {"expert_count", "attention.sliding_window"}) {
-    const std::string key = prefix + name;
-    ASSIGN_OR_RETURN(const std::optional<int64_t> value, metadata.OptionalCount(key));
-    if (value && *value != 0)
-      return absl::UnimplementedError(absl::StrCat(key, " ", *value, " is not supported"));
-  }
-  for (const char* name : {"attention.scale", "residual_scale", "embedding_scale", "logit_scale"}) {
-    if (metadata.Has(prefix + name))
-      return absl::UnimplementedError(absl::StrCat(prefix, name, " is not supported"));
-  }
-  return absl::OkStatus();
+// Where the architecture needs a head in the file, a tied model has its embedding there once more.
+bool IsTied(const GgufFile& file, const GgufArchitecture& architecture) {
+  const GgufTensor* head = file.Find("output.weight");
+  const GgufTensor* embedding = file.Find("token_embd.weight");
+  if (head == nullptr || embedding == nullptr) return head == nullptr;
+  return architecture.needs_head && head->type == embedding->type &&
+         file.Bytes(*head) == file.Bytes(*embedding);
 }
 
-const Imported* FindImported(std::string_view architecture) {
-  const auto* found =
-      std::find_if(std::begin(kImported), std::end(kImported),
-                   [&](const Imported& entry) { return entry.model_type == architecture; });
-  return found == std::end(kImported) ? nullptr : found;
-}
-
-// Adds the keys of which the families differ.
-void AddFamilyKeys(const GgufFile& file, const std::string& model_type, Json& config) {
-  if (model_type == "llama") {
-    config["attention_bias"] = file.Find("blk.0.attn_output.bias") != nullptr;
-    config["mlp_bias"] = file.Find("blk.0.ffn_down.bias") != nullptr;
-  } else {
-    config["use_sliding_window"] = false;
-    if (model_type == "qwen3") config["attention_bias"] = false;
-  }
+// Rows of the embedding. Errors: fewer than the tokens.
+absl::StatusOr<int64_t> VocabularySize(const GgufFile& file, int64_t num_tokens) {
+  const GgufTensor* embedding = file.Find("token_embd.weight");
+  const int64_t rows =
+      embedding == nullptr || embedding->shape.empty() ? 0 : embedding->shape.front();
+  if (num_tokens <= rows) return rows;
+  return absl::InvalidArgumentError(absl::StrCat("the file has ", num_tokens,
+                                                 " tokens, but tensor \"token_embd.weight\" has ",
+                                                 rows, " rows"));
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> ImportedModelType(const GgufMetadata& metadata) {
-  ASSIGN_OR_RETURN(const std::string architecture, metadata.Text("general.architecture"));
-  if (FindImported(architecture) != nullptr) return architecture;
-  return absl::UnimplementedError(absl::StrCat("the architecture \"", PlainText(architecture),
-                                               "\" (general.architecture) is not supported; "
-                                               "supported are llama, qwen2, qwen3"));
+absl::StatusOr<const GgufArchitecture*> ImportedArchitecture(const GgufMetadata& metadata) {
+  ASSIGN_OR_RETURN(const std::string name, metadata.Text("general.architecture"));
+  if (const GgufArchitecture* found = FindImportedArchitecture(name)) return found;
+  return absl::UnimplementedError(absl::StrCat(
+      "the architecture \"", PlainText(name),
+      "\" (general.architecture) is not supported; supported are ", ImportedArchitectures(),
+      "; for another one, and for a vision-language model, download the model's "
+      "Hugging Face folder"));
 }
 
 absl::StatusOr<int64_t> ImportedContextLength(const GgufMetadata& metadata) {
-  ASSIGN_OR_RETURN(const std::string architecture, ImportedModelType(metadata));
-  return metadata.Count(architecture + ".context_length");
+  ASSIGN_OR_RETURN(const GgufArchitecture* architecture, ImportedArchitecture(metadata));
+  return metadata.Count(absl::StrCat(std::string(architecture->name), ".context_length"));
 }
 
 absl::StatusOr<std::string> ImportConfig(const GgufFile& file, const ImportedTokenizer& tokenizer,
                                          const std::string& dtype) {
   const GgufMetadata& metadata = file.metadata();
-  ASSIGN_OR_RETURN(const std::string model_type, ImportedModelType(metadata));
-  const std::string prefix = model_type + ".";
-  RETURN_IF_ERROR(CheckPlain(metadata, prefix));
-  ASSIGN_OR_RETURN(const Sizes sizes, ReadSizes(file, prefix));
+  ASSIGN_OR_RETURN(const GgufArchitecture* architecture, ImportedArchitecture(metadata));
+  const Family& family = *FindFamily(architecture->model_type);
+  ArchitectureKeys keys(metadata, absl::StrCat(std::string(architecture->name), "."));
+  ASSIGN_OR_RETURN(const ImportedSizes sizes, ReadSizes(file, *architecture, keys));
   ASSIGN_OR_RETURN(const int64_t context, ImportedContextLength(metadata));
-  ASSIGN_OR_RETURN(const double eps,
-                   PositiveNumber(metadata, prefix + "attention.layer_norm_rms_epsilon"));
-  double theta = 10000.0;
-  if (metadata.Has(prefix + "rope.freq_base")) {
-    ASSIGN_OR_RETURN(theta, PositiveNumber(metadata, prefix + "rope.freq_base"));
-  }
-  ASSIGN_OR_RETURN(const Json scaling, RopeScaling(file, prefix, theta, sizes.head_dim));
-  const GgufTensor* embedding = file.Find("token_embd.weight");
-  const int64_t rows =
-      embedding == nullptr || embedding->shape.empty() ? 0 : embedding->shape.front();
-  if (tokenizer.num_tokens > rows) {
-    return absl::InvalidArgumentError(absl::StrCat("the file has ", tokenizer.num_tokens,
-                                                   " tokens, but tensor \"token_embd.weight\" has ",
-                                                   rows, " rows"));
-  }
+  ASSIGN_OR_RETURN(const double eps, keys.Number("attention.layer_norm_rms_epsilon"));
+  ASSIGN_OR_RETURN(const double theta, keys.NumberOr("rope.freq_base", 10000.0));
+  ASSIGN_OR_RETURN(const Json scaling, RopeScaling(file, keys, theta, sizes.rotary_dim));
+  ASSIGN_OR_RETURN(const int64_t rows, VocabularySize(file, tokenizer.num_tokens));
   Json config = {
-      {"architectures", Json::array({std::string(FindImported(model_type)->hf_architecture)})},
+      {"architectures", Json::array({std::string(family.architecture)})},
       {"attention_dropout", 0.0},
       {"bos_token_id", IdOrNull(tokenizer.bos)},
       {"eos_token_id", IdOrNull(tokenizer.eos)},
       {"pad_token_id", IdOrNull(tokenizer.pad)},
       {"head_dim", sizes.head_dim},
-      {"hidden_act", "silu"},
+      {family.defaults.activation_key, family.defaults.activation},
       {"hidden_size", sizes.hidden},
       {"initializer_range", 0.02},
       {"intermediate_size", sizes.intermediate},
       {"max_position_embeddings", context},
-      {"model_type", model_type},
+      {"model_type", std::string(family.model_type)},
       {"num_attention_heads", sizes.heads},
       {"num_hidden_layers", sizes.layers},
       {"num_key_value_heads", sizes.kv_heads},
       {"rms_norm_eps", eps},
       {"rope_scaling", scaling},
       {"rope_theta", theta},
-      {"tie_word_embeddings", file.Find("output.weight") == nullptr},
+      {"tie_word_embeddings", IsTied(file, *architecture)},
       {"torch_dtype", dtype},
       {"use_cache", true},
       {"vocab_size", rows},
   };
-  AddFamilyKeys(file, model_type, config);
+  // transformers looks for it here, too.
+  if (const auto original = scaling.find("original_max_position_embeddings");
+      original != scaling.end() && architecture->name == "phi3")
+    config["original_max_position_embeddings"] = *original;
+  RETURN_IF_ERROR(AddFamilyKeys(*architecture, sizes,
+                                {.attention = file.Find("blk.0.attn_output.bias") != nullptr,
+                                 .mlp = file.Find("blk.0.ffn_down.bias") != nullptr},
+                                keys, config));
+  RETURN_IF_ERROR(keys.CheckAllRead());
   return config.dump(2) + "\n";
 }
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "engine/formats/float_values.h"
 #include "engine/formats/safetensors.h"
 #include "engine/model/folder/weight_spec.h"
 #include "engine/model/gguf/architecture.h"
@@ -35,23 +35,52 @@ constexpr int64_t kPieceElements = int64_t{1} << 20;
 struct Source {
   WeightSpec weight;
   const GgufTensor* tensor = nullptr;
+  // The first row of the weight: of an expert's, in a tensor of all experts.
+  int64_t begin_row = 0;
   // InterleavedHeads.
   int64_t interleaved_heads = 0;
+  // Subtracted from each value.
+  float offset = 0.0F;
 };
 
-StoredDtype DtypeOf(const GgufFile& file) {
+// What the weights are written as, in both formats and in config.json.
+struct OutputType {
+  GgufType gguf;
+  StoredDtype stored;
+  const char* name;
+};
+constexpr OutputType kFloat32 = {GgufType::kF32, StoredDtype::kFloat32, "float32"},
+                     kFloat16 = {GgufType::kF16, StoredDtype::kFloat16, "float16"},
+                     kBFloat16 = {GgufType::kBF16, StoredDtype::kBFloat16, "bfloat16"};
+
+OutputType OutputTypeOf(const GgufFile& file) {
   const auto all_matrices_are = [&](GgufType type) {
     return std::all_of(file.tensors().begin(), file.tensors().end(), [&](const auto& tensor) {
-      return tensor.shape.size() < 2 || tensor.type == type;
+      // Routers are F32 in every file.
+      return tensor.shape.size() < 2 || absl::EndsWith(tensor.name, ".ffn_gate_inp.weight") ||
+             tensor.type == type;
     });
   };
-  if (all_matrices_are(GgufType::kF32)) return StoredDtype::kFloat32;
-  return all_matrices_are(GgufType::kF16) ? StoredDtype::kFloat16 : StoredDtype::kBFloat16;
+  if (all_matrices_are(GgufType::kF32)) return kFloat32;
+  return all_matrices_are(GgufType::kF16) ? kFloat16 : kBFloat16;
 }
 
-std::string NameOf(StoredDtype dtype) {
-  if (dtype == StoredDtype::kFloat32) return "float32";
-  return dtype == StoredDtype::kFloat16 ? "float16" : "bfloat16";
+// The shape must be that of the weight, or of those of all experts.
+absl::Status CheckShape(const GgufTensor& tensor, const WeightSpec& weight, int64_t num_experts) {
+  std::vector<int64_t> shape = weight.shape;
+  if (weight.expert >= 0) shape.insert(shape.begin(), num_experts);
+  if (tensor.shape != shape) {
+    return absl::InvalidArgumentError(absl::StrCat("tensor \"", tensor.name, "\" is ",
+                                                   ShapeText(tensor.shape), ", but must be ",
+                                                   ShapeText(shape)));
+  }
+  // Rows of one element are read one by one.
+  const GgufTypeTraits& traits = TraitsOf(tensor.type);
+  const int64_t row_elements = shape.size() < 2 ? 1 : shape.back();
+  if (row_elements % traits.block_elements == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("tensor \"", tensor.name, "\" is ", ShapeText(shape), ", which cannot be ",
+                   std::string(traits.name), " with blocks of ", traits.block_elements));
 }
 
 // The tensors of the model, sorted by their names in transformers. Every tensor of the file must
@@ -59,27 +88,24 @@ std::string NameOf(StoredDtype dtype) {
 absl::StatusOr<std::vector<Source>> FindSources(const GgufFile& file, const ModelConfig& config,
                                                 const GgufArchitecture& architecture) {
   std::vector<Source> sources;
-  absl::flat_hash_set<std::string> known = {kRopeFactorsName};
+  absl::flat_hash_set<std::string> known = {kRopeFactorsName, kRopeLongFactorsName,
+                                            kRopeShortFactorsName};
+  // Of a tied model it is the embedding.
+  if (architecture.needs_head) known.insert("output.weight");
   for (WeightSpec& weight : WeightsOf(config)) {
     const std::string name = GgufNameOf(config, weight);
     known.insert(name);
     const GgufTensor* tensor = file.Find(name);
     if (tensor == nullptr)
       return absl::NotFoundError(absl::StrCat("tensor \"", name, "\" is missing"));
-    if (tensor->shape != weight.shape) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor \"", name, "\" is ",
-                                                     ShapeText(tensor->shape), ", but must be ",
-                                                     ShapeText(weight.shape)));
-    }
-    // Rows of one element are read one by one.
-    const GgufTypeTraits& traits = TraitsOf(tensor->type);
-    if (tensor->num_elements() / tensor->shape[0] % traits.block_elements != 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor \"", name, "\" is ", ShapeText(tensor->shape), ", which cannot be ",
-                       std::string(traits.name), " with blocks of ", traits.block_elements));
-    }
-    const int64_t heads = InterleavedHeads(architecture, config, weight.role);
-    sources.push_back({std::move(weight), tensor, heads});
+    RETURN_IF_ERROR(CheckShape(*tensor, weight, config.block.experts.count));
+    Source source{.tensor = tensor,
+                  .begin_row = std::max<int64_t>(weight.expert, 0) * weight.shape[0],
+                  .interleaved_heads = InterleavedHeads(architecture, config, weight.role)};
+    if (GroupOf(weight.role) == ParameterGroup::kNorm)
+      source.offset = static_cast<float>(config.block.norm_offset);
+    source.weight = std::move(weight);
+    sources.push_back(std::move(source));
   }
   for (const GgufTensor& tensor : file.tensors()) {
     if (!known.contains(tensor.name)) {
@@ -93,28 +119,18 @@ absl::StatusOr<std::vector<Source>> FindSources(const GgufFile& file, const Mode
   return sources;
 }
 
-void AppendValues(absl::Span<const float> values, StoredDtype dtype, std::string* bytes) {
-  if (dtype == StoredDtype::kFloat32) {
-    bytes->append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-    return;
-  }
-  for (const float value : values) {
-    const uint16_t bits = dtype == StoredDtype::kFloat16 ? Fp16Bits(value) : Bf16Bits(value);
-    bytes->append(reinterpret_cast<const char*>(&bits), sizeof(bits));
-  }
-}
-
 // Where row `row` of the weight is in the tensor.
 int64_t TensorRow(const Source& source, int64_t row) {
-  if (source.interleaved_heads == 0) return row;
+  if (source.interleaved_heads == 0) return source.begin_row + row;
   return GgufRowOf(row, source.weight.shape[0] / source.interleaved_heads);
 }
 
-absl::Status WriteWeight(const GgufFile& file, const Source& source, StoredDtype dtype,
+absl::Status WriteWeight(const GgufFile& file, const Source& source, GgufType type,
                          SafetensorsWriter& writer) {
   const GgufTensor& tensor = *source.tensor;
   const std::string_view bytes = file.Bytes(tensor);
-  const int64_t rows = tensor.shape[0], row_elements = tensor.num_elements() / rows;
+  const std::vector<int64_t>& shape = source.weight.shape;
+  const int64_t rows = shape[0], row_elements = shape.size() < 2 ? 1 : shape[1];
   const int64_t row_bytes = GgufBytes(tensor.type, row_elements);
   const int64_t piece_rows = std::max<int64_t>(1, kPieceElements / row_elements);
   std::vector<float> values;
@@ -129,8 +145,11 @@ absl::Status WriteWeight(const GgufFile& file, const Source& source, StoredDtype
                  absl::MakeSpan(values).subspan(static_cast<size_t>(i * row_elements),
                                                 static_cast<size_t>(row_elements)));
     }
+    if (source.offset != 0.0F) {
+      for (float& value : values) value -= source.offset;
+    }
     piece.clear();
-    AppendValues(values, dtype, &piece);
+    Quantize(type, values, &piece);
     RETURN_IF_ERROR(writer.Append(piece.data(), piece.size()));
   }
   file.Release(tensor);
@@ -138,14 +157,15 @@ absl::Status WriteWeight(const GgufFile& file, const Source& source, StoredDtype
 }
 
 absl::Status WriteWeights(const GgufFile& file, const std::vector<Source>& sources,
-                          StoredDtype dtype, const std::string& path) {
+                          const OutputType& type, const std::string& path) {
   std::vector<SafetensorsWriter::Declared> declared;
   for (const Source& source : sources)
-    declared.push_back({source.weight.name, dtype, source.weight.shape});
+    declared.push_back({source.weight.name, type.stored, source.weight.shape});
   RETURN_IF_ERROR(CheckSpace(path, SafetensorsWriter::FileBytes(declared)));
   ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsWriter> writer,
                    SafetensorsWriter::Create(path, std::move(declared)));
-  for (const Source& source : sources) RETURN_IF_ERROR(WriteWeight(file, source, dtype, *writer));
+  for (const Source& source : sources)
+    RETURN_IF_ERROR(WriteWeight(file, source, type.gguf, *writer));
   return writer->Finish().status();
 }
 
@@ -159,26 +179,38 @@ std::string GenerationConfig(const ImportedTokenizer& tokenizer) {
   return config.dump(2) + "\n";
 }
 
+// Errors: Unimplemented for one of several files of a model.
+absl::Status CheckWhole(const GgufMetadata& metadata) {
+  ASSIGN_OR_RETURN(const std::optional<int64_t> count, metadata.OptionalCount("split.count"));
+  if (!count || *count < 2) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("the file is one of ", *count,
+                   " that hold the model; join them with llama-gguf-split --merge and import the "
+                   "result"));
+}
+
 absl::StatusOr<ImportedModel> Import(const GgufFile& file, const std::string& folder) {
-  ASSIGN_OR_RETURN(const std::string model_type, ImportedModelType(file.metadata()));
+  RETURN_IF_ERROR(CheckWhole(file.metadata()));
+  ASSIGN_OR_RETURN(const GgufArchitecture* architecture, ImportedArchitecture(file.metadata()));
   ASSIGN_OR_RETURN(const int64_t context, ImportedContextLength(file.metadata()));
   ASSIGN_OR_RETURN(const ImportedTokenizer tokenizer, ImportTokenizer(file.metadata(), context));
-  const StoredDtype dtype = DtypeOf(file);
-  ASSIGN_OR_RETURN(const std::string json, ImportConfig(file, tokenizer, NameOf(dtype)));
+  const OutputType type = OutputTypeOf(file);
+  ASSIGN_OR_RETURN(const std::string json, ImportConfig(file, tokenizer, type.name));
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(json, "config.json of the model"));
-  ASSIGN_OR_RETURN(const std::vector<Source> sources,
-                   FindSources(file, config, *FindGgufArchitecture(model_type)));
+  ASSIGN_OR_RETURN(const std::vector<Source> sources, FindSources(file, config, *architecture));
   if (mkdir(folder.c_str(), 0777) != 0) return ErrnoStatus(errno, absl::StrCat("create ", folder));
-  RETURN_IF_ERROR(WriteWeights(file, sources, dtype, folder + "/model.safetensors"));
+  RETURN_IF_ERROR(WriteWeights(file, sources, type, folder + "/model.safetensors"));
   RETURN_IF_ERROR(WriteFileAtomic(folder + "/tokenizer.json", tokenizer.tokenizer, 0644));
   RETURN_IF_ERROR(WriteFileAtomic(folder + "/tokenizer_config.json", tokenizer.config, 0644));
   RETURN_IF_ERROR(
       WriteFileAtomic(folder + "/generation_config.json", GenerationConfig(tokenizer), 0644));
   RETURN_IF_ERROR(WriteFileAtomic(folder + "/config.json", json, 0644));
-  ImportedModel model{.model_type = model_type, .dtype = NameOf(dtype)};
+  ImportedModel model{.model_type = std::string(architecture->model_type), .dtype = type.name};
   for (const Source& source : sources) {
     ++model.num_tensors;
-    model.num_parameters += source.tensor->num_elements();
+    int64_t elements = 1;
+    for (const int64_t dimension : source.weight.shape) elements *= dimension;
+    model.num_parameters += elements;
   }
   return model;
 }

@@ -15,7 +15,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kSpaceSymbol[] = "\xE2\x96\x81";
 constexpr char kScoresKey[] = "tokenizer.ggml.scores";
 // A longer token is never made by merges, so that a damaged file costs no time.
 constexpr size_t kMaxMergedBytes = 512;

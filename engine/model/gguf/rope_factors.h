@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The RoPE scaling of Llama 3.1 as GGUF files hold it: a tensor with a divisor of each frequency.
-// No LibTorch.
+// RoPE scaling as GGUF files hold it: tensors with a divisor of each frequency. No LibTorch.
 // Source: Llama 3.1 (Meta, 2024), as in transformers' modeling_rope_utils.py.
 #pragma once
 
@@ -13,7 +12,11 @@
 
 namespace trainerd::engine {
 
+// Of Llama 3.1.
 inline constexpr char kRopeFactorsName[] = "rope_freqs.weight";
+// Of rope_type "longrope".
+inline constexpr char kRopeLongFactorsName[] = "rope_factors_long.weight";
+inline constexpr char kRopeShortFactorsName[] = "rope_factors_short.weight";
 
 struct RopeSize {
   double theta = 10000.0;

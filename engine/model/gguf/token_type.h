@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The types of tokens in GGUF files.
+// The tokens of GGUF files: their types, and how SentencePiece vocabularies spell a space.
 // Source: the GGUF specification, "tokenizer.ggml.token_type".
 #pragma once
 
 #include <cstdint>
 
 namespace trainerd::engine {
+
+// "▁".
+inline constexpr char kSpaceSymbol[] = "\xE2\x96\x81";
 
 enum class GgufTokenType : int32_t {
   kNormal = 1,

@@ -20,7 +20,7 @@ FOLDER = pathlib.Path(__file__).parent
 TOKENIZERS = FOLDER.parent / "text" / "tokenizers"
 # The tokenizer of a family's model; qwen3 for the others.
 TOKENIZER_OF = {"llama_tied": "llama2", "llama3_rope_bias": "llama3", "mistral_sliding": "mistral",
-                "gemma2": "gemma", "gemma3": "gemma", "phi3": "phi3", "phi4_mini": "o200k",
+                "gemma": "gemma", "gemma2": "gemma", "gemma3": "gemma", "phi3": "phi3", "phi4_mini": "o200k",
                 "granite": "smollm2", "smollm3": "llama3", "olmo2": "gpt2"}
 CHANGES = {"mistral_sliding": {"sliding_window": 64}, "smollm3": {"num_hidden_layers": 5},
            "gemma3": {"num_hidden_layers": 7, "sliding_window": 16,
@@ -64,7 +64,8 @@ def make_folder(name, folder):
     tokenizer = TOKENIZERS / TOKENIZER_OF.get(name, "qwen3")
     vocabulary = json.loads((tokenizer / "tokenizer.json").read_text())
     ids = [*vocabulary["model"]["vocab"].values(), *(token["id"] for token in vocabulary["added_tokens"])]
-    config["vocab_size"] = max(ids) + 3
+    text = config.get("text_config", config)
+    text["vocab_size"] = max(ids) + 3
     cls = getattr(transformers, config["architectures"][0])
     torch.manual_seed(5)
     model = cls(cls.config_class(**{k: v for k, v in config.items() if k not in ("architectures", "model_type")}))
@@ -75,7 +76,7 @@ def make_folder(name, folder):
     model.save_pretrained(folder)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tokenizer / file, folder)
-    return model, config["vocab_size"] - 3
+    return model, text["vocab_size"] - 3
 
 
 def check(name, worker, python):

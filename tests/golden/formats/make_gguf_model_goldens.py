@@ -8,13 +8,15 @@ Needs torch, transformers and gguf: the environment of tests/requirements-peers.
 
 The models are those of tests/golden/model, with weights that are a function of name and index
 (weights() there), changed where llama.cpp computes no other value. A hash is the first 16 digits of
-SHA-256 of a tensor's bytes. Rows of query and key are in llama.cpp's order, and the norms of Gemma
-have the 1 that transformers adds.
+SHA-256 of a tensor's bytes. Rows of query and key are in llama.cpp's order, the norms of Gemma have
+the 1 that transformers adds, and the experts of a layer are stacked. Of vision-language models only
+the language model is exported.
 """
 import hashlib
 import importlib.metadata
 import json
 import pathlib
+import re
 import sys
 
 import gguf
@@ -35,6 +37,10 @@ MODELS = {
     "mistral_sliding": (ARCH.LLAMA, True, {}),
     "qwen2": (ARCH.QWEN2, False, {}),
     "qwen3": (ARCH.QWEN3, False, {}),
+    "qwen2_5_vl": (ARCH.QWEN2VL, False, {}),
+    "qwen3_moe": (ARCH.QWEN3MOE, False, {"mlp_only_layers": [], "attention_bias": False}),
+    "qwen3_vl": (ARCH.QWEN3VL, False, {}),
+    "gemma": (ARCH.GEMMA, False, {}),
     "gemma2": (ARCH.GEMMA2, False, {"query_pre_attn_scalar": 16}),
     "gemma3": (ARCH.GEMMA3, False, {"query_pre_attn_scalar": 16}),
     "phi3": (ARCH.PHI3, False, {}),
@@ -51,14 +57,24 @@ def interleave(rows, heads):
     return rows.reshape(heads, 2, shape[0] // heads // 2, *shape[1:]).swapaxes(1, 2).reshape(shape)
 
 
+def stacked(parameters):
+    """(name in transformers, values) of each parameter, those of all experts of a layer as one."""
+    experts = {}
+    for name, parameter in parameters:
+        for file_name, part in make_goldens.in_files(name, parameter):
+            values = make_goldens.weights(file_name, tuple(part.shape)).numpy()
+            if file_name == name: yield name, values
+            else: experts.setdefault(re.sub(r"experts\.\d+", "experts", file_name), []).append(values)
+    for name, values in experts.items(): yield name, np.stack(values)
+
+
 def tensors_of(config, interleaved):
-    """(name in transformers, values) of each weight."""
+    """(name in transformers, values) of each weight of the language model."""
     with __import__("torch").device("meta"):
         cls = getattr(transformers, config["architectures"][0])
         values = {k: v for k, v in config.items() if k not in ("architectures", "model_type")}
         model = cls(cls.config_class(**values))
-    for name, parameter in model.named_parameters():
-        values = make_goldens.weights(name, tuple(parameter.shape)).numpy()
+    for name, values in stacked(make_goldens.text_parameters(model).items()):
         if interleaved and ".q_proj." in name:
             values = interleave(values, config["num_attention_heads"])
         if interleaved and ".k_proj." in name:
@@ -68,8 +84,8 @@ def tensors_of(config, interleaved):
         yield name, np.ascontiguousarray(values)
 
 
-def hash_of(values, type_):
-    if values.ndim == 1:
+def hash_of(name, values, type_):
+    if values.ndim == 1 or "ffn_gate_inp" in name:
         type_ = Type.F32
     elif type_ == Type.Q8_0 and values.shape[-1] % 32 != 0:
         type_ = Type.BF16
@@ -79,14 +95,15 @@ def hash_of(values, type_):
 
 def golden_of(name):
     arch, interleaved, changes = MODELS[name]
-    config = json.loads((FOLDER.parent / "model" / f"{name}.json").read_text())["config"] | changes
-    names = gguf.get_tensor_name_map(arch, config["num_hidden_layers"])
+    model = json.loads((FOLDER.parent / "model" / f"{name}.json").read_text())
+    config = model["config"] | changes
+    names = gguf.get_tensor_name_map(arch, config.get("text_config", config)["num_hidden_layers"])
     tensors = {}
     for hf_name, values in tensors_of(config, interleaved):
-        gguf_name = names.get_name(hf_name, try_suffixes=(".weight", ".bias"))
+        gguf_name = names.get_name(hf_name.replace("model.language_model.", "model."), try_suffixes=(".weight", ".bias"))
         assert gguf_name, f"{name}: gguf has no name for {hf_name}"
-        tensors[gguf_name] = [hash_of(values, type_) for type_ in (Type.F32, Type.BF16, Type.Q8_0)]
-    return {"config": config, "architecture": gguf.MODEL_ARCH_NAMES[arch], "tensors": tensors}
+        tensors[gguf_name] = [hash_of(gguf_name, values, type_) for type_ in (Type.F32, Type.BF16, Type.Q8_0)]
+    return {"config": config, **({"vision": model["vision"]} if "vision" in model else {}), "architecture": gguf.MODEL_ARCH_NAMES[arch], "tensors": tensors}
 
 
 def main():

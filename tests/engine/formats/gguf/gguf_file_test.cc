@@ -155,7 +155,9 @@ TEST_F(GgufFileTest, RefusesTruncatedFiles) {
 
 TEST_F(GgufFileTest, RefusesOtherFiles) {
   const auto data_loss = absl::StatusCode::kDataLoss;
-  EXPECT_TRUE(absl::IsNotFound(GgufFile::Open(dir_ / "none.gguf").status()));
+  const absl::Status none = GgufFile::Open(dir_ / "none.gguf").status();
+  EXPECT_TRUE(absl::IsNotFound(none)) << none;
+  EXPECT_THAT(std::string(none.message()), HasSubstr("none.gguf: no such file; give the path"));
   ExpectError("", data_loss, {"is empty"});
   ExpectError("PK\3\4 something else", data_loss, {"does not begin with \"GGUF\""});
   ExpectError("version https://git-lfs.github.com/spec/v1\n", data_loss, {"Git LFS pointer"});

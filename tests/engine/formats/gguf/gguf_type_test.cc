@@ -50,6 +50,10 @@ TEST(QuantizeTest, GivesTheBytesOfTheReference) {
     Quantize(type, values, &bytes);
     EXPECT_EQ(bytes, "kept" + FromHex(golden[name])) << name;
   }
+  const nlohmann::json half = GgufGolden()["float16"];
+  std::string bytes;
+  Quantize(GgufType::kF16, ValuesOf(FromHex(half["values"])), &bytes);
+  EXPECT_EQ(bytes, FromHex(half["bits"]));
 }
 
 TEST(Fp16Test, RoundsAsTheReference) {

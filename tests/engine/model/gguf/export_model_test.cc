@@ -20,11 +20,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const nlohmann::json& Models() {
-  static const nlohmann::json golden = GoldenFile("formats/gguf_models.json")["models"];
-  return golden;
-}
-
 std::unique_ptr<GgufFile> Opened(const std::string& path) {
   auto file = GgufFile::Open(path);
   EXPECT_TRUE(file.ok()) << file.status();
@@ -34,9 +29,9 @@ std::unique_ptr<GgufFile> Opened(const std::string& path) {
 class ExportFamilyTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(ExportFamilyTest, WritesNamesAndBytesOfTheReference) {
-  const nlohmann::json& golden = Models()[GetParam()];
+  const nlohmann::json& golden = GgufModels()[GetParam()];
   const TempDir dir;
-  const std::string folder = WriteGoldenFolder(dir, "model", golden["config"], "");
+  const std::string folder = WriteGoldenFolder(dir, "model", golden, "");
   const GgufType types[] = {GgufType::kF32, GgufType::kBF16, GgufType::kQ8_0};
   for (size_t i = 0; i < 3; ++i) {
     const std::string path = dir / absl::StrCat(i, ".gguf");
@@ -58,10 +53,7 @@ TEST_P(ExportFamilyTest, WritesNamesAndBytesOfTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, ExportFamilyTest,
-                         ::testing::Values("llama_tied", "llama3_rope_bias", "mistral_sliding",
-                                           "qwen2", "qwen3", "gemma2", "gemma3", "phi3",
-                                           "phi4_mini", "granite", "olmo2", "smollm3"));
+INSTANTIATE_TEST_SUITE_P(Families, ExportFamilyTest, ::testing::ValuesIn(GgufModelNames()));
 
 class ExportModelTest : public ::testing::Test {
  protected:
@@ -69,10 +61,10 @@ class ExportModelTest : public ::testing::Test {
   absl::StatusOr<std::unique_ptr<GgufFile>> Export(const std::string& model,
                                                    const nlohmann::json& changes = {},
                                                    const std::string& tokenizer = "") {
-    nlohmann::json config = Models()[model]["config"];
-    if (changes.is_object()) config.update(changes);
+    nlohmann::json golden = GgufModels()[model];
+    if (changes.is_object()) golden["config"].update(changes);
     const std::string name = absl::StrCat("model", ++count_);
-    const std::string folder = WriteGoldenFolder(dir_, name, config, tokenizer);
+    const std::string folder = WriteGoldenFolder(dir_, name, golden, tokenizer);
     const std::string path = folder + ".gguf";
     const absl::Status status = WriteGguf(folder, path, {.type = GgufType::kF32, .name = "tiny"});
     if (!status.ok()) return status;
@@ -129,6 +121,26 @@ TEST_F(ExportModelTest, DescribesRope) {
   EXPECT_EQ(*metadata.Count("gemma3.attention.sliding_window_pattern"), 3);
 }
 
+TEST_F(ExportModelTest, DescribesPositionsOfImages) {
+  const auto qwen3 = Export("qwen3_vl"), qwen2 = Export("qwen2_5_vl");
+  ASSERT_TRUE(qwen3.ok() && qwen2.ok()) << qwen3.status() << qwen2.status();
+  EXPECT_THAT(*(*qwen3)->metadata().Integers("qwen3vl.rope.dimension_sections"),
+              ElementsAre(4, 2, 2, 0));
+  EXPECT_EQ(*(*qwen3)->metadata().Count("qwen3vl.n_deepstack_layers"), 1);
+  EXPECT_THAT(*(*qwen2)->metadata().Integers("qwen2vl.rope.dimension_sections"),
+              ElementsAre(1, 1, 2, 0));
+}
+
+TEST_F(ExportModelTest, DescribesExperts) {
+  const auto file = Export("qwen3_moe");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const GgufMetadata& metadata = (*file)->metadata();
+  EXPECT_EQ(*metadata.Count("qwen3moe.expert_count"), 5);
+  EXPECT_EQ(*metadata.Count("qwen3moe.expert_used_count"), 2);
+  EXPECT_EQ(*metadata.Count("qwen3moe.expert_feed_forward_length"), 24);
+  EXPECT_THAT((*file)->Find("blk.1.ffn_down_exps.weight")->shape, ElementsAre(5, 32, 24));
+}
+
 TEST_F(ExportModelTest, CutsContextToTheWindow) {
   const auto file = Export("mistral_sliding");
   ASSERT_TRUE(file.ok()) << file.status();
@@ -142,6 +154,20 @@ TEST_F(ExportModelTest, RefusesWhatLlamaCppDoesNotCompute) {
   EXPECT_THAT(Refusal("smollm3", {{"no_rope_layer_interval", 2}}), HasSubstr("no_rope_layers"));
   EXPECT_THAT(Refusal("qwen3", {{"attention_bias", true}}), HasSubstr("attention_bias is true"));
   EXPECT_THAT(Refusal("granite", {{"mlp_bias", true}}), HasSubstr("mlp_bias is true"));
+  EXPECT_THAT(Refusal("gemma", {{"tie_word_embeddings", false}}), HasSubstr("tie_word_embeddings"));
+  EXPECT_THAT(Refusal("qwen3_moe", {{"mlp_only_layers", {1}}}),
+              HasSubstr("layer 1 has no experts"));
+  EXPECT_THAT(Refusal("qwen3_moe", {{"norm_topk_prob", false}}), HasSubstr("norm_topk_prob"));
+  EXPECT_THAT(Refusal("qwen3", {{"rope_parameters",
+                                 {{"rope_type", "llama3"},
+                                  {"rope_theta", 10000.0},
+                                  {"factor", 8.0},
+                                  {"low_freq_factor", 1.0},
+                                  {"high_freq_factor", 4.0},
+                                  {"original_max_position_embeddings", 64}}}}),
+              HasSubstr("rope_type llama3"));
+  EXPECT_THAT(Refusal("qwen2_5_vl", {{"rope_scaling", {{"type", "mrope"}}}}),
+              HasSubstr("\"mrope_section\""));
   EXPECT_THAT(Refusal("gemma2", {{"layer_types", {"full_attention", "sliding_attention"}}}),
               HasSubstr("the windows of the layers"));
 }
@@ -212,7 +238,7 @@ TEST_F(ExportModelTest, RefusesTokenizersThatDoNotFit) {
 }
 
 TEST_F(ExportModelTest, NeverReplacesAFile) {
-  const std::string folder = WriteGoldenFolder(dir_, "m", Models()["qwen2"]["config"], "");
+  const std::string folder = WriteGoldenFolder(dir_, "m", GgufModels()["qwen2"], "");
   const std::string path = dir_.Write("x.gguf", "kept");
   EXPECT_TRUE(absl::IsAlreadyExists(WriteGguf(folder, path, {})));
   EXPECT_EQ(BytesOfFile(path), "kept");
