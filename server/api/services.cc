@@ -19,7 +19,6 @@
 #include "server/commands/notifications.h"
 #include "server/commands/queries/disk_condition.h"
 #include "server/commands/queries/list_events.h"
-#include "server/commands/queries/list_jobs.h"
 #include "server/commands/queries/metric_query.h"
 #include "server/commands/queries/queries.h"
 #include "server/commands/queries/usage.h"
@@ -104,7 +103,7 @@ class TrainerService final : public v1::Trainer::WithRawCallbackMethod_StreamSta
   grpc::Status ListJobs(grpc::ServerContext* context, const v1::ListJobsRequest* request,
                         v1::ListJobsResponse* response) override {
     return Serve(access_, context, request, response,
-                 [&](const Caller&) { return server::ListJobs(watch_.store, *request); });
+                 [&](const Caller&) { return jobs_.List(*request); });
   }
   grpc::ServerWriteReactor<grpc::ByteBuffer>* StreamStatus(
       grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) override {

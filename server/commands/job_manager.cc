@@ -21,6 +21,7 @@
 #include "proto/contract/job_file/yaml_to_proto.h"
 #include "server/commands/checkpoints/checkpoint_changes.h"
 #include "server/commands/queries/explain.h"
+#include "server/commands/queries/list_jobs.h"
 #include "server/commands/request.h"
 #include "server/commands/update_job.h"
 #include "server/events/cursor.h"
@@ -352,6 +353,10 @@ absl::StatusOr<v1::Job> JobManager::RequestCheckpoint(const v1::RequestCheckpoin
                              }));
   options_.poke(job.name());
   return job;
+}
+
+absl::StatusOr<v1::ListJobsResponse> JobManager::List(const v1::ListJobsRequest& request) {
+  return ListJobs(store_, options_.rules.scheduling.priority_aging, request);
 }
 
 absl::StatusOr<v1::Explanation> JobManager::Explain(const v1::ExplainJobRequest& request) {

@@ -60,6 +60,7 @@ class JobManager {
   absl::StatusOr<v1::Job> RequestCheckpoint(const v1::RequestCheckpointRequest& request,
                                             const Caller& caller);
   absl::StatusOr<v1::Job> Delete(const v1::DeleteJobRequest& request, const Caller& caller);
+  absl::StatusOr<v1::ListJobsResponse> List(const v1::ListJobsRequest& request);
   absl::StatusOr<v1::Explanation> Explain(const v1::ExplainJobRequest& request);
   // Ends all inspections, now and from now on.
   void Drain() { inspections_.Drain(); }

@@ -21,6 +21,9 @@ constexpr int kPageSize = 1000;
 // The pause after a write is at least this many times its duration.
 constexpr int kPauseFactor = 9;
 
+// No list is in the order of the queue.
+constexpr absl::Duration kNoAging = absl::ZeroDuration();
+
 v1::ListJobsRequest RequestFor(bool ended) {
   v1::ListJobsRequest request;
   for (int state = v1::Job::State_MIN; state <= v1::Job::State_MAX; ++state) {
@@ -63,12 +66,13 @@ absl::Status StatusMirror::WriteOnce() {
   v1::ListJobsResponse all;
   v1::ListJobsRequest request = RequestFor(/*ended=*/false);
   do {
-    ASSIGN_OR_RETURN(v1::ListJobsResponse page, ListJobs(store_, request));
+    ASSIGN_OR_RETURN(v1::ListJobsResponse page, ListJobs(store_, kNoAging, request));
     if (all.cursor().empty()) all.set_cursor(page.cursor());
     for (v1::Job& job : *page.mutable_jobs()) *all.add_jobs() = std::move(job);
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  ASSIGN_OR_RETURN(v1::ListJobsResponse ended, ListJobs(store_, RequestFor(/*ended=*/true)));
+  ASSIGN_OR_RETURN(v1::ListJobsResponse ended,
+                   ListJobs(store_, kNoAging, RequestFor(/*ended=*/true)));
   for (v1::Job& job : *ended.mutable_jobs()) *all.add_jobs() = std::move(job);
   return ReplaceFile(options_.path, JsonText(OutputJson(all), /*pretty=*/true) + "\n");
 }

@@ -2,6 +2,7 @@
 #include "server/store/sqlite.h"
 
 #include <cerrno>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proto/base/directory.h"
@@ -92,6 +93,16 @@ absl::Status Connection::AddFunction(const char* name, int argument_count, Funct
       sqlite3_create_function_v2(db_, name, argument_count, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
                                  nullptr, function, nullptr, nullptr, nullptr);
   return result == SQLITE_OK ? absl::OkStatus() : Error("add an SQL function");
+}
+
+void Connection::OnRowChange(RowHook hook) {
+  row_hook_ = std::move(hook);
+  sqlite3_update_hook(
+      db_,
+      [](void* self, int, const char*, const char* table, sqlite3_int64 row_id) {
+        static_cast<Connection*>(self)->row_hook_(table, row_id);
+      },
+      this);
 }
 
 absl::Status Connection::Execute(const std::string& sql) {

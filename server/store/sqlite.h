@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -39,7 +40,13 @@ class Connection {
   // alone.
   using Function = void (*)(sqlite3_context* context, int count, sqlite3_value** arguments);
   absl::Status AddFunction(const char* name, int argument_count, Function function);
+  // Calls `hook` with the table and the row id of each row that this connection inserts, changes or
+  // deletes, before the commit. Rows of tables WITHOUT ROWID are not reported.
+  using RowHook = std::function<void(std::string_view table, int64_t row_id)>;
+  void OnRowChange(RowHook hook);
   bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
+  // Whether the current transaction has read or written: it sees the database of that moment.
+  bool has_snapshot() const { return sqlite3_txn_state(db_, nullptr) != SQLITE_TXN_NONE; }
   // Rows that this connection has inserted, changed or deleted.
   int64_t changed_rows() const { return sqlite3_total_changes64(db_); }
   int64_t last_insert_rowid() const { return sqlite3_last_insert_rowid(db_); }
@@ -55,6 +62,7 @@ class Connection {
   void GiveBack(const char* sql, sqlite3_stmt* statement);
 
   sqlite3* db_;
+  RowHook row_hook_;
   // The key is the address of the literal, because each SQL text is a constant of the program.
   std::unordered_map<const char*, std::vector<sqlite3_stmt*>> free_statements_;
 };

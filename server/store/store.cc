@@ -30,12 +30,34 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(Options options) {
     store->steady_clock_ = [clock] { return clock.Now(); };
   }
   store->clock_ = std::move(options.clock);
+  JobIndex* const index = &store->job_index_;
+  db->OnRowChange([index](std::string_view table, int64_t row) {
+    if (table == "jobs") index->Note(row);
+  });
   store->writer_ = std::make_unique<Writer>(
       std::move(db), last_seq + 1,
       Writer::Hooks{.listener = std::move(options.listener),
-                    .before_end = std::move(options.before_end)},
+                    .before_end = std::move(options.before_end),
+                    .after_group = [index] { index->EndGroup(); }},
       Writer::Clocks{.system = store->clock_, .steady = store->steady_clock_});
+  // A file system of a test gets no calls that the test did not cause.
+  if (!store->vfs_.empty()) return store;
+  store->index_thread_ = std::thread([self = store.get()] {
+    while (self->job_index_.AwaitChanges()) {
+      // An error is that of the next list.
+      self->Read([&](Connection& reader) {
+            return self->job_index_.Search(reader,
+                                           [](const IndexedJobs&) { return absl::OkStatus(); });
+          })
+          .IgnoreError();
+    }
+  });
   return store;
+}
+
+Store::~Store() {
+  job_index_.Stop();
+  if (index_thread_.joinable()) index_thread_.join();
 }
 
 absl::StatusOr<std::unique_ptr<Connection>> Store::BeginRead() {

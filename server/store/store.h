@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "server/store/job_index.h"
 #include "server/store/sqlite.h"
 #include "server/store/writer.h"
 
@@ -36,6 +38,8 @@ class Store {
   // Connection::Open and Migrate.
   static absl::StatusOr<std::unique_ptr<Store>> Open(Options options);
 
+  ~Store();
+
   // Runs a change and returns once it is durable. Errors: of Writer::Run.
   absl::Status Change(Writer::Change change) { return writer_->Run(std::move(change)); }
 
@@ -51,6 +55,9 @@ class Store {
     if (result.ok() && !ended.ok()) return ended;
     return result;
   }
+
+  // For lists: JobIndex::Search, as the first read of a transaction.
+  JobIndex& job_index() { return job_index_; }
 
   // The system's clock, for times that users name.
   absl::Time Now() const { return clock_(); }
@@ -73,7 +80,10 @@ class Store {
   int schema_version_ = 0;
   Writer::Clock clock_;
   Writer::Clock steady_clock_;
+  JobIndex job_index_;
   std::unique_ptr<Writer> writer_;
+  // Reads changes into the index when there are many, so that no list waits for that.
+  std::thread index_thread_;
 
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<Connection>> readers_ ABSL_GUARDED_BY(mutex_);

@@ -104,6 +104,7 @@ void Writer::Commit(std::deque<Item>& group) {
   }
   if (status.ok()) status = Query(*db_, "COMMIT").Run();
   if (!status.ok() && db_->in_transaction()) db_->Execute("ROLLBACK").IgnoreError();
+  hooks_.after_group();
   if (status.ok()) {
     if (!events.empty()) hooks_.listener(events);
   } else {

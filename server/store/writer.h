@@ -76,6 +76,8 @@ class Writer {
     Listener listener;
     // Null = nothing.
     BeforeEnd before_end;
+    // Called on the writer's thread once a group of changes is committed or rolled back.
+    std::function<void()> after_group = [] {};
   };
 
   // `next_seq` is the sequence number of the next event.

@@ -168,11 +168,10 @@ class Parser {
   size_t position_ = 0;
 };
 
-bool Holds(const LabelRequirement& requirement, const LabelMap& labels) {
-  const auto it = labels.find(requirement.key);
-  const bool exists = it != labels.end();
-  const bool listed = exists && std::binary_search(requirement.values.begin(),
-                                                   requirement.values.end(), it->second);
+bool Holds(const LabelRequirement& requirement, std::optional<std::string_view> value) {
+  const bool exists = value.has_value();
+  const bool listed =
+      exists && std::binary_search(requirement.values.begin(), requirement.values.end(), *value);
   switch (requirement.kind) {
     case LabelRequirement::Kind::kIn:
       return listed;
@@ -189,9 +188,18 @@ bool Holds(const LabelRequirement& requirement, const LabelMap& labels) {
 }  // namespace
 
 bool LabelSelector::Matches(const LabelMap& labels) const {
-  return std::all_of(
-      requirements.begin(), requirements.end(),
-      [&](const LabelRequirement& requirement) { return Holds(requirement, labels); });
+  return MatchesLabels([&](const std::string& key) -> std::optional<std::string_view> {
+    const auto it = labels.find(key);
+    if (it == labels.end()) return std::nullopt;
+    return it->second;
+  });
+}
+
+bool LabelSelector::MatchesLabels(const ValueOf& value_of) const {
+  return std::all_of(requirements.begin(), requirements.end(),
+                     [&](const LabelRequirement& requirement) {
+                       return Holds(requirement, value_of(requirement.key));
+                     });
 }
 
 absl::StatusOr<LabelSelector> ParseLabelSelector(std::string_view text) {

@@ -2,6 +2,8 @@
 // Which jobs a label_selector selects. The head of trainer.proto has the grammar.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +41,9 @@ struct LabelSelector {
 
   bool empty() const { return requirements.empty(); }
   bool Matches(const LabelMap& labels) const;
+  // Labels in another form: `value_of` returns the value of a key, nullopt if it is absent.
+  using ValueOf = std::function<std::optional<std::string_view>(const std::string& key)>;
+  bool MatchesLabels(const ValueOf& value_of) const;
 };
 
 // Errors: InvalidArgument with what is wrong, and at which byte.

@@ -19,12 +19,13 @@
 #include "server/events/cursor.h"
 #include "server/store/errors.h"
 #include "server/store/rows/event_rows.h"
+#include "server/store/rows/job_rows.h"
 
 namespace trainerd::server {
 namespace {
 
 constexpr size_t kMaxNameBytes = 200;
-// So many jobs are read for one page, whether they match or not.
+// So many jobs are read for a page of a certain base, whether they match or not.
 constexpr int kMaxRows = 5000;
 
 struct OrderWord {
@@ -73,25 +74,36 @@ std::string TokenHead(const JobQuery& query) {
 
 std::string TokenOf(const JobQuery& query, const JobPosition& last) {
   std::string token = absl::StrCat(TokenHead(query), last.number);
-  if (query.order != JobOrder::kCreated)
-    absl::StrAppend(&token, ":", last.value, ":", last.order, ":", last.name);
+  if (query.order == JobOrder::kCreated) return token;
+  absl::StrAppend(&token, ":", last.value, ":", last.order, ":");
+  if (query.order == JobOrder::kQueue) {
+    absl::StrAppend(&token, absl::ToUnixMicros(query.queue_time));
+  } else {
+    absl::StrAppend(&token, last.name);
+  }
   return token;
 }
 
-std::optional<JobPosition> ParseToken(const JobQuery& query, const std::string& token) {
-  const std::string head = TokenHead(query);
-  if (!absl::StartsWith(token, head)) return std::nullopt;
+// Sets `after`, and `queue_time` to that of the first page. False: it is no such token.
+bool ParseToken(const std::string& token, JobQuery* query) {
+  const std::string head = TokenHead(*query);
+  if (!absl::StartsWith(token, head)) return false;
   const std::vector<std::string> parts =
       absl::StrSplit(token.substr(head.size()), absl::MaxSplits(':', 3));
-  JobPosition position;
-  if (!absl::SimpleAtoi(parts[0], &position.number) || position.number <= 0) return std::nullopt;
-  if (query.order == JobOrder::kCreated)
-    return parts.size() == 1 ? std::optional(position) : std::nullopt;
-  if (parts.size() != 4 || !absl::SimpleAtoi(parts[1], &position.value) ||
-      !absl::SimpleAtoi(parts[2], &position.order))
-    return std::nullopt;
-  position.name = parts[3];
-  return position;
+  JobPosition& after = query->after;
+  if (!absl::SimpleAtoi(parts[0], &after.number) || after.number <= 0) return false;
+  if (query->order == JobOrder::kCreated) return parts.size() == 1;
+  if (parts.size() != 4 || !absl::SimpleAtoi(parts[1], &after.value) ||
+      !absl::SimpleAtoi(parts[2], &after.order))
+    return false;
+  if (query->order != JobOrder::kQueue) {
+    after.name = parts[3];
+    return true;
+  }
+  int64_t micros = 0;
+  if (!absl::SimpleAtoi(parts[3], &micros)) return false;
+  query->queue_time = absl::FromUnixMicros(micros);
+  return true;
 }
 
 absl::Status ParseName(const std::string& text, JobFilter* filter) {
@@ -104,11 +116,6 @@ absl::Status ParseName(const std::string& text, JobFilter* filter) {
                                                kMaxNameBytes));
 }
 
-// What no index says.
-bool MatchesRow(const v1::Job& job, const JobFilter& filter) {
-  return MatchesBase(job, filter.base) && (filter.owner.empty() || job.owner() == filter.owner);
-}
-
 // The order has QUEUED jobs alone; none of them is in another state.
 void RestrictToQueue(JobFilter* filter) {
   const std::vector<v1::Job::State>& states = filter->states;
@@ -117,9 +124,8 @@ void RestrictToQueue(JobFilter* filter) {
   if (queued) filter->states.clear();
 }
 
-absl::StatusOr<JobQuery> ParseQuery(const v1::ListJobsRequest& request) {
-  JobQuery query;
-  JobFilter& filter = query.filter;
+absl::Status ParseQuery(const v1::ListJobsRequest& request, JobQuery* query) {
+  JobFilter& filter = query->filter;
   for (int state : request.states()) filter.states.push_back(static_cast<v1::Job::State>(state));
   ASSIGN_OR_RETURN(filter.labels, RequestedSelector(request.label_selector()));
   for (const auto& [key, value] : request.labels()) {
@@ -135,17 +141,13 @@ absl::StatusOr<JobQuery> ParseQuery(const v1::ListJobsRequest& request) {
   }
   if (request.has_created_after()) filter.created_after = FromProto(request.created_after());
   if (request.has_created_before()) filter.created_before = FromProto(request.created_before());
-  RETURN_IF_ERROR(ParseOrder(request.order_by(), &query));
-  if (query.order == JobOrder::kQueue) RestrictToQueue(&filter);
-  if (request.page_token().empty()) return query;
-  const std::optional<JobPosition> after = ParseToken(query, request.page_token());
-  if (!after.has_value()) {
-    return BadField("page_token", absl::StrCat(Quoted(request.page_token()),
-                                               " is not a token of an earlier reply to the same "
-                                               "request; use next_page_token"));
-  }
-  query.after = *after;
-  return query;
+  RETURN_IF_ERROR(ParseOrder(request.order_by(), query));
+  if (query->order == JobOrder::kQueue) RestrictToQueue(&filter);
+  if (request.page_token().empty() || ParseToken(request.page_token(), query))
+    return absl::OkStatus();
+  return BadField("page_token", absl::StrCat(Quoted(request.page_token()),
+                                             " is not a token of an earlier reply to the same "
+                                             "request; use next_page_token"));
 }
 
 }  // namespace
@@ -156,47 +158,47 @@ absl::StatusOr<LabelSelector> RequestedSelector(const std::string& text) {
   return BadField("label_selector", std::string(selector.status().message()));
 }
 
-absl::StatusOr<JobPage> ReadJobPage(Connection& db, JobQuery query, int size,
+absl::StatusOr<JobPage> ReadJobPage(Store& store, JobQuery query, int size,
                                     const std::string& cursor) {
-  JobPage page;
-  PageFill fill(size);
-  // One more, which shows whether there are further ones.
-  query.limit = size + 1;
-  page.more = true;
-  int rows = kMaxRows;
-  while (page.more && rows > 0 && !fill.full()) {
-    ASSIGN_OR_RETURN(const std::vector<JobPosition> found, FindJobs(db, query));
+  // One more, which shows whether there are further ones. Of the jobs that start from a certain
+  // checkpoint, the index knows the job alone.
+  const bool by_checkpoint = !CheckpointId(query.filter.base).empty();
+  query.limit = by_checkpoint ? kMaxRows : size + 1;
+  return store.Read([&](Connection& db) -> absl::StatusOr<JobPage> {
+    JobPage page;
+    ASSIGN_OR_RETURN(const std::vector<JobPosition> found, FindJobs(store.job_index(), db, query));
+    ASSIGN_OR_RETURN(const int64_t last_seq, LastSeq(db));
+    page.cursor = cursor.empty() ? FormatCursor(store.database_id(), last_seq) : cursor;
     page.more = static_cast<int>(found.size()) == query.limit;
+    PageFill fill(size);
     for (const JobPosition& position : found) {
       ASSIGN_OR_RETURN(std::optional<JobRecord> record, LoadJobByNumber(db, position.number));
-      --rows;
-      if (record.has_value() && MatchesRow(record->job, query.filter)) {
-        record->job.set_cursor(cursor);
+      if (record.has_value() && MatchesBase(record->job, query.filter.base)) {
+        record->job.set_cursor(page.cursor);
         if (!fill.Takes(record->job)) {
           page.more = true;
           break;
         }
         page.jobs.push_back(std::move(record->job));
       }
-      page.last = query.after = position;
+      page.last = position;
     }
-  }
-  return page;
+    return page;
+  });
 }
 
-absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, const v1::ListJobsRequest& request) {
+absl::StatusOr<v1::ListJobsResponse> ListJobs(Store& store, absl::Duration aging,
+                                              const v1::ListJobsRequest& request) {
   RETURN_IF_ERROR(CheckRequest(request));
   ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
-  ASSIGN_OR_RETURN(const JobQuery query, ParseQuery(request));
-  return store.Read([&](Connection& db) -> absl::StatusOr<v1::ListJobsResponse> {
-    v1::ListJobsResponse response;
-    ASSIGN_OR_RETURN(const int64_t last_seq, LastSeq(db));
-    response.set_cursor(FormatCursor(store.database_id(), last_seq));
-    ASSIGN_OR_RETURN(JobPage page, ReadJobPage(db, query, size, response.cursor()));
-    for (v1::Job& job : page.jobs) *response.add_jobs() = std::move(job);
-    if (page.more) response.set_next_page_token(TokenOf(query, page.last));
-    return response;
-  });
+  JobQuery query{.queue_time = store.SteadyNow(), .aging = aging};
+  RETURN_IF_ERROR(ParseQuery(request, &query));
+  ASSIGN_OR_RETURN(JobPage page, ReadJobPage(store, query, size));
+  v1::ListJobsResponse response;
+  response.set_cursor(page.cursor);
+  for (v1::Job& job : page.jobs) *response.add_jobs() = std::move(job);
+  if (page.more) response.set_next_page_token(TokenOf(query, page.last));
+  return response;
 }
 
 }  // namespace trainerd::server

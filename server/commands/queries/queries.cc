@@ -39,8 +39,8 @@ absl::StatusOr<std::set<std::string>> OpenJobs(Connection& db, const LabelSelect
   std::set<std::string> names;
   for (const std::string& id : ids) {
     if (selector != nullptr) {
-      ASSIGN_OR_RETURN(const LabelHistory labels, ReadLabelHistory(db, id));
-      if (!selector->Matches(labels.current)) continue;
+      ASSIGN_OR_RETURN(const LabelMap labels, LoadLabels(db, id));
+      if (!selector->Matches(labels)) continue;
     }
     names.insert(JobName(id));
   }
@@ -58,9 +58,7 @@ class AllJobsSnapshot {
 
   absl::StatusOr<std::optional<std::string>> Next() {
     if (complete_) return std::optional<std::string>();
-    ASSIGN_OR_RETURN(JobPage page, store_.Read([&](Connection& db) {
-      return ReadJobPage(db, query_, kSnapshotPage, cursor_);
-    }));
+    ASSIGN_OR_RETURN(JobPage page, ReadJobPage(store_, query_, kSnapshotPage, cursor_));
     v1::StreamStatusResponse response;
     query_.after = page.last;
     for (v1::Job& job : page.jobs) *response.add_snapshot() = std::move(job);

@@ -44,6 +44,11 @@ int64_t MicrosOrZero(bool has, const google::protobuf::Timestamp& time) {
   return has ? absl::ToUnixMicros(FromProto(time)) : 0;
 }
 
+// Of the column queued_since.
+absl::Time TimeOrInfinite(int64_t micros) {
+  return micros == 0 ? absl::InfiniteFuture() : absl::FromUnixMicros(micros);
+}
+
 // The column base_job. Until it is resolved, init_from may name a job that has no checkpoint yet.
 std::string BaseJob(const JobRecord& record) {
   const v1::JobConfig& config = record.job.config();
@@ -255,18 +260,41 @@ absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, const QueueQue
   query.Bind(without).Bind(limit);
   std::vector<QueueEntry> entries;
   while (query.Step()) {
-    const int64_t since = query.Int(6);
-    entries.push_back(
-        {.id = std::string(query.Text(0)),
-         .number = query.Int(1),
-         .priority = static_cast<int>(query.Int(2)),
-         .device = std::string(filter.device),
-         .owner = std::string(query.Text(3)),
-         .wait_reason = static_cast<v1::Job::WaitReason>(query.Int(4)),
-         .order = query.Int(5),
-         .queued_since = since == 0 ? absl::InfiniteFuture() : absl::FromUnixMicros(since)});
+    entries.push_back({.id = std::string(query.Text(0)),
+                       .number = query.Int(1),
+                       .priority = static_cast<int>(query.Int(2)),
+                       .device = std::string(filter.device),
+                       .owner = std::string(query.Text(3)),
+                       .wait_reason = static_cast<v1::Job::WaitReason>(query.Int(4)),
+                       .order = query.Int(5),
+                       .queued_since = TimeOrInfinite(query.Int(6))});
   }
   RETURN_IF_ERROR(query.status());
+  return entries;
+}
+
+absl::StatusOr<std::vector<QueueEntry>> ListQueued(Connection& db, absl::Time now) {
+  // The numbers are those of store/schema/0009_scheduling.sql.
+  Query queue(db,
+              "SELECT number, priority, queue_order, queued_since, not_before <= ? FROM jobs "
+              "INDEXED BY jobs_queue WHERE state = 1 AND deleting = 0 AND wait_reason NOT IN (3, "
+              "7, 8, 9)");
+  queue.Bind(absl::ToUnixMicros(now));
+  std::vector<QueueEntry> entries;
+  while (queue.Step()) {
+    entries.push_back({.number = queue.Int(0),
+                       .priority = static_cast<int>(queue.Int(1)),
+                       .wait_reason = queue.Int(4) != 0 ? v1::Job::RESOURCES : v1::Job::NOT_BEFORE,
+                       .order = queue.Int(2),
+                       .queued_since = TimeOrInfinite(queue.Int(3))});
+  }
+  RETURN_IF_ERROR(queue.status());
+  Query waiting(db,
+                "SELECT number FROM jobs INDEXED BY jobs_waiting WHERE state = 1 AND deleting = 0 "
+                "AND wait_reason IN (3, 7, 8, 9)");
+  while (waiting.Step())
+    entries.push_back({.number = waiting.Int(0), .wait_reason = v1::Job::NOT_BEFORE});
+  RETURN_IF_ERROR(waiting.status());
   return entries;
 }
 
@@ -372,6 +400,15 @@ absl::StatusOr<std::vector<std::string>> JobsBasedOn(Connection& db, std::string
   Query query(db, "SELECT id FROM jobs WHERE base_job = ? AND base_job != '' AND state < ?");
   query.Bind(base_job).Bind(v1::Job::SUCCEEDED);
   return ReadTexts(query);
+}
+
+absl::StatusOr<std::vector<int64_t>> NumbersBasedOn(Connection& db, std::string_view base_job) {
+  Query query(db, "SELECT number FROM jobs WHERE base_job = ? AND base_job != ''");
+  query.Bind(base_job);
+  std::vector<int64_t> numbers;
+  while (query.Step()) numbers.push_back(query.Int(0));
+  RETURN_IF_ERROR(query.status());
+  return numbers;
 }
 
 absl::StatusOr<std::vector<std::string>> DeletingJobs(Connection& db) {

@@ -75,6 +75,10 @@ struct QueueQuery {
 // The first `limit` jobs in the order of the queue (ledger/queue_order.h).
 absl::StatusOr<std::vector<QueueEntry>> ListQueue(Connection& db, const QueueQuery& query,
                                                   int limit);
+// All jobs of the queue, then the other QUEUED jobs, those with a later not_before among them. An
+// entry of the queue has the wait reason RESOURCES, whatever its row has, another one NOT_BEFORE;
+// ids, devices and owners are empty.
+absl::StatusOr<std::vector<QueueEntry>> ListQueued(Connection& db, absl::Time now);
 // Number of jobs that come before `record`.
 absl::StatusOr<int64_t> JobsBefore(Connection& db, const QueueQuery& query,
                                    const JobRecord& record);
@@ -99,6 +103,8 @@ absl::StatusOr<std::vector<std::string>> UnfinishedJobs(Connection& db);
 absl::StatusOr<std::vector<std::string>> JobsWithOutput(Connection& db,
                                                         std::string_view output_path);
 absl::StatusOr<std::vector<std::string>> JobsBasedOn(Connection& db, std::string_view base_job);
+// Numbers of all jobs that start from a checkpoint of `base_job`.
+absl::StatusOr<std::vector<int64_t>> NumbersBasedOn(Connection& db, std::string_view base_job);
 // Ids of jobs that are being deleted.
 absl::StatusOr<std::vector<std::string>> DeletingJobs(Connection& db);
 // Devices that the jobs of the queue request.

@@ -46,22 +46,26 @@ class ListJobsTest : public ::testing::Test {
     auto request = FromText<v1::ListJobsRequest>(text);
     std::string ids;
     do {
-      const auto page = ListJobs(*store_, request);
+      const auto page = ListJobs(*store_, aging_, request);
       EXPECT_OK(page.status());
       if (!page.ok()) return "";
+      clock_.Advance(between_pages_);
       for (const v1::Job& job : page->jobs()) ids += JobId(job.name()) + " ";
       request.set_page_token(page->next_page_token());
     } while (!request.page_token().empty());
     return ids;
   }
   std::string Refusal(const std::string& text) {
-    const absl::Status status = ListJobs(*store_, FromText<v1::ListJobsRequest>(text)).status();
+    const absl::Status status =
+        ListJobs(*store_, absl::ZeroDuration(), FromText<v1::ListJobsRequest>(text)).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << text << ": " << status;
     return std::string(status.message());
   }
 
   TempDir dir_;
   FakeClock clock_;
+  absl::Duration aging_ = absl::ZeroDuration();
+  absl::Duration between_pages_ = absl::ZeroDuration();
   std::unique_ptr<Store> store_;
 };
 
@@ -131,7 +135,12 @@ TEST_F(ListJobsTest, FiltersByOwnerAndBase) {
       record.job.mutable_config()->mutable_init_from()->set_checkpoint("/x");
       record.ledger.set_init_name(record.job.base());
     }
-    ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+    ASSERT_OK(store_->Change([&](Transaction& t) -> absl::Status {
+      EXPECT_OK(StoreJob(t.db(), &record));
+      // The column is written when a job is submitted.
+      Query owner(t.db(), "UPDATE jobs SET owner = ? WHERE number = ?");
+      return owner.Bind(record.job.owner()).Bind(record.number).Run();
+    }));
   }
   EXPECT_EQ(List("owner: 'me' page_size: 1"), "c a ");
   EXPECT_EQ(List("owner: 'nobody'"), "");
@@ -157,6 +166,36 @@ TEST_F(ListJobsTest, QueueOrderIsThatInWhichJobsStart) {
   EXPECT_EQ(List("order_by: 'queue desc' page_size: 3"), "late second first urgent ");
 }
 
+// The scheduler sorts by ComesFirst; so does this list, and each of its pages as of the first one.
+TEST_F(ListJobsTest, QueueOrderFollowsAgeAndJobsThatWereSentBack) {
+  Add("old", "");
+  clock_.Advance(absl::Hours(6));
+  Add("back", "priority: 3");
+  Add("young", "priority: 3");
+  JobRecord record = Load(*store_, "back");
+  record.ledger.set_queue_order(1'000);
+  ASSERT_OK(store_->Change([&](Transaction& t) { return StoreJob(t.db(), &record); }));
+  for (int size : {1, 2, 100}) {
+    const std::string page = absl::StrCat("page_size: ", size, " order_by: 'queue' ");
+    aging_ = absl::ZeroDuration();
+    EXPECT_EQ(List(page), "young back old ") << size;
+    aging_ = absl::Hours(1);
+    EXPECT_EQ(List(page), "old young back ") << size;
+  }
+}
+
+// Both grow older, and every half hour they change places.
+TEST_F(ListJobsTest, AllPagesHaveTheQueueOrderOfTheFirst) {
+  Add("old", "");
+  clock_.Advance(absl::Minutes(30));
+  Add("young", "priority: 1");
+  aging_ = absl::Hours(1);
+  between_pages_ = absl::Minutes(40);
+  EXPECT_EQ(List("page_size: 1 order_by: 'queue'"), "young old ");
+  clock_.Advance(absl::Minutes(20));
+  EXPECT_EQ(List("page_size: 1 order_by: 'queue'"), "old young ");
+}
+
 TEST_F(ListJobsTest, PagingReturnsWhatExistedOnceWhateverHappensBetween) {
   for (int i = 0; i < 9; ++i) Add(absl::StrCat("j", i), "labels: {g: x}");
   for (const char* order : {"", "create_time", "priority", "display_name desc"}) {
@@ -165,7 +204,7 @@ TEST_F(ListJobsTest, PagingReturnsWhatExistedOnceWhateverHappensBetween) {
     std::multiset<std::string> seen;
     int extra = 0;
     do {
-      const auto page = ListJobs(*store_, request);
+      const auto page = ListJobs(*store_, absl::ZeroDuration(), request);
       ASSERT_OK(page.status());
       for (const v1::Job& job : page->jobs()) seen.insert(JobId(job.name()));
       request.set_page_token(page->next_page_token());
@@ -190,7 +229,7 @@ TEST_F(ListJobsTest, RefusesWhatItDoesNotKnowAndNamesTheField) {
   for (const char* token : {"-1", "0", "x", "1:2", "priority:1", "priority:1:2:x", "end_time:1:2"})
     EXPECT_THAT(Refusal(absl::StrCat("page_token: '", token, "'")), HasSubstr("page_token"));
   auto request = FromText<v1::ListJobsRequest>("page_size: 1 order_by: 'priority'");
-  const std::string token = ListJobs(*store_, request)->next_page_token();
+  const std::string token = ListJobs(*store_, absl::ZeroDuration(), request)->next_page_token();
   EXPECT_THAT(Refusal(absl::StrCat("order_by: 'priority desc' page_token: '", token, "'")),
               HasSubstr("page_token"));
 }

@@ -49,7 +49,7 @@ class QueriesTest : public ::testing::Test {
   std::string List(v1::ListJobsRequest request) {
     std::string names;
     do {
-      auto page = ListJobs(*store_, request);
+      auto page = ListJobs(*store_, absl::ZeroDuration(), request);
       EXPECT_TRUE(page.ok()) << page.status();
       EXPECT_LE(page->jobs_size(), std::max(1, request.page_size()));
       for (const v1::Job& job : page->jobs()) names += JobId(job.name()) + " ";

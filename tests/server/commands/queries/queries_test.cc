@@ -43,9 +43,11 @@ TEST_F(QueriesTest, FiltersByStateAndLabels) {
 
 TEST_F(QueriesTest, RefusesInvalidPageSizeAndToken) {
   EXPECT_TRUE(absl::IsInvalidArgument(
-      ListJobs(*store_, FromText<v1::ListJobsRequest>("page_size: -1")).status()));
+      ListJobs(*store_, absl::ZeroDuration(), FromText<v1::ListJobsRequest>("page_size: -1"))
+          .status()));
   EXPECT_TRUE(absl::IsInvalidArgument(
-      ListJobs(*store_, FromText<v1::ListJobsRequest>("page_token: 'x'")).status()));
+      ListJobs(*store_, absl::ZeroDuration(), FromText<v1::ListJobsRequest>("page_token: 'x'"))
+          .status()));
 }
 
 TEST_F(QueriesTest, CursorOfJobResumesExactlyAfterIt) {
@@ -139,7 +141,7 @@ TEST_F(QueriesTest, PagesAndSnapshotMessagesAreBoundedInBytes) {
   std::set<std::string> listed;
   int pages = 0;
   do {
-    auto page = ListJobs(*store_, request);
+    auto page = ListJobs(*store_, absl::ZeroDuration(), request);
     ASSERT_OK(page.status());
     ASSERT_GT(page->jobs_size(), 0);
     EXPECT_TRUE(page->jobs_size() == 1 || page->ByteSizeLong() <= kLimit) << page->ByteSizeLong();
@@ -252,7 +254,7 @@ TEST_F(QueriesTest, EveryQueryRefusesOtherNames) {
 TEST_F(QueriesTest, EachJobOfListAndSnapshotHasCursor) {
   Add(3);
   const std::string cursor = FormatCursor(store_->database_id(), 3);
-  const auto list = ListJobs(*store_, {});
+  const auto list = ListJobs(*store_, absl::ZeroDuration(), {});
   ASSERT_OK(list.status());
   for (const v1::Job& job : list->jobs()) EXPECT_EQ(job.cursor(), cursor) << job.name();
   for (const char* parent : {"jobs/-", "jobs/j1"}) {

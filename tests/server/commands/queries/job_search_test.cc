@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every filter and order against a search through all jobs.
-#include "server/store/rows/job_search.h"
+#include "server/commands/queries/job_search.h"
 
 #include <algorithm>
 #include <map>
@@ -104,7 +104,8 @@ class JobSearchTest : public ::testing::Test {
   std::vector<int64_t> Found(JobQuery query) {
     std::vector<int64_t> numbers;
     while (true) {
-      const auto page = store_->Read([&](Connection& db) { return FindJobs(db, query); });
+      const auto page =
+          store_->Read([&](Connection& db) { return FindJobs(store_->job_index(), db, query); });
       EXPECT_OK(page.status());
       if (!page.ok() || page->empty()) return numbers;
       for (const JobPosition& position : *page) numbers.push_back(position.number);
