@@ -323,9 +323,15 @@ DropoutRows Decoder::DropoutOf(const DeviceBatch& batch, std::optional<uint64_t>
   const AdapterSpec* adapter = parameters_.adapter();
   if (!key.has_value() || adapter == nullptr || adapter->dropout == 0.0) return {};
   TRAINERD_CHECK(!batch.examples.empty());
-  const at::Tensor of_tokens =
-      PerToken(batch, std::vector<int32_t>(batch.examples.begin(), batch.examples.end()));
-  // Two numbers of 31 bits.
+  // Both answers of a pair are the same example, and each draws its own numbers.
+  const bool is_pairs = !batch.answers.targets.empty();
+  std::vector<int32_t> examples;  // of each document
+  for (size_t i = 0; i < batch.examples.size(); ++i) {
+    const auto example = static_cast<int32_t>(batch.examples[i]);
+    examples.push_back(is_pairs && i % 2 == 1 ? -1 - example : example);
+  }
+  const at::Tensor of_tokens = PerToken(batch, examples);
+  // Two numbers of 31 bits and a sign.
   return {.key = *key, .row_keys_T = of_tokens * (int64_t{1} << 32) + batch.positions};
 }
 

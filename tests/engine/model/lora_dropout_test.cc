@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/model/preference.h"
 #include "tests/engine/model/lora_model.h"
 
 namespace trainerd::engine {
@@ -120,6 +121,26 @@ TEST_F(LoraDropoutTest, NeighborsDoNotChangeTheLossOfADocument) {
   for (int64_t t = 0; t < begin; ++t)
     batch.ids[static_cast<size_t>(t)] = (batch.ids[static_cast<size_t>(t)] + 7) % 97;
   EXPECT_EQ(loss(), before);
+}
+
+// In TRL the two answers are two rows of a batch, each with a mask of its own.
+TEST_F(LoraDropoutTest, EachAnswerOfAPairDrawsItsOwnNumbers) {
+  const auto model = Model(0.2);
+  Microbatch batch = golden::Pack(model->golden, {0, 0});
+  batch.is_pairs = true;
+  const DeviceBatch pair = ToDevice(batch, TestDevice());
+  const PairReference reference{.log_probabilities_P2 = LogProbabilities(*model->decoder, pair)};
+  const auto log_probabilities = [&](std::optional<uint64_t> key) {
+    const v1::PreferenceMetrics means =
+        MeansOf(TrainPairs(*model->decoder, pair, reference, 1.0, key).cpu(), 1).metrics;
+    return std::pair(means.chosen_log_probability(), means.rejected_log_probability());
+  };
+  const auto without = log_probabilities(std::nullopt), first = log_probabilities(1);
+  EXPECT_EQ(without.first, without.second);
+  EXPECT_NE(first.first, without.first);
+  EXPECT_NE(first.second, without.second);
+  EXPECT_NE(first.first, first.second);
+  EXPECT_EQ(log_probabilities(1), first);
 }
 
 TEST_F(LoraDropoutTest, EvaluationDropsNothing) {
