@@ -3,6 +3,7 @@
 bit for bit that of the uninterrupted job: SHA-256 of every file of the final model, and every
 loss."""
 
+import contextlib
 import os
 import random
 import signal
@@ -210,6 +211,34 @@ class ExactResumeTest(RealWorkerTest):
                 os.kill(self.world.wait_process(name, "worker"), signal.SIGKILL)
                 self.assertEqual(self.world.wait_state(name, "SUCCEEDED")["attempt"], 3)
                 self.check_like_uninterrupted(name, watcher, **job)
+
+    def test_kills_inside_the_computation_of_the_reference(self):
+        job, source, inside = METHODS["dpo"], random.Random(13), 0
+        self.reference(**job)
+        for kills in (1, 2, 3):
+            name = self.submit(f"reference-killed-{kills}", **job)
+            watcher = self.world.watch(name)
+            for attempt in range(1, kills + 1):
+                folder = self.world.attempt_dir(name, attempt)
+                harness.wait_for(lambda folder=folder: self.stage_began(folder, b"ComputeReference"), "the computation")
+                time.sleep(source.uniform(0, 0.04))
+                worker = self.world.wait_process(name, "worker")
+                harness.kill_all([worker], signal.SIGSTOP)
+                inside += not os.path.exists(os.path.join(self.world.run_dir(name), "reference.bin"))
+                harness.kill_all([worker])
+            self.assertEqual(self.world.wait_state(name, "SUCCEEDED")["attempt"], kills + 1)
+            self.check_like_uninterrupted(name, watcher, **job)
+        print(f"kills inside the computation: {inside} of 6", flush=True)
+        self.assertGreaterEqual(inside, 4)
+
+    @staticmethod
+    def stage_began(folder, stage):
+        for name in os.listdir(folder) if os.path.isdir(folder) else []:
+            if name.startswith("spool."):
+                with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, name), "rb") as file:
+                    if stage in file.read():
+                        return True
+        return False
 
     def test_stop_and_a_new_job_from_it(self):
         job = {"precision": "fp32", "packing": "bfd"}
