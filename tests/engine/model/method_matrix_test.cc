@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What holds of every method, in one table. 40 steps of loss and gradient norm, packed and not,
 // against torch, transformers and peft (tests/golden/training/make_method_goldens.py), where none
-// of training_loss_test, lora_test, qlora_test, muon_test and adamw_8bit_test compares them. And
-// what needs no reference: a step in one or more microbatches, the order of documents, their
-// neighbors, and threads.
+// of training_loss_test, lora_test, qlora_test, preference_test, muon_test and adamw_8bit_test
+// compares them. And what needs no reference: a step in one or more microbatches, the order of
+// documents, their neighbors, and threads.
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
@@ -124,6 +124,13 @@ std::vector<GoldenCase> GoldenCases() {
 
 v1::OptimizerConfig OptimizerOf(const nlohmann::json& file, const nlohmann::json& c) {
   using Config = v1::OptimizerConfig;
+  if (c.contains("sgd")) {
+    Config config = testing::DefaultConfig(Config::TYPE_SGD);
+    config.set_momentum(c["sgd"]["momentum"]);
+    config.set_nesterov(c["sgd"]["nesterov"]);
+    config.set_weight_decay(file["weight_decay"]);
+    return config;
+  }
   if (!c.contains("muon")) {
     Config config = testing::AdamWConfig();
     config.set_betas(0, file["beta1"]);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goldens of methods that have no file of their own: 40 steps of loss and gradient norm.
 
-Full training and frozen parameters with AdamW, and Muon over the matrices of a LoRA adapter.
+Full training and frozen parameters with AdamW, SGD, and Muon over the matrices of a LoRA adapter.
 
 usage: make_method_goldens.py [OUT_DIR]
 
@@ -35,6 +35,10 @@ CASES = {
     "frozen_lower": {"model": "llama3_rope_bias",
                      "freeze": ["model.embed_tokens.*", "model.layers.0.*"]},
     "frozen_key": {"model": "qwen3", "freeze": ["*.k_proj.*"]},
+    "sgd": {"model": "qwen2", "learning_rate": 2e-2, "sgd": {"momentum": 0.9, "nesterov": False}},
+    "sgd_lora": {"model": "qwen3", "learning_rate": 2e-2,
+                 "sgd": {"momentum": 0.9, "nesterov": True},
+                 "lora": {"r": 4, "lora_alpha": 8, "target_modules": LINEAR}},
     "muon_lora": {"model": "qwen3", "muon": "original", "learning_rate": 2e-3,
                   "lora": {"r": 4, "lora_alpha": 8, "target_modules": LINEAR}},
     "muon_lora_rms": {"model": "qwen2", "muon": "match_rms_adamw", "learning_rate": 2e-3,
@@ -48,10 +52,12 @@ def optimizer_of(trained, case):
         return torch.optim.Muon(list(trained.values()), lr=case["learning_rate"],
                                 weight_decay=WEIGHT_DECAY, momentum=0.95, nesterov=True,
                                 ns_steps=5, adjust_lr_fn=case["muon"])
-    return torch.optim.AdamW(
-        [{"params": [p for p in trained.values() if p.dim() == 2], "weight_decay": WEIGHT_DECAY},
-         {"params": [p for p in trained.values() if p.dim() < 2], "weight_decay": 0.0}],
-        lr=case["learning_rate"], betas=BETAS, eps=1e-8)
+    groups = [{"params": [p for p in trained.values() if p.dim() == 2],
+               "weight_decay": WEIGHT_DECAY},
+              {"params": [p for p in trained.values() if p.dim() < 2], "weight_decay": 0.0}]
+    if "sgd" in case:
+        return torch.optim.SGD(groups, lr=case["learning_rate"], **case["sgd"])
+    return torch.optim.AdamW(groups, lr=case["learning_rate"], betas=BETAS, eps=1e-8)
 
 
 def run(config_json, case):
