@@ -46,7 +46,7 @@ fi
 
 # Names of Debian 12, Debian 13 and Ubuntu 24.04; deploy/requirements/least_versions.txt has the
 # oldest versions.
-packages=(g++ cmake ninja-build make pkg-config ccache mold git ca-certificates python3 python3-venv
+packages=(g++ cmake ninja-build make pkg-config ccache lld git ca-certificates python3 python3-venv
   patchelf libgrpc++-dev protobuf-compiler-grpc libprotobuf-dev protobuf-compiler libabsl-dev
   libspdlog-dev libyaml-cpp-dev nlohmann-json3-dev libsimdjson-dev libsqlite3-dev libcli11-dev
   libutf8proc-dev libssl-dev libcurl4-openssl-dev libxxhash-dev libzstd-dev zlib1g-dev libgtest-dev

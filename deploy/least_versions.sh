@@ -61,7 +61,7 @@ is_at_least() {
 }
 
 # explain_plan: reads the lines of plan_packages, and prints those that no installation can change
-# as one text: "cmake 3.22.1 (at least 3.25), mold (not available)".
+# as one text: "cmake 3.22.1 (at least 3.25), lld (not available)".
 explain_plan() {
   awk '
     $1 == "old" { text = text separator $2 " " $3 " (at least " $4 ")"; separator = ", " }

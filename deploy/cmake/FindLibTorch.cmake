@@ -30,12 +30,6 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
   else()
     set(_rpath "-Wl,-rpath,${_torch}/lib;")
   endif()
-  # mold 1.10 lets the read-only part of the data begin at LibTorch's thread-local byte, which can lie
-  # on the page before: one program in 256 would not start. Without that part, all do.
-  set(_relro "")
-  if(TRAINERD_MOLD)
-    set(_relro "-Wl,-z,norelro;")
-  endif()
   set(_rpath_link "-Wl,-rpath-link,${LIBTORCH_ROOT}/nvidia/cu13/lib;-Wl,--allow-shlib-undefined")
   # at::parallel_for is an inline function: compiled without OpenMP, it runs on one thread. The
   # runtime is LibTorch's own, so that both share one pool of threads.
@@ -43,5 +37,5 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::cpu)
     INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:-fopenmp>"
     INTERFACE_LINK_LIBRARIES
       "LibTorch::headers;${LIBTORCH_CPU_LIBRARY};${LIBTORCH_C10_LIBRARY};${LIBTORCH_GOMP_LIBRARY}"
-    INTERFACE_LINK_OPTIONS "${_relro}${_rpath}${_rpath_link}")
+    INTERFACE_LINK_OPTIONS "${_rpath}${_rpath_link}")
 endif()

@@ -39,9 +39,9 @@ expect "1.9 is older than 1.10" "old libspdlog-dev 1.9.2+ds 1.10" "$(one - libsp
 expect "an epoch does not count" "old g++ 9.3.0 12" "$(one - g++ "$none" 4:9.3.0-1ubuntu2)"
 expect "a date as version" "old libabsl-dev 0~20210324.2 20220623" "$(one - libabsl-dev "$none" 0~20210324.2-2)"
 expect "without revision" "install cmake" "$(one - cmake "$none" 3.30.1)"
-expect "no least version" "install mold" "$(one - mold "$none" 0.1-1)"
-expect "installed, no least version" "" "$(one - mold 0.1-1 0.1-1)"
-expect "no candidate" "none mold" "$(one - mold "$none" "$none")"
+expect "no least version" "install lld" "$(one - lld "$none" 0.1-1)"
+expect "installed, no least version" "" "$(one - lld 0.1-1 0.1-1)"
+expect "no candidate" "none lld" "$(one - lld "$none" "$none")"
 for state in unpacked half-configured half-installed; do
   expect "$state" "repair g++" "$({ policy g++ 4:12.2.0-3 4:12.2.0-3; echo "State: g++ $state"; } | plan g++)"
 done
@@ -53,15 +53,15 @@ expect "of another architecture" "install g++" "$(policy g++:amd64 "$none" 4:12.
 expect "unknown to apt" "none cmake" "$(plan cmake </dev/null)"
 
 # ---------------------------------------------------------------- all in one message
-got=$({ policy g++ "$none" 4:11.2.0-1; policy mold "$none" "$none"; policy cmake "$none" 3.22.1-1
-  policy libspdlog-dev "$none" 1:1.12.0+ds-2; } | plan g++ mold cmake libspdlog-dev libabsl-dev)
+got=$({ policy g++ "$none" 4:11.2.0-1; policy lld "$none" "$none"; policy cmake "$none" 3.22.1-1
+  policy libspdlog-dev "$none" 1:1.12.0+ds-2; } | plan g++ lld cmake libspdlog-dev libabsl-dev)
 expect "several" "old g++ 11.2.0 12
-none mold
+none lld
 old cmake 3.22.1 3.25
 install libspdlog-dev
 none libabsl-dev" "$got"
 expect "one message" \
-  "g++ 11.2.0 (at least 12), mold (not available), cmake 3.22.1 (at least 3.25), libabsl-dev (not available)" \
+  "g++ 11.2.0 (at least 12), lld (not available), cmake 3.22.1 (at least 3.25), libabsl-dev (not available)" \
   "$(explain_plan <<<"$got")"
 expect "nothing to explain" "" "$(echo "install g++" | explain_plan)"
 
