@@ -24,7 +24,8 @@ using ::testing::HasSubstr;
 
 nlohmann::json GoldenOf(const std::string& model) {
   nlohmann::json golden = GgufModels()[model];
-  golden["config"]["vocab_size"] = 720;
+  nlohmann::json& config = golden["config"];
+  (config.contains("text_config") ? config["text_config"] : config)["vocab_size"] = 720;
   return golden;
 }
 
