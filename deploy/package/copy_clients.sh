@@ -11,4 +11,5 @@ install -m 644 "$root"/deploy/clients/python/{README.md,trainerd_client.py} "$to
 install -m 755 "$root/deploy/clients/python/pause_on_rise.py" "$to/clients/python/"
 install -m 644 "$root/deploy/evaluators/README.md" "$to/evaluators/"
 install -D -m 755 -t "$to/evaluators/python" "$root/deploy/evaluators/python/evaluator.py"
+install -m 644 "$root/deploy/evaluators/python/requirements.txt" "$to/evaluators/python/"
 install -D -m 755 -t "$to/evaluators/shell" "$root/deploy/evaluators/shell/weight_bytes.sh"
