@@ -318,10 +318,8 @@ absl::StatusOr<v1::Job> JobManager::Update(const v1::UpdateJobRequest& request,
                                            const Caller& caller) {
   RETURN_IF_ERROR(CheckRequest(request));
   RETURN_IF_ERROR(RequestedJob("job.name", request.job().name()).status());
-  RETURN_IF_ERROR(CheckUpdate(request));
+  ASSIGN_OR_RETURN(const std::set<std::string> paths, CheckUpdate(request));
   CommandCall call = MakeCall("UpdateJob", request, caller);
-  const std::set<std::string> paths(request.update_mask().paths().begin(),
-                                    request.update_mask().paths().end());
   call.reason = absl::StrJoin(paths, ", ");
   if (paths.contains("config.notify")) {
     std::vector<ConfigViolation> violations;
@@ -331,8 +329,8 @@ absl::StatusOr<v1::Job> JobManager::Update(const v1::UpdateJobRequest& request,
   std::vector<std::string> changed;
   ASSIGN_OR_RETURN(v1::Job job, ChangeJob(store_, call, request.job().name(), request.job().etag(),
                                           [&](Transaction& t, JobRecord* record) -> absl::Status {
-                                            ASSIGN_OR_RETURN(changed,
-                                                             ApplyUpdate(t, request, record));
+                                            ASSIGN_OR_RETURN(
+                                                changed, ApplyUpdate(t, request, paths, record));
                                             return absl::OkStatus();
                                           }));
   options_.poke(job.name());

@@ -75,12 +75,12 @@ bool IsSame(const std::string& path, const v1::Job& ours, const v1::Job& theirs)
 
 // The stored configuration with the values of the request. Errors: of the rules that hold for a
 // submit, but for faults that the stored configuration has, too: rules are added over time.
-absl::StatusOr<v1::Job> Updated(const v1::UpdateJobRequest& request, const v1::Job& job,
+absl::StatusOr<v1::Job> Updated(const v1::UpdateJobRequest& request,
+                                const std::set<std::string>& paths, const v1::Job& job,
                                 absl::Time now) {
   v1::Job updated;
   *updated.mutable_config() = job.config();
-  for (const std::string& path : request.update_mask().paths())
-    CopyField(path, request.job(), &updated);
+  for (const std::string& path : paths) CopyField(path, request.job(), &updated);
   const ResolveOptions options{.now = now, .default_name = "job"};
   std::vector<ConfigViolation> violations, older;
   v1::ResolvedJobConfig resolved = ResolveJobConfig(updated.config(), options, &violations);
@@ -156,13 +156,15 @@ const std::vector<std::string>& LivePaths() {
   return paths;
 }
 
-absl::Status CheckUpdate(const v1::UpdateJobRequest& request) {
+absl::StatusOr<std::set<std::string>> CheckUpdate(const v1::UpdateJobRequest& request) {
   const std::vector<std::string>& live = LivePaths();
   const std::string advice =
       absl::StrCat("the keys that can change after the submit are ", absl::StrJoin(live, ", "));
   if (request.update_mask().paths().empty())
     return BadField("update_mask", absl::StrCat("is empty; ", advice));
-  for (const std::string& path : request.update_mask().paths()) {
+  const std::set<std::string> paths(request.update_mask().paths().begin(),
+                                    request.update_mask().paths().end());
+  for (const std::string& path : paths) {
     if (std::find(live.begin(), live.end(), path) != live.end()) continue;
     return WithReason(
         BadField("update_mask", absl::StrCat(Quoted(path), " cannot be updated; ", advice)),
@@ -171,15 +173,15 @@ absl::Status CheckUpdate(const v1::UpdateJobRequest& request) {
   std::vector<ConfigViolation> violations;
   CheckUnknownFields(request.job().config(), &violations);
   CheckConfigSize(request.job().config(), &violations);
-  return ViolationsToStatus(violations);
+  RETURN_IF_ERROR(ViolationsToStatus(violations));
+  return paths;
 }
 
 absl::StatusOr<std::vector<std::string>> ApplyUpdate(Transaction& transaction,
                                                      const v1::UpdateJobRequest& request,
+                                                     const std::set<std::string>& paths,
                                                      JobRecord* record) {
   v1::Job& job = record->job;
-  const std::set<std::string> paths(request.update_mask().paths().begin(),
-                                    request.update_mask().paths().end());
   for (const std::string& path : paths) {
     if (!IsTerminal(job.state()) || ConcernsEndedJobs(path)) continue;
     return ErrorWithReason(absl::StatusCode::kFailedPrecondition, "JOB_TERMINAL",
@@ -188,7 +190,7 @@ absl::StatusOr<std::vector<std::string>> ApplyUpdate(Transaction& transaction,
                                         "config.name and config.labels only"),
                            {{"state", StateName(job.state())}, {"command", "UpdateJob"}});
   }
-  ASSIGN_OR_RETURN(const v1::Job updated, Updated(request, job, transaction.now()));
+  ASSIGN_OR_RETURN(const v1::Job updated, Updated(request, paths, job, transaction.now()));
   const LabelMap labels = job.config().labels();
   std::vector<std::string> changed;
   for (const std::string& path : paths) {

@@ -38,8 +38,9 @@ class ListJobsTest : public ::testing::Test {
     JobRecord record = Load(*store_, id);
     auto request = FromText<v1::UpdateJobRequest>(
         absl::StrCat("job { config { ", labels, " } } update_mask { paths: 'config.labels' }"));
-    ASSERT_OK(
-        store_->Change([&](Transaction& t) { return ApplyUpdate(t, request, &record).status(); }));
+    ASSERT_OK(store_->Change([&](Transaction& t) {
+      return ApplyUpdate(t, request, {"config.labels"}, &record).status();
+    }));
   }
   // Ids of all pages, newest first.
   std::string List(const std::string& text) {
