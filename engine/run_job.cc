@@ -88,6 +88,7 @@ internal::WorkerExitRecord RunJob(const internal::AttemptSpec& spec, EventSink& 
   if (record.end() == v1::Attempt::FAILED) {
     *record.mutable_error() = ToJobError(stage, status);
     record.mutable_error()->set_attempt(spec.attempt());
+    record.set_needed_bytes(context.needed_bytes);
   }
   if (context.last_checkpoint.has_value())
     *record.mutable_last_checkpoint() = *context.last_checkpoint;

@@ -24,6 +24,7 @@
 #include "proto/base/free_space.h"
 #include "proto/base/hash.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/plan/disk_use.h"
 #include "proto/contract/job_file/yaml_to_proto.h"
 #include "proto/contract/run_dir/found_checkpoint.h"
 

@@ -34,10 +34,6 @@ struct CheckpointTarget {
   std::string model_folder;
 };
 
-// What must be free beside the size of a checkpoint: the state of the run beyond its estimate, and
-// the file system's blocks.
-inline constexpr int64_t kCheckpointMarginBytes = 64 << 10;
-
 // Writes, publishes and verifies <run_dir>/checkpoints/step-…-a…. On success it is durable and was
 // read back from the disk. Earlier checkpoints are never touched. Errors: ResourceExhausted with
 // the bytes needed and free if the disk is full; FailedPrecondition if a later attempt may publish;

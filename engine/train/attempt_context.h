@@ -88,6 +88,10 @@ struct AttemptContext {
   std::unique_ptr<Decoder> decoder;
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<SampleGenerator> sample_generator;
+  // BuildOptimizer: expected size of a checkpoint. If too little space for one ended the attempt:
+  // WorkerExitRecord.needed_bytes.
+  int64_t checkpoint_bytes = 0;
+  int64_t needed_bytes = 0;
   // Restore; then updated by Train
   RunState state;  // step 0 = nothing applied yet
   std::unique_ptr<LiveMonitor> monitor;

@@ -138,6 +138,10 @@ absl::StatusOr<bool> ApplyCondition(Transaction& transaction, const ConditionUpd
   return true;
 }
 
+ConditionUpdate LacksSpace(const std::string& message) {
+  return {.type = "DiskLow", .active = true, .reason = "FREE_SPACE", .message = message};
+}
+
 bool WaitsForCheckpointSpace(const v1::Job& job) {
   for (const v1::Job::Condition& condition : job.conditions()) {
     if (condition.type() == "DiskLow")

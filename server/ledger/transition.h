@@ -42,6 +42,8 @@ struct ConditionUpdate {
 absl::StatusOr<bool> ApplyCondition(Transaction& transaction, const ConditionUpdate& update,
                                     JobRecord* record);
 bool IsConditionActive(const v1::Job& job, const std::string& type);
+// What a job shows that waits (DISK) for space to start.
+ConditionUpdate LacksSpace(const std::string& message);
 // DiskLow is active because the worker waits for space.
 bool WaitsForCheckpointSpace(const v1::Job& job);
 // The reason of DiskLow then.

@@ -20,15 +20,12 @@
 #include "server/ledger/queue_wait.h"
 #include "server/ledger/transition.h"
 #include "server/ledger/usage.h"
+#include "server/reconcile/attempt_checkpoints.h"
 #include "server/reconcile/attempt_end.h"
 #include "server/store/rows/run_rows.h"
 
 namespace trainerd::server {
 namespace {
-
-// Limits the size of a transaction. Further checkpoints that no event reported are adopted at the
-// end of the next attempt.
-constexpr int kMaxAdopted = 64;
 
 absl::Status AppendAttempt(Transaction& transaction, const v1::Attempt& attempt) {
   v1::Event event;
@@ -36,78 +33,6 @@ absl::Status AppendAttempt(Transaction& transaction, const v1::Attempt& attempt)
   event.set_attempt(attempt.number());
   *event.mutable_attempt_event()->mutable_attempt() = attempt;
   return transaction.Append(std::move(event));
-}
-
-// Adds the checkpoints of the folder to the ledger, parents before children.
-absl::Status AdoptCheckpoints(Transaction& transaction, JobRecord* record, RunScan scan) {
-  const std::string job_id = JobId(record->job.name());
-  std::sort(scan.found.begin(), scan.found.end(), [](const auto& a, const auto& b) {
-    return a.checkpoint.manifest.step < b.checkpoint.manifest.step;
-  });
-  // Each can trigger as many evaluations as there are entries.
-  const int max_adopted = kMaxAdopted / (1 + record->job.config().evaluation().remote_size());
-  int adopted = 0;
-  for (const RunScan::Found& found : scan.found) {
-    // The manifest of a folder that was copied from another job names that job.
-    if (!found.verified.ok() || found.checkpoint.manifest.job != JobName(job_id)) continue;
-    ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
-                     FindCheckpoint(transaction.db(), job_id, found.checkpoint.id));
-    if (row && (row->checkpoint.verified() || row->checkpoint.deleted())) continue;
-    if (++adopted > max_adopted) break;
-    if (row) {
-      row->checkpoint.set_verified(true);
-      row->checkpoint.clear_damage();
-      RETURN_IF_ERROR(RecordCheckpoint(transaction, row->checkpoint, v1::CheckpointEvent::VERIFIED,
-                                       "read back after its attempt had ended"));
-      continue;
-    }
-    v1::Checkpoint checkpoint = ToCheckpoint(found.checkpoint);
-    ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows,
-                     ListCheckpointRows(transaction.db(), job_id, /*with_deleted=*/true));
-    checkpoint.set_verified(true);
-    checkpoint.set_superseded(!IsOnLineage(rows, checkpoint.parent()));
-    RETURN_IF_ERROR(CompleteCheckpoint(transaction, &checkpoint, record));
-    RETURN_IF_ERROR(RecordCheckpoint(transaction, checkpoint, v1::CheckpointEvent::ADOPTED,
-                                     "found on disk after its attempt had ended"));
-    if (checkpoint.superseded()) continue;
-    RETURN_IF_ERROR(
-        TriggerEvaluations(transaction, *record, checkpoint.name(),
-                           {.kind = TriggerPoint::Kind::kPublished, .step = checkpoint.step()}));
-  }
-  return absl::OkStatus();
-}
-
-bool ReadsBack(const RunScan& scan, const std::string& id) {
-  for (const RunScan::Found& found : scan.found) {
-    if (found.checkpoint.id == id) return found.verified.ok();
-  }
-  return false;
-}
-
-// Marks the resume point corrupt, because the worker found that its hashes differ, so that the next
-// attempt starts from an older one. Does nothing if scans met read errors and the checkpoint now
-// reads back: the worker then met the same read error.
-absl::Status MarkResumePointCorrupt(Transaction& transaction, const CloseAttemptRequest& request,
-                                    const std::string& resumed_from) {
-  const std::string id = CheckpointId(resumed_from);
-  if (request.had_read_errors && ReadsBack(*request.scan, id)) return absl::OkStatus();
-  ASSIGN_OR_RETURN(std::optional<CheckpointRow> row,
-                   FindCheckpoint(transaction.db(), request.job_id, id));
-  if (!row || !row->checkpoint.verified()) return absl::OkStatus();
-  return MarkCorrupt(transaction, row->checkpoint,
-                     request.observation->worker_exit->error().message());
-}
-
-// Marks the checkpoint of another job, from which this job starts, corrupt. Returns advice to
-// append to the error.
-absl::StatusOr<std::string> MarkStartCorrupt(Transaction& transaction, const std::string& base,
-                                             const std::string& why) {
-  const std::string id = CheckpointId(base);
-  if (id.empty()) return "";  // a folder that no job wrote
-  ASSIGN_OR_RETURN(const std::optional<CheckpointRow> row,
-                   FindCheckpoint(transaction.db(), JobId(base), id));
-  if (!row.has_value()) return "";
-  return MarkBaseCorrupt(transaction, row->checkpoint, why);
 }
 
 void FillFromExitRecords(const Observation& observation, const AttemptVerdict& verdict,
@@ -155,9 +80,9 @@ int64_t AppliedStep(const Observation& observation, int64_t base_step) {
   return step;
 }
 
-// Clears the conditions that describe a live attempt.
+// Clears the conditions that describe a live attempt, and shows what its end means.
 absl::Status EndConditions(Transaction& transaction, const AttemptVerdict& verdict,
-                           JobRecord* record) {
+                           const EndOutcome& outcome, JobRecord* record) {
   for (const char* type : {"Stalled", "ControlLost"}) {
     RETURN_IF_ERROR(
         ApplyCondition(transaction, {.type = type, .reason = "ATTEMPT_ENDED"}, record).status());
@@ -167,6 +92,8 @@ absl::Status EndConditions(Transaction& transaction, const AttemptVerdict& verdi
         ApplyCondition(transaction, {.type = "DiskLow", .reason = "ATTEMPT_ENDED"}, record)
             .status());
   }
+  if (outcome.wait_reason == v1::Job::DISK)
+    RETURN_IF_ERROR(ApplyCondition(transaction, LacksSpace(outcome.reason), record).status());
   // Degraded with another reason stays.
   for (const v1::Job::Condition& condition : record->job.conditions()) {
     if (condition.type() != "Degraded" || condition.reason() != kUnreadableReason) continue;
@@ -184,17 +111,6 @@ absl::Status EndConditions(Transaction& transaction, const AttemptVerdict& verdi
                         .status());
   }
   return absl::OkStatus();
-}
-
-// What the checkpoints that exist at the end of an attempt decide: the best one, its evaluations,
-// the RequestCheckpoint calls, and the resume point, which is returned.
-absl::StatusOr<std::optional<v1::Checkpoint>> TakeCheckpoints(Transaction& transaction,
-                                                              JobRecord* record) {
-  const std::string best = record->job.best_checkpoint();
-  ASSIGN_OR_RETURN(std::optional<v1::Checkpoint> point, UpdateResumePoint(transaction, record));
-  RETURN_IF_ERROR(TriggerIfBestChanged(transaction, *record, best));
-  RETURN_IF_ERROR(FulfillByResumePoint(transaction, record));
-  return point;
 }
 
 // Triggers the evaluations of the final model, which is verified. Whether the job waits for one: a
@@ -365,6 +281,12 @@ absl::StatusOr<JobRecord> OpenAttempt(Transaction& transaction, const OpenAttemp
   // Ends what was reported about the previous attempt, or about why none could start.
   RETURN_IF_ERROR(
       ApplyCondition(transaction, {.type = "Degraded", .reason = "NEW_ATTEMPT"}, &record).status());
+  // With a checkpoint, the housekeeping compares its size with the free space.
+  if (!request.resume) {
+    RETURN_IF_ERROR(
+        ApplyCondition(transaction, {.type = "DiskLow", .reason = "NEW_ATTEMPT"}, &record)
+            .status());
+  }
 
   v1::Attempt attempt;
   attempt.set_job(job.name());
@@ -395,7 +317,8 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   AttemptVerdict verdict = JudgeAttempt(observation, request.attempt, request.boot_changed);
   if (ReportsDamaged(observation)) {
     if (!attempt.resumed_from().empty()) {
-      RETURN_IF_ERROR(MarkResumePointCorrupt(transaction, request, attempt.resumed_from()));
+      RETURN_IF_ERROR(MarkResumePointCorrupt(transaction, attempt.resumed_from(), *request.scan,
+                                             request.had_read_errors, verdict.error->message()));
     } else if (!verdict.error->retryable()) {
       ASSIGN_OR_RETURN(
           const std::string advice,
@@ -434,7 +357,8 @@ absl::StatusOr<JobRecord> CloseAttempt(Transaction& transaction,
   if (outcome.slice_over) ledger.set_queue_order(transaction.last_seq() + 1);
   RETURN_IF_ERROR(StoreAttempt(transaction.db(), attempt));
   RETURN_IF_ERROR(AppendAttempt(transaction, attempt));
-  RETURN_IF_ERROR(EndConditions(transaction, verdict, &record));
+  RETURN_IF_ERROR(EndConditions(transaction, verdict, outcome, &record));
+  if (verdict.lacks_space) ledger.set_needed_bytes(observation.worker_exit->needed_bytes());
 
   ledger.set_best_verified_step(std::max(ledger.best_verified_step(), best));
   ledger.set_failures_without_progress(outcome.failures_without_progress.value_or(0));

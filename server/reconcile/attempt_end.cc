@@ -61,7 +61,9 @@ AttemptVerdict JudgeByWorker(const internal::WorkerExitRecord& record, int attem
     verdict.error = record.error();
     verdict.error->set_attempt(attempt);
   }
-  verdict.counts = record.end() == Attempt::FAILED || record.end() == Attempt::CRASHED;
+  verdict.lacks_space = record.needed_bytes() > 0;
+  verdict.counts =
+      !verdict.lacks_space && (record.end() == Attempt::FAILED || record.end() == Attempt::CRASHED);
   return verdict;
 }
 
@@ -91,9 +93,9 @@ EndOutcome EndRequeued(const EndInput& input) {
                            : drain ? "the daemon drains"
                                    : "preempted");
   out.slice_over = slice;
-  // A restart of the machine is nobody's failure.
+  // A restart of the machine and a full disk are nobody's failure.
   const bool lost = input.verdict.end == Attempt::LOST && !input.verdict.counts;
-  if (!slice || input.advanced || lost) return out;
+  if (!slice || input.advanced || lost || input.verdict.lacks_space) return out;
   const int failures = input.failures_without_progress + 1;
   v1::JobError error = MakeError(
       "ATTEMPT_TIME_LIMIT", v1::JobError::LIMIT, true,
@@ -176,6 +178,10 @@ EndOutcome Complete(const EndInput& input) {
 }
 
 EndOutcome EndRunning(const EndInput& input) {
+  if (input.verdict.lacks_space) {
+    return Requeue(input, Job::DISK,
+                   absl::StrCat(input.verdict.error->message(), ", and the job starts by itself"));
+  }
   switch (input.verdict.end) {
     case Attempt::PREEMPTED_OK:
       return Requeue(input, Job::PREEMPTED, "the worker was requested to free its device");

@@ -16,8 +16,11 @@ namespace trainerd::server {
 struct AttemptVerdict {
   v1::Attempt::End end = v1::Attempt::END_UNSPECIFIED;
   std::optional<v1::JobError> error;
-  // Uses the failure budget. Preemption, a reboot and an attempt that never started do not.
+  // Uses the failure budget. Preemption, a reboot, too little space and an attempt that never
+  // started do not.
   bool counts = false;
+  // The worker found too little space for the job's first checkpoint.
+  bool lacks_space = false;
 };
 
 // Reads the exit records of an attempt that has ended (kExited or kGone). The worker's own record

@@ -143,6 +143,15 @@ class Reconciler {
   bool StoreStart(const std::string& job_id, const PreparedJob& start);
   void StartJob(const std::string& job_id, const std::vector<std::string>& devices);
   void ReportUnreadable(const std::string& job_id, const absl::Status& why);
+  // Of a job that is to start.
+  struct SpaceNeed {
+    // 0: not known, before the first attempt has found out.
+    int64_t bytes = 0;
+    // As it is shown to users.
+    std::string why = "";
+  };
+  static SpaceNeed SpaceToStart(const std::optional<v1::Checkpoint>& resume,
+                                const internal::JobLedger& ledger);
   struct ResumeChoice {
     // nullopt: from the beginning.
     std::optional<v1::Checkpoint> point;
@@ -150,6 +159,8 @@ class Reconciler {
     bool lost = false;
     // The checkpoint that Resume named; empty: none. Without a `point` it cannot be resumed from.
     std::string resume_from = "";
+    // What must be free in the run directory before the job starts.
+    SpaceNeed space = {};
     // Not OK: a checkpoint cannot be read at present, so nothing is decided.
     absl::Status unreadable;
   };
@@ -164,10 +175,10 @@ class Reconciler {
   // Returns jobs whose config.not_before has been reached to the queue, and moves the next check of
   // the queue to the next of these times.
   void EndWaitsForTime(absl::Time now);
-  // What is missing if too little space is free to start a job whose last checkpoint this is.
-  std::optional<std::string> MissingSpace(const v1::Checkpoint& checkpoint) const;
+  // What is missing if too little space is free; nullopt if there is enough.
+  std::optional<std::string> MissingSpace(const SpaceNeed& need) const;
   // Whether a job has to wait for space; it is marked then.
-  bool WaitsForSpace(const std::string& job_id, const v1::Checkpoint& checkpoint);
+  bool WaitsForSpace(const std::string& job_id, const SpaceNeed& need);
   // Returns jobs for which there is space now to the queue.
   void EndWaitsForSpace(absl::Time now);
   // Ends evaluations whose deadline has passed, and so the wait of jobs that required them. Returns

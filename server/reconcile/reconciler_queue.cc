@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "proto/base/format.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/plan/disk_use.h"
 #include "server/ledger/base_checkpoint.h"
 #include "server/ledger/disk/checkpoint_scan.h"
 #include "server/ledger/ledger.h"
@@ -23,8 +24,6 @@ namespace trainerd::server {
 namespace {
 
 constexpr absl::Duration kProgramsEvery = absl::Seconds(5);
-// Free space that a job needs to start, in units of its last checkpoint.
-constexpr double kSpaceFactor = 1.2;
 // Number of jobs at the head of the queue that are marked with the reason why no job starts.
 constexpr int kMarkedJobs = 16;
 constexpr int kFailedJobs = 10'000;
@@ -134,14 +133,14 @@ void Reconciler::FailUnknownDevices() {
 
 absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std::string& job_id) {
   while (true) {
-    std::string resume_from;
+    JobRecord record;
     std::vector<CheckpointRow> rows;
     RETURN_IF_ERROR(store_.Read([&](Connection& db) -> absl::Status {
-      ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, job_id));
-      resume_from = record.ledger.resume_from();
+      ASSIGN_OR_RETURN(record, LoadJob(db, job_id));
       ASSIGN_OR_RETURN(rows, ListCheckpointRows(db, job_id, /*with_deleted=*/false));
       return absl::OkStatus();
     }));
+    const std::string& resume_from = record.ledger.resume_from();
     std::optional<v1::Checkpoint> point =
         resume_from.empty() ? ResumePoint(rows) : FindVerified(rows, resume_from);
     if (!point.has_value()) {
@@ -150,11 +149,15 @@ absl::StatusOr<Reconciler::ResumeChoice> Reconciler::ChooseResumePoint(const std
       const bool had_one = std::any_of(rows.begin(), rows.end(), [](const CheckpointRow& row) {
         return !row.checkpoint.superseded();
       });
-      return ResumeChoice{.lost = had_one, .resume_from = std::move(resume_from)};
+      return ResumeChoice{.lost = had_one,
+                          .resume_from = resume_from,
+                          .space = SpaceToStart(std::nullopt, record.ledger)};
     }
     absl::Status good = QuickCheckCheckpoint(*point);
-    if (good.ok())
-      return ResumeChoice{.point = std::move(point), .resume_from = std::move(resume_from)};
+    if (good.ok()) {
+      return ResumeChoice{
+          .point = point, .resume_from = resume_from, .space = SpaceToStart(point, record.ledger)};
+    }
     // Only a conclusive read error marks a checkpoint corrupt. After any other one (no descriptors,
     // an I/O error, a newer format) the job waits.
     if (!absl::IsNotFound(good) && !absl::IsDataLoss(good)) {
@@ -213,7 +216,7 @@ void Reconciler::StartJob(const std::string& job_id, const std::vector<std::stri
                job_id);
   }
   const std::optional<v1::Checkpoint>& resume = choice->point;
-  if (resume.has_value() && WaitsForSpace(job_id, *resume)) return;
+  if (WaitsForSpace(job_id, choice->space)) return;
   JobRecord record;
   absl::Status opened = store_.Change([&](Transaction& t) -> absl::Status {
     // Drain sets it in a change: none comes between this and the attempt.
@@ -246,25 +249,26 @@ void Reconciler::StartJob(const std::string& job_id, const std::vector<std::stri
   attempts_.insert_or_assign(job_id, std::move(attempt));
 }
 
-std::optional<std::string> Reconciler::MissingSpace(const v1::Checkpoint& checkpoint) const {
+Reconciler::SpaceNeed Reconciler::SpaceToStart(const std::optional<v1::Checkpoint>& resume,
+                                               const internal::JobLedger& ledger) {
+  if (resume.has_value())
+    return {SpaceForCheckpoint(resume->size_bytes()), "1.2 times its last checkpoint"};
+  return {ledger.needed_bytes(), "for its first checkpoint"};
+}
+
+std::optional<std::string> Reconciler::MissingSpace(const SpaceNeed& need) const {
   const absl::StatusOr<int64_t> free = options_.free_bytes(options_.runs_dir);
-  const auto needed =
-      static_cast<int64_t>(kSpaceFactor * static_cast<double>(checkpoint.size_bytes()));
-  if (!free.ok() || *free >= needed) return std::nullopt;
-  return absl::StrCat("the job needs ", FormatBytes(needed), " in ", options_.runs_dir,
-                      " (1.2 times its last checkpoint), ", FormatBytes(*free),
+  if (!free.ok() || *free >= need.bytes) return std::nullopt;
+  return absl::StrCat("the job needs ", FormatBytes(need.bytes), " in ", options_.runs_dir, " (",
+                      need.why, "), ", FormatBytes(*free),
                       " are free; free some space, and the job starts by itself");
 }
 
-bool Reconciler::WaitsForSpace(const std::string& job_id, const v1::Checkpoint& checkpoint) {
-  const std::optional<std::string> missing = MissingSpace(checkpoint);
+bool Reconciler::WaitsForSpace(const std::string& job_id, const SpaceNeed& need) {
+  const std::optional<std::string> missing = MissingSpace(need);
   if (!missing.has_value()) return false;
   const absl::Status stored = store_.Change([&](Transaction& t) {
-    return ChangeWait(
-        t, job_id, v1::Job::DISK,
-        ConditionUpdate{
-            .type = "DiskLow", .active = true, .reason = "FREE_SPACE", .message = *missing},
-        *missing);
+    return ChangeWait(t, job_id, v1::Job::DISK, LacksSpace(*missing), *missing);
   });
   if (stored.ok()) spdlog::warn("job={} waits for space: {}", job_id, *missing);
   Log(stored, job_id);

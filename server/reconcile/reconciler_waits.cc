@@ -43,12 +43,17 @@ void Reconciler::EndWaitsForSpace(absl::Time now) {
   });
   if (!ids.ok()) return Log(ids.status(), "-");
   for (const std::string& id : *ids) {
-    const absl::StatusOr<std::vector<CheckpointRow>> rows = store_.Read(
-        [&](Connection& db) { return ListCheckpointRows(db, id, /*with_deleted=*/false); });
-    if (!rows.ok()) return Log(rows.status(), id);
-    // Without one, the start reports that they are lost.
-    const std::optional<v1::Checkpoint> last = ResumePoint(*rows);
-    if (last.has_value() && MissingSpace(*last).has_value()) continue;
+    SpaceNeed need;
+    const absl::Status read = store_.Read([&](Connection& db) -> absl::Status {
+      ASSIGN_OR_RETURN(const JobRecord record, LoadJob(db, id));
+      ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows,
+                       ListCheckpointRows(db, id, /*with_deleted=*/false));
+      need = SpaceToStart(ResumePoint(rows), record.ledger);
+      return absl::OkStatus();
+    });
+    if (!read.ok()) return Log(read, id);
+    // If all checkpoints are lost, the start reports it.
+    if (MissingSpace(need).has_value()) continue;
     Log(store_.Change([&](Transaction& t) {
       return ChangeWait(t, id, v1::Job::RESOURCES, std::nullopt, "there is space again");
     }),

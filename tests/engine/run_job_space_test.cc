@@ -6,8 +6,8 @@
 #include <atomic>
 
 #include "absl/strings/str_cat.h"
-#include "engine/checkpoint/checkpoint.h"
 #include "engine/run_job.h"
+#include "proto/contract/job/plan/disk_use.h"
 #include "tests/engine/train/tiny_run.h"
 
 namespace trainerd::engine {
@@ -104,17 +104,50 @@ TEST_F(RunJobSpaceTest, WaitsAtTheEndOfAStepAndContinuesByItself) {
   EXPECT_EQ(FinalHash(spec), FinalHash(reference)) << "the wait has no effect on the numbers";
 }
 
-TEST_F(RunJobSpaceTest, TheFirstCheckpointDoesNotWait) {
-  free_ = 0;
-  ASSERT_EQ(Run(job_.Spec("run", 1)).end(), v1::Attempt::COMPLETED);
-  EXPECT_THAT(Published(), ElementsAre(12));
+TEST_F(RunJobSpaceTest, EndsBeforeTheFirstStepIfTheFirstCheckpointDoesNotFit) {
+  free_ = 1000;
+  const internal::WorkerExitRecord lacks = Run(job_.Spec("run", 1));
+  EXPECT_EQ(lacks.end(), v1::Attempt::FAILED);
+  EXPECT_EQ(lacks.error().code(), kDiskSpace);
+  EXPECT_EQ(lacks.error().cause(), v1::JobError::STORAGE);
+  EXPECT_TRUE(lacks.error().retryable());
+  EXPECT_THAT(lacks.error().message(), HasSubstr("the first checkpoint needs"));
+  EXPECT_THAT(lacks.error().message(), HasSubstr("1000 B are free"));
+  EXPECT_EQ(lacks.last_step(), 0);
+  for (const v1::Event& event : sink_.events()) EXPECT_FALSE(event.has_metrics());
+
+  int64_t size = 0;
+  on_event_ = [&](const v1::Event& event) {
+    if (IsPublished(event)) size = event.checkpoint().checkpoint().size_bytes();
+  };
+  free_ = lacks.needed_bytes();
+  const internal::WorkerExitRecord fits = Run(job_.Spec("run", 2));
+  ASSERT_EQ(fits.end(), v1::Attempt::COMPLETED) << fits.error().message();
+  EXPECT_EQ(fits.needed_bytes(), 0);
+  EXPECT_GE(lacks.needed_bytes(), SpaceForCheckpoint(size) - kCheckpointMarginBytes);
+  EXPECT_LE(lacks.needed_bytes(), SpaceForCheckpoint(size) + kCheckpointMarginBytes);
+}
+
+TEST_F(RunJobSpaceTest, TheFirstCheckpointWaitsIfTheDiskFillsMeanwhile) {
+  std::string message;
+  on_event_ = [&](const v1::Event& event) {
+    if (event.metrics().step() == 2) free_ = 0;
+    if (!event.condition_changed().condition().active()) return;
+    message = event.condition_changed().condition().message();
+    free_ = kPlenty;
+  };
+  ASSERT_EQ(Run(job_.Spec("run", 1, "checkpoint: {every_steps: 4}")).end(), v1::Attempt::COMPLETED);
+  EXPECT_THAT(Conditions(), ElementsAre("active:WAITING", "ended:FREED"));
+  EXPECT_THAT(message, HasSubstr("of step 4, needs"));
+  EXPECT_THAT(message, HasSubstr("(1.2 times its expected size)"));
+  EXPECT_THAT(Published(), ElementsAre(4, 8, 12));
 }
 
 TEST_F(RunJobSpaceTest, NeedsTheLastCheckpointAndAFifthMore) {
   on_event_ = [&](const v1::Event& event) {
     if (!IsPublished(event)) return;
     const int64_t size = event.checkpoint().checkpoint().size_bytes();
-    free_ = std::max(size + size / 5, size + kCheckpointMarginBytes);
+    free_ = SpaceForCheckpoint(size);
   };
   ASSERT_EQ(Run(job_.Spec("run", 1, "checkpoint: {every_steps: 4}")).end(), v1::Attempt::COMPLETED);
   EXPECT_TRUE(Conditions().empty());

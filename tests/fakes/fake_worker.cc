@@ -30,7 +30,9 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "proto/base/directory.h"
 #include "proto/base/status_macros.h"
+#include "proto/contract/job/plan/disk_use.h"
 #include "proto/contract/run_dir/attempt_files.h"
 #include "proto/contract/run_dir/framing.h"
 #include "proto/contract/run_dir/spool_writer.h"
@@ -104,6 +106,8 @@ class FakeWorker {
   // Evaluates if the labels request it at this step. Whether that calls for a checkpoint.
   bool Evaluate();
   absl::Status Prepare();
+  // As BuildOptimizer of the engine.
+  absl::Status CheckFirstCheckpoint();
   absl::Status Checkpoint();
   absl::Status SaveFinal();
   // Crashes, hangs or fails here if the labels say so.
@@ -141,6 +145,16 @@ void FakeWorker::Stage(const std::string& stage, bool finished) {
   Emit(event);
 }
 
+absl::Status FakeWorker::CheckFirstCheckpoint() {
+  if (!spec_.resume_path().empty()) return absl::OkStatus();
+  const int64_t needed = SpaceForCheckpoint(Number("fake.checkpoint_bytes", 65536));
+  ASSIGN_OR_RETURN(const int64_t free, FreeBytes(spec_.run_dir()));
+  if (free >= needed) return absl::OkStatus();
+  record_.set_needed_bytes(needed);
+  return absl::ResourceExhaustedError(
+      absl::StrCat("the first checkpoint needs ", needed, " B, ", free, " B are free"));
+}
+
 absl::Status FakeWorker::Prepare() {
   for (const char* stage : {"CheckRunIdentity", "OpenModel", "PrepareData", "CheckMasking",
                             "LoadWeights", "BuildOptimizer", "Restore"}) {
@@ -153,6 +167,7 @@ absl::Status FakeWorker::Prepare() {
         absl::SleepFor(absl::Milliseconds(2));
       }
     }
+    if (stage == std::string_view("BuildOptimizer")) RETURN_IF_ERROR(CheckFirstCheckpoint());
     if (stage == std::string_view("Restore")) {
       const std::string& from =
           spec_.resume_path().empty() ? spec_.init_path() : spec_.resume_path();

@@ -43,6 +43,8 @@ class StoreFile {
   // Why the first location could not be used; OK = it holds everything.
   const absl::Status& moved() const { return moved_; }
   int fd() const { return fd_; }  // -1 = memory
+  // Bytes on disk that no file name holds: they are free when this is destroyed.
+  int64_t scratch_bytes() const { return place_ == Place::kScratch ? written_ : 0; }
   const std::string& name() const { return name_; }
 
  private:

@@ -9,28 +9,25 @@
 #include "absl/time/clock.h"
 #include "proto/base/format.h"
 #include "proto/base/time.h"
+#include "proto/contract/job/plan/disk_use.h"
 #include "spdlog/spdlog.h"
 
 namespace trainerd::engine {
 namespace {
 
-constexpr double kSpaceFactor = 1.2;
 // How often a request to pause or stop is noticed.
 constexpr absl::Duration kTick = absl::Milliseconds(50);
-
-int64_t NeededBytes(const v1::Checkpoint& last) {
-  const auto factor = static_cast<int64_t>(kSpaceFactor * static_cast<double>(last.size_bytes()));
-  return std::max(factor, last.size_bytes() + kCheckpointMarginBytes);
-}
 
 // What is missing, as a text; nullopt if there is enough.
 std::optional<std::string> MissingSpace(const AttemptContext& context) {
   const absl::StatusOr<int64_t> free = context.options.free_bytes(context.spec.run_dir());
-  const int64_t needed = NeededBytes(*context.last_checkpoint);
+  const bool is_first = !context.last_checkpoint.has_value();
+  const int64_t needed = SpaceForCheckpoint(is_first ? context.checkpoint_bytes
+                                                     : context.last_checkpoint->size_bytes());
   if (!free.ok() || *free >= needed) return std::nullopt;
   return absl::StrCat("the next checkpoint, of step ", context.state.step, ", needs ",
-                      FormatBytes(needed), " in ", context.spec.run_dir(),
-                      " (1.2 times the last one), ", FormatBytes(*free),
+                      FormatBytes(needed), " in ", context.spec.run_dir(), " (1.2 times ",
+                      is_first ? "its expected size" : "the last one", "), ", FormatBytes(*free),
                       " are free; free some space, and the job continues by itself");
 }
 
@@ -48,7 +45,6 @@ void EmitCondition(AttemptContext& context, bool active, const std::string& reas
 }  // namespace
 
 void WaitForSpace(AttemptContext& context) {
-  if (!context.last_checkpoint.has_value()) return;
   std::optional<std::string> missing = MissingSpace(context);
   if (!missing.has_value()) return;
   const auto is_requested = [&] { return context.control.stop_mode() != StopMode::kNone; };

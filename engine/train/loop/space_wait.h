@@ -8,9 +8,10 @@
 
 namespace trainerd::engine {
 
-// Returns once 1.2 times context.last_checkpoint is free in the run directory, or a pause, stop or
-// discard is requested: a checkpoint is then tried with the space that there is. Returns at once if
-// there is no earlier checkpoint or the free space is unknown.
+// Returns once there is space in the run directory for a checkpoint (SpaceForCheckpoint) of the
+// size of the last one, or of the expected size, or a pause, stop or discard is requested: a
+// checkpoint is then tried with the space that there is. Returns at once if the free space is
+// unknown.
 void WaitForSpace(AttemptContext& context);
 
 }  // namespace trainerd::engine

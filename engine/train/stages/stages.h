@@ -37,7 +37,9 @@ absl::Status CheckMasking(AttemptContext& context);
 // Errors: ResourceExhausted with the bytes needed; those of HfFolder.
 absl::Status LoadWeights(AttemptContext& context);
 
-// Allocates the optimizer and its state. Errors: those of MakeOptimizer.
+// Allocates the optimizer and its state. Before, unless the attempt resumes: warns if what the job
+// will write does not fit on the disk. Errors: cause STORAGE, code DISK_SPACE and
+// context.needed_bytes if there is no space for the first checkpoint; those of MakeOptimizer.
 absl::Status BuildOptimizer(AttemptContext& context);
 
 // Restores optimizer state, fp32 masters and the state of the run from the checkpoint to start

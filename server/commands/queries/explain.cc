@@ -69,7 +69,7 @@ void ExplainQueued(const ExplainInput& input, v1::Explanation* out) {
       return AddAction("shows its output", absl::StrCat("logs ", job.name()), out);
     case Job::DISK:
       out->set_summary("waits for space");
-      return AddReason(code, "less than 1.2 times its last checkpoint is free", job.run_dir(), out);
+      return AddReason(code, "less than 1.2 times its next checkpoint is free", job.run_dir(), out);
     case Job::EXECUTOR_UNREACHABLE:
       out->set_summary("cannot start on this machine at present");
       return AddReason(code, "no job can start; the condition says why", "", out);

@@ -179,6 +179,25 @@ class FullDiskTest(SmallDiskTest):
         self.world.wait_state(job, "SUCCEEDED")
         harness.check_whole_run(self.world.events(job), 400)
 
+    def test_a_first_checkpoint_that_does_not_fit_waits_before_the_first_step(self):
+        filler = os.path.join(self.world.state_dir, "filler")
+        with open(filler, "wb") as file:
+            left = os.statvfs(self.world.state_dir)
+            file.write(b"\0" * max(0, left.f_bavail * left.f_frsize - (3 << 20)))
+        job = self.submit(steps=40, every=10, checkpoint_bytes=4 << 20, extra="retry: {max_failures_without_progress: 1}\n")
+        waiting = harness.wait_for(lambda: (lambda got: got if got.get("wait_reason") == "DISK" else None)(self.world.get(job)), "the job to wait for space")
+        self.assertEqual(waiting["error"]["cause"], "STORAGE")
+        self.assertEqual(harness.losses(self.world.events(job)), {})
+        message, = [condition["message"] for condition in waiting["conditions"] if condition["type"] == "DiskLow" and condition.get("active")]
+        needed, free = map(int, re.search(r"needs ([0-9]+) B, ([0-9]+) B are free", message).groups())
+        self.assertEqual(needed, int(1.2 * (4 << 20)))
+        self.assertLess(free, needed)
+        time.sleep(12)
+        self.assertEqual((self.world.get(job)["attempt"], self.world.get(job)["etag"]), (waiting["attempt"], waiting["etag"]))
+        os.remove(filler)
+        self.assertEqual(int(self.world.wait_state(job, "SUCCEEDED")["attempt"]), 2)
+        harness.check_whole_run(self.world.events(job), 40)
+
     def test_a_full_disk_drops_metrics_counts_them_and_goes_on(self):
         job = self.submit(steps=1500, step_ms=3, every=0, checkpoint_bytes=1 << 10, hold_at="20,1400")
         self.world.wait_step(job, 20)

@@ -114,7 +114,12 @@ class RealFullDiskTest(RealWorkerTest):
         self.fill(5 * MIB)
         job = self.world.submit(write_job(self.world.root, "small", every=0, epochs=1), "--set", "retry.max_failures_without_progress=1",
                                 "--set", "train.max_steps=8")
-        self.assertEqual(self.ended(job)["error"]["cause"], "STORAGE")
+        waiting = self.waiting(job)
+        self.assertEqual(waiting["error"]["cause"], "STORAGE")
+        self.assertRegex(waiting["error"]["message"], r"the first checkpoint needs [0-9.]+ MiB in .*, [0-9.]+ MiB are free; free [0-9.]+ MiB or more")
+        self.assertEqual(harness.losses(self.world.events(job)), {})
+        self.free()
+        self.assertEqual(int(self.world.wait_state(job, "SUCCEEDED")["attempt"]), 2)
         events = self.world.events(job)
         kinds = [event.get("notice", {}).get("code") or ("step" if "metrics" in event else "") for event in events]
         self.assertLess(kinds.index("DISK_SPACE"), kinds.index("step"))

@@ -291,6 +291,40 @@ TEST(DecideEndTest, TimeSliceSendsTheJobBehindItsEquals) {
   EXPECT_FALSE(out.error.has_value());
 }
 
+// A worker that found too little space for the first checkpoint.
+Observation LacksSpace() {
+  Observation o = WorkerRecord(Attempt::FAILED, /*retryable=*/true, v1::JobError::STORAGE);
+  o.worker_exit->mutable_error()->set_message("it needs 2 B, 1 B are free");
+  o.worker_exit->set_needed_bytes(2);
+  return o;
+}
+
+TEST(DecideEndTest, TooLittleSpaceWaitsAndIsNoFailure) {
+  for (const Job::State state : {Job::STARTING, Job::RUNNING}) {
+    EndInput input = Input(state, Job::DESIRED_RUN, LacksSpace());
+    input.failures_without_progress = 2;
+    input.retries = 1;
+    const EndOutcome out = DecideEnd(input);
+    EXPECT_EQ(out.state, Job::QUEUED);
+    EXPECT_EQ(out.wait_reason, Job::DISK);
+    EXPECT_EQ(out.failures_without_progress, 2) << "T8";
+    EXPECT_EQ(out.retries, 1);
+    EXPECT_EQ(out.error->cause(), v1::JobError::STORAGE);
+    EXPECT_EQ(out.reason, "it needs 2 B, 1 B are free, and the job starts by itself");
+  }
+}
+
+TEST(DecideEndTest, ACommandTakesPrecedenceOverTheWaitForSpace) {
+  EndInput input = Input(Job::PAUSING, Job::DESIRED_PAUSE, LacksSpace());
+  EXPECT_EQ(DecideEnd(input).wait_reason, Job::HELD);
+  input = Input(Job::STOPPING, Job::DESIRED_STOP, LacksSpace());
+  EXPECT_EQ(DecideEnd(input).state, Job::CANCELLED);
+  input = Requeued(internal::REQUEUE_ATTEMPT_TIME, LacksSpace());
+  input.failures_without_progress = 2;
+  EXPECT_EQ(DecideEnd(input).state, Job::QUEUED);
+  EXPECT_EQ(DecideEnd(input).failures_without_progress, 2) << "T8";
+}
+
 TEST(DecideEndTest, TimeSliceWithoutANewerCheckpointIsAFailure) {
   EndInput input = Requeued(internal::REQUEUE_ATTEMPT_TIME, WorkerRecord(Attempt::PAUSED_OK));
   input.has_verified_checkpoint = true;

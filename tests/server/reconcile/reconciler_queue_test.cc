@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "proto/contract/job/names.h"
+#include "proto/contract/job/plan/disk_use.h"
 #include "server/ledger/ledger.h"
 #include "tests/io_faults.h"
 #include "tests/server/reconcile/reconciler_fixture.h"
@@ -239,6 +240,7 @@ TEST_F(ReconcilerQueueTest, QueuesAJobForItsDeviceAgainOnceThatCanBeStored) {
 // A paused job whose last checkpoint has 100 bytes.
 class ReconcilerSpaceTest : public ReconcilerTest {
  protected:
+  static constexpr int64_t kNeeded = 100 + kCheckpointMarginBytes;
   void PauseWithCheckpoint(const std::string& id) {
     const std::string name = StartRunning(id, "retry: {max_failures_without_progress: 1}");
     Spool(id, {Step(1), Step(2)});
@@ -252,20 +254,20 @@ class ReconcilerSpaceTest : public ReconcilerTest {
 
 TEST_F(ReconcilerSpaceTest, WaitsForSpaceWithoutUseOfTheBudget) {
   PauseWithCheckpoint("a");
-  free_bytes_ = 119;
+  free_bytes_ = kNeeded - 1;
   Command(jobs_->Resume(Resume("a"), "t"));
   Rounds(300);
   EXPECT_EQ(Get("a").state(), Job::QUEUED);
   EXPECT_EQ(Get("a").wait_reason(), Job::DISK);
   EXPECT_EQ(executor_.launches.size(), 1u);
   EXPECT_EQ(Load(*store_, "a").ledger.failures_without_progress(), 0);
-  EXPECT_THAT(Reason(), ::testing::HasSubstr("needs 120 B in"));
-  EXPECT_THAT(Reason(), ::testing::HasSubstr("119 B are free"));
+  EXPECT_THAT(Reason(), ::testing::HasSubstr("needs 64.1 KiB in"));
+  EXPECT_THAT(Reason(), ::testing::HasSubstr("(1.2 times its last checkpoint), 64.1 KiB are free"));
   EXPECT_EQ(Message("a", "DiskLow"), Reason());
   const size_t events = recorder_.Events().size();
   Rounds(100);
   EXPECT_EQ(recorder_.Events().size(), events) << "a wait is reported once";
-  free_bytes_ = 120;
+  free_bytes_ = kNeeded;
   clock_.Advance(absl::Seconds(10));
   EXPECT_TRUE(Until("a", Job::STARTING));
 }
@@ -275,7 +277,7 @@ TEST_F(ReconcilerSpaceTest, IsCheckedEveryTenSeconds) {
   free_bytes_ = 0;
   Command(jobs_->Resume(Resume("a"), "t"));
   Rounds(60);
-  free_bytes_ = 1000;
+  free_bytes_ = kNeeded;
   EXPECT_TRUE(Until("a", Job::STARTING, /*rounds=*/55)) << "11 s";
 }
 
@@ -296,7 +298,7 @@ TEST_F(ReconcilerSpaceTest, TakesCommandsWhileItWaits) {
   Rounds(10);
   Command(jobs_->Pause(Pause("a"), "t"));
   EXPECT_EQ(Get("a").wait_reason(), Job::HELD);
-  free_bytes_ = 1000;
+  free_bytes_ = kNeeded;
   Rounds(100);
   EXPECT_EQ(Get("a").wait_reason(), Job::HELD);
   free_bytes_ = 0;
@@ -322,9 +324,38 @@ TEST_F(ReconcilerSpaceTest, RetryWaitsForSpaceToo) {
   Rounds(100);
   EXPECT_EQ(Get("a").wait_reason(), Job::DISK);
   EXPECT_EQ(Load(*store_, "a").ledger.failures_without_progress(), failures);
-  free_bytes_ = 5000;
+  free_bytes_ = kNeeded;
   clock_.Advance(absl::Seconds(10));
   EXPECT_TRUE(Until("a", Job::STARTING));
+}
+
+TEST_F(ReconcilerSpaceTest, WaitsBeforeTheFirstCheckpointForWhatTheWorkerNeeds) {
+  const std::string name = Submit("a", "retry: {max_failures_without_progress: 1}");
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  free_bytes_ = 499'999;
+  executor_.WorkerFails(name, "DISK_SPACE");
+  executor_.Newest(name).worker_exit->set_needed_bytes(500'000);
+  ASSERT_TRUE(Until("a", Job::QUEUED));
+  EXPECT_EQ(Get("a").wait_reason(), Job::DISK);
+  EXPECT_EQ(Get("a").error().cause(), v1::JobError::STORAGE);
+  EXPECT_EQ(Load(*store_, "a").ledger.failures_without_progress(), 0) << "T8";
+  EXPECT_EQ(Message("a", "DiskLow"), Reason());
+  Rounds(300);
+  EXPECT_EQ(executor_.launches.size(), 1u);
+  // The need is known from now on: another start is not tried.
+  Command(jobs_->Pause(Pause("a"), "t"));
+  Crash();
+  Start();
+  Command(jobs_->Resume(Resume("a"), "t"));
+  Rounds(300);
+  EXPECT_EQ(Get("a").wait_reason(), Job::DISK);
+  EXPECT_EQ(executor_.launches.size(), 1u);
+  EXPECT_THAT(Reason(), ::testing::HasSubstr("needs 488 KiB in"));
+  EXPECT_THAT(Reason(), ::testing::HasSubstr("(for its first checkpoint), 488 KiB are free"));
+  free_bytes_ = 500'000;
+  clock_.Advance(absl::Seconds(10));
+  ASSERT_TRUE(Until("a", Job::STARTING));
+  EXPECT_FALSE(Active("a", "DiskLow"));
 }
 
 TEST_F(ReconcilerQueueTest, EtagChangesWithTheDesiredStateOnly) {

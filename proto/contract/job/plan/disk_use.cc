@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "proto/contract/job/plan/disk_use.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "proto/base/directory.h"
 #include "proto/base/format.h"
 
 namespace trainerd {
+namespace {
+
+constexpr double kSpaceFactor = 1.2;
+
+}  // namespace
+
+int64_t SpaceForCheckpoint(int64_t size_bytes) {
+  return std::max(static_cast<int64_t>(kSpaceFactor * static_cast<double>(size_bytes)),
+                  size_bytes + kCheckpointMarginBytes);
+}
 
 void MeasureFreeSpace(const std::string& output_path, v1::DataReport::DiskUse* disk) {
   disk->set_needed_bytes(disk->checkpoint_count() * disk->checkpoint_bytes() + disk->final_bytes());

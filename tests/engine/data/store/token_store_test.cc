@@ -163,6 +163,17 @@ TEST(TokenStoreTest, RecordsAreFoundAcrossBlocks) {
   EXPECT_FALSE((*store)->Read((*store)->size()).ok());
 }
 
+TEST(TokenStoreTest, KnowsWhatAnUnnamedFileTakes) {
+  const TempDir dir;
+  for (const bool on_disk : {true, false}) {
+    auto file = StoreFile::Unnamed({.scratch_folder = on_disk ? dir.path() : ""});
+    ASSERT_TRUE(file->Append("12345", 5).ok());
+    ASSERT_TRUE(file->Flush().ok());
+    EXPECT_EQ(file->scratch_bytes(), on_disk ? 5 : 0);
+  }
+  EXPECT_EQ(StoreFile::OfWhole(-1, "a cached file", 5)->scratch_bytes(), 0);
+}
+
 TEST(TokenStoreTest, ALabelThatIsNotTheTokenIsRefused) {
   TokenStoreWriter writer(StoreFile::Unnamed({.scratch_folder = ""}), {.id_bytes = 2, .key = kKey});
   EXPECT_FALSE(writer.Add({.ids = {1, 2}, .labels = {1, 3}}, {}).ok());

@@ -26,6 +26,11 @@ v1::DataReport::DiskUse Use(const std::string& folder, int64_t count) {
   return disk;
 }
 
+TEST(DiskUseTest, ACheckpointNeedsAFifthMoreAndAtLeastTheMargin) {
+  EXPECT_EQ(SpaceForCheckpoint(100 * kMib), 120 * kMib);
+  EXPECT_EQ(SpaceForCheckpoint(100), 100 + kCheckpointMarginBytes);
+}
+
 TEST(DiskUseTest, AddsUpWhatEachFileSystemTakes) {
   const TempDir dir;
   v1::DataReport::DiskUse disk = Use(dir / "not/yet/there", 4);
