@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every interleaving of commands, crashes of the daemon, answers of the executor, errors of worker
-// and machine, dependencies and preemption, up to a bound, against the pure decision functions.
+// and machine, dependencies, preemption and leases of evaluations, up to a bound, against the pure
+// decision functions.
 // T1 to T11 (server/README.md) are asserted after each step.
 #include <chrono>
 #include <unordered_map>
@@ -11,6 +12,10 @@
 namespace trainerd::server::model {
 namespace {
 
+struct Hash {
+  size_t operator()(const World& world) const { return std::hash<std::string_view>()(world.key()); }
+};
+
 // Explores all worlds that can be reached, each once.
 class Explorer {
  public:
@@ -18,7 +23,7 @@ class Explorer {
 
   // Number of ways in which the world can end, from here.
   double Explore(const World& world) {
-    const auto known = ways_.find(std::string(world.key()));
+    const auto known = ways_.find(world);
     if (known != ways_.end()) return known->second;
     Steps steps(bounds_, world);
     double ways = 0;
@@ -36,7 +41,7 @@ class Explorer {
       ways = 1;
       Settle(world);
     }
-    ways_[std::string(world.key())] = ways;
+    ways_.emplace(world, ways);
     return ways;
   }
 
@@ -51,6 +56,9 @@ class Explorer {
     const bool rests = IsTerminal(state) || state == Job::PAUSED || w.wait == Job::HELD ||
                        w.wait == Job::DEPENDENCY || (state == Job::QUEUED && bounded);
     if (!rests) Report("it is stuck", w);
+    if (w.evaluation != 0 && !HasEnded(static_cast<Evaluation::State>(w.evaluation)))
+      Report("its evaluation is stuck", w);
+    if ((w.conditions & kOfAttempt) != 0) Report("T10: a condition outlives its cause", w);
   }
 
   void Report(const std::string& violation, const World& world) {
@@ -62,7 +70,7 @@ class Explorer {
   }
 
   const Bounds bounds_;
-  std::unordered_map<std::string, double> ways_;
+  std::unordered_map<World, double, Hash> ways_;
   std::vector<const char*> trace_;
   int64_t transitions_ = 0;
   bool failed_ = false;
@@ -113,6 +121,27 @@ TEST(ModelCheckTest, PreemptionAndLimits) {
   EXPECT_GE(total.interleavings, 1e6);
 }
 
+// What evaluators do while the job trains, and while it waits for the result.
+TEST(ModelCheckTest, Evaluations) {
+  const Total total = Check(
+      {{.evaluate_final = true,
+        .leases = 3,
+        .commands = 1,
+        .crashes = 1,
+        .errors = 1,
+        .attempts = 2},
+       {.preemption = true, .evaluate_final = true, .leases = 2, .commands = 1, .attempts = 2},
+       {.evaluate_checkpoints = true, .leases = 2, .commands = 1, .attempts = 2}});
+  EXPECT_GE(total.interleavings, 1e6);
+}
+
+TEST(ModelCheckTest, SpaceAndStalls) {
+  const Total total =
+      Check({{.stall = true, .commands = 1, .crashes = 1, .errors = 1, .attempts = 2},
+             {.slice_limit = true, .space = true, .commands = 1, .errors = 2}});
+  EXPECT_GE(total.interleavings, 1e6);
+}
+
 // The check itself finds what it looks for.
 TEST(ModelCheckTest, FindsAViolation) {
   World before = FirstWorld({});
@@ -146,6 +175,40 @@ TEST(ModelCheckTest, FindsAViolation) {
   after.open = 0;
   after.process = kRunning;
   EXPECT_NE(Violation(before, after).find("T4"), std::string::npos);
+}
+
+TEST(ModelCheckTest, FindsAViolationOfT10) {
+  World before = FirstWorld({});
+  before.stored = before.open = before.attempt = 1;
+  before.state = Job::RUNNING;
+  before.desired = Job::DESIRED_RUN;
+  World after = before;
+  after.conditions = kControlLost;
+  EXPECT_EQ(Violation(before, after), "") << "a condition accompanies the state";
+  after.state = Job::PAUSING;
+  EXPECT_NE(Violation(before, after).find("T10: a condition changes"), std::string::npos);
+  before = after;
+  after.open = 0;
+  after.state = Job::CANCELLED;
+  EXPECT_NE(Violation(before, after).find("T10: a condition of an attempt"), std::string::npos);
+  after.conditions = 0;
+  after.state = Job::QUEUED;
+  after.wait = Job::DISK;
+  EXPECT_NE(Violation(before, after).find("T10: no condition shows"), std::string::npos);
+  after = before = FirstWorld({});
+  before.stored = before.open = before.attempt = before.final_model = 1;
+  before.state = Job::RUNNING;
+  before.evaluation = Evaluation::LEASED;
+  after = before;
+  after.open = 0;
+  after.awaiting = 1;
+  EXPECT_NE(Violation(before, after).find("T10: AwaitingEvaluation"), std::string::npos);
+  after.conditions = kAwaitsEvaluation;
+  EXPECT_EQ(Violation(before, after), "");
+  after.evaluation = Evaluation::TRIGGERED;
+  EXPECT_EQ(Violation(before, after), "an evaluation goes back");
+  after.evaluation = Evaluation::COMPLETED;
+  EXPECT_EQ(Violation(before, after), "the job awaits an evaluation that has ended");
 }
 
 }  // namespace

@@ -7,50 +7,26 @@
 #include <utility>
 #include <vector>
 
-#include "tests/server/reconcile/model_world.h"
+#include "tests/server/reconcile/model_evaluations.h"
 
 namespace trainerd::server::model {
 
-// One possible next step of somebody.
-struct Next {
-  const char* what;
-  World world;
-};
-
 // Every step that can follow on a world.
-class Steps {
+class Steps : public EvaluationSteps {
  public:
-  Steps(const Bounds& bounds, const World& world) : bounds_(bounds), world_(world) {}
+  using EvaluationSteps::EvaluationSteps;
 
   std::vector<Next> All() {
     Client();
     Worker();
     Machine();
     Others();
+    Evaluators();
     if (world_.up != 0) Daemon();
     return std::move(next_);
   }
-  // What a step violates by itself; empty: nothing.
-  const std::string& violation() const { return violation_; }
 
  private:
-  void Add(const char* what, const World& w) {
-    if (w.key() != world_.key()) next_.push_back({what, w});
-  }
-
-  // A transition (ledger/transition.h): its event makes state, desired state and wait reason.
-  void Move(Job::State to, Job::DesiredState desired, Job::WaitReason wait, World* w) {
-    if (IsTerminal(StateOf(*w)) || !IsTransitionAllowed(StateOf(*w), to))
-      violation_ =
-          std::string("T3: no transition from ") + StateName(StateOf(*w)) + " to " + StateName(to);
-    if (to == Job::QUEUED && WaitsForDevice(wait) && w->pending != 0) wait = Job::DEPENDENCY;
-    w->state = static_cast<uint8_t>(to);
-    w->desired = static_cast<uint8_t>(desired);
-    w->wait = static_cast<uint8_t>(wait);
-    if (!IsActive(to)) w->deadline = 0;
-    if (IsTerminal(to)) w->pending = 0;
-  }
-
   void Client() {
     if (world_.up == 0) return;
     World w = world_;
@@ -80,11 +56,13 @@ class Steps {
                                .desired_state = DesiredOf(w),
                                .wait_reason = WaitOf(w),
                                .has_verified_checkpoint = w.checkpoint > 0,
-                               .save_final_begun = w.save_final != 0 && w.limit_reached == 0});
+                               .save_final_begun = w.save_final != 0 && w.limit_reached == 0,
+                               .awaiting_evaluation = w.awaiting != 0});
     if (!effect.ok() || !effect->changed) return;
     --w.commands;
     if (IsActive(effect->state) && command != JobCommand::kResume && w.deadline == 0)
       w.deadline = 1;
+    if (IsTerminal(effect->state)) EndEvaluationWait(&w);
     Move(effect->state, effect->desired_state, effect->wait_reason, &w);
     Add(CommandName(command), w);
   }
@@ -157,6 +135,11 @@ class Steps {
     w = world_;
     if (w.errors == 0) return;
     --w.errors;
+    if (bounds_.space && w.began == 0 && w.saved == 0) {
+      w.lacks_space = 1;
+      Exit("there is no space for the first checkpoint", Attempt::FAILED, w);
+      w.lacks_space = 0;
+    }
     Exit("the worker fails", Attempt::FAILED, w);
     w.permanent = 1;
     Exit("the worker fails for good", Attempt::FAILED, w);
@@ -237,6 +220,10 @@ class Steps {
       Move(Job::QUEUED, DesiredOf(w), Job::RESOURCES, &w);
       Add("the retry delay is over", w);
     }
+    if (w.wait == Job::DISK) {
+      Move(Job::QUEUED, DesiredOf(w), Job::RESOURCES, &w);
+      Add("there is space again", w);
+    }
     w = world_;
     if (w.spool != 0) Ingest();
     ScheduleQueue();
@@ -274,8 +261,10 @@ class Steps {
     w.spool = static_cast<uint8_t>(w.spool & ~event);
     if (event == 1 && StateOf(w) == Job::STARTING)
       Move(Job::RUNNING, DesiredOf(w), Job::WAIT_REASON_UNSPECIFIED, &w);
-    if (event == 2) w.checkpoint = std::max(w.checkpoint, w.saved);
+    if (event == 2) Publish(&w);
     if (event == 4) w.save_final = 1;
+    // A step was made before.
+    if (event != 1) w.conditions = static_cast<uint8_t>(w.conditions & ~kStalled);
     Add("an event is ingested", w);
   }
 
@@ -325,7 +314,8 @@ class Steps {
     w.open = 1;
     w.requeue = w.save_final = w.process = w.record = w.permanent = w.escalated = 0;
     w.signalled = w.fenced = w.rebooted = w.silent = w.began = w.saving = w.action = w.spool = 0;
-    w.final_model = w.delivered = w.launches = 0;
+    w.final_model = w.delivered = w.launches = w.lacks_space = 0;
+    if (w.checkpoint == 0) w.conditions = static_cast<uint8_t>(w.conditions & ~kDiskLow);
     w.step = w.checkpoint;
     w.saved = w.checkpoint;
     w.tracked = kObserved;
@@ -354,11 +344,24 @@ class Steps {
     input.signalled_at = w.delivered != 0 ? now : absl::InfinitePast();
     input.launches = w.launches;
     for (const bool late : {false, true}) {
-      if (late && !bounds_.run_limit && !bounds_.slice_limit) break;
+      if (late && !bounds_.run_limit && !bounds_.slice_limit && !bounds_.stall) break;
       input.run_time_exceeded = late && bounds_.run_limit;
       input.attempt_time_exceeded = late && bounds_.slice_limit;
-      CarryOut(Decide(input), seen);
+      input.stalled = late && bounds_.stall;
+      const Decision decision = Decide(input);
+      // What is stalled differs in the conditions only.
+      if (!ShowConditions(decision) && !input.stalled) CarryOut(decision, seen);
     }
+  }
+
+  // A transaction of its own. Whether it changed something; the decision is carried out after it.
+  bool ShowConditions(const Decision& decision) {
+    World w = world_;
+    w.conditions = static_cast<uint8_t>((w.conditions & ~kControlLost) |
+                                        (decision.control_lost ? kControlLost : 0) |
+                                        (decision.stalled ? kStalled : 0));
+    Add("the conditions are shown", w);
+    return w.conditions != world_.conditions;
   }
 
   void CarryOut(const Decision& decision, const Observation& seen) {
@@ -396,7 +399,7 @@ class Steps {
   void Close() {
     World w = world_;
     const Observation seen = Observe(w);
-    w.checkpoint = std::max(w.checkpoint, w.saved);
+    Publish(&w);
     const AttemptVerdict verdict = JudgeAttempt(seen, w.attempt, w.rebooted != 0);
     const bool advanced = w.checkpoint > w.best;
     const auto requeue = static_cast<internal::RequeueReason>(w.requeue);
@@ -424,27 +427,18 @@ class Steps {
     w.failures = static_cast<uint8_t>(out.failures_without_progress.value_or(0));
     w.retries = static_cast<uint8_t>(std::min(3, out.retries.value_or(0)));
     w.save_final = w.open = w.tracked = w.delivered = w.launches = 0;
-    if (out.through_running)
-      Move(Job::RUNNING, out.desired_state, Job::WAIT_REASON_UNSPECIFIED, &w);
-    if (out.through_paused) Move(Job::PAUSED, out.desired_state, Job::WAIT_REASON_UNSPECIFIED, &w);
-    Move(out.state, out.desired_state, out.wait_reason, &w);
+    w.conditions = static_cast<uint8_t>(w.conditions & ~kOfAttempt);
+    if (out.wait_reason == Job::DISK) w.conditions |= kDiskLow;
+    MoveOn(out, &w);
     Add("the attempt is closed", w);
   }
 
-  // Ends that are the job's own fault, as far as the processes show.
-  static void Blame(bool advanced, internal::RequeueReason requeue, World* w) {
-    const bool machine = w->rebooted != 0 && w->process == kGone && w->record == 0;
-    const bool own = w->record == Attempt::FAILED || w->signalled != 0 || w->escalated != 0 ||
-                     w->process == kGone || w->final_model == 2 ||
-                     requeue == internal::REQUEUE_ATTEMPT_TIME;
-    if (advanced) w->blamed = 0;
-    if (own && !machine && !advanced && w->blamed < 9) ++w->blamed;
+  void MoveOn(const EndOutcome& out, World* w) {
+    if (out.state == Job::SUCCEEDED && AwaitsEvaluation(w)) return BeginEvaluationWait(w);
+    if (out.through_running) Move(Job::RUNNING, out.desired_state, Job::WAIT_REASON_UNSPECIFIED, w);
+    if (out.through_paused) Move(Job::PAUSED, out.desired_state, Job::WAIT_REASON_UNSPECIFIED, w);
+    Move(out.state, out.desired_state, out.wait_reason, w);
   }
-
-  const Bounds& bounds_;
-  const World& world_;
-  std::vector<Next> next_;
-  std::string violation_;
 };
 
 }  // namespace trainerd::server::model
