@@ -137,8 +137,8 @@ TEST(ModelCheckTest, Evaluations) {
 
 TEST(ModelCheckTest, SpaceAndStalls) {
   const Total total =
-      Check({{.stall = true, .commands = 1, .crashes = 1, .errors = 1, .attempts = 2},
-             {.slice_limit = true, .space = true, .commands = 1, .errors = 2}});
+      Check({{.stall = true, .commands = 1, .errors = 1, .attempts = 2},
+             {.slice_limit = true, .space = true, .crashes = 1, .errors = 1, .attempts = 2}});
   EXPECT_GE(total.interleavings, 1e6);
 }
 
@@ -187,12 +187,13 @@ TEST(ModelCheckTest, FindsAViolationOfT10) {
   EXPECT_EQ(Violation(before, after), "") << "a condition accompanies the state";
   after.state = Job::PAUSING;
   EXPECT_NE(Violation(before, after).find("T10: a condition changes"), std::string::npos);
-  before = after;
+  before.conditions = kControlLost;
+  after = before;
   after.open = 0;
-  after.state = Job::CANCELLED;
+  after.state = Job::QUEUED;
+  after.wait = Job::RESOURCES;
   EXPECT_NE(Violation(before, after).find("T10: a condition of an attempt"), std::string::npos);
   after.conditions = 0;
-  after.state = Job::QUEUED;
   after.wait = Job::DISK;
   EXPECT_NE(Violation(before, after).find("T10: no condition shows"), std::string::npos);
   after = before = FirstWorld({});
