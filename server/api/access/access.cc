@@ -78,16 +78,11 @@ CallFacts FactsOf(const grpc::ServerContextBase& context) {
         facts.certificate_names.emplace_back(value.data(), value.size());
     }
   }
-  const std::vector<grpc::string_ref> user = values(kUidProperty);
-  const bool is_own_user = !type.empty() && type[0] == kOwnUserSecurity;
-  if (is_own_user || !user.empty()) {
+  if (const std::vector<grpc::string_ref> user = values(kUidProperty); !user.empty()) {
     facts.transport = CallFacts::Transport::kUnix;
     uint32_t uid = 0;
-    if (is_own_user)
-      facts.uid = ::geteuid();
-    else if (absl::SimpleAtoi(absl::string_view(user[0].data(), user[0].size()), &uid))
-      facts.uid = uid;
-    facts.peer = facts.uid.has_value() ? absl::StrCat("unix:uid=", *facts.uid) : "unix:";
+    if (absl::SimpleAtoi(absl::string_view(user[0].data(), user[0].size()), &uid)) facts.uid = uid;
+    facts.peer = facts.uid.has_value() ? absl::StrCat("unix:uid=", uid) : "unix:";
   }
   const auto sent = context.client_metadata().find("authorization");
   if (sent != context.client_metadata().end())

@@ -109,8 +109,6 @@ class Access {
 // is the user id, or kOtherUser.
 inline constexpr char kUidProperty[] = "trainerd_uid";
 inline constexpr char kOtherUser[] = "other";
-// The transport security type of connections of the daemon's own user (MakeListenerCredentials).
-inline constexpr char kOwnUserSecurity[] = "insecure";
 
 // "ipv4:127.0.0.1:4711" → "127.0.0.1:4711", "ipv6:%5B::1%5D:4711" → "[::1]:4711".
 std::string PeerAddress(const std::string& grpc_peer);

@@ -3,7 +3,6 @@
 
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
-#include <unistd.h>
 
 #include <string>
 #include <utility>
@@ -104,8 +103,6 @@ class ListenerCredentials final : public grpc::ServerCredentials {
 }  // namespace
 
 std::shared_ptr<grpc::ServerCredentials> MakeListenerCredentials(const ListenerOptions& options) {
-  if (options.transport == CallFacts::Transport::kUnix && options.uid == ::geteuid())
-    return grpc::InsecureServerCredentials();
   grpc_server_credentials* credentials = nullptr;
   switch (options.transport) {
     case CallFacts::Transport::kUnix:

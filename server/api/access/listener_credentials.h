@@ -25,9 +25,7 @@ struct ListenerOptions {
   Certificates* certificates = nullptr;
 };
 
-// The connections of the daemon's own user need no mark and no check: theirs are gRPC's insecure
-// credentials, which no other listener has, and Access recognizes them by kOwnUserSecurity. Without
-// a processor, a call takes less time. Errors: null if gRPC refuses the certificates.
+// Errors: null if gRPC refuses the certificates.
 std::shared_ptr<grpc::ServerCredentials> MakeListenerCredentials(const ListenerOptions& options);
 
 }  // namespace trainerd::server
