@@ -70,7 +70,7 @@ class JobIndex {
   // it must be short. Errors: of the database, FailedPrecondition if the transaction has read.
   template <typename Function>
   auto Search(Connection& db, Function search)
-      -> std::invoke_result_t<Function, const IndexedJobs&> ABSL_LOCKS_EXCLUDED(mutex_) {
+      -> std::invoke_result_t<Function, const IndexedJobs&> {
     absl::MutexLock lock(&mutex_);
     absl::Status status = Refresh(db);
     if (!status.ok()) return status;
